@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import "errors"
+
+// Exit codes, the same for every output format. In bulk the worst wins: 4, 1, 2, 3, 5, 0.
+const (
+	ExitOK            = 0 // everything asked for is good
+	ExitError         = 1 // wrong usage, or an internal error
+	ExitIndeterminate = 2 // could not evaluate: unreachable, forbidden, missing trust
+	ExitUnsigned      = 3 // unsigned, or nothing was verified
+	ExitFailed        = 4 // verification or a check failed
+	ExitWarnings      = 5 // warnings, under --strict
+)
+
+// exitError carries the exit code of a command that did not end well.
+type exitError struct {
+	code int
+	err  error // nil when the command has already said all there is to say
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// withExit gives err an exit code of its own. err may be nil: then nothing more is printed.
+func withExit(code int, err error) error { return &exitError{code: code, err: err} }
+
+// exitCode returns the exit code for what a command returned.
+func exitCode(err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	var coded *exitError
+	if errors.As(err, &coded) {
+		return coded.code
+	}
+	return ExitError
+}
