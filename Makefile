@@ -1,0 +1,81 @@
+# Everything a maintainer does has a target here; `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+
+MODULE  := github.com/tekton-sign/kubectl-tekton-sign
+VERSION ?= v0.0.0-dev
+LDFLAGS := -s -w -X $(MODULE)/pkg/version.release=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+REGISTRY ?= ghcr.io/tekton-sign
+
+# Every fuzz target runs this long.
+FUZZTIME ?= 10m
+# Tools are built from their own pinned modules under tools/.
+TOOLS := bin/tools
+
+LAB := go run ./test/lab/cmd/lab
+
+.PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo examples lab-up lab-load lab-down generate docs release-snapshot clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+build: ## Build the plugin, the signer and the add-on into bin/.
+	$(GOBUILD) -o bin/kubectl-tekton_sign ./cmd/kubectl-tekton-sign
+	ln -sf kubectl-tekton_sign bin/tkn-sign
+	$(GOBUILD) -o bin/signer ./cmd/signer
+	$(GOBUILD) -o bin/controller ./cmd/controller
+
+test: lint test-unit test-e2e ## Everything CI runs: lint, unit tests, end-to-end tests in the lab.
+
+test-unit: ## Unit tests, with the race detector.
+	go test -race ./...
+
+test-e2e: build lab-up lab-load ## End-to-end tests on a real cluster: the lab, or any other named by KUBECONFIG and E2E_CLUSTER=external.
+	go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
+
+test-nightly: build lab-up lab-load ## The long suites.
+	go test -tags 'e2e nightly' -count=1 -timeout 170m ./test/...
+
+fuzz: ## Run every fuzz target for FUZZTIME.
+	hack/fuzz.sh $(FUZZTIME)
+
+lint: $(TOOLS)/golangci-lint ## gofmt, go vet and golangci-lint.
+	@test -z "$$(git ls-files '*.go' | xargs gofmt -l | tee /dev/stderr)"
+	go vet -tags 'e2e nightly' ./...
+	$(TOOLS)/golangci-lint run --build-tags e2e,nightly
+
+bench: ## Benchmarks; docs/performance.md explains the figures.
+	go test -run '^$$' -bench . -benchmem ./...
+
+demo: build ## The whole story on a real cluster: enable, run, verify, tamper, disable.
+	hack/demo.sh
+
+examples: build lab-up lab-load ## Record docs/examples from the lab.
+	hack/record-examples.sh
+
+lab-up: ## Start a real one-node Kubernetes with stock Tekton on this machine.
+	$(LAB) up
+
+lab-load: build ## Import the local builds of signer and add-on into the lab under their release names.
+	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/signer --entrypoint /signer
+	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/controller --entrypoint /controller
+
+lab-down: ## Stop the lab and leave nothing behind.
+	$(LAB) down
+
+generate: docs ## Everything that is generated.
+
+docs: ## Generate the command reference, docs/cli.
+	go run ./hack/gendocs docs/cli
+
+release-snapshot: $(TOOLS)/goreleaser ## Build the release archives into dist/ without publishing.
+	$(TOOLS)/goreleaser release --snapshot --clean
+
+clean: ## Remove what was built.
+	rm -rf bin dist
+
+$(TOOLS)/%: tools/%/go.mod tools/%/go.sum
+	@mkdir -p $(TOOLS)
+	cd tools/$* && go build -o $(CURDIR)/$@ tool
