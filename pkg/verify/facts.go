@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import "k8s.io/apimachinery/pkg/types"
+
+// Facts is what the caller knows about a TaskRun from outside of the object. The zero value is an object from a file.
+type Facts struct {
+	// Live says that the API server itself handed out the object, so that its spec is what Tekton ran.
+	Live bool
+	// Pod is what a look at the pod called status.podName found; nil when nobody looked.
+	Pod *PodFacts
+	// RequirePod makes a pod that is gone, or that nobody looked for, INDETERMINATE instead of a note.
+	RequirePod bool
+}
+
+// PodFacts is what the API server says of the pod named in status.podName.
+type PodFacts struct {
+	Found bool
+	UID   types.UID
+	// ControllerUID is the UID in the owner reference that has controller: true, empty if there is none.
+	ControllerUID types.UID
+}

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Result is what verifying one TaskRun found. The zero value is no success.
+type Result struct {
+	TaskRun    Ref               `json:"taskRun"`
+	Verdict    Verdict           `json:"verdict"`
+	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, "running", or a signer's reason
+	Message    string            `json:"message,omitempty"` // the reason in one sentence
+	Backend    signing.Backend   `json:"backend,omitempty"`
+	Assurance  signing.Assurance `json:"assurance,omitempty"`
+	Identity   *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
+	Time       *SigningTime      `json:"time,omitempty"`
+	Cluster    *ClusterRef       `json:"cluster,omitempty"` // the cluster whose keys were used
+	Checks     []Check           `json:"checks"`
+	Results    []ResultDigest    `json:"results,omitempty"` // status.results without carriers
+	Caveats    []string          `json:"caveats,omitempty"` // what was not proven
+	MissingKey string            `json:"missingKey,omitempty"`
+}
+
+// Ref names a TaskRun.
+type Ref struct {
+	Namespace string    `json:"namespace"`
+	Name      string    `json:"name"`
+	UID       types.UID `json:"uid,omitempty"`
+}
+
+// String returns namespace/name.
+func (r Ref) String() string { return r.Namespace + "/" + r.Name }
+
+// Identity is who vouched for the units of a TaskRun.
+type Identity struct {
+	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>
+	Issuer  string    `json:"issuer,omitempty"` // the cluster's service account issuer
+	PodUID  types.UID `json:"podUID,omitempty"`
+	KeyIDs  []string  `json:"keyIDs,omitempty"`
+}
+
+// SigningTime is when the evidence was made, as far as anything proves it.
+type SigningTime struct {
+	Source  string    `json:"source"`  // "token": the issuer's iat of the last unit
+	At      time.Time `json:"at"`      // whole seconds, UTC
+	Trusted bool      `json:"trusted"` // whether somebody other than the TaskRun's writer vouches for it
+}
+
+// ClusterRef names the cluster of a trust bundle.
+type ClusterRef struct {
+	Name string `json:"name,omitempty"`
+	UID  string `json:"uid"` // of the namespace kube-system
+}
+
+// ResultDigest is one result of the TaskRun. Verified is true exactly when the TaskRun's verdict is VERIFIED.
+type ResultDigest struct {
+	Name     string `json:"name"`
+	Type     string `json:"type,omitempty"`
+	SHA256   string `json:"sha256"` // hex, of the result's JSON value; a string result without its quotes
+	Verified bool   `json:"verified"`
+}

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package trust reads, writes and fetches trust bundles: everything that is needed to verify without a network, each key
+// with the window in which it was seen in use and the cluster it belongs to. docs/format.md describes the file.
+package trust
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// APIVersion and Kind of the trust bundle file.
+const (
+	APIVersion = "tekton-sign.dev/v1alpha1"
+	Kind       = "TrustBundle"
+)
+
+// Bundle is a trust bundle file.
+type Bundle struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"`
+	Clusters   []Cluster `json:"clusters"`
+	Sigstore   *Sigstore `json:"sigstore,omitempty"`
+}
+
+// Cluster is what one cluster vouches with.
+type Cluster struct {
+	Name                  string         `json:"name,omitempty"`
+	UID                   string         `json:"uid"` // of the namespace kube-system
+	ServiceAccountIssuers []Issuer       `json:"serviceAccountIssuers,omitempty"`
+	TrustDomain           string         `json:"trustDomain,omitempty"`
+	SPIFFE                []SPIFFEBundle `json:"spiffe,omitempty"`
+	Recorders             []Recorder     `json:"recorders,omitempty"`
+}
+
+// Issuer is a service account issuer of a cluster.
+type Issuer struct {
+	Issuer string      `json:"issuer"` // the claim iss, compared whole
+	Keys   []IssuerKey `json:"keys"`
+}
+
+// IssuerKey is a public key of an issuer with the window in which it was seen in use.
+type IssuerKey struct {
+	JWK       JWK       `json:"jwk"`
+	NotBefore Timestamp `json:"notBefore,omitzero"`
+	NotAfter  Timestamp `json:"notAfter,omitzero"` // absent while the key is in use
+}
+
+// JWK is a public key (RFC 7517) of type RSA or EC.
+type JWK struct {
+	KeyType   string `json:"kty"`
+	KeyID     string `json:"kid"`
+	Algorithm string `json:"alg"`
+	N         string `json:"n,omitempty"`
+	E         string `json:"e,omitempty"`
+	Curve     string `json:"crv,omitempty"`
+	X         string `json:"x,omitempty"`
+	Y         string `json:"y,omitempty"`
+}
+
+// SPIFFEBundle holds the X.509 authorities of one trust domain.
+type SPIFFEBundle struct {
+	TrustDomain     string          `json:"trustDomain"`
+	Federated       bool            `json:"federated"`
+	X509Authorities []X509Authority `json:"x509Authorities"`
+}
+
+// X509Authority is one CA certificate, DER in base64.
+type X509Authority struct {
+	DER       string    `json:"der"`
+	NotBefore Timestamp `json:"notBefore,omitzero"`
+	NotAfter  Timestamp `json:"notAfter,omitzero"`
+}
+
+// Recorder is an identity whose records are trusted.
+type Recorder struct {
+	Subject string `json:"subject"` // system:serviceaccount:<namespace>:<name>
+}
+
+// Sigstore is the trust root of the backend sigstore-keyless.
+type Sigstore struct {
+	TrustedRoot json.RawMessage    `json:"trustedRoot,omitempty"`
+	Identities  []SigstoreIdentity `json:"identities,omitempty"`
+}
+
+// SigstoreIdentity is an issuer and a template of the subject that certificates of TaskRuns bear.
+type SigstoreIdentity struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
+
+// Timestamp is a time in RFC 3339 form, UTC, whole seconds; the zero value is "unknown" and is written as "".
+type Timestamp struct{ time.Time }
+
+// MarshalJSON writes the RFC 3339 form, or "" for the zero value.
+func (t Timestamp) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte(`""`), nil
+	}
+	return json.Marshal(t.UTC().Format(time.RFC3339))
+}
+
+// UnmarshalJSON reads what MarshalJSON writes.
+func (t *Timestamp) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("expected a time in quotes: %w", err)
+	}
+	if s == "" {
+		*t = Timestamp{}
+		return nil
+	}
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return fmt.Errorf("expected a time like 2006-01-02T15:04:05Z: %w", err)
+	}
+	*t = Timestamp{at.UTC()}
+	return nil
+}
+
+// Cluster returns the cluster with this name or UID. With an empty choice the bundle must hold exactly one.
+func (b *Bundle) Cluster(choice string) (*Cluster, error) {
+	var names []string
+	var found []*Cluster
+	for i := range b.Clusters {
+		c := &b.Clusters[i]
+		names = append(names, c.String())
+		if choice == "" || choice == c.Name || choice == c.UID {
+			found = append(found, c)
+		}
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(b.Clusters) == 0:
+		return nil, fmt.Errorf("the trust bundle holds no cluster")
+	case choice == "":
+		return nil, fmt.Errorf("the trust bundle holds %d clusters: choose one with --cluster: %s",
+			len(b.Clusters), strings.Join(names, ", "))
+	case len(found) > 1:
+		return nil, fmt.Errorf("several clusters of the trust bundle are called %q: choose one by its UID: %s",
+			choice, strings.Join(names, ", "))
+	}
+	return nil, fmt.Errorf("the trust bundle holds no cluster %q, only %s", choice, strings.Join(names, ", "))
+}
+
+// String returns the name and the UID.
+func (c *Cluster) String() string {
+	if c.Name == "" {
+		return c.UID
+	}
+	return fmt.Sprintf("%s (%s)", c.Name, c.UID)
+}
