@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Namespace is the add-on's own namespace.
+const Namespace = "tekton-sign"
+
+// maxNames bounds the list of namespaces: webhook configurations and policies carry it, and they are read often.
+const maxNames = 1000
+
+// Scope says in which namespaces results are signed: those named, those whose labels match, or all. The reserved
+// namespaces are never in scope.
+type Scope struct {
+	Names    []string // sorted, without duplicates
+	Selector string   // a label selector in kubectl's grammar
+}
+
+// NewScope returns the scope of a list of namespaces or of a label selector; at most one of them may be given.
+func NewScope(names []string, selector string) (Scope, error) {
+	if len(names) > 0 && selector != "" {
+		return Scope{}, fmt.Errorf("expected names of namespaces or a label selector, got both")
+	}
+	var s Scope
+	var err error
+	if len(names) > 0 {
+		if s.Names, err = parseNames(strings.Join(names, ",")); err != nil {
+			return Scope{}, err
+		}
+	}
+	if selector != "" {
+		if s.Selector, err = parseSelector(selector); err != nil {
+			return Scope{}, err
+		}
+	}
+	return s, nil
+}
+
+// Reserved returns the namespaces that are never in scope: the cluster's own, the add-on's, and Tekton's, where
+// tektonNamespace is that of its controller. Injecting there could keep the cluster from healing itself.
+func Reserved(tektonNamespace string) []string {
+	return []string{
+		metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease,
+		Namespace, tektonNamespace, tektonNamespace + "-resolvers",
+	}
+}
+
+// CheckReserved is an error if the scope names one of the reserved namespaces.
+func (s Scope) CheckReserved(reserved []string) error {
+	for _, name := range s.Names {
+		if slices.Contains(reserved, name) {
+			return fmt.Errorf("namespace %s is reserved: results are never signed there", name)
+		}
+	}
+	return nil
+}
+
+// LabelSelector returns the scope as a selector of namespaces. Names are matched by the label kubernetes.io/metadata.name,
+// which the API server sets on every namespace and lets nobody change. An invalid scope selects nothing.
+func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
+	selector := &metav1.LabelSelector{}
+	invalid := false
+	if s.Selector != "" {
+		if parsed, err := metav1.ParseToLabelSelector(s.Selector); err == nil {
+			selector = parsed
+		} else {
+			invalid = true // NewScope and Parse let none of these pass
+		}
+	}
+	nameIs := func(op metav1.LabelSelectorOperator, values []string) {
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: corev1.LabelMetadataName, Operator: op, Values: values,
+		})
+	}
+	if len(s.Names) > 0 {
+		nameIs(metav1.LabelSelectorOpIn, slices.Clone(s.Names))
+	}
+	if invalid {
+		nameIs(metav1.LabelSelectorOpIn, slices.Clone(reserved)) // together with the next line: nothing
+	}
+	nameIs(metav1.LabelSelectorOpNotIn, slices.Clone(reserved))
+	return selector
+}
+
+// Matcher returns a function that tells from a namespace's labels whether it is in scope.
+func (s Scope) Matcher(reserved []string) func(namespaceLabels map[string]string) bool {
+	selector, err := metav1.LabelSelectorAsSelector(s.LabelSelector(reserved))
+	if err != nil {
+		selector = labels.Nothing()
+	}
+	return func(l map[string]string) bool { return selector.Matches(labels.Set(l)) }
+}
+
+// String describes the scope in words.
+func (s Scope) String() string {
+	switch {
+	case len(s.Names) > 0:
+		return "namespaces " + strings.Join(s.Names, ", ")
+	case s.Selector != "":
+		return "namespaces with labels " + s.Selector
+	}
+	return "all namespaces"
+}
+
+func parseNames(value string) ([]string, error) {
+	names := strings.Split(value, ",")
+	if len(names) > maxNames {
+		return nil, fmt.Errorf("expected at most %d namespaces, got %d: use %s", maxNames, len(names), KeyNamespaceSelector)
+	}
+	for i, name := range names {
+		names[i] = strings.TrimSpace(name)
+		if errs := validation.IsDNS1123Label(names[i]); len(errs) > 0 {
+			return nil, fmt.Errorf("%q is no name of a namespace: %s", names[i], errs[0])
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func parseSelector(value string) (string, error) {
+	selector, err := metav1.ParseToLabelSelector(value)
+	if err != nil {
+		return "", fmt.Errorf("%q is no label selector: %w", value, err)
+	}
+	if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
+		return "", fmt.Errorf("expected a label selector, got an empty one")
+	}
+	return strings.TrimSpace(value), nil
+}
+
+// Account names a service account.
+type Account struct {
+	Namespace, Name string
+}
+
+// Username returns the name under which the API server knows the account.
+func (a Account) Username() string { return "system:serviceaccount:" + a.Namespace + ":" + a.Name }
+
+func (a Account) String() string { return a.Namespace + "/" + a.Name }
+
+// ParseAccount reads the form namespace/name.
+func ParseAccount(value string) (Account, error) {
+	namespace, name, ok := strings.Cut(strings.TrimSpace(value), "/")
+	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0 {
+		return Account{}, fmt.Errorf("expected namespace/name of a service account, got %q", value)
+	}
+	return Account{Namespace: namespace, Name: name}, nil
+}
+
+func parseAccounts(value string) ([]Account, error) {
+	var accounts []Account
+	for part := range strings.SplitSeq(value, ",") {
+		a, err := ParseAccount(part)
+		if err != nil {
+			return nil, err
+		}
+		accounts = append(accounts, a)
+	}
+	return accounts, nil
+}
+
+func joinAccounts(accounts []Account) string {
+	parts := make([]string, len(accounts))
+	for i, a := range accounts {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, ",")
+}

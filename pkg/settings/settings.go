@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package settings reads and writes the ConfigMap config-signing in Tekton's namespace, the one place that says which
+// backend signs, what a failed verification does, and for which namespaces. The add-on and the plugin share it.
+package settings
+
+import (
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// ConfigMapName is the name of the ConfigMap in Tekton's namespace.
+const ConfigMapName = "config-signing"
+
+// Keys of the ConfigMap.
+const (
+	KeyBackend           = "enforce-nonfalsifiability" // a signing.Backend; the plan's name for it (TEP-0089)
+	KeyEnforcement       = "signing-enforcement"       // audit or enforce
+	KeyDelivery          = "delivery"                  // auto, image or init
+	KeyAudience          = "audience"                  // prefix of the audiences of signing tokens
+	KeyNamespaces        = "namespaces"                // names, joined by commas; absent: all
+	KeyNamespaceSelector = "namespace-selector"        // a label selector; absent: all
+	KeyExemptAccounts    = "exempt-service-accounts"   // namespace/name, joined by commas
+)
+
+// keyExample is Tekton's convention for documentation inside of a ConfigMap. It holds no setting.
+const keyExample = "_example"
+
+// Enforcement says what a failed verification does to a TaskRun.
+type Enforcement string
+
+// The enforcement modes.
+const (
+	Audit   Enforcement = "audit"   // record the verdict
+	Enforce Enforcement = "enforce" // also fail the TaskRun
+)
+
+// Delivery says how the signer reaches a pod.
+type Delivery string
+
+// The ways of delivery.
+const (
+	DeliveryAuto  Delivery = "auto"  // an image volume where server and nodes know them, else an init container
+	DeliveryImage Delivery = "image" // an image volume, Kubernetes 1.35 and later
+	DeliveryInit  Delivery = "init"  // an init container
+)
+
+// Settings are the parsed ConfigMap.
+type Settings struct {
+	Backend        signing.Backend
+	Enforcement    Enforcement
+	Delivery       Delivery
+	AudiencePrefix string
+	Scope          Scope
+	Exempt         []Account // service accounts that may go on asking for tokens of any audience
+}
+
+// Default returns the settings of a cluster where nothing was configured: signing is off.
+func Default() Settings {
+	return Settings{
+		Backend:        signing.BackendNone,
+		Enforcement:    Audit,
+		Delivery:       DeliveryAuto,
+		AudiencePrefix: signing.AudiencePrefix,
+	}
+}
+
+// Parse reads the data of the ConfigMap. Absent keys have their defaults, unknown keys and unknown values are errors.
+func Parse(data map[string]string) (Settings, error) {
+	s := Default()
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		if err := s.set(key, data[key]); err != nil {
+			return Settings{}, fmt.Errorf("ConfigMap %s: key %s: %w", ConfigMapName, key, err)
+		}
+	}
+	if len(s.Scope.Names) > 0 && s.Scope.Selector != "" {
+		return Settings{}, fmt.Errorf("ConfigMap %s: expected one of %s and %s, got both",
+			ConfigMapName, KeyNamespaces, KeyNamespaceSelector)
+	}
+	return s, nil
+}
+
+func (s *Settings) set(key, value string) (err error) {
+	switch key {
+	case KeyBackend:
+		s.Backend, err = signing.ParseBackend(value)
+	case KeyEnforcement:
+		s.Enforcement, err = oneOf(value, Audit, Enforce)
+	case KeyDelivery:
+		s.Delivery, err = oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
+	case KeyAudience:
+		s.AudiencePrefix, err = value, validateAudiencePrefix(value)
+	case KeyNamespaces:
+		s.Scope.Names, err = parseNames(value)
+	case KeyNamespaceSelector:
+		s.Scope.Selector, err = parseSelector(value)
+	case KeyExemptAccounts:
+		s.Exempt, err = parseAccounts(value)
+	case keyExample:
+	default:
+		return fmt.Errorf("unknown key; remove it, or use a version of tekton-sign that knows it")
+	}
+	return err
+}
+
+// ParseEnforcement reads the value of the key signing-enforcement.
+func ParseEnforcement(value string) (Enforcement, error) { return oneOf(value, Audit, Enforce) }
+
+// ParseDelivery reads the value of the key delivery.
+func ParseDelivery(value string) (Delivery, error) {
+	return oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
+}
+
+// Supported reports what of the settings this version cannot do yet.
+func (s Settings) Supported() error {
+	if s.Backend != signing.BackendNone && s.Backend != signing.BackendOIDCSAToken {
+		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, signing.BackendOIDCSAToken)
+	}
+	if s.Enforcement != Audit {
+		return fmt.Errorf("enforcement %s is not yet in this version: use %s", s.Enforcement, Audit)
+	}
+	return nil
+}
+
+// Data returns the ConfigMap's data for the settings: backend and enforcement always, every other key where it differs
+// from the default.
+func (s Settings) Data() map[string]string {
+	d := Default()
+	data := map[string]string{KeyBackend: string(s.Backend), KeyEnforcement: string(s.Enforcement)}
+	put := func(key, value string, differs bool) {
+		if differs {
+			data[key] = value
+		}
+	}
+	put(KeyDelivery, string(s.Delivery), s.Delivery != d.Delivery)
+	put(KeyAudience, s.AudiencePrefix, s.AudiencePrefix != d.AudiencePrefix)
+	put(KeyNamespaces, strings.Join(s.Scope.Names, ","), len(s.Scope.Names) > 0)
+	put(KeyNamespaceSelector, s.Scope.Selector, s.Scope.Selector != "")
+	put(KeyExemptAccounts, joinAccounts(s.Exempt), len(s.Exempt) > 0)
+	return data
+}
+
+// audiencePrefix keeps a prefix free of everything that has a meaning in an audience, a CEL string or a regular
+// expression, in all of which it is used.
+var audiencePrefix = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+func validateAudiencePrefix(value string) error {
+	if !audiencePrefix.MatchString(value) {
+		return fmt.Errorf("expected lower case letters, digits and hyphens, at most 63 of them, got %q", value)
+	}
+	return nil
+}
+
+func oneOf[T ~string](value string, known ...T) (T, error) {
+	if slices.Contains(known, T(value)) {
+		return T(value), nil
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
+	}
+	return "", fmt.Errorf("expected one of %s, got %q", strings.Join(names, ", "), value)
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+func TestParse(t *testing.T) {
+	full := Settings{
+		Backend:        signing.BackendOIDCSAToken,
+		Enforcement:    Enforce,
+		Delivery:       DeliveryInit,
+		AudiencePrefix: "our-results",
+		Scope:          Scope{Names: []string{"a", "b"}},
+		Exempt:         []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
+	}
+	bySelector := Default()
+	bySelector.Scope.Selector = "team in (a,b),signed=yes"
+
+	for name, tc := range map[string]struct {
+		data map[string]string
+		want Settings
+		err  string
+	}{
+		"nothing":  {data: nil, want: Default()},
+		"example":  {data: map[string]string{"_example": "anything: at all"}, want: Default()},
+		"selector": {data: map[string]string{KeyNamespaceSelector: "team in (a,b),signed=yes"}, want: bySelector},
+		"everything": {data: map[string]string{
+			KeyBackend: "oidc-sa-token", KeyEnforcement: "enforce", KeyDelivery: "init", KeyAudience: "our-results",
+			KeyNamespaces: "b, a,b", KeyExemptAccounts: "a/vault.agent,b/x",
+		}, want: full},
+
+		"unknown key":         {data: map[string]string{"signing-enforcment": "audit"}, err: "signing-enforcment: unknown key"},
+		"unknown backend":     {data: map[string]string{KeyBackend: "vault"}, err: `unknown backend "vault"`},
+		"case matters":        {data: map[string]string{KeyBackend: "NONE"}, err: `unknown backend "NONE"`},
+		"unknown enforcement": {data: map[string]string{KeyEnforcement: "warn"}, err: `expected one of audit, enforce, got "warn"`},
+		"unknown delivery":    {data: map[string]string{KeyDelivery: ""}, err: `expected one of auto, image, init, got ""`},
+		"hostile audience":    {data: map[string]string{KeyAudience: "a') || true || ('"}, err: "expected lower case letters"},
+		"empty audience":      {data: map[string]string{KeyAudience: ""}, err: "expected lower case letters"},
+		"empty names":         {data: map[string]string{KeyNamespaces: ""}, err: `"" is no name of a namespace`},
+		"hostile name":        {data: map[string]string{KeyNamespaces: "a,B"}, err: `"B" is no name of a namespace`},
+		"empty selector":      {data: map[string]string{KeyNamespaceSelector: " "}, err: "empty one"},
+		"bad selector":        {data: map[string]string{KeyNamespaceSelector: "a in"}, err: "is no label selector"},
+		"both scopes": {
+			data: map[string]string{KeyNamespaces: "a", KeyNamespaceSelector: "a=b"}, err: "expected one of",
+		},
+		"bad account": {data: map[string]string{KeyExemptAccounts: "ci/x,default"}, err: `got "default"`},
+		"too many names": {
+			data: map[string]string{KeyNamespaces: strings.Repeat("a,", maxNames) + "a"}, err: "at most 1000 namespaces",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse(tc.data)
+			checkError(t, err, tc.err)
+			if diff := cmp.Diff(tc.want, got); tc.err == "" && diff != "" {
+				t.Errorf("Parse (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestDataRoundTrip(t *testing.T) {
+	for name, s := range map[string]Settings{
+		"default": Default(),
+		"names": {
+			Backend: signing.BackendOIDCSAToken, Enforcement: Audit, Delivery: DeliveryImage, AudiencePrefix: "x",
+			Scope: Scope{Names: []string{"a", "b"}}, Exempt: []Account{{"a", "b"}},
+		},
+		"selector": {
+			Backend: signing.BackendNone, Enforcement: Enforce, Delivery: DeliveryAuto,
+			AudiencePrefix: signing.AudiencePrefix, Scope: Scope{Selector: "a=b,c"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := Parse(s.Data())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(s, got); diff != "" {
+				t.Errorf("Parse(Data()) (-want +got):\n%s", diff)
+			}
+		})
+	}
+	if diff := cmp.Diff(map[string]string{KeyBackend: "none", KeyEnforcement: "audit"}, Default().Data()); diff != "" {
+		t.Errorf("Default().Data() (-want +got):\n%s", diff)
+	}
+}
+
+func TestSupported(t *testing.T) {
+	for name, tc := range map[string]struct {
+		backend     signing.Backend
+		enforcement Enforcement
+		err         string
+	}{
+		"off":      {signing.BackendNone, Audit, ""},
+		"on":       {signing.BackendOIDCSAToken, Audit, ""},
+		"spire":    {signing.BackendSPIRE, Audit, "backend spire is not yet in this version"},
+		"sigstore": {signing.BackendSigstoreKeyless, Audit, "backend sigstore-keyless is not yet in this version"},
+		"enforce":  {signing.BackendOIDCSAToken, Enforce, "enforcement enforce is not yet in this version"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := Default()
+			s.Backend, s.Enforcement = tc.backend, tc.enforcement
+			checkError(t, s.Supported(), tc.err)
+		})
+	}
+}
+
+func TestScope(t *testing.T) {
+	reserved := Reserved("openshift-pipelines")
+	namespace := func(name string, labels ...string) map[string]string {
+		l := map[string]string{"kubernetes.io/metadata.name": name}
+		for i := 0; i < len(labels); i += 2 {
+			l[labels[i]] = labels[i+1]
+		}
+		return l
+	}
+	for name, tc := range map[string]struct {
+		names    []string
+		selector string
+		labels   map[string]string
+		want     bool
+	}{
+		"all":                   {labels: namespace("ci"), want: true},
+		"all but system":        {labels: namespace("kube-system")},
+		"all but public":        {labels: namespace("kube-public")},
+		"all but node leases":   {labels: namespace("kube-node-lease")},
+		"all but ours":          {labels: namespace("tekton-sign")},
+		"all but Tekton's":      {labels: namespace("openshift-pipelines")},
+		"all but the resolvers": {labels: namespace("openshift-pipelines-resolvers")},
+		"stock name elsewhere":  {labels: namespace("tekton-pipelines"), want: true},
+		"named":                 {names: []string{"ci", "cd"}, labels: namespace("cd"), want: true},
+		"not named":             {names: []string{"ci", "cd"}, labels: namespace("other")},
+		"named though reserved": {names: []string{"kube-system"}, labels: namespace("kube-system")},
+		"labelled":              {selector: "sign=yes", labels: namespace("ci", "sign", "yes"), want: true},
+		"labelled otherwise":    {selector: "sign=yes", labels: namespace("ci", "sign", "no")},
+		"reserved and labelled": {selector: "sign=yes", labels: namespace("tekton-sign", "sign", "yes")},
+		"name label is missing": {names: []string{"ci"}, labels: map[string]string{"a": "b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			scope, err := NewScope(tc.names, tc.selector)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := scope.Matcher(reserved)(tc.labels); got != tc.want {
+				t.Errorf("%s matches %v: got %v, want %v", scope, tc.labels, got, tc.want)
+			}
+		})
+	}
+	broken := Scope{Selector: "a in"}
+	if _, err := NewScope([]string{"a"}, "b=c"); err == nil {
+		t.Error("NewScope took both names and a selector")
+	}
+	if _, err := NewScope(nil, broken.Selector); err == nil {
+		t.Error("NewScope took a broken selector")
+	}
+	if broken.Matcher(reserved)(namespace("ci")) {
+		t.Error("a broken scope matches")
+	}
+	checkError(t, Scope{Names: []string{"a", "kube-public"}}.CheckReserved(reserved), "namespace kube-public is reserved")
+	checkError(t, Scope{Names: []string{"a"}}.CheckReserved(reserved), "")
+}
+
+func TestAccount(t *testing.T) {
+	a, err := ParseAccount("ci/builder")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := a.Username(), "system:serviceaccount:ci:builder"; got != want {
+		t.Errorf("Username: got %q, want %q", got, want)
+	}
+	for _, bad := range []string{"", "ci", "/", "ci/", "ci/a'b", "c i/a", "a/b/c"} {
+		if got, err := ParseAccount(bad); err == nil {
+			t.Errorf("ParseAccount(%q) = %v, want an error", bad, got)
+		}
+	}
+}
+
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Fatalf("unexpected error: %v", err)
+	case want != "" && err == nil:
+		t.Fatalf("got no error, want one with %q", want)
+	case want != "" && !strings.Contains(err.Error(), want):
+		t.Fatalf("got error %q, want one with %q", err, want)
+	}
+}
