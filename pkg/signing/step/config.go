@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package step is the contract between the injection, which rewrites the command line of a step's container, and the signer,
+// which that command line starts.
+//
+// The signer is configured by arguments and never by environment variables: the step inherits the environment, and a wrapped
+// step must see the same one as a stock step.
+package step
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Commands of the signer.
+const (
+	CommandRun     = "run"     // run [flags of Config] -- COMMAND [ARG...]
+	CommandInstall = "install" // install DESTINATION
+)
+
+// Places of the signer: in its own image, and in a pod that it was delivered to.
+const (
+	ImagePath = "/signer"
+	MountPath = "/tekton/sign"
+	PodPath   = MountPath + ImagePath
+)
+
+// MaxMessage is the most bytes that a container's termination message may ever have (Kubernetes and Tekton agree on it).
+const MaxMessage = 4096
+
+// privateSuffix makes a private post file of a public one. Both are in one folder, so that renaming is atomic.
+const privateSuffix = ".unsigned"
+
+// Config tells the signer which step it wraps.
+type Config struct {
+	Namespace       string
+	TaskRun         string
+	TaskRunUID      signing.UID
+	Container       string
+	Index           uint8  // position among the pod's step containers
+	Count           uint8  // number of the pod's step containers
+	Share           int    // bytes that the container's termination message may have
+	PostFile        string // file that starts the next step; empty where the entrypoint publishes it itself
+	TerminationPath string
+	AudiencePrefix  string
+	Compress        bool // the entrypoint compresses termination messages, so the signer may as well
+}
+
+// PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile once the step's evidence
+// stands.
+func PrivatePostFile(postFile string) string { return postFile + privateSuffix }
+
+// Args returns the signer's arguments that start command under c. Parse reads them back.
+func (c Config) Args(command []string) []string {
+	args := []string{
+		CommandRun,
+		"-namespace", c.Namespace,
+		"-taskrun", c.TaskRun,
+		"-taskrun-uid", c.TaskRunUID.String(),
+		"-container", c.Container,
+		"-index", strconv.Itoa(int(c.Index)),
+		"-count", strconv.Itoa(int(c.Count)),
+		"-share", strconv.Itoa(c.Share),
+		"-termination-path", c.TerminationPath,
+		"-audience-prefix", c.AudiencePrefix,
+	}
+	if c.PostFile != "" {
+		args = append(args, "-post-file", c.PostFile)
+	}
+	if c.Compress {
+		args = append(args, "-compress")
+	}
+	return append(append(args, "--"), command...)
+}
+
+// Parse reads arguments written by Args, and only those: any other order, spelling or repetition is an error.
+func Parse(args []string) (Config, []string, error) {
+	end := slices.Index(args, "--")
+	if end < 1 || args[0] != CommandRun || end == len(args)-1 {
+		return Config{}, nil, fmt.Errorf("expected %s [flags] -- COMMAND [ARG...]", CommandRun)
+	}
+	command := args[end+1:]
+	c, err := parseFlags(args[1:end])
+	if err != nil {
+		return Config{}, nil, err
+	}
+	if err := c.Validate(); err != nil {
+		return Config{}, nil, err
+	}
+	if want := c.Args(command); !slices.Equal(want, args) {
+		return Config{}, nil, fmt.Errorf("expected the arguments %q, got %q", want[:len(want)-len(command)], args[:end+1])
+	}
+	return c, command, nil
+}
+
+func parseFlags(args []string) (Config, error) {
+	var c Config
+	fs := flag.NewFlagSet(CommandRun, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&c.Namespace, "namespace", "", "")
+	fs.StringVar(&c.TaskRun, "taskrun", "", "")
+	fs.Func("taskrun-uid", "", func(s string) (err error) {
+		c.TaskRunUID, err = signing.ParseUID(s)
+		return err
+	})
+	fs.StringVar(&c.Container, "container", "", "")
+	fs.Func("index", "", byteVar(&c.Index))
+	fs.Func("count", "", byteVar(&c.Count))
+	fs.IntVar(&c.Share, "share", 0, "")
+	fs.StringVar(&c.PostFile, "post-file", "", "")
+	fs.StringVar(&c.TerminationPath, "termination-path", "", "")
+	fs.StringVar(&c.AudiencePrefix, "audience-prefix", "", "")
+	fs.BoolVar(&c.Compress, "compress", false, "")
+	if err := fs.Parse(args); err != nil {
+		return Config{}, err
+	}
+	return c, nil
+}
+
+func byteVar(b *uint8) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 8)
+		*b = uint8(n)
+		return err
+	}
+}
+
+// Validate reports the first field that no step of a pod can have.
+func (c Config) Validate() error {
+	for _, f := range []struct{ name, value string }{
+		{"namespace", c.Namespace}, {"taskrun", c.TaskRun}, {"container", c.Container}, {"audience-prefix", c.AudiencePrefix},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("-%s is missing", f.name)
+		}
+	}
+	switch {
+	case c.TaskRunUID == signing.UID{}:
+		return fmt.Errorf("-taskrun-uid is missing")
+	case c.Index >= c.Count:
+		return fmt.Errorf("-index %d is outside of -count %d", c.Index, c.Count)
+	case c.Share < 1 || c.Share > MaxMessage:
+		return fmt.Errorf("expected a -share of 1 to %d bytes, got %d", MaxMessage, c.Share)
+	case !cleanPath(c.TerminationPath):
+		return fmt.Errorf("expected a clean absolute -termination-path, got %q", c.TerminationPath)
+	case c.PostFile != "" && !cleanPath(c.PostFile):
+		return fmt.Errorf("expected a clean absolute -post-file, got %q", c.PostFile)
+	}
+	return nil
+}
+
+func cleanPath(p string) bool { return path.IsAbs(p) && path.Clean(p) == p }
