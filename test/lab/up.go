@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/node"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/sandbox"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/toolchain"
+)
+
+// startTimeout bounds everything after the builds.
+const startTimeout = 5 * time.Minute
+
+// Up brings the lab up: a ready node, and a Tekton whose webhook answers. When it is up already, nothing happens;
+// what an earlier crash left is cleaned up first. When it fails, nothing is left running, and the logs stay.
+func (l *Lab) Up(ctx context.Context) error {
+	if err := gatherFacts().check(); err != nil {
+		return err
+	}
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if status, err := l.Status(ctx); err == nil && status.Up {
+		l.progress.say("the lab %s is already up", l.name)
+		return nil
+	}
+	if err := l.remove(); err != nil {
+		return err
+	}
+	built, err := l.prepare(ctx)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if err := l.boot(ctx, built); err != nil {
+		// Logs are for whoever reads the error; processes are not.
+		return errors.Join(err, sandbox.Stop(l.folders.state))
+	}
+	return os.WriteFile(l.readyFile(), nil, 0o600)
+}
+
+// Down ends the lab and removes its files. When nothing is there, nothing happens.
+func (l *Lab) Down(context.Context) error {
+	unlock, err := l.lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return l.remove()
+}
+
+func (l *Lab) remove() error {
+	if err := sandbox.Stop(l.folders.state); err != nil {
+		return fmt.Errorf("stop the lab %s: %w", l.name, err)
+	}
+	return os.RemoveAll(l.folders.state)
+}
+
+func (l *Lab) readyFile() string { return filepath.Join(l.folders.state, "ready") }
+
+// parts are what a lab is made of.
+type parts struct {
+	binaries map[string]string // by name
+	archives []string          // images
+	tekton   tekton.Release
+}
+
+// Build builds and packs everything into the cache, and starts nothing.
+func (l *Lab) Build(ctx context.Context) error {
+	if err := gatherFacts().check(); err != nil {
+		return err
+	}
+	_, err := l.prepare(ctx)
+	return err
+}
+
+func (l *Lab) prepare(ctx context.Context) (parts, error) {
+	if err := l.installPackages(ctx); err != nil {
+		return parts{}, err
+	}
+	p := parts{binaries: map[string]string{}}
+	groups := [][]toolchain.Binary{toolchain.Etcd(), toolchain.Containerd(), toolchain.Kubernetes(), toolchain.Tekton()}
+	for _, group := range groups {
+		for _, binary := range group {
+			path, err := l.build(ctx, binary)
+			if err != nil {
+				return parts{}, fmt.Errorf("build %s: %w", binary.Name, err)
+			}
+			p.binaries[binary.Name] = path
+		}
+	}
+	return p, l.progress.run("images", func() error { return l.packImages(ctx, &p) })
+}
+
+func (l *Lab) build(ctx context.Context, binary toolchain.Binary) (string, error) {
+	end := func(string) {}
+	path, err := l.builder.Build(ctx, binary, func(version string) {
+		l.progress.say("  building %s %s, once", binary.Name, version)
+		end = l.progress.begin(binary.Name + " " + version)
+	})
+	if err != nil {
+		end("failed")
+		return "", err
+	}
+	end("built")
+	return path, nil
+}
+
+// installPackages asks apt-get only for what is missing.
+func (l *Lab) installPackages(ctx context.Context) error {
+	missing := missingPackages()
+	if len(missing) == 0 {
+		return nil
+	}
+	args := []string{"install", "--yes", "--no-install-recommends"}
+	for _, p := range missing {
+		args = append(args, p.name)
+	}
+	return l.progress.run(fmt.Sprintf("Debian packages %v", args[3:]), func() error {
+		for _, line := range [][]string{{"update"}, args} {
+			command := exec.CommandContext(ctx, "apt-get", line...)
+			command.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+			if out, err := command.CombinedOutput(); err != nil {
+				return fmt.Errorf("apt-get %s: %w: %s", line[0], err, lastBytes(out, 500))
+			}
+		}
+		return nil
+	})
+}
+
+func (l *Lab) packImages(ctx context.Context, p *parts) error {
+	version, err := l.builder.ModuleVersion(ctx, "tekton", tekton.Module)
+	if err != nil {
+		return err
+	}
+	pause := filepath.Join(l.folders.cache, "bin", "pause-"+l.name)
+	if err := toolchain.Compile(ctx, l.project, "./test/lab/images/pause", pause); err != nil {
+		return err
+	}
+	busybox, err := busyboxArchive(ctx, staticBusybox())
+	if err != nil {
+		return err
+	}
+	all := []archive{pauseArchive(pause), busybox}
+	p.tekton = tekton.Release{Version: version, Images: map[string]string{}, Shell: BusyboxImage}
+	for _, binary := range toolchain.Tekton() {
+		all = append(all, tektonArchive(binary.Name, version, p.binaries[binary.Name]))
+		p.tekton.Images[binary.Name] = tektonImage(binary.Name, version)
+	}
+	for _, a := range all {
+		path, err := a.pack(l.folders.cache)
+		if err != nil {
+			return err
+		}
+		p.archives = append(p.archives, path)
+	}
+	return nil
+}
+
+// boot starts everything. The node's half and the control plane's half do not wait for each other until the end.
+func (l *Lab) boot(ctx context.Context, p parts) error {
+	if err := l.writeState(ctx, p); err != nil {
+		return err
+	}
+	if err := l.progress.run("namespaces", func() error { return l.startSandbox(ctx) }); err != nil {
+		return err
+	}
+	runtime, runtimeContext := errgroup.WithContext(ctx)
+	runtime.Go(func() error { return l.startRuntime(runtimeContext, p.archives) })
+	err := l.startControlPlane(ctx)
+	if err == nil {
+		err = l.progress.run("tekton's manifests", func() error { return l.applyTekton(ctx, p.tekton) })
+	}
+	if err := errors.Join(err, runtime.Wait()); err != nil {
+		return err
+	}
+	if err := l.progress.run(Kubelet, func() error { return l.Start(ctx, Kubelet) }); err != nil {
+		return err
+	}
+	return l.progress.run("tekton "+p.tekton.Version, func() error { return l.awaitTekton(ctx) })
+}
+
+// writeState makes the state folder with everything that can be made before a process runs.
+func (l *Lab) writeState(ctx context.Context, p parts) error {
+	config, err := l.sandboxConfig()
+	if err != nil {
+		return err
+	}
+	for _, folder := range []string{"bin", "logs", "var/lib", "var/log"} {
+		if err := os.MkdirAll(filepath.Join(l.folders.state, folder), 0o755); err != nil {
+			return err
+		}
+	}
+	if err := config.Save(); err != nil {
+		return err
+	}
+	layout := l.layout()
+	for name, path := range p.binaries {
+		if err := os.Symlink(path, layout.Bin(name)); err != nil {
+			return err
+		}
+	}
+	if err := toolchain.Compile(ctx, l.project, "./test/lab/cmd/lab-init", layout.Bin("lab-init")); err != nil {
+		return err
+	}
+	return errors.Join(node.WriteFiles(layout), node.WriteCredentials(layout, time.Now()))
+}
+
+func (l *Lab) sandboxConfig() (sandbox.Config, error) {
+	addresses, err := hostPrefixes()
+	if err != nil {
+		return sandbox.Config{}, err
+	}
+	link, err := choosePair(l.name, addresses)
+	if err != nil {
+		return sandbox.Config{}, err
+	}
+	state := l.folders.state
+	return sandbox.Config{
+		Hostname: nodeName(l.name), Cgroup: "tekton-sign-lab-" + l.name, State: state,
+		HostInterface: hostInterface(l.name), HostAddress: link.host, NodeAddress: link.node,
+		LoopbackAddresses: []netip.Prefix{netip.PrefixFrom(node.KubernetesService, 32)},
+		Binds: map[string]string{
+			"/var/lib":   filepath.Join(state, "var/lib"),
+			"/var/log":   filepath.Join(state, "var/log"),
+			"/etc/hosts": filepath.Join(state, "etc/hosts"),
+		},
+		// The values are the kubelet's own.
+		Tunables: map[string]string{
+			"/proc/sys/vm/overcommit_memory":      "1",
+			"/proc/sys/vm/panic_on_oom":           "0",
+			"/proc/sys/kernel/panic":              "10",
+			"/proc/sys/kernel/panic_on_oops":      "1",
+			"/proc/sys/kernel/keys/root_maxkeys":  "1000000",
+			"/proc/sys/kernel/keys/root_maxbytes": "25000000",
+		},
+	}, nil
+}
+
+func hostPrefixes() ([]netip.Prefix, error) {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list this machine's addresses: %w", err)
+	}
+	var all []netip.Prefix
+	for _, address := range addresses {
+		if prefix, err := netip.ParsePrefix(address.String()); err == nil {
+			all = append(all, prefix)
+		}
+	}
+	return all, nil
+}
+
+func (l *Lab) startSandbox(ctx context.Context) error {
+	config, err := sandbox.LoadConfig(sandbox.ConfigFile(l.folders.state))
+	if err != nil {
+		return err
+	}
+	if _, err := sandbox.Launch(ctx, config, l.layout().Bin("lab-init")); err != nil {
+		return l.withLog(err, "supervisor")
+	}
+	return nil
+}
+
+func (l *Lab) startRuntime(ctx context.Context, archives []string) error {
+	if err := l.progress.run(Containerd, func() error { return l.Start(ctx, Containerd) }); err != nil {
+		return err
+	}
+	return l.progress.run("import of images", func() error {
+		imports, ctx := errgroup.WithContext(ctx)
+		imports.SetLimit(2)
+		for _, file := range archives {
+			imports.Go(func() error { return l.importArchive(ctx, file) })
+		}
+		return imports.Wait()
+	})
+}
+
+func (l *Lab) startControlPlane(ctx context.Context) error {
+	for _, component := range []string{Etcd, APIServer, ControllerManager, Scheduler} {
+		if err := l.progress.run(component, func() error { return l.Start(ctx, component) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Lab) applyTekton(ctx context.Context, release tekton.Release) error {
+	folder, err := l.builder.ModuleDir(ctx, "tekton", tekton.Module)
+	if err != nil {
+		return err
+	}
+	objects, err := tekton.Manifests(os.DirFS(folder), release)
+	if err != nil {
+		return err
+	}
+	config, err := l.RESTConfig()
+	if err != nil {
+		return err
+	}
+	return tekton.Apply(ctx, config, objects)
+}
+
+func (l *Lab) awaitTekton(ctx context.Context) error {
+	config, err := l.RESTConfig()
+	if err != nil {
+		return err
+	}
+	err = tekton.AwaitDeployments(ctx, config, "tekton-pipelines-webhook", "tekton-pipelines-controller")
+	if err == nil {
+		err = tekton.AwaitWebhook(ctx, config)
+	}
+	if err != nil {
+		return l.withLog(err, Kubelet)
+	}
+	return nil
+}
