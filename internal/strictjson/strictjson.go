@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package strictjson decodes JSON (RFC 8259) that somebody hostile may have written. Go's own decoder takes "Status" for
+// "status" and lets the last of two equal keys win; two readers of one file can then see two different objects. Here a key
+// that stands twice, a key that differs from a field's name only in case, too deep nesting and trailing data are errors.
+package strictjson
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+
+	sigsjson "sigs.k8s.io/json"
+)
+
+// MaxDepth is the deepest nesting that is read.
+const MaxDepth = 64
+
+// maxUnknownFields is how many unknown fields an object may have. The decoder underneath stops counting at 100.
+const maxUnknownFields = 64
+
+// Decode reads the one JSON value in data into v. A field that v's type does not have is an error.
+func Decode(data []byte, v any) error {
+	unknown, err := decode(data, v)
+	if err != nil {
+		return err
+	}
+	if len(unknown) > 0 {
+		return fmt.Errorf("unknown field %q", unknown[0])
+	}
+	return nil
+}
+
+// DecodeOpen reads the one JSON value in data into v. Fields that v's type does not have are left out, unless their name
+// differs only in case from that of a field somewhere in v's type.
+func DecodeOpen(data []byte, v any) error {
+	unknown, err := decode(data, v)
+	if err != nil {
+		return err
+	}
+	if len(unknown) > maxUnknownFields {
+		return fmt.Errorf("more than %d unknown fields, the first is %q", maxUnknownFields, unknown[0])
+	}
+	if len(unknown) == 0 {
+		return nil
+	}
+	known := fieldNamesOf(reflect.TypeOf(v))
+	for _, path := range unknown {
+		name := path[strings.LastIndexByte(path, '.')+1:]
+		if field, ok := known[strings.ToLower(name)]; ok {
+			return fmt.Errorf("field %q differs from %q in case", path, field)
+		}
+	}
+	return nil
+}
+
+// decode reads data into v and returns the paths of the fields that v's type does not have.
+func decode(data []byte, v any) ([]string, error) {
+	if err := Check(data); err != nil {
+		return nil, err
+	}
+	strict, err := sigsjson.UnmarshalStrict(data, v, sigsjson.DisallowUnknownFields)
+	if err != nil {
+		return nil, err
+	}
+	paths := make([]string, 0, len(strict))
+	for _, e := range strict {
+		var field sigsjson.FieldError
+		if !errors.As(e, &field) {
+			return nil, e
+		}
+		paths = append(paths, field.FieldPath())
+	}
+	return paths, nil
+}
+
+// fieldNames caches, for each type that was decoded, the names of all fields in it by their lower-case form.
+var fieldNames sync.Map // reflect.Type -> map[string]string
+
+func fieldNamesOf(t reflect.Type) map[string]string {
+	if names, ok := fieldNames.Load(t); ok {
+		return names.(map[string]string)
+	}
+	names := map[string]string{}
+	collectFieldNames(t, names, map[reflect.Type]bool{})
+	fieldNames.Store(t, names)
+	return names
+}
+
+func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect.Type]bool) {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
+		collectFieldNames(t.Elem(), names, seen)
+	case reflect.Struct:
+		if seen[t] {
+			return
+		}
+		seen[t] = true
+		for i := range t.NumField() {
+			field := t.Field(i)
+			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+			if name != "" && name != "-" {
+				names[strings.ToLower(name)] = name
+			}
+			collectFieldNames(field.Type, names, seen)
+		}
+	}
+}
+
+// Check reports whether data is one JSON value without a key that stands twice in one object and without nesting deeper
+// than MaxDepth.
+func Check(data []byte) error {
+	var raw json.RawMessage // the cheapest way to Go's own error with its offset
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return err
+	}
+	return (&scanner{data: data}).run()
+}
+
+// scanner walks over JSON that is known to be valid.
+type scanner struct {
+	data  []byte
+	pos   int
+	stack []container
+}
+
+// container is an array or object that is open at the scanner's position.
+type container struct {
+	object  bool
+	wantKey bool // the next string is a key of the object
+	keys    map[string]struct{}
+}
+
+func (s *scanner) run() error {
+	for ; s.pos < len(s.data); s.pos++ {
+		switch s.data[s.pos] {
+		case '{', '[':
+			if len(s.stack) == MaxDepth {
+				return fmt.Errorf("nested deeper than %d levels", MaxDepth)
+			}
+			object := s.data[s.pos] == '{'
+			s.stack = append(s.stack, container{object: object, wantKey: object})
+		case '}', ']':
+			s.stack = s.stack[:len(s.stack)-1]
+		case ',':
+			top := &s.stack[len(s.stack)-1]
+			top.wantKey = top.object
+		case '"':
+			if err := s.text(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// text skips the string that begins at the scanner's position and remembers it if it is a key.
+func (s *scanner) text() error {
+	start := s.pos
+	for s.pos++; s.data[s.pos] != '"'; s.pos++ {
+		if s.data[s.pos] == '\\' {
+			s.pos++
+		}
+	}
+	if len(s.stack) == 0 || !s.stack[len(s.stack)-1].wantKey {
+		return nil
+	}
+	top := &s.stack[len(s.stack)-1]
+	top.wantKey = false
+	var key string // decoded, because "a" and "\u0061" are one key
+	if err := json.Unmarshal(s.data[start:s.pos+1], &key); err != nil {
+		return err
+	}
+	if _, twice := top.keys[key]; twice {
+		return fmt.Errorf("the key %q stands twice in one object", key)
+	}
+	if top.keys == nil {
+		top.keys = map[string]struct{}{}
+	}
+	top.keys[key] = struct{}{}
+	return nil
+}

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package strictjson
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+type inner struct {
+	Name   string            `json:"name"`
+	Labels map[string]string `json:"labels"`
+}
+
+type outer struct {
+	Kind  string  `json:"kind"`
+	Items []inner `json:"items"`
+}
+
+func TestDecode(t *testing.T) {
+	want := outer{Kind: "k", Items: []inner{{Name: "n", Labels: map[string]string{"Name": "1", "name": "2"}}}}
+	const text = ` {"kind":"k","items":[{"name":"n","labels":{"Name":"1","name":"2"}}]} `
+	for name, decode := range map[string]func([]byte, any) error{"strict": Decode, "open": DecodeOpen} {
+		var got outer
+		if err := decode([]byte(text), &got); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: differs (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		text, want string
+		open       bool // DecodeOpen refuses it too
+	}{
+		"empty":              {"", "unexpected end", true},
+		"truncated":          {`{"kind":"k"`, "unexpected end", true},
+		"trailing data":      {`{"kind":"k"} {}`, "invalid character", true},
+		"trailing brace":     {`{"kind":"k"}}`, "invalid character", true},
+		"wrong type":         {`{"kind":1}`, "cannot unmarshal", true},
+		"duplicate":          {`{"kind":"k","kind":"k"}`, `key "kind" stands twice`, true},
+		"escaped duplicate":  {`{"kind":"k","k\u0069nd":"x"}`, `key "kind" stands twice`, true},
+		"duplicate in array": {`{"items":[{"name":"a","name":"b"}]}`, `key "name" stands twice`, true},
+		"duplicate in map":   {`{"items":[{"labels":{"a":"1","a":"2"}}]}`, `key "a" stands twice`, true},
+		"duplicate unknown":  {`{"x":{"a":1,"b":[],"a":2}}`, `key "a" stands twice`, true},
+		"case variant":       {`{"Kind":"k"}`, `"Kind"`, true},
+		"both cases":         {`{"kind":"k","KIND":"k"}`, `"KIND"`, true},
+		"inner case variant": {`{"items":[{"nAme":"a"}]}`, `nAme`, true},
+		"unknown":            {`{"colour":"red"}`, `unknown field "colour"`, false},
+		"too deep":           {strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), "nested deeper", true},
+	} {
+		var v outer
+		err := Decode([]byte(c.text), &v)
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: Decode: got error %v, want one with %q", name, err, c.want)
+		}
+		if err := DecodeOpen([]byte(c.text), &v); (err != nil) != c.open {
+			t.Errorf("%s: DecodeOpen: got error %v, want one: %v", name, err, c.open)
+		}
+	}
+}
+
+func TestManyUnknownFieldsAreRefused(t *testing.T) {
+	fields := map[string]int{"Kind": 1}
+	for i := range 200 {
+		fields["a"+strings.Repeat("x", i)] = i
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := DecodeOpen(text, &outer{}); err == nil {
+		t.Error("200 unknown fields are accepted: a case variant can hide behind them")
+	}
+}
+
+func TestCheckAllowsTheDeepestNesting(t *testing.T) {
+	if err := Check([]byte(strings.Repeat("[", MaxDepth) + strings.Repeat("]", MaxDepth))); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzCheck(f *testing.F) {
+	for _, s := range []string{`{"a":{"b":[1,"\"",{}]},"c":"]}"}`, `{"a":1,"a":2}`, `[[[`, `"\u0061"`, `null`, "{\"\xff\":1,\"\xfe\":2}"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := Check(data); err != nil {
+			return
+		}
+		// What is accepted has no duplicate: every key that stands in the text is read.
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.UseNumber()
+		var v any
+		if err := decoder.Decode(&v); err != nil {
+			t.Fatalf("accepted, but encoding/json says: %v", err)
+		}
+		if got, want := countRawKeys(data), countKeys(v); got != want {
+			t.Errorf("accepted with %d keys, of which %d are read", got, want)
+		}
+	})
+}
+
+func countKeys(v any) int {
+	n := 0
+	switch v := v.(type) {
+	case map[string]any:
+		n = len(v)
+		for _, e := range v {
+			n += countKeys(e)
+		}
+	case []any:
+		for _, e := range v {
+			n += countKeys(e)
+		}
+	}
+	return n
+}
+
+// countRawKeys counts the colons outside of strings: one for each key.
+func countRawKeys(data []byte) int {
+	n, text := 0, false
+	for i := 0; i < len(data); i++ {
+		switch {
+		case text && data[i] == '\\':
+			i++
+		case data[i] == '"':
+			text = !text
+		case !text && data[i] == ':':
+			n++
+		}
+	}
+	return n
+}
