@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import "github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+
+// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name.
+const (
+	LabelPartOf = "app.kubernetes.io/part-of"
+	PartOf      = "tekton-sign"
+)
+
+// LabelVersion is the label of the Deployment that holds the version of tekton-sign.
+const LabelVersion = "app.kubernetes.io/version"
+
+// Names of the objects in config/ that code refers to.
+const (
+	Namespace         = settings.Namespace
+	Controller        = "tekton-sign-controller"      // Deployment, Service, ClusterRole and its binding
+	ServiceAccount    = "controller"                  // the add-on's identity
+	ProbeAccount      = "policy-probe"                // the service account whose tokens the probe asks for
+	CertificateSecret = "webhook-certificate"         // #nosec G101 -- the name of a Secret
+	TokenRequester    = "tekton-sign-token-requester" // ClusterRole, and the RoleBinding in each namespace in scope
+	SigningTokens     = "tekton-sign-signing-tokens"  // policy and binding: who may obtain a signing token
+	TokenRequesters   = "tekton-sign-token-requesters"
+	// TokenRequestersProbe binds policy TokenRequesters in the add-on's own namespace.
+	TokenRequestersProbe = "tekton-sign-token-requesters-probe"
+	InjectWebhook        = "tekton-sign-inject" // configuration of the webhook for pods
+	StatusWebhook        = "tekton-sign-status" // configuration of the webhook for taskruns/status
+)
+
+// EnvTektonNamespace and EnvSignerImage are the environment variables of the add-on.
+const (
+	EnvTektonNamespace = "TEKTON_NAMESPACE"
+	EnvSignerImage     = "SIGNER_IMAGE" // reference of the image that holds the signer as /signer
+)

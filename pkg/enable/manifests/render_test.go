@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+func testOptions() Options {
+	s := settings.Default()
+	s.Backend = signing.BackendOIDCSAToken
+	s.AudiencePrefix = "our-results"
+	s.Scope.Names = []string{"cd", "ci"}
+	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}, {Namespace: "cd", Name: "argo"}}
+	return Options{TektonNamespace: "openshift-pipelines", Registry: "reg.example/x", Version: "v1.2.3", Settings: s}
+}
+
+func render(t *testing.T, o Options) []runtime.Object {
+	t.Helper()
+	objects, err := Render(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// find returns the rendered object of type T called name.
+func find[T runtime.Object](t *testing.T, objects []runtime.Object, name string) T {
+	t.Helper()
+	for _, o := range objects {
+		if obj, ok := o.(T); ok {
+			if m, err := meta.Accessor(o); err == nil && m.GetName() == name {
+				return obj
+			}
+		}
+	}
+	var none T
+	t.Fatalf("no %T called %s", none, name)
+	return none
+}
+
+func TestRenderNamespaces(t *testing.T) {
+	for _, o := range render(t, testOptions()) {
+		m, err := meta.Accessor(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch m.GetNamespace() {
+		case "", Namespace, "openshift-pipelines":
+		default:
+			t.Errorf("%T %s is in namespace %s", o, m.GetName(), m.GetNamespace())
+		}
+	}
+}
+
+func TestRenderDeployment(t *testing.T) {
+	d := find[*appsv1.Deployment](t, render(t, testOptions()), Controller)
+	c := d.Spec.Template.Spec.Containers[0]
+	if want := "reg.example/x/controller:v1.2.3"; c.Image != want {
+		t.Errorf("image: got %s, want %s", c.Image, want)
+	}
+	env := map[string]string{}
+	for _, e := range c.Env {
+		env[e.Name] = e.Value
+	}
+	if got, want := env[EnvSignerImage], "reg.example/x/signer:v1.2.3"; got != want {
+		t.Errorf("%s: got %s, want %s", EnvSignerImage, got, want)
+	}
+	if got, want := env[EnvTektonNamespace], "openshift-pipelines"; got != want {
+		t.Errorf("%s: got %s, want %s", EnvTektonNamespace, got, want)
+	}
+	if got := d.Labels[LabelVersion]; got != "v1.2.3" {
+		t.Errorf("version label: got %q", got)
+	}
+}
+
+func TestRenderSettings(t *testing.T) {
+	cm := find[*corev1.ConfigMap](t, render(t, testOptions()), settings.ConfigMapName)
+	got, err := settings.Parse(cm.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(testOptions().Settings, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+}
+
+func TestRenderScope(t *testing.T) {
+	objects := render(t, testOptions())
+	want := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{
+		{Key: "kubernetes.io/metadata.name", Operator: "In", Values: []string{"cd", "ci"}},
+		{Key: "kubernetes.io/metadata.name", Operator: "NotIn", Values: []string{
+			"kube-system", "kube-public", "kube-node-lease", "tekton-sign", "openshift-pipelines",
+			"openshift-pipelines-resolvers",
+		}},
+	}}
+	for _, name := range []string{InjectWebhook, StatusWebhook} {
+		wh := find[*admissionv1.MutatingWebhookConfiguration](t, objects, name)
+		if diff := cmp.Diff(want, wh.Webhooks[0].NamespaceSelector); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, TokenRequesters)
+	if diff := cmp.Diff(want, binding.Spec.MatchResources.NamespaceSelector); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", TokenRequesters, diff)
+	}
+	probe := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, TokenRequestersProbe)
+	ours := &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": Namespace}}
+	if diff := cmp.Diff(ours, probe.Spec.MatchResources.NamespaceSelector); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", TokenRequestersProbe, diff)
+	}
+}
+
+func TestRenderPolicies(t *testing.T) {
+	p, err := RenderPolicies(testOptions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Policies) != 2 || len(p.Bindings) != 3 {
+		t.Fatalf("got %d policies and %d bindings, want 2 and 3", len(p.Policies), len(p.Bindings))
+	}
+	for _, policy := range p.Policies {
+		content, err := policy.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(content), signing.AudiencePrefix) {
+			t.Errorf("policy %s still has the default prefix", policy.Name)
+		}
+	}
+	conditions := p.Policies[1].Spec.MatchConditions
+	got := conditions[len(conditions)-1].Expression
+	want := "!(request.userInfo.username in ['system:serviceaccount:ci:vault', 'system:serviceaccount:cd:argo'])"
+	if got != want {
+		t.Errorf("exempt accounts:\ngot  %s\nwant %s", got, want)
+	}
+	if n := len(p.Policies[0].Spec.MatchConditions); n != 1 {
+		t.Errorf("policy %s: got %d match conditions, want 1: nobody is exempt from it", SigningTokens, n)
+	}
+}
+
+func TestDrift(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(p *Policies)
+		err    string
+	}{
+		"none":            {change: func(*Policies) {}},
+		"labels differ":   {change: func(p *Policies) { p.Policies[0].Labels = nil }},
+		"missing policy":  {change: func(p *Policies) { p.Policies = p.Policies[1:] }, err: SigningTokens + " is missing"},
+		"missing binding": {change: func(p *Policies) { p.Bindings = p.Bindings[:2] }, err: TokenRequestersProbe + " is missing"},
+		"policy being deleted": {change: func(p *Policies) {
+			p.Policies[1].DeletionTimestamp = &metav1.Time{}
+		}, err: TokenRequesters + " is missing"},
+		"weaker rule": {change: func(p *Policies) {
+			p.Policies[0].Spec.Validations[4].Expression = "true"
+		}, err: SigningTokens + " was changed"},
+		"one rule less": {change: func(p *Policies) {
+			p.Policies[0].Spec.Validations = p.Policies[0].Spec.Validations[:5]
+		}, err: SigningTokens + " was changed"},
+		"one condition more": {change: func(p *Policies) {
+			p.Policies[1].Spec.MatchConditions = append(p.Policies[1].Spec.MatchConditions,
+				admissionv1.MatchCondition{Name: "never", Expression: "false"})
+		}, err: TokenRequesters + " was changed"},
+		"only warns": {change: func(p *Policies) {
+			p.Bindings[0].Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
+		}, err: "ValidatingAdmissionPolicyBinding " + SigningTokens + " was changed"},
+		"fewer namespaces": {change: func(p *Policies) {
+			p.Bindings[1].Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Values = []string{"cd"}
+		}, err: "ValidatingAdmissionPolicyBinding " + TokenRequesters + " was changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want, err := RenderPolicies(testOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			live, err := RenderPolicies(testOptions())
+			if err != nil {
+				t.Fatal(err)
+			}
+			tc.change(&live)
+			err = want.Drift(lookup(live.Policies), lookup(live.Bindings))
+			switch {
+			case tc.err == "" && err != nil:
+				t.Errorf("unexpected drift: %v", err)
+			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
+				t.Errorf("got %v, want an error with %q", err, tc.err)
+			}
+		})
+	}
+}
+
+func lookup[T metav1.Object](objects []T) func(string) T {
+	return func(name string) T {
+		for _, o := range objects {
+			if o.GetName() == name {
+				return o
+			}
+		}
+		var none T
+		return none
+	}
+}
