@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Caps of what is read, in bytes.
+const (
+	maxToken  = 8 << 10
+	maxCAFile = 1 << 20
+)
+
+// identity is what a pod knows of itself: its projected token, and what that token says.
+type identity struct {
+	token          string
+	roots          *x509.CertPool
+	namespace      string
+	serviceAccount string
+	pod            string
+	podUID         signing.UID
+}
+
+// boundClaims are the claims of a Kubernetes service account token (KEP-1205) that the signer reads. It does not verify them:
+// on a token of its own pod the API server does when it is used, and on a new token the verifier does.
+type boundClaims struct {
+	Audience   audienceClaim `json:"aud"`
+	Kubernetes struct {
+		Namespace      string    `json:"namespace"`
+		Pod            objectRef `json:"pod"`
+		ServiceAccount objectRef `json:"serviceaccount"`
+	} `json:"kubernetes.io"`
+}
+
+type objectRef struct {
+	Name string `json:"name"`
+	UID  string `json:"uid"`
+}
+
+// audienceClaim is one string or a list of them (RFC 7519, section 4.1.3).
+type audienceClaim []string
+
+func (a *audienceClaim) UnmarshalJSON(b []byte) error {
+	var one string
+	if err := json.Unmarshal(b, &one); err == nil {
+		*a = audienceClaim{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+// readIdentity reads the pod's credentials from dir and checks that they belong to namespace.
+func readIdentity(dir, namespace string) (identity, error) {
+	token, err := readCapped(filepath.Join(dir, "token"), maxToken)
+	if err != nil {
+		return identity{}, fmt.Errorf("the pod has no service account token: %w; "+
+			"set automountServiceAccountToken: true in the TaskRun's podTemplate or service account", err)
+	}
+	ca, err := readCapped(filepath.Join(dir, "ca.crt"), maxCAFile)
+	if err != nil {
+		return identity{}, fmt.Errorf("the pod has no certificate authority of the API server: %w; "+
+			"check the ConfigMap kube-root-ca.crt of namespace %s", err, namespace)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(ca) {
+		return identity{}, fmt.Errorf("ca.crt of the pod has no PEM certificate; "+
+			"check the ConfigMap kube-root-ca.crt of namespace %s", namespace)
+	}
+	id := identity{token: string(token), roots: roots, namespace: namespace}
+	if err := id.readClaims(); err != nil {
+		return identity{}, fmt.Errorf("the pod's own token is of no use: %w; "+
+			"signing needs the token that Kubernetes projects into the pod", err)
+	}
+	return id, nil
+}
+
+// readClaims fills in what the token says of the pod.
+func (id *identity) readClaims() error {
+	claims, err := claimsOf(id.token)
+	if err != nil {
+		return err
+	}
+	k := claims.Kubernetes
+	switch {
+	case k.Namespace != id.namespace:
+		return fmt.Errorf("expected a token of namespace %q, got one of %q", id.namespace, k.Namespace)
+	case k.ServiceAccount.Name == "":
+		return fmt.Errorf("it names no service account")
+	case k.Pod.Name == "":
+		return fmt.Errorf("it is bound to no pod")
+	}
+	uid, err := signing.ParseUID(k.Pod.UID)
+	if err != nil {
+		return fmt.Errorf("the pod it is bound to: %w", err)
+	}
+	id.serviceAccount, id.pod, id.podUID = k.ServiceAccount.Name, k.Pod.Name, uid
+	return nil
+}
+
+// claimsOf reads the claims of a compact JWS (RFC 7515) and no signature.
+func claimsOf(token string) (boundClaims, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return boundClaims{}, fmt.Errorf("expected a token of 3 parts, got %d", len(parts))
+	}
+	for _, part := range parts {
+		if _, err := signing.DecodeBase64URL(part); err != nil {
+			return boundClaims{}, fmt.Errorf("decoding the token: %w", err)
+		}
+	}
+	payload, err := signing.DecodeBase64URL(parts[1])
+	if err != nil {
+		return boundClaims{}, fmt.Errorf("decoding the token: %w", err)
+	}
+	var claims boundClaims
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return boundClaims{}, fmt.Errorf("reading the token's claims: %w", err)
+	}
+	return claims, nil
+}
+
+// readCapped reads a whole file of at most limit bytes.
+func readCapped(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s is larger than %d bytes", name, limit)
+	}
+	return b, nil
+}
