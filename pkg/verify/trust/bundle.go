@@ -44,8 +44,8 @@ type Issuer struct {
 // IssuerKey is a public key of an issuer with the window in which it was seen in use.
 type IssuerKey struct {
 	JWK       JWK       `json:"jwk"`
-	NotBefore Timestamp `json:"notBefore,omitzero"`
-	NotAfter  Timestamp `json:"notAfter,omitzero"` // absent while the key is in use
+	NotBefore Timestamp `json:"notBefore,omitzero"` // absent where nobody kept a history
+	NotAfter  Timestamp `json:"notAfter,omitzero"`  // absent while the key is in use
 }
 
 // JWK is a public key (RFC 7517) of type RSA or EC.

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// MaxToken is the longest token that is read, in bytes.
+const MaxToken = maxToken
+
+// minRSABits is the size below which an RSA key is refused (NIST SP 800-131A).
+const minRSABits = 2048
+
+// algorithms are the JWS algorithms (RFC 7518) with which API servers sign. Nothing else is ever tried, least of all none
+// and the symmetric ones.
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
+
+// Token is a service account token whose form is valid. Until VerifySignature has returned nil, its claims are what
+// somebody wrote.
+type Token struct {
+	KeyID     string
+	Algorithm string
+	Claims    Claims
+
+	jws *jose.JSONWebSignature
+}
+
+// Claims are what a token of a pod says (RFC 7519, KEP-1205).
+type Claims struct {
+	ID             string // jti, empty from API servers before Kubernetes 1.30
+	Issuer         string
+	Subject        string
+	Audience       []string
+	IssuedAt       time.Time
+	NotBefore      time.Time // zero if absent
+	Expiry         time.Time
+	Namespace      string
+	ServiceAccount string
+	Pod            string
+	PodUID         string
+}
+
+// Key is one of an issuer's public keys.
+type Key struct {
+	Algorithm string // the only algorithm that the key is for
+	Public    crypto.PublicKey
+}
+
+// tokenHeader is everything that the protected header may hold. A header that names its own key (jwk, jku, x5u, x5c) or
+// asks for extensions (crit) is thereby refused.
+type tokenHeader struct {
+	Algorithm string `json:"alg"`
+	KeyID     string `json:"kid"`
+	Type      string `json:"typ"`
+}
+
+// tokenClaims is the JSON form of Claims.
+type tokenClaims struct {
+	ID         string        `json:"jti"`
+	Issuer     string        `json:"iss"`
+	Subject    string        `json:"sub"`
+	Audience   audienceClaim `json:"aud"`
+	IssuedAt   *int64        `json:"iat"`
+	NotBefore  *int64        `json:"nbf"`
+	Expiry     *int64        `json:"exp"`
+	Kubernetes struct {
+		Namespace      string    `json:"namespace"`
+		Pod            objectRef `json:"pod"`
+		ServiceAccount objectRef `json:"serviceaccount"`
+	} `json:"kubernetes.io"`
+}
+
+// ParseToken reads a compact JWS (RFC 7515) with the claims of a service account token. It checks the form and nothing
+// that needs a key or a clock.
+func ParseToken(raw string) (*Token, error) {
+	if len(raw) > MaxToken {
+		return nil, fmt.Errorf("expected a token of at most %d bytes, got %d", MaxToken, len(raw))
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("expected a token of 3 parts, got %d", len(parts))
+	}
+	decoded := make([][]byte, len(parts))
+	for i, part := range parts {
+		b, err := signing.DecodeBase64URL(part)
+		if err != nil {
+			return nil, fmt.Errorf("decoding part %d of the token: %w", i+1, err)
+		}
+		decoded[i] = b
+	}
+	var header tokenHeader
+	if err := strictjson.Decode(decoded[0], &header); err != nil {
+		return nil, fmt.Errorf("reading the token's header: %w", err)
+	}
+	if err := header.validate(); err != nil {
+		return nil, err
+	}
+	claims, err := parseClaims(decoded[1])
+	if err != nil {
+		return nil, err
+	}
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
+	if err != nil {
+		return nil, fmt.Errorf("reading the token: %w", err)
+	}
+	return &Token{KeyID: header.KeyID, Algorithm: header.Algorithm, Claims: claims, jws: jws}, nil
+}
+
+func (h tokenHeader) validate() error {
+	switch {
+	case !slices.Contains(algorithms, jose.SignatureAlgorithm(h.Algorithm)):
+		return fmt.Errorf("expected a token signed with one of %v, got %q", algorithms, h.Algorithm)
+	case h.KeyID == "":
+		return fmt.Errorf("the token names no key")
+	case h.Type != "" && !strings.EqualFold(h.Type, "JWT"):
+		return fmt.Errorf("expected a token of type %q, got %q", "JWT", h.Type)
+	}
+	return nil
+}
+
+func parseClaims(data []byte) (Claims, error) {
+	var c tokenClaims
+	if err := strictjson.DecodeOpen(data, &c); err != nil {
+		return Claims{}, fmt.Errorf("reading the token's claims: %w", err)
+	}
+	if c.IssuedAt == nil || c.Expiry == nil {
+		return Claims{}, fmt.Errorf("the token does not say when it was issued and when it expires")
+	}
+	claims := Claims{
+		ID: c.ID, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience,
+		IssuedAt:       time.Unix(*c.IssuedAt, 0).UTC(),
+		Expiry:         time.Unix(*c.Expiry, 0).UTC(),
+		Namespace:      c.Kubernetes.Namespace,
+		ServiceAccount: c.Kubernetes.ServiceAccount.Name,
+		Pod:            c.Kubernetes.Pod.Name,
+		PodUID:         c.Kubernetes.Pod.UID,
+	}
+	if c.NotBefore != nil {
+		claims.NotBefore = time.Unix(*c.NotBefore, 0).UTC()
+	}
+	return claims, nil
+}
+
+// VerifySignature reports whether the token was signed with key: by the key's own algorithm, and by no other that would
+// also fit its type.
+func (t *Token) VerifySignature(key Key) error {
+	if t.Algorithm != key.Algorithm {
+		return fmt.Errorf("expected algorithm %q of the key, got %q", key.Algorithm, t.Algorithm)
+	}
+	if err := key.Validate(); err != nil {
+		return err
+	}
+	if _, err := t.jws.Verify(key.Public); err != nil {
+		return fmt.Errorf("the signature was not made with key %q", t.KeyID)
+	}
+	return nil
+}
+
+// Validate reports why a key must not be used: an algorithm that is not its own, or too few bits.
+func (k Key) Validate() error {
+	switch public := k.Public.(type) {
+	case *rsa.PublicKey:
+		if k.Algorithm != string(jose.RS256) {
+			return fmt.Errorf("expected algorithm %q for an RSA key, got %q", jose.RS256, k.Algorithm)
+		}
+		if bits := public.N.BitLen(); bits < minRSABits {
+			return fmt.Errorf("expected an RSA key of at least %d bits, got %d", minRSABits, bits)
+		}
+		return nil
+	case *ecdsa.PublicKey:
+		want := map[int]jose.SignatureAlgorithm{256: jose.ES256, 384: jose.ES384, 521: jose.ES512}
+		if bits := public.Curve.Params().BitSize; k.Algorithm != string(want[bits]) || want[bits] == "" {
+			return fmt.Errorf("expected algorithm %q for a key of %d bits, got %q", want[bits], bits, k.Algorithm)
+		}
+		return nil
+	}
+	return fmt.Errorf("expected an RSA or EC key, got %T", k.Public)
+}
+
+// ParseJWK returns the key in a JSON Web Key (RFC 7517). A private key is an error; whether the key may be used is told by
+// Validate.
+func ParseJWK(data []byte) (Key, error) {
+	if err := strictjson.Check(data); err != nil {
+		return Key{}, fmt.Errorf("reading the key: %w", err)
+	}
+	var jwk jose.JSONWebKey
+	if err := json.Unmarshal(data, &jwk); err != nil {
+		return Key{}, fmt.Errorf("reading the key: %w", err)
+	}
+	if !jwk.IsPublic() {
+		return Key{}, fmt.Errorf("expected a public key")
+	}
+	return Key{Algorithm: jwk.Algorithm, Public: jwk.Key}, nil
+}
+
+// AudienceKind tells what somebody can do with a token.
+type AudienceKind int
+
+// The kinds of audiences.
+const (
+	AudienceForeign    AudienceKind = iota // of no use here, and not known to open anything
+	AudienceSigning                        // a signing token, accepted by no API server
+	AudienceCredential                     // the API server itself accepts it
+)
+
+// wellKnownAPIAudiences are the audiences of API servers that leave them at their defaults or at a common choice.
+var wellKnownAPIAudiences = []string{
+	"https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local", "https://kubernetes.default",
+	"kubernetes.default.svc", "kubernetes", "api",
+}
+
+// KindOf says what somebody can do with a token of these claims. prefix is that of signing audiences. A token without
+// audience, for the issuer itself or for a well-known API audience is a credential: API servers use their issuer as
+// audience unless told otherwise.
+func (c Claims) KindOf(prefix string) AudienceKind {
+	if len(c.Audience) == 0 {
+		return AudienceCredential
+	}
+	kind := AudienceSigning
+	for _, audience := range c.Audience {
+		switch {
+		case audience == c.Issuer || slices.Contains(wellKnownAPIAudiences, audience):
+			return AudienceCredential
+		case audience != prefix && !strings.HasPrefix(audience, prefix+":"):
+			kind = AudienceForeign
+		}
+	}
+	return kind
+}

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+)
+
+// Caps of a trust bundle.
+const (
+	MaxBytes    = 8 << 20 // of the file
+	maxClusters = 1024
+	maxIssuers  = 64   // of one cluster
+	maxKeys     = 4096 // of one issuer or trust domain
+)
+
+// Parse reads a trust bundle file (JSON). Unknown fields, duplicate keys, private keys, and one key ID with two keys in
+// one cluster are errors.
+func Parse(data []byte) (*Bundle, error) {
+	if len(data) > MaxBytes {
+		return nil, fmt.Errorf("expected a trust bundle of at most %d bytes, got %d", MaxBytes, len(data))
+	}
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, fmt.Errorf("the trust bundle is empty: write one with trust export")
+	}
+	var head struct {
+		APIVersion string `json:"apiVersion"`
+		Kind       string `json:"kind"`
+	}
+	if err := strictjson.DecodeOpen(data, &head); err != nil {
+		return nil, fmt.Errorf("expected a trust bundle in JSON: %w", err)
+	}
+	if head.APIVersion != APIVersion || head.Kind != Kind {
+		return nil, fmt.Errorf("expected apiVersion %q and kind %q, got %q and %q", APIVersion, Kind, head.APIVersion, head.Kind)
+	}
+	if err := refusePrivateKeys(data); err != nil {
+		return nil, err
+	}
+	var b Bundle
+	if err := strictjson.Decode(data, &b); err != nil {
+		return nil, fmt.Errorf("reading the trust bundle: %w", err)
+	}
+	if err := b.validate(); err != nil {
+		return nil, err
+	}
+	return &b, nil
+}
+
+// refusePrivateKeys gives the one mistake that must not pass for a typing error a message of its own.
+func refusePrivateKeys(data []byte) error {
+	var b struct {
+		Clusters []struct {
+			Issuers []struct {
+				Keys []struct {
+					JWK struct {
+						KeyID   string `json:"kid"`
+						Private any    `json:"d"`
+					} `json:"jwk"`
+				} `json:"keys"`
+			} `json:"serviceAccountIssuers"`
+		} `json:"clusters"`
+	}
+	if err := json.Unmarshal(data, &b); err != nil {
+		return fmt.Errorf("reading the trust bundle: %w", err)
+	}
+	for _, c := range b.Clusters {
+		for _, issuer := range c.Issuers {
+			for _, key := range issuer.Keys {
+				if key.JWK.Private != nil {
+					return fmt.Errorf("key %q of the trust bundle is a private key: replace it in the cluster, "+
+						"whoever read this file can sign with it", key.JWK.KeyID)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (b *Bundle) validate() error {
+	if len(b.Clusters) > maxClusters {
+		return fmt.Errorf("expected at most %d clusters, got %d", maxClusters, len(b.Clusters))
+	}
+	seen := map[string]bool{}
+	for i := range b.Clusters {
+		c := &b.Clusters[i]
+		if seen[c.UID] {
+			return fmt.Errorf("cluster %q stands twice in the trust bundle", c.UID)
+		}
+		seen[c.UID] = true
+		if err := c.Validate(); err != nil {
+			return fmt.Errorf("cluster %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// Validate reports the first thing that is wrong with a cluster of a trust bundle.
+func (c *Cluster) Validate() error {
+	if _, err := signing.ParseUID(c.UID); err != nil {
+		return fmt.Errorf("uid of the namespace kube-system: %w", err)
+	}
+	if len(c.ServiceAccountIssuers) > maxIssuers {
+		return fmt.Errorf("expected at most %d issuers, got %d", maxIssuers, len(c.ServiceAccountIssuers))
+	}
+	fingerprints := map[string]string{}
+	for _, issuer := range c.ServiceAccountIssuers {
+		if err := issuer.validate(fingerprints); err != nil {
+			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
+		}
+	}
+	for _, s := range c.SPIFFE {
+		if err := s.validate(); err != nil {
+			return fmt.Errorf("trust domain %q: %w", s.TrustDomain, err)
+		}
+	}
+	return nil
+}
+
+// validate checks the keys of an issuer. fingerprints holds the keys of the cluster that were seen so far by their IDs.
+func (i Issuer) validate(fingerprints map[string]string) error {
+	if i.Issuer == "" {
+		return fmt.Errorf("the issuer is empty")
+	}
+	if len(i.Keys) > maxKeys {
+		return fmt.Errorf("expected at most %d keys, got %d", maxKeys, len(i.Keys))
+	}
+	own := map[string]bool{}
+	for _, k := range i.Keys {
+		id := k.JWK.KeyID
+		if id == "" {
+			return fmt.Errorf("a key has no kid")
+		}
+		if own[id] {
+			return fmt.Errorf("key %q stands twice", id)
+		}
+		own[id] = true
+		if _, err := k.JWK.Key(); err != nil {
+			return fmt.Errorf("key %q: %w", id, err)
+		}
+		print := k.JWK.Fingerprint()
+		if other, ok := fingerprints[id]; ok && other != print {
+			return fmt.Errorf("the ID %q belongs to two different keys: no verifier can tell them apart", id)
+		}
+		fingerprints[id] = print
+		if err := checkWindow(k.NotBefore, k.NotAfter); err != nil {
+			return fmt.Errorf("key %q: %w", id, err)
+		}
+	}
+	return nil
+}
+
+func (s SPIFFEBundle) validate() error {
+	if len(s.X509Authorities) > maxKeys {
+		return fmt.Errorf("expected at most %d authorities, got %d", maxKeys, len(s.X509Authorities))
+	}
+	for n, a := range s.X509Authorities {
+		der, err := base64.StdEncoding.Strict().DecodeString(a.DER)
+		if err == nil {
+			_, err = x509.ParseCertificate(der)
+		}
+		if err != nil {
+			return fmt.Errorf("authority %d: %w", n, err)
+		}
+		if err := checkWindow(a.NotBefore, a.NotAfter); err != nil {
+			return fmt.Errorf("authority %d: %w", n, err)
+		}
+	}
+	return nil
+}
+
+func checkWindow(notBefore, notAfter Timestamp) error {
+	if !notBefore.IsZero() && !notAfter.IsZero() && notAfter.Before(notBefore.Time) {
+		return fmt.Errorf("notAfter %s is before notBefore %s", notAfter.Time, notBefore.Time)
+	}
+	return nil
+}
+
+// Key returns the public key in usable form.
+func (j JWK) Key() (oidc.Key, error) {
+	data, err := json.Marshal(j)
+	if err != nil {
+		return oidc.Key{}, err
+	}
+	return oidc.ParseJWK(data)
+}
+
+// Fingerprint returns the hex SHA-256 of the members that make up the key (RFC 7638), whatever its ID.
+func (j JWK) Fingerprint() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":%q,"e":%q,"kty":%q,"n":%q,"x":%q,"y":%q}`,
+		j.Curve, j.E, j.KeyType, j.N, j.X, j.Y))
+	return hex.EncodeToString(sum[:])
+}
+
+// Marshal returns the file's bytes: the same for the same content, whatever its order.
+func (b *Bundle) Marshal() ([]byte, error) {
+	sorted := Bundle{APIVersion: APIVersion, Kind: Kind, Sigstore: b.Sigstore, Clusters: slices.Clone(b.Clusters)}
+	slices.SortFunc(sorted.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
+	for i := range sorted.Clusters {
+		c := &sorted.Clusters[i]
+		c.ServiceAccountIssuers = slices.Clone(c.ServiceAccountIssuers)
+		slices.SortFunc(c.ServiceAccountIssuers, func(x, y Issuer) int { return cmp.Compare(x.Issuer, y.Issuer) })
+		for j := range c.ServiceAccountIssuers {
+			keys := slices.Clone(c.ServiceAccountIssuers[j].Keys)
+			slices.SortFunc(keys, func(x, y IssuerKey) int { return cmp.Compare(x.JWK.KeyID, y.JWK.KeyID) })
+			c.ServiceAccountIssuers[j].Keys = keys
+		}
+	}
+	out, err := json.MarshalIndent(sorted, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing the trust bundle: %w", err)
+	}
+	return append(out, '\n'), nil
+}
+
+// SHA256 returns the hex SHA-256 of a trust bundle file's bytes, by which a bundle is pinned.
+func SHA256(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
