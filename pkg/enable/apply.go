@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// Progress is told, one line each, what happens while a plan is applied.
+type Progress func(format string, args ...any)
+
+// Apply makes the changes of the plan in their order, each of which can be repeated. The webhooks come last, and only once
+// the add-on is available and the namespaces in scope have their grant: no pod is wrapped before it could sign.
+func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var webhooks []Change
+	for _, change := range p.Changes {
+		if change.Object.GetKind() == "MutatingWebhookConfiguration" {
+			webhooks = append(webhooks, change)
+			continue
+		}
+		if err := c.make(ctx, change, false, progress); err != nil {
+			return err
+		}
+	}
+	if err := c.await(ctx, p.beforeWebhooks(c), progress); err != nil {
+		return err
+	}
+	for _, change := range webhooks {
+		if err := c.make(ctx, change, false, progress); err != nil {
+			return err
+		}
+	}
+	return c.await(ctx, p.afterWebhooks(c), progress)
+}
+
+// DryRun sends every change to the API server as a dry run. Objects in a namespace that the plan creates cannot be tried:
+// they are named to progress.
+func (p Plan) DryRun(ctx context.Context, c Clients, progress Progress) error {
+	created := map[string]bool{}
+	for _, change := range p.Changes {
+		if change.Action == Create && change.Object.GetKind() == "Namespace" {
+			created[change.Object.GetName()] = true
+		}
+	}
+	for _, change := range p.Changes {
+		if created[change.Object.GetNamespace()] {
+			progress("not tried: %s, because its namespace does not exist yet", describe(change.Object))
+			continue
+		}
+		if err := c.make(ctx, change, true, progress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// make carries out one change. A conflict with a concurrent writer is an error: what the user confirmed is no longer true.
+func (c Clients) make(ctx context.Context, change Change, dryRun bool, progress Progress) error {
+	if change.Action == Unchanged {
+		return nil
+	}
+	object := change.Object
+	var dry []string
+	suffix := ""
+	if dryRun {
+		dry, suffix = []string{metav1.DryRunAll}, " (server dry run)"
+	}
+	var err error
+	switch {
+	case change.Action == Delete:
+		err = c.delete(ctx, object, dry)
+	case !isSettings(object):
+		_, err = c.apply(ctx, object, dryRun)
+	case change.Action == Create:
+		_, err = resourceOf(c.Dynamic, object).Create(ctx, object,
+			metav1.CreateOptions{FieldManager: FieldManager, DryRun: dry})
+	default:
+		_, err = resourceOf(c.Dynamic, object).Update(ctx, object,
+			metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dry})
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", change.Action, describe(object), err)
+	}
+	progress("%s %s%s", pastTense(change.Action), describe(object), suffix)
+	return nil
+}
+
+func pastTense(a Action) string {
+	switch a {
+	case Create:
+		return "created"
+	case Update:
+		return "updated"
+	case Delete:
+		return "deleted"
+	}
+	return string(a)
+}
+
+// delete removes an object. One that is gone already is no error.
+func (c Clients) delete(ctx context.Context, object *unstructured.Unstructured, dry []string) error {
+	foreground := metav1.DeletePropagationForeground
+	err := resourceOf(c.Dynamic, object).Delete(ctx, object.GetName(),
+		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// condition is something to wait for.
+type condition struct {
+	name string
+	// met reports whether it holds, and else in a few words what is missing. An error ends the waiting.
+	met func(ctx context.Context) (done bool, missing string, err error)
+}
+
+// pollInterval is the pause between two looks at a condition.
+const pollInterval = 500 * time.Millisecond
+
+// await waits for each condition in turn until ctx ends.
+func (c Clients) await(ctx context.Context, conditions []condition, progress Progress) error {
+	for _, cond := range conditions {
+		if err := awaitOne(ctx, cond, progress); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func awaitOne(ctx context.Context, cond condition, progress Progress) error {
+	last := ""
+	for {
+		done, missing, err := cond.met(ctx)
+		switch {
+		case err != nil && ctx.Err() == nil:
+			return fmt.Errorf("waiting until %s: %w", cond.name, err)
+		case err == nil && done:
+			progress("%s", cond.name)
+			return nil
+		case err == nil && missing != last:
+			progress("waiting until %s: %s", cond.name, missing)
+			last = missing
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("gave up waiting until %s: %s; look at namespace %s, then run the command again (it goes on "+
+				"where it stopped), with a longer --timeout if need be", cond.name, last, manifests.Namespace)
+		case <-time.After(pollInterval):
+		}
+	}
+}

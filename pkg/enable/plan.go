@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// Clients are the two views of one API server that the package works with.
+type Clients struct {
+	Kube    kubernetes.Interface
+	Dynamic dynamic.Interface
+}
+
+// Action says what becomes of an object.
+type Action string
+
+// The actions of a plan.
+const (
+	Create    Action = "create"
+	Update    Action = "update"
+	Delete    Action = "delete"
+	Unchanged Action = "unchanged"
+)
+
+// Change is what a plan does to one object.
+type Change struct {
+	Action Action
+	Object *unstructured.Unstructured // the wanted state; for Delete the kind, the namespace and the name
+	Keys   []KeyChange                // of ConfigMap config-signing
+	Note   string                     // for people; empty: the action says it all
+}
+
+// Plan is a list of changes in the order in which they are made.
+type Plan struct {
+	Environment Environment
+	Settings    settings.Settings
+	Changes     []Change
+}
+
+// Empty reports whether the plan changes nothing.
+func (p Plan) Empty() bool {
+	for _, c := range p.Changes {
+		if c.Action != Unchanged {
+			return false
+		}
+	}
+	return true
+}
+
+// Count returns how many objects have the action.
+func (p Plan) Count(action Action) int {
+	n := 0
+	for _, c := range p.Changes {
+		if c.Action == action {
+			n++
+		}
+	}
+	return n
+}
+
+// Request is what the user wants enabled.
+type Request struct {
+	Settings settings.Settings
+	// KeepExempt keeps the exempt service accounts that the cluster's settings list, and the audience prefix likewise.
+	KeepExempt bool
+	Registry   string // prefix of the images
+	Version    string // tag of the images
+}
+
+// Desired returns the objects of the installation that r asks for, in the order in which they are applied.
+func (r Request) Desired(env Environment) ([]*unstructured.Unstructured, error) {
+	if err := r.Settings.Supported(); err != nil {
+		return nil, err
+	}
+	if err := r.Settings.Scope.CheckReserved(settings.Reserved(env.TektonNamespace)); err != nil {
+		return nil, err
+	}
+	objects, err := manifests.Render(manifests.Options{
+		TektonNamespace: env.TektonNamespace, Registry: r.Registry, Version: r.Version, Settings: r.Settings,
+	})
+	if err != nil {
+		return nil, err
+	}
+	desired := make([]*unstructured.Unstructured, len(objects))
+	for i, object := range objects {
+		if desired[i], err = toUnstructured(object); err != nil {
+			return nil, err
+		}
+	}
+	return desired, nil
+}
+
+// PlanEnable compares what r asks for with the cluster. It asks the API server to apply each object as a dry run, so that
+// what is unchanged is the server's own opinion.
+func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Plan, error) {
+	if err := c.checkNotTerminating(ctx); err != nil {
+		return Plan{}, err
+	}
+	live, err := c.liveSettings(ctx, env.TektonNamespace)
+	if err != nil {
+		return Plan{}, err
+	}
+	if r.KeepExempt && live != nil {
+		if current, err := settings.Parse(live.Data); err == nil {
+			r.Settings.Exempt, r.Settings.AudiencePrefix = current.Exempt, current.AudiencePrefix
+		}
+	}
+	desired, err := r.Desired(env)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan := Plan{Environment: env, Settings: r.Settings}
+	for _, object := range desired {
+		var change Change
+		if isSettings(object) {
+			change, err = planSettings(live, env.TektonNamespace, r.Settings)
+		} else {
+			change, err = c.planApply(ctx, object)
+		}
+		if err != nil {
+			return Plan{}, err
+		}
+		plan.Changes = append(plan.Changes, change)
+	}
+	return plan, nil
+}
+
+// checkNotTerminating is an error while an earlier disable is still at work.
+func (c Clients) checkNotTerminating(ctx context.Context) error {
+	ns, err := c.Kube.CoreV1().Namespaces().Get(ctx, manifests.Namespace, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading namespace %s: %w", manifests.Namespace, err)
+	}
+	if ns.DeletionTimestamp != nil {
+		return fmt.Errorf("namespace %s is being deleted: wait until it is gone, or run disable again", manifests.Namespace)
+	}
+	return nil
+}
+
+// liveSettings returns ConfigMap config-signing, or nil if there is none.
+func (c Clients) liveSettings(ctx context.Context, namespace string) (*corev1.ConfigMap, error) {
+	cm, err := c.Kube.CoreV1().ConfigMaps(namespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, settings.ConfigMapName, err)
+	}
+	return cm, nil
+}
+
+func isSettings(u *unstructured.Unstructured) bool {
+	return u.GetKind() == "ConfigMap" && u.GetName() == settings.ConfigMapName
+}
+
+func planSettings(live *corev1.ConfigMap, namespace string, wanted settings.Settings) (Change, error) {
+	merged, err := mergeSettings(live, namespace, wanted)
+	if err != nil {
+		return Change{}, err
+	}
+	merged.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	object, err := toUnstructured(merged)
+	if err != nil {
+		return Change{}, err
+	}
+	change := Change{Action: Update, Object: object, Keys: keyChanges(live, merged)}
+	switch {
+	case live == nil:
+		change.Action = Create
+	case len(change.Keys) == 0 && live.Annotations[annotationPrevious] != "":
+		change.Action = Unchanged
+	}
+	return change, nil
+}
+
+// planApply decides what applying object would do.
+func (c Clients) planApply(ctx context.Context, object *unstructured.Unstructured) (Change, error) {
+	live, err := resourceOf(c.Dynamic, object).Get(ctx, object.GetName(), metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return Change{Action: Create, Object: object}, nil
+	}
+	if err != nil {
+		return Change{}, fmt.Errorf("reading %s: %w", describe(object), err)
+	}
+	applied, err := c.apply(ctx, object, true)
+	if err != nil {
+		return Change{}, fmt.Errorf("comparing %s with the cluster: %w", describe(object), err)
+	}
+	if sameContent(live, applied) {
+		return Change{Action: Unchanged, Object: object}, nil
+	}
+	return Change{Action: Update, Object: object}, nil
+}
+
+// apply sends object as a server-side apply. The objects are tekton-sign's own, so that it takes over fields that others
+// set, which plan and prompt have shown as an update.
+func (c Clients) apply(ctx context.Context, object *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error) {
+	options := metav1.ApplyOptions{FieldManager: FieldManager, Force: true}
+	if dryRun {
+		options.DryRun = []string{metav1.DryRunAll}
+	}
+	return resourceOf(c.Dynamic, object).Apply(ctx, object.GetName(), object, options)
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// beforeWebhooks is what has to hold before the API server is pointed to the add-on.
+func (p Plan) beforeWebhooks(c Clients) []condition {
+	return []condition{
+		{"the add-on is available", c.deploymentAvailable},
+		{"the policies bite and every namespace in scope has its grant", p.grantsInPlace(c)},
+	}
+}
+
+// afterWebhooks is what has to hold before signing may be called on.
+func (p Plan) afterWebhooks(c Clients) []condition {
+	return []condition{
+		{"the webhooks have their certificate authority", c.webhooksTrusted},
+		{"a TaskRun's pod comes back with the signer in it (dry run)", p.podInjected(c)},
+	}
+}
+
+// deploymentAvailable looks at the add-on's Deployment.
+func (c Clients) deploymentAvailable(ctx context.Context) (bool, string, error) {
+	d, err := c.Kube.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
+	if err != nil {
+		return false, "", fmt.Errorf("reading Deployment %s: %w", manifests.Controller, err)
+	}
+	want := int32(1)
+	if d.Spec.Replicas != nil {
+		want = *d.Spec.Replicas
+	}
+	st := d.Status
+	if st.ObservedGeneration >= d.Generation && st.UpdatedReplicas >= want && st.AvailableReplicas >= want &&
+		st.Replicas == st.UpdatedReplicas {
+		return true, "", nil
+	}
+	return false, c.whyUnavailable(ctx, d), nil
+}
+
+// whyUnavailable says what keeps the add-on's pods from running, as far as their states tell.
+func (c Clients) whyUnavailable(ctx context.Context, d *appsv1.Deployment) string {
+	pods, err := c.Kube.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector),
+	})
+	if err != nil || len(pods.Items) == 0 {
+		return "no pod yet"
+	}
+	var reasons []string
+	for _, pod := range pods.Items {
+		for _, status := range pod.Status.ContainerStatuses {
+			if w := status.State.Waiting; w != nil && w.Reason != "" {
+				reasons = append(reasons, strings.TrimSuffix(w.Reason+": "+w.Message, ": "))
+			}
+		}
+		for _, cond := range pod.Status.Conditions {
+			if cond.Type == corev1.PodScheduled && cond.Status == corev1.ConditionFalse {
+				reasons = append(reasons, "not scheduled: "+cond.Message)
+			}
+		}
+	}
+	if len(reasons) == 0 {
+		return fmt.Sprintf("%d of %d pods are ready", d.Status.AvailableReplicas, len(pods.Items))
+	}
+	slices.Sort(reasons)
+	return strings.Join(slices.Compact(reasons), "; ")
+}
+
+// grantsInPlace looks whether every namespace in scope has the RoleBinding of the token grant.
+func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, error) {
+	inScope := p.Settings.Scope.Matcher(settings.Reserved(p.Environment.TektonNamespace))
+	return func(ctx context.Context) (bool, string, error) {
+		namespaces, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return false, "", fmt.Errorf("listing namespaces: %w", err)
+		}
+		bindings, err := c.Kube.RbacV1().RoleBindings("").List(ctx, metav1.ListOptions{
+			LabelSelector: manifests.LabelPartOf + "=" + manifests.PartOf,
+		})
+		if err != nil {
+			return false, "", fmt.Errorf("listing the grants: %w", err)
+		}
+		granted := map[string]bool{}
+		for _, b := range bindings.Items {
+			granted[b.Namespace] = granted[b.Namespace] || b.Name == manifests.TokenRequester
+		}
+		wanted, missing := 0, 0
+		for _, ns := range namespaces.Items {
+			if ns.DeletionTimestamp == nil && inScope(ns.Labels) {
+				wanted++
+				if !granted[ns.Name] {
+					missing++
+				}
+			}
+		}
+		if missing == 0 {
+			return true, "", nil
+		}
+		return false, fmt.Sprintf("%d of %d namespaces lack RoleBinding %s", missing, wanted, manifests.TokenRequester), nil
+	}
+}
+
+// webhooksTrusted looks whether the add-on has written its certificate authority into the webhook configurations.
+func (c Clients) webhooksTrusted(ctx context.Context) (bool, string, error) {
+	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook} {
+		wh, err := c.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			return false, "", fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", name, err)
+		}
+		for _, w := range wh.Webhooks {
+			if len(w.ClientConfig.CABundle) == 0 {
+				return false, name + " has none", nil
+			}
+		}
+	}
+	return true, "", nil
+}
+
+// podInjected asks the API server to create, as a dry run, a pod like those that Tekton makes for a TaskRun.
+func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error) {
+	return func(ctx context.Context) (bool, string, error) {
+		namespace, err := p.someNamespace(ctx, c)
+		if err != nil || namespace == "" {
+			return err == nil, "", err
+		}
+		pod, err := c.Kube.CoreV1().Pods(namespace).Create(ctx, canaryPod(namespace),
+			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
+			return false, fmt.Sprintf("namespace %s refuses the pod: %v", namespace, err), nil
+		}
+		if err != nil {
+			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
+		}
+		if pod.Spec.Containers[0].Command[0] == stockEntrypoint {
+			return false, "the pod comes back unchanged", nil
+		}
+		return true, "", nil
+	}
+}
+
+// someNamespace returns a namespace in scope, or an empty name while there is none.
+func (p Plan) someNamespace(ctx context.Context, c Clients) (string, error) {
+	list, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return "", fmt.Errorf("listing namespaces: %w", err)
+	}
+	inScope := p.Settings.Scope.Matcher(settings.Reserved(p.Environment.TektonNamespace))
+	for _, ns := range list.Items {
+		if ns.DeletionTimestamp == nil && inScope(ns.Labels) {
+			return ns.Name, nil
+		}
+	}
+	return "", nil
+}
