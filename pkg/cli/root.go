@@ -48,7 +48,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	e.config.AddFlags(root.PersistentFlags())
-	root.AddCommand()
+	root.AddCommand(newEnableCommand(e), newDisableCommand(e))
 	return root
 }
 

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+)
+
+// changeOptions are the flags that commands have in common that change a cluster.
+type changeOptions struct {
+	dryRun     string
+	yes        bool
+	timeout    time.Duration
+	keepExempt bool
+}
+
+func (o *changeOptions) addFlags(f *pflag.FlagSet) {
+	f.Var(newChoice(&o.dryRun, "none", "client", "server"), "dry-run",
+		"none; client: only show the plan; server: also let the API server check it")
+	f.BoolVar(&o.yes, "yes", false, "do not ask")
+	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait for the cluster")
+}
+
+// confirm asks on a terminal. Without one it needs --yes.
+func (o *changeOptions) confirm(e *env) error {
+	if o.yes {
+		return nil
+	}
+	if !isTerminal(e.In) {
+		return fmt.Errorf("this changes the cluster, and there is no terminal to ask on: look at the plan and add --yes")
+	}
+	fmt.Fprint(e.ErrOut, "\nGo ahead? [y/N] ")
+	answer, err := bufio.NewReader(io.LimitReader(e.In, 80)).ReadString('\n')
+	if err != nil && answer == "" {
+		return fmt.Errorf("no answer: nothing was changed")
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return fmt.Errorf("not confirmed: nothing was changed")
+}
+
+func isTerminal(r io.Reader) bool {
+	f, ok := r.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- file descriptors are small
+}
+
+// choice is a flag that takes one of a few values.
+type choice struct {
+	value *string
+	known []string
+}
+
+// newChoice returns a flag over value, which starts as the first of known.
+func newChoice(value *string, known ...string) *choice {
+	*value = known[0]
+	return &choice{value: value, known: known}
+}
+
+func (c *choice) String() string { return *c.value }
+func (c *choice) Type() string   { return strings.Join(c.known, "|") }
+
+func (c *choice) Set(s string) error {
+	for _, k := range c.known {
+		if s == k {
+			*c.value = s
+			return nil
+		}
+	}
+	return fmt.Errorf("expected one of %s, got %q", strings.Join(c.known, ", "), s)
+}
+
+// printJSONList prints objects as one List.
+func printJSONList(w io.Writer, objects []*unstructured.Unstructured) error {
+	items := make([]any, len(objects))
+	for i, object := range objects {
+		items[i] = object.Object
+	}
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
+}
+
+// clusterError gives an error its exit code: what could not be reached or is not allowed could not be evaluated.
+func clusterError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if enable.IsForbidden(err) {
+		return withExit(ExitIndeterminate, fmt.Errorf("%w; ask a cluster administrator for this permission, or to run it", err))
+	}
+	var network net.Error
+	if errors.As(err, &network) || clientcmd.IsEmptyConfig(err) {
+		return withExit(ExitIndeterminate, err)
+	}
+	return err
+}
+
+// visible makes a string from a cluster safe to show.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsGraphic(r) {
+			return r
+		}
+		return '?'
+	}, s)
+}

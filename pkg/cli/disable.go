@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+)
+
+func newDisableCommand(e *env) *cobra.Command {
+	o := &changeOptions{}
+	cmd := &cobra.Command{
+		Use:   "disable",
+		Short: "Turn signing off and remove the add-on",
+		Long: `Turn signing off: remove the webhooks, the add-on, the token grants and the policies, in this order, and put the
+previous values of ConfigMap config-signing back. TaskRuns keep what they have: evidence and conditions.
+
+Exit codes: 0 signing is off, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDisable(cmd.Context(), e, o) },
+	}
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func runDisable(ctx context.Context, e *env, o *changeOptions) error {
+	clients, err := e.enableClients()
+	if err != nil {
+		return err
+	}
+	namespace, err := enable.FindTektonNamespace(ctx, clients)
+	if err != nil {
+		return clusterError(err)
+	}
+	plan, err := enable.PlanDisable(ctx, clients, namespace)
+	if err != nil {
+		return clusterError(err)
+	}
+	if plan.Empty() {
+		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
+		return nil
+	}
+	if err := plan.WriteText(e.Out, visible); err != nil {
+		return err
+	}
+	fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
+	switch o.dryRun {
+	case "client":
+		return nil
+	case "server":
+		return clusterError(plan.DryRun(ctx, clients, e.progress()))
+	}
+	if err := o.confirm(e); err != nil {
+		return err
+	}
+	if err := plan.Remove(ctx, clients, o.timeout, e.progress()); err != nil {
+		return clusterError(err)
+	}
+	fmt.Fprintln(e.ErrOut, "\nSigning is off, and the add-on is gone.")
+	return nil
+}

@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
+)
+
+// enableOptions are the flags of enable.
+type enableOptions struct {
+	namespaces      []string
+	selector        string
+	enforcement     string
+	delivery        string
+	exempt          []string
+	registry        string
+	tektonNamespace string
+	output          string
+	change          changeOptions
+}
+
+func newEnableCommand(e *env) *cobra.Command {
+	o := &enableOptions{}
+	cmd := &cobra.Command{
+		Use:   "enable BACKEND",
+		Short: "Turn signing on",
+		Long: `Turn signing on for the TaskRuns of this cluster, or of some of its namespaces.
+
+Installs the add-on (namespace tekton-sign), the two admission policies that confine signing tokens, and the settings
+(ConfigMap config-signing in Tekton's namespace). It shows what it will change and asks before it does, then waits until
+the add-on serves. Running it again changes nothing; an interrupted run is finished by the next one.
+
+The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
+
+Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
+		Example: fmt.Sprintf(`  # What would change, in all namespaces
+  %[1]s enable oidc-sa-token --dry-run=server
+
+  # Two namespaces, without being asked
+  %[1]s enable oidc-sa-token --namespaces ci,release --yes
+
+  # The manifests, to keep them in Git
+  %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
+		Args:      cobra.ExactArgs(1),
+		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.change.keepExempt = !cmd.Flags().Changed("exempt-service-account")
+			return o.run(cmd.Context(), e, args[0])
+		},
+	}
+	f := cmd.Flags()
+	f.StringSliceVar(&o.namespaces, "namespaces", nil, "sign in these namespaces only (comma-separated; default: all)")
+	f.StringVar(&o.selector, "namespace-selector", "", "sign in the namespaces with these labels, for example team=ci")
+	f.StringVar(&o.enforcement, "enforcement", string(settings.Audit), "what a failed verification does: audit records it")
+	f.StringVar(&o.delivery, "delivery", string(settings.DeliveryAuto),
+		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
+	f.StringSliceVar(&o.exempt, "exempt-service-account", nil,
+		"service account (namespace/name) that may go on requesting tokens of any audience; repeatable")
+	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
+	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
+	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
+	o.change.addFlags(f)
+	return cmd
+}
+
+func (o *enableOptions) run(ctx context.Context, e *env, backend string) error {
+	request, err := o.request(backend)
+	if err != nil {
+		return err
+	}
+	if err := o.checkOutput(); err != nil {
+		return err
+	}
+	if o.output != "" && o.tektonNamespace != "" { // needs nothing from the cluster
+		return o.printManifests(e.Out, request, enable.Environment{TektonNamespace: o.tektonNamespace})
+	}
+	clients, err := e.enableClients()
+	if err != nil {
+		return err
+	}
+	environment, err := enable.Inspect(ctx, clients.Kube, o.tektonNamespace)
+	if err != nil {
+		return clusterError(err)
+	}
+	if o.output != "" {
+		return o.printManifests(e.Out, request, environment)
+	}
+	plan, err := enable.PlanEnable(ctx, clients, environment, request)
+	if err != nil {
+		return clusterError(err)
+	}
+	return o.carryOut(ctx, e, clients, plan)
+}
+
+// request turns the flags into what is wanted.
+func (o *enableOptions) request(backend string) (enable.Request, error) {
+	s := settings.Default()
+	var err error
+	if s.Backend, err = signing.ParseBackend(backend); err != nil {
+		return enable.Request{}, err
+	}
+	if s.Backend == signing.BackendNone {
+		return enable.Request{}, fmt.Errorf("backend none means no signing: use disable")
+	}
+	if s.Enforcement, err = settings.ParseEnforcement(o.enforcement); err != nil {
+		return enable.Request{}, fmt.Errorf("--enforcement: %w", err)
+	}
+	if s.Delivery, err = settings.ParseDelivery(o.delivery); err != nil {
+		return enable.Request{}, fmt.Errorf("--delivery: %w", err)
+	}
+	if s.Scope, err = settings.NewScope(o.namespaces, o.selector); err != nil {
+		return enable.Request{}, fmt.Errorf("--namespaces, --namespace-selector: %w", err)
+	}
+	for _, value := range o.exempt {
+		account, err := settings.ParseAccount(value)
+		if err != nil {
+			return enable.Request{}, fmt.Errorf("--exempt-service-account: %w", err)
+		}
+		s.Exempt = append(s.Exempt, account)
+	}
+	if err := s.Supported(); err != nil {
+		return enable.Request{}, err
+	}
+	return enable.Request{
+		Settings: s, KeepExempt: o.change.keepExempt,
+		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
+	}, nil
+}
+
+func (o *enableOptions) checkOutput() error {
+	switch {
+	case o.output == "":
+		return nil
+	case o.output != "yaml" && o.output != "json":
+		return fmt.Errorf("--output: expected yaml or json, got %q", o.output)
+	case o.change.dryRun != "client":
+		return fmt.Errorf("--output prints manifests and needs --dry-run=client")
+	}
+	return nil
+}
+
+func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environment enable.Environment) error {
+	objects, err := r.Desired(environment)
+	if err != nil {
+		return err
+	}
+	if o.output == "json" {
+		return printJSONList(w, objects)
+	}
+	for i, object := range objects {
+		content, err := yaml.Marshal(object.Object)
+		if err != nil {
+			return fmt.Errorf("encoding a manifest: %w", err)
+		}
+		if i > 0 {
+			fmt.Fprintln(w, "---")
+		}
+		if _, err := w.Write(content); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carryOut shows the plan and, if it is to be and the user agrees, applies it.
+func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
+	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", visible(plan.Environment.KubernetesVersion),
+		visible(orUnknown(plan.Environment.TektonVersion)), visible(plan.Environment.TektonNamespace))
+	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, %s, delivery %s\n\n",
+		plan.Settings.Backend, plan.Settings.Enforcement, plan.Settings.Scope, plan.Settings.Delivery)
+	if err := plan.WriteText(e.Out, visible); err != nil {
+		return err
+	}
+	if plan.Empty() {
+		fmt.Fprintln(e.Out, "\nNothing to change.")
+	} else {
+		fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
+	}
+	switch o.change.dryRun {
+	case "client":
+		return nil
+	case "server":
+		return clusterError(plan.DryRun(ctx, c, e.progress()))
+	}
+	if !plan.Empty() {
+		if err := o.change.confirm(e); err != nil {
+			return err
+		}
+	}
+	if err := plan.Apply(ctx, c, o.change.timeout, e.progress()); err != nil {
+		return clusterError(err)
+	}
+	fmt.Fprintf(e.ErrOut, `
+Signing is on. TaskRuns that start from now on are signed and verified:
+  kubectl create -f a-taskrun.yaml
+  %[1]s verify taskrun/NAME
+Turn it off with: %[1]s disable
+`, e.name)
+	return nil
+}
+
+func orUnknown(s string) string {
+	if s == "" {
+		return "of unknown version"
+	}
+	return s
+}
+
+// enableClients connects to the cluster of the user's kubeconfig.
+func (e *env) enableClients() (enable.Clients, error) {
+	config, err := e.config.ToRESTConfig()
+	if err != nil {
+		return enable.Clients{}, clusterError(err)
+	}
+	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
+	kube, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	dyn, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	return enable.Clients{Kube: kube, Dynamic: dyn}, nil
+}
+
+// progress prints lines for people, with the time passed since the first.
+func (e *env) progress() enable.Progress {
+	start := time.Now()
+	return func(format string, args ...any) {
+		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), visible(fmt.Sprintf(format, args...)))
+	}
+}
