@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -16,16 +17,17 @@ import (
 // DefaultClockSkew is how far the clocks of a cluster and of the verifier may be apart.
 const DefaultClockSkew = 300 * time.Second
 
-// DefaultTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
-const DefaultTokenLifetime = 600 * time.Second
+// maxTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
+const maxTokenLifetime = 600 * time.Second
 
 // Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use.
 type Verifier struct {
-	cluster        *trust.Cluster
+	cluster        ClusterRef
+	keys           keyring
 	now            func() time.Time
 	skew           time.Duration
-	tokenLifetime  time.Duration
 	audiencePrefix string
+	tekton         *config.Config // defaults of Tekton's ConfigMaps, parsed once
 }
 
 // Option changes a default of New.
@@ -42,21 +44,31 @@ func WithAudiencePrefix(prefix string) Option {
 	return func(v *Verifier) { v.audiencePrefix = prefix }
 }
 
-// New returns a verifier for the TaskRuns of cluster. It is an error to pass a negative skew or an empty prefix.
+// New returns a verifier for the TaskRuns of cluster, which it does not keep. It is an error to pass an invalid cluster, a
+// negative skew or an empty prefix.
 func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
+	if cluster == nil {
+		return nil, fmt.Errorf("no cluster to trust: pass one of the trust bundle's clusters")
+	}
+	if err := cluster.Validate(); err != nil {
+		return nil, fmt.Errorf("the trust bundle's cluster %s: %w", cluster, err)
+	}
+	keys, err := newKeyring(cluster)
+	if err != nil {
+		return nil, err
+	}
 	v := &Verifier{
-		cluster:        cluster,
+		cluster:        ClusterRef{Name: cluster.Name, UID: cluster.UID},
+		keys:           keys,
 		now:            time.Now,
 		skew:           DefaultClockSkew,
-		tokenLifetime:  DefaultTokenLifetime,
 		audiencePrefix: signing.AudiencePrefix,
+		tekton:         config.FromContextOrDefaults(context.Background()),
 	}
 	for _, option := range options {
 		option(v)
 	}
 	switch {
-	case v.cluster == nil:
-		return nil, fmt.Errorf("no cluster to trust: pass one of the trust bundle's clusters")
 	case v.skew < 0:
 		return nil, fmt.Errorf("clock skew %s is negative", v.skew)
 	case v.audiencePrefix == "":
@@ -65,12 +77,10 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	return v, nil
 }
 
-// TaskRun verifies one TaskRun. It never changes tr. An unknown key's ID is in Result.MissingKey, so that a caller with a
-// stale bundle can fetch a new one and ask again.
-func (v *Verifier) TaskRun(_ context.Context, tr *v1.TaskRun, _ Facts) Result {
-	return Result{
-		TaskRun: Ref{Namespace: tr.Namespace, Name: tr.Name, UID: tr.UID},
-		Verdict: Indeterminate,
-		Reason:  "not-implemented",
-	}
+// TaskRun verifies one TaskRun. It never changes tr. When a key is missing, its ID is in Result.MissingKey, so that a
+// caller with a stale bundle can fetch a new one and ask again.
+func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
+	j := &judge{v: v, tr: tr, facts: facts, now: v.now()}
+	j.run(config.ToContext(ctx, v.tekton))
+	return j.result()
 }

@@ -240,3 +240,20 @@ func (c Claims) KindOf(prefix string) AudienceKind {
 	}
 	return kind
 }
+
+// PayloadDigest returns the digest for which a payload-bound token was issued. prefix is that of signing audiences.
+func (c Claims) PayloadDigest(prefix string) (signing.Digest, error) {
+	if len(c.Audience) != 1 {
+		return signing.Digest{}, fmt.Errorf("expected one audience, got %d", len(c.Audience))
+	}
+	encoded := c.Audience[0][strings.LastIndexByte(c.Audience[0], ':')+1:]
+	sum, err := signing.DecodeBase64URL(encoded)
+	if err != nil || len(sum) != len(signing.Digest{}) {
+		return signing.Digest{}, fmt.Errorf("the audience %q ends in no digest", c.Audience[0])
+	}
+	digest := signing.Digest(sum)
+	if want := signing.PayloadAudience(prefix, digest); c.Audience[0] != want {
+		return signing.Digest{}, fmt.Errorf("expected audience %q, got %q", want, c.Audience[0])
+	}
+	return digest, nil
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"knative.dev/pkg/apis"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// named is a result, a step result or an artifact in a form that can be compared and shown.
+type named struct{ name, text string }
+
+// stoppedReasons are those with which Tekton's controller ends a TaskRun itself. Results may then never have been merged.
+var stoppedReasons = []string{
+	string(v1.TaskRunReasonCancelled), string(v1.TaskRunReasonTimedOut), string(v1.TaskRunReasonImagePullFailed),
+	string(v1.TaskRunReasonCreateContainerConfigError), string(v1.TaskRunReasonPodCreationFailed),
+	string(v1.TaskRunReasonResultLargerThanAllowedLimit), "CreateContainerError",
+}
+
+// mayBeEmpty reports whether the TaskRun may show nothing of what its steps emitted.
+func (j *judge) mayBeEmpty() bool {
+	return slices.Contains(stoppedReasons, j.failureReason()) || j.emptied()
+}
+
+// emptied reports whether enforcement says that it took the results out.
+func (j *judge) emptied() bool { return j.failureReason() == ReasonVerificationFailed }
+
+// difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each name in which
+// they differ.
+func (j *judge) difference(id CheckID, container, where string, want, got []named) {
+	if len(got) == 0 && len(want) > 0 && j.mayBeEmpty() {
+		message := "Tekton ended the run before it took the steps' output over"
+		if j.emptied() {
+			message = "enforcement took the steps' output out"
+		}
+		j.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "entry"), Got: "none", Message: message})
+		return
+	}
+	fail := func(name, expected, found, message string) {
+		j.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found, Message: message})
+	}
+	shown := map[string]string{}
+	for _, g := range got {
+		if _, twice := shown[g.name]; twice {
+			fail(g.name, "one of this name", "several", where+" holds the name twice")
+		}
+		shown[g.name] = g.text
+	}
+	emitted := map[string]bool{}
+	for _, w := range want {
+		emitted[w.name] = true
+		text, ok := shown[w.name]
+		switch {
+		case !ok:
+			fail(w.name, w.text, "nothing", "a step emitted it, "+where+" lacks it")
+		case text != w.text:
+			fail(w.name, w.text, text, where+" shows another value than the step emitted")
+		}
+	}
+	for _, g := range got {
+		if !emitted[g.name] {
+			fail(g.name, "nothing", g.text, where+" shows it, no step emitted it")
+		}
+	}
+}
+
+func (j *judge) compareResults(want replayed) {
+	j.difference(CheckResults, "", "status.results", namedResults(want.status.Results), namedResults(j.tr.Status.Results))
+	j.pass(CheckResults, count(len(namedResults(j.tr.Status.Results)), "result")+" as the steps emitted them")
+}
+
+func (j *judge) compareSteps(want replayed) {
+	total := 0
+	for i, s := range j.steps {
+		var emitted v1.StepState
+		if i < len(want.status.Steps) {
+			emitted = want.status.Steps[i]
+		}
+		shown := namedStepResults(s.state.Results)
+		total += len(shown)
+		j.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown)
+		j.difference(CheckArtifacts, s.state.Container, "status.steps[].inputs",
+			namedArtifacts(emitted.Inputs), namedArtifacts(s.state.Inputs))
+		j.difference(CheckArtifacts, s.state.Container, "status.steps[].outputs",
+			namedArtifacts(emitted.Outputs), namedArtifacts(s.state.Outputs))
+	}
+	j.pass(CheckStepResults, count(total, "step result")+" as the steps emitted them")
+}
+
+func (j *judge) compareArtifacts(want replayed) {
+	var emitted, shown v1.Artifacts
+	if a := want.status.Artifacts; a != nil {
+		emitted = *a
+	}
+	if a := j.tr.Status.Artifacts; a != nil {
+		shown = *a
+	}
+	j.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
+	j.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
+	j.pass(CheckArtifacts, count(len(shown.Inputs)+len(shown.Outputs), "artifact")+" as the steps emitted them")
+}
+
+func emptyArtifacts(a *v1.Artifacts) bool { return a == nil || len(a.Inputs)+len(a.Outputs) == 0 }
+
+func namedResults(results []v1.TaskRunResult) []named {
+	list := make([]named, 0, len(results))
+	for _, r := range results {
+		if !signing.IsReserved(r.Name) {
+			list = append(list, named{r.Name, valueText(r.Type, r.Value)})
+		}
+	}
+	return list
+}
+
+func namedStepResults(results []v1.TaskRunStepResult) []named {
+	list := make([]named, 0, len(results))
+	for _, r := range results {
+		list = append(list, named{r.Name, valueText(r.Type, r.Value)})
+	}
+	return list
+}
+
+// namedArtifacts returns the artifacts by name. Tekton keeps several of one name in what a single step emitted: they count
+// as one.
+func namedArtifacts(artifacts []v1.Artifact) []named {
+	texts, names := map[string]string{}, []string{}
+	for _, a := range artifacts {
+		text, err := json.Marshal(struct {
+			Values      []v1.ArtifactValue `json:"values"`
+			BuildOutput bool               `json:"buildOutput"`
+		}{append([]v1.ArtifactValue{}, a.Values...), a.BuildOutput})
+		if err != nil {
+			text = []byte(err.Error()) // plain strings and booleans always encode
+		}
+		if _, ok := texts[a.Name]; !ok {
+			names = append(names, a.Name)
+		}
+		texts[a.Name] += string(text)
+	}
+	list := make([]named, 0, len(names))
+	for _, name := range names {
+		list = append(list, named{name, texts[name]})
+	}
+	return list
+}
+
+// valueText shows a result with its type: both the declared and the actual one where they differ.
+func valueText(declared v1.ResultsType, v v1.ParamValue) string {
+	text := string(declared)
+	if string(declared) != string(v.Type) {
+		text += "/" + string(v.Type)
+	}
+	return text + " " + string(valueJSON(v))
+}
+
+// valueJSON returns the value as JSON with sorted keys and without HTML escapes.
+func valueJSON(v v1.ParamValue) []byte {
+	var value any = v.StringVal
+	switch v.Type {
+	case v1.ParamTypeArray:
+		value = append([]string{}, v.ArrayVal...)
+	case v1.ParamTypeObject:
+		value = v.ObjectVal
+	case v1.ParamTypeString:
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(value); err != nil {
+		return []byte(err.Error()) // strings always encode
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// digestsOf lists the results without carriers.
+func digestsOf(results []v1.TaskRunResult, verified bool) []ResultDigest {
+	var list []ResultDigest
+	for _, r := range results {
+		if signing.IsReserved(r.Name) {
+			continue
+		}
+		data := valueJSON(r.Value)
+		if r.Value.Type == v1.ParamTypeString {
+			data = []byte(r.Value.StringVal)
+		}
+		sum := sha256.Sum256(data)
+		list = append(list, ResultDigest{
+			Name: r.Name, Type: string(r.Type), SHA256: hex.EncodeToString(sum[:]), Verified: verified,
+		})
+	}
+	return list
+}
+
+// outcome checks that the TaskRun's outcome agrees with what the steps signed.
+func (j *judge) outcome() {
+	conditions := 0
+	for _, c := range j.tr.Status.Conditions {
+		if c.Type == apis.ConditionSucceeded {
+			conditions++
+		}
+	}
+	if c := j.tr.Status.GetCondition(apis.ConditionSucceeded); conditions != 1 || !c.IsTrue() && !c.IsFalse() {
+		j.fail(CheckSucceeded, "one condition Succeeded that is True or False",
+			fmt.Sprintf("%d, the first is %s", conditions, j.outcomeText()), "the outcome can be read in two ways")
+		return
+	}
+	if j.succeeded() {
+		j.contradictions()
+	}
+	j.pass(CheckSucceeded, j.outcomeText()+", as the steps' exit codes say")
+}
+
+// contradictions looks for steps that a TaskRun which succeeded cannot have.
+func (j *judge) contradictions() {
+	add := func(s *step, got string) {
+		j.add(Check{
+			ID: CheckSucceeded, Status: Fail, Step: s.state.Container, Expected: "Succeeded=False", Got: j.outcomeText(),
+			Message: got,
+		})
+	}
+	for _, s := range j.steps {
+		if s.state.Terminated == nil {
+			add(s, "the step never ended, so the TaskRun cannot have succeeded")
+		}
+	}
+	for _, u := range j.units {
+		if u.read && u.header.Flags.Has(signing.FlagStepFails) {
+			add(u.step, "the step signed that it failed the TaskRun")
+		}
+	}
+}
+
+// outcomeText shows the condition Succeeded.
+func (j *judge) outcomeText() string {
+	c := j.tr.Status.GetCondition(apis.ConditionSucceeded)
+	if c == nil {
+		return "no condition Succeeded"
+	}
+	return fmt.Sprintf("Succeeded=%s/%s", c.Status, c.Reason)
+}

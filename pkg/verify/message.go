@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+)
+
+// Caps of a termination message: what it may inflate to (as in Tekton's pkg/termination), and how many entries it may have.
+const (
+	maxInflated = 128 << 10
+	maxEntries  = 4096
+)
+
+// compressedPrefix begins a compressed message: base64 of raw DEFLATE (Tekton's enable-termination-message-compression).
+const compressedPrefix = "tknz:"
+
+// storedEntry is an entry of a message as Tekton's controller stores it. The type is a plain number: result.ResultType also
+// reads names, which Tekton does not write.
+type storedEntry struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`
+	Type  int    `json:"type"`
+}
+
+// parseStored reads a message as Tekton's controller writes it into status.steps[].terminated.message: entries with unique
+// keys in their order, without those that are meant for Tekton itself. Anything else did not come from Tekton.
+func parseStored(message string) ([]result.RunResult, error) {
+	if message == "" {
+		return nil, nil
+	}
+	text := []byte(message)
+	if encoded, ok := strings.CutPrefix(message, compressedPrefix); ok {
+		inflated, err := inflate(encoded)
+		if err != nil {
+			return nil, err
+		}
+		text = inflated
+	}
+	var stored []storedEntry
+	if err := strictjson.Decode(text, &stored); err != nil {
+		return nil, fmt.Errorf("not JSON as Tekton writes it: %w", err)
+	}
+	if len(stored) == 0 || len(stored) > maxEntries {
+		return nil, fmt.Errorf("expected 1 to %d entries, got %d", maxEntries, len(stored))
+	}
+	results := make([]result.RunResult, len(stored))
+	for i, e := range stored {
+		if i > 0 && e.Key <= stored[i-1].Key {
+			return nil, fmt.Errorf("expected unique keys in their order, got %q after %q", e.Key, stored[i-1].Key)
+		}
+		kind := result.ResultType(e.Type)
+		switch kind {
+		case result.TaskRunResultType, result.StepResultType, result.StepArtifactsResultType, result.TaskRunArtifactsResultType:
+		default:
+			return nil, fmt.Errorf("entry %q is of the unknown type %d", e.Key, kind)
+		}
+		results[i] = result.RunResult{Key: e.Key, Value: e.Value, ResultType: kind}
+	}
+	return results, nil
+}
+
+func inflate(encoded string) ([]byte, error) {
+	packed, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
+	if err != nil {
+		return nil, fmt.Errorf("decoding the compressed message: %w", err)
+	}
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxInflated+1))
+	if err != nil {
+		return nil, fmt.Errorf("inflating the compressed message: %w", err)
+	}
+	if len(text) > maxInflated {
+		return nil, fmt.Errorf("the compressed message inflates to more than %d bytes", maxInflated)
+	}
+	return text, nil
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
+	"github.com/tektoncd/pipeline/pkg/result"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// replayed is what stock Tekton makes of the steps' messages.
+type replayed struct {
+	status  v1.TaskRunStatus
+	dropped []v1.TaskRunResult // results that are not of their declared type
+}
+
+// replay merges the steps' messages as stock Tekton does and compares the TaskRun with the outcome.
+func (j *judge) replay(ctx context.Context) {
+	if j.failed(CheckMessage) {
+		return // there is nothing to merge
+	}
+	declared, proven := j.declaration()
+	want := j.merge(ctx, declared)
+	j.explainDeclaration(declared, proven, want)
+	j.compareResults(want)
+	j.compareSteps(want)
+	j.compareArtifacts(want)
+}
+
+// merge calls Tekton's own MakeTaskRunStatus on a pod that ended as the TaskRun's steps did, then drops what Tekton's
+// reconciler drops.
+func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: j.tr.Namespace, Name: j.tr.Status.PodName},
+		Status:     corev1.PodStatus{Phase: corev1.PodFailed},
+	}
+	if j.succeeded() {
+		pod.Status.Phase = corev1.PodSucceeded
+	}
+	for _, s := range j.steps {
+		state := s.state.ContainerState
+		if s.ended && state.Terminated.Reason == j.failureReason() {
+			state = corev1.ContainerState{} // Tekton wrote the text itself, after it had merged
+		}
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: s.state.Container})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses,
+			corev1.ContainerStatus{Name: s.state.Container, State: state})
+	}
+	tr := v1.TaskRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: j.tr.Namespace, Name: j.tr.Name},
+		Status:     v1.TaskRunStatus{TaskRunStatusFields: v1.TaskRunStatusFields{TaskSpec: declared}},
+	}
+	// The client is for the log of the results sidecar only, which Tekton's default settings do not use.
+	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, nil, declared)
+	want := replayed{status: status}
+	if err == nil {
+		want.dropMismatched(declared)
+	}
+	return want
+}
+
+// dropMismatched removes the results whose type is not the declared one, as Tekton's reconciler does when the merge had no
+// error (validateTaskRunResults in its pkg/reconciler/taskrun). It then fails the TaskRun as TaskRunValidationFailed.
+func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
+	types := map[string]v1.ResultsType{}
+	for _, d := range declared.Results {
+		types[d.Name] = d.Type
+	}
+	r.status.Results = slices.DeleteFunc(r.status.Results, func(got v1.TaskRunResult) bool {
+		want, ok := types[got.Name]
+		if ok && want != got.Type {
+			r.dropped = append(r.dropped, got)
+			return true
+		}
+		return false
+	})
+}
+
+// declaration returns the results that the Task declares, and whether that is proven. Whoever may write the status may
+// change status.taskSpec; the spec of a live object is as the API server admitted it.
+func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
+	declared = &v1.TaskSpec{}
+	if spec := j.tr.Status.TaskSpec; spec != nil {
+		declared.Results, declared.Steps = spec.Results, spec.Steps
+	}
+	inline := j.tr.Spec.TaskSpec
+	if !j.facts.Live || inline == nil {
+		return declared, false
+	}
+	if want, got := describeDeclared(inline.Results), describeDeclared(declared.Results); want != got {
+		j.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
+	}
+	declared.Results = inline.Results
+	return declared, true
+}
+
+// describeDeclared returns what decides how results are read: names, types and the step results that they promote.
+func describeDeclared(results []v1.TaskResult) string {
+	described := make([]string, 0, len(results))
+	for _, r := range results {
+		text := fmt.Sprintf("%s %s", r.Name, r.Type)
+		if r.Value != nil {
+			text += " = " + r.Value.StringVal
+		}
+		described = append(described, text)
+	}
+	slices.Sort(described)
+	if len(described) == 0 {
+		return "no results"
+	}
+	return fmt.Sprintf("%q", described)
+}
+
+// explainDeclaration says where the outcome rests on the declaration: promoted step results, dropped results, and values
+// that another type would read differently.
+func (j *judge) explainDeclaration(declared *v1.TaskSpec, proven bool, want replayed) {
+	if !proven {
+		j.caveats = append(j.caveats,
+			"the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it")
+		j.promoted(declared, want)
+		j.untyped()
+	}
+	for _, r := range want.dropped {
+		j.explainDropped(r)
+	}
+	if proven {
+		j.pass(CheckDeclaration, "results are declared in the TaskRun's own spec")
+	}
+}
+
+// promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
+func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
+	for _, d := range declared.Results {
+		if d.Value == nil || d.Value.StringVal == "" {
+			continue
+		}
+		name, stepResult, err := v1.ExtractStepResultName(d.Value.StringVal)
+		if err != nil {
+			continue
+		}
+		for _, s := range want.status.Steps {
+			emitted := slices.ContainsFunc(s.Results, func(r v1.TaskRunStepResult) bool { return r.Name == stepResult })
+			if s.Container == tektonpod.GetContainerName(name) && emitted {
+				j.add(Check{
+					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
+					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
+					Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
+				})
+			}
+		}
+	}
+}
+
+// untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
+func (j *judge) untyped() {
+	noted := map[string]bool{}
+	for _, s := range j.steps {
+		for _, e := range s.entries() {
+			if e.ResultType != result.TaskRunResultType || noted[e.Key] {
+				continue
+			}
+			var v v1.ParamValue
+			if err := v.UnmarshalJSON([]byte(e.Value)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == e.Value {
+				continue
+			}
+			noted[e.Key] = true
+			j.add(Check{
+				ID: CheckDeclaration, Status: Note, Result: e.Key,
+				Message: "type not proven: the value is signed, whether it is a string, an array or an object is not",
+			})
+		}
+	}
+}
+
+// explainDropped accepts a dropped result only where Tekton failed the TaskRun for it.
+func (j *judge) explainDropped(r v1.TaskRunResult) {
+	if signing.IsReserved(r.Name) {
+		return
+	}
+	reason := j.failureReason()
+	if j.mayBeEmpty() {
+		return
+	}
+	c := Check{
+		ID: CheckDeclaration, Status: Note, Result: r.Name,
+		Message: "Tekton dropped the result: it is not of its declared type",
+	}
+	if reason != string(v1.TaskRunReasonFailedValidation) {
+		c.Status = Fail
+		c.Expected = "Succeeded=False with reason " + string(v1.TaskRunReasonFailedValidation)
+		c.Got = j.outcomeText()
+		c.Message = "the result is not of the declared type, for which Tekton would have failed the TaskRun"
+	}
+	j.add(c)
+}

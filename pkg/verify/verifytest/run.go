@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifytest
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
+	"github.com/tektoncd/pipeline/pkg/result"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/kmeta"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Start is when virtual TaskRuns start. They take a minute.
+func Start() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
+
+// Run describes a TaskRun that is to be made. NewRun returns one that verifies; tests change it before it is signed.
+type Run struct {
+	Namespace, Name string
+	UID, PodUID     string
+	ServiceAccount  string
+	Retries         int // attempts before this one
+	Spec            v1.TaskSpec
+	Steps           []Step
+	Failed          bool // the pod failed
+}
+
+// Step describes what a step did.
+type Step struct {
+	Name     string
+	Entries  []result.RunResult // what it emitted, without carriers
+	ExitCode int32
+	Reason   string // of the terminated container, "Completed" if empty
+	Running  bool   // it never ended
+
+	Bare     bool                                 // it leaves no evidence
+	Unsigned signing.UnsignedReason               // it leaves this reason in place of evidence
+	Change   func(*signing.Unit)                  // changes what is signed
+	Claims   func(map[string]any)                 // changes the token's claims
+	Token    func(claims map[string]any) string   // replaces the token
+	Carriers func(map[string]string)              // changes the carriers
+	Message  func(entries []result.RunResult) any // replaces the message: a string, or entries
+}
+
+// NewRun returns a TaskRun with two steps and a string, an array and an object result.
+func NewRun() *Run {
+	return &Run{
+		Namespace: "ci", Name: "build",
+		UID: "6340374f-3a88-4ff2-812e-c155a2d8e142", PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
+		ServiceAccount: "builder",
+		Spec: v1.TaskSpec{
+			Results: []v1.TaskResult{
+				{Name: "IMAGE_DIGEST", Type: v1.ResultsTypeString},
+				{Name: "TAGS", Type: v1.ResultsTypeArray},
+				{Name: "SOURCE", Type: v1.ResultsTypeObject, Properties: map[string]v1.PropertySpec{
+					"commit": {Type: v1.ParamTypeString}, "url": {Type: v1.ParamTypeString},
+				}},
+			},
+			Steps: []v1.Step{{Name: "build", Image: "busybox"}, {Name: "publish", Image: "busybox"}},
+		},
+		Steps: []Step{
+			{Name: "build", Entries: []result.RunResult{
+				TaskResult("IMAGE_DIGEST", "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"),
+				TaskResult("TAGS", `["v1.4.0","latest"]`),
+			}},
+			{Name: "publish", Entries: []result.RunResult{
+				TaskResult("SOURCE", `{"commit":"8f3c1d2","url":"https://git.example/app"}`),
+			}},
+		},
+	}
+}
+
+// TaskResult returns an entry of a task result.
+func TaskResult(name, value string) result.RunResult {
+	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
+}
+
+// StepResult returns an entry of a step result.
+func StepResult(name, value string) result.RunResult {
+	return result.RunResult{Key: name, Value: value, ResultType: result.StepResultType}
+}
+
+// PodName is how Tekton calls the run's pod.
+func (r *Run) PodName() string {
+	suffix := "-pod"
+	if r.Retries > 0 {
+		suffix = fmt.Sprintf("-pod-retry%d", r.Retries)
+	}
+	return kmeta.ChildName(r.Name, suffix)
+}
+
+// TaskRun signs the steps and returns the TaskRun as a cluster stores it.
+func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
+	pod, err := r.pod(c)
+	if err != nil {
+		return nil, err
+	}
+	start := metav1.NewTime(Start())
+	tr := v1.TaskRun{
+		TypeMeta: metav1.TypeMeta{APIVersion: "tekton.dev/v1", Kind: "TaskRun"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: r.Namespace, Name: r.Name, UID: types.UID(r.UID), CreationTimestamp: start,
+		},
+		Spec: v1.TaskRunSpec{ServiceAccountName: r.ServiceAccount, TaskSpec: r.Spec.DeepCopy()},
+	}
+	tr.Status.TaskSpec = r.Spec.DeepCopy()
+	tr.Status.StartTime = &start
+	for i := range r.Retries {
+		archived := v1.TaskRunStatus{}
+		archived.PodName = fmt.Sprintf("%s-attempt%d", r.Name, i)
+		tr.Status.RetriesStatus = append(tr.Status.RetriesStatus, archived)
+	}
+	status, err := tektonpod.MakeTaskRunStatus(context.Background(), zap.NewNop().Sugar(), tr, pod, nil, &r.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("merging the messages: %w", err)
+	}
+	end := metav1.NewTime(Start().Add(time.Minute))
+	status.CompletionTime = &end
+	for i := range status.Conditions { // Tekton has just taken the time
+		status.Conditions[i].LastTransitionTime.Inner = end
+	}
+	tr.Status = status
+	return stored(&tr)
+}
+
+// stored takes the TaskRun through JSON, as the API server does.
+func stored(tr *v1.TaskRun) (*v1.TaskRun, error) {
+	data, err := json.Marshal(tr)
+	if err != nil {
+		return nil, err
+	}
+	var out v1.TaskRun
+	return &out, json.Unmarshal(data, &out)
+}
+
+func (r *Run) pod(c *Cluster) (*corev1.Pod, error) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID)},
+		Status:     corev1.PodStatus{Phase: corev1.PodSucceeded},
+	}
+	if r.Failed {
+		pod.Status.Phase = corev1.PodFailed
+	}
+	for i := range r.Steps {
+		step := &r.Steps[i]
+		status := corev1.ContainerStatus{Name: "step-" + step.Name, ImageID: "registry.example/busybox@sha256:0000"}
+		if step.Running {
+			status.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(Start())}
+		} else {
+			message, err := r.message(c, i)
+			if err != nil {
+				return nil, err
+			}
+			status.State.Terminated = &corev1.ContainerStateTerminated{
+				ExitCode: step.ExitCode, Reason: cmp.Or(step.Reason, "Completed"), Message: message,
+				StartedAt: metav1.NewTime(Start()), FinishedAt: metav1.NewTime(Start().Add(30 * time.Second)),
+			}
+		}
+		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: status.Name})
+		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, status)
+	}
+	return pod, nil
+}
+
+// message returns the termination message of a step, with its evidence.
+func (r *Run) message(c *Cluster, index int) (string, error) {
+	step := &r.Steps[index]
+	entries := slices.Clone(step.Entries)
+	carriers, err := r.carriers(c, index)
+	if err != nil {
+		return "", err
+	}
+	for name, value := range carriers {
+		entries = append(entries, TaskResult(name, value))
+	}
+	slices.SortFunc(entries, func(a, b result.RunResult) int { return cmp.Compare(a.Key, b.Key) })
+	var message any = entries
+	if step.Message != nil {
+		message = step.Message(entries)
+	}
+	if text, ok := message.(string); ok {
+		return text, nil
+	}
+	data, err := json.Marshal(message)
+	return string(data), err
+}
+
+// carriers returns a step's signing material by name.
+func (r *Run) carriers(c *Cluster, index int) (map[string]string, error) {
+	step := &r.Steps[index]
+	switch {
+	case step.Bare:
+		return nil, nil
+	case step.Unsigned != "":
+		return map[string]string{signing.CarrierManifest: signing.UnsignedManifest(step.Unsigned).Value}, nil
+	}
+	unit, err := r.unit(index)
+	if err != nil {
+		return nil, err
+	}
+	claims := r.claims(unit)
+	if step.Claims != nil {
+		step.Claims(claims)
+	}
+	token := ""
+	if step.Token != nil {
+		token = step.Token(claims)
+	} else if token, err = c.Token(claims); err != nil {
+		return nil, err
+	}
+	carriers := map[string]string{signing.CarrierManifest: unit.Header.Manifest(), signing.CarrierToken: token}
+	if step.Carriers != nil {
+		step.Carriers(carriers)
+	}
+	return carriers, nil
+}
+
+// unit returns what a step vouches for.
+func (r *Run) unit(index int) (signing.Unit, error) {
+	step := &r.Steps[index]
+	podUID, err := signing.ParseUID(r.PodUID)
+	if err != nil {
+		return signing.Unit{}, err
+	}
+	uid, err := signing.ParseUID(r.UID)
+	if err != nil {
+		return signing.Unit{}, err
+	}
+	entries, err := signing.EntriesOf(step.Entries)
+	if err != nil {
+		return signing.Unit{}, err
+	}
+	unit := signing.Unit{
+		Header: signing.Header{
+			Scheme: signing.SchemeOIDCPayloadBound, PodUID: podUID, TaskRunUID: uid,
+			SignedAt: Start().Add(30 * time.Second), Index: uint8(index), Count: uint8(len(r.Steps)), // #nosec G115 -- a few steps
+			Entries: uint16(len(entries)), // #nosec G115 -- a few entries
+		},
+		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: "step-" + step.Name,
+		ExitCode: step.ExitCode, Entries: entries,
+	}
+	if index == len(r.Steps)-1 {
+		unit.Header.Flags |= signing.FlagLast
+	}
+	if step.ExitCode != 0 && r.Failed {
+		unit.Header.Flags |= signing.FlagStepFails
+	}
+	if step.Change != nil {
+		step.Change(&unit)
+	}
+	return unit, nil
+}
+
+// claims returns what an API server puts into a token for the unit (Kubernetes 1.35).
+func (r *Run) claims(u signing.Unit) map[string]any {
+	issued := Start().Add(30 * time.Second).Unix()
+	account := cmp.Or(r.ServiceAccount, "default")
+	return map[string]any{
+		"aud": []string{signing.PayloadAudience(signing.AudiencePrefix, u.Digest())},
+		"exp": issued + 600, "iat": issued, "nbf": issued,
+		"iss": Issuer, "jti": fmt.Sprintf("%s-%d", r.PodUID, u.Header.Index),
+		"sub": "system:serviceaccount:" + r.Namespace + ":" + account,
+		"kubernetes.io": map[string]any{
+			"namespace":      r.Namespace,
+			"node":           map[string]any{"name": "node-1", "uid": "6c5b5f4c-6a3c-4f0b-9a07-0d9d6f0f8a11"},
+			"pod":            map[string]any{"name": r.PodName(), "uid": r.PodUID},
+			"serviceaccount": map[string]any{"name": account, "uid": "a4b9a1d0-30f4-44e5-8a6a-3a3f1f6f2b77"},
+		},
+	}
+}
