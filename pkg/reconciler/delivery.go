@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/version"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// Delivery knows whether a pod can be given the signer by an image volume: Kubernetes 1.35 and later, and on every node
+// that takes pods a kubelet of that version with containerd 2.1 or CRI-O 1.33 at least.
+type Delivery struct {
+	informer  cache.SharedIndexInformer
+	discovery discovery.ServerVersionInterface
+	log       *zap.SugaredLogger
+
+	mu     sync.RWMutex
+	server string // version of the API server; empty while unknown
+	last   string // what was decided last, for the log
+}
+
+// serverVersionInterval is how often the API server is asked for its version, which changes only in an upgrade.
+const serverVersionInterval = 10 * time.Minute
+
+// NewDelivery returns the view of the nodes. Until Run has seen them, the answer is an init container.
+func NewDelivery(client kubernetes.Interface, log *zap.SugaredLogger) *Delivery {
+	informer := coreinformers.NewNodeInformer(client, 0, cache.Indexers{})
+	if err := informer.SetTransform(stripNode); err != nil { // fails on a started informer only
+		panic(err)
+	}
+	return &Delivery{informer: informer, discovery: client.Discovery(), log: log}
+}
+
+// Run follows the nodes and the server's version until ctx ends.
+func (d *Delivery) Run(ctx context.Context) {
+	go wait.UntilWithContext(ctx, d.askServer, serverVersionInterval)
+	d.informer.RunWithContext(ctx)
+}
+
+// HasSynced reports whether all nodes and the server's version have been seen.
+func (d *Delivery) HasSynced() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.server != "" && d.informer.HasSynced()
+}
+
+func (d *Delivery) askServer(context.Context) {
+	info, err := d.discovery.ServerVersion()
+	if err != nil {
+		d.log.Warnw("asking the API server for its version", zap.Error(err))
+		return
+	}
+	d.mu.Lock()
+	d.server = info.GitVersion
+	d.mu.Unlock()
+}
+
+// Choose returns how the signer reaches a pod that is created now: image or init.
+func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
+	if wanted != settings.DeliveryAuto {
+		return wanted
+	}
+	d.mu.RLock()
+	server, last := d.server, d.last
+	d.mu.RUnlock()
+	reason := "the nodes are not known yet"
+	if server != "" && d.informer.HasSynced() {
+		reason = lacksImageVolumes(server, nodesOf(d.informer.GetStore()))
+	}
+	chosen := settings.DeliveryImage
+	if reason != "" {
+		chosen = settings.DeliveryInit
+	}
+	if now := string(chosen) + reason; now != last {
+		d.log.Infow("delivery of the signer", "delivery", chosen, "reason", reason)
+		d.mu.Lock()
+		d.last = now
+		d.mu.Unlock()
+	}
+	return chosen
+}
+
+// stripNode keeps of a node what lacksImageVolumes looks at.
+func stripNode(obj any) (any, error) {
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return obj, nil
+	}
+	stripped := &corev1.Node{}
+	stripped.Name, stripped.ResourceVersion, stripped.UID = node.Name, node.ResourceVersion, node.UID
+	stripped.Spec.Unschedulable = node.Spec.Unschedulable
+	stripped.Status.NodeInfo.OperatingSystem = node.Status.NodeInfo.OperatingSystem
+	stripped.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
+	stripped.Status.NodeInfo.ContainerRuntimeVersion = node.Status.NodeInfo.ContainerRuntimeVersion
+	return stripped, nil
+}
+
+func nodesOf(store cache.Store) []*corev1.Node {
+	var nodes []*corev1.Node
+	for _, obj := range store.List() {
+		if node, ok := obj.(*corev1.Node); ok {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// Oldest versions that mount image volumes as a matter of course (KEP-4639).
+const (
+	imageVolumeKubernetes = "1.35.0"
+	imageVolumeContainerd = "2.1.0"
+	imageVolumeCRIO       = "1.33.0"
+)
+
+// lacksImageVolumes says what keeps pods from using image volumes, empty if nothing does.
+func lacksImageVolumes(server string, nodes []*corev1.Node) string {
+	if !atLeast(server, imageVolumeKubernetes) {
+		return fmt.Sprintf("the API server is %s, image volumes need v%s", server, imageVolumeKubernetes)
+	}
+	linux := 0
+	for _, node := range nodes {
+		info := node.Status.NodeInfo
+		if node.Spec.Unschedulable || info.OperatingSystem == "windows" {
+			continue
+		}
+		linux++
+		if !atLeast(info.KubeletVersion, imageVolumeKubernetes) {
+			return fmt.Sprintf("the kubelet of node %s is %s, image volumes need v%s",
+				node.Name, info.KubeletVersion, imageVolumeKubernetes)
+		}
+		runtime, runtimeVersion, _ := strings.Cut(info.ContainerRuntimeVersion, "://")
+		needed := map[string]string{"containerd": imageVolumeContainerd, "cri-o": imageVolumeCRIO}[runtime]
+		if needed == "" || !atLeast(runtimeVersion, needed) {
+			return fmt.Sprintf("the runtime of node %s is %s, image volumes need containerd %s or CRI-O %s",
+				node.Name, info.ContainerRuntimeVersion, imageVolumeContainerd, imageVolumeCRIO)
+		}
+	}
+	if linux == 0 {
+		return "no node takes pods"
+	}
+	return ""
+}
+
+// atLeast compares versions by their numbers; what cannot be read is too old.
+func atLeast(have, needed string) bool {
+	v, err := version.ParseGeneric(have)
+	return err == nil && v.AtLeast(version.MustParseGeneric(needed))
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	rbacinformers "k8s.io/client-go/informers/rbac/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Grants keeps, in each namespace in scope, the RoleBinding that lets the pods there request tokens, as long as the
+// policies confine them. Its keys are names of namespaces, and policiesKey.
+type Grants struct {
+	pkgreconciler.LeaderAwareFuncs
+
+	client     kubernetes.Interface
+	settings   *Settings
+	namespaces *Namespaces
+	bindings   cache.SharedIndexInformer
+	policies   *policyWatch
+	recorder   record.EventRecorder
+
+	enqueue func(types.NamespacedName)
+
+	mu    sync.Mutex
+	guard guard
+}
+
+// policiesKey stands for the look at the policies. No namespace has a slash in its name.
+var policiesKey = types.NamespacedName{Namespace: "policies", Name: "probe"}
+
+// Bites is what a probe of the policies tells: an error unless they refuse what they must.
+type Bites func(ctx context.Context, audiencePrefix string) error
+
+// GrantsConfig is what NewGrants needs.
+type GrantsConfig struct {
+	Client          kubernetes.Interface
+	Settings        *Settings
+	Namespaces      *Namespaces
+	TektonNamespace string
+	Probe           Bites
+	Recorder        record.EventRecorder
+	Now             func() time.Time
+}
+
+// NewGrants returns the reconciler. Start connects it with a work queue.
+func NewGrants(c GrantsConfig) *Grants {
+	g := &Grants{
+		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder,
+		bindings: rbacinformers.NewFilteredRoleBindingInformer(c.Client, metav1.NamespaceAll, 0, cache.Indexers{},
+			onlyName(manifests.TokenRequester)),
+		policies: newPolicyWatch(c.Client),
+	}
+	g.guard = guard{
+		drift: func() error { return g.policies.drift(c.TektonNamespace, g.settings.Get()) },
+		probe: func(ctx context.Context) error { return c.Probe(ctx, g.settings.Get().AudiencePrefix) },
+		now:   c.Now,
+	}
+	g.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		enqueue(b, policiesKey)
+		for _, name := range g.namespaces.Names() {
+			enqueue(b, types.NamespacedName{Name: name})
+		}
+		return nil
+	}
+	return g
+}
+
+// Start has changes put into the work queue and runs the informers until ctx ends.
+func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
+	g.enqueue = queue.EnqueueKey
+	g.namespaces.OnChange(func(name string) { g.enqueue(types.NamespacedName{Name: name}) })
+	g.settings.OnChange(g.policiesChanged)
+	mustAdd(g.bindings, controller.HandleAll(func(obj any) {
+		if m, ok := obj.(metav1.Object); ok {
+			g.enqueue(types.NamespacedName{Name: m.GetNamespace()})
+		}
+	}))
+	for _, informer := range g.policies.informers() {
+		mustAdd(informer, controller.HandleAll(func(any) { g.policiesChanged() }))
+		go informer.RunWithContext(ctx)
+	}
+	go g.bindings.RunWithContext(ctx)
+}
+
+// HasSynced reports whether everything has been seen that Reconcile decides upon.
+func (g *Grants) HasSynced() bool {
+	for _, informer := range append(g.policies.informers(), g.bindings) {
+		if !informer.HasSynced() {
+			return false
+		}
+	}
+	return g.settings.HasSynced() && g.namespaces.HasSynced()
+}
+
+// policiesChanged has the policies looked at anew, and every namespace after a change of the settings.
+func (g *Grants) policiesChanged() {
+	g.mu.Lock()
+	g.guard.restart()
+	g.mu.Unlock()
+	g.enqueue(policiesKey)
+	g.enqueueAll()
+}
+
+func (g *Grants) enqueueAll() {
+	for _, name := range g.namespaces.Names() {
+		g.enqueue(types.NamespacedName{Name: name})
+	}
+}
+
+// Reconcile implements controller.Reconciler.
+func (g *Grants) Reconcile(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return controller.NewPermanentError(err)
+	}
+	id := types.NamespacedName{Namespace: namespace, Name: name}
+	if !g.IsLeaderFor(id) {
+		return controller.NewSkipKey(key)
+	}
+	if !g.HasSynced() {
+		return controller.NewRequeueAfter(probeInterval)
+	}
+	if id == policiesKey {
+		return g.lookAtPolicies(ctx)
+	}
+	return g.reconcileNamespace(ctx, name)
+}
+
+// lookAtPolicies examines the policies once, comes back when it should, and has all namespaces looked at when the answer
+// is another one.
+func (g *Grants) lookAtPolicies(ctx context.Context) error {
+	if g.settings.Get().Backend != signing.BackendOIDCSAToken {
+		return nil // nobody gets a grant; a change of the settings calls again
+	}
+	g.mu.Lock()
+	before := g.guard.state
+	again := g.guard.look(ctx)
+	after, reason := g.guard.state, g.guard.reason
+	g.mu.Unlock()
+	if before != after {
+		g.tell(ctx, after, reason)
+		g.enqueueAll()
+	} else if reason != nil {
+		logging.FromContext(ctx).Warn(reason)
+	}
+	return controller.NewRequeueAfter(again)
+}
+
+// tell reports a change of the guard's opinion as a log line and an event of the add-on's Deployment.
+func (g *Grants) tell(ctx context.Context, state verdict, reason error) {
+	deployment := &corev1.ObjectReference{
+		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
+	}
+	if state == bites {
+		logging.FromContext(ctx).Info("the admission policies bite: namespaces in scope get their grants")
+		g.recorder.Event(deployment, corev1.EventTypeNormal, "GrantsGiven",
+			"the admission policies bite: namespaces in scope may request signing tokens")
+		return
+	}
+	logging.FromContext(ctx).Errorf("grants are withdrawn: %v; run kubectl tekton-sign enable again", reason)
+	g.recorder.Eventf(deployment, corev1.EventTypeWarning, "GrantsWithdrawn",
+		"no namespace may request signing tokens: %v; run kubectl tekton-sign enable again", reason)
+}
+
+// reconcileNamespace gives the namespace its grant, or takes it away.
+func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
+	g.mu.Lock()
+	state := g.guard.state
+	g.mu.Unlock()
+	wanted := g.settings.Get().Backend == signing.BackendOIDCSAToken && g.namespaces.InScope(name)
+	live := get[*rbacv1.RoleBinding](g.bindings, name+"/"+manifests.TokenRequester)
+	switch {
+	case live != nil && (!wanted || state == fails):
+		return g.withdraw(ctx, live)
+	case wanted && state == bites:
+		return g.give(ctx, name, live)
+	}
+	return nil
+}
+
+// give creates the grant, or puts it right.
+func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
+	grant := grantFor(namespace)
+	client := g.client.RbacV1().RoleBindings(namespace)
+	if live == nil {
+		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Controller})
+		if apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+			return nil // seen soon; or the namespace is gone again
+		}
+		if err != nil {
+			return fmt.Errorf("granting namespace %s: %w", namespace, err)
+		}
+		return nil
+	}
+	if live.DeletionTimestamp != nil || sameGrant(live, grant) {
+		return nil
+	}
+	if live.RoleRef != grant.RoleRef { // cannot be changed: its deletion calls again
+		return g.withdraw(ctx, live)
+	}
+	repaired := live.DeepCopy()
+	repaired.Labels, repaired.Subjects = grant.Labels, grant.Subjects
+	if _, err := client.Update(ctx, repaired, metav1.UpdateOptions{FieldManager: manifests.Controller}); err != nil {
+		return fmt.Errorf("repairing the grant of namespace %s: %w", namespace, err)
+	}
+	return nil
+}
+
+func (g *Grants) withdraw(ctx context.Context, live *rbacv1.RoleBinding) error {
+	err := g.client.RbacV1().RoleBindings(live.Namespace).Delete(ctx, live.Name, metav1.DeleteOptions{
+		Preconditions: &metav1.Preconditions{UID: &live.UID},
+	})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("withdrawing the grant of namespace %s: %w", live.Namespace, err)
+	}
+	return nil
+}
+
+// grantFor returns the RoleBinding of a namespace: all of its service accounts, because any of them may run a TaskRun.
+func grantFor(namespace string) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: manifests.TokenRequester,
+			Labels: map[string]string{
+				"app.kubernetes.io/name": "token-requester", manifests.LabelPartOf: manifests.PartOf,
+			},
+		},
+		RoleRef: rbacv1.RoleRef{
+			APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: manifests.TokenRequester,
+		},
+		Subjects: []rbacv1.Subject{{
+			APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace,
+		}},
+	}
+}
+
+func sameGrant(live, grant *rbacv1.RoleBinding) bool {
+	return live.RoleRef == grant.RoleRef && equality.Semantic.DeepEqual(live.Subjects, grant.Subjects) &&
+		live.Labels[manifests.LabelPartOf] == manifests.PartOf
+}

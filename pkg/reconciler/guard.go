@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	admissioninformers "k8s.io/client-go/informers/admissionregistration/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// policyWatch follows the policies and bindings of an installation, each by its name.
+type policyWatch struct {
+	policies map[string]cache.SharedIndexInformer
+	bindings map[string]cache.SharedIndexInformer
+}
+
+func newPolicyWatch(client kubernetes.Interface) *policyWatch {
+	w := &policyWatch{
+		policies: map[string]cache.SharedIndexInformer{}, bindings: map[string]cache.SharedIndexInformer{},
+	}
+	for _, name := range []string{manifests.SigningTokens, manifests.TokenRequesters} {
+		w.policies[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyInformer(
+			client, 0, cache.Indexers{}, onlyName(name))
+	}
+	for _, name := range []string{manifests.SigningTokens, manifests.TokenRequesters, manifests.TokenRequestersProbe} {
+		w.bindings[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyBindingInformer(
+			client, 0, cache.Indexers{}, onlyName(name))
+	}
+	return w
+}
+
+func (w *policyWatch) informers() []cache.SharedIndexInformer {
+	var all []cache.SharedIndexInformer
+	for _, i := range w.policies {
+		all = append(all, i)
+	}
+	for _, i := range w.bindings {
+		all = append(all, i)
+	}
+	return all
+}
+
+// drift is an error that says in what the policies of the cluster differ from those of an installation.
+func (w *policyWatch) drift(tektonNamespace string, s settings.Settings) error {
+	want, err := manifests.RenderPolicies(manifests.Options{TektonNamespace: tektonNamespace, Settings: s})
+	if err != nil {
+		return err
+	}
+	return want.Drift(
+		func(name string) *admissionv1.ValidatingAdmissionPolicy {
+			return get[*admissionv1.ValidatingAdmissionPolicy](w.policies[name], name)
+		},
+		func(name string) *admissionv1.ValidatingAdmissionPolicyBinding {
+			return get[*admissionv1.ValidatingAdmissionPolicyBinding](w.bindings[name], name)
+		})
+}
+
+// get returns the object called key from an informer's store, nil if it is not there.
+func get[T any](informer cache.SharedIndexInformer, key string) T {
+	var none T
+	if informer == nil {
+		return none
+	}
+	obj, ok, err := informer.GetStore().GetByKey(key)
+	if err != nil || !ok {
+		return none
+	}
+	typed, ok := obj.(T)
+	if !ok {
+		return none
+	}
+	return typed
+}
+
+// verdict is what the guard knows of the policies.
+type verdict int
+
+const (
+	unknown verdict = iota // not probed often enough yet: grants stay as they are
+	bites                  // grants may be given
+	fails                  // grants are withdrawn
+)
+
+// Timing of the guard.
+const (
+	probesNeeded  = 5                      // refusals in a row before a grant is given
+	probeInterval = 500 * time.Millisecond // between them
+	probeAgain    = 5 * time.Minute        // how often it is looked again
+	driftGrace    = 2 * time.Second        // how long a plugin that is changing policies and settings may take
+)
+
+// guard decides whether grants may be given. It has no goroutine of its own: look is called, and says when to call it
+// again.
+type guard struct {
+	drift func() error                // says in what the policies differ
+	probe func(context.Context) error // says that the policies do not bite
+	now   func() time.Time
+
+	state    verdict
+	reason   error
+	refusals int       // in a row
+	drifting time.Time // since when; zero: not
+}
+
+// look examines the policies once.
+func (g *guard) look(ctx context.Context) (again time.Duration) {
+	if err := g.drift(); err != nil {
+		g.refusals = 0
+		if g.drifting.IsZero() {
+			g.drifting = g.now()
+		}
+		if g.now().Sub(g.drifting) < driftGrace {
+			return probeInterval
+		}
+		g.state, g.reason = fails, err
+		return probeInterval
+	}
+	g.drifting = time.Time{}
+	if err := g.probe(ctx); err != nil {
+		g.refusals = 0
+		var notRefused *notRefusedError
+		if errors.As(err, &notRefused) {
+			g.state = fails
+		}
+		// Any other failure tells nothing: it gives no grant and takes none away.
+		g.reason = fmt.Errorf("the admission policies were not seen to bite: %w", err)
+		return probeInterval
+	}
+	g.refusals++
+	if g.refusals < probesNeeded {
+		return probeInterval
+	}
+	g.state, g.reason = bites, nil
+	return probeAgain
+}
+
+// restart forgets the refusals seen so far, after the policies or what they are made of changed.
+func (g *guard) restart() { g.refusals = 0 }

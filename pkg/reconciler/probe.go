@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"strings"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// Probe asks for tokens that the policies must refuse. A policy takes effect some time after it was created, at another
+// time on each API server, and one that does not compile never does: only a refusal shows that it bites.
+type Probe struct {
+	client kubernetes.Interface
+}
+
+// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that behind a
+// load balancer all API servers get their turn.
+func NewProbe(config *rest.Config) (*Probe, error) {
+	own := rest.CopyConfig(config)
+	own.Proxy = http.ProxyFromEnvironment // what it is anyway; being set keeps the transport from being shared
+	own.WrapTransport = func(rt http.RoundTripper) http.RoundTripper {
+		if t, ok := rt.(*http.Transport); ok {
+			t.DisableKeepAlives = true
+		}
+		return rt
+	}
+	client, err := kubernetes.NewForConfig(own)
+	if err != nil {
+		return nil, fmt.Errorf("connecting the probe: %w", err)
+	}
+	return &Probe{client: client}, nil
+}
+
+// probeDigest stands in the probed audience where a signer puts the digest of what it signs.
+const probeDigest = "tekton-sign probe, not a digest!" // 32 bytes
+
+// ordinaryAudience is an audience that no signer asks for.
+const ordinaryAudience = "https://tekton-sign.dev/probe"
+
+// notRefusedError says that a token was handed out which a policy should have refused.
+type notRefusedError struct {
+	policy, audience string
+}
+
+func (e *notRefusedError) Error() string {
+	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
+}
+
+// Bites is an error unless both policies refused their request, a *notRefusedError if one was granted. A token that is
+// handed out after all is dropped unread: it belongs to an account without rights.
+func (p *Probe) Bites(ctx context.Context, audiencePrefix string) error {
+	signing := audiencePrefix + ":p:" + base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
+	for _, request := range []struct{ policy, audience string }{
+		{manifests.SigningTokens, signing},
+		{manifests.TokenRequesters, ordinaryAudience},
+	} {
+		if err := p.refused(ctx, request.policy, request.audience); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refused is an error unless policy refuses a token with this audience that is bound to a pod which is not the requester's.
+func (p *Probe) refused(ctx context.Context, policy, audience string) error {
+	seconds := int64(600)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences:         []string{audience},
+		ExpirationSeconds: &seconds,
+		BoundObjectRef: &authenticationv1.BoundObjectReference{
+			Kind: "Pod", APIVersion: "v1", Name: manifests.ProbeAccount, UID: "00000000-0000-4000-8000-000000000000",
+		},
+	}}
+	_, err := p.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ProbeAccount, request,
+		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	expected := fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding ", policy)
+	switch {
+	case err == nil:
+		return &notRefusedError{policy, audience}
+	case !strings.Contains(err.Error(), expected) || !strings.Contains(err.Error(), " denied request: "):
+		return fmt.Errorf("policy %s: expected it to refuse a token with audience %s, got: %w", policy, audience, err)
+	}
+	return nil
+}
