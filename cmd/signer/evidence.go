@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// tooLong is the failure of evidence that leaves no room for itself.
+type tooLong struct {
+	needs, share int // bytes
+}
+
+func (e tooLong) Error() string {
+	return fmt.Sprintf("the termination message needs %d bytes, the container's share is %d; emit fewer or shorter results, "+
+		"split the Task into fewer containers, or set enable-termination-message-compression", e.needs, e.share)
+}
+
+// leaveEvidence signs what the step emitted and leaves the evidence in the termination message. Where that fails, the results
+// stay as the entrypoint left them, with the reason beside them if there is room.
+func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
+	m, err := w.read()
+	if err != nil {
+		w.say("step is not signed: %v; its termination message stays as it is, check what writes to %s",
+			err, w.config.TerminationPath)
+		return
+	}
+	for _, r := range m.Reserved {
+		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
+	}
+	text, err := w.signed(ctx, m, exitCode)
+	if err != nil {
+		text = w.unsigned(m, w.explain(err))
+	}
+	if text == nil {
+		return
+	}
+	if err := message.Write(w.config.TerminationPath, text); err != nil {
+		w.say("step is not signed: %v", err)
+	}
+}
+
+func (w wrapper) read() (message.Message, error) {
+	text, err := message.Read(w.config.TerminationPath)
+	if err != nil {
+		return message.Message{}, err
+	}
+	return message.Parse(text)
+}
+
+// signed returns the message with the step's evidence.
+func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) ([]byte, error) {
+	signer := w.newSigner(w.config, exitCode)
+	defer signer.Close()
+	carriers, err := signer.Sign(ctx, m.Results)
+	if err != nil {
+		return nil, err
+	}
+	text, err := m.With(carriers, w.config.Compress)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > w.config.Share {
+		return nil, &signing.UnsignedError{
+			Reason: signing.UnsignedTooLong, Err: tooLong{needs: len(text), share: w.config.Share},
+		}
+	}
+	return text, nil
+}
+
+// unsigned returns the message with the reason for which it has no evidence, nil to leave it as it is.
+func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []byte {
+	if reason != "" {
+		text, err := m.Noted(signing.UnsignedManifest(reason), w.config.Compress)
+		if err == nil && len(text) <= w.config.Share {
+			return text
+		}
+	}
+	if len(m.Reserved) == 0 {
+		return nil
+	}
+	// Forged evidence must not stay, also where there is no room to say why there is none.
+	text, err := m.With(nil, w.config.Compress)
+	if err != nil {
+		return nil
+	}
+	return text
+}
+
+// explain says why the step is not signed and returns the reason for the verifier, none for a failure that it does not know.
+func (w wrapper) explain(err error) signing.UnsignedReason {
+	var unsigned *signing.UnsignedError
+	if !errors.As(err, &unsigned) {
+		w.say("step is not signed: %v; please report it", err)
+		return ""
+	}
+	w.say("step is not signed (%s): %v", unsigned.Reason, unsigned.Err)
+	return unsigned.Reason
+}

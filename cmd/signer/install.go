@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// installMode lets every user of the pod run the signer, and only its owner replace it.
+const installMode = 0o755
+
+// install copies the running program to destination. A reader sees the whole file or none.
+func install(destination string) (err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding the signer's own file: %w", err)
+	}
+	source, err := os.Open(self)
+	if err != nil {
+		return fmt.Errorf("reading the signer's own file: %w", err)
+	}
+	defer source.Close()
+	file, err := os.CreateTemp(filepath.Dir(destination), ".signer-*")
+	if err != nil {
+		return fmt.Errorf("installing the signer: %w; mount a writable volume at %s", err, filepath.Dir(destination))
+	}
+	defer func() {
+		if err != nil {
+			file.Close()
+			os.Remove(file.Name())
+		}
+	}()
+	if _, err := io.Copy(file, source); err != nil {
+		return fmt.Errorf("installing the signer: %w", err)
+	}
+	if err := file.Chmod(installMode); err != nil {
+		return fmt.Errorf("installing the signer: %w", err)
+	}
+	if err := file.Close(); err != nil {
+		return fmt.Errorf("installing the signer: %w", err)
+	}
+	if err := os.Rename(file.Name(), destination); err != nil {
+		return fmt.Errorf("installing the signer: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package message reads and rewrites a container's termination message, the file in which Tekton's entrypoint leaves what a
+// step emitted (pkg/termination of Tekton Pipelines).
+package message
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+	"github.com/tektoncd/pipeline/pkg/termination"
+	"go.uber.org/zap"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Message is what a step emitted.
+type Message struct {
+	Results  []result.RunResult // as Tekton reads them: one for each key, sorted by it
+	Reserved []result.RunResult // entries under reserved names, which no step may write, apart from Results
+
+	raw []byte // the text as the entrypoint left it
+}
+
+// Parse reads text exactly as Tekton's controller will.
+func Parse(text []byte) (Message, error) {
+	all, err := termination.ParseMessage(zap.NewNop().Sugar(), string(text))
+	if err != nil {
+		return Message{}, fmt.Errorf("expected entries as Tekton's entrypoint writes them, got %s", sample(text))
+	}
+	m := Message{raw: text}
+	for _, r := range all {
+		if signing.IsReserved(r.Key) {
+			m.Reserved = append(m.Reserved, r)
+			continue
+		}
+		m.Results = append(m.Results, r)
+	}
+	return m, nil
+}
+
+// sample names text by its length and its beginning. Tekton's own error would repeat much more of it in a log.
+func sample(text []byte) string {
+	const limit = 32
+	if len(text) <= limit {
+		return fmt.Sprintf("%q", text)
+	}
+	return fmt.Sprintf("%d bytes that begin with %q", len(text), text[:limit])
+}
+
+// With returns the text that holds the message's results and carriers, in Tekton's compressed form if that is allowed and
+// shorter.
+func (m Message) With(carriers []result.RunResult, compress bool) ([]byte, error) {
+	all := make([]result.RunResult, 0, len(m.Results)+len(carriers))
+	return encode(append(append(all, m.Results...), carriers...), compress)
+}
+
+// Noted returns the text with one more entry. Unless an entry was left out or the text may be compressed, every byte that the
+// entrypoint wrote stays as it is.
+func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
+	array, ok := bytes.CutSuffix(bytes.TrimRight(m.raw, " \t\r\n"), []byte("]"))
+	if !ok || compress || len(m.Reserved) > 0 || len(m.Results) == 0 {
+		return m.With([]result.RunResult{note}, compress)
+	}
+	b, err := json.Marshal(note)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the entry %s: %w", note.Key, err)
+	}
+	text := append(array[:len(array):len(array)], ',')
+	return append(append(text, b...), ']'), nil
+}
+
+func encode(results []result.RunResult, compress bool) ([]byte, error) {
+	text, err := json.Marshal(results)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the termination message: %w", err)
+	}
+	if !compress {
+		return text, nil
+	}
+	compressed, err := deflate(text)
+	if err != nil {
+		return nil, fmt.Errorf("compressing the termination message: %w", err)
+	}
+	if len(compressed) < len(text) {
+		return compressed, nil
+	}
+	return text, nil
+}

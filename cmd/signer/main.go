@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command signer wraps Tekton's entrypoint in a step's container. It runs the entrypoint unchanged, signs what the step
+// emitted, and only then lets the next step start.
+//
+//	signer run [flags] -- /tekton/bin/entrypoint ...   as the command of a step; the flags are those of pkg/signing/step
+//	signer install DESTINATION                         as the command of an init container that delivers the signer
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// Exit codes of the signer's own. Else it exits with the code of the step.
+const (
+	exitFailed     = 1
+	exitUsage      = 2
+	exitCannotExec = 127 // as a shell and a container runtime have it
+)
+
+func main() {
+	os.Exit(command(os.Args[1:], os.Stderr, newOIDCSigner))
+}
+
+// command runs one of the signer's commands and returns its exit code.
+func command(args []string, stderr io.Writer, newSigner signerFactory) int {
+	say := speaker(stderr)
+	if len(args) == 2 && args[0] == step.CommandInstall {
+		if err := install(args[1]); err != nil {
+			say("%v", err)
+			return exitFailed
+		}
+		return 0
+	}
+	config, entrypoint, err := step.Parse(args)
+	if err != nil {
+		say("%v; the arguments are written by the add-on: check that it and the signer image are of one version", err)
+		return exitUsage
+	}
+	return wrapper{config: config, newSigner: newSigner, say: say}.run(entrypoint)
+}
+
+// newOIDCSigner returns the signer of the backend oidc-sa-token for a container that will exit with exitCode.
+func newOIDCSigner(config step.Config, exitCode int32) signing.EntrypointerClient {
+	return oidc.NewSigner(oidc.SignerOptions{
+		Step: config, ExitCode: exitCode, CredentialDir: oidc.CredentialDir,
+		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"),
+		Now: time.Now,
+	})
+}
+
+// speaker returns a function that writes one line to the step's log.
+func speaker(w io.Writer) func(format string, args ...any) {
+	return func(format string, args ...any) {
+		fmt.Fprintf(w, "tekton-sign: %s\n", oneLine(fmt.Sprintf(format, args...)))
+	}
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/process"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// Bounds of what the signer adds to a step.
+const (
+	leftoverLimit   = time.Second            // for ending what the step left running
+	signLimit       = 5 * time.Second        // for signing
+	terminatedLimit = 900 * time.Millisecond // for signing once the container was told to end
+)
+
+// signerFactory makes the backend's signer for a container that will exit with exitCode.
+type signerFactory func(config step.Config, exitCode int32) signing.EntrypointerClient
+
+// wrapper runs one step.
+type wrapper struct {
+	config    step.Config
+	newSigner signerFactory
+	say       func(format string, args ...any)
+}
+
+// run runs the entrypoint and returns the code with which the container has to exit: whatever happens to the evidence, it is
+// the one of the step.
+func (w wrapper) run(entrypoint []string) int {
+	child, err := process.Start(entrypoint)
+	if err != nil {
+		w.say("%v; check that the step's image and node can run Tekton's entrypoint", err)
+		return exitCannotExec
+	}
+	status, err := child.Wait()
+	if err != nil {
+		w.say("%v", err)
+		return exitFailed
+	}
+	code := process.ExitCode(status, os.Getpid() == 1)
+	if !process.KillLeftovers(leftoverLimit) {
+		w.say("processes of the step outlive it by more than %v; what they still write makes its verification fail", leftoverLimit)
+	}
+	ctx, cancel := budget(child.Terminated())
+	defer cancel()
+	w.guarded(func() { w.leaveEvidence(ctx, int32(code)) }) // #nosec G115 -- exit codes are below 256
+	w.publish()
+	return code
+}
+
+// guarded keeps a defect of the signer from becoming one of the step.
+func (w wrapper) guarded(f func()) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			w.say("step is not signed: internal error: %v; please report it", cause)
+		}
+	}()
+	f()
+}
+
+// budget returns the context for signing. A step that is cancelled must end about as fast as without a signer.
+func budget(terminated <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), signLimit)
+	go func() {
+		select {
+		case <-terminated:
+			time.AfterFunc(terminatedLimit, cancel)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// oneLine returns s without anything that a terminal or a log could take for more than text.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, s)
+}
