@@ -97,6 +97,7 @@ const (
 	probeInterval = 500 * time.Millisecond // between them
 	probeAgain    = 5 * time.Minute        // how often it is looked again
 	driftGrace    = 2 * time.Second        // how long a plugin that is changing policies and settings may take
+	retryInterval = 2 * time.Second        // after a look that gave no grant
 )
 
 // guard decides whether grants may be given. It has no goroutine of its own: look is called, and says when to call it
@@ -123,7 +124,7 @@ func (g *guard) look(ctx context.Context) (again time.Duration) {
 			return probeInterval
 		}
 		g.state, g.reason = fails, err
-		return probeInterval
+		return retryInterval
 	}
 	g.drifting = time.Time{}
 	if err := g.probe(ctx); err != nil {
@@ -134,7 +135,7 @@ func (g *guard) look(ctx context.Context) (again time.Duration) {
 		}
 		// Any other failure tells nothing: it gives no grant and takes none away.
 		g.reason = fmt.Errorf("the admission policies were not seen to bite: %w", err)
-		return probeInterval
+		return retryInterval
 	}
 	g.refusals++
 	if g.refusals < probesNeeded {

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	kjson "sigs.k8s.io/json"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// maxMessage bounds a condition's message, in bytes. TaskRuns are listed by the thousand.
+const maxMessage = 512
+
+// condition is the one that the add-on sets.
+type condition struct {
+	Type               string                 `json:"type"`
+	Status             corev1.ConditionStatus `json:"status"`
+	LastTransitionTime string                 `json:"lastTransitionTime"` // RFC 3339
+	Reason             string                 `json:"reason"`
+	Message            string                 `json:"message"`
+}
+
+func newCondition(status corev1.ConditionStatus, reason, message string, now time.Time) *condition {
+	return &condition{
+		Type: string(verify.ConditionType), Status: status, Reason: reason, Message: message,
+		LastTransitionTime: now.UTC().Format(time.RFC3339),
+	}
+}
+
+// conditionFor returns the condition for what verification found, nil where there was nothing to verify. show makes text
+// from the TaskRun safe to be shown.
+func conditionFor(r verify.Result, now time.Time, show func(string) string) *condition {
+	switch r.Verdict {
+	case verify.NoResults:
+		return nil
+	case verify.Verified:
+		return newCondition(corev1.ConditionTrue, verify.ReasonVerified, verifiedMessage(r), now)
+	case verify.Failed, verify.Indeterminate, verify.Unsigned:
+		return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed, cut(show(failureMessage(r))), now)
+	}
+	return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed,
+		fmt.Sprintf("%s: no such verdict", verify.Failed), now)
+}
+
+func verifiedMessage(r verify.Result) string {
+	results := "1 result"
+	if n := len(r.Results); n != 1 {
+		results = fmt.Sprintf("%d results", n)
+	}
+	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
+}
+
+// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there.
+func failureMessage(r verify.Result) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
+	check, ok := decidingCheck(r)
+	if !ok {
+		if r.Message != "" {
+			fmt.Fprintf(&b, ": %s", r.Message)
+		}
+		return b.String()
+	}
+	for _, detail := range []struct{ name, value string }{
+		{"step", check.Step}, {"result", check.Result}, {"expected", check.Expected}, {"got", check.Got},
+	} {
+		if detail.value != "" {
+			fmt.Fprintf(&b, ", %s %s", detail.name, shorten(detail.value))
+		}
+	}
+	if check.Message != "" {
+		fmt.Fprintf(&b, ": %s", check.Message)
+	}
+	return b.String()
+}
+
+// decidingCheck returns the first check whose status leads to the verdict.
+func decidingCheck(r verify.Result) (verify.Check, bool) {
+	status := map[verify.Verdict]verify.Status{
+		verify.Failed: verify.Fail, verify.Indeterminate: verify.Unknown, verify.Unsigned: verify.Missing,
+	}[r.Verdict]
+	for _, c := range r.Checks {
+		if status != "" && c.Status == status {
+			return c, true
+		}
+	}
+	return verify.Check{}, false
+}
+
+// shorten keeps one value from filling the whole message.
+func shorten(s string) string {
+	const most = 100
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
+}
+
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+}
+
+// sameCondition reports whether raw is cond but for the time of the transition, which is not news by itself.
+func sameCondition(raw json.RawMessage, cond *condition) bool {
+	var have condition
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &have); err != nil {
+		return false
+	}
+	have.LastTransitionTime = cond.LastTransitionTime
+	return have == *cond
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"go.uber.org/zap"
+	"gomodules.xyz/jsonpatch/v2"
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	"knative.dev/pkg/logging"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Injection is how a pod is to be injected.
+type Injection struct {
+	Delivery       settings.Delivery // image or init
+	AudiencePrefix string
+}
+
+// Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
+// comes back as it is, with the reason; a pod that needs nothing, without one.
+type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, reason string, err error)
+
+// InjectHandler wraps the steps of TaskRuns' pods in the signer.
+type InjectHandler struct {
+	Scope    Scope
+	Delivery func(wanted settings.Delivery) settings.Delivery
+	Inject   Injector
+	Show     func(string) string // makes text from a pod safe to be shown
+}
+
+// Admit answers for one pod that is being created. It never refuses it.
+func (h *InjectHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+	log := logging.FromContext(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			log.Errorw("the inject webhook failed", "panic", p, zap.Stack("stack"))
+			response = allowWithWarning("this pod will not sign: internal error")
+		}
+	}()
+	if !h.Scope.Ready() {
+		return allowWithWarning("this pod will not sign: the add-on is starting")
+	}
+	s := h.Scope.Settings()
+	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
+		return allow()
+	}
+	response, err := h.admit(request, s)
+	if err != nil {
+		log.Errorw("this pod will not sign", zap.Error(err))
+		return allowWithWarning("this pod will not sign: %s", h.Show(err.Error()))
+	}
+	return response
+}
+
+func (h *InjectHandler) admit(request *admissionv1.AdmissionRequest, s settings.Settings) (*admissionv1.AdmissionResponse, error) {
+	pod := &corev1.Pod{}
+	if err := json.Unmarshal(request.Object.Raw, pod); err != nil {
+		return nil, fmt.Errorf("reading the pod: %w", err)
+	}
+	if pod.Namespace == "" { // left to the API server, which fills it in later
+		pod.Namespace = request.Namespace
+	}
+	injected, reason, err := h.Inject(pod, Injection{
+		Delivery: h.Delivery(s.Delivery), AudiencePrefix: s.AudiencePrefix,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if reason != "" {
+		return allowWithWarning("this pod will not sign: %s", h.Show(reason)), nil
+	}
+	patch, err := podPatch(pod, injected)
+	if err != nil {
+		return nil, err
+	}
+	if len(patch) == 0 {
+		return allow(), nil
+	}
+	return allowPatched(patch)
+}
+
+// podPatch returns the JSON patch from one pod to the other. Both are encoded by the same types, so that fields which these
+// do not know appear in neither, and the patch leaves them alone.
+func podPatch(before, after *corev1.Pod) ([]jsonpatch.Operation, error) {
+	a, err := json.Marshal(before)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the pod: %w", err)
+	}
+	b, err := json.Marshal(after)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the injected pod: %w", err)
+	}
+	patch, err := jsonpatch.CreatePatch(a, b)
+	if err != nil {
+		return nil, fmt.Errorf("comparing the pods: %w", err)
+	}
+	return patch, nil
+}

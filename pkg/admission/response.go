@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"encoding/json"
+	"fmt"
+
+	admissionv1 "k8s.io/api/admission/v1"
+)
+
+// maxWarning keeps a warning within what the API server passes on to clients (RFC 7234, a few hundred characters).
+const maxWarning = 250
+
+// allow lets a request pass unchanged.
+func allow() *admissionv1.AdmissionResponse { return &admissionv1.AdmissionResponse{Allowed: true} }
+
+// allowWithWarning lets a request pass unchanged and tells its sender why nothing was done.
+func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse {
+	warning := "tekton-sign: " + fmt.Sprintf(format, args...)
+	if len(warning) > maxWarning {
+		warning = warning[:maxWarning]
+	}
+	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{warning}}
+}
+
+// operation is one operation of a JSON patch (RFC 6902).
+type operation struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// allowPatched lets a request pass with a JSON patch, which holds nothing but what is to change: fields that this version
+// does not know stay as they are.
+func allowPatched(patch any) (*admissionv1.AdmissionResponse, error) {
+	encoded, err := json.Marshal(patch)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the patch: %w", err)
+	}
+	kind := admissionv1.PatchTypeJSONPatch
+	return &admissionv1.AdmissionResponse{Allowed: true, Patch: encoded, PatchType: &kind}, nil
+}

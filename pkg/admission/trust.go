@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+	"k8s.io/apimachinery/pkg/util/wait"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// Timing of Trust.
+const (
+	refreshInterval = 10 * time.Minute // how often the keys are read anyway
+	refreshPause    = 10 * time.Second // least time between two reads that an unknown key asks for
+	refreshTimeout  = 2 * time.Second
+)
+
+// Trust verifies with the issuer keys of the cluster it runs in. It keeps them in memory, and reads them anew now and then
+// and when a TaskRun was signed with a key that it does not know: then at most once in refreshPause, by one request for all
+// who wait.
+type Trust struct {
+	fetch func(context.Context) (*trust.Cluster, error)
+	now   func() time.Time
+	log   *zap.SugaredLogger
+	once  singleflight.Group
+
+	mu       sync.RWMutex
+	cluster  *trust.Cluster
+	verifier *verify.Verifier // of cluster, for prefix
+	prefix   string
+	asked    time.Time // when the keys were last asked for
+}
+
+// NewTrust returns a Trust that reads the keys by fetch.
+func NewTrust(fetch func(context.Context) (*trust.Cluster, error), now func() time.Time, log *zap.SugaredLogger) *Trust {
+	return &Trust{fetch: fetch, now: now, log: log}
+}
+
+// Run keeps the keys fresh until ctx ends.
+func (t *Trust) Run(ctx context.Context) {
+	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
+		if err := t.refresh(ctx); err != nil {
+			t.log.Warnw("reading the issuer's keys", zap.Error(err))
+		}
+	}, refreshInterval, 0.1, true)
+}
+
+// Ready reports whether there are keys.
+func (t *Trust) Ready() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.cluster != nil
+}
+
+// TaskRun implements Verifier.
+func (t *Trust) TaskRun(ctx context.Context, prefix string, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+	verifier, err := t.verifierFor(prefix)
+	if err != nil {
+		if err = t.refreshOnDemand(ctx); err != nil {
+			return verify.Result{}, err
+		}
+		if verifier, err = t.verifierFor(prefix); err != nil {
+			return verify.Result{}, err
+		}
+	}
+	result := verifier.TaskRun(ctx, tr, facts)
+	if result.MissingKey == "" {
+		return result, nil
+	}
+	if err := t.refreshOnDemand(ctx); err != nil {
+		t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
+	}
+	// Whoever refreshed the keys: if there are others now, ask again.
+	fresh, err := t.verifierFor(prefix)
+	if err != nil || fresh == verifier {
+		return result, err
+	}
+	return fresh.TaskRun(ctx, tr, facts), nil
+}
+
+// verifierFor returns the verifier of the present keys. It is built anew when the keys or the prefix have changed.
+func (t *Trust) verifierFor(prefix string) (*verify.Verifier, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.verifier != nil && t.prefix == prefix {
+		return t.verifier, nil
+	}
+	if t.cluster == nil {
+		return nil, fmt.Errorf("the issuer's keys are not known yet")
+	}
+	verifier, err := verify.New(t.cluster, verify.WithClock(t.now), verify.WithAudiencePrefix(prefix))
+	if err != nil {
+		return nil, fmt.Errorf("using the issuer's keys: %w", err)
+	}
+	t.verifier, t.prefix = verifier, prefix
+	return verifier, nil
+}
+
+// refreshOnDemand reads the keys unless that was done a moment ago.
+func (t *Trust) refreshOnDemand(ctx context.Context) error {
+	_, err, _ := t.once.Do("keys", func() (any, error) {
+		t.mu.RLock()
+		asked := t.asked
+		t.mu.RUnlock()
+		if !asked.IsZero() && t.now().Sub(asked) < refreshPause {
+			return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon", t.now().Sub(asked).Round(time.Second))
+		}
+		// The others who wait must not fail because the first one's request ended.
+		return nil, t.refresh(context.WithoutCancel(ctx))
+	})
+	return err
+}
+
+func (t *Trust) refresh(ctx context.Context) error {
+	t.mu.Lock()
+	t.asked = t.now()
+	t.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	cluster, err := t.fetch(ctx)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.cluster, t.verifier = cluster, nil
+	return nil
+}
