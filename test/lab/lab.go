@@ -23,7 +23,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -166,6 +165,10 @@ func (l *Lab) init() (int, error) {
 	return pids.Init, nil
 }
 
+// stopGrace is how long a component may take to end before it is killed. Kube-apiserver would wait a minute for its
+// watchers, and nothing in a lab is worth that.
+const stopGrace = 2 * time.Second
+
 // Stop ends a component, which stays down until [Lab.Start].
 func (l *Lab) Stop(ctx context.Context, component string) error {
 	if _, err := node.Args(l.layout(), component); err != nil {
@@ -175,7 +178,7 @@ func (l *Lab) Stop(ctx context.Context, component string) error {
 	if err != nil {
 		return err
 	}
-	return sandbox.NewClient(pid).Stop(ctx, component, 10*time.Second)
+	return sandbox.NewClient(pid).Stop(ctx, component, stopGrace)
 }
 
 // Start starts a stopped component, with extra flags after its usual ones, and waits until it serves. Extra flags are
@@ -262,18 +265,11 @@ func (l *Lab) importArchive(ctx context.Context, file string) error {
 
 func lastBytes(out []byte, n int) []byte { return out[max(0, len(out)-n):] }
 
-// lock keeps two ups or downs of the same lab apart.
-func (l *Lab) lock() (unlock func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(l.folders.state), 0o755); err != nil {
+// lock keeps two ups or downs of the same lab apart. The file is left in place: removing it would let a third one
+// lock another file of the same name.
+func (l *Lab) lock(ctx context.Context) (io.Closer, error) {
+	if err := os.MkdirAll(filepath.Dir(l.folders.state), 0o750); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(l.folders.state+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("lock the lab %s: %w", l.name, err)
-	}
-	return func() { file.Close() }, nil
+	return sandbox.Lock(ctx, l.folders.state+".lock")
 }

@@ -30,14 +30,14 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err := gatherFacts().check(); err != nil {
 		return err
 	}
-	unlock, err := l.lock()
+	lock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Close()
 	if status, err := l.Status(ctx); err == nil && status.Up {
 		l.progress.say("the lab %s is already up", l.name)
-		return nil
+		return l.heal(ctx, status)
 	}
 	if err := l.remove(); err != nil {
 		return err
@@ -56,13 +56,27 @@ func (l *Lab) Up(ctx context.Context) error {
 }
 
 // Down ends the lab and removes its files. When nothing is there, nothing happens.
-func (l *Lab) Down(context.Context) error {
-	unlock, err := l.lock()
+func (l *Lab) Down(ctx context.Context) error {
+	lock, err := l.lock(ctx)
 	if err != nil {
 		return err
 	}
-	defer unlock()
+	defer lock.Close()
 	return l.remove()
+}
+
+// heal starts what somebody stopped and did not start again.
+func (l *Lab) heal(ctx context.Context, status Status) error {
+	for _, component := range status.Components {
+		if component.Wanted {
+			continue
+		}
+		err := l.progress.run(component.Name, func() error { return l.Start(ctx, component.Name) })
+		if err != nil {
+			return err
+		}
+	}
+	return l.await(ctx, APIServer)
 }
 
 func (l *Lab) remove() error {
@@ -203,7 +217,7 @@ func (l *Lab) writeState(ctx context.Context, p parts) error {
 		return err
 	}
 	for _, folder := range []string{"bin", "logs", "var/lib", "var/log"} {
-		if err := os.MkdirAll(filepath.Join(l.folders.state, folder), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Join(l.folders.state, folder), 0o750); err != nil {
 			return err
 		}
 	}
@@ -235,7 +249,9 @@ func (l *Lab) sandboxConfig() (sandbox.Config, error) {
 	return sandbox.Config{
 		Hostname: nodeName(l.name), Cgroup: "tekton-sign-lab-" + l.name, State: state,
 		HostInterface: hostInterface(l.name), HostAddress: link.host, NodeAddress: link.node,
-		LoopbackAddresses: []netip.Prefix{netip.PrefixFrom(node.KubernetesService, 32)},
+		LoopbackAddresses: []netip.Prefix{
+			netip.PrefixFrom(node.KubernetesService, 32), netip.PrefixFrom(node.DNSService, 32),
+		},
 		Binds: map[string]string{
 			"/var/lib":   filepath.Join(state, "var/lib"),
 			"/var/log":   filepath.Join(state, "var/log"),

@@ -38,10 +38,10 @@ func WriteFiles(l Layout) error {
 			return err
 		}
 		target := l.Etc(path)
-		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(target), 0o750); err != nil {
 			return err
 		}
-		if err := os.WriteFile(target, content, 0o644); err != nil {
+		if err := os.WriteFile(target, content, 0o600); err != nil {
 			return err
 		}
 	}
@@ -55,8 +55,8 @@ func render(l Layout, name, text string) ([]byte, error) {
 	}
 	values := struct {
 		Layout
-		PodNetwork, PauseImage string
-	}{l, PodNetwork.String(), PauseImage}
+		PodNetwork, PauseImage, DNSService string
+	}{l, PodNetwork.String(), PauseImage, DNSService.String()}
 	var out bytes.Buffer
 	if err := parsed.Execute(&out, values); err != nil {
 		return nil, fmt.Errorf("fill in %s: %w", name, err)

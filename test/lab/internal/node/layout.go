@@ -16,6 +16,9 @@ var (
 	// KubernetesService is the address of the service "kubernetes": the first of the service network. Without
 	// kube-proxy nothing forwards it, so the node owns it, and kube-apiserver listens on port 443.
 	KubernetesService = netip.MustParseAddr("10.96.0.1")
+	// DNSService is where pods look for a name server. The node owns this address too, and as long as nobody listens
+	// there, look-ups fail at once instead of running into time-outs.
+	DNSService = netip.MustParseAddr("10.96.0.10")
 )
 
 // Issuer is what service account tokens name as their issuer.

@@ -41,7 +41,7 @@ type Config struct {
 // ControlSocket is where the init listens, as a path inside the sandbox.
 const ControlSocket = "/run/lab/control.sock"
 
-// ConfigFile, LogFolder and SupervisorLog are places inside a state folder.
+// ConfigFile is where [Config.Save] writes, inside a state folder.
 func ConfigFile(state string) string { return filepath.Join(state, "sandbox.json") }
 
 // LogFolder holds one file for each component, named after it, and supervisor.log.

@@ -57,7 +57,7 @@ func awaitInit(ctx context.Context, state string, ended <-chan error) (PIDs, err
 
 // Running tells whether a supervisor holds the state folder, and which processes make up the sandbox.
 func Running(state string) (PIDs, bool) {
-	if !held(state) {
+	if !locked(lockFile(state)) {
 		return PIDs{}, false
 	}
 	var pids PIDs
@@ -65,15 +65,6 @@ func Running(state string) (PIDs, bool) {
 		return PIDs{}, false
 	}
 	return pids, true
-}
-
-func held(state string) bool {
-	file, err := os.Open(lockFile(state))
-	if err != nil {
-		return false
-	}
-	defer file.Close()
-	return errors.Is(syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }
 
 // Stop ends a sandbox and removes what is left of it on the host: also of one whose supervisor was killed. Without a
@@ -102,7 +93,7 @@ func Stop(state string) error {
 
 func freed(state string, patience time.Duration) bool {
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
-		if !held(state) {
+		if !locked(lockFile(state)) {
 			return true
 		}
 	}

@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log"
@@ -23,7 +24,10 @@ const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NE
 func Supervise(config Config, args []string) error {
 	// The kernel kills the init when the thread that started it ends; this one lives as long as the process.
 	runtime.LockOSThread()
-	lock, err := acquire(config.State, 5*time.Second)
+	// Whoever looks whether the sandbox runs holds the lock for a moment.
+	patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	lock, err := Lock(patience, lockFile(config.State))
 	if err != nil {
 		return err
 	}
@@ -55,27 +59,6 @@ func Supervise(config Config, args []string) error {
 	_ = init.Process.Kill()
 	<-ended
 	return errors.Join(err, cleanUp(config))
-}
-
-// acquire takes the state folder's lock. It tries for a while: whoever looks whether the sandbox runs holds it for
-// a moment.
-func acquire(state string, patience time.Duration) (*os.File, error) {
-	file, err := os.OpenFile(lockFile(state), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	deadline := time.Now().Add(patience)
-	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return file, nil
-		}
-		if time.Now().After(deadline) {
-			file.Close()
-			return nil, fmt.Errorf("lock %s: another supervisor holds it: %w", lockFile(state), err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }
 
 // cleanUp removes what outlives the namespaces.

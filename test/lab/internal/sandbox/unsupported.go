@@ -7,6 +7,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"io"
 )
 
 var errUnsupported = errors.New("namespaces need Linux")
@@ -25,6 +26,9 @@ func Supervise(Config, []string) error { return errUnsupported }
 
 // Enter needs Linux.
 func Enter(Config, []string) error { return errUnsupported }
+
+// Lock needs Linux.
+func Lock(context.Context, string) (io.Closer, error) { return nil, errUnsupported }
 
 // Init needs Linux.
 func Init(Config) error { return errUnsupported }

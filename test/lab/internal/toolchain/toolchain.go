@@ -34,7 +34,7 @@ type Binary struct {
 	Stamps []string
 }
 
-// Kubernetes, Etcd, Containerd and Tekton are what a lab consists of.
+// Kubernetes are the components of the control plane and the node, and kubectl.
 func Kubernetes() []Binary {
 	var all []Binary
 	for _, name := range []string{"kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"} {
@@ -167,7 +167,7 @@ func (b Builder) key(ctx context.Context, folder string, parts []string) (string
 
 // compile builds to a temporary name and renames, so that an interrupted build is never taken for a finished one.
 func compile(ctx context.Context, folder string, flags []string, pkg, path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
 	temporary := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
