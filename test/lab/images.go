@@ -33,6 +33,7 @@ const BusyboxImage = "docker.io/library/busybox:1.36"
 // nonroot is the user that Tekton's released images run as.
 const nonroot = "65532:65532"
 
+//nolint:gosec // no credentials: the users of an image, without passwords
 const passwd = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 const group = "root:x:0:\nnonroot:x:65532:\n"
 
@@ -142,7 +143,7 @@ func writeArchive(path string, built v1.Image, references []string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name())
+	defer func() { _ = os.Remove(temporary.Name()) }()
 	if err := errors.Join(image.WriteArchive(temporary, built, names), temporary.Close()); err != nil {
 		return err
 	}

@@ -245,7 +245,7 @@ func (l *Lab) LoadImage(ctx context.Context, reference string, spec Image) (dige
 	if err := writeArchive(file, built, []string{reference}); err != nil {
 		return "", err
 	}
-	defer os.Remove(file)
+	defer func() { _ = os.Remove(file) }()
 	return hash.String(), l.importArchive(ctx, file)
 }
 

@@ -30,9 +30,9 @@ func (p *progress) say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {
-		fmt.Fprint(p.out, "\r\x1b[K")
+		_, _ = fmt.Fprint(p.out, "\r\x1b[K")
 	}
-	fmt.Fprintf(p.out, format+"\n", args...)
+	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
 }
 
 // begin announces a step and returns what ends it. Steps may overlap.
@@ -56,7 +56,7 @@ func (p *progress) count(what string, started time.Time, done <-chan struct{}) {
 			return
 		case <-ticks.C:
 			p.mu.Lock()
-			fmt.Fprintf(p.out, "\r\x1b[K  %-44s ... %.0fs", what, time.Since(started).Seconds())
+			_, _ = fmt.Fprintf(p.out, "\r\x1b[K  %-44s ... %.0fs", what, time.Since(started).Seconds())
 			p.mu.Unlock()
 		}
 	}

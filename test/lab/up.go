@@ -34,7 +34,7 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	if status, err := l.Status(ctx); err == nil && status.Up {
 		l.progress.say("the lab %s is already up", l.name)
 		return l.heal(ctx, status)
@@ -61,7 +61,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	return l.remove()
 }
 

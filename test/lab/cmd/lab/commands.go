@@ -108,15 +108,15 @@ func printStatus(out io.Writer, l *lab.Lab, status lab.Status) error {
 	if status.Up {
 		state = "up"
 	}
-	fmt.Fprintf(out, "lab %s: %s\n", l.Name(), state)
+	_, _ = fmt.Fprintf(out, "lab %s: %s\n", l.Name(), state)
 	if status.Init == 0 {
 		return nil
 	}
-	fmt.Fprintf(out, "kubeconfig: %s\nstate and logs: %s\n\n", l.Kubeconfig(), l.StateFolder())
+	_, _ = fmt.Fprintf(out, "kubeconfig: %s\nstate and logs: %s\n\n", l.Kubeconfig(), l.StateFolder())
 	table := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(table, "COMPONENT\tPID INSIDE\tRESTARTS\tLAST EXIT")
+	_, _ = fmt.Fprintln(table, "COMPONENT\tPID INSIDE\tRESTARTS\tLAST EXIT")
 	for _, c := range status.Components {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", c.Name, c.PID, c.Restarts, c.LastExit)
+		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", c.Name, c.PID, c.Restarts, c.LastExit)
 	}
 	return table.Flush()
 }
@@ -129,7 +129,7 @@ func newEnv(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "export KUBECONFIG='%s'\nexport PATH='%s':\"$PATH\"\n",
+			_, _ = fmt.Fprintf(cmd.OutOrStdout(), "export KUBECONFIG='%s'\nexport PATH='%s':\"$PATH\"\n",
 				l.Kubeconfig(), l.BinFolder())
 			return nil
 		},
@@ -160,7 +160,7 @@ func newLoad(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), digest)
+			_, _ = fmt.Fprintln(cmd.OutOrStdout(), digest)
 			return nil
 		},
 	}

@@ -14,17 +14,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+// run returns the exit code: 2 where the lab cannot run at all, and 1 for every other failure.
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := newCommand().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "lab:", err)
-		os.Exit(exitCode(err))
+	err := newCommand().ExecuteContext(ctx)
+	if err == nil {
+		return 0
 	}
-}
-
-// exitCode is 2 where the lab cannot run at all, and 1 for every other failure.
-func exitCode(err error) int {
+	fmt.Fprintln(os.Stderr, "lab:", err)
 	var requirement *lab.RequirementError
 	if errors.As(err, &requirement) {
 		return 2

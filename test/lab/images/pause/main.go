@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command pause holds a pod's namespaces: it sleeps until it is told to end, and reaps what becomes its child when
-// the pod's containers share one PID namespace.
 //go:build unix
 
+// Command pause holds a pod's namespaces: it sleeps until it is told to end, and reaps what becomes its child when
+// the pod's containers share one PID namespace.
 package main
 
 import (

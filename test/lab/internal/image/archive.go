@@ -109,7 +109,7 @@ func layerBlob(layer v1.Layer) (blob, error) {
 	if err != nil {
 		return blob{}, err
 	}
-	defer content.Close()
+	defer func() { _ = content.Close() }()
 	data, err := io.ReadAll(content)
 	return blob{blobName(digest), data}, err
 }

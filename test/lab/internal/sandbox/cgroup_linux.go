@@ -31,7 +31,7 @@ func hierarchies() ([]hierarchy, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	found, err := parseHierarchies(file)
 	if err == nil && len(found) == 0 {
 		err = errors.New("no cgroup hierarchy is mounted: mount cgroups under " + cgroupRoot)
@@ -87,7 +87,7 @@ func enterCgroups(name string) error {
 		if h.unified {
 			delegateControllers(h.mount)
 		}
-		if err := os.Mkdir(folder, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Mkdir(folder, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make a cgroup: %w", err)
 		}
 		// A new version 1 cpuset has no processor and no memory node, and takes no process before it has both.
@@ -115,7 +115,7 @@ func delegateControllers(folder string) {
 		return
 	}
 	for _, controller := range strings.Fields(string(available)) {
-		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0)
+		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0) //nolint:gosec // a mount point
 	}
 }
 
@@ -127,7 +127,7 @@ func copyFile(from, to string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(to, data, 0)
+	return os.WriteFile(to, data, 0) //nolint:gosec // a file of a cgroup
 }
 
 // removeCgroups removes the sandbox's folders. Processes still in them are killed first: after a crash of the

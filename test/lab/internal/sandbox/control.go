@@ -84,7 +84,7 @@ func (c *Client) call(ctx context.Context, path string, body []byte, answer any)
 	if err != nil {
 		return fmt.Errorf("ask the lab's init: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	data, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 	if err != nil {
 		return fmt.Errorf("read the answer of the lab's init: %w", err)

@@ -23,7 +23,7 @@ func Launch(ctx context.Context, config Config, executable string) (PIDs, error)
 	if err != nil {
 		return PIDs{}, err
 	}
-	defer output.Close()
+	defer func() { _ = output.Close() }()
 	command := exec.Command(executable, "supervise", ConfigFile(config.State))
 	command.Dir, command.Stdout, command.Stderr = "/", output, output
 	command.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}

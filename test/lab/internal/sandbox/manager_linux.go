@@ -58,7 +58,7 @@ func (m *manager) spawn(p *process) error {
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	child, err := os.StartProcess(component.Path, append([]string{component.Path}, component.Args...), &os.ProcAttr{
 		Dir: "/", Env: component.Env, Files: []*os.File{nil, file, file}, Sys: &syscall.SysProcAttr{Setsid: true},
 	})

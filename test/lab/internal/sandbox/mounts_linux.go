@@ -66,7 +66,7 @@ func mountKernelFilesystems() error {
 		}
 	}
 	for _, folder := range []string{filepath.Dir(ControlSocket), "/run/lock", "/run/netns"} {
-		if err := os.MkdirAll(folder, 0o755); err != nil {
+		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func mountCgroups(all []hierarchy, links map[string]string) error {
 		}
 	}
 	for _, h := range all {
-		if err := os.MkdirAll(h.mount, 0o755); err != nil {
+		if err := os.MkdirAll(h.mount, 0o750); err != nil {
 			return err
 		}
 		filesystem := "cgroup"
@@ -110,7 +110,7 @@ func mountCgroups(all []hierarchy, links map[string]string) error {
 // leaveRootCgroup moves the init into a child: in version 2 a cgroup with processes cannot hand controllers down.
 func leaveRootCgroup(root string) error {
 	folder := filepath.Join(root, "init")
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(folder, "cgroup.procs"), []byte("0"), 0); err != nil {
@@ -124,7 +124,7 @@ func leaveRootCgroup(root string) error {
 func mountTunables(tunables map[string]string) error {
 	for target, value := range tunables {
 		file := filepath.Join("/run/lab", strings.ReplaceAll(strings.TrimPrefix(target, "/"), "/", "."))
-		if err := os.WriteFile(file, []byte(value+"\n"), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(value+"\n"), 0o600); err != nil {
 			return err
 		}
 		if err := unix.Mount(file, target, "", unix.MS_BIND, ""); err != nil {

@@ -31,7 +31,7 @@ func Supervise(config Config, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
+	defer func() { _ = lock.Close() }()
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 
@@ -42,8 +42,9 @@ func Supervise(config Config, args []string) error {
 	if err := init.Start(); err != nil {
 		return fmt.Errorf("start the init in new namespaces: %w", err)
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- init.Wait() }()
+	var exit error
+	ended := make(chan struct{})
+	go func() { exit = init.Wait(); close(ended) }()
 
 	pids := PIDs{Supervisor: os.Getpid(), Init: init.Process.Pid}
 	err = errors.Join(writeJSON(pidFile(config.State), pids), connect(config, pids.Init))
@@ -51,9 +52,8 @@ func Supervise(config Config, args []string) error {
 		select {
 		case s := <-signals:
 			log.Printf("ending the sandbox: %s", s)
-		case err = <-ended:
-			ended <- err
-			err = fmt.Errorf("the init ended by itself: %w", err)
+		case <-ended:
+			err = fmt.Errorf("the init ended by itself: %w", exit)
 		}
 	}
 	_ = init.Process.Kill()

@@ -153,14 +153,14 @@ func (b Builder) key(ctx context.Context, folder string, parts []string) (string
 	}
 	hash := sha256.New()
 	for _, part := range append(parts, release) {
-		fmt.Fprintf(hash, "%d:%s", len(part), part)
+		_, _ = fmt.Fprintf(hash, "%d:%s", len(part), part)
 	}
 	for _, name := range []string{"go.mod", "go.sum"} {
 		data, err := os.ReadFile(filepath.Join(folder, name))
 		if err != nil {
 			return "", err
 		}
-		fmt.Fprintf(hash, "%d:%s", len(data), data)
+		_, _ = fmt.Fprintf(hash, "%d:%s", len(data), data)
 	}
 	return hex.EncodeToString(hash.Sum(nil))[:12], nil
 }
@@ -173,7 +173,7 @@ func compile(ctx context.Context, folder string, flags []string, pkg, path strin
 	temporary := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
 	args := append(append([]string{"build"}, flags...), "-o", temporary, pkg)
 	if _, err := goOutput(ctx, folder, args...); err != nil {
-		os.Remove(temporary)
+		_ = os.Remove(temporary)
 		return err
 	}
 	return os.Rename(temporary, path)
