@@ -11,11 +11,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // maxMessage bounds a condition's message, in bytes. TaskRuns are listed by the thousand.
 const maxMessage = 512
+
+// maxValue bounds one value in it, in characters.
+const maxValue = 80
 
 // condition is the one that the add-on sets.
 type condition struct {
@@ -33,16 +37,15 @@ func newCondition(status corev1.ConditionStatus, reason, message string, now tim
 	}
 }
 
-// conditionFor returns the condition for what verification found, nil where there was nothing to verify. show makes text
-// from the TaskRun safe to be shown.
-func conditionFor(r verify.Result, now time.Time, show func(string) string) *condition {
+// conditionFor returns the condition for what verification found, nil where there was nothing to verify.
+func conditionFor(r verify.Result, now time.Time) *condition {
 	switch r.Verdict {
 	case verify.NoResults:
 		return nil
 	case verify.Verified:
 		return newCondition(corev1.ConditionTrue, verify.ReasonVerified, verifiedMessage(r), now)
 	case verify.Failed, verify.Indeterminate, verify.Unsigned:
-		return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed, cut(show(failureMessage(r))), now)
+		return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed, cut(failureMessage(r)), now)
 	}
 	return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed,
 		fmt.Sprintf("%s: no such verdict", verify.Failed), now)
@@ -56,14 +59,15 @@ func verifiedMessage(r verify.Result) string {
 	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
 }
 
-// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there.
+// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there. Text
+// from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are.
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
 	check, ok := decidingCheck(r)
 	if !ok {
 		if r.Message != "" {
-			fmt.Fprintf(&b, ": %s", r.Message)
+			fmt.Fprintf(&b, ": %s", report.Safe(r.Message))
 		}
 		return b.String()
 	}
@@ -71,11 +75,11 @@ func failureMessage(r verify.Result) string {
 		{"step", check.Step}, {"result", check.Result}, {"expected", check.Expected}, {"got", check.Got},
 	} {
 		if detail.value != "" {
-			fmt.Fprintf(&b, ", %s %s", detail.name, shorten(detail.value))
+			fmt.Fprintf(&b, ", %s %s", detail.name, report.Short(detail.value, maxValue))
 		}
 	}
 	if check.Message != "" {
-		fmt.Fprintf(&b, ": %s", check.Message)
+		fmt.Fprintf(&b, ": %s", report.Safe(check.Message))
 	}
 	return b.String()
 }
@@ -91,15 +95,6 @@ func decidingCheck(r verify.Result) (verify.Check, bool) {
 		}
 	}
 	return verify.Check{}, false
-}
-
-// shorten keeps one value from filling the whole message.
-func shorten(s string) string {
-	const most = 100
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 func cut(s string) string {

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/logging"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -32,7 +33,6 @@ type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
 	Inject   Injector
-	Show     func(string) string // makes text from a pod safe to be shown
 }
 
 // Admit answers for one pod that is being created. It never refuses it.
@@ -54,7 +54,7 @@ func (h *InjectHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	response, err := h.admit(request, s)
 	if err != nil {
 		log.Errorw("this pod will not sign", zap.Error(err))
-		return allowWithWarning("this pod will not sign: %s", h.Show(err.Error()))
+		return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
 	}
 	return response
 }
@@ -74,7 +74,7 @@ func (h *InjectHandler) admit(request *admissionv1.AdmissionRequest, s settings.
 		return nil, err
 	}
 	if reason != "" {
-		return allowWithWarning("this pod will not sign: %s", h.Show(reason)), nil
+		return allowWithWarning("this pod will not sign: %s", report.Safe(reason)), nil
 	}
 	patch, err := podPatch(pod, injected)
 	if err != nil {

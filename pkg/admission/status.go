@@ -17,6 +17,7 @@ import (
 	"knative.dev/pkg/logging"
 	kjson "sigs.k8s.io/json"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -49,7 +50,6 @@ type StatusHandler struct {
 	Verifier Verifier
 	Pods     PodGetter
 	Now      func() time.Time
-	Show     func(string) string // makes text from a TaskRun safe to be shown
 }
 
 // Admit judges one write to taskruns/status. It never refuses it.
@@ -71,7 +71,7 @@ func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	response, err := h.admit(ctx, request, s)
 	if err != nil {
 		log.Errorw("this TaskRun was not verified", zap.Error(err))
-		return allowWithWarning("this TaskRun was not verified: %s", h.Show(err.Error()))
+		return allowWithWarning("this TaskRun was not verified: %s", report.Safe(err.Error()))
 	}
 	return response
 }
@@ -137,7 +137,7 @@ func (h *StatusHandler) decide(ctx context.Context, s settings.Settings, old, su
 	if err != nil {
 		return decision{}, err
 	}
-	d := decision{cond: conditionFor(result, h.Now(), h.Show)}
+	d := decision{cond: conditionFor(result, h.Now())}
 	if result.Verdict == verify.Verified {
 		if d.results, d.strip, err = submitted.resultsWithoutCarriers(); err != nil {
 			return decision{}, err

@@ -47,11 +47,18 @@ func NewTrust(fetch func(context.Context) (*trust.Cluster, error), now func() ti
 
 // Run keeps the keys fresh until ctx ends.
 func (t *Trust) Run(ctx context.Context) {
-	wait.JitterUntilWithContext(ctx, func(ctx context.Context) {
+	for {
+		pause := wait.Jitter(refreshInterval, 0.1)
 		if err := t.refresh(ctx); err != nil {
 			t.log.Warnw("reading the issuer's keys", zap.Error(err))
+			pause = refreshPause
 		}
-	}, refreshInterval, 0.1, true)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
 }
 
 // Ready reports whether there are keys.

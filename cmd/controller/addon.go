@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	certresources "knative.dev/pkg/webhook/certificates/resources"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// addOn holds what the webhooks and reconcilers share.
+type addOn struct {
+	client          kubernetes.Interface
+	tektonNamespace string
+	signerImage     string
+
+	settings   *reconciler.Settings
+	namespaces *reconciler.Namespaces
+	delivery   *reconciler.Delivery
+	trust      *admission.Trust
+	pods       podMetadata
+	probe      *reconciler.Probe
+	secrets    corelisters.SecretLister // nil until the webhooks were made
+}
+
+// newAddOn prepares the views of the cluster. run makes them follow it.
+func newAddOn(config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
+	a := &addOn{}
+	var err error
+	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
+		return nil, err
+	}
+	if a.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
+		return nil, err
+	}
+	if a.client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("connecting to the API server: %w", err)
+	}
+	meta, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the API server: %w", err)
+	}
+	if a.probe, err = reconciler.NewProbe(config); err != nil {
+		return nil, err
+	}
+	a.settings = reconciler.NewSettings(a.client, a.tektonNamespace, log)
+	a.namespaces = reconciler.NewNamespaces(meta, a.settings, a.tektonNamespace)
+	a.delivery = reconciler.NewDelivery(a.client, log)
+	a.pods = podMetadata{meta}
+	a.trust = admission.NewTrust(func(ctx context.Context) (*trust.Cluster, error) {
+		return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+	}, time.Now, log)
+	return a, nil
+}
+
+// run follows the cluster until ctx ends. Everybody who wants to hear of changes has said so before.
+func (a *addOn) run(ctx context.Context) {
+	go a.settings.Run(ctx)
+	go a.namespaces.Run(ctx)
+	go a.delivery.Run(ctx)
+	go a.trust.Run(ctx)
+}
+
+// podMetadata reads pods for the status webhook.
+type podMetadata struct {
+	client metadata.Interface
+}
+
+// Get implements admission.PodGetter. It asks the API server, not a cache: the pod that is there now counts.
+func (p podMetadata) Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	return p.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace).
+		Get(ctx, name, metav1.GetOptions{})
+}
+
+// Ready implements admission.Scope.
+func (a *addOn) Ready() bool { return a.settings.HasSynced() && a.namespaces.HasSynced() }
+
+// Settings implements admission.Scope.
+func (a *addOn) Settings() settings.Settings { return a.settings.Get() }
+
+// InScope implements admission.Scope.
+func (a *addOn) InScope(namespace string) bool { return a.namespaces.InScope(namespace) }
+
+// readiness answers the kubelet: ready to serve is who knows settings, namespaces, nodes and keys, and has a certificate.
+// A pod that was told to stop is not ready, so that it is called no more.
+func (a *addOn) readiness(ctx context.Context) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for _, need := range []struct {
+			met  bool
+			what string
+		}{
+			{ctx.Err() == nil, "it was told to stop"},
+			{a.Ready(), "settings and namespaces are not known yet"},
+			{a.delivery.HasSynced(), "the nodes are not known yet"},
+			{a.trust.Ready(), "the issuer's keys are not known yet"},
+			{a.hasCertificate(), "the certificate of the webhooks is not made yet"},
+		} {
+			if !need.met {
+				http.Error(w, need.what, http.StatusServiceUnavailable)
+				return
+			}
+		}
+		w.WriteHeader(http.StatusOK)
+	}
+}
+
+func (a *addOn) hasCertificate() bool {
+	secret, err := a.secrets.Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
+	return err == nil && len(secret.Data[certresources.ServerCert]) > 0 && len(secret.Data[certresources.ServerKey]) > 0
+}

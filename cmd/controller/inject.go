@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+)
+
+// inject implements admission.Injector.
+func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.Pod, string, error) {
+	injected, err := inject.Pod(pod, inject.Options{
+		SignerImage:    a.signerImage,
+		PullPolicy:     corev1.PullIfNotPresent,
+		Delivery:       inject.Delivery(injection.Delivery),
+		AudiencePrefix: injection.AudiencePrefix,
+	})
+	var skipped *inject.SkippedError
+	if errors.As(err, &skipped) {
+		return pod, skipped.Reason, nil
+	}
+	return injected, "", err
+}
