@@ -7,21 +7,26 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
 
-	corev1 "k8s.io/api/core/v1"
-
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/node"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/sandbox"
 )
 
 // componentTimeout is how long a component may take to serve.
 const componentTimeout = 60 * time.Second
+
+// probeTimeout is how long one look at a component may take.
+const probeTimeout = 5 * time.Second
 
 // maxRestarts is how often a component may end by itself while it is awaited. The kubelet and the controllers end
 // when they come before what they need; more than that is a mistake in how they are set up.
@@ -29,13 +34,12 @@ const maxRestarts = 3
 
 // await returns when a component serves. An error names the component and shows the end of its log.
 func (l *Lab) await(ctx context.Context, component string) error {
-	probe := map[string]func(context.Context) error{
-		Containerd: l.probeContainerd,
-		APIServer:  l.probeAPIServer,
-		Kubelet:    l.probeKubelet,
-	}[component]
-	if probe == nil {
-		return nil
+	probe := func(ctx context.Context) error { return l.probeHealth(ctx, component) }
+	switch component {
+	case Containerd:
+		probe = l.probeContainerd
+	case Kubelet:
+		probe = l.probeNode
 	}
 	ctx, cancel := context.WithTimeout(ctx, componentTimeout)
 	defer cancel()
@@ -80,32 +84,51 @@ func (l *Lab) probeContainerd(ctx context.Context) error {
 	return connection.Close()
 }
 
-func (l *Lab) probeAPIServer(ctx context.Context) error {
-	client, err := l.client()
+func (l *Lab) probeHealth(ctx context.Context, component string) error {
+	config, err := l.RESTConfig()
 	if err != nil {
 		return err
 	}
-	return client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
+	config.Timeout = probeTimeout
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return err
+	}
+	url := node.HealthURL(l.layout(), component)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: expected 200 OK, got %s", url, response.Status)
+	}
+	return nil
 }
 
-func (l *Lab) probeKubelet(ctx context.Context) error {
+// probeNode asks the kubelet itself first: the node's condition may be an old one.
+func (l *Lab) probeNode(ctx context.Context) error {
+	if err := l.probeHealth(ctx, Kubelet); err != nil {
+		return err
+	}
 	client, err := l.client()
 	if err != nil {
 		return err
 	}
-	name := l.layout().Name
-	found, err := client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
+	found, err := client.CoreV1().Nodes().Get(ctx, l.layout().Name, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
 	for _, condition := range found.Status.Conditions {
 		if condition.Type == corev1.NodeReady && condition.Status != corev1.ConditionTrue {
-			return fmt.Errorf("node %s: expected Ready True, got %s: %s", name, condition.Status, condition.Message)
+			return fmt.Errorf("node %s: expected Ready True, got %s: %s", found.Name, condition.Status, condition.Message)
 		}
 	}
-	// The condition may be an old one; only the kubelet itself answers this.
-	return client.CoreV1().RESTClient().Get().Resource("nodes").Name(name).SubResource("proxy").Suffix("healthz").
-		Do(ctx).Error()
+	return nil
 }
 
 func (l *Lab) client() (*kubernetes.Clientset, error) {
@@ -113,7 +136,7 @@ func (l *Lab) client() (*kubernetes.Clientset, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.Timeout = 5 * time.Second
+	config.Timeout = probeTimeout
 	return kubernetes.NewForConfig(config)
 }
 
@@ -124,7 +147,15 @@ func (l *Lab) withLog(err error, component string) error {
 	if readErr != nil {
 		return err
 	}
+	return fmt.Errorf("%w\nlast lines of %s:\n%s", err, path, logEnd(data))
+}
+
+// logEnd is the last ten lines of a log, each cut to a length that fits a screen.
+func logEnd(data []byte) []byte {
 	lines := bytes.Split(bytes.TrimSpace(data), []byte("\n"))
-	end := bytes.Join(lines[max(0, len(lines)-10):], []byte("\n"))
-	return fmt.Errorf("%w\nlast lines of %s:\n%s", err, path, end)
+	lines = lines[max(0, len(lines)-10):]
+	for i, line := range lines {
+		lines[i] = line[:min(len(line), 300)]
+	}
+	return bytes.Join(lines, []byte("\n"))
 }

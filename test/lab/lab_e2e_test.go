@@ -171,13 +171,19 @@ func checkComponents(ctx context.Context, t *testing.T, l *Lab) {
 	if got := strings.Count(string(keys), `"kid"`); got != 2 {
 		t.Errorf("issuer keys after a restart with one more: expected 2, got %d: %s", got, keys)
 	}
+	err = l.Restart(ctx, Scheduler, "--no-such-flag")
+	if err == nil || !strings.Contains(err.Error(), "kube-scheduler") || !strings.Contains(err.Error(), "unknown flag") {
+		t.Errorf("restart with a wrong flag: expected the component and its last log lines, got %v", err)
+	}
 	must(t, l.Stop(ctx, Kubelet))
 	if got := component(mustStatus(ctx, t, l), Kubelet); got.PID != 0 || got.Wanted {
 		t.Errorf("stopped kubelet: expected no process, got %+v", got)
 	}
-	must(t, l.Up(ctx)) // starts it again
-	if got := component(mustStatus(ctx, t, l), Kubelet); got.PID == 0 || !got.Wanted {
-		t.Errorf("kubelet after up: expected a process, got %+v", got)
+	must(t, l.Up(ctx)) // starts both again
+	for _, name := range []string{Kubelet, Scheduler} {
+		if got := component(mustStatus(ctx, t, l), name); got.PID == 0 || !got.Wanted {
+			t.Errorf("%s after up: expected a process, got %+v", name, got)
+		}
 	}
 	if err := l.Stop(ctx, "kube-proxy"); err == nil {
 		t.Error("stop of an unknown component: expected an error, got none")

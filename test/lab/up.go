@@ -46,13 +46,17 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	bounded, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	if err := l.boot(ctx, built); err != nil {
-		// Logs are for whoever reads the error; processes are not.
-		return errors.Join(err, sandbox.Stop(l.folders.state))
+	err = l.boot(bounded, built)
+	if err == nil {
+		return os.WriteFile(l.readyFile(), nil, 0o600)
 	}
-	return os.WriteFile(l.readyFile(), nil, 0o600)
+	if ctx.Err() != nil { // what failed then is of no interest
+		err = fmt.Errorf("the lab %s was not brought up: %w", l.name, context.Cause(ctx))
+	}
+	// The logs stay for whoever reads the error.
+	return errors.Join(err, sandbox.Stop(l.folders.state))
 }
 
 // Down ends the lab and removes its files. When nothing is there, nothing happens.
@@ -65,13 +69,13 @@ func (l *Lab) Down(ctx context.Context) error {
 	return l.remove()
 }
 
-// heal starts what somebody stopped and did not start again.
+// heal starts what does not run: because somebody stopped it, or gave it a flag that it does not take.
 func (l *Lab) heal(ctx context.Context, status Status) error {
 	for _, component := range status.Components {
-		if component.Wanted {
+		if component.PID != 0 {
 			continue
 		}
-		err := l.progress.run(component.Name, func() error { return l.Start(ctx, component.Name) })
+		err := l.progress.run(component.Name, func() error { return l.Restart(ctx, component.Name) })
 		if err != nil {
 			return err
 		}
@@ -204,8 +208,13 @@ func (l *Lab) boot(ctx context.Context, p parts) error {
 	if err := errors.Join(err, runtime.Wait()); err != nil {
 		return err
 	}
-	if err := l.progress.run(Kubelet, func() error { return l.Start(ctx, Kubelet) }); err != nil {
+	if err := l.launch(ctx, Kubelet); err != nil {
 		return err
+	}
+	for _, component := range []string{ControllerManager, Scheduler, Kubelet} {
+		if err := l.progress.run(component, func() error { return l.await(ctx, component) }); err != nil {
+			return err
+		}
 	}
 	return l.progress.run("tekton "+p.tekton.Version, func() error { return l.awaitTekton(ctx) })
 }
@@ -309,12 +318,13 @@ func (l *Lab) startRuntime(ctx context.Context, archives []string) error {
 }
 
 func (l *Lab) startControlPlane(ctx context.Context) error {
-	for _, component := range []string{Etcd, APIServer, ControllerManager, Scheduler} {
+	for _, component := range []string{Etcd, APIServer} {
 		if err := l.progress.run(component, func() error { return l.Start(ctx, component) }); err != nil {
 			return err
 		}
 	}
-	return nil
+	// Nothing waits for these two until there is a node.
+	return errors.Join(l.launch(ctx, ControllerManager), l.launch(ctx, Scheduler))
 }
 
 func (l *Lab) applyTekton(ctx context.Context, release tekton.Release) error {

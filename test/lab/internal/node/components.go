@@ -23,6 +23,18 @@ func Components() []string {
 	return []string{Etcd, Containerd, APIServer, ControllerManager, Scheduler, Kubelet}
 }
 
+// HealthURL is where a component tells the host how it is, or nothing for one that does not.
+func HealthURL(l Layout, component string) string {
+	address := l.Address.String()
+	return map[string]string{
+		Etcd:              "http://" + address + ":2381/health",
+		APIServer:         "https://" + address + "/readyz",
+		ControllerManager: "https://" + address + ":10257/healthz",
+		Scheduler:         "https://" + address + ":10259/healthz",
+		Kubelet:           "https://" + address + ":10250/healthz",
+	}[component]
+}
+
 const etcdClient = "http://127.0.0.1:2379"
 
 // Args are a component's arguments. extra come last: a flag given again replaces the first, unless it is one that
@@ -45,7 +57,8 @@ func etcdArgs(Layout) []string {
 		"--listen-client-urls=" + etcdClient,
 		"--advertise-client-urls=" + etcdClient,
 		"--listen-peer-urls=http://127.0.0.1:2380",
-		"--unsafe-no-fsync", // a lab is never recovered from its disk
+		"--listen-metrics-urls=http://0.0.0.0:2381", // for health checks from the host
+		"--unsafe-no-fsync",                         // a lab is never recovered from its disk
 		"--log-level=warn",
 	}
 }
@@ -88,6 +101,8 @@ func controllerManagerArgs(l Layout) []string {
 		"--root-ca-file=" + l.PKI("ca.crt"),
 		"--use-service-account-credentials=true",
 		"--flex-volume-plugin-dir=/var/lib/kubelet/volumeplugins", // the default is a folder of the host
+		"--tls-cert-file=" + l.PKI("controllers.crt"),
+		"--tls-private-key-file=" + l.PKI("controllers.key"),
 		"--leader-elect=false",
 		"--kube-api-qps=200", "--kube-api-burst=400",
 	}
@@ -98,6 +113,8 @@ func schedulerArgs(l Layout) []string {
 		"--kubeconfig=" + l.Kubeconfig(Scheduler),
 		"--authentication-kubeconfig=" + l.Kubeconfig(Scheduler),
 		"--authorization-kubeconfig=" + l.Kubeconfig(Scheduler),
+		"--tls-cert-file=" + l.PKI("controllers.crt"),
+		"--tls-private-key-file=" + l.PKI("controllers.key"),
 		"--leader-elect=false",
 		"--kube-api-qps=200", "--kube-api-burst=400",
 	}

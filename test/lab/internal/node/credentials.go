@@ -39,6 +39,7 @@ func servers(l Layout) map[string]pki.Leaf {
 			IPs: []netip.Addr{localhost, l.Address, KubernetesService},
 		},
 		"apiserver-kubelet": {CommonName: "kube-apiserver-kubelet-client", Organizations: []string{"system:masters"}},
+		"controllers":       {CommonName: "controllers", IPs: []netip.Addr{l.Address}},
 		"kubelet":           {CommonName: "system:node:" + l.Name, DNSNames: []string{l.Name}, IPs: []netip.Addr{l.Address}},
 	}
 }

@@ -107,8 +107,9 @@ func TestWriteCredentials(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	for file, names := range map[string][]string{
-		"apiserver": {"198.18.0.2", "10.96.0.1", "127.0.0.1", "kubernetes.default.svc"},
-		"kubelet":   {"198.18.0.2", "lab-a"},
+		"apiserver":   {"198.18.0.2", "10.96.0.1", "127.0.0.1", "kubernetes.default.svc"},
+		"kubelet":     {"198.18.0.2", "lab-a"},
+		"controllers": {"198.18.0.2"},
 	} {
 		pair, err := tls.LoadX509KeyPair(l.PKI(file+".crt"), l.PKI(file+".key"))
 		if err != nil {

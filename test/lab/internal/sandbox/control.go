@@ -33,7 +33,7 @@ type ComponentStatus struct {
 	PID int `json:"pid"`
 	// Wanted is false after a stop. A wanted component that ends by itself is started again.
 	Wanted bool `json:"wanted"`
-	// Restarts counts how often it ended by itself, and LastExit says how it did the last time.
+	// Restarts counts how often it ended by itself since it was last started, and LastExit says how it did the last time.
 	Restarts int    `json:"restarts"`
 	LastExit string `json:"lastExit,omitempty"`
 }

@@ -47,7 +47,7 @@ func (m *manager) start(component Component) error {
 	if p.status.PID != 0 {
 		return fmt.Errorf("%s already runs with process id %d", component.Name, p.status.PID)
 	}
-	p.status.Component, p.status.Wanted = component, true
+	p.status.Component, p.status.Wanted, p.status.Restarts = component, true, 0
 	return m.spawn(p)
 }
 
