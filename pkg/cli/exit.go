@@ -2,7 +2,10 @@
 
 package cli
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Exit codes, the same for every output format. In bulk the worst wins: 4, 1, 2, 3, 5, 0.
 const (
@@ -42,4 +45,15 @@ func exitCode(err error) int {
 		return coded.code
 	}
 	return ExitError
+}
+
+// strength orders exit codes for bulk: the later one wins.
+var strength = []int{ExitOK, ExitWarnings, ExitUnsigned, ExitIndeterminate, ExitError, ExitFailed}
+
+// stronger returns the exit code that wins over the other.
+func stronger(a, b int) int {
+	if slices.Index(strength, b) > slices.Index(strength, a) {
+		return b
+	}
+	return a
 }

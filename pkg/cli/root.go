@@ -10,32 +10,52 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"k8s.io/klog/v2"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 // env is what every command is given: where to read and write, and how to reach the cluster.
 type env struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
+	color  *colorMode
 	name   string // how the user calls the program, for hints
 }
 
 // Run executes the program called program (its argv[0]) with args and returns the exit code.
 func Run(ctx context.Context, program string, args []string, streams genericiooptions.IOStreams) int {
+	silenceClients()
 	root := newRoot(program, streams)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if err != nil && err.Error() != "" {
-		fmt.Fprintln(streams.ErrOut, "error:", err)
-	}
+	(&env{IOStreams: streams}).printError(err)
 	return exitCode(err)
 }
 
+// maxErrorText is how much of an error is shown: API servers quote whole objects.
+const maxErrorText = 1000
+
+// printError shows an error in one line that is safe to show, whatever a cluster or a file put into it.
+func (e *env) printError(err error) {
+	if err != nil && err.Error() != "" {
+		fmt.Fprintln(e.ErrOut, "error:", report.Short(err.Error(), maxErrorText))
+	}
+}
+
+// silenceClients keeps client-go from writing to standard error on its own: its errors come back to the command.
+func silenceClients() { klog.SetLogger(logr.Discard()) }
+
 // newRoot builds the whole command tree.
 func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command {
-	e := &env{IOStreams: streams, config: genericclioptions.NewConfigFlags(true), name: displayName(program)}
+	color := colorMode("auto")
+	e := &env{
+		IOStreams: streams, config: genericclioptions.NewConfigFlags(true), color: &color, name: displayName(program),
+	}
 	root := &cobra.Command{
 		Use:           "kubectl-tekton_sign",
 		Short:         "Sign and verify the results of Tekton TaskRuns",
@@ -48,7 +68,10 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	e.config.AddFlags(root.PersistentFlags())
-	root.AddCommand(newEnableCommand(e), newDisableCommand(e))
+	root.PersistentFlags().Var(e.color, "color", "colour the output: auto (on a terminal), always, never")
+	root.AddCommand(
+		newEnableCommand(e), newDisableCommand(e), newVerifyCommand(e), newTrustCommand(e), newVersionCommand(e),
+	)
 	return root
 }
 

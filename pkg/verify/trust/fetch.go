@@ -20,6 +20,9 @@ const (
 	pathCluster       = "/api/v1/namespaces/kube-system"
 )
 
+// accepted are the media types of the answers: discovery has one of its own for keys (RFC 7517).
+const accepted = "application/json, application/jwk-set+json"
+
 // maxFetched caps each answer, in bytes; maxFetchedKeys the keys in it.
 const (
 	maxFetched     = 1 << 20
@@ -77,7 +80,7 @@ func FetchUID(ctx context.Context, client rest.Interface) (string, error) {
 
 // get decodes the answer to GET path into v. Fields that v does not have are left out.
 func get(ctx context.Context, client rest.Interface, path string, v any) error {
-	data, err := client.Get().AbsPath(path).SetHeader("Accept", "application/json").DoRaw(ctx)
+	data, err := client.Get().AbsPath(path).SetHeader("Accept", accepted).DoRaw(ctx)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/term"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+)
+
+// colorMode is the value of --color.
+type colorMode string
+
+// String, Set and Type make it a flag's value.
+func (m *colorMode) String() string { return string(*m) }
+
+// Set accepts the three modes.
+func (m *colorMode) Set(value string) error {
+	switch value {
+	case "auto", "always", "never":
+		*m = colorMode(value)
+		return nil
+	}
+	return fmt.Errorf("expected auto, always or never, got %q", value)
+}
+
+// Type is shown in help texts.
+func (m *colorMode) Type() string { return "mode" }
+
+// style returns how to colour what goes to w. In the mode auto colour is for terminals, unless NO_COLOR (no-color.org)
+// forbids it or CLICOLOR_FORCE asks for it elsewhere too.
+func (m *colorMode) style(w io.Writer, getenv func(string) string) report.Style {
+	switch *m {
+	case "always":
+		return report.NewStyle(true)
+	case "never":
+		return report.NewStyle(false)
+	}
+	if getenv("NO_COLOR") != "" || getenv("TERM") == "dumb" {
+		return report.NewStyle(false)
+	}
+	if force := getenv("CLICOLOR_FORCE"); force != "" && force != "0" {
+		return report.NewStyle(true)
+	}
+	file, ok := w.(*os.File)
+	return report.NewStyle(ok && term.IsTerminal(int(file.Fd())))
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+// offlineHint is the next step for whoever has no cluster at hand.
+const offlineHint = "verify offline with -f FILE --trust-bundle FILE"
+
+// kube returns a client for the cluster of the kubeconfig.
+func (e *env) kube() (kubernetes.Interface, error) {
+	config, err := e.restConfig()
+	if err != nil {
+		return nil, err
+	}
+	client, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	return client, nil
+}
+
+// restConfig returns how to reach the cluster. Without any configuration client-go would try localhost:8080, and the error
+// that follows from it would tell nobody what is missing.
+func (e *env) restConfig() (*rest.Config, error) {
+	raw, err := e.config.ToRawKubeConfigLoader().RawConfig()
+	if err != nil {
+		return nil, withExit(ExitIndeterminate, fmt.Errorf("reading the kubeconfig: %w", err))
+	}
+	noServer := e.config.APIServer == nil || *e.config.APIServer == ""
+	if len(raw.Clusters) == 0 && noServer {
+		if _, err := rest.InClusterConfig(); err != nil {
+			return nil, withExit(ExitIndeterminate, fmt.Errorf("no kubeconfig names a cluster: "+
+				"set KUBECONFIG or --kubeconfig, or %s", offlineHint))
+		}
+	}
+	config, err := e.config.ToRESTConfig()
+	if err != nil {
+		return nil, withExit(ExitIndeterminate, fmt.Errorf("reading the kubeconfig: %w", err))
+	}
+	config.WarningHandler = rest.NoWarnings{}
+	return config, nil
+}
+
+// explainCluster gives an error of the API server, or of the way to it, its exit code and a next step.
+func explainCluster(err error) error {
+	var coded *exitError
+	switch {
+	case err == nil || errors.As(err, &coded):
+		return err
+	case apierrors.IsForbidden(err):
+		return withExit(ExitIndeterminate, fmt.Errorf("%w: ask a cluster administrator for that permission", err))
+	case apierrors.IsUnauthorized(err):
+		return withExit(ExitIndeterminate, fmt.Errorf("the cluster does not know you: %w: log in again, or check the user of "+
+			"your kubeconfig's context", err))
+	case apierrors.IsNotFound(err):
+		return withExit(ExitIndeterminate, err)
+	case isNetworkError(err):
+		return withExit(ExitIndeterminate, fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's "+
+			"context, or %s", err, offlineHint))
+	}
+	return withExit(ExitIndeterminate, err)
+}
+
+// isClusterError reports whether err came from the cluster, or from the way to it, and not from what was asked for.
+func isClusterError(err error) bool {
+	var status apierrors.APIStatus
+	return errors.As(err, &status) || isNetworkError(err)
+}
+
+func isNetworkError(err error) bool {
+	var network net.Error
+	var address *url.Error
+	return errors.As(err, &network) || errors.As(err, &address) || clientcmd.IsEmptyConfig(err)
+}
