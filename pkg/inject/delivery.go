@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// Delivery is the way in which the signer reaches a pod.
+type Delivery string
+
+// The ways of delivery.
+const (
+	DeliveryImage Delivery = "image" // a volume made of the signer's image (Kubernetes 1.35)
+	DeliveryInit  Delivery = "init"  // an init container that copies the signer into an empty volume
+)
+
+// volumeName names the volume that holds the signer. It is one of its own, so that the signer's init container can write to
+// nothing else of the pod's, and Tekton keeps names that begin like this from being mounted by steps: none can replace the
+// signer of a later one.
+const volumeName = "tekton-internal-sign"
+
+// initName is the init container that installs the signer.
+const initName = "tekton-sign"
+
+// prepareName is the init container that installs Tekton's entrypoint (Tekton Pipelines, pkg/pod).
+const prepareName = "prepare"
+
+// deliver adds to a stock pod what brings the signer into it.
+func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
+	if err := checkUnused(pod); err != nil {
+		return err
+	}
+	volume := corev1.Volume{Name: volumeName}
+	switch options.Delivery {
+	case DeliveryImage:
+		volume.Image = &corev1.ImageVolumeSource{Reference: options.SignerImage, PullPolicy: options.PullPolicy}
+	case DeliveryInit:
+		volume.EmptyDir = &corev1.EmptyDirVolumeSource{}
+		if err := addInit(pod, options); err != nil {
+			return err
+		}
+	}
+	pod.Spec.Volumes = append(pod.Spec.Volumes, volume)
+	for _, s := range steps {
+		s.container.VolumeMounts = append(s.container.VolumeMounts,
+			corev1.VolumeMount{Name: volumeName, MountPath: step.MountPath, ReadOnly: true})
+	}
+	return nil
+}
+
+// addInit adds the signer's init container behind Tekton's own one, under the security context and the resources of that: with
+// less, Pod Security and quotas would refuse the pod.
+func addInit(pod *corev1.Pod, options Options) error {
+	prepare := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == prepareName })
+	if prepare < 0 {
+		return skipped("expected Tekton's init container %s", prepareName)
+	}
+	model := pod.Spec.InitContainers[prepare].DeepCopy()
+	pod.Spec.InitContainers = slices.Insert(pod.Spec.InitContainers, prepare+1, corev1.Container{
+		Name: initName, Image: options.SignerImage, ImagePullPolicy: options.PullPolicy,
+		Command:         []string{step.ImagePath, step.CommandInstall, step.PodPath},
+		WorkingDir:      model.WorkingDir,
+		Resources:       model.Resources,
+		SecurityContext: model.SecurityContext,
+		VolumeMounts:    []corev1.VolumeMount{{Name: volumeName, MountPath: step.MountPath}},
+	})
+	return nil
+}
+
+// checkUnused refuses a stock pod that already uses the names which the signer needs.
+func checkUnused(pod *corev1.Pod) error {
+	if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName }) {
+		return skipped("the pod has a volume %s of its own", volumeName)
+	}
+	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
+		if c.Name == initName {
+			return skipped("the pod has a container %s of its own", initName)
+		}
+		for _, m := range c.VolumeMounts {
+			if m.Name == volumeName || m.MountPath == step.MountPath {
+				return skipped("container %s mounts volume %s at %s, which the signer needs for itself", c.Name, m.Name, m.MountPath)
+			}
+		}
+	}
+	return nil
+}

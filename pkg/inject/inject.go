@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// Options say how the signer reaches a pod and what it signs for.
+type Options struct {
+	SignerImage    string // reference of the image that holds the signer as step.ImagePath
+	PullPolicy     corev1.PullPolicy
+	Delivery       Delivery
+	AudiencePrefix string // beginning of the audience of every signing token
+}
+
+// SkippedError says why a pod cannot be wrapped. Its steps run as Tekton made them and stay unsigned.
+type SkippedError struct {
+	Reason string // in words for people
+}
+
+func (e *SkippedError) Error() string { return "not injected: " + e.Reason }
+
+func skipped(format string, args ...any) error {
+	return &SkippedError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// Pod returns pod with each of its steps wrapped. It does not change pod. A pod that is wrapped already stays as it is, but
+// for shares of the termination message that changed because somebody added containers since.
+//
+// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped; with any other error nothing does.
+func Pod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
+	if err := options.validate(); err != nil {
+		return nil, err
+	}
+	injected, err := wrapPod(pod.DeepCopy(), options)
+	var skip *SkippedError
+	if errors.As(err, &skip) {
+		return pod, err
+	}
+	return injected, err
+}
+
+func (o Options) validate() error {
+	switch {
+	case o.SignerImage == "":
+		return errors.New("the signer's image is missing; name it in the add-on's configuration")
+	case o.AudiencePrefix == "":
+		return errors.New("the audience prefix is missing; name it in config-signing")
+	case o.Delivery != DeliveryImage && o.Delivery != DeliveryInit:
+		return fmt.Errorf("expected delivery %s or %s, got %q", DeliveryImage, DeliveryInit, o.Delivery)
+	}
+	return nil
+}
+
+// wrapPod changes pod.
+func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
+	owner, err := taskRunOf(pod)
+	if err != nil {
+		return nil, err
+	}
+	if isWindows(pod) {
+		return nil, skipped("the signer does not run on Windows")
+	}
+	steps, err := stepsOf(pod)
+	if err != nil {
+		return nil, err
+	}
+	if !steps[0].wrapped {
+		if err := deliver(pod, steps, options); err != nil {
+			return nil, err
+		}
+	}
+	share := Share(pod)
+	for i, s := range steps {
+		s.wrap(step.Config{
+			Namespace: pod.Namespace, TaskRun: owner.name, TaskRunUID: owner.uid, Container: s.container.Name,
+			Index: uint8(i), Count: uint8(len(steps)), // #nosec G115 -- stepsOf returns no more
+			Share: share, AudiencePrefix: options.AudiencePrefix,
+		})
+	}
+	return pod, nil
+}
+
+// Share returns the bytes that each container's termination message may have: the kubelet cuts what is longer, and it spreads
+// 12 KiB over all containers of the pod.
+func Share(pod *corev1.Pod) int {
+	const all = 12288
+	n := len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
+	return min(step.MaxMessage, all/max(n, 1))
+}
+
+// isWindows reports whether the pod asks for a Windows node.
+func isWindows(pod *corev1.Pod) bool {
+	os := pod.Spec.OS
+	return os != nil && os.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// maxSteps is the number of steps that evidence can count.
+const maxSteps = math.MaxUint8

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// stepPrefix begins the names of step containers (Tekton Pipelines, pkg/pod).
+const stepPrefix = "step-"
+
+// stepContainer is one step with the command line that Tekton gave it.
+type stepContainer struct {
+	container *corev1.Container
+	args      []string // of Tekton's entrypoint
+	flags     entrypointFlags
+	wrapped   bool // the pod was injected before
+}
+
+// stepsOf returns the pod's steps in order. All of them are wrapped or none is.
+func stepsOf(pod *corev1.Pod) ([]stepContainer, error) {
+	var steps []stepContainer
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		if !strings.HasPrefix(c.Name, stepPrefix) {
+			continue
+		}
+		s, err := readStep(c)
+		if err != nil {
+			return nil, err
+		}
+		if len(steps) > 0 && s.wrapped != steps[0].wrapped {
+			return nil, fmt.Errorf("container %s and %s of pod %q are not both injected; let the add-on alone inject pods",
+				steps[0].container.Name, c.Name, pod.Name)
+		}
+		steps = append(steps, s)
+	}
+	if len(steps) == 0 || len(steps) > maxSteps {
+		return nil, skipped("expected 1 to %d step containers, got %d", maxSteps, len(steps))
+	}
+	return steps, nil
+}
+
+func readStep(c *corev1.Container) (stepContainer, error) {
+	s := stepContainer{container: c, args: c.Args}
+	switch {
+	case slices.Equal(c.Command, []string{step.PodPath}):
+		args, err := unwrap(c.Args)
+		if err != nil {
+			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
+		}
+		s.args, s.wrapped = args, true
+	case !slices.Equal(c.Command, []string{entrypointPath}):
+		return stepContainer{}, skipped("expected container %s to start %s, got %q", c.Name, entrypointPath, c.Command)
+	}
+	flags, err := parseEntrypoint(s.args)
+	if err != nil {
+		return stepContainer{}, skipped("container %s: %v", c.Name, err)
+	}
+	s.flags = flags
+	switch {
+	case flags.has(flagSPIRE):
+		return stepContainer{}, skipped("Tekton's own signing with SPIRE is on")
+	case flags.values[flagResultFrom] == "sidecar-logs":
+		return stepContainer{}, skipped("results travel by the log of a sidecar (results-from: sidecar-logs), " +
+			"which this version does not sign")
+	case flags.values[flagTerminationPath] != c.TerminationMessagePath:
+		return stepContainer{}, skipped("container %s: expected the entrypoint to write to the terminationMessagePath %q, got %q",
+			c.Name, c.TerminationMessagePath, flags.values[flagTerminationPath])
+	}
+	return s, nil
+}
+
+// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step.
+func unwrap(args []string) ([]string, error) {
+	config, command, err := step.Parse(args)
+	if err != nil {
+		return nil, err
+	}
+	if command[0] != entrypointPath {
+		return nil, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
+	}
+	stock := slices.Clone(command[1:])
+	if config.PostFile == "" {
+		return stock, nil
+	}
+	flags, err := parseEntrypoint(stock)
+	if err != nil {
+		return nil, err
+	}
+	if want := step.PrivatePostFile(config.PostFile); stock[flags.post] != want {
+		return nil, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
+	}
+	stock[flags.post] = config.PostFile
+	return stock, nil
+}
+
+// wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the
+// entrypoint keeps it.
+func (s stepContainer) wrap(config step.Config) {
+	stock := append([]string{entrypointPath}, s.args...)
+	config.TerminationPath = s.flags.values[flagTerminationPath]
+	config.Compress = s.flags.has(flagCompress)
+	if !s.flags.has(flagBreakpoint) && !s.flags.has(flagBeforeStep) {
+		config.PostFile = s.flags.values[flagPostFile]
+		stock[1+s.flags.post] = step.PrivatePostFile(config.PostFile)
+	}
+	s.container.Command = []string{step.PodPath}
+	s.container.Args = config.Args(stock)
+}

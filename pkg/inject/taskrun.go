@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Labels that Tekton sets on the pods of TaskRuns.
+const (
+	labelTaskRun    = "tekton.dev/taskRun"
+	labelTaskRunUID = "tekton.dev/taskRunUID"
+)
+
+// taskRun is the object that a pod belongs to.
+type taskRun struct {
+	name string
+	uid  signing.UID
+}
+
+// IsTaskRunPod reports whether a TaskRun controls the pod.
+func IsTaskRunPod(pod *corev1.Pod) bool { return controllerOf(pod) != nil }
+
+// controllerOf returns the reference to the TaskRun that controls the pod, nil if none does.
+func controllerOf(pod *corev1.Pod) *metav1.OwnerReference {
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil || owner.Kind != "TaskRun" {
+		return nil
+	}
+	if version, err := schema.ParseGroupVersion(owner.APIVersion); err != nil || version.Group != "tekton.dev" {
+		return nil
+	}
+	return owner
+}
+
+// taskRunOf returns the pod's TaskRun. The owner reference names it; labels that name another one are an error, because the
+// evidence would be looked for in the wrong place.
+func taskRunOf(pod *corev1.Pod) (taskRun, error) {
+	owner := controllerOf(pod)
+	if owner == nil {
+		return taskRun{}, skipped("no TaskRun controls the pod")
+	}
+	if pod.Namespace == "" {
+		return taskRun{}, fmt.Errorf("pod %q has no namespace; fill in the one of the admission request", pod.Name)
+	}
+	for label, want := range map[string]string{labelTaskRun: owner.Name, labelTaskRunUID: string(owner.UID)} {
+		if got, ok := pod.Labels[label]; ok && got != want {
+			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference says %s; "+
+				"only Tekton's controller may create pods of TaskRuns", pod.Name, label, got, want)
+		}
+	}
+	uid, err := signing.ParseUID(string(owner.UID))
+	if err != nil {
+		return taskRun{}, fmt.Errorf("owner reference of pod %q: %w", pod.Name, err)
+	}
+	return taskRun{name: owner.Name, uid: uid}, nil
+}
