@@ -42,7 +42,7 @@ func (j *judge) difference(id CheckID, container, where string, want, got []name
 		if j.emptied() {
 			message = "enforcement took the steps' output out"
 		}
-		j.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "entry"), Got: "none", Message: message})
+		j.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none", Message: message})
 		return
 	}
 	fail := func(name, expected, found, message string) {
@@ -216,7 +216,7 @@ func (j *judge) outcome() {
 	if j.succeeded() {
 		j.contradictions()
 	}
-	j.pass(CheckSucceeded, j.outcomeText()+", as the steps' exit codes say")
+	j.pass(CheckSucceeded, j.outcomeText()+", which no step contradicts")
 }
 
 // contradictions looks for steps that a TaskRun which succeeded cannot have.

@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -60,6 +61,8 @@ func (j *judge) uncovered() {
 		message := "no step left evidence: signing was off when the TaskRun ran, or somebody removed all of it"
 		if by := j.tr.Spec.ManagedBy; by != nil && *by != tektonController {
 			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
+		} else if !slices.ContainsFunc(j.steps, func(s *step) bool { return !j.exempt(s) }) {
+			message = "every step was ended before it could sign"
 		}
 		j.add(Check{
 			ID: CheckCoverage, Status: Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: message,
@@ -111,9 +114,7 @@ func (j *judge) bareStep(s *step) {
 	if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
 		c.Message = "the step's pod says that it could not sign: " + explainUnsigned(reason)
-		if j.reason == "" {
-			j.reason = string(reason)
-		}
+		j.unsigned = cmp.Or(j.unsigned, reason)
 	} else if len(j.units) > 0 {
 		c.Status = Fail
 		c.Message = "the step left no evidence although others did: somebody removed it"

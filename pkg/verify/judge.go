@@ -28,7 +28,8 @@ type judge struct {
 	units   []*unit // of the steps that left evidence
 	proven  bool    // every stage ran: without a failed check the verdict is VERIFIED
 
-	reason     string // overrides the deciding check's id
+	running    bool                   // the TaskRun is not completed
+	unsigned   signing.UnsignedReason // what the first step without evidence says
 	noResults  bool
 	missingKey string
 }
@@ -45,7 +46,7 @@ var checkOrder = []CheckID{
 func (j *judge) run(ctx context.Context) {
 	succeeded := j.tr.Status.GetCondition(apis.ConditionSucceeded)
 	if succeeded.IsUnknown() {
-		j.running(succeeded)
+		j.tooEarly(succeeded)
 		return
 	}
 	j.readSteps()
@@ -59,13 +60,13 @@ func (j *judge) run(ctx context.Context) {
 	j.proven = true
 }
 
-// running says that it is too early.
-func (j *judge) running(succeeded *apis.Condition) {
+// tooEarly says that the TaskRun is not completed.
+func (j *judge) tooEarly(succeeded *apis.Condition) {
 	got := "no condition Succeeded"
 	if succeeded != nil {
 		got = fmt.Sprintf("Succeeded is %s/%s", succeeded.Status, succeeded.Reason)
 	}
-	j.reason = "running"
+	j.running = true
 	j.add(Check{
 		ID: CheckTime, Status: Unknown, Expected: "a completed TaskRun", Got: got,
 		Message: "the TaskRun is not completed: wait for it and verify again",
@@ -147,7 +148,7 @@ func (j *judge) result() Result {
 		MissingKey: j.missingKey,
 	}
 	if i := slices.IndexFunc(j.checks, func(c Check) bool { return c.Status == deciding[verdict] }); i >= 0 {
-		r.Reason, r.Message = cmp.Or(j.reason, string(j.checks[i].ID)), j.checks[i].Message
+		r.Reason, r.Message = j.reason(verdict, j.checks[i].ID), j.checks[i].Message
 	}
 	if len(j.units) > 0 {
 		r.Backend = j.units[0].header.Scheme.Backend()
@@ -158,6 +159,17 @@ func (j *judge) result() Result {
 		r.Time = j.signingTime()
 	}
 	return r
+}
+
+// reason is the id of the check that decided, or something that says more.
+func (j *judge) reason(verdict Verdict, id CheckID) string {
+	switch {
+	case verdict == Indeterminate && j.running:
+		return ReasonRunning
+	case verdict == Unsigned && j.unsigned != "":
+		return string(j.unsigned)
+	}
+	return string(id)
 }
 
 // compareCondition notes that the add-on's condition on the TaskRun says something else. It proves nothing: whoever may

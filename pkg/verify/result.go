@@ -14,7 +14,7 @@ import (
 type Result struct {
 	TaskRun    Ref               `json:"taskRun"`
 	Verdict    Verdict           `json:"verdict"`
-	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, "running", or a signer's reason
+	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, ReasonRunning, or a signer's reason
 	Message    string            `json:"message,omitempty"` // the reason in one sentence
 	Backend    signing.Backend   `json:"backend,omitempty"`
 	Assurance  signing.Assurance `json:"assurance,omitempty"`
@@ -26,6 +26,9 @@ type Result struct {
 	Caveats    []string          `json:"caveats,omitempty"` // what was not proven
 	MissingKey string            `json:"missingKey,omitempty"`
 }
+
+// ReasonRunning is the reason of a TaskRun that is not completed.
+const ReasonRunning = "running"
 
 // Ref names a TaskRun.
 type Ref struct {

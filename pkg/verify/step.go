@@ -145,9 +145,12 @@ func (j *judge) checkDeclaredNames() {
 	}
 }
 
-// count returns "1 step", "2 steps".
+// count returns "no steps", "1 step", "2 steps".
 func count(n int, noun string) string {
-	if n == 1 {
+	switch n {
+	case 0:
+		return "no " + noun + "s"
+	case 1:
 		return "1 " + noun
 	}
 	return fmt.Sprintf("%d %ss", n, noun)

@@ -210,6 +210,7 @@ func (r *Run) carriers(c *Cluster, index int) (map[string]string, error) {
 		return nil, err
 	}
 	claims := r.claims(unit)
+	claims["jti"] = fmt.Sprintf("%s-%d", r.PodUID, index)
 	if step.Claims != nil {
 		step.Claims(claims)
 	}
@@ -269,7 +270,7 @@ func (r *Run) claims(u signing.Unit) map[string]any {
 	return map[string]any{
 		"aud": []string{signing.PayloadAudience(signing.AudiencePrefix, u.Digest())},
 		"exp": issued + 600, "iat": issued, "nbf": issued,
-		"iss": Issuer, "jti": fmt.Sprintf("%s-%d", r.PodUID, u.Header.Index),
+		"iss": Issuer,
 		"sub": "system:serviceaccount:" + r.Namespace + ":" + account,
 		"kubernetes.io": map[string]any{
 			"namespace":      r.Namespace,
@@ -278,4 +279,9 @@ func (r *Run) claims(u signing.Unit) map[string]any {
 			"serviceaccount": map[string]any{"name": account, "uid": "a4b9a1d0-30f4-44e5-8a6a-3a3f1f6f2b77"},
 		},
 	}
+}
+
+// DropCarriers takes the signing material out of status.results, as the add-on does once it has verified it.
+func DropCarriers(tr *v1.TaskRun) {
+	tr.Status.Results = slices.DeleteFunc(tr.Status.Results, func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
 }
