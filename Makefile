@@ -15,6 +15,8 @@ FUZZTIME ?= 10m
 TOOLS := bin/tools
 
 LAB := go run ./test/lab/cmd/lab
+# Points what follows in the same recipe line at the lab.
+IN_LAB = eval "$$($(LAB) env)";
 
 .PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo examples lab-up lab-load lab-down generate docs release-snapshot clean
 
@@ -32,11 +34,11 @@ test: lint test-unit test-e2e ## Everything CI runs: lint, unit tests, end-to-en
 test-unit: ## Unit tests, with the race detector.
 	go test -race ./...
 
-test-e2e: build lab-up lab-load ## End-to-end tests on a real cluster: the lab, or any other named by KUBECONFIG and E2E_CLUSTER=external.
-	go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
+test-e2e: build lab-up lab-load ## End-to-end tests in the lab.
+	$(IN_LAB) go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
 
 test-nightly: build lab-up lab-load ## The long suites.
-	go test -tags 'e2e nightly' -count=1 -timeout 170m ./test/...
+	$(IN_LAB) go test -tags 'e2e nightly' -count=1 -timeout 170m ./test/...
 
 fuzz: ## Run every fuzz target for FUZZTIME.
 	hack/fuzz.sh $(FUZZTIME)

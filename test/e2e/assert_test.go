@@ -112,6 +112,17 @@ func (r report) failedChecks() []string {
 	return ids
 }
 
+// failedResults returns the names of the results that a failed check names.
+func (r report) failedResults() []string {
+	var names []string
+	for _, check := range r.Items[0].Checks {
+		if check.Status == "fail" && check.Result != "" {
+			names = append(names, check.Result)
+		}
+	}
+	return names
+}
+
 // wantUnsigned wants verify to say UNSIGNED with the reason, and the step's log to say it in one line.
 func wantUnsigned(t *testing.T, c *cluster, tr *pipelinev1.TaskRun, reason string) {
 	t.Helper()

@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,7 @@ func (c *cluster) finishOutcome(t *testing.T, tr *pipelinev1.TaskRun, oc outcome
 func (c *cluster) cancel(t *testing.T, tr *pipelinev1.TaskRun) {
 	t.Helper()
 	patch := []byte(`{"spec":{"status":"TaskRunCancelled"}}`)
-	_, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(t.Context(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(context.Background(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
