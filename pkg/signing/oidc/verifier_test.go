@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package oidc
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+const claimsText = `{"aud":["tekton-result-signing:p:LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"],"exp":1795342566,"iat":1795341966,` +
+	`"iss":"https://kubernetes.default.svc","jti":"7bfc7bd6","kubernetes.io":{"namespace":"ci","node":{"name":"n"},` +
+	`"pod":{"name":"build-pod","uid":"3db15e48"},"serviceaccount":{"name":"builder","uid":"4d23"}},` +
+	`"nbf":1795341966,"sub":"system:serviceaccount:ci:builder"}`
+
+func newECKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// compact returns a JWS with this header and these claims, signed with ES256 where key is not nil.
+func compact(t testing.TB, key *ecdsa.PrivateKey, header, claims string) string {
+	t.Helper()
+	encode := base64.RawURLEncoding.EncodeToString
+	signed := encode([]byte(header)) + "." + encode([]byte(claims))
+	if key == nil {
+		return signed + "." + encode(make([]byte, 64))
+	}
+	hash := crypto.SHA256.New()
+	hash.Write([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, key, hash.Sum(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed + "." + encode(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+}
+
+func TestParseToken(t *testing.T) {
+	key := newECKey(t)
+	token, err := ParseToken(compact(t, key, `{"alg":"ES256","kid":"k"}`, claimsText))
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued := time.Unix(1795341966, 0).UTC()
+	want := Claims{
+		ID: "7bfc7bd6", Issuer: "https://kubernetes.default.svc", Subject: "system:serviceaccount:ci:builder",
+		Audience: []string{"tekton-result-signing:p:LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"},
+		IssuedAt: issued, NotBefore: issued, Expiry: issued.Add(600 * time.Second),
+		Namespace: "ci", ServiceAccount: "builder", Pod: "build-pod", PodUID: "3db15e48",
+	}
+	if diff := cmp.Diff(want, token.Claims); diff != "" {
+		t.Errorf("claims differ (-want +got):\n%s", diff)
+	}
+	if token.KeyID != "k" || token.Algorithm != "ES256" {
+		t.Errorf("key %q, algorithm %q", token.KeyID, token.Algorithm)
+	}
+	if err := token.VerifySignature(Key{Algorithm: "ES256", Public: &key.PublicKey}); err != nil {
+		t.Errorf("the key that signed: %v", err)
+	}
+	digest, err := token.Claims.PayloadDigest(signing.AudiencePrefix)
+	if err != nil || signing.PayloadAudience(signing.AudiencePrefix, digest) != want.Audience[0] {
+		t.Errorf("digest %x, %v", digest, err)
+	}
+}
+
+func TestParseTokenRefuses(t *testing.T) {
+	const header = `{"alg":"ES256","kid":"k"}`
+	valid := compact(t, nil, header, claimsText)
+	parts := strings.Split(valid, ".")
+	for name, raw := range map[string]string{
+		"empty":            "",
+		"two parts":        parts[0] + "." + parts[1],
+		"four parts":       valid + ".AA",
+		"too long":         valid + strings.Repeat("A", MaxToken),
+		"padding":          parts[0] + "." + parts[1] + "=." + parts[2],
+		"line break":       parts[0] + "." + parts[1] + "\n." + parts[2],
+		"trailing bits":    parts[0] + "." + parts[1] + "." + parts[2][:len(parts[2])-1] + "B",
+		"none":             compact(t, nil, `{"alg":"none","kid":"k"}`, claimsText),
+		"symmetric":        compact(t, nil, `{"alg":"HS256","kid":"k"}`, claimsText),
+		"PSS":              compact(t, nil, `{"alg":"PS256","kid":"k"}`, claimsText),
+		"no key ID":        compact(t, nil, `{"alg":"ES256"}`, claimsText),
+		"another type":     compact(t, nil, `{"alg":"ES256","kid":"k","typ":"at+jwt"}`, claimsText),
+		"crit":             compact(t, nil, `{"alg":"ES256","kid":"k","crit":["exp"]}`, claimsText),
+		"jwk":              compact(t, nil, `{"alg":"ES256","kid":"k","jwk":{}}`, claimsText),
+		"jku":              compact(t, nil, `{"alg":"ES256","kid":"k","jku":"https://evil"}`, claimsText),
+		"x5u":              compact(t, nil, `{"alg":"ES256","kid":"k","x5u":"https://evil"}`, claimsText),
+		"x5c":              compact(t, nil, `{"alg":"ES256","kid":"k","x5c":["AA"]}`, claimsText),
+		"header twice":     compact(t, nil, `{"alg":"ES256","kid":"k","kid":"l"}`, claimsText),
+		"header case":      compact(t, nil, `{"alg":"ES256","Kid":"k"}`, claimsText),
+		"claims no object": compact(t, nil, header, `[]`),
+		"claims no JSON":   compact(t, nil, header, `{`),
+		"claim twice":      compact(t, nil, header, strings.Replace(claimsText, `{"aud"`, `{"sub":"x","aud"`, 1)),
+		"claim's case":     compact(t, nil, header, strings.Replace(claimsText, `"sub"`, `"Sub"`, 1)),
+		"no iat":           compact(t, nil, header, strings.Replace(claimsText, `"iat"`, `"iax"`, 1)),
+		"no exp":           compact(t, nil, header, strings.Replace(claimsText, `"exp"`, `"exx"`, 1)),
+		"fractional iat":   compact(t, nil, header, strings.Replace(claimsText, `1795341966`, `1795341966.5`, 1)),
+		"iat as text":      compact(t, nil, header, strings.Replace(claimsText, `"iat":1795341966`, `"iat":"1795341966"`, 1)),
+	} {
+		if token, err := ParseToken(raw); err == nil {
+			t.Errorf("%s: accepted as %+v", name, token.Claims)
+		}
+	}
+	if _, err := ParseToken(valid); err != nil {
+		t.Errorf("the token from which the others were made: %v", err)
+	}
+}
+
+func TestVerifySignatureRefuses(t *testing.T) {
+	key := newECKey(t)
+	raw := compact(t, key, `{"alg":"ES256","kid":"k"}`, claimsText)
+	token, err := ParseToken(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string]Key{
+		"another key":           {Algorithm: "ES256", Public: &newECKey(t).PublicKey},
+		"another algorithm":     {Algorithm: "ES384", Public: &key.PublicKey},
+		"no algorithm":          {Public: &key.PublicKey},
+		"RSA key":               {Algorithm: "RS256", Public: &rsaKey.PublicKey},
+		"RSA key called ES256":  {Algorithm: "ES256", Public: &rsaKey.PublicKey},
+		"no key":                {Algorithm: "ES256"},
+		"symmetric key":         {Algorithm: "ES256", Public: []byte("secret")},
+		"private key by itself": {Algorithm: "ES256", Public: key},
+	} {
+		if err := token.VerifySignature(k); err == nil {
+			t.Errorf("%s verifies", name)
+		}
+	}
+	changed, err := ParseToken(strings.Replace(raw, raw[len(raw)-8:len(raw)-4], "AAAA", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := changed.VerifySignature(Key{Algorithm: "ES256", Public: &key.PublicKey}); err == nil {
+		t.Error("a changed signature verifies")
+	}
+}
+
+func TestParseJWK(t *testing.T) {
+	private, err := json.Marshal(jose.JSONWebKey{Key: newECKey(t), KeyID: "k", Algorithm: "ES256"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"private":   string(private),
+		"symmetric": `{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}`,
+		"off curve": `{"kty":"EC","crv":"P-256","alg":"ES256","x":"AQ","y":"AQ"}`,
+		"twice":     `{"kty":"RSA","n":"AQAB","n":"AQAB","e":"AQAB"}`,
+		"empty":     `{}`,
+	} {
+		if k, err := ParseJWK([]byte(text)); err == nil {
+			t.Errorf("%s: accepted as %+v", name, k)
+		}
+	}
+}
+
+func TestKindOf(t *testing.T) {
+	for name, c := range map[string]struct {
+		audience []string
+		want     AudienceKind
+	}{
+		"payload":      {[]string{"tekton-result-signing:p:x"}, AudienceSigning},
+		"fixed":        {[]string{"tekton-result-signing"}, AudienceSigning},
+		"none":         {nil, AudienceCredential},
+		"issuer":       {[]string{"https://issuer"}, AudienceCredential},
+		"well known":   {[]string{"https://kubernetes.default.svc"}, AudienceCredential},
+		"also the API": {[]string{"tekton-result-signing:p:x", "https://issuer"}, AudienceCredential},
+		"other":        {[]string{"vault"}, AudienceForeign},
+		"also other":   {[]string{"tekton-result-signing:p:x", "vault"}, AudienceForeign},
+		"longer word":  {[]string{"tekton-result-signing-evil"}, AudienceForeign},
+	} {
+		if got := (Claims{Issuer: "https://issuer", Audience: c.audience}).KindOf("tekton-result-signing"); got != c.want {
+			t.Errorf("%s: got %d, want %d", name, got, c.want)
+		}
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add(compact(f, nil, `{"alg":"ES256","kid":"k"}`, claimsText))
+	f.Add(compact(f, nil, `{"alg":"RS256","kid":"k","typ":"JWT"}`, `{"iat":1,"exp":2,"aud":"x"}`))
+	f.Add("..")
+	key := Key{Algorithm: "ES256", Public: &newECKey(f).PublicKey}
+	f.Fuzz(func(t *testing.T, raw string) {
+		token, err := ParseToken(raw)
+		if err != nil {
+			return
+		}
+		if token.VerifySignature(key) == nil {
+			t.Error("nobody has signed with this key")
+		}
+		if digest, err := token.Claims.PayloadDigest("p"); err == nil &&
+			token.Claims.Audience[0] != signing.PayloadAudience("p", digest) {
+			t.Errorf("digest %x of audience %q", digest, token.Claims.Audience)
+		}
+	})
+}
