@@ -178,6 +178,12 @@ func decodeV1beta1(data []byte) (*v1.TaskRun, error) {
 	if err := strictjson.DecodeOpen(data, &old); err != nil {
 		return nil, err
 	}
+	for i := range old.Status.Steps {
+		if len(old.Status.Steps[i].Inputs)+len(old.Status.Steps[i].Outputs) > 0 {
+			return nil, fmt.Errorf("tekton.dev/v1beta1 has no place for the TaskRun's artifacts: " +
+				"read it as v1 with kubectl get taskruns.v1.tekton.dev")
+		}
+	}
 	tr := &v1.TaskRun{}
 	if err := old.ConvertTo(context.Background(), tr); err != nil {
 		return nil, fmt.Errorf("converting from tekton.dev/v1beta1: %w", err)
