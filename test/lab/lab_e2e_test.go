@@ -30,7 +30,7 @@ const testName = "selftest"
 
 // TestLab brings a lab up and down, with two crashes in between, and looks at what the host is left with.
 func TestLab(t *testing.T) {
-	if err := gatherFacts().check(); err != nil {
+	if err := Check(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 40*time.Minute)

@@ -76,6 +76,9 @@ func (f facts) check() error {
 	return nil
 }
 
+// Check returns a [RequirementError] if this machine cannot run a lab. It changes nothing.
+func Check() error { return gatherFacts().check() }
+
 func gatherFacts() facts {
 	f := facts{
 		system: runtime.GOOS, uid: os.Getuid(), capabilities: effectiveCapabilities(),

@@ -35,9 +35,16 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.name, "name", "",
 		"which lab; the default is $"+lab.NameVariable+", or else "+lab.DefaultName)
-	root.AddCommand(newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newExec(o),
+	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newExec(o),
 		newStop(o), newStart(o), newRestart(o))
 	return root
+}
+
+func newCheck() *cobra.Command {
+	return &cobra.Command{
+		Use: "check", Short: "Say whether the lab can run on this machine, by exit code 0 or 2", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return lab.Check() },
+	}
 }
 
 func newBuild(o *options) *cobra.Command {
