@@ -50,11 +50,14 @@ func (s Summary) String() string {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 		}
 	}
-	noun := "TaskRuns"
-	if s.TaskRuns == 1 {
-		noun = "TaskRun"
+	return plural(s.TaskRuns, "TaskRun") + ": " + strings.Join(parts, ", ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
 	}
-	return fmt.Sprintf("%d %s: %s", s.TaskRuns, noun, strings.Join(parts, ", "))
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // table collects lines. Whatever goes into one has been made safe.
@@ -81,8 +84,11 @@ func (t *table) item(r *Report, item *verify.Result) {
 }
 
 func (t *table) head(r *Report, item *verify.Result) {
-	t.line(t.style.render(t.style.bold, "TaskRun "+Safe(item.TaskRun.String())) +
-		t.style.render(t.style.dim, "  UID "+Safe(string(item.TaskRun.UID))))
+	uid := ""
+	if item.TaskRun.UID != "" {
+		uid = "  UID " + Safe(string(item.TaskRun.UID))
+	}
+	t.line(t.style.render(t.style.bold, "TaskRun "+Safe(item.TaskRun.String())) + t.style.render(t.style.dim, uid))
 	if r.Trust == nil {
 		return
 	}
@@ -115,7 +121,8 @@ func (t *table) checks(checks []verify.Check) {
 		t.check(c)
 	}
 	if passed > 0 && !t.verbose {
-		t.line(fmt.Sprintf("  %s %d checks passed (-v shows them)", t.style.status(verify.Pass, mark(verify.Pass)), passed))
+		t.line(fmt.Sprintf("  %s %s passed (-v shows them)",
+			t.style.status(verify.Pass, mark(verify.Pass)), plural(passed, "check")))
 	}
 }
 
