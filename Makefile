@@ -14,11 +14,11 @@ FUZZTIME ?= 10m
 # Tools are built from their own pinned modules under tools/.
 TOOLS := bin/tools
 
-LAB := go run ./test/lab/cmd/lab
+LAB := bin/lab
 # Points what follows in the same recipe line at the lab.
 IN_LAB = eval "$$($(LAB) env)";
 
-.PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo examples lab-up lab-load lab-down generate docs release-snapshot clean
+.PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo examples lab-up lab-load lab-down generate docs release-snapshot clean FORCE
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -36,6 +36,7 @@ test-unit: ## Unit tests, with the race detector.
 
 test-e2e: build lab-up lab-load ## End-to-end tests in the lab.
 	$(IN_LAB) go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
+	go test -tags e2e -count=1 -timeout 20m ./test/lab/...
 
 test-nightly: build lab-up lab-load ## The long suites.
 	$(IN_LAB) go test -tags 'e2e nightly' -count=1 -timeout 170m ./test/...
@@ -51,20 +52,23 @@ lint: $(TOOLS)/golangci-lint ## gofmt, go vet and golangci-lint.
 bench: ## Benchmarks; docs/performance.md explains the figures.
 	go test -run '^$$' -bench . -benchmem ./...
 
-demo: build ## The whole story on a real cluster: enable, run, verify, tamper, disable.
+demo: build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
 	hack/demo.sh
 
 examples: build lab-up lab-load ## Record docs/examples from the lab.
 	hack/record-examples.sh
 
-lab-up: ## Start a real one-node Kubernetes with stock Tekton on this machine.
+$(LAB): FORCE
+	@go build -o $(LAB) ./test/lab/cmd/lab
+
+lab-up: $(LAB) ## Start a real one-node Kubernetes with stock Tekton on this machine.
 	$(LAB) up
 
-lab-load: build ## Import the local builds of signer and add-on into the lab under their release names.
+lab-load: build $(LAB) ## Import the local builds of signer and add-on into the lab under their release names.
 	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/signer --entrypoint /signer
 	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/controller --entrypoint /controller
 
-lab-down: ## Stop the lab and leave nothing behind.
+lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 	$(LAB) down
 
 generate: docs ## Everything that is generated.

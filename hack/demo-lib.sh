@@ -32,8 +32,8 @@ position() {
 
 # tampered NAME FILE PATCH writes a copy of a TaskRun with a JSON patch applied and prints its name.
 tampered() {
-  kubectl patch --local -f "$2" --type=json -p "$3" -o yaml >"$work/$1.yaml"
-  printf '%s\n' "$work/$1.yaml"
+  kubectl patch --local -f "$2" --type=json -p "$3" -o yaml >"$1.yaml"
+  printf '%s\n' "$1.yaml"
 }
 
 # tell_tampering FILE BUNDLE verifies a TaskRun offline, then four copies that somebody changed.

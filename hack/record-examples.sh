@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
 namespace=tekton-sign-examples
-eval "$(go run ./test/lab/cmd/lab env)"
+eval "$(lab env)"
 kubectl tekton-sign enable oidc-sa-token --yes
 kubectl create namespace "$namespace"
 trap 'kubectl delete namespace "$namespace" --wait=false' EXIT
