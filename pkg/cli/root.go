@@ -63,6 +63,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
+		RunE:          showHelp,
 	}
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
@@ -74,6 +75,9 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	)
 	return root
 }
+
+// showHelp is what a command does that only has others under it. Without it cobra takes any unknown command for success.
+func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 // displayName returns how the user calls the program: through kubectl, through tkn, or by its own name.
 func displayName(program string) string {

@@ -18,6 +18,7 @@ func newTrustCommand(e *env) *cobra.Command {
 		Use:   "trust",
 		Short: "Keep the keys that TaskRuns are verified with",
 		Args:  cobra.NoArgs,
+		RunE:  showHelp,
 	}
 	cmd.AddCommand(newTrustExportCommand(e))
 	return cmd
@@ -62,7 +63,11 @@ func exportTrust(ctx context.Context, e *env, output, name string) error {
 		return fmt.Errorf("writing the trust bundle: %w", err)
 	}
 	issuer := cluster.ServiceAccountIssuers[0]
-	fmt.Fprintf(e.ErrOut, "wrote %s: cluster %s, issuer %s, %d keys, SHA-256 %s\n",
-		report.Safe(output), report.Safe(cluster.String()), report.Safe(issuer.Issuer), len(issuer.Keys), trust.SHA256(data))
+	keys := "1 key"
+	if n := len(issuer.Keys); n != 1 {
+		keys = fmt.Sprintf("%d keys", n)
+	}
+	fmt.Fprintf(e.ErrOut, "wrote %s: cluster %s, issuer %s, %s, SHA-256 %s\n",
+		report.Safe(output), report.Safe(cluster.String()), report.Safe(issuer.Issuer), keys, trust.SHA256(data))
 	return nil
 }

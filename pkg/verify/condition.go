@@ -7,7 +7,7 @@ import "knative.dev/pkg/apis"
 // The condition of TEP-0089 that the add-on sets on a completed TaskRun.
 const (
 	ConditionType            apis.ConditionType = "SignedResultsVerified"
-	ReasonVerified                              = "TaskRunResultsVerified"
-	ReasonVerificationFailed                    = "TaskRunResultsVerificationFailed"
-	ReasonAwaitingResults                       = "AwaitingTaskRunResults"
+	ReasonVerified           string             = "TaskRunResultsVerified"
+	ReasonVerificationFailed string             = "TaskRunResultsVerificationFailed"
+	ReasonAwaitingResults    string             = "AwaitingTaskRunResults"
 )

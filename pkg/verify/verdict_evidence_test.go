@@ -73,13 +73,13 @@ func TestMessages(t *testing.T) {
 		"empty list":  {tamper: setMessage(0, "[]"), want: verify.Failed, checks: failed},
 		"null":        {tamper: setMessage(0, "null"), want: verify.Failed, checks: failed},
 		"null entry":  {tamper: setMessage(0, "[null]"), want: verify.Failed, checks: failed},
-		"internal":    {tamper: inMessage(0, `[{`, `[{"key":"A","value":"","type":3},{`), want: verify.Failed, checks: failed},
-		"no type":     {tamper: inMessage(0, `[{`, `[{"key":"A","value":""},{`), want: verify.Failed, checks: failed},
-		"named type":  {tamper: inMessage(0, `"type":1`, `"type":"TaskRunResult"`), want: verify.Failed, checks: failed},
-		"extra field": {tamper: inMessage(0, `"type":1`, `"type":1,"resourceName":""`), want: verify.Failed, checks: failed},
-		"case":        {tamper: inMessage(0, `"value"`, `"Value"`), want: verify.Failed, checks: failed},
+		"internal":    {tamper: inMessage(`[{`, `[{"key":"A","value":"","type":3},{`), want: verify.Failed, checks: failed},
+		"no type":     {tamper: inMessage(`[{`, `[{"key":"A","value":""},{`), want: verify.Failed, checks: failed},
+		"named type":  {tamper: inMessage(`"type":1`, `"type":"TaskRunResult"`), want: verify.Failed, checks: failed},
+		"extra field": {tamper: inMessage(`"type":1`, `"type":1,"resourceName":""`), want: verify.Failed, checks: failed},
+		"case":        {tamper: inMessage(`"value"`, `"Value"`), want: verify.Failed, checks: failed},
 		"duplicate member": {
-			tamper: inMessage(0, `"key":"TAGS"`, `"key":"TAGS","key":"TAGS"`), want: verify.Failed, checks: failed,
+			tamper: inMessage(`"key":"TAGS"`, `"key":"TAGS","key":"TAGS"`), want: verify.Failed, checks: failed,
 		},
 		"cut off": {tamper: func(tr *v1.TaskRun) {
 			m := tr.Status.Steps[0].Terminated.Message
@@ -487,7 +487,7 @@ func TestUnknownKeyAndTampered(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := newTaskRun(t, nil)
-	inMessage(0, "sha256:2c26", "sha256:2c27")(tr)
+	inMessage("sha256:2c26", "sha256:2c27")(tr)
 	if got := v.TaskRun(t.Context(), tr, verify.Facts{}); got.Verdict != verify.Failed || got.Reason != "payload" {
 		t.Errorf("verdict %s, reason %s", got.Verdict, got.Reason)
 	}

@@ -49,9 +49,9 @@ func setResult(name, value string) func(*v1.TaskRun) {
 	}
 }
 
-func inMessage(step int, old, new string) func(*v1.TaskRun) {
+func inMessage(old, new string) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) {
-		m := &tr.Status.Steps[step].Terminated.Message
+		m := &tr.Status.Steps[0].Terminated.Message
 		changed := strings.Replace(*m, old, new, 1)
 		if changed == *m {
 			panic("the message does not hold " + old)
@@ -117,17 +117,17 @@ func TestTamperedResults(t *testing.T) {
 		"in the message too": {
 			tamper: func(tr *v1.TaskRun) {
 				setResult("IMAGE_DIGEST", "sha256:2c27")(tr)
-				inMessage(0, digest, "sha256:2c27")(tr)
+				inMessage(digest, "sha256:2c27")(tr)
 			},
 			want: verify.Failed, checks: []string{"payload"},
 		},
 		"in the message alone": {
-			tamper: inMessage(0, "sha256:2c26", "sha256:2c27"),
+			tamper: inMessage("sha256:2c26", "sha256:2c27"),
 			want:   verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
 		},
 		"an entry less in the message": {
 			tamper: func(tr *v1.TaskRun) {
-				inMessage(0, `{"key":"IMAGE_DIGEST","value":"`+digest+`","type":1},`, "")(tr)
+				inMessage(`{"key":"IMAGE_DIGEST","value":"`+digest+`","type":1},`, "")(tr)
 				tr.Status.Results = tr.Status.Results[1:]
 			},
 			want: verify.Failed, checks: []string{"payload"},

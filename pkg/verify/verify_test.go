@@ -65,9 +65,9 @@ type verdictCase struct {
 	reason string   // if it is not the first check's id
 }
 
-func runVerdictCases(t *testing.T, cases map[string]verdictCase, options ...verify.Option) {
+func runVerdictCases(t *testing.T, cases map[string]verdictCase) {
 	t.Helper()
-	v := newVerifier(t, options...)
+	v := newVerifier(t)
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
 			tr := newTaskRun(t, c.sign)
@@ -154,7 +154,7 @@ func TestVerifiedShowsWhatItRestsOn(t *testing.T) {
 	}
 	want := facts{
 		Subject: "system:serviceaccount:ci:builder", Issuer: verifytest.Issuer, PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
-		Time: "2026-11-23 12:00:30 +0000 UTC", Trusted: true, Cluster: verifytest.ClusterUID,
+		Time: "2025-06-02 12:00:30 +0000 UTC", Trusted: true, Cluster: verifytest.ClusterUID,
 		Results: "IMAGE_DIGEST string, TAGS array, SOURCE object, ",
 		Backend: signing.BackendOIDCSAToken, Assurance: signing.AssurancePayloadBound,
 	}

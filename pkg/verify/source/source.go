@@ -57,7 +57,7 @@ func Read(r io.Reader) ([]Item, error) {
 	}
 	documents, err := split(data)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: expected a TaskRun, %s", err, howTo)
 	}
 	if len(documents) == 0 {
 		return nil, fmt.Errorf("empty: expected a TaskRun, %s", howTo)

@@ -30,7 +30,7 @@ func splitYAML(data []byte) ([][]byte, error) {
 		}
 		empty, err := checkYAML(text)
 		if err != nil {
-			return nil, fmt.Errorf("document %d is no YAML that a TaskRun can be read from: %w", n, err)
+			return nil, fmt.Errorf("document %d is no plain YAML: %w", n, err)
 		}
 		if empty {
 			continue
@@ -38,7 +38,7 @@ func splitYAML(data []byte) ([][]byte, error) {
 		// kubectl reads YAML with this library, so that an object means here what it means there.
 		document, err := yaml.YAMLToJSONStrict(text)
 		if err != nil {
-			return nil, fmt.Errorf("document %d is no YAML that a TaskRun can be read from: %w", n, err)
+			return nil, fmt.Errorf("document %d is no plain YAML: %w", n, err)
 		}
 		documents = append(documents, document)
 	}

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"kubectl-tekton_sign": func() {
+			streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+			os.Exit(Run(context.Background(), os.Args[0], os.Args[1:], streams))
+		},
+	})
+}
+
+// TestScript runs the scripts of testdata/script. Each finds a trust bundle, TaskRuns that verify and copies that do not in
+// its folder, and a fake API server behind its kubeconfig.
+func TestScript(t *testing.T) {
+	cluster, err := verifytest.NewCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := scriptFiles(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 filepath.Join("testdata", "script"),
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "unused": unused,
+		},
+		Setup: func(env *testscript.Env) error {
+			server, err := newFakeServer(cluster)
+			if err != nil {
+				return err
+			}
+			env.Defer(server.Close)
+			tripwire := newTripwire()
+			env.Defer(tripwire.Close)
+			env.Values[tripwireKey{}] = tripwire
+			env.Setenv("KUBECONFIG", filepath.Join(env.WorkDir, "kubeconfig"))
+			env.Setenv("HOME", env.WorkDir)
+			env.Setenv("TRIPWIRE", tripwire.URL)
+			for name, data := range files {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name), data, 0o600); err != nil {
+					return err
+				}
+			}
+			for name, url := range map[string]string{"kubeconfig": server.URL, "kubeconfig-tripwire": tripwire.URL} {
+				if err := os.WriteFile(filepath.Join(env.WorkDir, name), kubeconfig(url), 0o600); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	})
+}
+
+// exits runs a program and compares its exit code: exits CODE PROGRAM ARGS...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARGS...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	err = ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d: %s\n%s%s", got, want, strings.Join(args[1:], " "), ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+	}
+}
+
+type tripwireKey struct{}
+
+// unused wants that nobody connected to the tripwire; ! unused that somebody did.
+func unused(ts *testscript.TestScript, neg bool, _ []string) {
+	if n := ts.Value(tripwireKey{}).(*tripwire).connections.Load(); (n == 0) == neg {
+		ts.Fatalf("%d connections were opened", n)
+	}
+}
+
+// scriptFiles returns a trust bundle, TaskRuns and tampered copies by file name.
+func scriptFiles(cluster *verifytest.Cluster) (map[string][]byte, error) {
+	files := map[string][]byte{}
+	var err error
+	if files["bundle.json"], err = cluster.Bundle(); err != nil {
+		return nil, err
+	}
+	other, err := verifytest.NewECCluster()
+	if err != nil {
+		return nil, err
+	}
+	if files["other-bundle.json"], err = other.Bundle(); err != nil {
+		return nil, err
+	}
+	for name, change := range copies() {
+		tr, err := signedTaskRun(cluster, name)
+		if err != nil {
+			return nil, err
+		}
+		change(tr)
+		if files[name+".yaml"], err = yaml.Marshal(tr); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+// signedTaskRun returns the TaskRun that the copy called name is made of.
+func signedTaskRun(cluster *verifytest.Cluster, name string) (*v1.TaskRun, error) {
+	run := verifytest.NewRun()
+	if name == "unsigned" {
+		run.Steps[0].Bare, run.Steps[1].Bare = true, true
+	}
+	tr, err := run.TaskRun(cluster)
+	if err != nil {
+		return nil, err
+	}
+	verifytest.DropCarriers(tr)
+	return tr, nil
+}
+
+func copies() map[string]func(*v1.TaskRun) {
+	return map[string]func(*v1.TaskRun){
+		"build":    func(*v1.TaskRun) {},
+		"unsigned": func(*v1.TaskRun) {},
+		"byte-changed": func(tr *v1.TaskRun) {
+			tr.Status.Results[0].Value.StringVal = strings.Replace(tr.Status.Results[0].Value.StringVal, "2c26", "2c27", 1)
+		},
+		"swapped": func(tr *v1.TaskRun) {
+			a, b := &tr.Status.Results[0], &tr.Status.Results[1]
+			a.Value, b.Value, a.Type, b.Type = b.Value, a.Value, b.Type, a.Type
+		},
+		"added": func(tr *v1.TaskRun) {
+			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{
+				Name: "APPROVED", Type: v1.ResultsTypeString, Value: *v1.NewStructuredValues("\x1b[2K✓ VERIFIED"),
+			})
+		},
+		"uid-changed": func(tr *v1.TaskRun) { tr.UID = "00000000-0000-4000-8000-000000000000" },
+		"running":     func(tr *v1.TaskRun) { tr.Status = v1.TaskRunStatus{} },
+		"empty-run": func(tr *v1.TaskRun) {
+			tr.Spec.TaskSpec, tr.Status.TaskSpec, tr.Status.Steps, tr.Status.Results = nil, nil, nil, nil
+		},
+	}
+}
+
+func kubeconfig(server string) []byte {
+	return []byte(`apiVersion: v1
+kind: Config
+clusters: [{name: lab, cluster: {server: "` + server + `"}}]
+users: [{name: me, user: {token: x}}]
+contexts: [{name: lab, context: {cluster: lab, user: me, namespace: ci}}]
+current-context: lab
+`)
+}
