@@ -109,7 +109,7 @@ func (u Unit) Payload() []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(u.ExitCode)) // #nosec G115 -- two's complement is the format
 	for _, e := range u.Entries {
 		sum := sha256.Sum256([]byte(e.Value))
-		b = append(b, byte(e.Kind))
+		b = append(b, byte(e.Kind)) // #nosec G115 -- isSignedKind admits 1 to 6
 		b = appendPrefixed(b, e.Name)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(e.Value))) // #nosec G115 -- values are capped far below
 		b = append(b, sum[:]...)

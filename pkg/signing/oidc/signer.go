@@ -14,7 +14,7 @@ import (
 )
 
 // CredentialDir is where Kubernetes projects the token, the certificate authority and the namespace of a pod.
-const CredentialDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+const CredentialDir = "/var/run/secrets/kubernetes.io/serviceaccount" // #nosec G101 -- a path
 
 // SignerOptions are what a Signer needs to know of its step and of its surroundings.
 type SignerOptions struct {

@@ -247,7 +247,7 @@ func TestSignReasons(t *testing.T) {
 			signing.UnsignedAPIUnreachable, "at most 65536 bytes", 1},
 		"redirect": {func(_ int, _ string, w http.ResponseWriter) {
 			w.Header().Set("Location", "/elsewhere")
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, signing.UnsignedAPIUnreachable, "got 307", 1},
 		"broken server": {func(_ int, _ string, w http.ResponseWriter) { refuse(w, 500, "etcd") },
 			signing.UnsignedAPIUnreachable, "answered 500: etcd", 3},

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/tektoncd/pipeline/pkg/result"
 	"github.com/tektoncd/pipeline/pkg/termination"
@@ -68,8 +69,7 @@ func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding the entry %s: %w", note.Key, err)
 	}
-	text := append(array[:len(array):len(array)], ',')
-	return append(append(text, b...), ']'), nil
+	return slices.Concat(array, []byte{','}, b, []byte{']'}), nil
 }
 
 func encode(results []result.RunResult, compress bool) ([]byte, error) {
