@@ -73,8 +73,8 @@ lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 
 generate: docs ## Everything that is generated.
 
-docs: ## Generate the command reference, docs/cli.
-	go run ./hack/gendocs docs/cli
+docs: ## Generate the command reference and the picture of the README.
+	go run ./hack/gendocs docs
 
 release-snapshot: $(TOOLS)/goreleaser ## Build the release archives into dist/ without publishing.
 	$(TOOLS)/goreleaser release --snapshot --clean

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestDocsAreCurrent fails when a command or its output changed and `make docs` was not run.
+func TestDocsAreCurrent(t *testing.T) {
+	const root = "../.."
+	docs := t.TempDir()
+	if err := generate(docs, root); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{"cli", "images"} {
+		want, got := read(t, filepath.Join(docs, folder)), read(t, filepath.Join(root, "docs", folder))
+		if len(want) == 0 {
+			t.Errorf("nothing is generated in %s", folder)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("docs/%s is out of date: run make docs (-generated +committed):\n%s", folder, diff)
+		}
+	}
+}
+
+func read(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := map[string]string{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(folder, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[e.Name()] = string(data)
+	}
+	return files
+}
