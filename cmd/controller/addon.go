@@ -26,6 +26,7 @@ import (
 
 // addOn holds what the webhooks and reconcilers share.
 type addOn struct {
+	log             *zap.SugaredLogger
 	client          kubernetes.Interface
 	tektonNamespace string
 	signerImage     string
@@ -41,7 +42,7 @@ type addOn struct {
 
 // newAddOn prepares the views of the cluster. run makes them follow it.
 func newAddOn(config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
-	a := &addOn{}
+	a := &addOn{log: log}
 	var err error
 	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
 		return nil, err

@@ -44,12 +44,12 @@ func (w *webhookController) Admit(ctx context.Context, r *admissionv1.AdmissionR
 }
 
 func (a *addOn) newInjectController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
-	handler := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject}
+	handler := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Log: a.log}
 	return a.newWebhookController(ctx, manifests.InjectWebhook, pathInject, handler.Admit)
 }
 
 func (a *addOn) newStatusController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
-	handler := &admission.StatusHandler{Scope: a, Verifier: a.trust, Pods: a.pods, Now: time.Now}
+	handler := &admission.StatusHandler{Scope: a, Verifier: a.trust, Pods: a.pods, Now: time.Now, Log: a.log}
 	return a.newWebhookController(ctx, manifests.StatusWebhook, pathStatus, handler.Admit)
 }
 
@@ -84,6 +84,7 @@ func (a *addOn) newGrantsController(ctx context.Context, _ configmap.Watcher) *c
 		TektonNamespace: a.tektonNamespace,
 		Probe:           a.probe.Bites,
 		Recorder:        broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: manifests.Controller}),
+		Log:             a.log,
 		Now:             time.Now,
 	})
 	queue := controller.NewContext(ctx, grants,

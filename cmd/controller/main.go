@@ -10,6 +10,7 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap"
 	"knative.dev/pkg/injection"
 	"knative.dev/pkg/injection/sharedmain"
 	"knative.dev/pkg/leaderelection"
@@ -41,11 +42,10 @@ func main() {
 	// The webhooks make one request per completed TaskRun, within a time limit: the API server's own fairness bounds them.
 	config.QPS = -1
 	ctx := injection.WithNamespaceScope(signals.NewContext(), system.Namespace())
-	logConfig, err := logging.NewConfigFromMap(nil)
+	logger, err := newLogger("info")
 	if err != nil {
 		log.Fatal(err)
 	}
-	logger, _ := logging.NewLoggerFromConfig(logConfig, manifests.Controller)
 	addon, err := newAddOn(config, logger)
 	if err != nil {
 		log.Fatal(err)
@@ -59,6 +59,12 @@ func main() {
 	ctx = leaderelection.WithConfig(ctx, &leaderelection.Config{
 		Buckets: 1, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
 	})
+	// The libraries log every request and every reconciled key; what the add-on did is in its own lines.
+	quiet, err := logConfig("warn")
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx = logging.WithConfig(ctx, quiet)
 	ctx = observability.WithConfig(ctx, observability.DefaultConfig())
 	ctx = injection.AddReadiness(ctx, addon.readiness(ctx))
 	sharedmain.MainWithConfig(ctx, manifests.Controller, config,
@@ -67,6 +73,20 @@ func main() {
 		addon.newStatusController,
 		addon.newGrantsController,
 	)
+}
+
+func logConfig(level string) (*logging.Config, error) {
+	return logging.NewConfigFromMap(map[string]string{"loglevel." + manifests.Controller: level})
+}
+
+// newLogger returns the logger of the add-on itself.
+func newLogger(level string) (*zap.SugaredLogger, error) {
+	config, err := logConfig(level)
+	if err != nil {
+		return nil, err
+	}
+	logger, _ := logging.NewLoggerFromConfig(config, manifests.Controller)
+	return logger, nil
 }
 
 // requiredEnv returns an environment variable that the manifests set.

@@ -11,7 +11,6 @@ import (
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
-	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -33,11 +32,12 @@ type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
 	Inject   Injector
+	Log      *zap.SugaredLogger
 }
 
 // Admit answers for one pod that is being created. It never refuses it.
-func (h *InjectHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
-	log := logging.FromContext(ctx)
+func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+	log := h.Log.With("namespace", request.Namespace, "pod", request.Name)
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the inject webhook failed", "panic", p, zap.Stack("stack"))

@@ -50,11 +50,13 @@ type StatusHandler struct {
 	Verifier Verifier
 	Pods     PodGetter
 	Now      func() time.Time
+	Log      *zap.SugaredLogger
 }
 
 // Admit judges one write to taskruns/status. It never refuses it.
 func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
-	log := logging.FromContext(ctx)
+	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", request.UserInfo.Username)
+	ctx = logging.WithLogger(ctx, log)
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the status webhook failed", "panic", p, zap.Stack("stack"))

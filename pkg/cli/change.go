@@ -5,19 +5,15 @@ package cli
 import (
 	"bufio"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 )
@@ -98,27 +94,15 @@ func printJSONList(w io.Writer, objects []*unstructured.Unstructured) error {
 	return encoder.Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }
 
-// clusterError gives an error its exit code: what could not be reached or is not allowed could not be evaluated.
+// clusterError gives an error of a command that changes a cluster its exit code and, where the cluster refused or did not
+// answer, a next step.
 func clusterError(err error) error {
-	if err == nil {
-		return nil
-	}
-	if enable.IsForbidden(err) {
-		return withExit(ExitIndeterminate, fmt.Errorf("%w; ask a cluster administrator for this permission, or to run it", err))
-	}
-	var network net.Error
-	if errors.As(err, &network) || clientcmd.IsEmptyConfig(err) {
-		return withExit(ExitIndeterminate, err)
+	switch {
+	case enable.IsForbidden(err):
+		return explainCluster(err)
+	case isNetworkError(err):
+		return withExit(ExitIndeterminate,
+			fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's context", err))
 	}
 	return err
-}
-
-// visible makes a string from a cluster safe to show.
-func visible(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsGraphic(r) {
-			return r
-		}
-		return '?'
-	}, s)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 func newDisableCommand(e *env) *cobra.Command {
@@ -44,7 +45,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions) error {
 		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
 		return nil
 	}
-	if err := plan.WriteText(e.Out, visible); err != nil {
+	if err := plan.WriteText(e.Out, report.Safe); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
@@ -53,6 +54,9 @@ func runDisable(ctx context.Context, e *env, o *changeOptions) error {
 		return nil
 	case "server":
 		return clusterError(plan.DryRun(ctx, clients, e.progress()))
+	}
+	if err := plan.CheckPermissions(ctx, clients); err != nil {
+		return clusterError(err)
 	}
 	if err := o.confirm(e); err != nil {
 		return err

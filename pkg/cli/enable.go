@@ -16,6 +16,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -179,11 +180,11 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 
 // carryOut shows the plan and, if it is to be and the user agrees, applies it.
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
-	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", visible(plan.Environment.KubernetesVersion),
-		visible(orUnknown(plan.Environment.TektonVersion)), visible(plan.Environment.TektonNamespace))
+	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", report.Safe(plan.Environment.KubernetesVersion),
+		report.Safe(orUnknown(plan.Environment.TektonVersion)), report.Safe(plan.Environment.TektonNamespace))
 	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, %s, delivery %s\n\n",
 		plan.Settings.Backend, plan.Settings.Enforcement, plan.Settings.Scope, plan.Settings.Delivery)
-	if err := plan.WriteText(e.Out, visible); err != nil {
+	if err := plan.WriteText(e.Out, report.Safe); err != nil {
 		return err
 	}
 	if plan.Empty() {
@@ -198,6 +199,9 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 		return clusterError(plan.DryRun(ctx, c, e.progress()))
 	}
 	if !plan.Empty() {
+		if err := plan.CheckPermissions(ctx, c); err != nil {
+			return clusterError(err)
+		}
 		if err := o.change.confirm(e); err != nil {
 			return err
 		}
@@ -223,9 +227,9 @@ func orUnknown(s string) string {
 
 // enableClients connects to the cluster of the user's kubeconfig.
 func (e *env) enableClients() (enable.Clients, error) {
-	config, err := e.config.ToRESTConfig()
+	config, err := e.restConfig()
 	if err != nil {
-		return enable.Clients{}, clusterError(err)
+		return enable.Clients{}, err
 	}
 	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
 	kube, err := kubernetes.NewForConfig(config)
@@ -243,6 +247,6 @@ func (e *env) enableClients() (enable.Clients, error) {
 func (e *env) progress() enable.Progress {
 	start := time.Now()
 	return func(format string, args ...any) {
-		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), visible(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), report.Safe(fmt.Sprintf(format, args...)))
 	}
 }

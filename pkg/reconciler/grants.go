@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -19,7 +20,6 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/controller"
-	"knative.dev/pkg/logging"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
@@ -37,6 +37,7 @@ type Grants struct {
 	bindings   cache.SharedIndexInformer
 	policies   *policyWatch
 	recorder   record.EventRecorder
+	log        *zap.SugaredLogger
 
 	enqueue func(types.NamespacedName)
 
@@ -58,13 +59,14 @@ type GrantsConfig struct {
 	TektonNamespace string
 	Probe           Bites
 	Recorder        record.EventRecorder
+	Log             *zap.SugaredLogger
 	Now             func() time.Time
 }
 
 // NewGrants returns the reconciler. Start connects it with a work queue.
 func NewGrants(c GrantsConfig) *Grants {
 	g := &Grants{
-		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder,
+		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder, log: c.Log,
 		bindings: rbacinformers.NewFilteredRoleBindingInformer(c.Client, metav1.NamespaceAll, 0, cache.Indexers{},
 			onlyName(manifests.TokenRequester)),
 		policies: newPolicyWatch(c.Client),
@@ -157,26 +159,26 @@ func (g *Grants) lookAtPolicies(ctx context.Context) error {
 	after, reason := g.guard.state, g.guard.reason
 	g.mu.Unlock()
 	if before != after {
-		g.tell(ctx, after, reason)
+		g.tell(after, reason)
 		g.enqueueAll()
 	} else if reason != nil {
-		logging.FromContext(ctx).Warn(reason)
+		g.log.Warn(reason)
 	}
 	return controller.NewRequeueAfter(again)
 }
 
 // tell reports a change of the guard's opinion as a log line and an event of the add-on's Deployment.
-func (g *Grants) tell(ctx context.Context, state verdict, reason error) {
+func (g *Grants) tell(state verdict, reason error) {
 	deployment := &corev1.ObjectReference{
 		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
 	}
 	if state == bites {
-		logging.FromContext(ctx).Info("the admission policies bite: namespaces in scope get their grants")
+		g.log.Info("the admission policies bite: namespaces in scope get their grants")
 		g.recorder.Event(deployment, corev1.EventTypeNormal, "GrantsGiven",
 			"the admission policies bite: namespaces in scope may request signing tokens")
 		return
 	}
-	logging.FromContext(ctx).Errorf("grants are withdrawn: %v; run kubectl tekton-sign enable again", reason)
+	g.log.Errorf("grants are withdrawn: %v; run kubectl tekton-sign enable again", reason)
 	g.recorder.Eventf(deployment, corev1.EventTypeWarning, "GrantsWithdrawn",
 		"no namespace may request signing tokens: %v; run kubectl tekton-sign enable again", reason)
 }
