@@ -23,6 +23,7 @@ type judge struct {
 	now   time.Time
 
 	checks  []Check
+	more    map[kindOfCheck]int // how many of a kind there are
 	caveats []string
 	steps   []*step
 	units   []*unit // of the steps that left evidence
@@ -49,6 +50,9 @@ func (j *judge) run(ctx context.Context) {
 		j.tooEarly(succeeded)
 		return
 	}
+	if j.tooManySteps() {
+		return
+	}
 	j.readSteps()
 	j.livePod()
 	if !j.coverage() {
@@ -73,7 +77,36 @@ func (j *judge) tooEarly(succeeded *apis.Condition) {
 	})
 }
 
-func (j *judge) add(c Check) { j.checks = append(j.checks, c) }
+// kindOfCheck is what is counted together.
+type kindOfCheck struct {
+	id     CheckID
+	status Status
+}
+
+// maxOfKind is how many checks of one id and status are reported one by one: hostile objects can have any number of them.
+const maxOfKind = 64
+
+func (j *judge) add(c Check) {
+	if j.more == nil {
+		j.more = map[kindOfCheck]int{}
+	}
+	kind := kindOfCheck{c.ID, c.Status}
+	j.more[kind]++
+	if j.more[kind] <= maxOfKind {
+		j.checks = append(j.checks, c)
+	}
+}
+
+// addOmitted says how many checks were left out.
+func (j *judge) addOmitted() {
+	for kind, n := range j.more {
+		if n > maxOfKind {
+			j.checks = append(j.checks, Check{
+				ID: kind.id, Status: Note, Message: fmt.Sprintf("%d more like these", n-maxOfKind),
+			})
+		}
+	}
+}
 
 // fail adds a failed check. Every failure has both what was expected and what was found.
 func (j *judge) fail(id CheckID, expected, got, message string) {
@@ -135,6 +168,7 @@ var deciding = map[Verdict]Status{Failed: Fail, Indeterminate: Unknown, Unsigned
 func (j *judge) result() Result {
 	verdict := j.verdict()
 	j.compareCondition(verdict)
+	j.addOmitted()
 	slices.SortStableFunc(j.checks, func(a, b Check) int {
 		return cmp.Compare(slices.Index(checkOrder, a.ID), slices.Index(checkOrder, b.ID))
 	})

@@ -29,6 +29,9 @@ func (j *judge) replay(ctx context.Context) {
 		return // there is nothing to merge
 	}
 	declared, proven := j.declaration()
+	if !j.replayable(declared) {
+		return
+	}
 	want := j.merge(ctx, declared)
 	j.explainDeclaration(declared, proven, want)
 	j.compareResults(want)

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/result"
+)
+
+// Caps on what is replayed. Tekton's merge takes time that grows with the product of steps and promoted results, and with
+// the square of the artifacts: a pod's messages can never reach these figures, whoever writes the status can.
+const (
+	maxSteps          = math.MaxUint8 // as many as evidence can count
+	maxPromotions     = 1 << 15       // declared results that promote a step result, times steps
+	maxArtifactValues = 512           // of all steps together
+)
+
+// tooManySteps says so of a TaskRun with more steps than evidence can count.
+func (j *judge) tooManySteps() bool {
+	n := len(j.tr.Status.Steps)
+	if n <= maxSteps {
+		return false
+	}
+	j.fail(CheckPosition, fmt.Sprintf("at most %d steps", maxSteps), count(n, "step"), "no pod has that many steps")
+	return true
+}
+
+// replayable reports whether the merge can be replayed in reasonable time.
+func (j *judge) replayable(declared *v1.TaskSpec) bool {
+	tooMany := func(id CheckID, limit, n int, what string) bool {
+		if n <= limit {
+			return false
+		}
+		j.add(Check{
+			ID: id, Status: Unknown, Expected: fmt.Sprintf("at most %d %s", limit, what), Got: fmt.Sprint(n),
+			Message: "there are too many of them to replay how Tekton merges the steps' messages",
+		})
+		return true
+	}
+	promoted := 0
+	for _, r := range declared.Results {
+		if r.Value != nil {
+			promoted++
+		}
+	}
+	return !tooMany(CheckDeclaration, maxPromotions, promoted*len(j.steps), "promoted results times steps") &&
+		!tooMany(CheckArtifacts, maxArtifactValues, j.artifactValues(), "values of artifacts")
+}
+
+// artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.
+func (j *judge) artifactValues() int {
+	n := 0
+	for _, s := range j.steps {
+		for _, e := range s.results {
+			if e.ResultType != result.StepArtifactsResultType && e.ResultType != result.TaskRunArtifactsResultType {
+				continue
+			}
+			var a v1.Artifacts
+			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton, too, keeps what it read before an error
+			for _, list := range [][]v1.Artifact{a.Inputs, a.Outputs} {
+				for _, artifact := range list {
+					n += 1 + len(artifact.Values)
+				}
+			}
+		}
+	}
+	return n
+}
