@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -99,8 +100,11 @@ func (j *judge) add(c Check) {
 
 // addOmitted says how many checks were left out.
 func (j *judge) addOmitted() {
-	for kind, n := range j.more {
-		if n > maxOfKind {
+	kinds := slices.SortedFunc(maps.Keys(j.more), func(a, b kindOfCheck) int {
+		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.status, b.status))
+	})
+	for _, kind := range kinds {
+		if n := j.more[kind]; n > maxOfKind {
 			j.checks = append(j.checks, Check{
 				ID: kind.id, Status: Note, Message: fmt.Sprintf("%d more like these", n-maxOfKind),
 			})
