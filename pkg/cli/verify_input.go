@@ -128,7 +128,7 @@ func liveInput(ctx context.Context, kube kubernetes.Interface, info *resource.In
 	}
 	tr, err := source.Decode(data)
 	if err != nil {
-		return input{}, err
+		return input{}, withExit(ExitError, err)
 	}
 	return input{taskRun: tr, facts: verify.Facts{Live: true, Pod: lookAtPod(ctx, kube, tr)}}, nil
 }
@@ -218,6 +218,9 @@ func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (*trust.Cluster, 
 		return nil, nil, fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
 	cluster, err := e.fetchTrust(ctx, "")
+	if apierrors.IsForbidden(err) {
+		err = withExit(ExitIndeterminate, fmt.Errorf("%w, or for a trust bundle to pass with --trust-bundle FILE", err))
+	}
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
@@ -78,9 +79,28 @@ func FetchUID(ctx context.Context, client rest.Interface) (string, error) {
 	return namespace.Metadata.UID, nil
 }
 
+// forbiddenError names the permission that is missing. The API server's own text is lost on the way of raw answers.
+type forbiddenError struct {
+	path string
+	err  error
+}
+
+func (e *forbiddenError) Error() string {
+	if e.path == pathCluster {
+		return "not allowed to get the namespace kube-system"
+	}
+	return "not allowed to get " + e.path + " (ClusterRole system:service-account-issuer-discovery)"
+}
+
+// Unwrap returns the API server's answer.
+func (e *forbiddenError) Unwrap() error { return e.err }
+
 // get decodes the answer to GET path into v. Fields that v does not have are left out.
 func get(ctx context.Context, client rest.Interface, path string, v any) error {
 	data, err := client.Get().AbsPath(path).SetHeader("Accept", accepted).DoRaw(ctx)
+	if apierrors.IsForbidden(err) {
+		return &forbiddenError{path: path, err: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -200,17 +200,18 @@ func TestFetchRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers   map[string]string
 		forbidden bool
+		want      string
 	}{
-		"no permission on discovery": {without("/.well-known/openid-configuration"), true},
-		"no permission on keys":      {without("/openid/v1/jwks"), true},
-		"no permission on namespace": {without("/api/v1/namespaces/kube-system"), true},
-		"no keys":                    {discovery(`{"keys":[]}`), false},
-		"too many keys":              {discovery(`{"keys":[` + strings.TrimSuffix(strings.Repeat(keyA+",", 65), ",") + `]}`), false},
-		"a member twice":             {discovery(`{"keys":[` + keyA + `],"keys":[]}`), false},
-		"no JSON":                    {discovery(`<html>`), false},
+		"no permission on discovery": {without("/.well-known/openid-configuration"), true, "get /.well-known/openid-configuration"},
+		"no permission on keys":      {without("/openid/v1/jwks"), true, "get /openid/v1/jwks"},
+		"no permission on namespace": {without("/api/v1/namespaces/kube-system"), true, "get the namespace kube-system"},
+		"no keys":                    {discovery(`{"keys":[]}`), false, "1 to 64"},
+		"too many keys":              {discovery(`{"keys":[` + strings.TrimSuffix(strings.Repeat(keyA+",", 65), ",") + `]}`), false, "1 to 64"},
+		"a member twice":             {discovery(`{"keys":[` + keyA + `],"keys":[]}`), false, "stands twice"},
+		"no JSON":                    {discovery(`<html>`), false, "invalid character"},
 	} {
 		_, err := trust.Fetch(t.Context(), apiServer(t, c.answers), "")
-		if err == nil || apierrors.IsForbidden(err) != c.forbidden {
+		if err == nil || apierrors.IsForbidden(err) != c.forbidden || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got error %v", name, err)
 		}
 	}
