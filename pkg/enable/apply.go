@@ -66,32 +66,23 @@ func (p Plan) DryRun(ctx context.Context, c Clients, progress Progress) error {
 
 // make carries out one change. A conflict with a concurrent writer is an error: what the user confirmed is no longer true.
 func (c Clients) make(ctx context.Context, change Change, dryRun bool, progress Progress) error {
-	if change.Action == Unchanged {
-		return nil
-	}
-	object := change.Object
-	var dry []string
 	suffix := ""
 	if dryRun {
-		dry, suffix = []string{metav1.DryRunAll}, " (server dry run)"
+		suffix = " (server dry run)"
 	}
 	var err error
-	switch {
-	case change.Action == Delete:
-		err = c.delete(ctx, object, dry)
-	case !isSettings(object):
-		_, err = c.apply(ctx, object, dryRun)
-	case change.Action == Create:
-		_, err = resourceOf(c.Dynamic, object).Create(ctx, object,
-			metav1.CreateOptions{FieldManager: FieldManager, DryRun: dry})
-	default:
-		_, err = resourceOf(c.Dynamic, object).Update(ctx, object,
-			metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dry})
+	switch change.Action {
+	case Unchanged:
+		return nil
+	case Delete:
+		err = c.delete(ctx, change.Object, dryRun)
+	case Create, Update:
+		_, err = c.write(ctx, change.Object, dryRun)
 	}
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", change.Action, describe(object), err)
+		return fmt.Errorf("%s %s: %w", change.Action, describe(change.Object), err)
 	}
-	progress("%s %s%s", pastTense(change.Action), describe(object), suffix)
+	progress("%s %s%s", pastTense(change.Action), describe(change.Object), suffix)
 	return nil
 }
 
@@ -108,8 +99,12 @@ func pastTense(a Action) string {
 }
 
 // delete removes an object. One that is gone already is no error.
-func (c Clients) delete(ctx context.Context, object *unstructured.Unstructured, dry []string) error {
+func (c Clients) delete(ctx context.Context, object *unstructured.Unstructured, dryRun bool) error {
 	foreground := metav1.DeletePropagationForeground
+	var dry []string
+	if dryRun {
+		dry = []string{metav1.DryRunAll}
+	}
 	err := resourceOf(c.Dynamic, object).Delete(ctx, object.GetName(),
 		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry})
 	if apierrors.IsNotFound(err) {

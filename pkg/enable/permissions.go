@@ -57,10 +57,8 @@ func neededFor(change Change) []authorizationv1.ResourceAttributes {
 		return nil
 	case change.Action == Delete:
 		return []authorizationv1.ResourceAttributes{attributes("delete")}
-	case change.Action == Update && isSettings(change.Object):
+	case change.Object.GetResourceVersion() != "":
 		return []authorizationv1.ResourceAttributes{attributes("update")}
-	case change.Action == Create && isSettings(change.Object):
-		return []authorizationv1.ResourceAttributes{attributes("create")}
 	case change.Action == Create:
 		return []authorizationv1.ResourceAttributes{attributes("create"), attributes("patch")}
 	}

@@ -5,6 +5,7 @@ package enable
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -197,22 +198,46 @@ func (c Clients) planApply(ctx context.Context, object *unstructured.Unstructure
 	if err != nil {
 		return Change{}, fmt.Errorf("reading %s: %w", describe(object), err)
 	}
-	applied, err := c.apply(ctx, object, true)
+	wanted := object
+	if isPolicy(object) {
+		wanted = replacing(live, object)
+	}
+	after, err := c.write(ctx, wanted, true)
 	if err != nil {
 		return Change{}, fmt.Errorf("comparing %s with the cluster: %w", describe(object), err)
 	}
-	if sameContent(live, applied) {
-		return Change{Action: Unchanged, Object: object}, nil
+	if sameContent(live, after) {
+		return Change{Action: Unchanged, Object: wanted}, nil
 	}
-	return Change{Action: Update, Object: object}, nil
+	return Change{Action: Update, Object: wanted}, nil
 }
 
-// apply sends object as a server-side apply. The objects are tekton-sign's own, so that it takes over fields that others
-// set, which plan and prompt have shown as an update.
-func (c Clients) apply(ctx context.Context, object *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error) {
-	options := metav1.ApplyOptions{FieldManager: FieldManager, Force: true}
+// isPolicy reports whether an object is one of the policies or their bindings. These are replaced as a whole: a server-side
+// apply would keep what somebody else added, and one condition more can switch a policy off.
+func isPolicy(u *unstructured.Unstructured) bool {
+	return strings.HasPrefix(u.GetKind(), "ValidatingAdmissionPolicy")
+}
+
+// replacing returns live with the labels and the whole spec of wanted.
+func replacing(live, wanted *unstructured.Unstructured) *unstructured.Unstructured {
+	object := live.DeepCopy()
+	object.SetLabels(wanted.GetLabels())
+	object.Object["spec"] = wanted.DeepCopy().Object["spec"]
+	return object
+}
+
+// write creates or changes an object. One that bears the version of the state it replaces is sent as a whole, and refused
+// if somebody else has changed it since. Any other is applied: the objects are tekton-sign's own, so that it takes over
+// fields that others set, which plan and prompt have shown as an update.
+func (c Clients) write(ctx context.Context, object *unstructured.Unstructured, dryRun bool) (*unstructured.Unstructured, error) {
+	var dry []string
 	if dryRun {
-		options.DryRun = []string{metav1.DryRunAll}
+		dry = []string{metav1.DryRunAll}
 	}
-	return resourceOf(c.Dynamic, object).Apply(ctx, object.GetName(), object, options)
+	client := resourceOf(c.Dynamic, object)
+	if object.GetResourceVersion() != "" {
+		return client.Update(ctx, object, metav1.UpdateOptions{FieldManager: FieldManager, DryRun: dry})
+	}
+	return client.Apply(ctx, object.GetName(), object,
+		metav1.ApplyOptions{FieldManager: FieldManager, Force: true, DryRun: dry})
 }
