@@ -30,7 +30,7 @@ func install(destination string) (err error) {
 	defer func() {
 		if err != nil {
 			file.Close()
-			os.Remove(file.Name())
+			os.Remove(file.Name()) // #nosec G703 -- it was made here, beside the destination that the add-on chose
 		}
 	}()
 	if _, err := io.Copy(file, source); err != nil {

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	tektonpod "github.com/tektoncd/pipeline/pkg/apis/pipeline/pod"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+func TestPodSkips(t *testing.T) {
+	windows := func(tr *v1.TaskRun) {
+		tr.Spec.PodTemplate = &tektonpod.Template{NodeSelector: map[string]string{"kubernetes.io/os": "windows"}}
+	}
+	for name, c := range map[string]struct {
+		features map[string]string
+		change   func(*v1.TaskRun)
+		edit     func(*corev1.Pod)
+		reason   string
+	}{
+		"Windows by selector": {nil, windows, nil, "Windows"},
+		"Windows by field":    {nil, nil, func(p *corev1.Pod) { p.Spec.OS = &corev1.PodOS{Name: "windows"} }, "Windows"},
+		"no owner":            {nil, nil, func(p *corev1.Pod) { p.OwnerReferences = nil }, "no TaskRun controls"},
+		"owner of another kind": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "PipelineRun" },
+			"no TaskRun controls"},
+		"owner of another group": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion = "tekton.dev.example/v1" },
+			"no TaskRun controls"},
+		"owner without control": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil }, "no TaskRun controls"},
+		"sidecar logs":          {map[string]string{"results-from": "sidecar-logs"}, nil, nil, "log of a sidecar"},
+		"Tekton's SPIRE": {map[string]string{"enable-api-fields": "alpha", "enforce-nonfalsifiability": "spire"}, nil, nil,
+			"Tekton's own signing"},
+		"no steps":        {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Name = "main" }, "1 to 255 step containers, got 0"},
+		"another command": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/vault"} }, `got ["/vault"]`},
+		"no arguments":    {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Args = nil }, `expected "--"`},
+		"no post file": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"-results", "a", "--"} },
+			"expected -post_file FILE"},
+		"unknown arguments": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.Containers[0].Args = append([]string{"-new_switch", "-x", "y"}, p.Spec.Containers[0].Args...)
+		}, `expected a flag of the entrypoint, got "y"`},
+		"another message file": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].TerminationMessagePath = "/dev/termination-log" },
+			`"/dev/termination-log", got "/tekton/termination"`},
+		"no prepare": {nil, nil, func(p *corev1.Pod) { p.Spec.InitContainers = nil }, "init container prepare"},
+		"volume of the same name": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: volumeName})
+		}, "volume tekton-internal-sign of its own"},
+		"mount of the same name": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
+				Name: "sidecar-x", VolumeMounts: []corev1.VolumeMount{{Name: volumeName, MountPath: "/x"}},
+			})
+		}, "container sidecar-x mounts volume tekton-internal-sign at /x"},
+		"mount at the same place": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.Containers[0].VolumeMounts = append(p.Spec.Containers[0].VolumeMounts,
+				corev1.VolumeMount{Name: "x", MountPath: step.MountPath})
+		}, "mounts volume x at /tekton/sign"},
+		"init container of the same name": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: initName})
+		}, "container tekton-sign of its own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stock := stockPod(t, c.features, "build", scripts("build"), c.change)
+			if c.edit != nil {
+				c.edit(stock)
+			}
+			before := stock.DeepCopy()
+			got, err := Pod(stock, testOptions(DeliveryInit))
+			var skip *SkippedError
+			if !errors.As(err, &skip) || !strings.Contains(skip.Reason, c.reason) {
+				t.Errorf("error %v, want one with the reason %q", err, c.reason)
+			}
+			if got != stock {
+				t.Errorf("want the pod itself back")
+			}
+			if diff := cmp.Diff(before, stock); diff != "" {
+				t.Errorf("the pod was changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestPodFails(t *testing.T) {
+	good := testOptions(DeliveryImage)
+	for name, c := range map[string]struct {
+		edit func(*corev1.Pod, *Options)
+		text string
+	}{
+		"label of another TaskRun": {func(p *corev1.Pod, _ *Options) { p.Labels[labelTaskRun] = "x" }, "tekton.dev/taskRun=x"},
+		"label of another UID":     {func(p *corev1.Pod, _ *Options) { p.Labels[labelTaskRunUID] = "x" }, "taskRunUID=x"},
+		"no UID": {func(p *corev1.Pod, _ *Options) {
+			p.OwnerReferences[0].UID, p.Labels = "", nil
+		}, "invalid UID"},
+		"no namespace": {func(p *corev1.Pod, _ *Options) { p.Namespace = "" }, "no namespace"},
+		"half injected": {func(p *corev1.Pod, o *Options) {
+			injected, err := Pod(p, *o)
+			if err != nil {
+				panic(err)
+			}
+			p.Spec.Containers[1] = injected.Spec.Containers[1]
+		}, "not both injected"},
+		"signer with strange arguments": {func(p *corev1.Pod, _ *Options) {
+			p.Spec.Containers[0].Command = []string{step.PodPath}
+		}, "other arguments than the add-on's"},
+		"no image":         {func(_ *corev1.Pod, o *Options) { o.SignerImage = "" }, "image is missing"},
+		"no prefix":        {func(_ *corev1.Pod, o *Options) { o.AudiencePrefix = "" }, "prefix is missing"},
+		"unknown delivery": {func(_ *corev1.Pod, o *Options) { o.Delivery = "auto" }, `got "auto"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, options := stockPod(t, nil, "build", scripts("build", "push"), nil), good
+			c.edit(p, &options)
+			got, err := Pod(p, options)
+			var skip *SkippedError
+			if err == nil || errors.As(err, &skip) || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("error %v, want one that is no skip and says %q", err, c.text)
+			}
+			if got != nil {
+				t.Errorf("pod %s, want none", got.Name)
+			}
+		})
+	}
+}
+
+func TestIsTaskRunPod(t *testing.T) {
+	p := stockPod(t, nil, "build", scripts("build"), nil)
+	if !IsTaskRunPod(p) {
+		t.Error("a pod that Tekton made is not recognised")
+	}
+	p.OwnerReferences[0].Kind = "Job"
+	if IsTaskRunPod(p) {
+		t.Error("a pod of a Job is taken for one of a TaskRun")
+	}
+}
