@@ -49,11 +49,7 @@ func Write(path string, text []byte) error {
 		return fmt.Errorf("opening the termination message: %w", err)
 	}
 	defer f.Close()
-	whole := text
-	if rest := size - int64(len(text)); rest > 0 && size <= step.MaxMessage {
-		whole = append(bytes.Clone(text), bytes.Repeat([]byte("\n"), int(rest))...)
-	}
-	if _, err := f.WriteAt(whole, 0); err != nil {
+	if _, err := f.WriteAt(blanked(text, size), 0); err != nil {
 		return fmt.Errorf("writing the termination message: %w", err)
 	}
 	if err := f.Truncate(int64(len(text))); err != nil {
@@ -63,6 +59,16 @@ func Write(path string, text []byte) error {
 		return fmt.Errorf("writing the termination message: %w", err)
 	}
 	return f.Close()
+}
+
+// blanked returns text with line feeds up to size, the bytes of a message that it goes over. What is larger than a message can
+// be is no message, and nobody reads its end.
+func blanked(text []byte, size int64) []byte {
+	rest := size - int64(len(text))
+	if rest <= 0 || size > step.MaxMessage {
+		return text
+	}
+	return append(bytes.Clone(text), bytes.Repeat([]byte("\n"), int(rest))...)
 }
 
 // open opens a regular file and returns its size in bytes.
