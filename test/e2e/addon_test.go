@@ -47,6 +47,7 @@ func TestAddOn(t *testing.T) {
 		t.Run("cancelled as fast", func(t *testing.T) { t.Parallel(); testCancelSpeed(t, c) })
 	})
 
+	t.Run("delivery", func(t *testing.T) { testDelivery(t, c) })
 	t.Run("drifted policy withdraws the grant", func(t *testing.T) { testDrift(t, c) })
 	t.Run("disable", func(t *testing.T) {
 		out := c.kubectl(t, "tekton-sign", "disable", "--yes")

@@ -98,7 +98,12 @@ func (c *cluster) kubectlWithInput(t *testing.T, stdin string, args ...string) o
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
-	return run(ctx, t, stdin, []string{"PATH=" + c.path, "KUBECONFIG=" + c.kubeconfig}, "kubectl", args...)
+	return run(ctx, t, stdin, c.environment(), "kubectl", args...)
+}
+
+// environment is what makes kubectl find the plugin and the cluster.
+func (c *cluster) environment() []string {
+	return []string{"PATH=" + c.path, "KUBECONFIG=" + c.kubeconfig}
 }
 
 // run runs a program with the environment of the test, env on top.
