@@ -5,6 +5,7 @@ package admission
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 )
@@ -19,7 +20,7 @@ func allow() *admissionv1.AdmissionResponse { return &admissionv1.AdmissionRespo
 func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse {
 	warning := "tekton-sign: " + fmt.Sprintf(format, args...)
 	if len(warning) > maxWarning {
-		warning = warning[:maxWarning]
+		warning = strings.ToValidUTF8(warning[:maxWarning], "")
 	}
 	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{warning}}
 }

@@ -135,12 +135,10 @@ func (h *StatusHandler) decide(ctx context.Context, s settings.Settings, old, su
 	if submitted.succeeded().Status == string(corev1.ConditionFalse) && submitted.ranNothing() && old.ranNothing() {
 		return decision{}, nil
 	}
-	result, err := h.judge(ctx, s, old, submitted)
-	if err != nil {
-		return decision{}, err
-	}
+	result := h.judge(ctx, s, old, submitted)
 	d := decision{cond: conditionFor(result, h.Now())}
 	if result.Verdict == verify.Verified {
+		var err error
 		if d.results, d.strip, err = submitted.resultsWithoutCarriers(); err != nil {
 			return decision{}, err
 		}
@@ -151,10 +149,10 @@ func (h *StatusHandler) decide(ctx context.Context, s settings.Settings, old, su
 
 // judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by
 // hand does not stand.
-func (h *StatusHandler) judge(ctx context.Context, s settings.Settings, old, submitted object) (verify.Result, error) {
+func (h *StatusHandler) judge(ctx context.Context, s settings.Settings, old, submitted object) verify.Result {
 	tr, err := asStored(old, submitted)
 	if err != nil {
-		return indeterminate("input", err), nil
+		return indeterminate("input", err)
 	}
 	facts := verify.Facts{Live: true, RequirePod: true}
 	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
@@ -162,9 +160,9 @@ func (h *StatusHandler) judge(ctx context.Context, s settings.Settings, old, sub
 	}
 	result, err := h.Verifier.TaskRun(ctx, s.AudiencePrefix, tr, facts)
 	if err != nil {
-		return indeterminate(string(verify.CheckKey), err), nil
+		return indeterminate(string(verify.CheckKey), err)
 	}
-	return result, nil
+	return result
 }
 
 func indeterminate(reason string, err error) verify.Result {
@@ -209,8 +207,7 @@ func (d decision) patch(submitted object) []operation {
 		same = len(have) == 0
 	}
 	if !same {
-		// add replaces a member that exists (RFC 6902, section 4.1).
-		patch = append(patch, operation{Op: "add", Path: "/status/conditions", Value: submitted.conditionsWith(wanted)})
+		patch = append(patch, submitted.setConditions(submitted.conditionsWith(wanted)))
 	}
 	switch {
 	case d.strip && len(d.results) == 0:

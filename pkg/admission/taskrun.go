@@ -44,17 +44,21 @@ func parseObject(raw []byte) (object, error) {
 
 // conditionHead is what is looked at in other conditions.
 type conditionHead struct {
-	Type   string `json:"type"`
-	Status string `json:"status"`
-	Reason string `json:"reason"`
+	Type, Status, Reason string
 }
 
+// headOf reads each field on its own: who waits for a condition may look at type and status only, so that nonsense in
+// another field must not hide it. What is no string is empty.
 func headOf(raw json.RawMessage) conditionHead {
-	var head conditionHead
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &head); err != nil {
+	var fields map[string]any
+	if err := json.Unmarshal(raw, &fields); err != nil {
 		return conditionHead{}
 	}
-	return head
+	text := func(name string) string {
+		s, _ := fields[name].(string)
+		return s
+	}
+	return conditionHead{Type: text("type"), Status: text("status"), Reason: text("reason")}
 }
 
 // succeeded returns the first condition Succeeded, as Tekton's own libraries do.
@@ -185,6 +189,15 @@ func (o object) conditionsWith(cond any) []any {
 		all = append(all, cond)
 	}
 	return all
+}
+
+// setConditions returns the operation that writes the conditions. add replaces a member that exists, and needs the one
+// around it (RFC 6902, section 4.1).
+func (o object) setConditions(conditions []any) operation {
+	if o.status == nil {
+		return operation{Op: "add", Path: "/status", Value: map[string]any{"conditions": conditions}}
+	}
+	return operation{Op: "add", Path: "/status/conditions", Value: conditions}
 }
 
 // resultsWithoutCarriers returns status.results without the signing material, and whether there was any.

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+const (
+	runUID = "6340374f-3a88-4ff2-812e-c155a2d8e142"
+	podUID = "3db15e48-971f-4815-84b3-272e52f61a10"
+)
+
+type fakeScope struct {
+	starting bool
+	backend  signing.Backend
+}
+
+func (f fakeScope) Ready() bool { return !f.starting }
+
+func (f fakeScope) Settings() settings.Settings {
+	s := settings.Default()
+	s.Backend, s.AudiencePrefix = f.backend, "lab-prefix"
+	return s
+}
+
+func (f fakeScope) InScope(namespace string) bool { return namespace == "ci" }
+
+// fakeVerifier answers always the same and keeps what it was asked.
+type fakeVerifier struct {
+	result verify.Result
+	err    error
+	panics bool
+
+	calls   int
+	prefix  string
+	taskRun *v1.TaskRun
+	facts   verify.Facts
+}
+
+func (f *fakeVerifier) TaskRun(_ context.Context, prefix string, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+	if f.panics {
+		panic("out of order")
+	}
+	f.calls++
+	f.prefix, f.taskRun, f.facts = prefix, tr, facts
+	return f.result, f.err
+}
+
+type fakePods struct {
+	pod *metav1.PartialObjectMetadata
+	err error
+}
+
+func (f fakePods) Get(context.Context, string, string) (*metav1.PartialObjectMetadata, error) {
+	return f.pod, f.err
+}
+
+func testNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
+func newStatusHandler(v *fakeVerifier) *StatusHandler {
+	yes := true
+	pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		UID:             podUID,
+		OwnerReferences: []metav1.OwnerReference{{UID: runUID, Controller: &yes}},
+	}}
+	return &StatusHandler{
+		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
+		Log: quiet(),
+	}
+}
+
+// quiet is a logger that keeps its mouth shut.
+func quiet() *zap.SugaredLogger { return zap.NewNop().Sugar() }
+
+type fields = map[string]any
+
+// stored returns what the API server stores: object with the response's patch applied to it.
+func stored(t *testing.T, response *admissionv1.AdmissionResponse, object runtime.RawExtension) fields {
+	t.Helper()
+	if !response.Allowed {
+		t.Fatal("the request was refused")
+	}
+	content := object.Raw
+	if response.Patch != nil {
+		if response.PatchType == nil || *response.PatchType != admissionv1.PatchTypeJSONPatch {
+			t.Fatalf("patch type %v", response.PatchType)
+		}
+		patch, err := jsonpatch.DecodePatch(response.Patch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if content, err = patch.Apply(content); err != nil {
+			t.Fatalf("the API server could not apply %s: %v", response.Patch, err)
+		}
+	}
+	var after fields
+	if err := json.Unmarshal(content, &after); err != nil {
+		t.Fatal(err)
+	}
+	return after
+}
