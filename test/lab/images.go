@@ -33,7 +33,6 @@ const BusyboxImage = "docker.io/library/busybox:1.36"
 // nonroot is the user that Tekton's released images run as.
 const nonroot = "65532:65532"
 
-//nolint:gosec // no credentials: the users of an image, without passwords
 const passwd = "root:x:0:0:root:/root:/sbin/nologin\nnonroot:x:65532:65532:nonroot:/home/nonroot:/sbin/nologin\n"
 const group = "root:x:0:\nnonroot:x:65532:\n"
 
