@@ -114,3 +114,74 @@ func stored(t *testing.T, response *admissionv1.AdmissionResponse, object runtim
 	}
 	return after
 }
+
+func verified() verify.Result {
+	return verify.Result{
+		Verdict: verify.Verified, Backend: signing.BackendOIDCSAToken, Assurance: "identity",
+		Results: []verify.ResultDigest{{Name: "digest", Verified: true}},
+	}
+}
+
+func succeededIs(status string) fields {
+	return fields{"type": "Succeeded", "status": status, "reason": "AnyReason"}
+}
+
+// oursIs is a condition of the add-on's type that somebody wrote.
+func oursIs(status string) fields {
+	return fields{
+		"type": "SignedResultsVerified", "status": status, "reason": "Whatever", "message": "by hand",
+		"lastTransitionTime": "2020-01-01T00:00:00Z",
+	}
+}
+
+// run returns a TaskRun as JSON values. change is applied to its status.
+func run(succeeded string, change func(status fields)) fields {
+	status := fields{
+		"podName":    "build-pod",
+		"startTime":  "2026-03-01T11:00:00Z",
+		"conditions": []any{succeededIs(succeeded)},
+		"steps":      []any{fields{"name": "make", "container": "step-make"}},
+		"results":    []any{fields{"name": "digest", "type": "string", "value": "sha256:1"}},
+		"future":     fields{"of": "a later version"},
+	}
+	if change != nil {
+		change(status)
+	}
+	return fields{
+		"apiVersion": "tekton.dev/v1", "kind": "TaskRun",
+		"metadata": fields{"namespace": "ci", "name": "build", "uid": runUID},
+		"spec":     fields{"taskRef": fields{"name": "build"}},
+		"status":   status,
+	}
+}
+
+func withOurs(status string) func(fields) {
+	return func(s fields) { s["conditions"] = append(s["conditions"].([]any), oursIs(status)) }
+}
+
+func raw(t *testing.T, object fields) runtime.RawExtension {
+	t.Helper()
+	b, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runtime.RawExtension{Raw: b}
+}
+
+func statusWrite(t *testing.T, old, submitted fields) *admissionv1.AdmissionRequest {
+	t.Helper()
+	return &admissionv1.AdmissionRequest{Namespace: "ci", Name: "build", OldObject: raw(t, old), Object: raw(t, submitted)}
+}
+
+// ourConditions lists the conditions of the add-on's type in a TaskRun.
+func ourConditions(object fields) []fields {
+	var found []fields
+	status, _ := object["status"].(fields)
+	conditions, _ := status["conditions"].([]any)
+	for _, c := range conditions {
+		if c, ok := c.(fields); ok && c["type"] == "SignedResultsVerified" {
+			found = append(found, c)
+		}
+	}
+	return found
+}
