@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// cluster is what the guard looks at.
+type cluster struct {
+	drift, probe error
+	clock        time.Time
+}
+
+func (c *cluster) guard() *guard {
+	return &guard{
+		drift: func() error { return c.drift },
+		probe: func(context.Context) error { return c.probe },
+		now:   func() time.Time { return c.clock },
+	}
+}
+
+func lookOften(t *testing.T, g *guard, times int) {
+	t.Helper()
+	for range times {
+		g.look(t.Context())
+	}
+}
+
+func TestGuardGivesAfterRefusalsInARow(t *testing.T) {
+	c := &cluster{}
+	g := c.guard()
+	lookOften(t, g, probesNeeded-1)
+	if g.state != unknown {
+		t.Fatalf("after %d refusals the state is %v, want unknown", probesNeeded-1, g.state)
+	}
+	c.probe = errors.New("connection refused")
+	lookOften(t, g, 1)
+	c.probe = nil
+	lookOften(t, g, probesNeeded-1)
+	if g.state != unknown {
+		t.Errorf("refusals before a failure counted: state %v", g.state)
+	}
+	lookOften(t, g, 1)
+	if g.state != bites {
+		t.Errorf("after %d refusals in a row the state is %v, want bites", probesNeeded, g.state)
+	}
+}
+
+func TestGuardWithdraws(t *testing.T) {
+	for name, c := range map[string]struct {
+		then  func(*cluster)
+		after time.Duration
+		want  verdict
+	}{
+		"a token was handed out":         {func(c *cluster) { c.probe = fmt.Errorf("probe: %w", &notRefusedError{"p", "a"}) }, 0, fails},
+		"the API server does not answer": {func(c *cluster) { c.probe = errors.New("timeout") }, 0, bites},
+		"drift, just now":                {func(c *cluster) { c.drift = errors.New("policy is gone") }, 0, bites},
+		"drift that lasts":               {func(c *cluster) { c.drift = errors.New("policy is gone") }, driftGrace, fails},
+	} {
+		t.Run(name, func(t *testing.T) {
+			live := &cluster{clock: time.Unix(1000, 0)}
+			g := live.guard()
+			lookOften(t, g, probesNeeded)
+			c.then(live)
+			lookOften(t, g, 1)
+			live.clock = live.clock.Add(c.after)
+			lookOften(t, g, 1)
+			if g.state != c.want {
+				t.Errorf("state is %v (%v), want %v", g.state, g.reason, c.want)
+			}
+		})
+	}
+}
+
+func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
+	denial := func(policy string) error {
+		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' denied request: no`, policy)
+	}
+	for name, c := range map[string]struct {
+		signing, ordinary error
+		bites, granted    bool
+	}{
+		"both refuse":               {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), bites: true},
+		"signing token handed out":  {ordinary: denial(manifests.TokenRequesters), granted: true},
+		"ordinary token handed out": {signing: denial(manifests.SigningTokens), granted: true},
+		"refused by RBAC":           {signing: errors.New("forbidden: cannot create serviceaccounts/token"), ordinary: denial(manifests.TokenRequesters)},
+		"refused by another policy": {signing: denial("others"), ordinary: denial(manifests.TokenRequesters)},
+		"policies swapped":          {signing: denial(manifests.TokenRequesters), ordinary: denial(manifests.SigningTokens)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := fake.NewClientset()
+			client.PrependReactor("create", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
+				request, ok := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenRequest)
+				if !ok || len(request.Spec.Audiences) != 1 {
+					t.Fatalf("unexpected request %+v", action)
+				}
+				if request.Spec.Audiences[0] == ordinaryAudience {
+					return true, request, c.ordinary
+				}
+				return true, request, c.signing
+			})
+			err := (&Probe{client: client}).Bites(t.Context(), "tekton-result-signing")
+			if (err == nil) != c.bites {
+				t.Errorf("got %v, want bites=%v", err, c.bites)
+			}
+			var granted *notRefusedError
+			if errors.As(err, &granted) != c.granted {
+				t.Errorf("got %v, want it to say that a token was handed out: %v", err, c.granted)
+			}
+		})
+	}
+}
+
+func TestGrantIsForTheNamespaceAlone(t *testing.T) {
+	grant := grantFor("ci")
+	if len(grant.Subjects) != 1 || grant.Subjects[0].Name != "system:serviceaccounts:ci" || grant.Namespace != "ci" {
+		t.Errorf("the grant of ci is for %v in %s", grant.Subjects, grant.Namespace)
+	}
+	edited := grant.DeepCopy()
+	edited.Subjects[0].Name = "system:authenticated"
+	if sameGrant(edited, grant) {
+		t.Error("a grant for everybody counts as the grant")
+	}
+	if !sameGrant(grant.DeepCopy(), grant) {
+		t.Error("the grant does not count as itself")
+	}
+}
+
+func TestLacksImageVolumes(t *testing.T) {
+	node := func(kubelet, runtime string, change ...func(*corev1.Node)) *corev1.Node {
+		n := &corev1.Node{}
+		n.Name = "n"
+		n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: kubelet, ContainerRuntimeVersion: runtime, OperatingSystem: "linux"}
+		for _, c := range change {
+			c(n)
+		}
+		return n
+	}
+	good := node("v1.35.4", "containerd://2.4.2")
+	windows := func(n *corev1.Node) { n.Status.NodeInfo.OperatingSystem = "windows" }
+	cordoned := func(n *corev1.Node) { n.Spec.Unschedulable = true }
+	for name, c := range map[string]struct {
+		server string
+		nodes  []*corev1.Node
+		lacks  bool
+	}{
+		"containerd":              {"v1.35.4", []*corev1.Node{good}, false},
+		"CRI-O":                   {"v1.35.0", []*corev1.Node{node("v1.35.0", "cri-o://1.33.0")}, false},
+		"old API server":          {"v1.34.9", []*corev1.Node{good}, true},
+		"old kubelet":             {"v1.35.4", []*corev1.Node{good, node("v1.34.1", "containerd://2.4.2")}, true},
+		"old containerd":          {"v1.35.4", []*corev1.Node{node("v1.35.4", "containerd://2.0.5")}, true},
+		"old CRI-O":               {"v1.35.4", []*corev1.Node{node("v1.35.4", "cri-o://1.32.9")}, true},
+		"another runtime":         {"v1.35.4", []*corev1.Node{node("v1.35.4", "docker://28.0.0")}, true},
+		"old node is cordoned":    {"v1.35.4", []*corev1.Node{good, node("v1.30.0", "containerd://1.7.0", cordoned)}, false},
+		"Windows does not matter": {"v1.35.4", []*corev1.Node{good, node("v1.35.4", "containerd://1.7.0", windows)}, false},
+		"no nodes":                {"v1.35.4", nil, true},
+		"nonsense":                {"banana", []*corev1.Node{good}, true},
+	} {
+		if reason := lacksImageVolumes(c.server, c.nodes); (reason != "") != c.lacks {
+			t.Errorf("%s: got %q, want lacks=%v", name, reason, c.lacks)
+		}
+	}
+}
