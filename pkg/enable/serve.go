@@ -54,7 +54,7 @@ func (c Clients) deploymentAvailable(ctx context.Context) (bool, string, error) 
 // whyUnavailable says what keeps the add-on's pods from running, as far as their states tell.
 func (c Clients) whyUnavailable(ctx context.Context, d *appsv1.Deployment) string {
 	pods, err := c.Kube.CoreV1().Pods(d.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector),
+		LabelSelector: manifests.LabelPartOf + "=" + manifests.PartOf,
 	})
 	if err != nil || len(pods.Items) == 0 {
 		return "no pod yet"

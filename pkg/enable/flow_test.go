@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// serving returns what a cluster shows in which the add-on serves namespace ci, but for what is left out.
+func serving(without string) []runtime.Object {
+	name := func(kind, name string, labels map[string]string) metav1.ObjectMeta {
+		m := metav1.ObjectMeta{Name: name, Labels: labels}
+		if kind == "namespaced" {
+			m.Namespace = manifests.Namespace
+		}
+		return m
+	}
+	webhook := func(n string) *admissionv1.MutatingWebhookConfiguration {
+		w := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: name("", n, nil)}
+		w.Webhooks = []admissionv1.MutatingWebhook{{ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte("ca")}}}
+		if without == "authority" {
+			w.Webhooks[0].ClientConfig.CABundle = nil
+		}
+		return w
+	}
+	deployment := &appsv1.Deployment{ObjectMeta: name("namespaced", manifests.Controller, nil)}
+	if without != "deployment" {
+		deployment.Status = appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
+	}
+	objects := []runtime.Object{
+		deployment, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook),
+		&corev1.Namespace{ObjectMeta: name("", "ci", map[string]string{"kubernetes.io/metadata.name": "ci"})},
+		&corev1.Namespace{ObjectMeta: name("", "kube-system", map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
+		&corev1.Pod{
+			ObjectMeta: name("namespaced", "pod", map[string]string{manifests.LabelPartOf: manifests.PartOf}),
+			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such host"}},
+			}}},
+		},
+	}
+	if without != "grant" {
+		objects = append(objects, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+		}})
+	}
+	return objects
+}
+
+// injecting makes pods come back wrapped.
+func (c *fakeCluster) injecting() {
+	c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		create, _ := a.(clienttesting.CreateActionImpl)
+		pod, _ := create.Object.(*corev1.Pod)
+		if len(create.CreateOptions.DryRun) == 0 {
+			return true, nil, fmt.Errorf("the canary was created for good")
+		}
+		pod = pod.DeepCopy()
+		pod.Spec.Containers[0].Command = []string{"/tekton/sign/signer"}
+		return true, pod, nil
+	})
+}
+
+func TestApply(t *testing.T) {
+	c := newFakeCluster(t, serving("")...)
+	c.injecting()
+	var said []string
+	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	if err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, time.Minute, tell); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, c.writes, "Namespace "+manifests.Namespace, "ServiceAccount", "ClusterRole "+manifests.Controller,
+		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens, "ValidatingAdmissionPolicyBinding "+manifests.TokenRequestersProbe,
+		"Deployment", "ConfigMap", "MutatingWebhookConfiguration "+manifests.InjectWebhook)
+	inOrder(t, said, "created ConfigMap", "the add-on is available", "every namespace in scope has its grant",
+		"created MutatingWebhookConfiguration", "certificate authority", "comes back with the signer")
+}
+
+// TestApplyWaits leaves out one thing at a time. Without a running add-on or a grant no webhook may be there.
+func TestApplyWaits(t *testing.T) {
+	for without, want := range map[string]struct {
+		err      string
+		webhooks bool
+	}{
+		"deployment": {"the add-on is available: ErrImagePull: no such host", false},
+		"grant":      {"1 of 1 namespaces lack RoleBinding", false},
+		"authority":  {manifests.InjectWebhook + " has none", true},
+		"injection":  {"the pod comes back unchanged", true},
+	} {
+		t.Run(without, func(t *testing.T) {
+			c := newFakeCluster(t, serving(without)...)
+			if without != "injection" {
+				c.injecting()
+			}
+			err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
+			if !matches(err, want.err) || !matches(err, "run the command again") {
+				t.Errorf("got %v, want an error with %q and the next step", err, want.err)
+			}
+			got := slices.ContainsFunc(c.writes, func(w string) bool { return strings.Contains(w, "MutatingWebhook") })
+			if got != want.webhooks {
+				t.Errorf("webhooks applied: got %v, want %v", got, want.webhooks)
+			}
+		})
+	}
+}
+
+func TestDryRunWritesNothing(t *testing.T) {
+	c := newFakeCluster(t)
+	var said []string
+	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	if err := planEnable(t, c, testRequest()).DryRun(t.Context(), c.Clients, tell); err != nil {
+		t.Fatal(err)
+	}
+	if len(c.writes) > 0 {
+		t.Errorf("a dry run has written: %v", c.writes)
+	}
+	inOrder(t, said, "created Namespace tekton-sign (server dry run)", "not tried: ServiceAccount")
+}
+
+func TestRemove(t *testing.T) {
+	c := newFakeCluster(t)
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	grants := c.dynamic.Resource(rbacv1.SchemeGroupVersion.WithResource("rolebindings")).Namespace("ci")
+	grant := &rbacv1.RoleBinding{
+		TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+		},
+	}
+	object, err := toUnstructured(grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := grants.Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.writes = nil
+	// The typed client does not see what the dynamic one deletes: the settings go the same way there.
+	c.dynamic.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
+			testEnvironment.TektonNamespace, "config-signing")
+	})
+	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
+		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "clusterrolebindings", "namespaces", "configmaps")
+	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	if err != nil || !again.Empty() {
+		t.Errorf("after disable: got %v and %v, want nothing to do", changed(again), err)
+	}
+}
+
+func TestRemoveWaitsForTheAddOn(t *testing.T) {
+	running := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: manifests.Namespace, Name: "pod", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+	}}
+	c := newFakeCluster(t, running)
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.writes = nil
+	err = plan.Remove(t.Context(), c.Clients, 30*time.Millisecond, silent)
+	if !matches(err, "the add-on has stopped") {
+		t.Errorf("got %v, want an error about the add-on that still runs", err)
+	}
+	for _, w := range c.writes {
+		if strings.Contains(w, "polic") || strings.Contains(w, "rolebinding") {
+			t.Errorf("%s, although the add-on still runs and would put grants back", w)
+		}
+	}
+}
+
+func TestDisableLeavesForeignSettings(t *testing.T) {
+	foreign := configMap(map[string]string{"enforce-nonfalsifiability": "none"}, nil)
+	foreign.Namespace = testEnvironment.TektonNamespace
+	plan, err := PlanDisable(t.Context(), newFakeCluster(t, foreign).Clients, testEnvironment.TektonNamespace)
+	if err != nil || !plan.Empty() {
+		t.Errorf("got %q and %v, want nothing to do", changed(plan), err)
+	}
+}
+
+func TestFindTektonNamespace(t *testing.T) {
+	settingsIn := func(namespace string) *corev1.ConfigMap {
+		cm := configMap(map[string]string{}, nil)
+		cm.Namespace = namespace
+		return cm
+	}
+	for name, tc := range map[string]struct {
+		objects []runtime.Object
+		install bool
+		want    string
+	}{
+		"by our Role":          {nil, true, testEnvironment.TektonNamespace},
+		"by Tekton's labels":   {[]runtime.Object{tektonController("a"), settingsIn("a")}, false, "a"},
+		"Tekton, no settings":  {[]runtime.Object{tektonController("a")}, false, ""},
+		"the one with ours":    {[]runtime.Object{tektonController("a"), tektonController("b"), settingsIn("b")}, false, "b"},
+		"nothing in a cluster": {nil, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, tc.objects...)
+			if tc.install {
+				install(t, c, planEnable(t, c, testRequest()))
+			}
+			got, err := FindTektonNamespace(context.Background(), c.Clients)
+			if err != nil || got != tc.want {
+				t.Errorf("got %q and %v, want %q", got, err, tc.want)
+			}
+		})
+	}
+}
+
+// inOrder wants each of parts in a line of its own, in this order.
+func inOrder(t *testing.T, lines []string, parts ...string) {
+	t.Helper()
+	at := 0
+	for _, part := range parts {
+		i := slices.IndexFunc(lines[at:], func(l string) bool { return strings.Contains(l, part) })
+		if i < 0 {
+			t.Fatalf("expected %q after line %d of:\n%s", part, at, strings.Join(lines, "\n"))
+		}
+		at += i + 1
+	}
+}
