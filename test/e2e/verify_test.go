@@ -16,6 +16,7 @@ import (
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -299,12 +300,19 @@ func (c *cluster) replacePod(t *testing.T, ns, name string, owned bool) {
 		})
 	}
 	now := int64(0)
-	if err := c.kube.CoreV1().Pods(ns).Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &now}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := c.kube.CoreV1().Pods(ns).Create(t.Context(), impostor, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	pods := c.kube.CoreV1().Pods(ns)
+	// Tekton makes a new pod when its own is gone: this is a race, run until the impostor wins it.
+	c.eventually(t, "the impostor to take the name", func(ctx context.Context) (bool, error) {
+		err := pods.Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return false, err
+		}
+		_, err = pods.Create(ctx, impostor, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
 	c.eventually(t, "the impostor to end", func(ctx context.Context) (bool, error) {
 		pod, err := c.kube.CoreV1().Pods(ns).Get(ctx, name, metav1.GetOptions{})
 		return err == nil && pod.Status.Phase == corev1.PodSucceeded, err
