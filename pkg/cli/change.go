@@ -7,12 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
@@ -20,10 +18,9 @@ import (
 
 // changeOptions are the flags that commands have in common that change a cluster.
 type changeOptions struct {
-	dryRun     string
-	yes        bool
-	timeout    time.Duration
-	keepExempt bool
+	dryRun  string
+	yes     bool
+	timeout time.Duration
 }
 
 func (o *changeOptions) addFlags(f *pflag.FlagSet) {
@@ -51,11 +48,6 @@ func (o *changeOptions) confirm(e *env) error {
 		return nil
 	}
 	return fmt.Errorf("not confirmed: nothing was changed")
-}
-
-func isTerminal(r io.Reader) bool {
-	f, ok := r.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- file descriptors are small
 }
 
 // choice is a flag that takes one of a few values.

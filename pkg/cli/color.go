@@ -46,6 +46,11 @@ func (m *colorMode) style(w io.Writer, getenv func(string) string) report.Style 
 	if force := getenv("CLICOLOR_FORCE"); force != "" && force != "0" {
 		return report.NewStyle(true)
 	}
-	file, ok := w.(*os.File)
-	return report.NewStyle(ok && term.IsTerminal(int(file.Fd())))
+	return report.NewStyle(isTerminal(w))
+}
+
+// isTerminal reports whether a stream, to read from or to write to, is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- file descriptors are small
 }

@@ -29,6 +29,7 @@ type enableOptions struct {
 	enforcement     string
 	delivery        string
 	exempt          []string
+	keepExempt      bool // the flag was not given: exempt accounts stay as they are
 	registry        string
 	tektonNamespace string
 	output          string
@@ -60,7 +61,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.change.keepExempt = !cmd.Flags().Changed("exempt-service-account")
+			o.keepExempt = !cmd.Flags().Changed("exempt-service-account")
 			return o.run(cmd.Context(), e, args[0])
 		},
 	}
@@ -138,7 +139,7 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 		return enable.Request{}, err
 	}
 	return enable.Request{
-		Settings: s, KeepExempt: o.change.keepExempt,
+		Settings: s, KeepExempt: o.keepExempt,
 		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
