@@ -4,8 +4,7 @@ package signing
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"slices"
 
 	"github.com/tektoncd/pipeline/pkg/result"
 )
@@ -27,16 +26,7 @@ func Backends() []Backend {
 }
 
 // ParseBackend returns the backend called name, or an error that lists the known ones.
-func ParseBackend(name string) (Backend, error) {
-	names := make([]string, 0, len(Backends()))
-	for _, b := range Backends() {
-		if string(b) == name {
-			return b, nil
-		}
-		names = append(names, string(b))
-	}
-	return "", fmt.Errorf("unknown backend %q: expected one of %s", name, strings.Join(names, ", "))
-}
+func ParseBackend(name string) (Backend, error) { return parseName(name, "backend", Backends()) }
 
 // Assurance says what the identity behind a piece of evidence proves.
 type Assurance string
@@ -50,6 +40,25 @@ const (
 	AssuranceServiceAccount   Assurance = "service-account"
 	AssuranceLegacy           Assurance = "legacy"
 )
+
+// Assurances lists every assurance, the strongest first. Workload identities, the keys that a token vouches for, and Fulcio's
+// certificates bind a key to the pod, and rank in this order.
+func Assurances() []Assurance {
+	return []Assurance{
+		AssurancePayloadBound, AssuranceKeyBound, AssuranceWorkloadIdentity, AssuranceServiceAccount,
+		AssuranceAudienceOnly, AssuranceLegacy,
+	}
+}
+
+// ParseAssurance returns the assurance called name, or an error that lists the known ones.
+func ParseAssurance(name string) (Assurance, error) {
+	return parseName(name, "assurance", Assurances())
+}
+
+// AtLeast reports whether a is as strong as minimum. An empty or unknown assurance is weaker than every other.
+func (a Assurance) AtLeast(minimum Assurance) bool {
+	return slices.Contains(Assurances(), a) && slices.Index(Assurances(), a) <= slices.Index(Assurances(), minimum)
+}
 
 // EntrypointerClient is the in-pod half of a backend, named as in TEP-0089.
 type EntrypointerClient interface {

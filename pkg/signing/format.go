@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signing
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Format is a version of the evidence.
+type Format string
+
+// The formats of docs/format.md.
+const (
+	FormatV1 Format = "v1" // TEP-0089: one signature a result, compatible with Tekton's own
+	FormatV2 Format = "v2" // one detached statement a step
+)
+
+// Formats lists every format, the weakest first.
+func Formats() []Format { return []Format{FormatV1, FormatV2} }
+
+// ParseFormat returns the format called name, or an error that lists the known ones.
+func ParseFormat(name string) (Format, error) { return parseName(name, "format", Formats()) }
+
+// AtLeast reports whether f is as strong as minimum. An empty or unknown format is weaker than every other.
+func (f Format) AtLeast(minimum Format) bool {
+	return slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
+}
+
+// Binding says what the token of the backend oidc-sa-token is bound to.
+type Binding string
+
+// The bindings.
+const (
+	BindingPayload  Binding = "payload"  // to the digest of what is vouched for: no key exists
+	BindingKey      Binding = "key"      // to an ephemeral key
+	BindingAudience Binding = "audience" // to nothing but a fixed audience: whoever reads the token can sign again
+)
+
+// Bindings lists every binding, the strongest first.
+func Bindings() []Binding { return []Binding{BindingPayload, BindingKey, BindingAudience} }
+
+// ParseBinding returns the binding called name, or an error that lists the known ones.
+func ParseBinding(name string) (Binding, error) { return parseName(name, "binding", Bindings()) }
+
+// Scheme returns the scheme of evidence v2 that signs with the binding.
+func (b Binding) Scheme() Scheme {
+	switch b {
+	case BindingPayload:
+		return SchemeOIDCPayloadBound
+	case BindingKey:
+		return SchemeOIDCKeyBound
+	case BindingAudience:
+		return SchemeOIDCAudienceOnly
+	}
+	return 0
+}
+
+// parseName returns the member of known that is called name.
+func parseName[T ~string](name, what string, known []T) (T, error) {
+	if slices.Contains(known, T(name)) {
+		return T(name), nil
+	}
+	names := make([]string, len(known))
+	for i, k := range known {
+		names[i] = string(k)
+	}
+	return "", fmt.Errorf("unknown %s %q: expected one of %s", what, name, strings.Join(names, ", "))
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signing
+
+import (
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+)
+
+// LegacySuffix ends the name of a signature in format v1.
+const LegacySuffix = ".sig"
+
+// LegacyManifest returns the manifest of format v1 over results: the names of the task results, joined by commas.
+func LegacyManifest(results []result.RunResult) string {
+	var names []string
+	for _, r := range results {
+		if r.ResultType == result.TaskRunResultType && !IsLegacyCarrier(r.Key) {
+			names = append(names, r.Key)
+		}
+	}
+	return strings.Join(names, ",")
+}
+
+// IsLegacyCarrier reports whether name belongs to signing material of format v1: a reserved name, or any signature.
+func IsLegacyCarrier(name string) bool {
+	return IsReserved(name) || strings.HasSuffix(name, LegacySuffix)
+}
+
+// SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's pkg/spire): one signature for each task
+// result's value and one for the manifest. The names of the results are not signed with their values.
+func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {
+	var signed []result.RunResult
+	add := func(name, value string) error {
+		signature, err := signLegacyValue(random, key, value)
+		if err != nil {
+			return fmt.Errorf("signing %s: %w", name, err)
+		}
+		signed = append(signed, result.RunResult{
+			Key: name + LegacySuffix, Value: signature, ResultType: result.TaskRunResultType,
+		})
+		return nil
+	}
+	for _, r := range results {
+		if r.ResultType != result.TaskRunResultType || IsLegacyCarrier(r.Key) {
+			continue
+		}
+		if err := add(r.Key, LegacyValue(r.Value)); err != nil {
+			return nil, err
+		}
+	}
+	manifest := LegacyManifest(results)
+	signed = append(signed, result.RunResult{
+		Key: CarrierManifest, Value: manifest, ResultType: result.TaskRunResultType,
+	})
+	return signed, add(CarrierManifest, manifest)
+}
+
+// signLegacyValue returns base64 of the signature over the SHA-256 of value, in the form of crypto.Signer: ASN.1 for ECDSA.
+func signLegacyValue(random io.Reader, key crypto.Signer, value string) (string, error) {
+	sum := sha256.Sum256([]byte(value))
+	signature, err := key.Sign(random, sum[:], crypto.SHA256)
+	if err != nil {
+		return "", err
+	}
+	return base64.StdEncoding.EncodeToString(signature), nil
+}
