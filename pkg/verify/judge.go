@@ -190,6 +190,9 @@ func (j *judge) result() Result {
 	}
 	if len(j.units) > 0 {
 		r.Backend = j.units[0].header.Scheme.Backend()
+		if j.units[0].read {
+			r.Format = signing.FormatV2
+		}
 	}
 	if verdict == Verified {
 		r.Assurance = signing.AssurancePayloadBound

@@ -17,6 +17,7 @@ type Result struct {
 	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, ReasonRunning, or a signer's reason
 	Message    string            `json:"message,omitempty"` // the reason in one sentence
 	Backend    signing.Backend   `json:"backend,omitempty"`
+	Format     signing.Format    `json:"format,omitempty"` // of the evidence
 	Assurance  signing.Assurance `json:"assurance,omitempty"`
 	Identity   *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
 	Time       *SigningTime      `json:"time,omitempty"`

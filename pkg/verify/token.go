@@ -154,9 +154,9 @@ func (j *judge) verifyClaims(u *unit) {
 // refute, and never prove.
 func (j *judge) verifyTime(u *unit) {
 	c, container := u.token.Claims, u.step.state.Container
-	if lifetime := c.Expiry.Sub(c.IssuedAt); lifetime <= 0 || lifetime > maxTokenLifetime || c.NotBefore.After(c.IssuedAt) {
+	if lifetime := c.Expiry.Sub(c.IssuedAt); lifetime <= 0 || lifetime > j.v.lifetime || c.NotBefore.After(c.IssuedAt) {
 		j.add(Check{
-			ID: CheckToken, Status: Fail, Step: container, Expected: fmt.Sprintf("valid at once, for at most %s", maxTokenLifetime),
+			ID: CheckToken, Status: Fail, Step: container, Expected: fmt.Sprintf("valid at once, for at most %s", j.v.lifetime),
 			Got: fmt.Sprintf("valid for %s", lifetime), Message: "the token lives longer than the policies allow",
 		})
 	}

@@ -52,6 +52,9 @@ func (j *judge) readUnit(u *unit) bool {
 		return fail("a manifest of format v2", err.Error(), "the evidence is of no format that this version knows")
 	}
 	u.header = header
+	if !j.checkMinimumFormat(u, signing.FormatV2) {
+		return false
+	}
 	want, got := slices.Sorted(slices.Values(header.Scheme.Carriers())), u.carrierNames()
 	if !slices.Equal(want, got) {
 		return fail(strings.Join(want, ", "), strings.Join(got, ", "), "the evidence has more or fewer parts than its backend's")
@@ -156,18 +159,6 @@ func (j *judge) compareTokens(u, first *unit, seen map[string]string) {
 	seen[id] = container
 }
 
-// rebuild describes the step as the TaskRun shows it now, under the header that was signed.
-func (j *judge) rebuild(u *unit) (signing.Unit, error) {
-	entries, err := signing.EntriesOf(u.step.results)
-	if err != nil {
-		return signing.Unit{}, err
-	}
-	return signing.Unit{
-		Header: u.header, Namespace: j.tr.Namespace, TaskRun: j.tr.Name, Pod: j.tr.Status.PodName,
-		Container: u.step.state.Container, ExitCode: u.step.state.Terminated.ExitCode, Entries: entries,
-	}, nil
-}
-
 // verifyPayload compares what was signed with what the TaskRun shows.
 func (j *judge) verifyPayload(u *unit, signed signing.Digest) {
 	fail := func(expected, got, message string) {
@@ -208,5 +199,6 @@ func (j *judge) passUnits() {
 	}
 	j.pass(CheckSignature, fmt.Sprintf("made by the cluster's issuer, %s", units))
 	j.pass(CheckPayload, fmt.Sprintf("what is signed is what the TaskRun shows, %s", units))
+	j.checkMinimumAssurance(signing.AssurancePayloadBound)
 	j.pass(CheckAssurance, string(signing.AssurancePayloadBound))
 }

@@ -17,8 +17,8 @@ import (
 // DefaultClockSkew is how far the clocks of a cluster and of the verifier may be apart.
 const DefaultClockSkew = 300 * time.Second
 
-// maxTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
-const maxTokenLifetime = 600 * time.Second
+// DefaultTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
+const DefaultTokenLifetime = 600 * time.Second
 
 // Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use.
 type Verifier struct {
@@ -26,8 +26,13 @@ type Verifier struct {
 	keys           keyring
 	now            func() time.Time
 	skew           time.Duration
+	lifetime       time.Duration
 	audiencePrefix string
 	tekton         *config.Config // defaults of Tekton's ConfigMaps, parsed once
+
+	minimumFormat    signing.Format
+	minimumAssurance signing.Assurance
+	reviewer         TokenReviewer // nil unless a live cluster may be asked
 }
 
 // Option changes a default of New.
@@ -44,8 +49,11 @@ func WithAudiencePrefix(prefix string) Option {
 	return func(v *Verifier) { v.audiencePrefix = prefix }
 }
 
+// WithTokenLifetime sets the longest lifetime of a signing token, from iat to exp; the default is DefaultTokenLifetime.
+func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.lifetime = d } }
+
 // New returns a verifier for the TaskRuns of cluster, which it does not keep. It is an error to pass an invalid cluster, a
-// negative skew or an empty prefix.
+// negative skew, a lifetime of zero, an empty prefix or an unknown minimum.
 func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if cluster == nil {
 		return nil, fmt.Errorf("no cluster to trust: pass one of the trust bundle's clusters")
@@ -62,6 +70,7 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 		keys:           keys,
 		now:            time.Now,
 		skew:           DefaultClockSkew,
+		lifetime:       DefaultTokenLifetime,
 		audiencePrefix: signing.AudiencePrefix,
 		tekton:         config.FromContextOrDefaults(context.Background()),
 	}
@@ -71,8 +80,13 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	switch {
 	case v.skew < 0:
 		return nil, fmt.Errorf("clock skew %s is negative", v.skew)
+	case v.lifetime <= 0:
+		return nil, fmt.Errorf("expected a token lifetime above zero, got %s", v.lifetime)
 	case v.audiencePrefix == "":
 		return nil, fmt.Errorf("the audience prefix is empty")
+	}
+	if err := v.checkMinimums(); err != nil {
+		return nil, err
 	}
 	return v, nil
 }
