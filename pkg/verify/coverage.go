@@ -163,6 +163,7 @@ func (j *judge) podName() string {
 // livePod compares what the caller saw of the pod. Stock Tekton takes whatever pod bears the name; so the pod's owner
 // must be this very TaskRun.
 func (j *judge) livePod() {
+	j.podOfThisAttempt()
 	pod := j.facts.Pod
 	gone := Check{ID: CheckPod, Status: Note, Expected: "pod " + j.tr.Status.PodName, Got: "no such pod"}
 	if j.facts.RequirePod {

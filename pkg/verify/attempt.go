@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+)
+
+// Attempts returns how many attempts of tr Tekton has archived in status.retriesStatus. The current one is not among them.
+func Attempts(tr *v1.TaskRun) int { return len(tr.Status.RetriesStatus) }
+
+// Attempt returns the archived attempt n of tr, counted from 0, as a TaskRun of its own that can be verified: with the status
+// that Tekton archived, and the attempts before it, from which the name of its pod follows. It is an error when there is no
+// such attempt. The TaskRun shares memory with tr: neither may be changed.
+func Attempt(tr *v1.TaskRun, n int) (*v1.TaskRun, error) {
+	if n < 0 || n >= Attempts(tr) {
+		return nil, fmt.Errorf("attempt %d of TaskRun %s/%s: expected one of the %s that Tekton archived",
+			n, tr.Namespace, tr.Name, count(Attempts(tr), "attempt"))
+	}
+	attempt := *tr
+	attempt.Status = tr.Status.RetriesStatus[n]
+	attempt.Status.RetriesStatus = tr.Status.RetriesStatus[:n:n]
+	return &attempt, nil
+}
+
+// podOfThisAttempt checks that the TaskRun's pod is not the one of an archived attempt: what that one signed does not count
+// for this attempt.
+func (j *judge) podOfThisAttempt() {
+	s := &j.tr.Status
+	archived := slices.ContainsFunc(s.RetriesStatus, func(a v1.TaskRunStatus) bool { return a.PodName == s.PodName })
+	if s.PodName != "" && archived {
+		j.fail(CheckPod, j.podName(), fmt.Sprintf("%q, the pod of an archived attempt", s.PodName),
+			"every attempt has a pod of its own: what another one's pod signed does not count")
+	}
+}
