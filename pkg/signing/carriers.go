@@ -48,13 +48,14 @@ const (
 	UnsignedSVIDTimeout    UnsignedReason = "svid-timeout"
 	UnsignedFulcio         UnsignedReason = "fulcio"
 	UnsignedReserved       UnsignedReason = "reserved"
+	UnsignedUnreadable     UnsignedReason = "unreadable"
 )
 
 // UnsignedReasons lists every reason.
 func UnsignedReasons() []UnsignedReason {
 	return []UnsignedReason{
 		UnsignedTooLong, UnsignedTokenDenied, UnsignedAPIUnreachable, UnsignedNoCredential,
-		UnsignedSVIDTimeout, UnsignedFulcio, UnsignedReserved,
+		UnsignedSVIDTimeout, UnsignedFulcio, UnsignedReserved, UnsignedUnreadable,
 	}
 }
 

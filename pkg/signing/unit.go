@@ -4,7 +4,6 @@ package signing
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -12,7 +11,6 @@ import (
 	"fmt"
 	"math"
 	"regexp"
-	"slices"
 	"strconv"
 
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -69,9 +67,7 @@ func EntriesOf(results []result.RunResult) ([]Entry, error) {
 	if len(entries) > math.MaxUint16 {
 		return nil, fmt.Errorf("%d entries are more than the %d that evidence can count", len(entries), math.MaxUint16)
 	}
-	slices.SortFunc(entries, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
-	})
+	SortEntries(entries)
 	return entries, nil
 }
 

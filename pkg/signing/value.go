@@ -4,10 +4,13 @@ package signing
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/tektoncd/pipeline/pkg/result"
 )
 
 // parsedValue is a result's value as Tekton reads it (ParamValue.UnmarshalJSON of its API): an array of strings, an object
@@ -106,4 +109,24 @@ func encode(v any) string {
 		panic(err) // strings always encode
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// CanonicalEntry returns the entry of a value that travels by the log of Tekton's results sidecar, raw as the step's file has
+// it. It is false for artifacts that name nothing, of which there is no entry.
+func CanonicalEntry(kind result.ResultType, name, raw string) (Entry, bool) {
+	e := Entry{Kind: kind, Name: name}
+	switch kind {
+	case result.StepArtifactsResultType, result.TaskRunArtifactsResultType:
+		e.Value = CanonicalArtifacts(raw)
+		return e, e.Value != ""
+	}
+	e.Value = CanonicalValue(raw)
+	return e, true
+}
+
+// SortEntries puts entries into the order of a payload.
+func SortEntries(entries []Entry) {
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
+	})
 }

@@ -147,6 +147,8 @@ func explainUnsigned(reason signing.UnsignedReason) string {
 		return "Fulcio gave it no certificate"
 	case signing.UnsignedReserved:
 		return "it wrote results with reserved names"
+	case signing.UnsignedUnreadable:
+		return "it may not read a value of its own: see the step's log, and the users that the steps run as"
 	}
 	return string(reason)
 }
