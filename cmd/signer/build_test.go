@@ -51,7 +51,8 @@ func TestImportsNoKubernetesClient(t *testing.T) {
 		t.Fatalf("go list names only %d packages", len(packages))
 	}
 	for _, p := range packages {
-		for _, banned := range []string{"k8s.io/client-go", "k8s.io/api", "github.com/tektoncd/pipeline/pkg/apis", "knative.dev"} {
+		for _, banned := range []string{"k8s.io/client-go", "k8s.io/api", "github.com/tektoncd/pipeline/pkg/apis",
+			"github.com/tektoncd/pipeline/pkg/spire", "knative.dev"} {
 			if p == banned || strings.HasPrefix(p, banned+"/") {
 				t.Errorf("the signer imports %s", p)
 			}

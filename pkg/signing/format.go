@@ -23,9 +23,10 @@ func Formats() []Format { return []Format{FormatV1, FormatV2} }
 // ParseFormat returns the format called name, or an error that lists the known ones.
 func ParseFormat(name string) (Format, error) { return parseName(name, "format", Formats()) }
 
-// AtLeast reports whether f is as strong as minimum. An empty or unknown format is weaker than every other.
+// AtLeast reports whether f is as strong as minimum. An empty or unknown format is weaker than every other, and no format is
+// as strong as an unknown minimum.
 func (f Format) AtLeast(minimum Format) bool {
-	return slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
+	return slices.Contains(Formats(), minimum) && slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
 }
 
 // Binding says what the token of the backend oidc-sa-token is bound to.
