@@ -3,10 +3,12 @@
 package verify
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // Attempts returns how many attempts of tr Tekton has archived in status.retriesStatus. The current one is not among them.
@@ -35,4 +37,20 @@ func (j *judge) podOfThisAttempt() {
 		j.fail(CheckPod, j.podName(), fmt.Sprintf("%q, the pod of an archived attempt", s.PodName),
 			"every attempt has a pod of its own: what another one's pod signed does not count")
 	}
+}
+
+// artifactsOfEarlierAttempt reports whether the TaskRun shows the artifacts of the attempt before: Tekton leaves them there
+// when it starts the next one, and replaces them only when that one comes to its own end. They count if that attempt
+// verifies.
+func (j *judge) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) bool {
+	n := Attempts(j.tr)
+	if n == 0 || !slices.Contains(stoppedReasons, j.failureReason()) || emptyArtifacts(&shown) ||
+		equality.Semantic.DeepEqual(emitted, shown) {
+		return false
+	}
+	attempt, err := Attempt(j.tr, n-1)
+	if err != nil || attempt.Status.Artifacts == nil || !equality.Semantic.DeepEqual(*attempt.Status.Artifacts, shown) {
+		return false
+	}
+	return j.v.TaskRun(ctx, attempt, Facts{}).Verdict == Verified
 }

@@ -36,7 +36,7 @@ func (j *judge) replay(ctx context.Context) {
 	j.explainDeclaration(declared, proven, want)
 	j.compareResults(want)
 	j.compareSteps(want)
-	j.compareArtifacts(want)
+	j.compareArtifacts(ctx, want)
 }
 
 // merge calls Tekton's own MakeTaskRunStatus on a pod that ended as the TaskRun's steps did, then drops what Tekton's
