@@ -63,8 +63,8 @@ func (a Algorithm) Sign(random io.Reader, key crypto.Signer, message []byte) ([]
 	return key.Sign(random, digest[:], crypto.SHA256)
 }
 
-// errSignature is the failure of a signature that the key did not make.
-var errSignature = errors.New("the key did not make this signature")
+// ErrSignature is the failure of a signature that the key did not make.
+var ErrSignature = errors.New("the key did not make this signature")
 
 // Verify reports why signature is not the one that key made over the message of a unit. Of the two forms that an ECDSA
 // signature has, only the lower one is accepted: evidence must not change without becoming invalid.
@@ -78,16 +78,16 @@ func (a Algorithm) Verify(key crypto.PublicKey, message, signature []byte) error
 		return verifyECDSA(key, digest[:], signature)
 	case ed25519.PublicKey:
 		if !ed25519.Verify(key, message, signature) {
-			return errSignature
+			return ErrSignature
 		}
 		return nil
 	case *rsa.PublicKey:
 		if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], signature) != nil {
-			return errSignature
+			return ErrSignature
 		}
 		return nil
 	}
-	return errSignature
+	return ErrSignature
 }
 
 func verifyECDSA(key *ecdsa.PublicKey, digest, signature []byte) error {
@@ -99,7 +99,7 @@ func verifyECDSA(key *ecdsa.PublicKey, digest, signature []byte) error {
 		return errors.New("expected the lower form of the signature, got the higher one")
 	}
 	if !ecdsa.Verify(key, digest, r, s) {
-		return errSignature
+		return ErrSignature
 	}
 	return nil
 }

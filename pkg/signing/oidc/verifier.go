@@ -3,9 +3,12 @@
 package oidc
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -241,19 +244,53 @@ func (c Claims) KindOf(prefix string) AudienceKind {
 	return kind
 }
 
-// PayloadDigest returns the digest for which a payload-bound token was issued. prefix is that of signing audiences.
-func (c Claims) PayloadDigest(prefix string) (signing.Digest, error) {
+// Binding returns what the token vouches for by its one audience, with the digest of the payload or of the public key; an
+// audience that is the prefix alone has none. prefix is that of signing audiences.
+func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) {
 	if len(c.Audience) != 1 {
-		return signing.Digest{}, fmt.Errorf("expected one audience, got %d", len(c.Audience))
+		return "", signing.Digest{}, fmt.Errorf("expected one audience, got %d", len(c.Audience))
 	}
-	encoded := c.Audience[0][strings.LastIndexByte(c.Audience[0], ':')+1:]
+	audience := c.Audience[0]
+	if audience == prefix {
+		return signing.BindingAudience, signing.Digest{}, nil
+	}
+	encoded := audience[strings.LastIndexByte(audience, ':')+1:]
 	sum, err := signing.DecodeBase64URL(encoded)
 	if err != nil || len(sum) != len(signing.Digest{}) {
-		return signing.Digest{}, fmt.Errorf("the audience %q ends in no digest", c.Audience[0])
+		return "", signing.Digest{}, fmt.Errorf("the audience %q ends in no digest", audience)
 	}
-	digest := signing.Digest(sum)
-	if want := signing.PayloadAudience(prefix, digest); c.Audience[0] != want {
-		return signing.Digest{}, fmt.Errorf("expected audience %q, got %q", want, c.Audience[0])
+	switch strings.TrimSuffix(audience, encoded) {
+	case prefix + ":p:":
+		return signing.BindingPayload, signing.Digest(sum), nil
+	case prefix + ":k:":
+		return signing.BindingKey, signing.Digest(sum), nil
 	}
-	return digest, nil
+	return "", signing.Digest{}, fmt.Errorf("the audience %q is of no known form", audience)
+}
+
+// maxPublicKey is the longest form of an ephemeral key that is read, in bytes. P-256 takes 91.
+const maxPublicKey = 256
+
+// ParsePublicKey reads the public half of an ephemeral key: SPKI (RFC 5280) in DER, P-256, in the one form that Go writes, so
+// that a key has one digest.
+func ParsePublicKey(der []byte) (*ecdsa.PublicKey, error) {
+	if len(der) > maxPublicKey {
+		return nil, fmt.Errorf("expected a public key of at most %d bytes, got %d", maxPublicKey, len(der))
+	}
+	parsed, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the public key: %w", err)
+	}
+	key, ok := parsed.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return nil, fmt.Errorf("expected a public key on P-256, got %T", parsed)
+	}
+	again, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("writing the public key: %w", err)
+	}
+	if !bytes.Equal(der, again) {
+		return nil, fmt.Errorf("the public key is not in canonical form")
+	}
+	return key, nil
 }

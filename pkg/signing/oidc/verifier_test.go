@@ -3,13 +3,17 @@
 package oidc
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,8 +77,8 @@ func TestParseToken(t *testing.T) {
 	if err := token.VerifySignature(Key{Algorithm: "ES256", Public: &key.PublicKey}); err != nil {
 		t.Errorf("the key that signed: %v", err)
 	}
-	digest, err := token.Claims.PayloadDigest(signing.AudiencePrefix)
-	if err != nil || signing.PayloadAudience(signing.AudiencePrefix, digest) != want.Audience[0] {
+	binding, digest, err := token.Claims.Binding(signing.AudiencePrefix)
+	if err != nil || binding != signing.BindingPayload || signing.PayloadAudience(signing.AudiencePrefix, digest) != want.Audience[0] {
 		t.Errorf("digest %x, %v", digest, err)
 	}
 }
@@ -207,9 +211,99 @@ func FuzzParseToken(f *testing.F) {
 		if token.VerifySignature(key) == nil {
 			t.Error("nobody has signed with this key")
 		}
-		if digest, err := token.Claims.PayloadDigest("p"); err == nil &&
+		if binding, digest, err := token.Claims.Binding("p"); err == nil && binding == signing.BindingPayload &&
 			token.Claims.Audience[0] != signing.PayloadAudience("p", digest) {
 			t.Errorf("digest %x of audience %q", digest, token.Claims.Audience)
+		}
+	})
+}
+
+func TestBinding(t *testing.T) {
+	const digest = "LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"
+	for name, c := range map[string]struct {
+		audience []string
+		want     signing.Binding
+	}{
+		"payload":          {[]string{"a:b:p:" + digest}, signing.BindingPayload},
+		"key":              {[]string{"a:b:k:" + digest}, signing.BindingKey},
+		"audience":         {[]string{"a:b"}, signing.BindingAudience},
+		"none":             {nil, ""},
+		"two":              {[]string{"a:b", "a:b"}, ""},
+		"record":           {[]string{"a:b:r:" + digest}, ""},
+		"colon at the end": {[]string{"a:b:"}, ""},
+		"short digest":     {[]string{"a:b:k:" + digest[1:]}, ""},
+		"stray bits":       {[]string{"a:b:k:" + digest[:42] + "l"}, ""},
+		"padding":          {[]string{"a:b:k:" + digest + "="}, ""},
+		"another prefix":   {[]string{"a:k:" + digest}, ""},
+		"longer prefix":    {[]string{"a:b:c:k:" + digest}, ""},
+		"digest alone":     {[]string{digest}, ""},
+	} {
+		if got, _, err := (Claims{Audience: c.audience}).Binding("a:b"); got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: got %q, %v, want %q", name, got, err, c.want)
+		}
+	}
+}
+
+func TestParsePublicKeyRefuses(t *testing.T) {
+	spki := func(key any) []byte {
+		der, err := x509.MarshalPKIXPublicKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	valid := spki(&newECKey(t).PublicKey)
+	if _, err := ParsePublicKey(valid); err != nil {
+		t.Errorf("a valid key: %v", err)
+	}
+	// the same key with an outer length in the long form
+	long := append([]byte{0x30, 0x81, 0x59}, valid[2:]...)
+	for name, der := range map[string][]byte{
+		"empty": nil, "trailing data": append(slices.Clone(valid), 0), "cut off": valid[:len(valid)-1], "long length": long,
+		"P-384": spki(&p384.PublicKey), "Ed25519": spki(public), "too long": make([]byte, maxPublicKey+1),
+		"compressed": compressed(t, valid),
+	} {
+		if key, err := ParsePublicKey(der); err == nil {
+			t.Errorf("%s: got %v, want an error", name, key)
+		}
+	}
+}
+
+// compressed returns the same P-256 key with its point in compressed form.
+func compressed(t *testing.T, der []byte) []byte {
+	t.Helper()
+	const pointAt = 26 // behind the algorithm and the header of the bit string
+	point := der[pointAt:]
+	short := append([]byte{2 + point[64]&1}, point[1:33]...)
+	out := append(slices.Clone(der[:pointAt]), short...)
+	out[1] -= 32
+	out[pointAt-2] -= 32
+	return out
+}
+
+// A key that is read has one form only.
+func FuzzPublicKey(f *testing.F) {
+	der, err := x509.MarshalPKIXPublicKey(&newECKey(f).PublicKey)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(der)
+	f.Add(der[:40])
+	f.Fuzz(func(t *testing.T, der []byte) {
+		key, err := ParsePublicKey(der)
+		if err != nil {
+			return
+		}
+		if again, err := x509.MarshalPKIXPublicKey(key); err != nil || !bytes.Equal(der, again) {
+			t.Errorf("%x is written back as %x, %v", der, again, err)
 		}
 	})
 }

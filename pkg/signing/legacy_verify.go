@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signing
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+)
+
+// VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue returned. It
+// accepts what Tekton's own verifier accepts, but for keys that are too weak and for base64 that is not canonical. ErrSignature
+// is the failure of a signature that was made over something else, or with another key.
+func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
+	raw, err := DecodeBase64(signature)
+	if err != nil {
+		return fmt.Errorf("decoding the signature: %w", err)
+	}
+	digest := sha256.Sum256([]byte(value))
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		if !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve) {
+			return fmt.Errorf("a key on the curve %s is too weak", key.Params().Name)
+		}
+		if !ecdsa.VerifyASN1(key, digest[:], raw) {
+			return ErrSignature
+		}
+		return nil
+	case *rsa.PublicKey:
+		if AlgorithmOf(key) != AlgorithmRSA {
+			return fmt.Errorf("expected an RSA key of %d to %d bits, got %d", minRSABits, maxRSABits, key.N.BitLen())
+		}
+		if rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], raw) != nil {
+			return ErrSignature
+		}
+		return nil
+	case ed25519.PublicKey:
+		if !ed25519.Verify(key, []byte(value), raw) {
+			return ErrSignature
+		}
+		return nil
+	}
+	return fmt.Errorf("a key of type %T cannot sign", key)
+}
+
+// DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts the canonical form
+// only: no line breaks, no trailing bits.
+func DecodeBase64(s string) ([]byte, error) {
+	b, err := base64.StdEncoding.Strict().DecodeString(s)
+	if err != nil {
+		return nil, err
+	}
+	if base64.StdEncoding.EncodeToString(b) != s {
+		return nil, fmt.Errorf("not canonical base64")
+	}
+	return b, nil
+}

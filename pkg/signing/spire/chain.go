@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spire
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Caps of a carrier of certificates.
+const (
+	// MaxCertificates is how many certificates a chain may have.
+	MaxCertificates = 10
+	maxChain        = 32 << 10 // bytes of the carrier; a termination message holds 4 KiB
+)
+
+// SVID is the certificate of a TaskRun's pod with what leads to an authority (X.509-SVID, section 5). Until Verify has returned
+// nil it is what somebody wrote.
+type SVID struct {
+	Leaf          *x509.Certificate
+	Intermediates []*x509.Certificate
+}
+
+// ParseChain reads the carrier SVID of format v2: base64url of the concatenated DER certificates, the leaf first.
+func ParseChain(carrier string) (*SVID, error) {
+	if len(carrier) > maxChain {
+		return nil, fmt.Errorf("expected certificates of at most %d bytes, got %d", maxChain, len(carrier))
+	}
+	der, err := signing.DecodeBase64URL(carrier)
+	if err != nil {
+		return nil, fmt.Errorf("decoding the certificates: %w", err)
+	}
+	certificates, err := x509.ParseCertificates(der)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificates: %w", err)
+	}
+	if n := len(certificates); n == 0 || n > MaxCertificates {
+		return nil, fmt.Errorf("expected 1 to %d certificates, got %d", MaxCertificates, n)
+	}
+	return &SVID{Leaf: certificates[0], Intermediates: certificates[1:]}, nil
+}
+
+// FormatChain writes what ParseChain reads.
+func FormatChain(certificates []*x509.Certificate) string {
+	var der []byte
+	for _, c := range certificates {
+		der = append(der, c.Raw...)
+	}
+	return base64.RawURLEncoding.EncodeToString(der)
+}
+
+// ParseLegacy reads the carrier SVID of format v1: one PEM block with the leaf, as Go writes it, and nothing around it. The
+// intermediate certificates are not there.
+func ParseLegacy(carrier string) (*SVID, error) {
+	if len(carrier) > maxChain {
+		return nil, fmt.Errorf("expected a certificate of at most %d bytes, got %d", maxChain, len(carrier))
+	}
+	block, rest := pem.Decode([]byte(carrier))
+	if block == nil {
+		return nil, fmt.Errorf("expected a certificate in PEM")
+	}
+	canonical := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
+	if len(rest) > 0 || !bytes.Equal(canonical, []byte(carrier)) {
+		return nil, fmt.Errorf("expected exactly one PEM block CERTIFICATE with nothing around it")
+	}
+	leaf, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reading the certificate: %w", err)
+	}
+	return &SVID{Leaf: leaf}, nil
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package spire
+
+import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+)
+
+// Authority is a certificate that signs SVIDs of a trust domain.
+type Authority struct {
+	Certificate *x509.Certificate
+	// NotBefore and NotAfter are the window in which it was seen in use; zero times are unknown.
+	NotBefore, NotAfter time.Time
+}
+
+// Fingerprint returns the hex SHA-256 of the certificate.
+func (a Authority) Fingerprint() string {
+	sum := sha256.Sum256(a.Certificate.Raw)
+	return hex.EncodeToString(sum[:])
+}
+
+// Authorities are those of one trust domain. They are immutable and safe for concurrent use.
+type Authorities struct {
+	pool *x509.CertPool
+	byID map[string]Authority // by their raw bytes
+	keys map[string]bool      // subject key IDs
+}
+
+// NewAuthorities returns a set of authorities.
+func NewAuthorities(list []Authority) *Authorities {
+	a := &Authorities{pool: x509.NewCertPool(), byID: map[string]Authority{}, keys: map[string]bool{}}
+	for _, authority := range list {
+		a.pool.AddCert(authority.Certificate)
+		a.byID[string(authority.Certificate.Raw)] = authority
+		if id := authority.Certificate.SubjectKeyId; len(id) > 0 {
+			a.keys[string(id)] = true
+		}
+	}
+	return a
+}
+
+// Empty reports whether there is no authority.
+func (a *Authorities) Empty() bool { return len(a.byID) == 0 }
+
+// ErrUnknownAuthority says that an SVID leads to none of the authorities. Whoever adds the missing one can verify it.
+var ErrUnknownAuthority = errors.New("no authority of the trust domain has signed it")
+
+// Verify returns the authorities to which the SVID leads at the time at, at least one: which of them was in use then, the
+// caller decides. It judges every certificate at that very time. The error wraps ErrUnknownAuthority when the chain ends at a
+// certificate that nobody here knows.
+func (s *SVID) Verify(authorities *Authorities, at time.Time) ([]Authority, error) {
+	intermediates := x509.NewCertPool()
+	for _, c := range s.Intermediates {
+		intermediates.AddCert(c)
+	}
+	chains, err := s.Leaf.Verify(x509.VerifyOptions{
+		Roots: authorities.pool, Intermediates: intermediates, CurrentTime: at,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
+	var unknown x509.UnknownAuthorityError
+	if errors.As(err, &unknown) {
+		if id := s.IssuerKeyID(); id != "" && authorities.has(id) {
+			return nil, fmt.Errorf("the authority %s has not signed it", id)
+		}
+		return nil, fmt.Errorf("%w: it was issued by %q", ErrUnknownAuthority, s.top().Issuer.String())
+	}
+	if err != nil {
+		return nil, err
+	}
+	var found []Authority
+	for _, chain := range chains {
+		found = append(found, authorities.byID[string(chain[len(chain)-1].Raw)])
+	}
+	return found, nil
+}
+
+func (a *Authorities) has(keyID string) bool {
+	raw, err := hex.DecodeString(keyID)
+	return err == nil && a.keys[string(raw)]
+}
+
+// top is the certificate that leads out of the chain: that of the last issuer which the carrier holds.
+func (s *SVID) top() *x509.Certificate {
+	top := s.Leaf
+	for range s.Intermediates {
+		for _, c := range s.Intermediates {
+			if c != top && string(c.RawSubject) == string(top.RawIssuer) {
+				top = c
+				break
+			}
+		}
+	}
+	return top
+}
+
+// IssuerKeyID is the hex ID of the key of the authority that the chain asks for, empty if the certificates do not name it.
+func (s *SVID) IssuerKeyID() string { return hex.EncodeToString(s.top().AuthorityKeyId) }
+
+// CheckUsage reports why the leaf may not sign for a workload (X.509-SVID, section 4).
+func (s *SVID) CheckUsage() error {
+	usage := s.Leaf.KeyUsage
+	switch {
+	case s.Leaf.IsCA:
+		return fmt.Errorf("the certificate is that of an authority")
+	case usage&x509.KeyUsageDigitalSignature == 0:
+		return fmt.Errorf("the certificate is not for digital signatures")
+	case usage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0:
+		return fmt.Errorf("the certificate may sign certificates or revocation lists")
+	}
+	return nil
+}
+
+// oidSubjectAltName is the subject alternative name extension (RFC 5280, section 4.2.1.6).
+var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+
+// uriTag is the tag of a URI among a certificate's general names.
+const uriTag = 6
+
+// ID returns the one URI of the leaf as the certificate has it: Go's own parser changes how some are written. It is an error to
+// have none, or more than one.
+func (s *SVID) ID() (string, error) {
+	var uris []string
+	for _, extension := range s.Leaf.Extensions {
+		if !extension.Id.Equal(oidSubjectAltName) {
+			continue
+		}
+		var names []asn1.RawValue
+		if rest, err := asn1.Unmarshal(extension.Value, &names); err != nil || len(rest) > 0 {
+			return "", fmt.Errorf("the certificate's alternative names cannot be read")
+		}
+		for _, name := range names {
+			if name.Class == asn1.ClassContextSpecific && name.Tag == uriTag {
+				uris = append(uris, string(name.Bytes))
+			}
+		}
+	}
+	if len(uris) != 1 {
+		return "", fmt.Errorf("expected one URI, got %d", len(uris))
+	}
+	return uris[0], nil
+}
+
+// TrustDomain returns the trust domain of a SPIFFE ID, empty if it is none.
+func TrustDomain(id string) string {
+	u, err := url.Parse(id)
+	if err != nil || u.Scheme != "spiffe" {
+		return ""
+	}
+	return u.Host
+}
+
+// TaskRunID returns the SPIFFE ID of a TaskRun, as Tekton gives it to SPIRE.
+func TaskRunID(trustDomain, namespace, name string) string {
+	return "spiffe://" + trustDomain + "/ns/" + namespace + "/taskrun/" + name
+}
