@@ -11,7 +11,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"slices"
 )
 
 // VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue returned. It
@@ -25,8 +24,8 @@ func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 	digest := sha256.Sum256([]byte(value))
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
-		if !slices.Contains([]elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()}, key.Curve) {
-			return fmt.Errorf("a key on the curve %s is too weak", key.Params().Name)
+		if key.Curve != elliptic.P256() && key.Curve != elliptic.P384() {
+			return fmt.Errorf("expected a key on P-256 or P-384, got one on %s", key.Params().Name)
 		}
 		if !ecdsa.VerifyASN1(key, digest[:], raw) {
 			return ErrSignature

@@ -75,8 +75,9 @@ func (j *judge) difference(id CheckID, container, where string, want, got []name
 }
 
 func (j *judge) compareResults(want replayed) {
-	j.difference(CheckResults, "", "status.results", namedResults(want.status.Results), namedResults(j.tr.Status.Results))
-	j.pass(CheckResults, count(len(namedResults(j.tr.Status.Results)), "result")+" as the steps emitted them")
+	emitted := j.withoutMissingSignatures(want.status.Results)
+	j.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(j.tr.Status.Results))
+	j.pass(CheckResults, count(len(namedResults(j.withoutSignatures(j.tr.Status.Results))), "result")+" as the steps emitted them")
 }
 
 func (j *judge) compareSteps(want replayed) {

@@ -34,6 +34,10 @@ type judge struct {
 	unsigned   signing.UnsignedReason // what the first step without evidence says
 	noResults  bool
 	missingKey string
+
+	isLegacy         bool // some evidence is of format v1
+	legacySignatures int  // of format v1, verified so far
+	chainLinks       int  // between certificates, followed so far
 }
 
 // checkOrder is the order in which checks are reported; the first one that decides the verdict is the reason.
@@ -59,7 +63,7 @@ func (j *judge) run(ctx context.Context) {
 	if !j.coverage() {
 		return
 	}
-	j.verifyUnits()
+	j.verifyUnits(ctx)
 	j.replay(ctx)
 	j.outcome()
 	j.proven = true
@@ -181,7 +185,7 @@ func (j *judge) result() Result {
 		Verdict:    verdict,
 		Cluster:    &j.v.cluster,
 		Checks:     j.checks,
-		Results:    digestsOf(j.tr.Status.Results, verdict == Verified),
+		Results:    digestsOf(j.withoutSignatures(j.tr.Status.Results), verdict == Verified),
 		Caveats:    j.caveats,
 		MissingKey: j.missingKey,
 	}
@@ -189,13 +193,10 @@ func (j *judge) result() Result {
 		r.Reason, r.Message = j.reason(verdict, j.checks[i].ID), j.checks[i].Message
 	}
 	if len(j.units) > 0 {
-		r.Backend = j.units[0].header.Scheme.Backend()
-		if j.units[0].read {
-			r.Format = signing.FormatV2
-		}
+		r.Backend, r.Format = j.units[0].kind.scheme.Backend(), j.units[0].kind.format
 	}
 	if verdict == Verified {
-		r.Assurance = signing.AssurancePayloadBound
+		r.Assurance = j.units[0].kind.assurance()
 		r.Identity = j.identity()
 		r.Time = j.signingTime()
 	}

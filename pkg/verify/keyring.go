@@ -16,6 +16,7 @@ type keyring map[string]map[string]issuerKey
 // issuerKey is a key with the window in which it was seen in use; zero times are unknown.
 type issuerKey struct {
 	oidc.Key
+	invalid             error // why it must not be used
 	notBefore, notAfter time.Time
 }
 
@@ -32,7 +33,7 @@ func newKeyring(cluster *trust.Cluster) (keyring, error) {
 			if err != nil {
 				return nil, fmt.Errorf("key %q of issuer %q: %w", k.JWK.KeyID, issuer.Issuer, err)
 			}
-			keys[k.JWK.KeyID] = issuerKey{Key: key, notBefore: k.NotBefore.Time, notAfter: k.NotAfter.Time}
+			keys[k.JWK.KeyID] = issuerKey{Key: key, invalid: key.Validate(), notBefore: k.NotBefore.Time, notAfter: k.NotAfter.Time}
 		}
 	}
 	return ring, nil

@@ -4,11 +4,11 @@ package verify
 
 import (
 	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
 	"fmt"
-	"slices"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
@@ -26,90 +26,89 @@ const (
 )
 
 // verifyToken checks the token of a unit and what it vouches for.
-func (j *judge) verifyToken(u *unit) {
-	container := u.step.state.Container
+func (j *judge) verifyToken(ctx context.Context, u *unit) {
 	token, err := oidc.ParseToken(u.step.carriers[signing.CarrierToken])
 	if err != nil {
-		j.add(Check{
-			ID: CheckToken, Status: Fail, Step: container, Expected: "a service account token", Got: err.Error(),
-			Message: "the token cannot be read",
-		})
+		j.refute(u, CheckToken, "a service account token", err.Error(), "the token cannot be read")
 		return
 	}
-	u.token = token
-	if !j.verifySignature(u) {
+	u.token, u.at = token, token.Claims.IssuedAt
+	trust := j.verifySignature(u)
+	if trust == keyRefuted {
 		return // the claims are not the issuer's
 	}
-	if digest, ok := j.verifyAudience(u); ok {
-		j.verifyPayload(u, digest)
+	digest, ok := j.verifyAudience(u)
+	if ok {
+		j.verifyBinding(u, digest)
 	}
 	j.verifyClaims(u)
-	j.verifyTime(u)
+	j.verifyLifetime(u)
+	j.verifyTime(u, token.Claims.IssuedAt, "the token was issued")
+	j.settleToken(ctx, u, trust, ok)
 }
 
-// verifySignature looks the key up and verifies with it. It is false when the signature is known to be wrong. An unknown
-// key leaves that open: then everything else is still compared, because a mismatch refutes the evidence whoever signed it.
-func (j *judge) verifySignature(u *unit) bool {
-	container, t := u.step.state.Container, u.token
+// keyTrust is what the trust bundle says of the key that signed a token.
+type keyTrust int
+
+const (
+	keyRefuted keyTrust = iota // it did not sign, or must not have
+	keyUnknown                 // the bundle lacks it
+	keyProven
+)
+
+// verifySignature looks the key up and verifies with it. An unknown key leaves open whose claims they are: then everything
+// else is still compared, because a mismatch refutes the evidence whoever signed it.
+func (j *judge) verifySignature(u *unit) keyTrust {
+	t := u.token
 	key, known := j.v.keys[t.Claims.Issuer][t.KeyID]
 	if !known {
-		return j.unknownKey(u)
+		if issuer, ok := j.v.keys.issuerOf(t.KeyID); ok {
+			j.refute(u, CheckKey, issuer, t.Claims.Issuer, fmt.Sprintf("key %s belongs to another issuer", t.KeyID))
+			return keyRefuted
+		}
+		return keyUnknown
 	}
-	fail := func(id CheckID, expected, got, message string) bool {
-		j.add(Check{ID: id, Status: Fail, Step: container, Expected: expected, Got: got, Message: message})
-		return false
-	}
-	if err := key.Validate(); err != nil {
-		return fail(CheckKey, "a key that is strong enough for its algorithm", err.Error(),
+	switch {
+	case key.invalid != nil:
+		j.refute(u, CheckKey, "a key that is strong enough for its algorithm", key.invalid.Error(),
 			fmt.Sprintf("key %s must not be used", t.KeyID))
+		return keyRefuted
+	case t.Algorithm != key.Algorithm:
+		j.refute(u, CheckToken, key.Algorithm, t.Algorithm, fmt.Sprintf("key %s is for another algorithm", t.KeyID))
+		return keyRefuted
+	case t.VerifySignature(key.Key) != nil:
+		j.refute(u, CheckSignature, fmt.Sprintf("a signature by key %s of %s", t.KeyID, t.Claims.Issuer), "another signature",
+			"the token was changed, or the cluster's issuer did not sign it")
+		return keyRefuted
 	}
-	if t.Algorithm != key.Algorithm {
-		return fail(CheckToken, key.Algorithm, t.Algorithm, fmt.Sprintf("key %s is for another algorithm", t.KeyID))
-	}
-	if err := t.VerifySignature(key.Key); err != nil {
-		return fail(CheckSignature, fmt.Sprintf("a signature by key %s of %s", t.KeyID, t.Claims.Issuer),
-			"another signature", "the token was changed, or the cluster's issuer did not sign it")
-	}
-	if !key.notAfter.IsZero() && t.Claims.IssuedAt.After(key.notAfter.Add(rotationTolerance)) {
-		return fail(CheckKey, "a token from before "+key.notAfter.Format(timeFormat), t.Claims.IssuedAt.Format(timeFormat),
-			fmt.Sprintf("key %s was retired when it signed", t.KeyID))
-	}
-	if t.Claims.IssuedAt.Before(key.notBefore) {
-		j.add(Check{
-			ID: CheckKey, Status: Note, Step: container, Expected: "a token from after " + key.notBefore.Format(timeFormat),
-			Got: t.Claims.IssuedAt.Format(timeFormat), Message: fmt.Sprintf("key %s was first seen later than it signed", t.KeyID),
-		})
-	}
-	return true
+	return j.verifyKeyWindow(u, key)
 }
 
-// unknownKey says why there is no key to verify with.
-func (j *judge) unknownKey(u *unit) bool {
-	t := u.token
-	if issuer, ok := j.v.keys.issuerOf(t.KeyID); ok {
-		j.add(Check{
-			ID: CheckKey, Status: Fail, Step: u.step.state.Container, Expected: issuer, Got: t.Claims.Issuer,
-			Message: fmt.Sprintf("key %s belongs to another issuer", t.KeyID),
-		})
-		return false
+// verifyKeyWindow compares when the key was seen in use with when it signed.
+func (j *judge) verifyKeyWindow(u *unit, key issuerKey) keyTrust {
+	issued := u.token.Claims.IssuedAt
+	if !key.notAfter.IsZero() && issued.After(key.notAfter.Add(rotationTolerance)) {
+		j.refute(u, CheckKey, "a token from before "+key.notAfter.Format(timeFormat), issued.Format(timeFormat),
+			fmt.Sprintf("key %s was retired when it signed", u.token.KeyID))
+		return keyRefuted
 	}
-	j.missingKey = t.KeyID
-	j.add(Check{
-		ID: CheckKey, Status: Unknown, Step: u.step.state.Container,
-		Expected: fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer), Got: "no such key",
-		Message: "the trust bundle lacks the key: use one of this cluster, from before the key was retired",
-	})
-	return true
+	if issued.Before(key.notBefore) {
+		j.add(Check{
+			ID: CheckKey, Status: Note, Step: u.step.state.Container,
+			Expected: "a token from after " + key.notBefore.Format(timeFormat), Got: issued.Format(timeFormat),
+			Message: fmt.Sprintf("key %s was first seen later than it signed", u.token.KeyID),
+		})
+	}
+	u.trusted = true
+	return keyProven
 }
 
-// verifyAudience returns the digest for which the token was issued.
+// verifyAudience checks that the token is for signing, in the way that the evidence says, and returns the digest for which it
+// was issued. Format v1 says no way: there, the audience itself does.
 func (j *judge) verifyAudience(u *unit) (signing.Digest, bool) {
 	c := u.token.Claims
 	fail := func(id CheckID, message string) (signing.Digest, bool) {
-		j.add(Check{
-			ID: id, Status: Fail, Step: u.step.state.Container, Expected: "the one audience " + j.v.audiencePrefix + ":p:<digest>",
-			Got: fmt.Sprintf("%q", c.Audience), Message: message,
-		})
+		j.refute(u, id, "the one audience "+j.audienceForm(u), fmt.Sprintf("%q", c.Audience), message)
 		return signing.Digest{}, false
 	}
 	switch c.KindOf(j.v.audiencePrefix) {
@@ -120,86 +119,102 @@ func (j *judge) verifyAudience(u *unit) (signing.Digest, bool) {
 		return fail(CheckToken, "the token is not for signing")
 	case oidc.AudienceSigning:
 	}
-	digest, err := c.PayloadDigest(j.v.audiencePrefix)
+	binding, digest, err := c.Binding(j.v.audiencePrefix)
 	if err != nil {
-		return fail(CheckToken, "the token vouches for no payload, or for more than one")
+		return fail(CheckToken, "the token vouches for nothing that can be read, or for more than one thing")
+	}
+	if u.kind.format == signing.FormatV1 && binding == signing.BindingAudience {
+		u.kind.scheme = signing.SchemeOIDCAudienceOnly
+	}
+	if binding.Scheme() != u.kind.scheme {
+		return fail(CheckToken, "the token does not vouch in the way that the evidence says")
 	}
 	return digest, true
 }
 
-// verifyClaims checks whose token it is.
+// audienceForm shows the audience that the unit's token must have.
+func (j *judge) audienceForm(u *unit) string {
+	prefix := j.v.audiencePrefix
+	switch {
+	case u.kind.format == signing.FormatV1:
+		return prefix + ":k:<digest of the public key> or " + prefix
+	case u.kind.scheme == signing.SchemeOIDCPayloadBound:
+		return prefix + ":p:<digest>"
+	case u.kind.scheme == signing.SchemeOIDCKeyBound:
+		return prefix + ":k:<digest of the public key>"
+	}
+	return prefix
+}
+
+// verifyBinding follows what the token vouches for to what the TaskRun shows.
+func (j *judge) verifyBinding(u *unit, digest signing.Digest) {
+	if u.kind.scheme == signing.SchemeOIDCPayloadBound {
+		j.compareDigest(u, digest)
+		return
+	}
+	key, spki, err := u.publicKey()
+	if err != nil {
+		j.refute(u, CheckKey, "an ephemeral key on P-256", err.Error(), "the public key that stands beside the token cannot be read")
+		return
+	}
+	if got := sha256.Sum256(spki); u.kind.scheme == signing.SchemeOIDCKeyBound && got != digest {
+		j.refute(u, CheckToken, signing.KeyAudience(j.v.audiencePrefix, spki), u.token.Claims.Audience[0],
+			"the token vouches for another key than the one that stands beside it")
+		return
+	}
+	j.verifyDetached(u, key)
+}
+
+// publicKey reads the ephemeral key of a unit, and returns its DER form too.
+func (u *unit) publicKey() (*ecdsa.PublicKey, []byte, error) {
+	decode := signing.DecodeBase64URL
+	if u.kind.format == signing.FormatV1 {
+		decode = signing.DecodeBase64
+	}
+	der, err := decode(u.step.carriers[signing.CarrierPublicKey])
+	if err != nil {
+		return nil, nil, fmt.Errorf("decoding the public key: %w", err)
+	}
+	key, err := oidc.ParsePublicKey(der)
+	return key, der, err
+}
+
+// subject is the account of the TaskRun's pod.
+func (j *judge) subject() string {
+	return "system:serviceaccount:" + j.tr.Namespace + ":" + j.account()
+}
+
+func (j *judge) account() string { return cmp.Or(j.tr.Spec.ServiceAccountName, "default") }
+
+// verifyClaims checks whose token it is. In format v1 nothing else names the pod, so that its UID cannot be compared.
 func (j *judge) verifyClaims(u *unit) {
 	c := u.token.Claims
-	account := cmp.Or(j.tr.Spec.ServiceAccountName, "default")
 	for _, claim := range []struct {
 		id                  CheckID
 		name, expected, got string
 	}{
 		{CheckToken, "namespace", j.tr.Namespace, c.Namespace},
-		{CheckToken, "service account", account, c.ServiceAccount},
-		{CheckToken, "subject", "system:serviceaccount:" + j.tr.Namespace + ":" + account, c.Subject},
+		{CheckToken, "service account", j.account(), c.ServiceAccount},
+		{CheckToken, "subject", j.subject(), c.Subject},
 		{CheckPod, "pod name", j.tr.Status.PodName, c.Pod},
-		{CheckPod, "pod UID", u.header.PodUID.String(), c.PodUID},
+		{CheckPod, "pod UID", u.podUID(), c.PodUID},
 	} {
 		if claim.expected != claim.got {
-			j.add(Check{
-				ID: claim.id, Status: Fail, Step: u.step.state.Container, Expected: fmt.Sprintf("%q", claim.expected),
-				Got: fmt.Sprintf("%q", claim.got), Message: "the token is bound to another " + claim.name,
-			})
+			j.refute(u, claim.id, fmt.Sprintf("%q", claim.expected), fmt.Sprintf("%q", claim.got),
+				"the token is bound to another "+claim.name)
 		}
 	}
-}
-
-// verifyTime checks when the token was issued. The times in the TaskRun can be written by whoever writes its status: they
-// refute, and never prove.
-func (j *judge) verifyTime(u *unit) {
-	c, container := u.token.Claims, u.step.state.Container
-	if lifetime := c.Expiry.Sub(c.IssuedAt); lifetime <= 0 || lifetime > j.v.lifetime || c.NotBefore.After(c.IssuedAt) {
-		j.add(Check{
-			ID: CheckToken, Status: Fail, Step: container, Expected: fmt.Sprintf("valid at once, for at most %s", j.v.lifetime),
-			Got: fmt.Sprintf("valid for %s", lifetime), Message: "the token lives longer than the policies allow",
-		})
-	}
-	start, end := j.tr.CreationTimestamp.Time, j.now
-	if at := j.tr.Status.CompletionTime; at != nil && at.Time.Before(end) {
-		end = at.Time
-	}
-	earliest, latest := start.Add(-runTolerance), end.Add(j.v.skew)
-	check := Check{
-		ID: CheckTime, Status: Fail, Step: container, Got: "issued at " + c.IssuedAt.Format(timeFormat),
-		Expected: fmt.Sprintf("between %s and %s", earliest.UTC().Format(timeFormat), latest.UTC().Format(timeFormat)),
-		Message:  "the token was not issued while the TaskRun ran",
-	}
-	if c.IssuedAt.Before(earliest) || c.IssuedAt.After(latest) {
-		j.add(check)
-		return
-	}
-	if at := j.tr.Status.StartTime; at != nil {
-		start = at.Time
-	}
-	if c.IssuedAt.Before(start.Add(-runTolerance)) || c.IssuedAt.After(end.Add(runTolerance)) {
-		check.Status, check.Message = Warn, "the token was issued outside of the run: compare the clocks of the cluster"
-		check.Expected = fmt.Sprintf("between %s and %s", start.UTC().Format(timeFormat), end.UTC().Format(timeFormat))
-		j.add(check)
+	if _, err := signing.ParseUID(c.PodUID); err != nil && c.PodUID == u.podUID() {
+		j.refute(u, CheckPod, "the UID of a pod", fmt.Sprintf("%q", c.PodUID), "the token is bound to no pod")
 	}
 }
 
-// identity is who signed. Call it for a verified TaskRun.
-func (j *judge) identity() *Identity {
-	first := j.units[0]
-	id := &Identity{
-		Subject: first.token.Claims.Subject, Issuer: first.token.Claims.Issuer, PodUID: types.UID(first.header.PodUID.String()),
+// verifyLifetime checks that the token was valid at once and for no longer than the policies allow.
+func (j *judge) verifyLifetime(u *unit) {
+	c := u.token.Claims
+	lifetime := c.Expiry.Sub(c.IssuedAt)
+	if lifetime <= 0 || lifetime > j.v.lifetime || c.NotBefore.After(c.IssuedAt) {
+		j.refute(u, CheckToken, fmt.Sprintf("valid at once, for at most %s", j.v.lifetime), fmt.Sprintf("valid for %s", lifetime),
+			"the token lives longer than the policies allow")
 	}
-	for _, u := range j.units {
-		id.KeyIDs = append(id.KeyIDs, u.token.KeyID)
-	}
-	slices.Sort(id.KeyIDs)
-	id.KeyIDs = slices.Compact(id.KeyIDs)
-	return id
-}
-
-// signingTime is when the last step signed. Call it for a verified TaskRun.
-func (j *judge) signingTime() *SigningTime {
-	last := slices.MaxFunc(j.units, func(a, b *unit) int { return a.token.Claims.IssuedAt.Compare(b.token.Claims.IssuedAt) })
-	return &SigningTime{Source: "token", At: last.token.Claims.IssuedAt, Trusted: true}
 }

@@ -255,12 +255,14 @@ func TestFormat(t *testing.T) {
 		"unknown backend": {sign: header(func(h *signing.Header) { h.Scheme = 9 }), want: verify.Failed, checks: failed},
 		"another backend": {
 			sign: func(r *verifytest.Run) {
-				r.Steps[0].Change = func(u *signing.Unit) {
-					u.Header.Scheme, u.Header.Algorithm = signing.SchemeSPIRE, signing.AlgorithmECDSAP256
-				}
-				r.Steps[0].Carriers = func(c map[string]string) {
-					delete(c, signing.CarrierToken)
-					c[signing.CarrierManifestSignature], c[signing.CarrierSVID] = "AA", "AA"
+				for i := range r.Steps {
+					r.Steps[i].Change = func(u *signing.Unit) {
+						u.Header.Scheme, u.Header.Algorithm = signing.SchemeSigstore, signing.AlgorithmECDSAP256
+					}
+					r.Steps[i].Carriers = func(c map[string]string) {
+						delete(c, signing.CarrierToken)
+						c[signing.CarrierManifestSignature], c[signing.CarrierCertificate] = "AA", "AA"
+					}
 				}
 			},
 			want: verify.Indeterminate, checks: failed,

@@ -24,6 +24,7 @@ const DefaultTokenLifetime = 600 * time.Second
 type Verifier struct {
 	cluster        ClusterRef
 	keys           keyring
+	spiffe         spiffe
 	now            func() time.Time
 	skew           time.Duration
 	lifetime       time.Duration
@@ -65,9 +66,14 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
+	authorities, err := newSPIFFE(cluster)
+	if err != nil {
+		return nil, err
+	}
 	v := &Verifier{
 		cluster:        ClusterRef{Name: cluster.Name, UID: cluster.UID},
 		keys:           keys,
+		spiffe:         authorities,
 		now:            time.Now,
 		skew:           DefaultClockSkew,
 		lifetime:       DefaultTokenLifetime,

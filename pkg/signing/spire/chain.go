@@ -4,6 +4,9 @@ package spire
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
@@ -42,6 +45,11 @@ func ParseChain(carrier string) (*SVID, error) {
 	if n := len(certificates); n == 0 || n > MaxCertificates {
 		return nil, fmt.Errorf("expected 1 to %d certificates, got %d", MaxCertificates, n)
 	}
+	for _, c := range certificates {
+		if err := checkKey(c.PublicKey); err != nil {
+			return nil, err
+		}
+	}
 	return &SVID{Leaf: certificates[0], Intermediates: certificates[1:]}, nil
 }
 
@@ -72,5 +80,19 @@ func ParseLegacy(carrier string) (*SVID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificate: %w", err)
 	}
+	if err := checkKey(leaf.PublicKey); err != nil {
+		return nil, err
+	}
 	return &SVID{Leaf: leaf}, nil
+}
+
+// checkKey refuses keys that are too weak, and those with which a signature takes long to verify.
+func checkKey(key crypto.PublicKey) error {
+	if signing.AlgorithmOf(key) != signing.AlgorithmNone {
+		return nil
+	}
+	if key, ok := key.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P384() {
+		return nil
+	}
+	return fmt.Errorf("expected keys on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits, got %T", key)
 }

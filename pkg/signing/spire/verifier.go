@@ -26,28 +26,31 @@ func (a Authority) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Authorities are those of one trust domain. They are immutable and safe for concurrent use.
+// Authorities are those of one trust domain, present and past. They are immutable and safe for concurrent use.
 type Authorities struct {
-	pool *x509.CertPool
-	byID map[string]Authority // by their raw bytes
-	keys map[string]bool      // subject key IDs
+	byKey     map[string][]Authority // by the ID of their key
+	bySubject map[string][]Authority
 }
 
 // NewAuthorities returns a set of authorities.
 func NewAuthorities(list []Authority) *Authorities {
-	a := &Authorities{pool: x509.NewCertPool(), byID: map[string]Authority{}, keys: map[string]bool{}}
+	a := &Authorities{byKey: map[string][]Authority{}, bySubject: map[string][]Authority{}}
 	for _, authority := range list {
-		a.pool.AddCert(authority.Certificate)
-		a.byID[string(authority.Certificate.Raw)] = authority
-		if id := authority.Certificate.SubjectKeyId; len(id) > 0 {
-			a.keys[string(id)] = true
-		}
+		key, subject := string(authority.Certificate.SubjectKeyId), string(authority.Certificate.RawSubject)
+		a.byKey[key] = append(a.byKey[key], authority)
+		a.bySubject[subject] = append(a.bySubject[subject], authority)
 	}
 	return a
 }
 
-// Empty reports whether there is no authority.
-func (a *Authorities) Empty() bool { return len(a.byID) == 0 }
+// candidates returns the authorities that a certificate names as its issuer. The authorities of a trust domain all have one name, and
+// there may be hundreds of them: the ID of the key tells them apart.
+func (a *Authorities) candidates(c *x509.Certificate) []Authority {
+	if len(c.AuthorityKeyId) == 0 {
+		return a.bySubject[string(c.RawIssuer)]
+	}
+	return a.byKey[string(c.AuthorityKeyId)]
+}
 
 // ErrUnknownAuthority says that an SVID leads to none of the authorities. Whoever adds the missing one can verify it.
 var ErrUnknownAuthority = errors.New("no authority of the trust domain has signed it")
@@ -56,34 +59,31 @@ var ErrUnknownAuthority = errors.New("no authority of the trust domain has signe
 // caller decides. It judges every certificate at that very time. The error wraps ErrUnknownAuthority when the chain ends at a
 // certificate that nobody here knows.
 func (s *SVID) Verify(authorities *Authorities, at time.Time) ([]Authority, error) {
-	intermediates := x509.NewCertPool()
-	for _, c := range s.Intermediates {
-		intermediates.AddCert(c)
-	}
-	chains, err := s.Leaf.Verify(x509.VerifyOptions{
-		Roots: authorities.pool, Intermediates: intermediates, CurrentTime: at,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	})
-	var unknown x509.UnknownAuthorityError
-	if errors.As(err, &unknown) {
-		if id := s.IssuerKeyID(); id != "" && authorities.has(id) {
-			return nil, fmt.Errorf("the authority %s has not signed it", id)
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
+	known := map[string]Authority{}
+	for i, c := range append([]*x509.Certificate{s.Leaf}, s.Intermediates...) {
+		if i > 0 {
+			intermediates.AddCert(c)
 		}
+		for _, authority := range authorities.candidates(c) {
+			roots.AddCert(authority.Certificate)
+			known[string(authority.Certificate.Raw)] = authority
+		}
+	}
+	if len(known) == 0 {
 		return nil, fmt.Errorf("%w: it was issued by %q", ErrUnknownAuthority, s.top().Issuer.String())
 	}
+	chains, err := s.Leaf.Verify(x509.VerifyOptions{
+		Roots: roots, Intermediates: intermediates, CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	})
 	if err != nil {
 		return nil, err
 	}
-	var found []Authority
+	found := make([]Authority, 0, len(chains))
 	for _, chain := range chains {
-		found = append(found, authorities.byID[string(chain[len(chain)-1].Raw)])
+		found = append(found, known[string(chain[len(chain)-1].Raw)])
 	}
 	return found, nil
-}
-
-func (a *Authorities) has(keyID string) bool {
-	raw, err := hex.DecodeString(keyID)
-	return err == nil && a.keys[string(raw)]
 }
 
 // top is the certificate that leads out of the chain: that of the last issuer which the carrier holds.
