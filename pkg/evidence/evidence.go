@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package evidence takes the evidence of TaskRuns apart for people and for other tools: it decodes what the carriers say,
+// shows the statement that a verifier rebuilds, and exports signed statements as DSSE envelopes, Sigstore bundles and in-toto
+// statements. It verifies nothing: no signature, no certificate chain, no token, and no digest is compared with another.
+// Strings are shown as they are; whoever shows them to a person escapes them.
+package evidence
+
+import (
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// TaskRun is what the evidence of one TaskRun says.
+type TaskRun struct {
+	TaskRun verify.Ref `json:"taskRun"`
+	Pod     string     `json:"pod,omitempty"` // status.podName
+	Steps   []Step     `json:"steps"`
+	Notes   []string   `json:"notes,omitempty"` // what is not in the steps
+}
+
+// State says what a step left in its termination message.
+type State string
+
+// The states of a step.
+const (
+	StateEvidence   State = "evidence"   // signing material
+	StateUnsigned   State = "unsigned"   // the reason why there is none, a claim of the pod
+	StateAbsent     State = "absent"     // neither
+	StateUnreadable State = "unreadable" // the message is not as Tekton stores it
+	StateEnded      State = "ended"      // the text of whoever ended the step
+	StateRunning    State = "running"    // nothing yet: the step has not ended
+)
+
+// Step is what the evidence of one step says.
+type Step struct {
+	Container     string         `json:"container"`
+	State         State          `json:"state"`
+	Reason        string         `json:"reason,omitempty"` // behind none:, or the text of whoever ended the step
+	ExitCode      *int32         `json:"exitCode,omitempty"`
+	Format        signing.Format `json:"format,omitempty"`
+	Problems      []string       `json:"problems,omitempty"` // what cannot be decoded, or what a verifier refuses at sight
+	Carriers      []Carrier      `json:"carriers,omitempty"`
+	Header        *Header        `json:"header,omitempty"`        // of format v2
+	ManifestNames []string       `json:"manifestNames,omitempty"` // of format v1
+	Token         *Token         `json:"token,omitempty"`
+	Certificates  []Certificate  `json:"certificates,omitempty"` // leaf first
+	PublicKey     *PublicKey     `json:"publicKey,omitempty"`
+	Signatures    []Signature    `json:"signatures,omitempty"`
+	Entries       []Entry        `json:"entries,omitempty"`
+	Statement     *Statement     `json:"statement,omitempty"` // of format v2
+	Digests       []DigestPair   `json:"digests,omitempty"`
+}
+
+// Carrier is one piece of signing material.
+type Carrier struct {
+	Name  string `json:"name"`
+	Bytes int    `json:"bytes"`
+}
+
+// Code is a number of the header with its meaning.
+type Code struct {
+	Value   uint8  `json:"value"`
+	Meaning string `json:"meaning"`
+}
+
+// Header is the manifest of format v2, field by field.
+type Header struct {
+	Scheme     Code            `json:"scheme"` // the header's backend byte
+	Backend    signing.Backend `json:"backend"`
+	Algorithm  Code            `json:"algorithm"`
+	Flags      Flags           `json:"flags"`
+	PodUID     string          `json:"podUID"`
+	TaskRunUID string          `json:"taskRunUID"`
+	SignedAt   string          `json:"signedAt"` // RFC 3339, UTC, whole seconds
+	Index      uint8           `json:"index"`    // position of the step, from 0
+	Count      uint8           `json:"count"`    // number of steps
+	Entries    uint16          `json:"entries"`
+}
+
+// Flags are the header's bits with their meanings, one for each bit that is set.
+type Flags struct {
+	Value    uint8    `json:"value"`
+	Meanings []string `json:"meanings,omitempty"`
+}
+
+// Token is a service account token without its signature: what is shown of it is of no use as a token.
+type Token struct {
+	Bytes        int     `json:"bytes"`
+	Problem      string  `json:"problem,omitempty"` // why a verifier does not even read it
+	HeaderJSON   string  `json:"headerJSON,omitempty"`
+	ClaimsJSON   string  `json:"claimsJSON,omitempty"`
+	Algorithm    string  `json:"algorithm,omitempty"`
+	KeyID        string  `json:"keyID,omitempty"`
+	Claims       *Claims `json:"claims,omitempty"`
+	AudienceKind string  `json:"audienceKind,omitempty"`
+	Digest       string  `json:"digest,omitempty"` // hex, the digest that the audience carries
+}
+
+// Claims are a token's claims; times are RFC 3339, UTC, or the plain number where no calendar has that time.
+type Claims struct {
+	Issuer         string   `json:"issuer"`
+	Subject        string   `json:"subject"`
+	Audience       []string `json:"audience"`
+	IssuedAt       string   `json:"issuedAt"`
+	NotBefore      string   `json:"notBefore,omitempty"`
+	Expiry         string   `json:"expiry"`
+	ID             string   `json:"id,omitempty"`
+	Namespace      string   `json:"namespace,omitempty"`
+	ServiceAccount string   `json:"serviceAccount,omitempty"`
+	Pod            string   `json:"pod,omitempty"`
+	PodUID         string   `json:"podUID,omitempty"`
+}
+
+// Certificate is an X.509 certificate (RFC 5280).
+type Certificate struct {
+	Subject   string    `json:"subject,omitempty"` // RFC 2253
+	Issuer    string    `json:"issuer,omitempty"`
+	Names     []string  `json:"names,omitempty"` // subject alternative names, each behind its kind
+	Serial    string    `json:"serial"`          // hex
+	NotBefore string    `json:"notBefore"`       // RFC 3339, UTC
+	NotAfter  string    `json:"notAfter"`
+	CA        bool      `json:"ca"`
+	Usages    []string  `json:"usages,omitempty"`
+	PublicKey PublicKey `json:"publicKey"`
+	SHA256    string    `json:"sha256"` // hex, of the DER form
+}
+
+// PublicKey is a public key that stands in the evidence.
+type PublicKey struct {
+	Kind   string `json:"kind"`
+	SHA256 string `json:"sha256"` // hex, of the SPKI in DER form
+}
+
+// Signature is a signature's form. Whether it is right is for verify to say.
+type Signature struct {
+	Carrier string `json:"carrier"`
+	Over    string `json:"over"` // what it is to be made over
+	Form    string `json:"form,omitempty"`
+	Bytes   int    `json:"bytes"`
+	Problem string `json:"problem,omitempty"`
+}
+
+// Entry is one thing that the step emitted.
+type Entry struct {
+	Kind   int    `json:"kind"`
+	Called string `json:"called"` // the kind in words
+	Name   string `json:"name"`
+	Bytes  int    `json:"bytes"`
+	SHA256 string `json:"sha256"` // hex, of the value
+}
+
+// Statement is the in-toto Statement that a verifier rebuilds from the TaskRun as it is now.
+type Statement struct {
+	Text          string `json:"text"`
+	Bytes         int    `json:"bytes"`
+	PayloadBytes  int    `json:"payloadBytes"`
+	PayloadSHA256 string `json:"payloadSHA256"` // hex
+	Digest        string `json:"digest"`        // hex, SHA-256 of its DSSE pre-authentication encoding
+}
+
+// DigestPair is a digest that is computed here beside the one that the evidence carries. They are not compared.
+type DigestPair struct {
+	Of       string `json:"of"`
+	Computed string `json:"computed"` // hex, SHA-256
+	Carrier  string `json:"carrier"`
+	Carried  string `json:"carried"` // hex, SHA-256
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package evidence
+
+import (
+	"encoding/hex"
+	"strings"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+)
+
+// The kinds of audiences: what somebody who reads the token can do with it.
+const (
+	audiencePayload    = "payload-bound" // nothing: it vouches for one statement
+	audienceKey        = "key-bound"     // nothing: it vouches for one key
+	audienceOnly       = "audience-only" // sign anything, as long as the token is valid
+	audienceCredential = "credential"    // act as the service account: the API server accepts it
+	audienceForeign    = "foreign"       // unknown: it is not for signing
+)
+
+func (s *Step) decodeToken(carriers map[string]string, prefix string) {
+	raw, ok := carriers[signing.CarrierToken]
+	if !ok {
+		return
+	}
+	s.Token = tokenOf(raw, prefix)
+	if s.Token.Problem != "" {
+		s.problem("the token cannot be read: %s", s.Token.Problem)
+	}
+	if s.Token.AudienceKind == audienceCredential {
+		s.problem("the API server itself may accept this token: whoever reads the TaskRun can act as its service account")
+	}
+}
+
+func tokenOf(raw, prefix string) *Token {
+	t := &Token{Bytes: len(raw)}
+	parsed, err := oidc.ParseToken(raw)
+	if len(raw) <= oidc.MaxToken {
+		t.HeaderJSON, t.ClaimsJSON = tokenParts(raw)
+	}
+	if err != nil {
+		t.Problem = err.Error()
+		return t
+	}
+	c := parsed.Claims
+	t.Algorithm, t.KeyID = parsed.Algorithm, parsed.KeyID
+	t.Claims = &Claims{
+		Issuer: c.Issuer, Subject: c.Subject, Audience: append([]string{}, c.Audience...),
+		IssuedAt: timeText(c.IssuedAt), Expiry: timeText(c.Expiry), ID: c.ID,
+		Namespace: c.Namespace, ServiceAccount: c.ServiceAccount, Pod: c.Pod, PodUID: c.PodUID,
+	}
+	if !c.NotBefore.IsZero() {
+		t.Claims.NotBefore = timeText(c.NotBefore)
+	}
+	t.AudienceKind, t.Digest = audienceOf(c, prefix)
+	return t
+}
+
+// tokenParts returns the text of a token's header and claims, as far as they can be decoded.
+func tokenParts(raw string) (header, claims string) {
+	parts := strings.SplitN(raw, ".", 4)
+	if b, err := signing.DecodeBase64URL(parts[0]); err == nil {
+		header = string(b)
+	}
+	if len(parts) > 1 {
+		if b, err := signing.DecodeBase64URL(parts[1]); err == nil {
+			claims = string(b)
+		}
+	}
+	return header, claims
+}
+
+// audienceOf returns the kind of a token's audience, and the digest in it.
+func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
+	switch c.KindOf(prefix) {
+	case oidc.AudienceCredential:
+		return audienceCredential, ""
+	case oidc.AudienceSigning:
+	default:
+		return audienceForeign, ""
+	}
+	if len(c.Audience) != 1 {
+		return audienceForeign, ""
+	}
+	audience := c.Audience[0]
+	if digest, ok := digestBehind(audience, prefix+":p:"); ok {
+		return audiencePayload, digest
+	}
+	if digest, ok := digestBehind(audience, prefix+":k:"); ok {
+		return audienceKey, digest
+	}
+	if audience == prefix {
+		return audienceOnly, ""
+	}
+	return audienceForeign, ""
+}
+
+func digestBehind(audience, prefix string) (string, bool) {
+	encoded, ok := strings.CutPrefix(audience, prefix)
+	if !ok {
+		return "", false
+	}
+	b, err := signing.DecodeBase64URL(encoded)
+	if err != nil || len(b) != len(signing.Digest{}) {
+		return "", false
+	}
+	return hex.EncodeToString(b), true
+}

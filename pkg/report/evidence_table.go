@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// maxListed is how many names, entries or steps of one kind the table lists.
+const maxListed = 64
+
+// evidenceWidth is the width of the column of field names.
+const evidenceWidth = 14
+
+// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a TaskRun holds can
+// come before or after it.
+func (r *EvidenceReport) Table(w io.Writer, options TableOptions) error {
+	t := &evidenceTable{style: options.Style, verbose: options.Verbose}
+	notice := strings.ToUpper(EvidenceNotice[:1]) + EvidenceNotice[1:] + "."
+	t.line(t.style.render(t.style.warn, notice))
+	for i := range r.Items {
+		t.taskRun(&r.Items[i])
+	}
+	t.line("")
+	t.line(t.style.render(t.style.warn, notice+" To verify, use verify."))
+	_, err := io.WriteString(w, t.b.String())
+	return err
+}
+
+// evidenceTable collects lines. Whatever goes into one has been made safe.
+type evidenceTable struct {
+	b       strings.Builder
+	style   Style
+	verbose bool
+}
+
+func (t *evidenceTable) line(text string) { t.b.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+// field writes one field of a step. The value is made safe here.
+func (t *evidenceTable) field(name, value string) {
+	width := DefaultWidth
+	if t.verbose {
+		width = len(value)
+	}
+	t.line(fmt.Sprintf("    %s %s", t.label(name), Short(value, width)))
+}
+
+func (t *evidenceTable) label(name string) string {
+	return t.style.render(t.style.dim, fmt.Sprintf("%-*s", evidenceWidth, name))
+}
+
+// head begins a part of a step.
+func (t *evidenceTable) head(text string) { t.line("  " + t.style.render(t.style.bold, text)) }
+
+func (t *evidenceTable) taskRun(item *evidence.TaskRun) {
+	t.line("")
+	uid := ""
+	if item.TaskRun.UID != "" {
+		uid = "  UID " + Safe(string(item.TaskRun.UID))
+	}
+	t.line(t.style.render(t.style.bold, "TaskRun "+Safe(item.TaskRun.String())) + t.style.render(t.style.dim, uid))
+	if item.Pod != "" {
+		t.line(t.style.render(t.style.dim, "  pod "+Safe(item.Pod)))
+	}
+	if len(item.Steps) == 0 {
+		t.line("  no steps")
+	}
+	for i := range item.Steps {
+		if i == maxListed && !t.verbose {
+			t.line(fmt.Sprintf("  … %d more steps (-v shows them)", len(item.Steps)-i))
+			break
+		}
+		t.step(&item.Steps[i])
+	}
+	for _, note := range item.Notes {
+		t.line("  note: " + Short(note, 2*DefaultWidth))
+	}
+}
+
+// stateTexts say what a step left.
+var stateTexts = map[evidence.State]string{
+	evidence.StateUnsigned:   "says why it is not signed, which nothing proves",
+	evidence.StateAbsent:     "no evidence",
+	evidence.StateUnreadable: "the message is not as Tekton stores it",
+	evidence.StateEnded:      "ended from outside, its message is plain text",
+	evidence.StateRunning:    "has not ended",
+}
+
+func (t *evidenceTable) step(s *evidence.Step) {
+	t.line("")
+	title := "Step " + Short(s.Container, DefaultWidth)
+	text := stateTexts[s.State]
+	if s.State == evidence.StateEvidence {
+		text = "evidence of format " + cmp.Or(string(s.Format), "unknown")
+	}
+	t.line(t.style.render(t.style.bold, title) + ": " + text)
+	for _, p := range t.cut(s.Problems) {
+		t.line("  " + t.style.render(t.style.warn, "! "+Short(p, 2*DefaultWidth)))
+	}
+	if s.Reason != "" {
+		t.field("reason", s.Reason)
+	}
+	if s.ExitCode != nil {
+		t.field("exit code", fmt.Sprint(*s.ExitCode))
+	}
+	t.carriers(s)
+	t.header(s.Header)
+	t.manifestNames(s)
+	t.token(s.Token)
+	for i := range s.Certificates {
+		t.certificate(i, &s.Certificates[i])
+	}
+	if k := s.PublicKey; k != nil {
+		t.head("Public key (" + signing.CarrierPublicKey + ")")
+		t.field("kind", k.Kind)
+		t.field("SHA-256", k.SHA256)
+	}
+	t.signatures(s.Signatures)
+	t.entries(s.Entries)
+	t.statement(s)
+}
+
+// cut returns as many of list as the table shows.
+func (t *evidenceTable) cut(list []string) []string {
+	if t.verbose || len(list) <= maxListed {
+		return list
+	}
+	return append(list[:maxListed:maxListed], fmt.Sprintf("… %d more (-v shows them)", len(list)-maxListed))
+}
+
+func (t *evidenceTable) carriers(s *evidence.Step) {
+	var texts []string
+	for _, c := range s.Carriers {
+		texts = append(texts, fmt.Sprintf("%s (%d bytes)", c.Name, c.Bytes))
+	}
+	if len(texts) > 0 {
+		t.field("carriers", strings.Join(texts, ", "))
+	}
+}
+
+func (t *evidenceTable) header(h *evidence.Header) {
+	if h == nil {
+		return
+	}
+	t.head("Header (" + signing.CarrierManifest + ")")
+	t.field("backend", fmt.Sprintf("%d: %s, %s", h.Scheme.Value, h.Scheme.Meaning, h.Backend))
+	t.field("algorithm", fmt.Sprintf("%d: %s", h.Algorithm.Value, h.Algorithm.Meaning))
+	t.field("flags", fmt.Sprintf("%d: %s", h.Flags.Value, cmp.Or(strings.Join(h.Flags.Meanings, "; "), "none")))
+	t.field("pod UID", h.PodUID)
+	t.field("TaskRun UID", h.TaskRunUID)
+	t.field("signing time", h.SignedAt)
+	t.field("position", fmt.Sprintf("step %d of %d", int(h.Index)+1, h.Count))
+	t.field("entries", fmt.Sprint(h.Entries))
+}
+
+func (t *evidenceTable) manifestNames(s *evidence.Step) {
+	if s.Format != signing.FormatV1 {
+		return
+	}
+	t.head("Manifest (" + signing.CarrierManifest + ")")
+	for _, name := range t.cut(s.ManifestNames) {
+		t.line("    " + Name(name))
+	}
+}
+
+func (t *evidenceTable) token(k *evidence.Token) {
+	if k == nil {
+		return
+	}
+	t.head(fmt.Sprintf("Token (%s, %d bytes)", signing.CarrierToken, k.Bytes))
+	if k.Claims == nil || t.verbose {
+		t.field("header", k.HeaderJSON)
+		t.field("claims", k.ClaimsJSON)
+	}
+	if k.Claims == nil {
+		return
+	}
+	c := k.Claims
+	for _, f := range []struct{ name, value string }{
+		{"algorithm", k.Algorithm}, {"key ID", k.KeyID}, {"issuer", c.Issuer}, {"subject", c.Subject},
+		{"audience", strings.Join(c.Audience, ", ")}, {"audience kind", audienceTexts(k.AudienceKind)},
+		{"issued at", c.IssuedAt}, {"not before", c.NotBefore}, {"expires", c.Expiry}, {"token ID", c.ID},
+		{"namespace", c.Namespace}, {"account", c.ServiceAccount}, {"pod", c.Pod}, {"pod UID", c.PodUID},
+	} {
+		if f.value != "" {
+			t.field(f.name, f.value)
+		}
+	}
+}
+
+// audienceTexts says what a kind of audience means.
+func audienceTexts(kind string) string {
+	text := map[string]string{
+		"payload-bound": "the token vouches for one statement, whose digest the audience carries",
+		"key-bound":     "the token vouches for one key, whose digest the audience carries",
+		"audience-only": "the token vouches for nothing in particular: whoever reads it can sign until it expires",
+		"credential":    "the API server itself may accept the token",
+		"foreign":       "the token is not for signing",
+	}[kind]
+	return kind + ": " + text
+}
+
+func (t *evidenceTable) certificate(i int, c *evidence.Certificate) {
+	t.head(fmt.Sprintf("Certificate %d", i+1))
+	for _, f := range []struct{ name, value string }{
+		{"subject", cmp.Or(c.Subject, "none")}, {"names", strings.Join(t.cut(c.Names), ", ")}, {"issuer", c.Issuer},
+		{"serial", c.Serial}, {"not before", c.NotBefore}, {"not after", c.NotAfter}, {"CA", fmt.Sprint(c.CA)},
+		{"usages", strings.Join(t.cut(c.Usages), ", ")}, {"key", c.PublicKey.Kind}, {"key SHA-256", c.PublicKey.SHA256},
+		{"SHA-256", c.SHA256},
+	} {
+		if f.value != "" {
+			t.field(f.name, f.value)
+		}
+	}
+}
+
+func (t *evidenceTable) signatures(list []evidence.Signature) {
+	for i, s := range list {
+		if i == maxListed && !t.verbose {
+			t.line(fmt.Sprintf("  … %d more signatures (-v shows them)", len(list)-i))
+			return
+		}
+		t.head("Signature (" + Name(s.Carrier) + ")")
+		t.field("over", s.Over)
+		t.field("form", fmt.Sprintf("%s, %d bytes", cmp.Or(s.Form, "unknown"), s.Bytes))
+		if s.Problem != "" {
+			t.field("problem", s.Problem)
+		}
+	}
+}
+
+func (t *evidenceTable) entries(list []evidence.Entry) {
+	if len(list) == 0 {
+		return
+	}
+	t.head("Entries: what the step emitted")
+	for i, e := range list {
+		if i == maxListed && !t.verbose {
+			t.line(fmt.Sprintf("    … %d more (-v shows them)", len(list)-i))
+			return
+		}
+		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(Safe(e.Called)), Name(e.Name), e.Bytes, Safe(e.SHA256)))
+	}
+}
+
+// statement shows what a verifier rebuilds, and the digests beside those that the evidence carries.
+func (t *evidenceTable) statement(s *evidence.Step) {
+	if s.Statement == nil {
+		return
+	}
+	t.head("Statement, as a verifier rebuilds it from the TaskRun as it is now")
+	t.field("size", fmt.Sprintf("%d bytes, payload of %d bytes", s.Statement.Bytes, s.Statement.PayloadBytes))
+	t.field("payload", "sha256:"+s.Statement.PayloadSHA256)
+	t.field("digest", "sha256:"+s.Statement.Digest)
+	if t.verbose {
+		t.field("text", s.Statement.Text)
+	}
+	for _, d := range s.Digests {
+		t.head("Digests beside each other")
+		t.line(fmt.Sprintf("    sha256:%s of the %s, computed here", Safe(d.Computed), Safe(d.Of)))
+		t.line(fmt.Sprintf("    sha256:%s in the %s", Safe(d.Carried), Safe(d.Carrier)))
+	}
+}

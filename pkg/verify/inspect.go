@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// InspectedStep is one entry of status.steps, taken apart as verification takes it apart. Nothing of it is verified.
+type InspectedStep struct {
+	State    *v1.StepState
+	Entries  []result.RunResult // everything in the message, carriers too
+	Carriers map[string]string  // the values of the carriers by name
+	Ended    bool               // the message is the text of whoever ended the step
+	Problems []Check            // why a verifier refuses the message
+	judge    *judge
+	step     *step
+}
+
+// Inspect takes the steps of tr apart, at most as many as evidence can count, and says how many were left out.
+func Inspect(tr *v1.TaskRun) (steps []InspectedStep, omitted int) {
+	j := &judge{v: &Verifier{}, tr: tr}
+	for i := range tr.Status.Steps {
+		if i == maxSteps {
+			return steps, len(tr.Status.Steps) - maxSteps
+		}
+		j.checks, j.more = nil, nil
+		s := j.readStep(&tr.Status.Steps[i])
+		j.steps = append(j.steps, s)
+		steps = append(steps, InspectedStep{
+			State: s.state, Entries: s.results, Carriers: s.carriers, Ended: s.ended, Problems: j.checks, judge: j, step: s,
+		})
+	}
+	return steps, 0
+}
+
+// Rebuild returns the unit that a verifier compares with what the step's evidence vouches for: the step as the TaskRun shows
+// it now, under header.
+func (s InspectedStep) Rebuild(header signing.Header) (signing.Unit, error) {
+	if s.State.Terminated == nil {
+		return signing.Unit{}, fmt.Errorf("the step has not ended")
+	}
+	return s.judge.rebuild(&unit{step: s.step, header: header})
+}
