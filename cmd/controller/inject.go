@@ -14,10 +14,10 @@ import (
 // inject implements admission.Injector.
 func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.Pod, string, error) {
 	injected, err := inject.Pod(pod, inject.Options{
-		SignerImage:    a.signerImage,
-		PullPolicy:     corev1.PullIfNotPresent,
-		Delivery:       inject.Delivery(injection.Delivery),
-		AudiencePrefix: injection.AudiencePrefix,
+		SignerImage: a.signerImage,
+		PullPolicy:  corev1.PullIfNotPresent,
+		Delivery:    inject.Delivery(injection.Delivery),
+		Step:        injection.Step,
 	})
 	var skipped *inject.SkippedError
 	if errors.As(err, &skipped) {

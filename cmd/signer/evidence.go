@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tektoncd/pipeline/pkg/result"
+
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
+	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/values"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -30,8 +33,8 @@ func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 			err, w.config.TerminationPath)
 		return
 	}
-	for _, r := range m.Reserved {
-		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
+	for _, r := range m.Refused {
+		w.sayRefused(r)
 	}
 	text, err := w.signed(ctx, m, exitCode)
 	if err != nil {
@@ -50,12 +53,42 @@ func (w wrapper) read() (message.Message, error) {
 	if err != nil {
 		return message.Message{}, err
 	}
-	return message.Parse(text)
+	return message.Parse(text, func(r result.RunResult) bool { return w.isReserved(r.Key) || w.isStray(r) })
+}
+
+// isReserved reports whether a name belongs to evidence, so that no step may use it.
+func (w wrapper) isReserved(name string) bool {
+	if w.config.Format == signing.FormatV1 {
+		return signing.IsLegacyCarrier(name)
+	}
+	return signing.IsReserved(name)
+}
+
+// isStray reports whether an entry is a value in a message although values travel by the log of Tekton's results sidecar.
+// Tekton's entrypoint writes none then, but Tekton's controller takes those that the step itself wrote.
+func (w wrapper) isStray(r result.RunResult) bool {
+	return w.config.Values != nil && signing.IsSignedKind(r.ResultType)
+}
+
+func (w wrapper) sayRefused(r result.RunResult) {
+	if w.isReserved(r.Key) {
+		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
+		return
+	}
+	w.say("the step itself wrote %s into its termination message, and it is removed; write the result to its file, from where "+
+		"Tekton's sidecar reads it", r.Key)
 }
 
 // signed returns the message with the step's evidence.
 func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) ([]byte, error) {
-	signer := w.newSigner(w.config, exitCode)
+	ended := endedStep{config: w.config, exitCode: exitCode}
+	if w.config.Values != nil {
+		var err error
+		if ended.entries, err = values.Read(*w.config.Values, w.config.Container); err != nil {
+			return nil, err
+		}
+	}
+	signer := w.newSigner(ended)
 	defer signer.Close()
 	carriers, err := signer.Sign(ctx, m.Results)
 	if err != nil {
@@ -81,7 +114,7 @@ func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []by
 			return text
 		}
 	}
-	if len(m.Reserved) == 0 {
+	if len(m.Refused) == 0 {
 		return nil
 	}
 	// Forged evidence must not stay, also where there is no room to say why there is none.

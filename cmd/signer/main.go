@@ -8,6 +8,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -47,12 +48,12 @@ func command(args []string, stderr io.Writer, newSigner signerFactory) int {
 	return wrapper{config: config, newSigner: newSigner, say: say}.run(entrypoint)
 }
 
-// newOIDCSigner returns the signer of the backend oidc-sa-token for a container that will exit with exitCode.
-func newOIDCSigner(config step.Config, exitCode int32) signing.EntrypointerClient {
+// newOIDCSigner returns the signer of the backend oidc-sa-token.
+func newOIDCSigner(s endedStep) signing.EntrypointerClient {
 	return oidc.NewSigner(oidc.SignerOptions{
-		Step: config, ExitCode: exitCode, CredentialDir: oidc.CredentialDir,
+		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: oidc.CredentialDir,
 		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"),
-		Now: time.Now,
+		Now: time.Now, Random: rand.Reader,
 	})
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -47,13 +48,14 @@ func TestMain(m *testing.M) {
 }
 
 // newTestSigner is newOIDCSigner with the credentials of the test.
-func newTestSigner(config step.Config, exitCode int32) signing.EntrypointerClient {
+func newTestSigner(s endedStep) signing.EntrypointerClient {
 	if os.Getenv(credentialVariable) == "panic" {
 		panic("a defect")
 	}
 	return oidc.NewSigner(oidc.SignerOptions{
-		Step: config, ExitCode: exitCode, CredentialDir: os.Getenv(credentialVariable),
-		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"), Now: time.Now,
+		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: os.Getenv(credentialVariable),
+		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"),
+		Now: time.Now, Random: rand.Reader,
 	})
 }
 
@@ -106,7 +108,10 @@ func newBench(t *testing.T) *bench {
 	b.config = step.Config{
 		Namespace: "ci", TaskRun: "build", TaskRunUID: uid, Container: "step-build", Index: 0, Count: 1, Share: 4096,
 		PostFile: filepath.Join(dir, "out"), TerminationPath: filepath.Join(dir, "termination"),
-		AudiencePrefix: signing.AudiencePrefix,
+		Options: step.Options{
+			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+		},
 	}
 	write(t, b.config.TerminationPath, "")
 	return b
@@ -224,15 +229,12 @@ func (b *bench) signedEntries(t *testing.T, exitCode int32) []signing.Entry {
 // parse returns the message's entries by key, also the reserved ones.
 func parse(t *testing.T, text string) map[string]result.RunResult {
 	t.Helper()
-	m, err := message.Parse([]byte(text))
+	m, err := message.Parse([]byte(text), func(result.RunResult) bool { return false })
 	if err != nil {
 		t.Fatal(err)
 	}
 	all := map[string]result.RunResult{}
 	for _, r := range m.Results {
-		all[r.Key] = r
-	}
-	for _, r := range m.Reserved {
 		all[r.Key] = r
 	}
 	return all

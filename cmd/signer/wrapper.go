@@ -21,8 +21,15 @@ const (
 	terminatedLimit = 900 * time.Millisecond // for signing once the container was told to end
 )
 
-// signerFactory makes the backend's signer for a container that will exit with exitCode.
-type signerFactory func(config step.Config, exitCode int32) signing.EntrypointerClient
+// endedStep is a step that has ended and is to be signed.
+type endedStep struct {
+	config   step.Config
+	exitCode int32           // with which the container will exit
+	entries  []signing.Entry // what travels by the log of Tekton's results sidecar, if the step's values do
+}
+
+// signerFactory makes the backend's signer of a step.
+type signerFactory func(endedStep) signing.EntrypointerClient
 
 // wrapper runs one step.
 type wrapper struct {

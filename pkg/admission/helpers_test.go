@@ -47,17 +47,17 @@ type fakeVerifier struct {
 	panics bool
 
 	calls   int
-	prefix  string
+	tokens  Tokens
 	taskRun *v1.TaskRun
 	facts   verify.Facts
 }
 
-func (f *fakeVerifier) TaskRun(_ context.Context, prefix string, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+func (f *fakeVerifier) TaskRun(_ context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
 	if f.panics {
 		panic("out of order")
 	}
 	f.calls++
-	f.prefix, f.taskRun, f.facts = prefix, tr, facts
+	f.tokens, f.taskRun, f.facts = tokens, tr, facts
 	return f.result, f.err
 }
 

@@ -15,12 +15,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // Injection is how a pod is to be injected.
 type Injection struct {
-	Delivery       settings.Delivery // image or init
-	AudiencePrefix string
+	Delivery settings.Delivery // image or init
+	Step     step.Options
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
@@ -68,7 +69,7 @@ func (h *InjectHandler) admit(request *admissionv1.AdmissionRequest, s settings.
 		pod.Namespace = request.Namespace
 	}
 	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), AudiencePrefix: s.AudiencePrefix,
+		Delivery: h.Delivery(s.Delivery), Step: s.Step(),
 	})
 	if err != nil {
 		return nil, err

@@ -56,7 +56,9 @@ func TestPodIsPatched(t *testing.T) {
 	if diff := cmp.Diff(want, after); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, AudiencePrefix: "lab-prefix"}, got); diff != "" {
+	wantStep := settings.Default().Step()
+	wantStep.AudiencePrefix = "lab-prefix"
+	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep}, got); diff != "" {
 		t.Error(diff)
 	}
 	if namespace != "ci" {

@@ -23,9 +23,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Verifier judges one TaskRun. It is given the audience prefix in force.
+// Tokens are the rules in force for the tokens that sign.
+type Tokens struct {
+	AudiencePrefix string
+	Lifetime       time.Duration // the longest
+}
+
+// Verifier judges one TaskRun.
 type Verifier interface {
-	TaskRun(ctx context.Context, audiencePrefix string, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error)
+	TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error)
 }
 
 // PodGetter reads the metadata of one pod.
@@ -158,7 +164,7 @@ func (h *StatusHandler) judge(ctx context.Context, s settings.Settings, old, sub
 	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
 		logging.FromContext(ctx).Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.Verifier.TaskRun(ctx, s.AudiencePrefix, tr, facts)
+	result, err := h.Verifier.TaskRun(ctx, Tokens{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime}, tr, facts)
 	if err != nil {
 		return indeterminate(string(verify.CheckKey), err)
 	}

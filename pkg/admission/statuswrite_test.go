@@ -225,8 +225,8 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if verifier.prefix != "lab-prefix" {
-		t.Errorf("audience prefix %q", verifier.prefix)
+	if want := (Tokens{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}); verifier.tokens != want {
+		t.Errorf("rules of tokens %+v, want %+v", verifier.tokens, want)
 	}
 }
 

@@ -35,8 +35,8 @@ type Trust struct {
 
 	mu       sync.RWMutex
 	cluster  *trust.Cluster
-	verifier *verify.Verifier // of cluster, for prefix
-	prefix   string
+	verifier *verify.Verifier // of cluster, for tokens
+	tokens   Tokens
 	asked    time.Time // when the keys were last asked for
 }
 
@@ -69,13 +69,13 @@ func (t *Trust) Ready() bool {
 }
 
 // TaskRun implements Verifier.
-func (t *Trust) TaskRun(ctx context.Context, prefix string, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
-	verifier, err := t.verifierFor(prefix)
+func (t *Trust) TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+	verifier, err := t.verifierFor(tokens)
 	if err != nil {
 		if err = t.refreshOnDemand(ctx); err != nil {
 			return verify.Result{}, err
 		}
-		if verifier, err = t.verifierFor(prefix); err != nil {
+		if verifier, err = t.verifierFor(tokens); err != nil {
 			return verify.Result{}, err
 		}
 	}
@@ -87,28 +87,29 @@ func (t *Trust) TaskRun(ctx context.Context, prefix string, tr *v1.TaskRun, fact
 		t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
 	}
 	// Whoever refreshed the keys: if there are others now, ask again.
-	fresh, err := t.verifierFor(prefix)
+	fresh, err := t.verifierFor(tokens)
 	if err != nil || fresh == verifier {
 		return result, err
 	}
 	return fresh.TaskRun(ctx, tr, facts), nil
 }
 
-// verifierFor returns the verifier of the present keys. It is built anew when the keys or the prefix have changed.
-func (t *Trust) verifierFor(prefix string) (*verify.Verifier, error) {
+// verifierFor returns the verifier of the present keys. It is built anew when the keys or the tokens' rules have changed.
+func (t *Trust) verifierFor(tokens Tokens) (*verify.Verifier, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.verifier != nil && t.prefix == prefix {
+	if t.verifier != nil && t.tokens == tokens {
 		return t.verifier, nil
 	}
 	if t.cluster == nil {
 		return nil, fmt.Errorf("the issuer's keys are not known yet")
 	}
-	verifier, err := verify.New(t.cluster, verify.WithClock(t.now), verify.WithAudiencePrefix(prefix))
+	verifier, err := verify.New(t.cluster, verify.WithClock(t.now),
+		verify.WithAudiencePrefix(tokens.AudiencePrefix), verify.WithTokenLifetime(tokens.Lifetime))
 	if err != nil {
 		return nil, fmt.Errorf("using the issuer's keys: %w", err)
 	}
-	t.verifier, t.prefix = verifier, prefix
+	t.verifier, t.tokens = verifier, tokens
 	return verifier, nil
 }
 

@@ -90,34 +90,34 @@ func TestTrustKeepsItsKeysWhenReadingFails(t *testing.T) {
 	if err := trusted.refresh(t.Context()); err == nil {
 		t.Error("the failure was swallowed")
 	}
-	if _, err := trusted.verifierFor("prefix"); err != nil || !trusted.Ready() {
+	if _, err := trusted.verifierFor(Tokens{"prefix", time.Minute}); err != nil || !trusted.Ready() {
 		t.Errorf("the keys were lost: %v", err)
 	}
 }
 
 func TestTrustVerifierFollowsPrefixAndKeys(t *testing.T) {
 	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, (&clock{}).now, quiet())
-	if _, err := trusted.verifierFor("a"); err == nil {
+	if _, err := trusted.verifierFor(Tokens{"a", time.Minute}); err == nil {
 		t.Error("got a verifier without keys")
 	}
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first, err := trusted.verifierFor("a")
+	first, err := trusted.verifierFor(Tokens{"a", time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := trusted.verifierFor("a"); again != first {
+	if again, _ := trusted.verifierFor(Tokens{"a", time.Minute}); again != first {
 		t.Error("the verifier is built for every TaskRun")
 	}
-	if other, _ := trusted.verifierFor("b"); other == first {
+	if other, _ := trusted.verifierFor(Tokens{"b", time.Minute}); other == first {
 		t.Error("another prefix has the same verifier")
 	}
-	second, _ := trusted.verifierFor("a")
+	second, _ := trusted.verifierFor(Tokens{"a", time.Minute})
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if third, _ := trusted.verifierFor("a"); third == second {
+	if third, _ := trusted.verifierFor(Tokens{"a", time.Minute}); third == second {
 		t.Error("new keys have the old verifier")
 	}
 }

@@ -74,10 +74,10 @@ func (p Plan) Count(action Action) int {
 // Request is what the user wants enabled.
 type Request struct {
 	Settings settings.Settings
-	// KeepExempt keeps the exempt service accounts that the cluster's settings list, and the audience prefix likewise.
-	KeepExempt bool
-	Registry   string // prefix of the images
-	Version    string // tag of the images
+	// KeepExempt and KeepAudience keep the exempt service accounts and the audience prefix that the cluster's settings have.
+	KeepExempt, KeepAudience bool
+	Registry                 string // prefix of the images
+	Version                  string // tag of the images
 }
 
 // Desired returns the objects of the installation that r asks for, in the order in which they are applied.
@@ -113,11 +113,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	if r.KeepExempt && live != nil {
-		if current, err := settings.Parse(live.Data); err == nil {
-			r.Settings.Exempt, r.Settings.AudiencePrefix = current.Exempt, current.AudiencePrefix
-		}
-	}
+	r.keep(live)
 	desired, err := r.Desired(env)
 	if err != nil {
 		return Plan{}, err
@@ -136,6 +132,23 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		plan.Changes = append(plan.Changes, change)
 	}
 	return plan, nil
+}
+
+// keep takes over from the cluster's settings what r is to keep. Settings that cannot be read are reported when they are merged.
+func (r *Request) keep(live *corev1.ConfigMap) {
+	if live == nil {
+		return
+	}
+	current, err := settings.Parse(live.Data)
+	if err != nil {
+		return
+	}
+	if r.KeepExempt {
+		r.Settings.Exempt = current.Exempt
+	}
+	if r.KeepAudience {
+		r.Settings.AudiencePrefix = current.AudiencePrefix
+	}
 }
 
 // checkNotTerminating is an error while an earlier disable is still at work.

@@ -112,19 +112,25 @@ func TestPlanRepairsPolicies(t *testing.T) {
 	}
 }
 
-func TestPlanKeepsExemptAccounts(t *testing.T) {
-	exempt := map[string]string{"exempt-service-accounts": "ci/vault", "audience": "ours"}
+func TestPlanKeepsSettings(t *testing.T) {
+	live := configMap(map[string]string{settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours"}, nil)
+	live.Namespace = testEnvironment.TektonNamespace
 	for name, tc := range map[string]struct {
-		keep bool
-		want int
-	}{"flag not given": {true, 1}, "flag given": {false, 0}} {
+		exempt, audience bool
+		wantExempt       int
+		wantAudience     string
+	}{
+		"both":     {true, true, 1, "ours"},
+		"exempt":   {true, false, 1, "tekton-result-signing"},
+		"audience": {false, true, 0, "ours"},
+		"none":     {false, false, 0, "tekton-result-signing"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			live := configMap(exempt, nil)
-			live.Namespace = testEnvironment.TektonNamespace
 			r := testRequest()
-			r.KeepExempt = tc.keep
-			if got := planEnable(t, newFakeCluster(t, live), r).Settings.Exempt; len(got) != tc.want {
-				t.Errorf("exempt: got %v, want %d", got, tc.want)
+			r.KeepExempt, r.KeepAudience = tc.exempt, tc.audience
+			got := planEnable(t, newFakeCluster(t, live.DeepCopy()), r).Settings
+			if len(got.Exempt) != tc.wantExempt || got.AudiencePrefix != tc.wantAudience {
+				t.Errorf("got exempt %v and audience %q, want %d and %q", got.Exempt, got.AudiencePrefix, tc.wantExempt, tc.wantAudience)
 			}
 		})
 	}
@@ -213,7 +219,7 @@ func TestWriteText(t *testing.T) {
 func TestCanaryIsInjected(t *testing.T) {
 	for _, delivery := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
 		injected, err := inject.Pod(canaryPod("ci"), inject.Options{
-			SignerImage: "signer", Delivery: delivery, AudiencePrefix: "x",
+			SignerImage: "signer", Delivery: delivery, Step: settings.Default().Step(),
 		})
 		if err != nil {
 			t.Errorf("%s: %v", delivery, err)

@@ -18,6 +18,7 @@ const (
 	flagPostFile        = "post_file"
 	flagTerminationPath = "termination_path"
 	flagResultFrom      = "result_from"
+	flagStepDir         = "step_metadata_dir"
 	flagCompress        = "compress_termination_message"
 	flagBreakpoint      = "breakpoint_on_failure"
 	flagBeforeStep      = "debug_before_step"

@@ -14,10 +14,10 @@ import (
 
 // Options say how the signer reaches a pod and what it signs for.
 type Options struct {
-	SignerImage    string // reference of the image that holds the signer as step.ImagePath
-	PullPolicy     corev1.PullPolicy
-	Delivery       Delivery
-	AudiencePrefix string // beginning of the audience of every signing token
+	SignerImage string // reference of the image that holds the signer as step.ImagePath
+	PullPolicy  corev1.PullPolicy
+	Delivery    Delivery
+	Step        step.Options
 }
 
 // SkippedError says why a pod cannot be wrapped. Its steps run as Tekton made them and stay unsigned.
@@ -51,10 +51,11 @@ func (o Options) validate() error {
 	switch {
 	case o.SignerImage == "":
 		return errors.New("the signer's image is missing; name it in the add-on's configuration")
-	case o.AudiencePrefix == "":
-		return errors.New("the audience prefix is missing; name it in config-signing")
 	case o.Delivery != DeliveryImage && o.Delivery != DeliveryInit:
 		return fmt.Errorf("expected delivery %s or %s, got %q", DeliveryImage, DeliveryInit, o.Delivery)
+	}
+	if err := o.Step.Validate(); err != nil {
+		return fmt.Errorf("%w; correct config-signing", err)
 	}
 	return nil
 }
@@ -72,6 +73,9 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := setValues(pod, steps, options.Step); err != nil {
+		return nil, err
+	}
 	if !steps[0].wrapped {
 		if err := deliver(pod, steps, options); err != nil {
 			return nil, err
@@ -82,7 +86,7 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 		s.wrap(step.Config{
 			Namespace: pod.Namespace, TaskRun: owner.name, TaskRunUID: owner.uid, Container: s.container.Name,
 			Index: uint8(i), Count: uint8(len(steps)), // #nosec G115 -- stepsOf returns no more
-			Share: share, AudiencePrefix: options.AudiencePrefix,
+			Share: share, Options: options.Step,
 		})
 	}
 	return pod, nil

@@ -34,7 +34,10 @@ const testUID = "6340374f-3a88-4ff2-812e-c155a2d8e142"
 func testOptions(delivery Delivery) Options {
 	return Options{
 		SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,
-		Delivery: delivery, AudiencePrefix: signing.AudiencePrefix,
+		Delivery: delivery, Step: step.Options{
+			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+		},
 	}
 }
 
@@ -136,6 +139,7 @@ func TestPodOfTekton(t *testing.T) {
 		"flags-that-mislead":    {alpha, failing, nil, DeliveryImage},
 		"sidecar-and-folder":    {nil, withSidecar, nil, DeliveryInit},
 		"compressed":            {map[string]string{"enable-termination-message-compression": "true"}, scripts("build"), nil, DeliveryImage},
+		"results-by-sidecar":    {sidecarFlags(), sidecarSpec(), nil, DeliveryInit},
 		"breakpoint-on-failure": {alpha, scripts("build"), breakpoint(v1.TaskBreakpoints{OnFailure: "enabled"}), DeliveryImage},
 		"breakpoint-before-step": {alpha, scripts("build", "push"),
 			breakpoint(v1.TaskBreakpoints{BeforeSteps: []string{"push"}}), DeliveryImage},

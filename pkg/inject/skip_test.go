@@ -33,7 +33,6 @@ func TestPodSkips(t *testing.T) {
 		"owner of another group": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion = "tekton.dev.example/v1" },
 			"no TaskRun controls"},
 		"owner without control": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil }, "no TaskRun controls"},
-		"sidecar logs":          {map[string]string{"results-from": "sidecar-logs"}, nil, nil, "log of a sidecar"},
 		"Tekton's SPIRE": {map[string]string{"enable-api-fields": "alpha", "enforce-nonfalsifiability": "spire"}, nil, nil,
 			"Tekton's own signing"},
 		"no steps":        {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Name = "main" }, "1 to 255 step containers, got 0"},
@@ -107,7 +106,7 @@ func TestPodFails(t *testing.T) {
 			p.Spec.Containers[0].Command = []string{step.PodPath}
 		}, "other arguments than the add-on's"},
 		"no image":         {func(_ *corev1.Pod, o *Options) { o.SignerImage = "" }, "image is missing"},
-		"no prefix":        {func(_ *corev1.Pod, o *Options) { o.AudiencePrefix = "" }, "prefix is missing"},
+		"no prefix":        {func(_ *corev1.Pod, o *Options) { o.Step.AudiencePrefix = "" }, "prefix is missing"},
 		"unknown delivery": {func(_ *corev1.Pod, o *Options) { o.Delivery = "auto" }, `got "auto"`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -20,7 +20,8 @@ type stepContainer struct {
 	container *corev1.Container
 	args      []string // of Tekton's entrypoint
 	flags     entrypointFlags
-	wrapped   bool // the pod was injected before
+	wrapped   bool         // the pod was injected before
+	values    *step.Values // where results travel by the log of Tekton's results sidecar
 }
 
 // stepsOf returns the pod's steps in order. All of them are wrapped or none is.
@@ -67,9 +68,6 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	switch {
 	case flags.has(flagSPIRE):
 		return stepContainer{}, skipped("Tekton's own signing with SPIRE is on")
-	case flags.values[flagResultFrom] == "sidecar-logs":
-		return stepContainer{}, skipped("results travel by the log of a sidecar (results-from: sidecar-logs), " +
-			"which this version does not sign")
 	case flags.values[flagTerminationPath] != c.TerminationMessagePath:
 		return stepContainer{}, skipped("container %s: expected the entrypoint to write to the terminationMessagePath %q, got %q",
 			c.Name, c.TerminationMessagePath, flags.values[flagTerminationPath])
@@ -107,6 +105,7 @@ func (s stepContainer) wrap(config step.Config) {
 	stock := append([]string{entrypointPath}, s.args...)
 	config.TerminationPath = s.flags.values[flagTerminationPath]
 	config.Compress = s.flags.has(flagCompress)
+	config.Values = s.values
 	if !s.flags.has(flagBreakpoint) && !s.flags.has(flagBeforeStep) {
 		config.PostFile = s.flags.values[flagPostFile]
 		stock[1+s.flags.post] = step.PrivatePostFile(config.PostFile)

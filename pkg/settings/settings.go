@@ -9,9 +9,12 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // ConfigMapName is the name of the ConfigMap in Tekton's namespace.
@@ -22,10 +25,13 @@ const (
 	KeyBackend           = "enforce-nonfalsifiability" // a signing.Backend; the plan's name for it (TEP-0089)
 	KeyEnforcement       = "signing-enforcement"       // audit or enforce
 	KeyDelivery          = "delivery"                  // auto, image or init
-	KeyAudience          = "audience"                  // prefix of the audiences of signing tokens
-	KeyNamespaces        = "namespaces"                // names, joined by commas; absent: all
-	KeyNamespaceSelector = "namespace-selector"        // a label selector; absent: all
-	KeyExemptAccounts    = "exempt-service-accounts"   // namespace/name, joined by commas
+	KeyFormat            = "signing-format"            // a signing.Format: v2, or v1, which is compatible with Tekton's own
+	KeyBinding           = "oidc-binding"              // a signing.Binding: payload, key or audience
+	KeyAudience          = "oidc-audience"             // prefix of the audiences of signing tokens
+	KeyTokenSeconds      = "oidc-token-expiration-seconds"
+	KeyNamespaces        = "namespaces"              // names, joined by commas; absent: all
+	KeyNamespaceSelector = "namespace-selector"      // a label selector; absent: all
+	KeyExemptAccounts    = "exempt-service-accounts" // namespace/name, joined by commas
 )
 
 // keyExample is Tekton's convention for documentation inside of a ConfigMap. It holds no setting.
@@ -55,7 +61,10 @@ type Settings struct {
 	Backend        signing.Backend
 	Enforcement    Enforcement
 	Delivery       Delivery
+	Format         signing.Format
+	Binding        signing.Binding
 	AudiencePrefix string
+	TokenLifetime  time.Duration
 	Scope          Scope
 	Exempt         []Account // service accounts that may go on asking for tokens of any audience
 }
@@ -66,13 +75,24 @@ func Default() Settings {
 		Backend:        signing.BackendNone,
 		Enforcement:    Audit,
 		Delivery:       DeliveryAuto,
+		Format:         signing.FormatV2,
+		Binding:        signing.DefaultBinding(signing.FormatV2),
 		AudiencePrefix: signing.AudiencePrefix,
+		TokenLifetime:  signing.DefaultTokenLifetime,
+	}
+}
+
+// Step returns what the signer of a step has to know of the settings.
+func (s Settings) Step() step.Options {
+	return step.Options{
+		Format: s.Format, Binding: s.Binding, AudiencePrefix: s.AudiencePrefix, TokenLifetime: s.TokenLifetime,
 	}
 }
 
 // Parse reads the data of the ConfigMap. Absent keys have their defaults, unknown keys and unknown values are errors.
 func Parse(data map[string]string) (Settings, error) {
 	s := Default()
+	s.Binding = "" // its default depends on the format
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		if err := s.set(key, data[key]); err != nil {
 			return Settings{}, fmt.Errorf("ConfigMap %s: key %s: %w", ConfigMapName, key, err)
@@ -81,6 +101,12 @@ func Parse(data map[string]string) (Settings, error) {
 	if len(s.Scope.Names) > 0 && s.Scope.Selector != "" {
 		return Settings{}, fmt.Errorf("ConfigMap %s: expected one of %s and %s, got both",
 			ConfigMapName, KeyNamespaces, KeyNamespaceSelector)
+	}
+	if s.Binding == "" {
+		s.Binding = signing.DefaultBinding(s.Format)
+	}
+	if err := signing.CheckBinding(s.Format, s.Binding); err != nil {
+		return Settings{}, fmt.Errorf("ConfigMap %s: keys %s and %s: %w", ConfigMapName, KeyFormat, KeyBinding, err)
 	}
 	return s, nil
 }
@@ -93,8 +119,14 @@ func (s *Settings) set(key, value string) (err error) {
 		s.Enforcement, err = oneOf(value, Audit, Enforce)
 	case KeyDelivery:
 		s.Delivery, err = oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
+	case KeyFormat:
+		s.Format, err = signing.ParseFormat(value)
+	case KeyBinding:
+		s.Binding, err = signing.ParseBinding(value)
 	case KeyAudience:
-		s.AudiencePrefix, err = value, validateAudiencePrefix(value)
+		s.AudiencePrefix, err = value, CheckAudiencePrefix(value)
+	case KeyTokenSeconds:
+		s.TokenLifetime, err = parseSeconds(value)
 	case KeyNamespaces:
 		s.Scope.Names, err = parseNames(value)
 	case KeyNamespaceSelector:
@@ -138,7 +170,10 @@ func (s Settings) Data() map[string]string {
 		}
 	}
 	put(KeyDelivery, string(s.Delivery), s.Delivery != d.Delivery)
+	put(KeyFormat, string(s.Format), s.Format != d.Format)
+	put(KeyBinding, string(s.Binding), s.Binding != signing.DefaultBinding(s.Format))
 	put(KeyAudience, s.AudiencePrefix, s.AudiencePrefix != d.AudiencePrefix)
+	put(KeyTokenSeconds, strconv.Itoa(int(s.TokenLifetime/time.Second)), s.TokenLifetime != d.TokenLifetime)
 	put(KeyNamespaces, strings.Join(s.Scope.Names, ","), len(s.Scope.Names) > 0)
 	put(KeyNamespaceSelector, s.Scope.Selector, s.Scope.Selector != "")
 	put(KeyExemptAccounts, joinAccounts(s.Exempt), len(s.Exempt) > 0)
@@ -149,11 +184,21 @@ func (s Settings) Data() map[string]string {
 // expression, in all of which it is used.
 var audiencePrefix = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-func validateAudiencePrefix(value string) error {
+// CheckAudiencePrefix is an error for what cannot be the first part of signing audiences.
+func CheckAudiencePrefix(value string) error {
 	if !audiencePrefix.MatchString(value) {
 		return fmt.Errorf("expected lower case letters, digits and hyphens, at most 63 of them, got %q", value)
 	}
 	return nil
+}
+
+func parseSeconds(value string) (time.Duration, error) {
+	n, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || strconv.FormatUint(n, 10) != value {
+		return 0, fmt.Errorf("expected a number of seconds, got %q", value)
+	}
+	d := time.Duration(n) * time.Second
+	return d, signing.CheckTokenLifetime(d)
 }
 
 func oneOf[T ~string](value string, known ...T) (T, error) {

@@ -5,6 +5,7 @@ package settings
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,12 +17,19 @@ func TestParse(t *testing.T) {
 		Backend:        signing.BackendOIDCSAToken,
 		Enforcement:    Enforce,
 		Delivery:       DeliveryInit,
+		Format:         signing.FormatV1,
+		Binding:        signing.BindingAudience,
 		AudiencePrefix: "our-results",
+		TokenLifetime:  time.Hour,
 		Scope:          Scope{Names: []string{"a", "b"}},
 		Exempt:         []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
 	}
 	bySelector := Default()
 	bySelector.Scope.Selector = "team in (a,b),signed=yes"
+
+	keyBound, legacy := Default(), Default()
+	keyBound.Binding = signing.BindingKey
+	legacy.Format, legacy.Binding = signing.FormatV1, signing.BindingKey
 
 	for name, tc := range map[string]struct {
 		data map[string]string
@@ -33,9 +41,27 @@ func TestParse(t *testing.T) {
 		"selector": {data: map[string]string{KeyNamespaceSelector: "team in (a,b),signed=yes"}, want: bySelector},
 		"everything": {data: map[string]string{
 			KeyBackend: "oidc-sa-token", KeyEnforcement: "enforce", KeyDelivery: "init", KeyAudience: "our-results",
+			KeyFormat: "v1", KeyBinding: "audience", KeyTokenSeconds: "3600",
 			KeyNamespaces: "b, a,b", KeyExemptAccounts: "a/vault.agent,b/x",
 		}, want: full},
 
+		"v1 by default with a key": {data: map[string]string{KeyFormat: "v1"}, want: legacy},
+		"v1 with a key":            {data: map[string]string{KeyFormat: "v1", KeyBinding: "key"}, want: legacy},
+		"key":                      {data: map[string]string{KeyBinding: "key"}, want: keyBound},
+		"defaults spelt out": {data: map[string]string{
+			KeyFormat: "v2", KeyBinding: "payload", KeyAudience: "tekton-result-signing", KeyTokenSeconds: "600",
+		}, want: Default()},
+
+		"v1 without a key": {data: map[string]string{KeyFormat: "v1", KeyBinding: "payload"},
+			err: "keys signing-format and oidc-binding: format v1 signs each result with a key, which binding payload has not: " +
+				"use binding key or audience, or format v2"},
+		"unknown format":      {data: map[string]string{KeyFormat: "2"}, err: `key signing-format: unknown format "2": expected one of v1, v2`},
+		"unknown binding":     {data: map[string]string{KeyBinding: "pod"}, err: `oidc-binding: unknown binding "pod": expected one of payload, key, audience`},
+		"short token":         {data: map[string]string{KeyTokenSeconds: "599"}, err: "oidc-token-expiration-seconds: expected 600 to 3600 whole seconds, got 9m59s"},
+		"long token":          {data: map[string]string{KeyTokenSeconds: "3601"}, err: "expected 600 to 3600 whole seconds, got 1h0m1s"},
+		"seconds with a unit": {data: map[string]string{KeyTokenSeconds: "600s"}, err: `expected a number of seconds, got "600s"`},
+		"seconds with a zero": {data: map[string]string{KeyTokenSeconds: "0600"}, err: `expected a number of seconds, got "0600"`},
+		"old key":             {data: map[string]string{"audience": "x"}, err: "audience: unknown key"},
 		"unknown key":         {data: map[string]string{"signing-enforcment": "audit"}, err: "signing-enforcment: unknown key"},
 		"unknown backend":     {data: map[string]string{KeyBackend: "vault"}, err: `unknown backend "vault"`},
 		"case matters":        {data: map[string]string{KeyBackend: "NONE"}, err: `unknown backend "NONE"`},
@@ -70,10 +96,12 @@ func TestDataRoundTrip(t *testing.T) {
 		"default": Default(),
 		"names": {
 			Backend: signing.BackendOIDCSAToken, Enforcement: Audit, Delivery: DeliveryImage, AudiencePrefix: "x",
+			Format: signing.FormatV2, Binding: signing.BindingAudience, TokenLifetime: 20 * time.Minute,
 			Scope: Scope{Names: []string{"a", "b"}}, Exempt: []Account{{"a", "b"}},
 		},
 		"selector": {
 			Backend: signing.BackendNone, Enforcement: Enforce, Delivery: DeliveryAuto,
+			Format: signing.FormatV1, Binding: signing.BindingKey, TokenLifetime: signing.DefaultTokenLifetime,
 			AudiencePrefix: signing.AudiencePrefix, Scope: Scope{Selector: "a=b,c"},
 		},
 	} {

@@ -5,6 +5,8 @@ package signing
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
+	"time"
 )
 
 // AudiencePrefix begins the audience of every token of the backend oidc-sa-token. No API server accepts such a token, and
@@ -20,4 +22,23 @@ func PayloadAudience(prefix string, digest Digest) string {
 func KeyAudience(prefix string, spki []byte) string {
 	sum := sha256.Sum256(spki)
 	return prefix + ":k:" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// FixedAudience is the one audience of a token that vouches for nothing but its pod: the prefix alone.
+func FixedAudience(prefix string) string { return prefix }
+
+// Lifetimes that a signing token may be asked for. No API server grants less than the shortest.
+const (
+	MinTokenLifetime     = 10 * time.Minute
+	DefaultTokenLifetime = MinTokenLifetime
+	MaxTokenLifetime     = time.Hour
+)
+
+// CheckTokenLifetime is an error for a lifetime that no signing token may have.
+func CheckTokenLifetime(d time.Duration) error {
+	if d < MinTokenLifetime || d > MaxTokenLifetime || d%time.Second != 0 {
+		return fmt.Errorf("expected %d to %d whole seconds, got %v",
+			int(MinTokenLifetime.Seconds()), int(MaxTokenLifetime.Seconds()), d)
+	}
+	return nil
 }

@@ -45,6 +45,23 @@ func Bindings() []Binding { return []Binding{BindingPayload, BindingKey, Binding
 // ParseBinding returns the binding called name, or an error that lists the known ones.
 func ParseBinding(name string) (Binding, error) { return parseName(name, "binding", Bindings()) }
 
+// DefaultBinding returns the strongest binding that the format allows.
+func DefaultBinding(format Format) Binding {
+	if format == FormatV1 {
+		return BindingKey
+	}
+	return BindingPayload
+}
+
+// CheckBinding is an error for a binding with which the format cannot sign.
+func CheckBinding(format Format, binding Binding) error {
+	if format == FormatV1 && binding == BindingPayload {
+		return fmt.Errorf("format %s signs each result with a key, which binding %s has not: use binding %s or %s, or format %s",
+			FormatV1, BindingPayload, BindingKey, BindingAudience, FormatV2)
+	}
+	return nil
+}
+
 // Scheme returns the scheme of evidence v2 that signs with the binding.
 func (b Binding) Scheme() Scheme {
 	switch b {

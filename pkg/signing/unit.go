@@ -60,7 +60,7 @@ func EntriesOf(results []result.RunResult) ([]Entry, error) {
 	}
 	entries := make([]Entry, 0, len(last))
 	for _, r := range last {
-		if isSignedKind(r.ResultType) && !IsCarrier(r) {
+		if IsSignedKind(r.ResultType) && !IsCarrier(r) {
 			entries = append(entries, Entry{Kind: r.ResultType, Name: r.Key, Value: r.Value})
 		}
 	}
@@ -71,7 +71,8 @@ func EntriesOf(results []result.RunResult) ([]Entry, error) {
 	return entries, nil
 }
 
-func isSignedKind(kind result.ResultType) bool {
+// IsSignedKind reports whether entries of a kind are vouched for: results and artifacts, of steps and of tasks.
+func IsSignedKind(kind result.ResultType) bool {
 	switch kind {
 	case result.TaskRunResultType, result.StepResultType,
 		result.StepArtifactsResultType, result.TaskRunArtifactsResultType:
@@ -105,7 +106,7 @@ func (u Unit) Payload() []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(u.ExitCode)) // #nosec G115 -- two's complement is the format
 	for _, e := range u.Entries {
 		sum := sha256.Sum256([]byte(e.Value))
-		b = append(b, byte(e.Kind)) // #nosec G115 -- isSignedKind admits 1 to 6
+		b = append(b, byte(e.Kind)) // #nosec G115 -- IsSignedKind admits 1 to 6
 		b = appendPrefixed(b, e.Name)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(e.Value))) // #nosec G115 -- values are capped far below
 		b = append(b, sum[:]...)

@@ -4,6 +4,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -93,10 +94,14 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 	f.options = SignerOptions{
 		Step: step.Config{
 			Namespace: "ci", TaskRun: "build", TaskRunUID: uid, Container: "step-build", Index: 1, Count: 2,
-			Share: 4096, AudiencePrefix: signing.AudiencePrefix,
+			Share: 4096,
+			Options: step.Options{
+				Format: signing.FormatV2, Binding: signing.BindingPayload,
+				AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+			},
 		},
 		CredentialDir: dir, Host: host, Port: port,
-		Now: func() time.Time { return time.Unix(1795341966, 5).UTC() },
+		Now: func() time.Time { return time.Unix(1795341966, 5).UTC() }, Random: rand.Reader,
 	}
 	return f
 }

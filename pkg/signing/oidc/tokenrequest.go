@@ -21,7 +21,6 @@ import (
 )
 
 const (
-	tokenLifetime  = 600                    // seconds, the shortest that an API server grants
 	maxResponse    = 64 << 10               // bytes
 	maxServerText  = 300                    // characters of a server's message that are shown
 	attemptTimeout = 2 * time.Second        // a server that hangs must leave time for another attempt
@@ -34,6 +33,7 @@ type tokenRequest struct {
 	host, port string
 	identity   identity
 	audience   string
+	lifetime   time.Duration
 }
 
 // tokenRequestBody and tokenReply are the parts of the API type TokenRequest, and of Status on failure, that are used.
@@ -100,7 +100,7 @@ func (r tokenRequest) body() tokenRequestBody {
 		Kind:       "TokenRequest",
 		Spec: tokenRequestSpec{
 			Audiences:         []string{r.audience},
-			ExpirationSeconds: tokenLifetime,
+			ExpirationSeconds: int(r.lifetime / time.Second),
 			BoundObjectRef: boundObjectRef{
 				Kind: "Pod", APIVersion: "v1", Name: r.identity.pod, UID: r.identity.podUID.String(),
 			},

@@ -8,12 +8,14 @@
 package step
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"path"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -48,8 +50,37 @@ type Config struct {
 	Share           int    // bytes that the container's termination message may have
 	PostFile        string // file that starts the next step; empty where the entrypoint publishes it itself
 	TerminationPath string
-	AudiencePrefix  string
 	Compress        bool // the entrypoint compresses termination messages, so the signer may as well
+	Options
+	Values *Values // where results travel by the log of Tekton's results sidecar; nil: by termination message
+}
+
+// Options say how the steps of a cluster sign.
+type Options struct {
+	Format         signing.Format
+	Binding        signing.Binding // of the token
+	AudiencePrefix string
+	TokenLifetime  time.Duration // whole seconds
+}
+
+// Validate reports the first option that no signer can follow.
+func (o Options) Validate() error {
+	if _, err := signing.ParseFormat(string(o.Format)); err != nil {
+		return err
+	}
+	if _, err := signing.ParseBinding(string(o.Binding)); err != nil {
+		return err
+	}
+	if err := signing.CheckBinding(o.Format, o.Binding); err != nil {
+		return err
+	}
+	if o.AudiencePrefix == "" {
+		return errors.New("the audience prefix is missing")
+	}
+	if err := signing.CheckTokenLifetime(o.TokenLifetime); err != nil {
+		return fmt.Errorf("lifetime of tokens: %w", err)
+	}
+	return nil
 }
 
 // PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile once the step's evidence
@@ -68,13 +99,19 @@ func (c Config) Args(command []string) []string {
 		"-count", strconv.Itoa(int(c.Count)),
 		"-share", strconv.Itoa(c.Share),
 		"-termination-path", c.TerminationPath,
+		"-format", string(c.Format),
+		"-binding", string(c.Binding),
 		"-audience-prefix", c.AudiencePrefix,
+		"-token-seconds", strconv.Itoa(int(c.TokenLifetime / time.Second)),
 	}
 	if c.PostFile != "" {
 		args = append(args, "-post-file", c.PostFile)
 	}
 	if c.Compress {
 		args = append(args, "-compress")
+	}
+	if c.Values != nil {
+		args = append(args, c.Values.args()...)
 	}
 	return append(append(args, "--"), command...)
 }
@@ -115,12 +152,25 @@ func parseFlags(args []string) (Config, error) {
 	fs.IntVar(&c.Share, "share", 0, "")
 	fs.StringVar(&c.PostFile, "post-file", "", "")
 	fs.StringVar(&c.TerminationPath, "termination-path", "", "")
-	fs.StringVar(&c.AudiencePrefix, "audience-prefix", "", "")
 	fs.BoolVar(&c.Compress, "compress", false, "")
+	c.Options.addFlags(fs)
+	values := addValueFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return Config{}, err
 	}
+	c.Values = values.get()
 	return c, nil
+}
+
+func (o *Options) addFlags(fs *flag.FlagSet) {
+	fs.StringVar((*string)(&o.Format), "format", "", "")
+	fs.StringVar((*string)(&o.Binding), "binding", "", "")
+	fs.StringVar(&o.AudiencePrefix, "audience-prefix", "", "")
+	fs.Func("token-seconds", "", func(s string) error {
+		n, err := strconv.ParseUint(s, 10, 16)
+		o.TokenLifetime = time.Duration(n) * time.Second
+		return err
+	})
 }
 
 func byteVar(b *uint8) func(string) error {
@@ -134,7 +184,7 @@ func byteVar(b *uint8) func(string) error {
 // Validate reports the first field that no step of a pod can have.
 func (c Config) Validate() error {
 	for _, f := range []struct{ name, value string }{
-		{"namespace", c.Namespace}, {"taskrun", c.TaskRun}, {"container", c.Container}, {"audience-prefix", c.AudiencePrefix},
+		{"namespace", c.Namespace}, {"taskrun", c.TaskRun}, {"container", c.Container},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("-%s is missing", f.name)
@@ -152,7 +202,13 @@ func (c Config) Validate() error {
 	case c.PostFile != "" && !cleanPath(c.PostFile):
 		return fmt.Errorf("expected a clean absolute -post-file, got %q", c.PostFile)
 	}
-	return nil
+	if err := c.Options.Validate(); err != nil {
+		return err
+	}
+	if c.Values == nil {
+		return nil
+	}
+	return c.Values.validate(c.Options.Format, c.Index == c.Count-1)
 }
 
 func cleanPath(p string) bool { return path.IsAbs(p) && path.Clean(p) == p }

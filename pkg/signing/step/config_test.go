@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -15,8 +16,21 @@ import (
 func validConfig() Config {
 	return Config{
 		Namespace: "ci", TaskRun: "build", TaskRunUID: signing.UID{1}, Container: "step-build", Index: 0, Count: 2, Share: 3072,
-		PostFile: "/tekton/run/0/out", TerminationPath: "/tekton/termination", AudiencePrefix: signing.AudiencePrefix,
+		PostFile: "/tekton/run/0/out", TerminationPath: "/tekton/termination",
+		Options: Options{
+			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+		},
 	}
+}
+
+func sidecarConfig() Config {
+	c := validConfig()
+	c.Index, c.Values = 1, &Values{
+		ResultsDir: "/tekton/results", Results: []string{"a", "-b", "c.d"},
+		StepDir: "/tekton/run/1/status", StepResults: []string{"a"}, Artifacts: true,
+	}
+	return c
 }
 
 func TestParseReadsWhatArgsWrites(t *testing.T) {
@@ -26,6 +40,17 @@ func TestParseReadsWhatArgsWrites(t *testing.T) {
 		"last":         func(c *Config) { c.Index = 1 },
 		"compress":     func(c *Config) { c.Compress = true },
 		"no post file": func(c *Config) { c.PostFile = "" },
+		"v1":           func(c *Config) { c.Format, c.Binding = signing.FormatV1, signing.BindingAudience },
+		"hour":         func(c *Config) { c.TokenLifetime = time.Hour },
+		"sidecar logs": func(c *Config) { *c = sidecarConfig() },
+		"sidecar logs without names": func(c *Config) {
+			*c = sidecarConfig()
+			c.Values.Results, c.Values.StepResults, c.Values.Artifacts = nil, nil, false
+		},
+		"sidecar logs, not the last step": func(c *Config) {
+			*c = sidecarConfig()
+			c.Index, c.Values.Results, c.Values.ResultsDir = 0, nil, ""
+		},
 	} {
 		want := validConfig()
 		change(&want)
@@ -65,13 +90,46 @@ func TestParseRefuses(t *testing.T) {
 		"relative path":        {"/tekton/termination", "termination"},
 		"path with dots":       {"/tekton/run/0/out", "/tekton/run/../out"},
 		"words before --":      {"-- true", "x -- true"},
+		"unknown format":       {"-format v2", "-format v3"},
+		"unknown binding":      {"-binding payload", "-binding none"},
+		"v1 without a key":     {"-format v2", "-format v1"},
+		"no prefix":            {"-audience-prefix tekton-result-signing", "-audience-prefix="},
+		"short token":          {"-token-seconds 600", "-token-seconds 599"},
+		"long token":           {"-token-seconds 600", "-token-seconds 3601"},
+		"seconds in words":     {"-token-seconds 600", "-token-seconds 10m"},
+		"values without mode":  {"-- true", "-step-dir /x -- true"},
 	} {
-		args := strings.Fields(strings.Replace(valid, c.old, c.new, 1))
-		if slices.Equal(args, strings.Fields(valid)) {
-			t.Fatalf("%s: the test changes nothing", name)
-		}
-		if got, _, err := Parse(args); err == nil {
-			t.Errorf("%s: Parse(%q) = %+v, want an error", name, args, got)
-		}
+		refuses(t, name, valid, c.old, c.new)
+	}
+}
+
+func TestParseRefusesValues(t *testing.T) {
+	valid := strings.Join(sidecarConfig().Args([]string{"true"}), " ")
+	for name, c := range map[string]struct{ old, new string }{
+		"v1":                       {"-format v2 -binding payload", "-format v1 -binding key"},
+		"no folder":                {"-step-dir /tekton/run/1/status", ""},
+		"folder with dots":         {"/tekton/run/1/status", "/tekton/run/../status"},
+		"no folder of results":     {"-results-dir /tekton/results", ""},
+		"results of another step":  {"-index 1", "-index 0"},
+		"name with a slash":        {"a,-b", "a/b,-b"},
+		"parent":                   {"a,-b", "..,-b"},
+		"empty name":               {"a,-b", "a,,-b"},
+		"name twice":               {"a,-b", "a,a,-b"},
+		"step result with a slash": {"-step-result-names a", "-step-result-names /a"},
+		"order":                    {"-sidecar-logs -step-dir /tekton/run/1/status", "-step-dir /tekton/run/1/status -sidecar-logs"},
+		"off":                      {"-sidecar-logs", "-sidecar-logs=false"},
+	} {
+		refuses(t, name, valid, c.old, c.new)
+	}
+}
+
+func refuses(t *testing.T, name, valid, old, new string) {
+	t.Helper()
+	args := strings.Fields(strings.Replace(valid, old, new, 1))
+	if slices.Equal(args, strings.Fields(valid)) {
+		t.Fatalf("%s: the test changes nothing", name)
+	}
+	if got, _, err := Parse(args); err == nil {
+		t.Errorf("%s: Parse(%q) = %+v, want an error", name, args, got)
 	}
 }

@@ -13,28 +13,26 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 	"github.com/tektoncd/pipeline/pkg/termination"
 	"go.uber.org/zap"
-
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Message is what a step emitted.
 type Message struct {
-	Results  []result.RunResult // as Tekton reads them: one for each key, sorted by it
-	Reserved []result.RunResult // entries under reserved names, which no step may write, apart from Results
+	Results []result.RunResult // as Tekton reads them: one for each key, sorted by it
+	Refused []result.RunResult // entries that no step may write, apart from Results
 
 	raw []byte // the text as the entrypoint left it
 }
 
-// Parse reads text exactly as Tekton's controller will.
-func Parse(text []byte) (Message, error) {
+// Parse reads text exactly as Tekton's controller will, and takes out the entries that are refused.
+func Parse(text []byte, refused func(result.RunResult) bool) (Message, error) {
 	all, err := termination.ParseMessage(zap.NewNop().Sugar(), string(text))
 	if err != nil {
 		return Message{}, fmt.Errorf("expected entries as Tekton's entrypoint writes them, got %s", sample(text))
 	}
 	m := Message{raw: text}
 	for _, r := range all {
-		if signing.IsReserved(r.Key) {
-			m.Reserved = append(m.Reserved, r)
+		if refused(r) {
+			m.Refused = append(m.Refused, r)
 			continue
 		}
 		m.Results = append(m.Results, r)
@@ -62,7 +60,7 @@ func (m Message) With(carriers []result.RunResult, compress bool) ([]byte, error
 // entrypoint wrote stays as it is.
 func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
 	array, ok := bytes.CutSuffix(bytes.TrimRight(m.raw, " \t\r\n"), []byte("]"))
-	if !ok || compress || len(m.Reserved) > 0 || len(m.Results) == 0 {
+	if !ok || compress || len(m.Refused) > 0 || len(m.Results) == 0 {
 		return m.With([]result.RunResult{note}, compress)
 	}
 	b, err := json.Marshal(note)

@@ -38,6 +38,8 @@ func parseStock(t testing.TB, text []byte) map[string]result.RunResult {
 	return byKey
 }
 
+func reserved(r result.RunResult) bool { return signing.IsReserved(r.Key) }
+
 func TestNotedKeepsTheBytes(t *testing.T) {
 	note := signing.UnsignedManifest(signing.UnsignedTokenDenied)
 	const appended = `{"key":"RESULT_MANIFEST","value":"none:token-denied","type":1}]`
@@ -50,7 +52,7 @@ func TestNotedKeepsTheBytes(t *testing.T) {
 		"null":       {"null", "[" + appended},
 		"forged":     {`[{"key":"SVID","value":"x"},{"key":"a","value":""}]`, `[{"key":"a","value":""},` + appended},
 	} {
-		m, err := Parse([]byte(c.text))
+		m, err := Parse([]byte(c.text), reserved)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -67,7 +69,7 @@ func TestNotedKeepsTheBytes(t *testing.T) {
 }
 
 func TestWithKeepsTheMessage(t *testing.T) {
-	m, err := Parse([]byte(`[{"key":"a","value":"1","type":1}]`))
+	m, err := Parse([]byte(`[{"key":"a","value":"1","type":1}]`), reserved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -161,7 +163,7 @@ func TestFileThatIsNoFile(t *testing.T) {
 
 // Whoever kills the signer between Write's two steps leaves the new text with line feeds behind it.
 func TestBlankedTextIsReadAlike(t *testing.T) {
-	m, err := Parse([]byte(`[{"key":"a","value":"` + strings.Repeat("1", 500) + `","type":1}]`))
+	m, err := Parse([]byte(`[{"key":"a","value":"`+strings.Repeat("1", 500)+`","type":1}]`), reserved)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +198,7 @@ func FuzzRewrite(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, compress bool) {
 		all, err := termination.ParseMessage(zap.NewNop().Sugar(), string(text))
-		m, parseErr := Parse(text)
+		m, parseErr := Parse(text, reserved)
 		if (err == nil) != (parseErr == nil) {
 			t.Fatalf("Tekton: %v, Parse: %v", err, parseErr)
 		}
