@@ -54,18 +54,24 @@ func (j *judge) replayable(declared *v1.TaskSpec) bool {
 // artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.
 func (j *judge) artifactValues() int {
 	n := 0
+	count := func(lists ...[]v1.Artifact) {
+		for _, list := range lists {
+			for _, artifact := range list {
+				n += 1 + len(artifact.Values)
+			}
+		}
+	}
 	for _, s := range j.steps {
+		if j.sidecarLogs() {
+			count(s.state.Inputs, s.state.Outputs)
+		}
 		for _, e := range s.results {
 			if e.ResultType != result.StepArtifactsResultType && e.ResultType != result.TaskRunArtifactsResultType {
 				continue
 			}
 			var a v1.Artifacts
 			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton, too, keeps what it read before an error
-			for _, list := range [][]v1.Artifact{a.Inputs, a.Outputs} {
-				for _, artifact := range list {
-					n += 1 + len(artifact.Values)
-				}
-			}
+			count(a.Inputs, a.Outputs)
 		}
 	}
 	return n

@@ -23,8 +23,10 @@ func (j *judge) rebuildCounted(u *unit) (signing.Unit, bool) {
 		return rebuilt, false
 	}
 	if want, got := int(u.header.Entries), len(rebuilt.Entries); want != got {
-		j.refute(u, CheckPayload, fmt.Sprintf("%d entries", want), fmt.Sprintf("%d entries", got),
-			"entries were added to or removed from the step's message")
+		if !j.lost(u, got) {
+			j.refute(u, CheckPayload, fmt.Sprintf("%d entries", want), fmt.Sprintf("%d entries", got),
+				"entries were added to or removed from the step's message")
+		}
 		return rebuilt, false
 	}
 	return rebuilt, true

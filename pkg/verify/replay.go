@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -62,8 +63,15 @@ func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
 		ObjectMeta: metav1.ObjectMeta{Namespace: j.tr.Namespace, Name: j.tr.Name},
 		Status:     v1.TaskRunStatus{TaskRunStatusFields: v1.TaskRunStatusFields{TaskSpec: declared}},
 	}
-	// The client is for the log of the results sidecar only, which Tekton's default settings do not use.
-	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, nil, declared)
+	var client kubernetes.Interface // for the log of the results sidecar only, which Tekton's default settings do not use
+	if j.sidecarLogs() {
+		log := j.log()
+		ctx, client = log.Context(ctx, j.v.tekton), log.Client()
+		if declared.Results == nil {
+			declared.Results = []v1.TaskResult{} // Tekton reads the log of Tasks that declare results
+		}
+	}
+	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, client, declared)
 	want := replayed{status: status}
 	if err == nil {
 		want.dropMismatched(declared)
@@ -88,9 +96,9 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	})
 }
 
-// declaration returns the results that the Task declares, and whether that is proven. Whoever may write the status may
-// change status.taskSpec; the spec of a live object is as the API server admitted it.
-func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
+// declared returns the results that the Task declares, and whether that is proven. Whoever may write the status may change
+// status.taskSpec; the spec of a live object is as the API server admitted it.
+func (j *judge) declared() (declared *v1.TaskSpec, proven bool) {
 	declared = &v1.TaskSpec{}
 	if spec := j.tr.Status.TaskSpec; spec != nil {
 		declared.Results, declared.Steps = spec.Results, spec.Steps
@@ -99,10 +107,23 @@ func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
 	if !j.facts.Live || inline == nil {
 		return declared, false
 	}
-	if want, got := describeDeclared(inline.Results), describeDeclared(declared.Results); want != got {
+	declared.Results = inline.Results
+	return declared, true
+}
+
+// declaration returns what declared does, and compares what the TaskRun says of it in two places.
+func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
+	declared, proven = j.declared()
+	if !proven {
+		return declared, false
+	}
+	var shown []v1.TaskResult
+	if spec := j.tr.Status.TaskSpec; spec != nil {
+		shown = spec.Results
+	}
+	if want, got := describeDeclared(declared.Results), describeDeclared(shown); want != got {
 		j.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
 	}
-	declared.Results = inline.Results
 	return declared, true
 }
 
@@ -166,20 +187,29 @@ func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 // untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
 func (j *judge) untyped() {
 	noted := map[string]bool{}
+	note := func(name, raw string) {
+		var v v1.ParamValue
+		if err := v.UnmarshalJSON([]byte(raw)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == raw || noted[name] {
+			return
+		}
+		noted[name] = true
+		j.add(Check{
+			ID: CheckDeclaration, Status: Note, Result: name,
+			Message: "type not proven: the value is signed, whether it is a string, an array or an object is not",
+		})
+	}
 	for _, s := range j.steps {
 		for _, e := range s.entries() {
-			if e.ResultType != result.TaskRunResultType || noted[e.Key] {
-				continue
+			if e.ResultType == result.TaskRunResultType {
+				note(e.Key, e.Value)
 			}
-			var v v1.ParamValue
-			if err := v.UnmarshalJSON([]byte(e.Value)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == e.Value {
-				continue
+		}
+	}
+	if j.sidecarLogs() {
+		for _, r := range j.tr.Status.Results {
+			if !signing.IsReserved(r.Name) {
+				note(r.Name, rawValue(r.Value))
 			}
-			noted[e.Key] = true
-			j.add(Check{
-				ID: CheckDeclaration, Status: Note, Result: e.Key,
-				Message: "type not proven: the value is signed, whether it is a string, an array or an object is not",
-			})
 		}
 	}
 }

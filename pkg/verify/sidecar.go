@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/internal/sidecarlog"
+)
+
+// Where values travel by the log of Tekton's results sidecar (flag bit 1), messages carry evidence alone. What the steps
+// signed is then rebuilt from the status itself, and hashing decides whether it is that. See docs/format.md, "Values by
+// sidecar log".
+
+// loggedValue is a value as the sidecar wrote it into its log.
+type loggedValue struct {
+	kind result.ResultType
+	name string
+	raw  string
+}
+
+// sidecarLogs reports whether values travelled by log. All units say the same, or knownTransport has failed.
+func (j *judge) sidecarLogs() bool {
+	return slices.ContainsFunc(j.units, func(u *unit) bool { return u.header.Flags.Has(signing.FlagSidecarLogs) })
+}
+
+// knownTransport checks that all units say the same of how values travelled, and that messages are free of values where they
+// say that it was by log.
+func (j *judge) knownTransport(u *unit) bool {
+	for _, other := range j.units {
+		if other == u {
+			break
+		}
+		if want := other.header.Flags & signing.FlagSidecarLogs; other.read && want != u.header.Flags&signing.FlagSidecarLogs {
+			j.refute(u, CheckFormat, transportText(other.header.Flags), transportText(u.header.Flags),
+				"the steps' evidence names different ways of their values")
+			return false
+		}
+	}
+	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
+		return true
+	}
+	if emitted := u.step.entries(); len(emitted) > 0 {
+		j.refute(u, CheckMessage, "evidence alone, as values travel by log",
+			fmt.Sprintf("%s, the first is %q", count(len(emitted), "value"), emitted[0].Key), "the message holds values that nobody signed")
+		return false
+	}
+	return true
+}
+
+func transportText(f signing.Flags) string {
+	if f.Has(signing.FlagSidecarLogs) {
+		return "values by the log of a sidecar"
+	}
+	return "values by termination message"
+}
+
+// entriesOf returns what a unit vouches for, as the TaskRun shows it now.
+func (j *judge) entriesOf(u *unit) ([]signing.Entry, error) {
+	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
+		return signing.EntriesOf(u.step.results)
+	}
+	var entries []signing.Entry
+	for _, v := range j.logged(u) {
+		if e, ok := signing.CanonicalEntry(v.kind, v.name, v.raw); ok {
+			entries = append(entries, e)
+		}
+	}
+	if len(entries) > math.MaxUint16 {
+		return nil, fmt.Errorf("%d entries are more than the %d that evidence can count", len(entries), math.MaxUint16)
+	}
+	signing.SortEntries(entries)
+	return entries, nil
+}
+
+// logged returns what the sidecar must have logged of a step for the status to look as it does.
+func (j *judge) logged(u *unit) []loggedValue {
+	var values []loggedValue
+	if u.header.Flags.Has(signing.FlagLast) {
+		promoted := j.promotedNames()
+		for _, r := range j.tr.Status.Results {
+			if !signing.IsReserved(r.Name) && !promoted[r.Name] {
+				values = append(values, loggedValue{result.TaskRunResultType, r.Name, rawValue(r.Value)})
+			}
+		}
+	}
+	state := u.step.state
+	for _, r := range state.Results {
+		values = append(values, loggedValue{result.StepResultType, r.Name, rawValue(r.Value)})
+	}
+	if len(state.Inputs)+len(state.Outputs) > 0 {
+		values = append(values, loggedValue{result.StepArtifactsResultType, state.Container, artifactsJSON(state)})
+	}
+	return values
+}
+
+// promotedNames returns the task results that Tekton makes from the results of steps, as far as steps show any.
+func (j *judge) promotedNames() map[string]bool {
+	declared, _ := j.declared()
+	names := map[string]bool{}
+	for _, d := range declared.Results {
+		if d.Value == nil || d.Value.StringVal == "" {
+			continue
+		}
+		step, stepResult, err := v1.ExtractStepResultName(d.Value.StringVal)
+		if err != nil {
+			continue
+		}
+		for _, s := range j.steps {
+			shown := slices.ContainsFunc(s.state.Results, func(r v1.TaskRunStepResult) bool { return r.Name == stepResult })
+			if shown && s.state.Container == tektonpod.GetContainerName(step) {
+				names[d.Name] = true
+			}
+		}
+	}
+	return names
+}
+
+// rawValue returns a result as a step may have written it into its file.
+func rawValue(v v1.ParamValue) string {
+	if v.Type == v1.ParamTypeArray || v.Type == v1.ParamTypeObject {
+		return string(valueJSON(v))
+	}
+	return v.StringVal
+}
+
+func artifactsJSON(state *v1.StepState) string {
+	data, err := json.Marshal(v1.Artifacts{Inputs: state.Inputs, Outputs: state.Outputs})
+	if err != nil {
+		return "" // plain strings and booleans always encode
+	}
+	return string(data)
+}
+
+// log returns the log that leads to the status: of steps that signed. Without evidence nothing was logged.
+func (j *judge) log() *sidecarlog.Log {
+	log := &sidecarlog.Log{}
+	for _, u := range j.units {
+		if !u.header.Flags.Has(signing.FlagSidecarLogs) {
+			continue
+		}
+		for _, v := range j.logged(u) {
+			switch v.kind {
+			case result.TaskRunResultType:
+				log.TaskResult(v.name, v.raw)
+			case result.StepResultType:
+				log.StepResult(u.step.state.Container, v.name, v.raw)
+			default:
+				log.StepArtifacts(v.name, v.raw)
+			}
+		}
+	}
+	return log
+}
+
+// lost reports whether a unit that counts more values than the TaskRun shows is of a run in which Tekton may not have taken
+// them over from the log. What is lost cannot be compared, so it adds that nobody can tell.
+func (j *judge) lost(u *unit, shown int) bool {
+	missing := int(u.header.Entries) - shown
+	if !u.header.Flags.Has(signing.FlagSidecarLogs) || missing <= 0 {
+		return false
+	}
+	last := u.header.Flags.Has(signing.FlagLast)
+	message := ""
+	switch {
+	case j.emptied():
+		message = "enforcement took the values out, and no message holds them"
+	case j.mayBeEmpty():
+		message = "Tekton ended the run before it took the values over from the sidecar's log, and no message holds them"
+	case last && j.failureReason() == string(v1.TaskRunReasonFailedValidation):
+		message = "Tekton dropped results that are not of their declared type, and no message holds them"
+	case last && missing <= len(j.promotedNames()):
+		message = "a promoted result hides one of its name that a step wrote, and no message holds that one"
+	default:
+		return false
+	}
+	j.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), message)
+	return true
+}
