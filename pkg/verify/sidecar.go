@@ -32,8 +32,7 @@ func (j *judge) sidecarLogs() bool {
 	return slices.ContainsFunc(j.units, func(u *unit) bool { return u.header.Flags.Has(signing.FlagSidecarLogs) })
 }
 
-// knownTransport checks that all units say the same of how values travelled, and that messages are free of values where they
-// say that it was by log.
+// knownTransport checks that all units say the same of how values travelled.
 func (j *judge) knownTransport(u *unit) bool {
 	for _, other := range j.units {
 		if other == u {
@@ -45,15 +44,23 @@ func (j *judge) knownTransport(u *unit) bool {
 			return false
 		}
 	}
-	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
-		return true
-	}
-	if emitted := u.step.entries(); len(emitted) > 0 {
-		j.refute(u, CheckMessage, "evidence alone, as values travel by log",
-			fmt.Sprintf("%s, the first is %q", count(len(emitted), "value"), emitted[0].Key), "the message holds values that nobody signed")
-		return false
-	}
 	return true
+}
+
+// checkLogged refuses a message that holds values although its evidence says that values travel by log: nobody signed them,
+// and Tekton adds them to the results.
+func (j *judge) checkLogged(s *step) {
+	header, err := signing.ParseManifest(s.carriers[signing.CarrierManifest])
+	if err != nil || !header.Flags.Has(signing.FlagSidecarLogs) {
+		return
+	}
+	if emitted := s.entries(); len(emitted) > 0 {
+		j.add(Check{
+			ID: CheckMessage, Status: Fail, Step: s.state.Container, Result: emitted[0].Key,
+			Expected: "evidence alone, as values travel by log", Got: count(len(emitted), "value"),
+			Message: "the message holds values that nobody signed",
+		})
+	}
 }
 
 func transportText(f signing.Flags) string {

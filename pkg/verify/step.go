@@ -108,6 +108,7 @@ func (j *judge) readStep(state *v1.StepState) *step {
 			})
 		}
 	}
+	j.checkLogged(s)
 	return s
 }
 

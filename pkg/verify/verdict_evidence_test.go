@@ -267,8 +267,9 @@ func TestFormat(t *testing.T) {
 			},
 			want: verify.Indeterminate, checks: failed,
 		},
-		"sidecar logs": {
-			sign: header(func(h *signing.Header) { h.Flags |= signing.FlagSidecarLogs }), want: verify.Indeterminate, checks: failed,
+		"values by message although the evidence says by log": {
+			sign: header(func(h *signing.Header) { h.Flags |= signing.FlagSidecarLogs }), want: verify.Failed,
+			checks: []string{"message IMAGE_DIGEST", "format", "payload"},
 		},
 		"entries miscounted": {
 			sign: header(func(h *signing.Header) { h.Entries++ }), want: verify.Failed, checks: []string{"payload"},

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verifytest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/tektoncd/pipeline/pkg/apis/config"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
+	"github.com/tektoncd/pipeline/pkg/result"
+	"go.uber.org/zap"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/internal/sidecarlog"
+)
+
+// StepArtifacts returns an entry of a step's artifacts. Its name is not used where values travel by log.
+func StepArtifacts(a v1.Artifacts) result.RunResult {
+	data, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // plain strings and booleans always encode
+	}
+	return result.RunResult{Key: "artifacts", Value: string(data), ResultType: result.StepArtifactsResultType}
+}
+
+// SidecarTaskRun signs the steps as in a cluster where values travel by the log of Tekton's results sidecar, and returns the
+// TaskRun as such a cluster stores it. Every step's Entries are what it writes into files.
+func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
+	run, log := *r, &sidecarlog.Log{}
+	run.Steps = append([]Step{}, r.Steps...)
+	entries := entriesByStep(r.Steps, log)
+	for i := range run.Steps {
+		step, change := &run.Steps[i], r.Steps[i].Change
+		step.Entries = nil
+		step.Change = func(u *signing.Unit) {
+			u.Header.Flags |= signing.FlagSidecarLogs
+			u.Header.Entries = uint16(len(entries[i])) // #nosec G115 -- a few entries
+			u.Entries = entries[i]
+			if change != nil {
+				change(u)
+			}
+		}
+	}
+	signed, err := run.TaskRun(c)
+	if err != nil {
+		return nil, err
+	}
+	pod, err := run.pod(c)
+	if err != nil {
+		return nil, err
+	}
+	tr := v1.TaskRun{TypeMeta: signed.TypeMeta, ObjectMeta: signed.ObjectMeta, Spec: signed.Spec}
+	tr.Status.TaskSpec, tr.Status.StartTime, tr.Status.RetriesStatus = r.Spec.DeepCopy(), signed.Status.StartTime, signed.Status.RetriesStatus
+	ctx := log.Context(context.Background(), config.FromContextOrDefaults(context.Background()))
+	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, log.Client(), &r.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("merging messages and log: %w", err)
+	}
+	status.Conditions, status.CompletionTime = signed.Status.Conditions, signed.Status.CompletionTime
+	tr.Status = status
+	return stored(&tr)
+}
+
+// entriesByStep returns what each step signs, and writes the log of the sidecar: task results as the last step leaves them,
+// all of them in the last step's unit.
+func entriesByStep(steps []Step, log *sidecarlog.Log) [][]signing.Entry {
+	entries := make([][]signing.Entry, len(steps))
+	last := len(steps) - 1
+	add := func(step int, kind result.ResultType, name, value string) {
+		if e, ok := signing.CanonicalEntry(kind, name, value); ok {
+			entries[step] = append(entries[step], e)
+		}
+	}
+	written, order := map[string]string{}, []string{}
+	for i, step := range steps {
+		container := "step-" + step.Name
+		for _, e := range step.Entries {
+			switch e.ResultType {
+			case result.TaskRunResultType:
+				if _, ok := written[e.Key]; !ok {
+					order = append(order, e.Key)
+				}
+				written[e.Key] = e.Value
+			case result.StepResultType:
+				log.StepResult(container, e.Key, e.Value)
+				add(i, e.ResultType, e.Key, e.Value)
+			case result.StepArtifactsResultType:
+				log.StepArtifacts(container, e.Value)
+				add(i, e.ResultType, container, e.Value)
+			}
+		}
+	}
+	for _, name := range order {
+		log.TaskResult(name, written[name])
+		add(last, result.TaskRunResultType, name, written[name])
+	}
+	for _, list := range entries {
+		signing.SortEntries(list)
+	}
+	return entries
+}
