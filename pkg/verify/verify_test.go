@@ -23,6 +23,15 @@ var theCluster = sync.OnceValue(func() *verifytest.Cluster {
 	if err != nil {
 		panic(err)
 	}
+	c.CA, err = verifytest.NewCA(verifytest.TrustDomain)
+	if err != nil {
+		panic(err)
+	}
+	partner, err := verifytest.NewCA("partner.example")
+	if err != nil {
+		panic(err)
+	}
+	c.Federated = append(c.Federated, partner)
 	return c
 })
 

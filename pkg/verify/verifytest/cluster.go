@@ -28,11 +28,14 @@ const (
 	Issuer      = "https://kubernetes.default.svc.cluster.local"
 )
 
-// Cluster is a virtual cluster: an issuer of service account tokens.
+// Cluster is a virtual cluster: an issuer of service account tokens and, if CA is set, one of SVIDs.
 type Cluster struct {
 	KeyID     string
 	Algorithm jose.SignatureAlgorithm
 	Private   crypto.Signer
+
+	CA        *CA   // of the trust domain TrustDomain, may be an intermediate one
+	Federated []*CA // of other trust domains
 }
 
 // NewCluster returns a cluster with a new RSA key, as API servers have by default.
@@ -78,10 +81,18 @@ func (c *Cluster) Trust() (*trust.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &trust.Cluster{
+	cluster := &trust.Cluster{
 		Name: ClusterName, UID: ClusterUID,
 		ServiceAccountIssuers: []trust.Issuer{{Issuer: Issuer, Keys: []trust.IssuerKey{{JWK: jwk}}}},
-	}, nil
+	}
+	if c.CA != nil {
+		cluster.TrustDomain = c.CA.TrustDomain
+		cluster.SPIFFE = append(cluster.SPIFFE, c.CA.Bundle(false))
+	}
+	for _, ca := range c.Federated {
+		cluster.SPIFFE = append(cluster.SPIFFE, ca.Bundle(true))
+	}
+	return cluster, nil
 }
 
 // Bundle returns a trust bundle file with this cluster alone.

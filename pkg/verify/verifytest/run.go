@@ -5,9 +5,12 @@ package verifytest
 import (
 	"cmp"
 	"context"
+	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -25,6 +28,9 @@ import (
 // Start is when virtual TaskRuns start. They take a minute.
 func Start() time.Time { return time.Date(2025, 6, 2, 12, 0, 0, 0, time.UTC) }
 
+// signedAt is when virtual steps sign.
+func signedAt() time.Time { return Start().Add(30 * time.Second) }
+
 // Run describes a TaskRun that is to be made. NewRun returns one that verifies; tests change it before it is signed.
 type Run struct {
 	Namespace, Name string
@@ -34,6 +40,10 @@ type Run struct {
 	Spec            v1.TaskSpec
 	Steps           []Step
 	Failed          bool // the pod failed
+
+	Format signing.Format // of the evidence, v2 if empty
+	Scheme signing.Scheme // how the steps sign, payload-bound if zero; in format v1 the one with the same identity
+	Key    crypto.Signer  // of the pod's SVID, a new P-256 key if nil
 }
 
 // Step describes what a step did.
@@ -49,6 +59,8 @@ type Step struct {
 	Change   func(*signing.Unit)                  // changes what is signed
 	Claims   func(map[string]any)                 // changes the token's claims
 	Token    func(claims map[string]any) string   // replaces the token
+	SVID     func(*x509.Certificate)              // changes the template of the certificate
+	Issuer   *CA                                  // issues the certificate, the cluster's own if nil
 	Carriers func(map[string]string)              // changes the carriers
 	Message  func(entries []result.RunResult) any // replaces the message: a string, or entries
 }
@@ -209,18 +221,10 @@ func (r *Run) carriers(c *Cluster, index int) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	claims := r.claims(unit)
-	claims["jti"] = fmt.Sprintf("%s-%d", r.PodUID, index)
-	if step.Claims != nil {
-		step.Claims(claims)
-	}
-	token := ""
-	if step.Token != nil {
-		token = step.Token(claims)
-	} else if token, err = c.Token(claims); err != nil {
+	carriers, err := r.evidence(c, index, unit)
+	if err != nil {
 		return nil, err
 	}
-	carriers := map[string]string{signing.CarrierManifest: unit.Header.Manifest(), signing.CarrierToken: token}
 	if step.Carriers != nil {
 		step.Carriers(carriers)
 	}
@@ -245,11 +249,20 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 	unit := signing.Unit{
 		Header: signing.Header{
 			Scheme: signing.SchemeOIDCPayloadBound, PodUID: podUID, TaskRunUID: uid,
-			SignedAt: Start().Add(30 * time.Second), Index: uint8(index), Count: uint8(len(r.Steps)), // #nosec G115 -- a few steps
+			SignedAt: signedAt(), Index: uint8(index), Count: uint8(len(r.Steps)), // #nosec G115 -- a few steps
 			Entries: uint16(len(entries)), // #nosec G115 -- a few entries
 		},
 		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: "step-" + step.Name,
 		ExitCode: step.ExitCode, Entries: entries,
+	}
+	if r.Scheme != 0 {
+		unit.Header.Scheme = r.Scheme
+	}
+	if unit.Header.Scheme != signing.SchemeOIDCPayloadBound {
+		unit.Header.Algorithm = signing.AlgorithmECDSAP256
+	}
+	if r.Scheme == signing.SchemeSPIRE && r.Key != nil {
+		unit.Header.Algorithm = signing.AlgorithmOf(r.Key.Public())
 	}
 	if index == len(r.Steps)-1 {
 		unit.Header.Flags |= signing.FlagLast
@@ -263,25 +276,12 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 	return unit, nil
 }
 
-// claims returns what an API server puts into a token for the unit (Kubernetes 1.35).
-func (r *Run) claims(u signing.Unit) map[string]any {
-	issued := Start().Add(30 * time.Second).Unix()
-	account := cmp.Or(r.ServiceAccount, "default")
-	return map[string]any{
-		"aud": []string{signing.PayloadAudience(signing.AudiencePrefix, u.Digest())},
-		"exp": issued + 600, "iat": issued, "nbf": issued,
-		"iss": Issuer,
-		"sub": "system:serviceaccount:" + r.Namespace + ":" + account,
-		"kubernetes.io": map[string]any{
-			"namespace":      r.Namespace,
-			"node":           map[string]any{"name": "node-1", "uid": "6c5b5f4c-6a3c-4f0b-9a07-0d9d6f0f8a11"},
-			"pod":            map[string]any{"name": r.PodName(), "uid": r.PodUID},
-			"serviceaccount": map[string]any{"name": account, "uid": "a4b9a1d0-30f4-44e5-8a6a-3a3f1f6f2b77"},
-		},
-	}
-}
-
 // DropCarriers takes the signing material out of status.results, as the add-on does once it has verified it.
 func DropCarriers(tr *v1.TaskRun) {
-	tr.Status.Results = slices.DeleteFunc(tr.Status.Results, func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
+	legacy := slices.ContainsFunc(tr.Status.Results, func(r v1.TaskRunResult) bool {
+		return r.Name == signing.CarrierManifest && !strings.Contains(r.Value.StringVal, ":")
+	})
+	tr.Status.Results = slices.DeleteFunc(tr.Status.Results, func(r v1.TaskRunResult) bool {
+		return signing.IsReserved(r.Name) || legacy && signing.IsLegacyCarrier(r.Name)
+	})
 }
