@@ -124,10 +124,13 @@ func Authority(certificate *x509.Certificate) trust.X509Authority {
 	return trust.X509Authority{DER: base64.StdEncoding.EncodeToString(certificate.Raw)}
 }
 
+// ChainCarrier returns the certificates as evidence of format v2 carries them.
+func ChainCarrier(chain []*x509.Certificate) string { return spire.FormatChain(chain) }
+
 // carrierOf returns the certificates as evidence carries them.
 func carrierOf(chain []*x509.Certificate, legacy bool) string {
 	if legacy {
 		return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[0].Raw}))
 	}
-	return spire.FormatChain(chain)
+	return ChainCarrier(chain)
 }
