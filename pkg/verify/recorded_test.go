@@ -60,7 +60,7 @@ func readRecorded(t testing.TB, name string) *v1.TaskRun {
 
 // allRecorded lists the recordings of every way of passing results.
 func allRecorded() []verifytest.Recorded {
-	return slices.Concat(verifytest.RecordedPlain(), verifytest.RecordedCompressed())
+	return slices.Concat(verifytest.RecordedPlain(), verifytest.RecordedCompressed(), verifytest.RecordedSidecar())
 }
 
 func TestRecorded(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -65,6 +66,35 @@ func TestReplay(t *testing.T) {
 	t.Run("compressed", func(t *testing.T) {
 		s.setFeatures(t, map[string]string{"enable-termination-message-compression": "true"})
 		s.compare(t, verifytest.RecordedCompressed())
+	})
+	t.Run("sidecar logs", func(t *testing.T) {
+		s.allowLogs(t)
+		s.setFeatures(t, map[string]string{"results-from": "sidecar-logs", "enable-artifacts": "true"})
+		s.compare(t, verifytest.RecordedSidecar())
+	})
+}
+
+// allowLogs lets Tekton's controller read logs, as its manifest enable-log-access-to-controller does.
+func (s *replaySuite) allowLogs(t *testing.T) {
+	t.Helper()
+	rbac := s.kube.RbacV1()
+	object := metav1.ObjectMeta{Name: "e2e-replay-log-access"}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: object, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}},
+	}
+	if _, err := rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = rbac.ClusterRoles().Delete(context.Background(), object.Name, metav1.DeleteOptions{}) })
+	binding := &rbacv1.ClusterRoleBinding{
+		ObjectMeta: object, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: object.Name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "tekton-pipelines", Name: "tekton-pipelines-controller"}},
+	}
+	if _, err := rbac.ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = rbac.ClusterRoleBindings().Delete(context.Background(), object.Name, metav1.DeleteOptions{})
 	})
 }
 
@@ -236,13 +266,16 @@ func (s *replaySuite) want(t *testing.T, how string, want verifytest.Outcome, tr
 func (s *replaySuite) runAll(t *testing.T, cases []verifytest.Recorded) map[string]*pipelinev1.TaskRun {
 	t.Helper()
 	objects := replayObjects(t)
+	if action := objects["act"]; !s.exists(t, action) {
+		s.create(t, action)
+	}
 	names := []string{}
 	for _, r := range cases {
-		if r.Name == "step-action" {
-			s.create(t, objects["act"])
-		}
-		name, _, _ := strings.Cut(r.Name, "-build-") // a child of the PipelineRun
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.Name, verifytest.SidecarPrefix), "-build-") // a child of the PipelineRun
 		if object := objects[name]; object != nil {
+			if strings.HasPrefix(r.Name, verifytest.SidecarPrefix) {
+				object.SetName(r.Name)
+			}
 			s.create(t, object)
 			delete(objects, name)
 		}
@@ -281,6 +314,13 @@ func toBeCancelled(tr *pipelinev1.TaskRun) bool {
 	steps := tr.Status.Steps
 	return tr.Spec.Status == "" && len(tr.Status.RetriesStatus) == tr.Spec.Retries && tr.Status.PodName != "" &&
 		len(steps) > 0 && steps[len(steps)-1].Running != nil && steps[0].Terminated != nil
+}
+
+func (s *replaySuite) exists(t *testing.T, object *unstructured.Unstructured) bool {
+	t.Helper()
+	resource, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
+	_, err := s.dynamic.Resource(resource).Namespace(s.namespace).Get(t.Context(), object.GetName(), metav1.GetOptions{})
+	return err == nil
 }
 
 func (s *replaySuite) create(t *testing.T, object *unstructured.Unstructured) {

@@ -80,6 +80,45 @@ func RecordedCompressed() []Recorded {
 	}
 }
 
+// SidecarPrefix begins the names of TaskRuns whose values travel by the log of Tekton's results sidecar. Behind it stands the
+// name of the one that does the same by termination message.
+const SidecarPrefix = "logged-"
+
+// RecordedSidecar lists those that run with results-from: sidecar-logs.
+func RecordedSidecar() []Recorded {
+	const unproven Outcome = "INDETERMINATE declaration"
+	list := []Recorded{
+		{Name: "types", Live: verified},
+		{Name: "strings", Live: verified},
+		{Name: "encodings", Live: verified},
+		{Name: "missing", Live: verified},
+		{Name: "broken-json", Live: "INDETERMINATE payload"}, // what Tekton drops stands nowhere else
+		{Name: "null-object", Live: verified},
+		{Name: "missing-key", Live: verified},
+		{Name: "too-large", Live: "UNSIGNED coverage"}, // Tekton ends the steps before it takes their messages over
+		{Name: "overridden", Live: verified},
+		{Name: "step-results", Live: verified},
+		{Name: "one-name", Live: verified},
+		{Name: "promoted", Live: verified, Offline: unproven},
+		{Name: "promoted-twice", Live: verified, Offline: unproven},
+		{Name: "promoted-overridden", Live: "INDETERMINATE payload"}, // the promoted value hides the other one
+		{Name: "step-artifacts", Live: verified},
+		{Name: "task-artifacts", Live: verified},
+		{Name: "skipped", Live: verified},
+		{Name: "continued", Live: verified},
+		{Name: "killed", Live: verified},
+		{Name: "step-timeout", Live: verified},
+		{Name: "out-of-memory", Live: verified},
+		{Name: "cancelled", Live: verified},
+		{Name: "retried", Live: verified, Attempts: []Outcome{verified, verified}},
+		{Name: "step-action", Live: verified, Offline: unproven},
+	}
+	for i := range list {
+		list[i].Name = SidecarPrefix + list[i].Name
+	}
+	return list
+}
+
 // OutcomeOf returns what a verification found.
 func OutcomeOf(r verify.Result) Outcome {
 	return Outcome(strings.TrimSpace(string(r.Verdict) + " " + r.Reason))

@@ -21,7 +21,7 @@ type Tampering struct {
 
 // Tamperings lists changes of what each way of passing results brings into the status.
 func Tamperings() []Tampering {
-	return slices.Concat(tamperedResults(), tamperedSteps(), tamperedArtifacts(), tamperedEndings())
+	return slices.Concat(tamperedResults(), tamperedSteps(), tamperedArtifacts(), tamperedEndings(), tamperedLogged())
 }
 
 func tamperedResults() []Tampering {
@@ -114,6 +114,34 @@ func tamperedEndings() []Tampering {
 			tr.Status = *archive[1].DeepCopy()
 			tr.Status.RetriesStatus = archive
 		}},
+	}
+}
+
+func tamperedLogged() []Tampering {
+	return []Tampering{
+		{"logged-types", "a letter of a string", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "digest").Value.StringVal += "0" }},
+		{"logged-types", "an element of an array", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "tags").Value.ArrayVal[1] = "v2" }},
+		{"logged-types", "a result less", "FAILED payload", func(tr *v1.TaskRun) { tr.Status.Results = tr.Status.Results[1:] }},
+		{"logged-strings", "a string becomes an array", "FAILED results", func(tr *v1.TaskRun) {
+			*resultOf(tr, "array") = v1.TaskRunResult{
+				Name: "array", Type: "array", Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{"a"}},
+			}
+		}},
+		{"logged-encodings", "U+FFFD in place of letters", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "utf8").Value.StringVal = "\ufffd" }},
+		{"logged-overridden", "the earlier step's value", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "first" }},
+		{"logged-one-name", "the step's value as the task's", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "of-the-step" }},
+		{"logged-promoted", "the promoted value", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "from-first").Value.StringVal = "x" }},
+		{"logged-promoted", "a step result", "FAILED payload", func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = tr.Status.Steps[0].Results[1:] }},
+		{"logged-step-artifacts", "a digest of a step's output", "FAILED payload", func(tr *v1.TaskRun) {
+			tr.Status.Steps[0].Outputs[0].Values[0].Digest["sha256"] = "df86"
+		}},
+		{"logged-task-artifacts", "an output of the task", "FAILED artifacts", func(tr *v1.TaskRun) { output(tr, "image").Values[0].Uri = "oci:c" }},
+		{"logged-killed", "it succeeded all the same", "FAILED succeeded", succeed},
+		{"logged-cancelled", "a result after all", "FAILED results", func(tr *v1.TaskRun) {
+			tr.Status.Results = []v1.TaskRunResult{{Name: "out", Type: "string", Value: *v1.NewStructuredValues("x")}}
+		}},
+		{"logged-broken-json", "the result that is left", "INDETERMINATE payload", func(tr *v1.TaskRun) { resultOf(tr, "fine").Value.StringVal = "y" }},
+		{"logged-broken-json", "it succeeded all the same", "FAILED payload", succeed},
 	}
 }
 
