@@ -23,6 +23,7 @@ import (
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -49,7 +50,7 @@ type Grants struct {
 var policiesKey = types.NamespacedName{Namespace: "policies", Name: "probe"}
 
 // Bites is what a probe of the policies tells: an error unless they refuse what they must.
-type Bites func(ctx context.Context, audiencePrefix string) error
+type Bites func(ctx context.Context, s settings.Settings) error
 
 // GrantsConfig is what NewGrants needs.
 type GrantsConfig struct {
@@ -73,7 +74,7 @@ func NewGrants(c GrantsConfig) *Grants {
 	}
 	g.guard = guard{
 		drift: func() error { return g.policies.drift(c.TektonNamespace, g.settings.Get()) },
-		probe: func(ctx context.Context) error { return c.Probe(ctx, g.settings.Get().AudiencePrefix) },
+		probe: func(ctx context.Context) error { return c.Probe(ctx, g.settings.Get()) },
 		now:   c.Now,
 	}
 	g.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // cluster is what the guard looks at.
@@ -101,20 +103,30 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 		"policies swapped":          {signing: denial(manifests.TokenRequesters), ordinary: denial(manifests.SigningTokens)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := fake.NewClientset()
+			client, asked := fake.NewClientset(), []string{}
 			client.PrependReactor("create", "serviceaccounts", func(action clienttesting.Action) (bool, runtime.Object, error) {
 				request, ok := action.(clienttesting.CreateAction).GetObject().(*authenticationv1.TokenRequest)
 				if !ok || len(request.Spec.Audiences) != 1 {
 					t.Fatalf("unexpected request %+v", action)
 				}
+				asked = append(asked, request.Spec.Audiences[0])
 				if request.Spec.Audiences[0] == ordinaryAudience {
 					return true, request, c.ordinary
 				}
 				return true, request, c.signing
 			})
-			err := (&Probe{client: client}).Bites(t.Context(), "tekton-result-signing")
+			err := (&Probe{client: client}).Bites(t.Context(), settings.Default())
 			if (err == nil) != c.bites {
 				t.Errorf("got %v, want bites=%v", err, c.bites)
+			}
+			if c.bites {
+				const digest = "dGVrdG9uLXNpZ24gcHJvYmUsIG5vdCBhIGRpZ2VzdCE"
+				want := []string{
+					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, "tekton-result-signing", ordinaryAudience,
+				}
+				if !slices.Equal(asked, want) {
+					t.Errorf("asked for %q, want %q", asked, want)
+				}
 			}
 			var granted *notRefusedError
 			if errors.As(err, &granted) != c.granted {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,6 +16,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Probe asks for tokens that the policies must refuse. A policy takes effect some time after it was created, at another
@@ -56,12 +59,17 @@ func (e *notRefusedError) Error() string {
 	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
 }
 
-// Bites is an error unless both policies refused their request, a *notRefusedError if one was granted. A token that is
-// handed out after all is dropped unread: it belongs to an account without rights.
-func (p *Probe) Bites(ctx context.Context, audiencePrefix string) error {
-	signing := audiencePrefix + ":p:" + base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
+// Bites is an error unless both policies refused each request, a *notRefusedError if one was granted. A token that is handed
+// out after all is dropped unread: it belongs to an account without rights.
+//
+// The signing audiences are all those that signers of any settings ask for: the probe is no pod, so that each of them is
+// refused also where a pod may have it.
+func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
+	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
 	for _, request := range []struct{ policy, audience string }{
-		{manifests.SigningTokens, signing},
+		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest},
+		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest},
+		{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix)},
 		{manifests.TokenRequesters, ordinaryAudience},
 	} {
 		if err := p.refused(ctx, request.policy, request.audience); err != nil {
@@ -73,7 +81,7 @@ func (p *Probe) Bites(ctx context.Context, audiencePrefix string) error {
 
 // refused is an error unless policy refuses a token with this audience that is bound to a pod which is not the requester's.
 func (p *Probe) refused(ctx context.Context, policy, audience string) error {
-	seconds := int64(600)
+	seconds := int64(signing.MinTokenLifetime / time.Second)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences:         []string{audience},
 		ExpirationSeconds: &seconds,

@@ -6,7 +6,9 @@ package manifests
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -115,21 +117,47 @@ func setEnv(c *corev1.Container, name, value string) bool {
 	return false
 }
 
-// setPolicy writes the audience prefix into every expression, and the exempt accounts into the policy that knows them.
+// setPolicy writes into a policy what signing tokens of this installation look like, and the exempt accounts into the policy
+// that knows them.
 func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) {
-	replace := func(s *string) {
-		*s = strings.ReplaceAll(*s, signing.AudiencePrefix, o.Settings.AudiencePrefix)
-	}
+	r := o.tokenRules()
 	for i := range p.Spec.MatchConditions {
-		replace(&p.Spec.MatchConditions[i].Expression)
+		c := &p.Spec.MatchConditions[i]
+		c.Expression = r.Replace(c.Expression)
 	}
 	for i := range p.Spec.Validations {
-		replace(&p.Spec.Validations[i].Expression)
-		replace(&p.Spec.Validations[i].Message)
+		v := &p.Spec.Validations[i]
+		v.Expression, v.Message, v.MessageExpression = r.Replace(v.Expression), r.Replace(v.Message), r.Replace(v.MessageExpression)
 	}
 	if p.Name == TokenRequesters && len(o.Settings.Exempt) > 0 {
 		p.Spec.MatchConditions = append(p.Spec.MatchConditions, exemptCondition(o.Settings.Exempt))
 	}
+}
+
+// Parts of the policies' expressions and messages in config/, where they stand for the default settings.
+const (
+	boundAudience   = "'^" + signing.AudiencePrefix + ":[kp]:[A-Za-z0-9_-]{43}$'"
+	signingAudience = "a.startsWith('" + signing.AudiencePrefix + ":')"
+	audienceMessage = " and a SHA-256 digest in base64url"
+	lifetimeRule    = "object.spec.expirationSeconds <= 600"
+	lifetimeMessage = "for 600 seconds or less"
+)
+
+// tokenRules replaces in the policies' texts what the settings say otherwise. The fixed audience is admitted only where signers
+// ask for it, since whoever reads a token with it can sign again. The prefix has no character that means anything in an expression.
+func (o Options) tokenRules() *strings.Replacer {
+	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
+	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage
+	if o.Settings.Binding == signing.BindingAudience {
+		bound = "'^" + prefix + "(:[kp]:[A-Za-z0-9_-]{43})?$'"
+		all = "(a == '" + prefix + "' || " + all + ")"
+		message += ", or " + prefix + " alone"
+	}
+	return strings.NewReplacer(
+		boundAudience, bound, signingAudience, all, audienceMessage, message,
+		lifetimeRule, "object.spec.expirationSeconds <= "+seconds, lifetimeMessage, "for "+seconds+" seconds or less",
+		signing.AudiencePrefix, prefix,
+	)
 }
 
 // exemptCondition keeps the policy away from the given accounts. Their names are valid names of Kubernetes objects, so that

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/cel-go/cel"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// tokenRequest is a request for a token as an API server shows it to a policy.
+type tokenRequest struct {
+	audiences      []string
+	seconds        int64
+	podUID, podRef string // of the token with which it is asked, and of the pod that the new one is bound to; empty: none
+	username       string
+}
+
+// podsOwn is the request of a step's signer, for its own pod.
+func podsOwn(audience string) tokenRequest {
+	return tokenRequest{
+		audiences: []string{audience}, seconds: 600, podUID: "u1", podRef: "u1", username: "system:serviceaccount:ci:builder",
+	}
+}
+
+func (r tokenRequest) object() map[string]any {
+	spec := map[string]any{"audiences": r.audiences, "expirationSeconds": r.seconds}
+	if r.podRef != "" {
+		spec["boundObjectRef"] = map[string]any{"kind": "Pod", "apiVersion": "v1", "name": "build-pod", "uid": r.podRef}
+	}
+	return map[string]any{"spec": spec}
+}
+
+func (r tokenRequest) request() map[string]any {
+	user := map[string]any{"username": r.username}
+	if r.podUID != "" {
+		user["extra"] = map[string]any{
+			"authentication.kubernetes.io/pod-uid":  []string{r.podUID},
+			"authentication.kubernetes.io/pod-name": []string{"build-pod"},
+		}
+	}
+	return map[string]any{"userInfo": user, "namespace": "ci", "name": "builder"}
+}
+
+// denial evaluates a policy as the API server does and returns the message of the first rule that refuses the request, empty
+// if none does.
+func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
+	t.Helper()
+	env, err := cel.NewEnv(cel.OptionalTypes(),
+		cel.Variable("object", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType))
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]any{"object": r.object(), "request": r.request()}
+	evaluate := func(expression string) any {
+		t.Helper()
+		ast, issues := env.Compile(expression)
+		if issues.Err() != nil {
+			t.Fatalf("policy %s: %v", p.Name, issues.Err())
+		}
+		program, err := env.Program(ast)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _, err := program.Eval(values)
+		if err != nil {
+			t.Fatalf("policy %s: %s: %v", p.Name, expression, err)
+		}
+		return out.Value()
+	}
+	for _, c := range p.Spec.MatchConditions {
+		if evaluate(c.Expression) != true {
+			return ""
+		}
+	}
+	variables := map[string]any{}
+	values["variables"] = variables
+	for _, v := range p.Spec.Variables {
+		variables[v.Name] = evaluate(v.Expression)
+	}
+	for _, v := range p.Spec.Validations {
+		if evaluate(v.Expression) != true {
+			return v.Message
+		}
+	}
+	return ""
+}
+
+// policiesFor renders the policies of an installation with these settings.
+func policiesFor(t *testing.T, change func(*settings.Settings)) (signingTokens, requesters *admissionv1.ValidatingAdmissionPolicy) {
+	t.Helper()
+	o := testOptions()
+	o.Settings = settings.Default()
+	if change != nil {
+		change(&o.Settings)
+	}
+	p, err := RenderPolicies(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := lookup(p.Policies)
+	return find(SigningTokens), find(TokenRequesters)
+}
+
+const digest = "LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"
+
+func TestSigningTokensPolicy(t *testing.T) {
+	with := func(change func(*tokenRequest)) tokenRequest {
+		r := podsOwn("tekton-result-signing:p:" + digest)
+		change(&r)
+		return r
+	}
+	const bound = "the audience of a signing token is "
+	for name, c := range map[string]struct {
+		request tokenRequest
+		message string
+	}{
+		"payload-bound":            {podsOwn("tekton-result-signing:p:" + digest), ""},
+		"key-bound":                {podsOwn("tekton-result-signing:k:" + digest), ""},
+		"ordinary token of a user": {tokenRequest{audiences: []string{"vault"}, seconds: 7200, username: "jane"}, ""},
+
+		"the add-on's form":   {podsOwn("tekton-result-signing:r:" + digest), bound},
+		"fixed audience":      {podsOwn("tekton-result-signing"), bound},
+		"a digest too short":  {podsOwn("tekton-result-signing:p:" + digest[1:]), bound},
+		"text behind":         {podsOwn("tekton-result-signing:p:" + digest + "\n"), bound},
+		"text before":         {with(func(r *tokenRequest) { r.audiences[0] = "tekton-result-signing-x:p:" + digest }), bound},
+		"two audiences":       {with(func(r *tokenRequest) { r.audiences = append(r.audiences, "vault") }), "exactly one audience"},
+		"an hour":             {with(func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
+		"another pod":         {with(func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
+		"no pod asks":         {with(func(r *tokenRequest) { r.podUID = "" }), "only for itself"},
+		"a node asks":         {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), "only for itself"},
+		"bound to nothing":    {with(func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
+		"another account":     {with(func(r *tokenRequest) { r.username = "system:serviceaccount:ci:other" }), "its own service account"},
+		"another's namespace": {with(func(r *tokenRequest) { r.username = "system:serviceaccount:cd:builder" }), "its own service account"},
+		"an editor for a pod": {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), "only for itself"},
+	} {
+		policy, _ := policiesFor(t, nil)
+		checkDenial(t, name, denial(t, policy, c.request), c.message)
+	}
+}
+
+func checkDenial(t *testing.T, name, got, want string) {
+	t.Helper()
+	if (got == "") != (want == "") || !strings.Contains(got, want) {
+		t.Errorf("%s: refused with %q, want %q", name, got, want)
+	}
+}
+
+// TestFixedAudience: the audience that anybody can sign again with is admitted only where signers ask for it, and then only
+// for the pod itself.
+func TestFixedAudience(t *testing.T) {
+	for _, binding := range signing.Bindings() {
+		for _, prefix := range []string{signing.AudiencePrefix, "our-results"} {
+			name := fmt.Sprintf("%s with prefix %s", binding, prefix)
+			signingTokens, requesters := policiesFor(t, func(s *settings.Settings) {
+				s.Binding, s.AudiencePrefix = binding, prefix
+			})
+			want, ordinary := "", "service accounts of this namespace may request tokens with a signing audience only"
+			if binding != signing.BindingAudience {
+				want = "the audience of a signing token is " + prefix + ":p: or " + prefix + ":k: and a SHA-256 digest in base64url"
+			}
+			checkDenial(t, name, denial(t, signingTokens, podsOwn(prefix)), want)
+			if want != "" {
+				want = ordinary
+			}
+			checkDenial(t, name, denial(t, requesters, podsOwn(prefix)), want)
+			checkDenial(t, name, denial(t, requesters, podsOwn("vault")), ordinary)
+			checkDenial(t, name, denial(t, requesters, podsOwn(prefix+"-x")), ordinary)
+			for _, bound := range []string{":p:", ":k:"} {
+				checkDenial(t, name, denial(t, signingTokens, podsOwn(prefix+bound+digest)), "")
+				checkDenial(t, name, denial(t, requesters, podsOwn(prefix+bound+digest)), "")
+			}
+			for who, r := range map[string]tokenRequest{
+				"a node":      {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "system:node:n"},
+				"an editor":   {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "jane"},
+				"another pod": {audiences: []string{prefix}, seconds: 600, podRef: "u1", podUID: "u2", username: "system:serviceaccount:ci:builder"},
+				"two":         {audiences: []string{prefix, prefix}, seconds: 600, podRef: "u1", podUID: "u1", username: "system:serviceaccount:ci:builder"},
+			} {
+				if denial(t, signingTokens, r) == "" {
+					t.Errorf("%s: %s gets a token with the fixed audience", name, who)
+				}
+			}
+		}
+	}
+}
+
+func TestTokenLifetime(t *testing.T) {
+	for _, lifetime := range []time.Duration{signing.MinTokenLifetime, 20 * time.Minute, signing.MaxTokenLifetime} {
+		policy, _ := policiesFor(t, func(s *settings.Settings) { s.TokenLifetime = lifetime })
+		r := podsOwn("tekton-result-signing:p:" + digest)
+		r.seconds = int64(lifetime / time.Second)
+		checkDenial(t, lifetime.String(), denial(t, policy, r), "")
+		r.seconds++
+		checkDenial(t, lifetime.String()+" and a second", denial(t, policy, r),
+			fmt.Sprintf("a signing token is asked for %d seconds or less", r.seconds-1))
+	}
+}
+
+// TestRenderDefaultPoliciesAreTheManifests: what the settings change must not depend on texts in config/ that nobody finds.
+func TestRenderDefaultPoliciesAreTheManifests(t *testing.T) {
+	p, r := policiesFor(t, nil)
+	var all strings.Builder
+	for _, policy := range []*admissionv1.ValidatingAdmissionPolicy{p, r} {
+		for _, v := range policy.Spec.Validations {
+			all.WriteString(v.Expression + "\n" + v.Message + "\n")
+		}
+	}
+	for _, part := range []string{boundAudience, signingAudience, audienceMessage, lifetimeRule, lifetimeMessage} {
+		if strings.Count(all.String(), part) != 1 {
+			t.Errorf("the policies have %q %d times, want it once", part, strings.Count(all.String(), part))
+		}
+	}
+}
