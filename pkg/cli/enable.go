@@ -28,6 +28,7 @@ type enableOptions struct {
 	selector        string
 	enforcement     string
 	delivery        string
+	tokens          tokenOptions
 	exempt          []string
 	keepExempt      bool // the flag was not given: exempt accounts stay as they are
 	registry        string
@@ -62,6 +63,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.keepExempt = !cmd.Flags().Changed("exempt-service-account")
+			o.tokens.given(cmd.Flags())
 			return o.run(cmd.Context(), e, args[0])
 		},
 	}
@@ -71,12 +73,17 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	f.StringVar(&o.enforcement, "enforcement", string(settings.Audit), "what a failed verification does: audit records it")
 	f.StringVar(&o.delivery, "delivery", string(settings.DeliveryAuto),
 		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
+	o.tokens.addFlags(f)
 	f.StringSliceVar(&o.exempt, "exempt-service-account", nil,
 		"service account (namespace/name) that may go on requesting tokens of any audience; repeatable")
 	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
+	completeWords(cmd, "enforcement", settings.Audit)
+	completeWords(cmd, "delivery", settings.DeliveryAuto, settings.DeliveryImage, settings.DeliveryInit)
+	completeWords(cmd, "format", signing.Formats()...)
+	completeWords(cmd, "binding", signing.Bindings()...)
 	return cmd
 }
 
@@ -128,6 +135,9 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if s.Scope, err = settings.NewScope(o.namespaces, o.selector); err != nil {
 		return enable.Request{}, fmt.Errorf("--namespaces, --namespace-selector: %w", err)
 	}
+	if err := o.tokens.set(&s); err != nil {
+		return enable.Request{}, err
+	}
 	for _, value := range o.exempt {
 		account, err := settings.ParseAccount(value)
 		if err != nil {
@@ -139,7 +149,7 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 		return enable.Request{}, err
 	}
 	return enable.Request{
-		Settings: s, KeepExempt: o.keepExempt,
+		Settings: s, KeepExempt: o.keepExempt, KeepAudience: !o.tokens.audienceGiven,
 		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
@@ -183,8 +193,9 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
 	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", report.Safe(plan.Environment.KubernetesVersion),
 		report.Safe(orUnknown(plan.Environment.TektonVersion)), report.Safe(plan.Environment.TektonNamespace))
-	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, %s, delivery %s\n\n",
-		plan.Settings.Backend, plan.Settings.Enforcement, plan.Settings.Scope, plan.Settings.Delivery)
+	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
+		plan.Settings.Backend, plan.Settings.Enforcement, plan.Settings.Scope, plan.Settings.Delivery,
+		plan.Settings.Format, plan.Settings.Binding)
 	if err := plan.WriteText(e.Out, report.Safe); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package enable
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
@@ -31,9 +32,12 @@ func signingOn(names ...string) settings.Settings {
 // TestSettingsComeBack enables, enables anew with other settings, and disables: what was there before is there again.
 func TestSettingsComeBack(t *testing.T) {
 	for name, before := range map[string]*corev1.ConfigMap{
-		"no ConfigMap":            nil,
-		"other keys only":         configMap(map[string]string{"_example": "text"}, nil),
-		"keys of ours":            configMap(map[string]string{"enforce-nonfalsifiability": "none", "namespaces": "x"}, nil),
+		"no ConfigMap":    nil,
+		"other keys only": configMap(map[string]string{"_example": "text"}, nil),
+		"keys of ours":    configMap(map[string]string{"enforce-nonfalsifiability": "none", "namespaces": "x"}, nil),
+		"keys of tokens": configMap(map[string]string{
+			"signing-format": "v2", "oidc-binding": "key", "oidc-audience": "theirs", "oidc-token-expiration-seconds": "900",
+		}, nil),
 		"a key with empty data":   configMap(map[string]string{"_example": ""}, nil),
 		"annotations of somebody": configMap(map[string]string{"delivery": "init"}, map[string]string{"a": "b"}),
 	} {
@@ -42,7 +46,9 @@ func TestSettingsComeBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			second, err := mergeSettings(first, "tekton", signingOn())
+			again := signingOn()
+			again.Format, again.Binding, again.AudiencePrefix, again.TokenLifetime = "v1", "audience", "ours", time.Hour
+			second, err := mergeSettings(first, "tekton", again)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +56,7 @@ func TestSettingsComeBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(signingOn(), got); diff != "" {
+			if diff := cmp.Diff(again, got); diff != "" {
 				t.Errorf("settings in force (-want +got):\n%s", diff)
 			}
 			restored, err := restoreSettings(second)
