@@ -43,7 +43,7 @@ func schemeText(s signing.Scheme) string {
 func algorithmText(a signing.Algorithm) string {
 	switch a {
 	case signing.AlgorithmNone:
-		return "none: the token vouches for the digest itself"
+		return "none, the token vouches for the digest itself"
 	case signing.AlgorithmECDSAP256:
 		return "ECDSA P-256 with SHA-256"
 	case signing.AlgorithmEd25519:
