@@ -12,9 +12,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
@@ -34,14 +37,16 @@ type addOn struct {
 	settings   *reconciler.Settings
 	namespaces *reconciler.Namespaces
 	delivery   *reconciler.Delivery
+	history    *reconciler.History
 	trust      *admission.Trust
+	recorder   record.EventRecorder
 	pods       podMetadata
 	probe      *reconciler.Probe
 	secrets    corelisters.SecretLister // nil until the webhooks were made
 }
 
 // newAddOn prepares the views of the cluster. run makes them follow it.
-func newAddOn(config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
+func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
 	a := &addOn{log: log}
 	var err error
 	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
@@ -64,9 +69,16 @@ func newAddOn(config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
 	a.namespaces = reconciler.NewNamespaces(meta, a.settings, a.tektonNamespace)
 	a.delivery = reconciler.NewDelivery(a.client, log)
 	a.pods = podMetadata{meta}
-	a.trust = admission.NewTrust(func(ctx context.Context) (*trust.Cluster, error) {
-		return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
-	}, time.Now, log)
+	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
+	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events(manifests.Namespace)})
+	a.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: manifests.Controller})
+	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
+		Client: a.client, Recorder: a.recorder, Log: log, Now: time.Now,
+		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
+			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+		},
+	})
+	a.trust = admission.NewTrust(a.history.Cluster, time.Now, log)
 	return a, nil
 }
 
@@ -76,6 +88,7 @@ func (a *addOn) run(ctx context.Context) {
 	go a.namespaces.Run(ctx)
 	go a.delivery.Run(ctx)
 	go a.trust.Run(ctx)
+	go a.history.Run(ctx)
 }
 
 // podMetadata reads pods for the status webhook.

@@ -7,11 +7,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	secretinformer "knative.dev/pkg/injection/clients/namespacedkube/informers/core/v1/secret"
@@ -75,15 +71,13 @@ func (a *addOn) newWebhookController(ctx context.Context, name, path string,
 
 // newGrantsController is the last to be made: after it the views of the cluster are started.
 func (a *addOn) newGrantsController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events(manifests.Namespace)})
 	grants := reconciler.NewGrants(reconciler.GrantsConfig{
 		Client:          a.client,
 		Settings:        a.settings,
 		Namespaces:      a.namespaces,
 		TektonNamespace: a.tektonNamespace,
 		Probe:           a.probe.Bites,
-		Recorder:        broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: manifests.Controller}),
+		Recorder:        a.recorder,
 		Log:             a.log,
 		Now:             time.Now,
 	})

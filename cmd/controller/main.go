@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command controller is the add-on: the webhooks that inject the signer and verify TaskRuns, and the reconcilers of
-// certificates and token grants, in one process. config/ holds its manifests.
+// certificates, token grants and the trust history, in one process. config/ holds its manifests.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	addon, err := newAddOn(config, logger)
+	addon, err := newAddOn(ctx, config, logger)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -24,9 +24,9 @@ const (
 	refreshTimeout  = 2 * time.Second
 )
 
-// Trust verifies with the issuer keys of the cluster it runs in. It keeps them in memory, and reads them anew now and then
-// and when a TaskRun was signed with a key that it does not know: then at most once in refreshPause, by one request for all
-// who wait.
+// Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
+// in memory, and reads them anew now and then and when a TaskRun was signed with a key that it does not know: then at most
+// once in refreshPause, by one request for all who wait.
 type Trust struct {
 	fetch func(context.Context) (*trust.Cluster, error)
 	now   func() time.Time

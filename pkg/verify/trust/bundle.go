@@ -46,6 +46,7 @@ type IssuerKey struct {
 	JWK       JWK       `json:"jwk"`
 	NotBefore Timestamp `json:"notBefore,omitzero"` // absent where nobody kept a history
 	NotAfter  Timestamp `json:"notAfter,omitzero"`  // absent while the key is in use
+	LastSeen  Timestamp `json:"lastSeen,omitzero"`  // of a key in use: when it was last seen; absent where nobody looked
 }
 
 // JWK is a public key (RFC 7517) of type RSA or EC.
@@ -72,6 +73,7 @@ type X509Authority struct {
 	DER       string    `json:"der"`
 	NotBefore Timestamp `json:"notBefore,omitzero"`
 	NotAfter  Timestamp `json:"notAfter,omitzero"`
+	LastSeen  Timestamp `json:"lastSeen,omitzero"`
 }
 
 // Recorder is an identity whose records are trusted.
@@ -93,6 +95,14 @@ type SigstoreIdentity struct {
 
 // Timestamp is a time in RFC 3339 form, UTC, whole seconds; the zero value is "unknown" and is written as "".
 type Timestamp struct{ time.Time }
+
+// At returns the timestamp of t.
+func At(t time.Time) Timestamp {
+	if t.IsZero() {
+		return Timestamp{}
+	}
+	return Timestamp{t.UTC().Truncate(time.Second)}
+}
 
 // MarshalJSON writes the RFC 3339 form, or "" for the zero value.
 func (t Timestamp) MarshalJSON() ([]byte, error) {
@@ -116,7 +126,7 @@ func (t *Timestamp) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("expected a time like 2006-01-02T15:04:05Z: %w", err)
 	}
-	*t = Timestamp{at.UTC()}
+	*t = At(at)
 	return nil
 }
 

@@ -22,8 +22,8 @@ import (
 const (
 	MaxBytes    = 8 << 20 // of the file
 	maxClusters = 1024
-	maxIssuers  = 64   // of one cluster
-	maxKeys     = 4096 // of one issuer or trust domain
+	maxIssuers  = 64      // of one cluster
+	maxKeys     = 1 << 15 // of one issuer or trust domain: more than a full history holds
 )
 
 // Parse reads a trust bundle file (JSON). Unknown fields, duplicate keys, private keys, and one key ID with two keys in
@@ -146,15 +146,15 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 			return fmt.Errorf("key %q stands twice", id)
 		}
 		own[id] = true
-		if _, err := k.JWK.Key(); err != nil {
+		print, err := k.JWK.Fingerprint()
+		if err != nil {
 			return fmt.Errorf("key %q: %w", id, err)
 		}
-		print := k.JWK.Fingerprint()
 		if other, ok := fingerprints[id]; ok && other != print {
-			return fmt.Errorf("the ID %q belongs to two different keys: no verifier can tell them apart", id)
+			return twoKeysError(id, other, print)
 		}
 		fingerprints[id] = print
-		if err := checkWindow(k.NotBefore, k.NotAfter); err != nil {
+		if err := k.window().check(); err != nil {
 			return fmt.Errorf("key %q: %w", id, err)
 		}
 	}
@@ -166,25 +166,32 @@ func (s SPIFFEBundle) validate() error {
 		return fmt.Errorf("expected at most %d authorities, got %d", maxKeys, len(s.X509Authorities))
 	}
 	for n, a := range s.X509Authorities {
-		der, err := base64.StdEncoding.Strict().DecodeString(a.DER)
-		if err == nil {
-			_, err = x509.ParseCertificate(der)
-		}
-		if err != nil {
+		if _, err := a.Certificate(); err != nil {
 			return fmt.Errorf("authority %d: %w", n, err)
 		}
-		if err := checkWindow(a.NotBefore, a.NotAfter); err != nil {
+		if err := a.window().check(); err != nil {
 			return fmt.Errorf("authority %d: %w", n, err)
 		}
 	}
 	return nil
 }
 
-func checkWindow(notBefore, notAfter Timestamp) error {
-	if !notBefore.IsZero() && !notAfter.IsZero() && notAfter.Before(notBefore.Time) {
-		return fmt.Errorf("notAfter %s is before notBefore %s", notAfter.Time, notBefore.Time)
+func twoKeysError(id, one, other string) error {
+	return fmt.Errorf("the ID %q belongs to two different keys (SHA-256 %s and %s): no verifier can tell them apart: "+
+		"find out which one the cluster had, and leave the other out", id, min(one, other), max(one, other))
+}
+
+// Certificate returns the authority's certificate.
+func (a X509Authority) Certificate() (*x509.Certificate, error) {
+	der, err := base64.StdEncoding.Strict().DecodeString(a.DER)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	// Strict still lets line breaks pass.
+	if base64.StdEncoding.EncodeToString(der) != a.DER {
+		return nil, fmt.Errorf("expected base64 in one line")
+	}
+	return x509.ParseCertificate(der)
 }
 
 // Key returns the public key in usable form.
@@ -196,11 +203,17 @@ func (j JWK) Key() (oidc.Key, error) {
 	return oidc.ParseJWK(data)
 }
 
-// Fingerprint returns the hex SHA-256 of the members that make up the key (RFC 7638), whatever its ID.
-func (j JWK) Fingerprint() string {
-	sum := sha256.Sum256(fmt.Appendf(nil, `{"crv":%q,"e":%q,"kty":%q,"n":%q,"x":%q,"y":%q}`,
-		j.Curve, j.E, j.KeyType, j.N, j.X, j.Y))
-	return hex.EncodeToString(sum[:])
+// Fingerprint returns the hex SHA-256 of the key's SubjectPublicKeyInfo in DER (RFC 5280), whatever its ID.
+func (j JWK) Fingerprint() (string, error) {
+	key, err := j.Key()
+	if err != nil {
+		return "", err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key.Public)
+	if err != nil {
+		return "", fmt.Errorf("expected a key of type RSA or EC: %w", err)
+	}
+	return SHA256(spki), nil
 }
 
 // Marshal returns the file's bytes: the same for the same content, whatever its order.
@@ -208,20 +221,40 @@ func (b *Bundle) Marshal() ([]byte, error) {
 	sorted := Bundle{APIVersion: APIVersion, Kind: Kind, Sigstore: b.Sigstore, Clusters: slices.Clone(b.Clusters)}
 	slices.SortFunc(sorted.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
 	for i := range sorted.Clusters {
-		c := &sorted.Clusters[i]
-		c.ServiceAccountIssuers = slices.Clone(c.ServiceAccountIssuers)
-		slices.SortFunc(c.ServiceAccountIssuers, func(x, y Issuer) int { return cmp.Compare(x.Issuer, y.Issuer) })
-		for j := range c.ServiceAccountIssuers {
-			keys := slices.Clone(c.ServiceAccountIssuers[j].Keys)
-			slices.SortFunc(keys, func(x, y IssuerKey) int { return cmp.Compare(x.JWK.KeyID, y.JWK.KeyID) })
-			c.ServiceAccountIssuers[j].Keys = keys
-		}
+		sorted.Clusters[i] = sorted.Clusters[i].sorted()
 	}
 	out, err := json.MarshalIndent(sorted, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("writing the trust bundle: %w", err)
 	}
 	return append(out, '\n'), nil
+}
+
+// sorted returns a copy whose lists are in the order of the file.
+func (c Cluster) sorted() Cluster {
+	c.ServiceAccountIssuers = slices.Clone(c.ServiceAccountIssuers)
+	slices.SortStableFunc(c.ServiceAccountIssuers, func(x, y Issuer) int { return cmp.Compare(x.Issuer, y.Issuer) })
+	for i := range c.ServiceAccountIssuers {
+		keys := slices.Clone(c.ServiceAccountIssuers[i].Keys)
+		slices.SortFunc(keys, func(x, y IssuerKey) int { return cmp.Compare(x.JWK.KeyID, y.JWK.KeyID) })
+		c.ServiceAccountIssuers[i].Keys = keys
+	}
+	c.SPIFFE = slices.Clone(c.SPIFFE)
+	slices.SortStableFunc(c.SPIFFE, SPIFFEBundle.compare)
+	for i := range c.SPIFFE {
+		authorities := slices.Clone(c.SPIFFE[i].X509Authorities)
+		slices.SortStableFunc(authorities, func(x, y X509Authority) int { return cmp.Compare(x.DER, y.DER) })
+		c.SPIFFE[i].X509Authorities = authorities
+	}
+	c.Recorders = slices.Clone(c.Recorders)
+	slices.SortStableFunc(c.Recorders, func(x, y Recorder) int { return cmp.Compare(x.Subject, y.Subject) })
+	return c
+}
+
+// compare orders by trust domain, the cluster's own before a federated one.
+func (s SPIFFEBundle) compare(other SPIFFEBundle) int {
+	federated := map[bool]int{true: 1}
+	return cmp.Or(cmp.Compare(s.TrustDomain, other.TrustDomain), cmp.Compare(federated[s.Federated], federated[other.Federated]))
 }
 
 // SHA256 returns the hex SHA-256 of a trust bundle file's bytes, by which a bundle is pinned.

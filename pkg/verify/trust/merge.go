@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package trust
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+)
+
+// Merge unites trust bundles. No key gets lost: clusters are united by their UID, keys by issuer and fingerprint, SPIFFE
+// authorities by trust domain and certificate. Of a key's windows the earliest notBefore and the latest end count
+// (docs/format.md, "Merging"). The order of bundles does not matter, nor how often one is given.
+//
+// It is an error when one key ID of a cluster belongs to two keys, when a cluster has two trust domains of its own, or when
+// the outcome exceeds the limits of a bundle.
+func Merge(bundles ...*Bundle) (*Bundle, error) {
+	merged := &Bundle{APIVersion: APIVersion, Kind: Kind}
+	index := map[string]int{}
+	for _, b := range bundles {
+		for _, c := range b.Clusters {
+			i, ok := index[c.UID]
+			if !ok {
+				i = len(merged.Clusters)
+				index[c.UID] = i
+				merged.Clusters = append(merged.Clusters, Cluster{UID: c.UID})
+			}
+			if err := merged.Clusters[i].absorb(c); err != nil {
+				return nil, fmt.Errorf("cluster %s: %w", c.String(), err)
+			}
+		}
+		sigstore, err := mergeSigstore(merged.Sigstore, b.Sigstore)
+		if err != nil {
+			return nil, fmt.Errorf("sigstore: %w", err)
+		}
+		merged.Sigstore = sigstore
+	}
+	slices.SortFunc(merged.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
+	for i := range merged.Clusters {
+		merged.Clusters[i] = merged.Clusters[i].sorted()
+	}
+	if err := merged.validate(); err != nil {
+		return nil, err
+	}
+	return merged, nil
+}
+
+// absorb adds what other, the same cluster, knows.
+func (c *Cluster) absorb(other Cluster) error {
+	// Names are for people: of two the first in the alphabet is kept, so that the order of bundles does not matter.
+	c.Name = pick(c.Name, other.Name)
+	if c.TrustDomain != "" && other.TrustDomain != "" && c.TrustDomain != other.TrustDomain {
+		return fmt.Errorf("two trust domains of its own, %q and %q: keep them in two bundles",
+			min(c.TrustDomain, other.TrustDomain), max(c.TrustDomain, other.TrustDomain))
+	}
+	c.TrustDomain = pick(c.TrustDomain, other.TrustDomain)
+	for _, issuer := range other.ServiceAccountIssuers {
+		i := slices.IndexFunc(c.ServiceAccountIssuers, func(x Issuer) bool { return x.Issuer == issuer.Issuer })
+		if i < 0 {
+			i = len(c.ServiceAccountIssuers)
+			c.ServiceAccountIssuers = append(c.ServiceAccountIssuers, Issuer{Issuer: issuer.Issuer})
+		}
+		if err := c.ServiceAccountIssuers[i].absorb(issuer.Keys); err != nil {
+			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
+		}
+	}
+	for _, s := range other.SPIFFE {
+		i := slices.IndexFunc(c.SPIFFE, func(x SPIFFEBundle) bool { return x.compare(s) == 0 })
+		if i < 0 {
+			i = len(c.SPIFFE)
+			c.SPIFFE = append(c.SPIFFE, SPIFFEBundle{TrustDomain: s.TrustDomain, Federated: s.Federated})
+		}
+		c.SPIFFE[i].absorb(s.X509Authorities)
+	}
+	c.Recorders = unite(c.Recorders, other.Recorders)
+	return nil
+}
+
+// pick returns the first of two names in the alphabet, leaving out empty ones.
+func pick(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return min(a, b)
+}
+
+// absorb adds keys. One kid stands for one key.
+func (i *Issuer) absorb(keys []IssuerKey) error {
+	known := make(map[string]int, len(i.Keys))
+	for n, k := range i.Keys {
+		known[k.JWK.KeyID] = n
+	}
+	for _, key := range keys {
+		n, ok := known[key.JWK.KeyID]
+		if !ok {
+			known[key.JWK.KeyID] = len(i.Keys)
+			key.setWindow(key.window().normal())
+			i.Keys = append(i.Keys, key)
+			continue
+		}
+		if err := sameKey(i.Keys[n].JWK, key.JWK); err != nil {
+			return err
+		}
+		i.Keys[n].JWK = firstText(i.Keys[n].JWK, key.JWK)
+		i.Keys[n].setWindow(i.Keys[n].window().join(key.window()))
+	}
+	return nil
+}
+
+// sameKey is an error unless two JWKs of one kid are the same key for the same algorithm.
+func sameKey(a, b JWK) error {
+	one, err := a.Fingerprint()
+	if err != nil {
+		return fmt.Errorf("key %q: %w", a.KeyID, err)
+	}
+	other, err := b.Fingerprint()
+	if err != nil {
+		return fmt.Errorf("key %q: %w", b.KeyID, err)
+	}
+	switch {
+	case one != other:
+		return twoKeysError(a.KeyID, one, other)
+	case a.Algorithm != b.Algorithm:
+		return fmt.Errorf("key %q is for %q in one bundle and for %q in another: correct one of them",
+			a.KeyID, min(a.Algorithm, b.Algorithm), max(a.Algorithm, b.Algorithm))
+	}
+	return nil
+}
+
+// firstText chooses between two ways to write one key down.
+func firstText(a, b JWK) JWK {
+	if cmp.Or(cmp.Compare(a.N, b.N), cmp.Compare(a.E, b.E), cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) <= 0 {
+		return a
+	}
+	return b
+}
+
+// absorb adds certificates.
+func (s *SPIFFEBundle) absorb(authorities []X509Authority) {
+	known := make(map[string]int, len(s.X509Authorities))
+	for n, a := range s.X509Authorities {
+		known[a.DER] = n
+	}
+	for _, a := range authorities {
+		n, ok := known[a.DER]
+		if !ok {
+			known[a.DER] = len(s.X509Authorities)
+			a.setWindow(a.window().normal())
+			s.X509Authorities = append(s.X509Authorities, a)
+			continue
+		}
+		s.X509Authorities[n].setWindow(s.X509Authorities[n].window().join(a.window()))
+	}
+}
+
+// unite returns the elements of both lists, each once.
+func unite[T comparable](a, b []T) []T {
+	for _, element := range b {
+		if !slices.Contains(a, element) {
+			a = append(slices.Clip(a), element)
+		}
+	}
+	return a
+}
+
+// mergeSigstore unites two Sigstore roots, either of which may be absent.
+func mergeSigstore(a, b *Sigstore) (*Sigstore, error) {
+	if b == nil {
+		return a, nil
+	}
+	if a == nil {
+		a = &Sigstore{}
+	}
+	root, err := mergeJSON(a.TrustedRoot, b.TrustedRoot)
+	if err != nil {
+		return nil, fmt.Errorf("trustedRoot: %w", err)
+	}
+	merged := &Sigstore{TrustedRoot: root, Identities: unite(unite(nil, a.Identities), b.Identities)}
+	slices.SortFunc(merged.Identities, func(x, y SigstoreIdentity) int {
+		return cmp.Or(cmp.Compare(x.Issuer, y.Issuer), cmp.Compare(x.Subject, y.Subject))
+	})
+	return merged, nil
+}
+
+// mergeJSON unites two TrustedRoot messages of Sigstore (protobuf-specs, sigstore_trustroot.proto) without knowing their
+// fields: they are an object of lists, and the lists are united.
+func mergeJSON(a, b json.RawMessage) (json.RawMessage, error) {
+	merged := map[string]any{}
+	for _, data := range []json.RawMessage{a, b} {
+		if len(data) == 0 || string(data) == "null" {
+			continue
+		}
+		var object map[string]any
+		decoder := json.NewDecoder(bytes.NewReader(data))
+		decoder.UseNumber() // as it is written
+		if err := decoder.Decode(&object); err != nil {
+			return nil, fmt.Errorf("expected an object: %w", err)
+		}
+		for name, value := range object {
+			united, err := uniteValues(merged[name], value)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", name, err)
+			}
+			merged[name] = united
+		}
+	}
+	if len(a) == 0 && len(b) == 0 {
+		return nil, nil
+	}
+	return json.Marshal(merged)
+}
+
+// uniteValues unites two lists; anything else must be equal where both have it.
+func uniteValues(a, b any) (any, error) {
+	list, isList := b.([]any)
+	before, wasList := a.([]any)
+	switch {
+	case isList && (wasList || a == nil):
+		return uniteLists(before, list)
+	case a == nil:
+		return b, nil
+	case b == nil:
+		return a, nil
+	}
+	one, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	other, err := json.Marshal(b)
+	if err != nil {
+		return nil, err
+	}
+	if string(one) != string(other) {
+		return nil, fmt.Errorf("%.80s in one bundle and %.80s in another: correct one of them",
+			min(string(one), string(other)), max(string(one), string(other)))
+	}
+	return a, nil
+}
+
+// uniteLists returns the elements of both lists, each once, in the order of their text.
+func uniteLists(a, b []any) ([]any, error) {
+	byText := map[string]any{}
+	texts := []string{}
+	for _, element := range slices.Concat(a, b) {
+		text, err := json.Marshal(element)
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := byText[string(text)]; !ok {
+			byText[string(text)] = element
+			texts = append(texts, string(text))
+		}
+	}
+	slices.Sort(texts)
+	united := make([]any, len(texts))
+	for i, text := range texts {
+		united[i] = byText[text]
+	}
+	return united, nil
+}
