@@ -260,8 +260,14 @@ func DecodeEntry(key, text string) ([]Sighting, error) {
 		}
 		h.Put(key, s)
 	}
+	if _, err := h.Cluster("", placeholderUID); err != nil { // two uses that contradict each other
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
 	return h[key], nil
 }
+
+// placeholderUID stands for a cluster where only its keys matter.
+const placeholderUID = "00000000-0000-0000-0000-000000000000"
 
 // validate returns the data key that the sighting belongs to.
 func (s Sighting) validate() (string, error) {
