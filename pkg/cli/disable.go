@@ -14,21 +14,33 @@ import (
 
 func newDisableCommand(e *env) *cobra.Command {
 	o := &changeOptions{}
+	var purge bool
 	cmd := &cobra.Command{
 		Use:   "disable",
 		Short: "Turn signing off and remove the add-on",
 		Long: `Turn signing off: remove the webhooks, the add-on, the token grants and the policies, in this order, and put the
 previous values of ConfigMap config-signing back. TaskRuns keep what they have: evidence and conditions.
 
+The trust history stays: ConfigMaps tekton-sign-trust-<n> in namespace tekton-sign, the public keys that the cluster ever
+signed with. They verify old TaskRuns after the cluster's keys were replaced, and enable goes on with them. --purge deletes
+them, too; "trust export -o FILE" keeps them in a file before.
+
 Exit codes: 0 signing is off, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
+		Example: fmt.Sprintf(`  # See what would go
+  %[1]s disable --dry-run=client
+
+  # Leave nothing in the cluster, and keep the keys in a file
+  %[1]s trust export -o bundle.json
+  %[1]s disable --purge`, e.name),
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDisable(cmd.Context(), e, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDisable(cmd.Context(), e, o, purge) },
 	}
 	o.addFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&purge, "purge", false, "also delete the trust history")
 	return cmd
 }
 
-func runDisable(ctx context.Context, e *env, o *changeOptions) error {
+func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error {
 	clients, err := e.enableClients()
 	if err != nil {
 		return err
@@ -37,12 +49,13 @@ func runDisable(ctx context.Context, e *env, o *changeOptions) error {
 	if err != nil {
 		return clusterError(err)
 	}
-	plan, err := enable.PlanDisable(ctx, clients, namespace)
+	plan, err := enable.PlanDisable(ctx, clients, namespace, purge)
 	if err != nil {
 		return clusterError(err)
 	}
 	if plan.Empty() {
 		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
+		tellKept(e, plan)
 		return nil
 	}
 	if err := plan.WriteText(e.Out, report.Safe); err != nil {
@@ -65,5 +78,14 @@ func runDisable(ctx context.Context, e *env, o *changeOptions) error {
 		return clusterError(err)
 	}
 	fmt.Fprintln(e.ErrOut, "\nSigning is off, and the add-on is gone.")
+	tellKept(e, plan)
 	return nil
+}
+
+// tellKept says what disable leaves in the cluster, and how to get rid of it.
+func tellKept(e *env, plan enable.Plan) {
+	if n := plan.Count(enable.Keep); n > 0 {
+		fmt.Fprintf(e.ErrOut, "Kept: the trust history, %d ConfigMap(s) in namespace tekton-sign. Delete it with: %s disable --purge\n",
+			n, e.name)
+	}
 }

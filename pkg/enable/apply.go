@@ -72,7 +72,7 @@ func (c Clients) make(ctx context.Context, change Change, dryRun bool, progress 
 	}
 	var err error
 	switch change.Action {
-	case Unchanged:
+	case Unchanged, Keep:
 		return nil
 	case Delete:
 		err = c.delete(ctx, change.Object, dryRun)

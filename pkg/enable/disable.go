@@ -5,10 +5,12 @@ package enable
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more; then
@@ -37,22 +40,55 @@ func removalOrder() []schema.GroupVersionKind {
 	}
 }
 
+// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the namespace.
+// What controls access goes last.
+func ownNamespace() []schema.GroupVersionKind {
+	return []schema.GroupVersionKind{
+		corev1.SchemeGroupVersion.WithKind("Service"),
+		corev1.SchemeGroupVersion.WithKind("Secret"),
+		coordinationv1.SchemeGroupVersion.WithKind("Lease"),
+		corev1.SchemeGroupVersion.WithKind("ServiceAccount"),
+		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
+		rbacv1.SchemeGroupVersion.WithKind("Role"),
+	}
+}
+
 // PlanDisable finds everything that tekton-sign has in the cluster and the settings that enable changed. The plan is empty
 // if there is nothing. tektonNamespace is where the settings are; empty: no Tekton is there any more.
-func PlanDisable(ctx context.Context, c Clients, tektonNamespace string) (Plan, error) {
-	plan := Plan{Environment: Environment{TektonNamespace: tektonNamespace}}
+//
+// The trust history stays, and the namespace that it is in, unless purge is set: without it nobody can verify what was
+// signed with keys that the cluster no longer has.
+func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge bool) (Plan, error) {
+	plan := Plan{Environment: Environment{TektonNamespace: tektonNamespace}, Purge: purge}
+	var kept []Change
+	var err error
+	if !purge {
+		if kept, err = c.history(ctx); err != nil {
+			return Plan{}, err
+		}
+	}
 	for _, kind := range removalOrder() {
+		if kind.Kind == "Namespace" && len(kept) > 0 {
+			continue
+		}
 		found, err := c.findOurs(ctx, kind)
 		if err != nil {
 			return Plan{}, err
 		}
 		for _, object := range found {
-			// What else is in the add-on's namespace goes with it; its Deployment goes before the grants.
+			// What else is in the add-on's namespace goes with it, or after this; its Deployment goes before the grants.
 			if object.GetNamespace() == manifests.Namespace && kind.Kind != "Deployment" {
 				continue
 			}
 			plan.Changes = append(plan.Changes, Change{Action: Delete, Object: object})
 		}
+	}
+	if len(kept) > 0 {
+		rest, err := c.planEmptyNamespace(ctx)
+		if err != nil {
+			return Plan{}, err
+		}
+		plan.Changes = append(plan.Changes, rest...)
 	}
 	change, err := c.planRestore(ctx, tektonNamespace, len(plan.Changes) > 0)
 	if err != nil {
@@ -62,16 +98,66 @@ func PlanDisable(ctx context.Context, c Clients, tektonNamespace string) (Plan, 
 		// Last: as long as the settings say that signing is on, an interrupted run is seen to be unfinished.
 		plan.Changes = append(plan.Changes, *change)
 	}
+	plan.Changes = append(plan.Changes, kept...)
 	return plan, nil
 }
 
+// history lists the ConfigMaps of the trust history.
+func (c Clients) history(ctx context.Context) ([]Change, error) {
+	list, err := c.Kube.CoreV1().ConfigMaps(manifests.Namespace).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the trust history: %w", err)
+	}
+	var kept []Change
+	for i := range list.Items {
+		if _, ok := trust.HistoryNumber(list.Items[i].Name); !ok {
+			continue
+		}
+		object := &unstructured.Unstructured{}
+		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+		object.SetNamespace(manifests.Namespace)
+		object.SetName(list.Items[i].Name)
+		kept = append(kept, Change{
+			Action: Keep, Object: object, Note: "trust history: verifies what was signed with keys that were replaced",
+		})
+	}
+	return kept, nil
+}
+
+// planEmptyNamespace removes everything of ours from the add-on's namespace but the trust history.
+func (c Clients) planEmptyNamespace(ctx context.Context) ([]Change, error) {
+	var changes []Change
+	for _, kind := range ownNamespace() {
+		selector := ours
+		if kind.Kind == "Lease" {
+			selector = "" // those of the leader election bear no label, and nobody else has any there
+		}
+		found, err := c.find(ctx, kind, manifests.Namespace, selector)
+		if err != nil {
+			return nil, err
+		}
+		for _, object := range found {
+			changes = append(changes, Change{Action: Delete, Object: object})
+		}
+	}
+	return changes, nil
+}
+
+// ours selects the objects of tekton-sign.
+const ours = manifests.LabelPartOf + "=" + manifests.PartOf
+
 // findOurs lists the objects of a kind that carry our label.
 func (c Clients) findOurs(ctx context.Context, kind schema.GroupVersionKind) ([]*unstructured.Unstructured, error) {
+	return c.find(ctx, kind, metav1.NamespaceAll, ours)
+}
+
+// find lists the objects of a kind in a namespace, or in all.
+func (c Clients) find(ctx context.Context, kind schema.GroupVersionKind, namespace, selector string) (
+	[]*unstructured.Unstructured, error,
+) {
 	like := &unstructured.Unstructured{}
 	like.SetGroupVersionKind(kind)
-	list, err := c.Dynamic.Resource(gvrOf(like)).List(ctx, metav1.ListOptions{
-		LabelSelector: manifests.LabelPartOf + "=" + manifests.PartOf,
-	})
+	list, err := c.Dynamic.Resource(gvrOf(like)).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if apierrors.IsNotFound(err) {
 		return nil, nil // a server that does not know the kind holds none
 	}
@@ -127,10 +213,17 @@ func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, prog
 			}
 		}
 	}
-	if err := c.await(ctx, []condition{{"namespace " + manifests.Namespace + " is gone", c.namespaceGone}}, progress); err != nil {
-		return err
+	if p.removesNamespace() {
+		gone := condition{"namespace " + manifests.Namespace + " is gone", c.namespaceGone}
+		if err := c.await(ctx, []condition{gone}, progress); err != nil {
+			return err
+		}
 	}
-	return c.checkNothingLeft(ctx, p.Environment.TektonNamespace)
+	return c.checkNothingLeft(ctx, p)
+}
+
+func (p Plan) removesNamespace() bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action == Delete && c.Object.GetKind() == "Namespace" })
 }
 
 // podsGone looks whether the add-on still runs: a running one would put a grant back.
@@ -156,14 +249,14 @@ func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {
 }
 
 // checkNothingLeft looks a second time, for what came into being in between.
-func (c Clients) checkNothingLeft(ctx context.Context, tektonNamespace string) error {
-	again, err := PlanDisable(ctx, c, tektonNamespace)
+func (c Clients) checkNothingLeft(ctx context.Context, done Plan) error {
+	again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
 	if err != nil {
 		return err
 	}
 	if !again.Empty() {
 		return fmt.Errorf("%d objects are left, the first is %s: run disable again",
-			len(again.Changes), describe(again.Changes[0].Object))
+			len(again.Changes)-again.Count(Keep), describe(again.Changes[0].Object))
 	}
 	return nil
 }

@@ -149,7 +149,7 @@ func TestRemove(t *testing.T) {
 	if _, err := grants.Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestRemove(t *testing.T) {
 	}
 	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
 		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "clusterrolebindings", "namespaces", "configmaps")
-	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
 	if err != nil || !again.Empty() {
 		t.Errorf("after disable: got %v and %v, want nothing to do", changed(again), err)
 	}
@@ -177,7 +177,7 @@ func TestRemoveWaitsForTheAddOn(t *testing.T) {
 	c := newFakeCluster(t, running)
 	install(t, c, planEnable(t, c, testRequest()))
 	c.sync(t)
-	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace)
+	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ func TestRemoveWaitsForTheAddOn(t *testing.T) {
 func TestDisableLeavesForeignSettings(t *testing.T) {
 	foreign := configMap(map[string]string{"enforce-nonfalsifiability": "none"}, nil)
 	foreign.Namespace = testEnvironment.TektonNamespace
-	plan, err := PlanDisable(t.Context(), newFakeCluster(t, foreign).Clients, testEnvironment.TektonNamespace)
+	plan, err := PlanDisable(t.Context(), newFakeCluster(t, foreign).Clients, testEnvironment.TektonNamespace, false)
 	if err != nil || !plan.Empty() {
 		t.Errorf("got %q and %v, want nothing to do", changed(plan), err)
 	}
@@ -242,5 +242,50 @@ func inOrder(t *testing.T, lines []string, parts ...string) {
 			t.Fatalf("expected %q after line %d of:\n%s", part, at, strings.Join(lines, "\n"))
 		}
 		at += i + 1
+	}
+}
+
+// historyMap is a ConfigMap as the add-on keeps it.
+func historyMap() *corev1.ConfigMap {
+	return &corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+		},
+	}
+}
+
+// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to do, and
+// purge removes the rest.
+func TestDisableKeepsTheHistory(t *testing.T) {
+	c := newFakeCluster(t, historyMap())
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.writes = nil
+	c.dynamic.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		name := a.(clienttesting.DeleteAction).GetName() //nolint:forcetypeassert // the reactor's verb
+		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), a.GetNamespace(), name)
+	})
+	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets", "serviceaccounts",
+		"rolebindings", "roles", "configmaps config-signing")
+	for _, w := range c.writes {
+		if strings.Contains(w, "namespaces") || strings.Contains(w, "tekton-sign-trust") {
+			t.Errorf("%s: the history is lost with it", w)
+		}
+	}
+	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
+	if err != nil || !again.Empty() || again.Count(Keep) != 1 {
+		t.Errorf("after disable: got %v and %v, want nothing to do and the history kept", changed(again), err)
+	}
+	purge, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, true)
+	if err != nil || purge.Count(Delete) != 1 || purge.Changes[0].Object.GetKind() != "Namespace" {
+		t.Errorf("purge: got %v and %v, want the namespace deleted", changed(purge), err)
 	}
 }

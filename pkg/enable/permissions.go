@@ -53,7 +53,7 @@ func neededFor(change Change) []authorizationv1.ResourceAttributes {
 		}
 	}
 	switch {
-	case change.Action == Unchanged:
+	case change.Action == Unchanged || change.Action == Keep:
 		return nil
 	case change.Action == Delete:
 		return []authorizationv1.ResourceAttributes{attributes("delete")}

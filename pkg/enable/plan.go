@@ -33,6 +33,7 @@ const (
 	Update    Action = "update"
 	Delete    Action = "delete"
 	Unchanged Action = "unchanged"
+	Keep      Action = "keep" // disable leaves it in the cluster
 )
 
 // Change is what a plan does to one object.
@@ -48,12 +49,13 @@ type Plan struct {
 	Environment Environment
 	Settings    settings.Settings
 	Changes     []Change
+	Purge       bool // of a plan to disable: the trust history goes, too
 }
 
 // Empty reports whether the plan changes nothing.
 func (p Plan) Empty() bool {
 	for _, c := range p.Changes {
-		if c.Action != Unchanged {
+		if c.Action != Unchanged && c.Action != Keep {
 			return false
 		}
 	}

@@ -34,7 +34,11 @@ func showValue(value *string, show func(string) string) string {
 // Summary counts what the plan does.
 func (p Plan) Summary() string {
 	if n := p.Count(Delete); n > 0 {
-		return fmt.Sprintf("%d to delete, %d to update", n, p.Count(Update))
+		text := fmt.Sprintf("%d to delete, %d to update", n, p.Count(Update))
+		if kept := p.Count(Keep); kept > 0 {
+			text += fmt.Sprintf(", %d to keep", kept)
+		}
+		return text
 	}
 	return fmt.Sprintf("%d to create, %d to update, %d unchanged", p.Count(Create), p.Count(Update), p.Count(Unchanged))
 }
