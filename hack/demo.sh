@@ -57,7 +57,7 @@ tell_tampering build.yaml trust-bundle.json
 
 chapter "Off again, and nothing is left"
 run kubectl delete namespace "$namespace" --wait
-run kubectl tekton-sign disable --yes
+run kubectl tekton-sign disable --purge --yes
 inventory >after
 if ! diff before after; then
   echo "demo: the cluster is not as it was before" >&2

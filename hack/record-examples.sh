@@ -14,4 +14,4 @@ kubectl wait -n "$namespace" taskrun/build --for=condition=Succeeded --timeout=1
 kubectl get -n "$namespace" taskrun/build -o yaml >docs/examples/build.yaml
 kubectl tekton-sign trust export --cluster-name example >docs/examples/trust-bundle.json
 kubectl tekton-sign verify -f docs/examples/build.yaml --trust-bundle docs/examples/trust-bundle.json
-kubectl tekton-sign disable --yes
+kubectl tekton-sign disable --purge --yes

@@ -5,6 +5,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -31,12 +32,13 @@ func newTripwire() *tripwire {
 	return t
 }
 
-// newFakeServer answers the requests of the plugin as an API server with Tekton does.
-func newFakeServer(cluster *verifytest.Cluster) (*httptest.Server, error) {
+// newFakeServer answers the requests of the plugin as an API server with Tekton does, and more by path.
+func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httptest.Server, error) {
 	answers, err := fakeAnswers(cluster)
 	if err != nil {
 		return nil, err
 	}
+	maps.Copy(answers, more)
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		answer, ok := answers[r.URL.Path]

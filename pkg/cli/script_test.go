@@ -40,6 +40,10 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	history, err := scriptHistory(files)
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -47,11 +51,16 @@ func TestScript(t *testing.T) {
 			"exits": exits, "unused": unused,
 		},
 		Setup: func(env *testscript.Env) error {
-			server, err := newFakeServer(cluster)
+			server, err := newFakeServer(cluster, nil)
 			if err != nil {
 				return err
 			}
 			env.Defer(server.Close)
+			withHistory, err := newFakeServer(cluster, history)
+			if err != nil {
+				return err
+			}
+			env.Defer(withHistory.Close)
 			tripwire := newTripwire()
 			env.Defer(tripwire.Close)
 			env.Values[tripwireKey{}] = tripwire
@@ -63,7 +72,9 @@ func TestScript(t *testing.T) {
 					return err
 				}
 			}
-			for name, url := range map[string]string{"kubeconfig": server.URL, "kubeconfig-tripwire": tripwire.URL} {
+			for name, url := range map[string]string{
+				"kubeconfig": server.URL, "kubeconfig-tripwire": tripwire.URL, "kubeconfig-history": withHistory.URL,
+			} {
 				if err := os.WriteFile(filepath.Join(env.WorkDir, name), kubeconfig(url), 0o600); err != nil {
 					return err
 				}

@@ -5,7 +5,8 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,7 @@ func newTrustCommand(e *env) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  showHelp,
 	}
-	cmd.AddCommand(newTrustExportCommand(e))
+	cmd.AddCommand(newTrustExportCommand(e), newTrustMergeCommand(e), newTrustShowCommand(e))
 	return cmd
 }
 
@@ -31,43 +32,126 @@ func newTrustExportCommand(e *env) *cobra.Command {
 		Short: "Write the cluster's public keys into a trust bundle",
 		Long: `Write the public keys with which this cluster signs service account tokens into a trust bundle (JSON).
 
-With it TaskRuns are verified without a network, and after the cluster is gone. Keep the file where nobody can change it:
-whoever can is trusted.
+Where the add-on keeps a trust history, the keys that the cluster used before are in the bundle, too, each with the window
+in which it was seen in use. Reading it takes the permission to list ConfigMaps in namespace tekton-sign.
+
+With the bundle TaskRuns are verified without a network, and after the cluster is gone. Keep the file where nobody can
+change it: whoever can is trusted. Its SHA-256 is printed on standard error, to be noted elsewhere.
+
+A file that holds keys which the cluster does not know any more is not overwritten: see "trust merge".
 
 Exit codes: 0 written, 1 wrong usage or a failure to write, 2 the cluster is out of reach or a permission is missing.`,
-		Example: fmt.Sprintf("  %s trust export -o bundle.json", e.name),
-		Args:    cobra.NoArgs,
+		Example: fmt.Sprintf(`  %[1]s trust export -o bundle.json
+
+  # Add the keys of today to those of an older bundle
+  %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return exportTrust(cmd.Context(), e, output, name)
 		},
+		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
 	cmd.Flags().StringVar(&name, "cluster-name", "", "how the bundle calls the cluster (default: as the kubeconfig does)")
+	_ = cmd.RegisterFlagCompletionFunc("cluster-name", cobra.NoFileCompletions)
 	return cmd
 }
 
 func exportTrust(ctx context.Context, e *env, output, name string) error {
-	cluster, err := e.fetchTrust(ctx, name)
+	cluster, past, err := e.fetchKnownKeys(ctx, name)
 	if err != nil {
 		return err
 	}
-	data, err := (&trust.Bundle{Clusters: []trust.Cluster{*cluster}}).Marshal()
-	if err != nil {
+	bundle := &trust.Bundle{Clusters: []trust.Cluster{*cluster}}
+	if err := e.writeBundle(bundle, output, nil); err != nil {
 		return err
 	}
-	if output == "" || output == "-" {
-		_, err := e.Out.Write(data)
-		return err
+	for _, note := range pastNotes(e, past) {
+		fmt.Fprintln(e.ErrOut, "note: "+report.Safe(note))
 	}
-	if err := os.WriteFile(output, data, 0o644); err != nil { // #nosec G306 -- public keys, for everybody to read
-		return fmt.Errorf("writing the trust bundle: %w", err)
-	}
-	issuer := cluster.ServiceAccountIssuers[0]
-	keys := "1 key"
-	if n := len(issuer.Keys); n != 1 {
-		keys = fmt.Sprintf("%d keys", n)
-	}
-	fmt.Fprintf(e.ErrOut, "wrote %s: cluster %s, issuer %s, %s, SHA-256 %s\n",
-		report.Safe(output), report.Safe(cluster.String()), report.Safe(issuer.Issuer), keys, trust.SHA256(data))
 	return nil
+}
+
+// fetchKnownKeys reads the keys of the kubeconfig's cluster, those in use and those of its history. Without a name the cluster
+// is called as the kubeconfig calls it.
+func (e *env) fetchKnownKeys(ctx context.Context, name string) (*trust.Cluster, trust.Past, error) {
+	kube, err := e.kube()
+	if err != nil {
+		return nil, trust.Past{}, err
+	}
+	if name == "" {
+		name = e.clusterName()
+	}
+	cluster, past, err := trust.FetchWithHistory(ctx, kube.CoreV1().RESTClient(), name, time.Now())
+	return cluster, past, explainCluster(err)
+}
+
+// pastNotes says why windows are absent, and what is wrong with the history.
+func pastNotes(e *env, past trust.Past) []string {
+	var notes []string
+	for _, problem := range past.Problems {
+		notes = append(notes, "trust history: "+problem.Error())
+	}
+	switch {
+	case past.Found:
+	case len(past.Problems) > 0:
+		notes = append(notes, "the trust history was not used: the keys have no windows, and keys that were replaced are missing")
+	default:
+		notes = append(notes, fmt.Sprintf("the cluster has no trust history: nobody knows since when the keys are in use, so that they "+
+			"have no windows, and keys that were replaced are missing: the add-on keeps a history once it is on, see %s enable", e.name))
+	}
+	return notes
+}
+
+// summary says in a few words what a bundle holds.
+func summary(b *trust.Bundle) string {
+	clusters := fmt.Sprintf("%d clusters", len(b.Clusters))
+	if len(b.Clusters) == 1 {
+		clusters = "cluster " + report.Safe(b.Clusters[0].String())
+	}
+	var issuers []string
+	for _, c := range b.Clusters {
+		for _, issuer := range c.ServiceAccountIssuers {
+			issuers = append(issuers, report.Short(issuer.Issuer, report.DefaultWidth))
+		}
+	}
+	noun := "issuer"
+	if len(issuers) != 1 {
+		noun = "issuers"
+	}
+	if len(issuers) > 3 {
+		issuers = append(issuers[:3:3], "…")
+	}
+	return fmt.Sprintf("%s, %s %s, %s", clusters, noun, strings.Join(issuers, ", "), countText(b))
+}
+
+// countText says how many keys a bundle has, and how many of them are retired.
+func countText(b *trust.Bundle) string {
+	all, retired := 0, 0
+	count := func(notAfter trust.Timestamp) {
+		all++
+		if !notAfter.IsZero() {
+			retired++
+		}
+	}
+	for _, c := range b.Clusters {
+		for _, issuer := range c.ServiceAccountIssuers {
+			for _, k := range issuer.Keys {
+				count(k.NotAfter)
+			}
+		}
+		for _, s := range c.SPIFFE {
+			for _, a := range s.X509Authorities {
+				count(a.NotAfter)
+			}
+		}
+	}
+	text := fmt.Sprintf("%d keys", all)
+	if all == 1 {
+		text = "1 key"
+	}
+	if retired > 0 {
+		text += fmt.Sprintf(" (%d retired)", retired)
+	}
+	return text
 }

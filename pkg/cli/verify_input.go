@@ -227,17 +227,11 @@ func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (*trust.Cluster, 
 	return cluster, &report.Trust{Source: report.SourceCluster, Cluster: clusterRef(cluster)}, nil
 }
 
-// fetchTrust reads the keys of the kubeconfig's cluster. Without a name it is called as the kubeconfig calls it.
+// fetchTrust reads the keys of the kubeconfig's cluster, with its trust history. Without a name it is called as the kubeconfig
+// calls it.
 func (e *env) fetchTrust(ctx context.Context, name string) (*trust.Cluster, error) {
-	kube, err := e.kube()
-	if err != nil {
-		return nil, err
-	}
-	if name == "" {
-		name = e.clusterName()
-	}
-	cluster, err := trust.Fetch(ctx, kube.CoreV1().RESTClient(), name)
-	return cluster, explainCluster(err)
+	cluster, _, err := e.fetchKnownKeys(ctx, name)
+	return cluster, err
 }
 
 // clusterName is how the kubeconfig calls the cluster in use.

@@ -50,14 +50,14 @@ func TestAddOn(t *testing.T) {
 	t.Run("delivery", func(t *testing.T) { testDelivery(t, c) })
 	t.Run("drifted policy withdraws the grant", func(t *testing.T) { testDrift(t, c) })
 	t.Run("disable", func(t *testing.T) {
-		out := c.kubectl(t, "tekton-sign", "disable", "--yes")
+		out := c.kubectl(t, "tekton-sign", "disable", "--purge", "--yes")
 		if out.code != 0 {
 			t.Fatalf("disable: %s", out)
 		}
 		wantSame(t, before, c.snapshot(t))
 	})
 	t.Run("disable again is a no-op", func(t *testing.T) {
-		if out := c.kubectl(t, "tekton-sign", "disable", "--yes"); out.code != 0 {
+		if out := c.kubectl(t, "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
 			t.Fatalf("disable: %s", out)
 		}
 		wantSame(t, before, c.snapshot(t))

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// readBundle reads a trust bundle file, or standard input for "-", and returns its bytes as well.
+func readBundle(stdin io.Reader, name string) (*trust.Bundle, []byte, error) {
+	in := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, nil, fmt.Errorf("reading the trust bundle: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	data, err := io.ReadAll(io.LimitReader(in, trust.MaxBytes+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("reading the trust bundle: %w", err)
+	}
+	bundle, err := trust.Parse(data)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return bundle, data, nil
+}
+
+// writeBundle writes a bundle to the file called output, or to standard output, and says on standard error what it holds.
+// A file that is there already is replaced if no key gets lost by that. inputs are the files that went into the bundle.
+func (e *env) writeBundle(bundle *trust.Bundle, output string, inputs []string) error {
+	data, err := bundle.Marshal()
+	if err != nil {
+		return err
+	}
+	if len(data) > trust.MaxBytes {
+		return fmt.Errorf("the trust bundle would have %d bytes, at most %d can be read: keep the clusters in several bundles",
+			len(data), trust.MaxBytes)
+	}
+	digest := trust.SHA256(data)
+	if output == "" || output == "-" {
+		if _, err := e.Out.Write(data); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.ErrOut, "%s, SHA-256 %s\n", summary(bundle), digest)
+		return nil
+	}
+	replaced, err := mayReplace(output, bundle, inputs)
+	if err != nil {
+		return err
+	}
+	if err := writeWhole(output, data); err != nil {
+		return fmt.Errorf("writing the trust bundle: %w", err)
+	}
+	verb := "wrote"
+	if replaced {
+		verb = "replaced"
+	}
+	fmt.Fprintf(e.ErrOut, "%s %s: %s, SHA-256 %s\n", verb, report.Safe(output), summary(bundle), digest)
+	return nil
+}
+
+// mayReplace reports whether a file is in the place, and is an error if writing there would lose something.
+func mayReplace(output string, bundle *trust.Bundle, inputs []string) (bool, error) {
+	info, err := os.Stat(output)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("writing the trust bundle: %w", err)
+	}
+	for _, input := range inputs {
+		if other, err := os.Stat(input); err == nil && os.SameFile(info, other) {
+			return true, nil
+		}
+	}
+	old, _, err := readBundle(nil, output)
+	if err != nil {
+		return false, fmt.Errorf("%s is there and is no trust bundle, so it was left alone: name another file, or remove it: %w", output, err)
+	}
+	both, err := trust.Merge(bundle, old)
+	if err != nil {
+		return false, fmt.Errorf("%s is there with other keys, so it was left alone: name another file: %w", output, err)
+	}
+	if lost := keyCount(both) - keyCount(bundle); lost > 0 {
+		return false, fmt.Errorf("%s is there and has %d key(s) that would be lost, so it was left alone: "+
+			"name another file, and unite them with trust merge", output, lost)
+	}
+	return true, nil
+}
+
+// keyCount counts the keys of all clusters.
+func keyCount(b *trust.Bundle) int {
+	n := 0
+	for _, c := range b.Clusters {
+		for _, issuer := range c.ServiceAccountIssuers {
+			n += len(issuer.Keys)
+		}
+		for _, s := range c.SPIFFE {
+			n += len(s.X509Authorities)
+		}
+	}
+	return n
+}
+
+// writeWhole replaces a file at once: whoever reads it sees the old or the new one, also after a crash. What is no regular
+// file is written to.
+func writeWhole(path string, data []byte) error {
+	if resolved, err := filepath.EvalSymlinks(path); err == nil {
+		path = resolved
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return os.WriteFile(path, data, 0o644) // #nosec G306 -- public keys, for everybody to read
+	}
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".trust-bundle-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name()) //nolint:errcheck // after the rename there is none
+	_, err = temporary.Write(data)
+	err = errors.Join(err, temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(temporary.Name(), path)
+}

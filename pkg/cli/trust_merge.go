@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+func newTrustMergeCommand(e *env) *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "merge FILE...",
+		Short: "Unite trust bundles",
+		Long: `Unite trust bundles: of several clusters, or of one cluster at several times. No key gets lost.
+
+Keys are united by cluster, issuer and fingerprint; of two windows the earliest beginning and the latest end count. A key that
+one bundle calls retired is in use only if another saw it in use after that. The order of the files does not matter.
+
+One key ID with two different keys in one cluster is an error. The SHA-256 of what was written is printed on standard error.
+
+Exit codes: 0 written, 1 wrong usage, a file that cannot be read, or bundles that contradict each other.`,
+		Example: fmt.Sprintf(`  %[1]s trust merge prod.json staging.json -o all.json
+
+  # Keep one bundle up to date
+  %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
+		RunE: func(_ *cobra.Command, args []string) error { return mergeTrust(e, args, output) },
+	}
+	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, may be one of those to merge (default: standard output)")
+	return cmd
+}
+
+func mergeTrust(e *env, files []string, output string) error {
+	if len(files) == 0 {
+		return fmt.Errorf("nothing to merge: name trust bundles, as written by trust export")
+	}
+	if first := slices.Index(files, "-"); first >= 0 && slices.Contains(files[first+1:], "-") {
+		return fmt.Errorf("standard input can be read only once: name it once as -")
+	}
+	merged := &trust.Bundle{}
+	for _, name := range files {
+		bundle, _, err := readBundle(e.In, name)
+		if err != nil {
+			return err
+		}
+		if merged, err = trust.Merge(merged, bundle); err != nil {
+			return fmt.Errorf("%s contradicts the files before it: %w", name, err)
+		}
+	}
+	return e.writeBundle(merged, output, files)
+}
