@@ -10,6 +10,7 @@ import (
 	"io"
 	"strings"
 
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
@@ -69,17 +70,35 @@ func parseStored(message string) ([]result.RunResult, error) {
 	return results, nil
 }
 
+// message reads the message of a step. A compressed one is accepted only where Tekton recorded that it told the entrypoints
+// to compress: its controller stores what it inflated, so that others come from elsewhere.
+func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
+	text := state.Terminated.Message
+	if p := j.tr.Status.Provenance; strings.HasPrefix(text, compressedPrefix) &&
+		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
+		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
+	}
+	return parseStored(text)
+}
+
 func inflate(encoded string) ([]byte, error) {
 	packed, err := base64.RawStdEncoding.Strict().DecodeString(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("decoding the compressed message: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(packed)), maxInflated+1))
+	if base64.RawStdEncoding.EncodeToString(packed) != encoded { // the decoder skips line breaks
+		return nil, fmt.Errorf("decoding the compressed message: not canonical base64")
+	}
+	rest := bytes.NewReader(packed)
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(rest), maxInflated+1))
 	if err != nil {
 		return nil, fmt.Errorf("inflating the compressed message: %w", err)
 	}
-	if len(text) > maxInflated {
+	switch {
+	case len(text) > maxInflated:
 		return nil, fmt.Errorf("the compressed message inflates to more than %d bytes", maxInflated)
+	case rest.Len() > 0:
+		return nil, fmt.Errorf("%d bytes follow on the compressed message", rest.Len())
 	}
 	return text, nil
 }

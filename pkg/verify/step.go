@@ -85,7 +85,7 @@ func (j *judge) readStep(state *v1.StepState) *step {
 		s.ended = true
 		return s
 	}
-	results, err := parseStored(state.Terminated.Message)
+	results, err := j.message(state)
 	if err != nil {
 		s.broken = true
 		j.add(Check{
