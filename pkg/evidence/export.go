@@ -115,7 +115,7 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 	default:
 		return signing.Unit{}, fmt.Errorf("the step left none: %w", ErrNoEvidence)
 	}
-	if formatOf(manifest) == signing.FormatV1 {
+	if formatOf(in.Carriers) == signing.FormatV1 {
 		return signing.Unit{}, fmt.Errorf("format v1 signs the values of results one by one and has no statement to export: " +
 			"sign with format v2")
 	}

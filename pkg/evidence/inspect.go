@@ -114,7 +114,7 @@ func carriersOf(carriers map[string]string) []Carrier {
 // decode takes the signing material apart, by the format that its manifest is of.
 func (s *Step) decode(in verify.InspectedStep, prefix string) {
 	s.decodeToken(in.Carriers, prefix)
-	switch formatOf(in.Carriers[signing.CarrierManifest]) {
+	switch formatOf(in.Carriers) {
 	case signing.FormatV1:
 		s.Format = signing.FormatV1
 		s.decodeV1(in)
@@ -127,12 +127,13 @@ func (s *Step) decode(in verify.InspectedStep, prefix string) {
 	}
 }
 
-// formatOf tells the formats apart. A manifest of format v1 lists names, and no name of a result holds a colon.
-func formatOf(manifest string) signing.Format {
+// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a result holds a colon.
+func formatOf(carriers map[string]string) signing.Format {
+	manifest, ok := carriers[signing.CarrierManifest]
 	switch {
 	case strings.HasPrefix(manifest, "v2:"):
 		return signing.FormatV2
-	case manifest == "" || strings.Contains(manifest, ":"):
+	case !ok || strings.Contains(manifest, ":"):
 		return ""
 	}
 	return signing.FormatV1

@@ -177,7 +177,6 @@ func TestInspectHostileCarriers(t *testing.T) {
 		return "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".AAAA"
 	}
 	for name, c := range map[string]struct{ carrier, value, want string }{
-		"no manifest":       {signing.CarrierManifest, "", `no format is known whose RESULT_MANIFEST is ""`},
 		"unknown format":    {signing.CarrierManifest, "v3:AA", `no format is known whose RESULT_MANIFEST is "v3:AA"`},
 		"unknown reason":    {signing.CarrierManifest, "none:because", `"none:because"`},
 		"short header":      {signing.CarrierManifest, "v2:AA", "expected a header of 59 characters, got 2"},
@@ -211,6 +210,22 @@ func TestInspectHostileCarriers(t *testing.T) {
 				t.Errorf("state %s", s.State)
 			}
 		})
+	}
+}
+
+// A step without results has an empty manifest in format v1; without any manifest no format is known.
+func TestInspectTellsFormatsApart(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(map[string]string)
+		want   signing.Format
+	}{
+		"empty":  {func(c map[string]string) { c[signing.CarrierManifest] = "" }, signing.FormatV1},
+		"absent": {func(c map[string]string) { delete(c, signing.CarrierManifest) }, ""},
+	} {
+		s := first(taskRun(t, func(r *verifytest.Run) { r.Steps[0].Carriers = c.change }))
+		if s.Format != c.want || len(s.ManifestNames) != 0 || s.State != StateEvidence {
+			t.Errorf("%s: format %q, names %q, state %s", name, s.Format, s.ManifestNames, s.State)
+		}
 	}
 }
 

@@ -69,7 +69,9 @@ func signatureV1(carrier, value string) Signature {
 
 // decodeV1 takes the signing material of format v1 apart.
 func (s *Step) decodeV1(in verify.InspectedStep) {
-	s.ManifestNames = strings.SplitN(in.Carriers[signing.CarrierManifest], ",", maxNames+1)
+	if manifest := in.Carriers[signing.CarrierManifest]; manifest != "" { // it is empty where a step has no results
+		s.ManifestNames = strings.SplitN(manifest, ",", maxNames+1)
+	}
 	if len(s.ManifestNames) > maxNames {
 		s.problem("the manifest holds more than %d names", maxNames)
 		s.ManifestNames = s.ManifestNames[:maxNames]
