@@ -21,6 +21,7 @@ import (
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -29,6 +30,7 @@ import (
 	"k8s.io/client-go/tools/record"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -677,4 +679,39 @@ func TestHistoryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	await("after its ConfigMap was deleted")
+}
+
+// TestHistoryRole: the add-on's role allows exactly what the history takes.
+func TestHistoryRole(t *testing.T) {
+	objects, err := manifests.Render(manifests.Options{TektonNamespace: "tekton-pipelines", Registry: "r", Version: "v", Settings: settings.Default()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, object := range objects {
+		role, ok := object.(*rbacv1.Role)
+		if !ok || role.Namespace != manifests.Namespace {
+			continue
+		}
+		for _, rule := range role.Rules {
+			if !slices.Contains(rule.Resources, "configmaps") {
+				continue
+			}
+			if slices.Contains(rule.Verbs, "update") {
+				names = append(names, rule.ResourceNames...)
+			}
+			for _, verb := range rule.Verbs {
+				if !slices.Contains([]string{"get", "list", "watch", "create", "update"}, verb) {
+					t.Errorf("the add-on may %s ConfigMaps", verb)
+				}
+			}
+		}
+	}
+	var want []string
+	for n := 1; n <= trust.HistoryMaps; n++ {
+		want = append(want, trust.HistoryName(n))
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("ConfigMaps to update: got %v, want %v", names, want)
+	}
 }
