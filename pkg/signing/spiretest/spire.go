@@ -7,10 +7,12 @@ package spiretest
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"testing"
 
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1beta1"
@@ -61,6 +63,32 @@ func (d *Domain) Serve(id spiffeid.ID) *x509svid.SVID {
 	svid := d.CA.CreateX509SVID(id)
 	d.api.SetX509SVIDResponse(&fakeworkloadapi.X509SVIDResponse{Bundle: d.CA.X509Bundle(), SVIDs: []*x509svid.SVID{svid}})
 	return svid
+}
+
+// ServeSVID makes the first certificate of chain the identity of whoever asks the workload API, whoever has issued it.
+func (d *Domain) ServeSVID(t testing.TB, chain []*x509.Certificate, key crypto.Signer) {
+	t.Helper()
+	id, err := x509svid.IDFromCert(chain[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.api.SetX509SVIDResponse(&fakeworkloadapi.X509SVIDResponse{
+		Bundle: d.CA.X509Bundle(), SVIDs: []*x509svid.SVID{{ID: id, Certificates: chain, PrivateKey: key}},
+	})
+}
+
+// ServeBundles makes these the authorities of whoever asks the workload API, by trust domain.
+func (d *Domain) ServeBundles(t testing.TB, authorities map[string]*x509.Certificate) {
+	t.Helper()
+	var bundles []*x509bundle.Bundle
+	for name, certificate := range authorities {
+		domain, err := spiffeid.TrustDomainFromString(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bundles = append(bundles, x509bundle.FromX509Authorities(domain, []*x509.Certificate{certificate}))
+	}
+	d.api.SetX509Bundles(bundles...)
 }
 
 // Key returns the key of an SVID, and the carrier with which Tekton publishes the certificate.
