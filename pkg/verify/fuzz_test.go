@@ -3,6 +3,7 @@
 package verify_test
 
 import (
+	"maps"
 	"slices"
 	"testing"
 
@@ -81,6 +82,31 @@ func FuzzStatus(f *testing.F) {
 		got := v.TaskRun(t.Context(), changed, verify.Facts{})
 		if got.Verdict == verify.Verified && !signing.IsReserved(name) {
 			t.Errorf("verified with the additional result %q = %q", name, value)
+		}
+	})
+}
+
+// No evidence of format v1 but the signed one verifies, and none brings the verifier down.
+func FuzzLegacy(f *testing.F) {
+	tr := newTaskRun(f, signedAs(v1Format, byKey))
+	v := newVerifier(f)
+	f.Add("IMAGE_DIGEST,TAGS", "IMAGE_DIGEST", "x", "IMAGE_DIGEST.sig", "AA==")
+	f.Add("", "evil.sig", "x", "TAGS", "[]")
+	f.Add(",", "RESULT_MANIFEST.sig", "", "SVID", "\xff")
+	f.Add("v2:", "SIGNING_PUBKEY", "AA==", "SIGNING_TOKEN", "a.b.c")
+	f.Fuzz(func(t *testing.T, manifest, name, value, other, otherValue string) {
+		changed := tr.DeepCopy()
+		same := true
+		inStep(0, func(e map[string]string) {
+			before := maps.Clone(e)
+			e[signing.CarrierManifest], e[name], e[other] = manifest, value, otherValue
+			same = maps.EqualFunc(before, e, func(a, b string) bool { // JSON may be written in more than one way
+				return signing.CanonicalValue(a) == signing.CanonicalValue(b)
+			})
+		})(changed)
+		got := v.TaskRun(t.Context(), changed, verify.Facts{})
+		if got.Verdict == verify.Verified && !same {
+			t.Errorf("verified with the manifest %q, %q = %q and %q = %q", manifest, name, value, other, otherValue)
 		}
 	})
 }
