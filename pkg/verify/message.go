@@ -47,9 +47,11 @@ func parseStored(message string) ([]result.RunResult, error) {
 		}
 		text = inflated
 	}
-	var stored []storedEntry
-	if err := strictjson.Decode(text, &stored); err != nil {
-		return nil, fmt.Errorf("not JSON as Tekton writes it: %w", err)
+	stored, plain := parsePlain(text)
+	if !plain {
+		if err := strictjson.Decode(text, &stored); err != nil {
+			return nil, fmt.Errorf("not JSON as Tekton writes it: %w", err)
+		}
 	}
 	if len(stored) == 0 || len(stored) > maxEntries {
 		return nil, fmt.Errorf("expected 1 to %d entries, got %d", maxEntries, len(stored))

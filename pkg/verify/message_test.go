@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/tektoncd/pipeline/pkg/termination"
 	"go.uber.org/zap"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
 // deflated returns text as a compressed message.
@@ -146,4 +149,40 @@ func FuzzParseStored(f *testing.F) {
 			t.Errorf("Tekton reads it differently (-Tekton +here):\n%s", diff)
 		}
 	})
+}
+
+// What the fast parser accepts, the strict one reads in the same way.
+func FuzzParsePlain(f *testing.F) {
+	for _, s := range []string{
+		"[]", `[{"key":"a","value":"b","type":1}]`, `[{"key":"a","value":"\"\\ \u003c\ud800","type":4},{"key":"b","value":"","type":6}]`,
+		`[{"key":"a","value":"\x","type":1}]`, `[{"key":"a","value":"b","type":12}]`, `[{"key":"a","value":"b","type":1},]`,
+		`[{"key":"a","value":"ü","type":1}]`, `[ {"key":"a","value":"b","type":1}]`, `[{"key":"a","value":"b\`,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, message string) {
+		got, ok := parsePlain([]byte(message))
+		if !ok {
+			return
+		}
+		var want []storedEntry
+		if err := strictjson.Decode([]byte(message), &want); err != nil {
+			t.Fatalf("accepted, but the strict parser says: %v", err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the strict parser reads it differently (-strict +plain):\n%s", diff)
+		}
+	})
+}
+
+func TestParsePlainTakesWhatTektonWrites(t *testing.T) {
+	entries := []storedEntry{{"a", `["x","<y>"]`, 1}, {"b", "two\nlines", 4}, {"c", "", 5}}
+	text, err := json.Marshal(entries)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, ok := parsePlain(text)
+	if diff := cmp.Diff(entries, got); !ok || diff != "" {
+		t.Errorf("%v, %s (-want +got):\n%s", ok, text, diff)
+	}
 }

@@ -4,6 +4,7 @@ package verify
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 
@@ -51,10 +52,7 @@ func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
 		pod.Status.Phase = corev1.PodSucceeded
 	}
 	for _, s := range j.steps {
-		state := s.state.ContainerState
-		if s.ended && state.Terminated.Reason == j.failureReason() {
-			state = corev1.ContainerState{} // Tekton wrote the text itself, after it had merged
-		}
+		state := j.mergedState(s)
 		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: s.state.Container})
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses,
 			corev1.ContainerStatus{Name: s.state.Container, State: state})
@@ -77,6 +75,28 @@ func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
 		want.dropMismatched(declared)
 	}
 	return want
+}
+
+// mergedState returns the step's state as Tekton found it when it merged. Signing material is left out of the message, as
+// it is out of what is compared; where values travel by log it stays, since Tekton passes over steps without a message.
+func (j *judge) mergedState(s *step) corev1.ContainerState {
+	state := s.state.ContainerState
+	switch {
+	case s.ended && state.Terminated.Reason == j.failureReason():
+		return corev1.ContainerState{} // Tekton wrote the text itself, after it had merged
+	case len(s.carriers) == 0 || j.sidecarLogs():
+		return state
+	}
+	terminated := *state.Terminated
+	terminated.Message = ""
+	if entries := s.entries(); len(entries) > 0 {
+		message, err := json.Marshal(entries)
+		if err != nil {
+			return state // strings and numbers always encode
+		}
+		terminated.Message = string(message)
+	}
+	return corev1.ContainerState{Terminated: &terminated}
 }
 
 // dropMismatched removes the results whose type is not the declared one, as Tekton's reconciler does when the merge had no
