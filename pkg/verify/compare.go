@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"knative.dev/pkg/apis"
@@ -173,6 +174,9 @@ func valueText(declared v1.ResultsType, v v1.ParamValue) string {
 
 // valueJSON returns the value as JSON with sorted keys and without HTML escapes.
 func valueJSON(v v1.ParamValue) []byte {
+	if v.Type == v1.ParamTypeString && isPlain(v.StringVal) {
+		return []byte(`"` + v.StringVal + `"`) // most results, and much faster
+	}
 	var value any = v.StringVal
 	switch v.Type {
 	case v1.ParamTypeArray:
@@ -188,6 +192,11 @@ func valueJSON(v v1.ParamValue) []byte {
 		return []byte(err.Error()) // strings always encode
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// isPlain reports whether s needs no escaping in JSON.
+func isPlain(s string) bool {
+	return !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c > '~' || c == '"' || c == '\\' })
 }
 
 // digestsOf lists the results without carriers.
