@@ -98,6 +98,12 @@ func (c *cluster) kubectlWithInput(t *testing.T, stdin string, args ...string) o
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
 	defer cancel()
+	return c.kubectlUntil(ctx, t, stdin, args...)
+}
+
+// kubectlUntil runs kubectl in a context other than the test's, which is over when a test cleans up.
+func (c *cluster) kubectlUntil(ctx context.Context, t *testing.T, stdin string, args ...string) output {
+	t.Helper()
 	return run(ctx, t, stdin, c.environment(), "kubectl", args...)
 }
 

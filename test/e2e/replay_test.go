@@ -54,7 +54,7 @@ func TestReplay(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 		defer cancel()
-		if out := run(ctx, t, "", c.environment(), "kubectl", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
+		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
 			t.Errorf("disable: %s", out)
 		}
 	})

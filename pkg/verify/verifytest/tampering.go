@@ -3,7 +3,6 @@
 package verifytest
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 
@@ -80,15 +79,15 @@ func tamperedArtifacts() []Tampering {
 			tr.Status.Steps[0].Outputs[0].Values[0].Digest["sha256"] = "df86"
 		}},
 		{"step-artifacts", "a digest of the task's output", "FAILED artifacts", func(tr *v1.TaskRun) {
-			output(tr, "image").Values[0].Digest["sha256"] = "df86"
+			image(tr).Values[0].Digest["sha256"] = "df86"
 		}},
-		{"step-artifacts", "the build output", "FAILED artifacts", func(tr *v1.TaskRun) { output(tr, "image").BuildOutput = false }},
+		{"step-artifacts", "the build output", "FAILED artifacts", func(tr *v1.TaskRun) { image(tr).BuildOutput = false }},
 		{"task-artifacts", "an input less", "FAILED artifacts", func(tr *v1.TaskRun) { tr.Status.Artifacts.Inputs = nil }},
 		{"retried-cancelled", "other artifacts than the earlier attempt's", "FAILED artifacts", func(tr *v1.TaskRun) {
-			output(tr, "image").Values[0].Uri = "oci:b"
+			image(tr).Values[0].Uri = "oci:b"
 		}},
 		{"retried-cancelled", "other artifacts in the archive too", "FAILED artifacts", func(tr *v1.TaskRun) {
-			output(tr, "image").Values[0].Uri = "oci:b"
+			image(tr).Values[0].Uri = "oci:b"
 			tr.Status.RetriesStatus[0].Artifacts = tr.Status.Artifacts.DeepCopy()
 		}},
 	}
@@ -135,7 +134,7 @@ func tamperedLogged() []Tampering {
 		{"logged-step-artifacts", "a digest of a step's output", "FAILED payload", func(tr *v1.TaskRun) {
 			tr.Status.Steps[0].Outputs[0].Values[0].Digest["sha256"] = "df86"
 		}},
-		{"logged-task-artifacts", "an output of the task", "FAILED artifacts", func(tr *v1.TaskRun) { output(tr, "image").Values[0].Uri = "oci:c" }},
+		{"logged-task-artifacts", "an output of the task", "FAILED artifacts", func(tr *v1.TaskRun) { image(tr).Values[0].Uri = "oci:c" }},
 		{"logged-killed", "it succeeded all the same", "FAILED succeeded", succeed},
 		{"logged-cancelled", "a result after all", "FAILED results", func(tr *v1.TaskRun) {
 			tr.Status.Results = []v1.TaskRunResult{{Name: "out", Type: "string", Value: *v1.NewStructuredValues("x")}}
@@ -164,13 +163,12 @@ func resultOf(tr *v1.TaskRun, name string) *v1.TaskRunResult {
 	panic("no result " + name)
 }
 
-// output returns an output of the task that the recording has.
-func output(tr *v1.TaskRun, name string) *v1.Artifact {
+// image returns the output "image" of the task, which the recording has.
+func image(tr *v1.TaskRun) *v1.Artifact {
 	for i := range tr.Status.Artifacts.Outputs {
-		if tr.Status.Artifacts.Outputs[i].Name == name {
+		if tr.Status.Artifacts.Outputs[i].Name == "image" {
 			return &tr.Status.Artifacts.Outputs[i]
 		}
 	}
-	data, _ := json.Marshal(tr.Status.Artifacts)
-	panic("no output " + name + " in " + string(data))
+	panic("no output image")
 }
