@@ -24,7 +24,7 @@ func TestNightlyAPIServerDown(t *testing.T) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if out := run(ctx, t, "", c.environment(), "kubectl", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
+		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
 			t.Errorf("disable: %s", out)
 		}
 	})
