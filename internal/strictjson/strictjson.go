@@ -19,6 +19,9 @@ import (
 // MaxDepth is the deepest nesting that is read.
 const MaxDepth = 64
 
+// MaxValues is how many values, keys not counted, a text may have. Three bytes of text can take a kilobyte when decoded.
+const MaxValues = 100_000
+
 // maxUnknownFields is how many unknown fields an object may have. The decoder underneath stops counting at 100.
 const maxUnknownFields = 64
 
@@ -50,7 +53,7 @@ func DecodeOpen(data []byte, v any) error {
 	known := fieldNamesOf(reflect.TypeOf(v))
 	for _, path := range unknown {
 		name := path[strings.LastIndexByte(path, '.')+1:]
-		if field, ok := known[strings.ToLower(name)]; ok {
+		if field, ok := known[strings.ToLower(name)]; ok && field != name {
 			return fmt.Errorf("field %q differs from %q in case", path, field)
 		}
 	}
@@ -111,7 +114,7 @@ func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect
 }
 
 // Check reports whether data is one JSON value without a key that stands twice in one object and without nesting deeper
-// than MaxDepth.
+// than MaxDepth or more than MaxValues values.
 func Check(data []byte) error {
 	var raw json.RawMessage // the cheapest way to Go's own error with its offset
 	if err := json.Unmarshal(data, &raw); err != nil {
@@ -122,9 +125,10 @@ func Check(data []byte) error {
 
 // scanner walks over JSON that is known to be valid.
 type scanner struct {
-	data  []byte
-	pos   int
-	stack []container
+	data   []byte
+	pos    int
+	values int // arrays, objects, and what follows a comma
+	stack  []container
 }
 
 // container is an array or object that is open at the scanner's position.
@@ -141,11 +145,17 @@ func (s *scanner) run() error {
 			if len(s.stack) == MaxDepth {
 				return fmt.Errorf("nested deeper than %d levels", MaxDepth)
 			}
+			if s.values++; s.values > MaxValues {
+				return errTooMany
+			}
 			object := s.data[s.pos] == '{'
 			s.stack = append(s.stack, container{object: object, wantKey: object})
 		case '}', ']':
 			s.stack = s.stack[:len(s.stack)-1]
 		case ',':
+			if s.values++; s.values > MaxValues {
+				return errTooMany
+			}
 			top := &s.stack[len(s.stack)-1]
 			top.wantKey = top.object
 		case '"':
@@ -156,6 +166,8 @@ func (s *scanner) run() error {
 	}
 	return nil
 }
+
+var errTooMany = fmt.Errorf("more than %d values", MaxValues)
 
 // text skips the string that begins at the scanner's position and remembers it if it is a key.
 func (s *scanner) text() error {

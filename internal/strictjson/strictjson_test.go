@@ -54,6 +54,7 @@ func TestDecodeRefuses(t *testing.T) {
 		"both cases":         {`{"kind":"k","KIND":"k"}`, `"KIND"`, true},
 		"inner case variant": {`{"items":[{"nAme":"a"}]}`, `nAme`, true},
 		"unknown":            {`{"colour":"red"}`, `unknown field "colour"`, false},
+		"too many":           {"[" + strings.Repeat("1,", MaxValues) + "1]", "more than 100000 values", true},
 		"too deep":           {strings.Repeat("[", MaxDepth+1) + strings.Repeat("]", MaxDepth+1), "nested deeper", true},
 	} {
 		var v outer

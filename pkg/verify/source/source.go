@@ -1,192 +1,242 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package source reads TaskRuns from files that anybody may have written: JSON and YAML, one object or a List, one document
-// or many. Nothing is skipped in silence: what is no TaskRun is an error with its place.
+// or many, lines of JSON, records exported from Tekton Results, all of it compressed with gzip or not. Files are read
+// object by object, so that memory does not grow with their length. Nothing is skipped in silence: what is no TaskRun is an
+// error with its place, or is said to be left out.
 package source
 
 import (
+	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"github.com/tektoncd/pipeline/pkg/apis/pipeline/v1beta1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
 // Caps of the input.
 const (
-	MaxBytes       = 64 << 20 // of a whole file
 	maxObjectBytes = 8 << 20  // of one TaskRun
+	maxSkipped     = 64 << 20 // of one object that is too large: then the file is given up
 	maxResults     = 4096     // of one TaskRun
 )
 
 // howTo is the next step in errors about what a file holds.
 const howTo = "write one with kubectl get taskrun NAME -o yaml"
 
-// Item is one object of the input: a TaskRun, or the error that says why it is none.
-type Item struct {
-	Place   string // which object of the input it is, for people; empty if it is the only one
-	TaskRun *v1.TaskRun
-	Err     error
+// Object is one object of the input. It has been cut out but not looked into, so that this can be done on all cores.
+type Object struct {
+	Place string // which object of the input it is, for people; empty if it is the only one
+
+	data   []byte
+	format format
+	err    error
 }
 
-// header is what tells one Kubernetes object from another.
-type header struct {
-	APIVersion string `json:"apiVersion"`
-	Kind       string `json:"kind"`
-	Metadata   struct {
-		Name      string `json:"name"`
-		Namespace string `json:"namespace"`
-	} `json:"metadata"`
-}
+// format says how an object is written.
+type format int
 
-// Read returns every object in r. The error is for input of which nothing can be told apart: empty, too large, or neither
-// JSON nor YAML.
-func Read(r io.Reader) ([]Item, error) {
-	data, err := io.ReadAll(io.LimitReader(r, MaxBytes+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > MaxBytes {
-		return nil, fmt.Errorf("larger than %d MiB: split it", MaxBytes>>20)
-	}
-	documents, err := split(data)
-	if err != nil {
-		return nil, fmt.Errorf("%w: expected a TaskRun, %s", err, howTo)
-	}
-	if len(documents) == 0 {
-		return nil, fmt.Errorf("empty: expected a TaskRun, %s", howTo)
-	}
-	var items []Item
-	for i, document := range documents {
-		place := ""
-		if len(documents) > 1 {
-			place = fmt.Sprintf("document %d", i+1)
-		}
-		items = append(items, readDocument(document, place)...)
-	}
-	return items, nil
-}
+const (
+	formatJSON format = iota
+	formatYAML
+	formatRecord // a record of Tekton Results, in JSON
+)
 
-// split returns the JSON form of every document in data.
-func split(data []byte) ([][]byte, error) {
-	trimmed := bytes.TrimSpace(data)
-	if len(trimmed) == 0 {
-		return nil, nil
+// Omitted says that an object is no TaskRun, and that nobody expected one there.
+type Omitted struct{ What string }
+
+func (e *Omitted) Error() string { return e.What }
+
+// TaskRun returns the TaskRun that the object is. The error is an *Omitted for what may stand beside TaskRuns.
+func (o Object) TaskRun() (*v1.TaskRun, error) {
+	if o.err != nil {
+		return nil, o.err
 	}
-	if trimmed[0] != '{' && trimmed[0] != '[' {
-		return splitYAML(data)
-	}
-	var documents [][]byte
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	for {
-		var document json.RawMessage
-		err := decoder.Decode(&document)
-		if errors.Is(err, io.EOF) {
-			return documents, nil
-		}
+	switch o.format {
+	case formatYAML:
+		data, err := yamlToJSON(o.data)
 		if err != nil {
-			return nil, fmt.Errorf("no valid JSON at byte %d: %w", decoder.InputOffset(), err)
+			return nil, fmt.Errorf("no plain YAML: %w", err)
 		}
-		documents = append(documents, document)
+		return Decode(data)
+	case formatRecord:
+		return decodeRecord(o.data)
+	case formatJSON:
+	}
+	return Decode(o.data)
+}
+
+// Read returns every object in r, in order, while it reads. What cannot be read at all is an object, too: one whose TaskRun
+// is an error. The sequence can be used once.
+func Read(r io.Reader) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		c := &cutter{yield: yield}
+		c.read(r)
+		c.flush()
+		if c.documents == 0 && !c.stopped {
+			c.emit(Object{err: fmt.Errorf("empty: expected a TaskRun, %s", howTo)})
+		}
 	}
 }
 
-// readDocument returns the objects of one document: itself, or the items of a List.
-func readDocument(document []byte, place string) []Item {
-	var h header
-	if err := strictjson.DecodeOpen(document, &h); err != nil {
-		return []Item{{Place: place, Err: fmt.Errorf("expected a Kubernetes object: %w", err)}}
-	}
-	if h.Kind != "List" && h.Kind != "TaskRunList" {
-		tr, err := Decode(document)
-		return []Item{{Place: place, TaskRun: tr, Err: err}}
-	}
-	var list struct {
-		APIVersion string            `json:"apiVersion"`
-		Kind       string            `json:"kind"`
-		Items      []json.RawMessage `json:"items"`
-	}
-	if err := strictjson.DecodeOpen(document, &list); err != nil {
-		return []Item{{Place: place, Err: err}}
-	}
-	if len(list.Items) == 0 {
-		return []Item{{Place: place, Err: fmt.Errorf("the %s has no items: expected TaskRuns", h.Kind)}}
-	}
-	if place != "" {
-		place += ", "
-	}
-	items := make([]Item, len(list.Items))
-	for i, item := range list.Items {
-		items[i].Place = fmt.Sprintf("%sitem %d", place, i+1)
-		items[i].TaskRun, items[i].Err = Decode(item)
-	}
-	return items
+// cutter hands out objects with their places.
+type cutter struct {
+	yield     func(Object) bool
+	stopped   bool    // nobody wants more
+	documents int     // that were found so far
+	first     *Object // the first document, until it is known whether there is another
 }
 
-// Decode reads one TaskRun of version v1 or v1beta1 from JSON. A key that stands twice or differs from a field's name in
-// case is an error; fields of later Tekton versions are not.
-func Decode(data []byte) (*v1.TaskRun, error) {
-	if len(data) > maxObjectBytes {
-		return nil, fmt.Errorf("larger than %d MiB", maxObjectBytes>>20)
+// document hands out the next document.
+func (c *cutter) document(o Object) {
+	c.next()
+	o.Place = fmt.Sprintf("document %d", c.documents)
+	if c.documents == 1 {
+		c.first = &o
+		return
 	}
-	var h header
-	if err := strictjson.DecodeOpen(data, &h); err != nil {
-		return nil, fmt.Errorf("expected a TaskRun: %w", err)
+	c.emit(o)
+}
+
+// next counts a document. It says whether there is more than one.
+func (c *cutter) next() {
+	if c.first != nil {
+		c.emit(*c.first)
+		c.first = nil
 	}
-	var tr *v1.TaskRun
-	var err error
+	c.documents++
+}
+
+// item hands out the n-th item, from 1, of the current document.
+func (c *cutter) item(n int, o Object) { c.emit(c.inDocument(fmt.Sprintf("item %d", n), o)) }
+
+// remark hands out something about the current document, which is a list.
+func (c *cutter) remark(o Object) { c.emit(c.inDocument("", o)) }
+
+func (c *cutter) inDocument(place string, o Object) Object {
+	o.Place = place
+	if c.documents > 1 {
+		o.Place = fmt.Sprintf("document %d", c.documents)
+		if place != "" {
+			o.Place += ", " + place
+		}
+	}
+	return o
+}
+
+func (c *cutter) flush() {
+	if c.first != nil {
+		c.first.Place = ""
+		c.emit(*c.first)
+	}
+}
+
+func (c *cutter) emit(o Object) {
+	if !c.stopped {
+		c.stopped = !c.yield(o)
+	}
+}
+
+// fail hands out an error that is about no single object.
+func (c *cutter) fail(err error) { c.document(Object{err: err}) }
+
+// read finds out how the input is written and cuts it.
+func (c *cutter) read(r io.Reader) {
+	b := bufio.NewReaderSize(r, 64<<10)
+	start, err := b.Peek(2)
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.fail(err)
+		return
+	}
+	if bytes.Equal(start, gzipMagic) {
+		inflated, err := inflate(b)
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		b = bufio.NewReaderSize(inflated, 64<<10)
+	}
+	switch start, err = b.Peek(3); {
+	case err != nil && !errors.Is(err, io.EOF):
+		c.fail(err)
+		return
+	case bytes.HasPrefix(start, []byte("\xff\xfe")) || bytes.HasPrefix(start, []byte("\xfe\xff")):
+		c.fail(errors.New("the text is UTF-16: save it as UTF-8"))
+		return
+	case bytes.Equal(start, []byte("\xef\xbb\xbf")):
+		_, _ = b.Discard(len(start))
+	}
+	first, err := skipSpace(b)
 	switch {
-	case h.Kind == "TaskRun" && h.APIVersion == "tekton.dev/v1":
-		tr, err = decodeInto(data, &v1.TaskRun{})
-	case h.Kind == "TaskRun" && h.APIVersion == "tekton.dev/v1beta1":
-		tr, err = decodeV1beta1(data)
+	case errors.Is(err, io.EOF):
+	case err != nil:
+		c.fail(err)
+	case first == '{' || first == '[':
+		(&jsonCutter{cutter: c, r: b}).run()
 	default:
-		return nil, &KindError{Kind: h.Kind, APIVersion: h.APIVersion, Name: h.Metadata.Name}
+		(&yamlCutter{cutter: c, r: b}).run()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
-	}
-	if n := len(tr.Status.Results); n > maxResults {
-		return nil, fmt.Errorf("reading TaskRun %s/%s: expected at most %d results, got %d", tr.Namespace, tr.Name, maxResults, n)
-	}
-	return tr, nil
 }
 
-// KindError says that an object is no TaskRun.
-type KindError struct{ Kind, APIVersion, Name string }
-
-func (e *KindError) Error() string {
-	if e.Kind == "" {
-		return fmt.Sprintf("expected kind TaskRun of tekton.dev/v1, got an object without kind: %s", howTo)
-	}
-	return fmt.Sprintf("expected kind TaskRun of tekton.dev/v1, got kind %s of %s: %s", e.Kind, e.APIVersion, howTo)
-}
-
-func decodeInto(data []byte, tr *v1.TaskRun) (*v1.TaskRun, error) {
-	return tr, strictjson.DecodeOpen(data, tr)
-}
-
-// decodeV1beta1 lets Tekton convert the object, as its webhook does for API clients.
-func decodeV1beta1(data []byte) (*v1.TaskRun, error) {
-	var old v1beta1.TaskRun
-	if err := strictjson.DecodeOpen(data, &old); err != nil {
-		return nil, err
-	}
-	for i := range old.Status.Steps {
-		if len(old.Status.Steps[i].Inputs)+len(old.Status.Steps[i].Outputs) > 0 {
-			return nil, fmt.Errorf("tekton.dev/v1beta1 has no place for the TaskRun's artifacts: " +
-				"read it as v1 with kubectl get taskruns.v1.tekton.dev")
+// skipSpace returns the first byte that is no white space, and leaves it in r. YAML cares for the spaces before it: only
+// whole lines are taken.
+func skipSpace(b *bufio.Reader) (byte, error) {
+	for n := 1; ; n++ {
+		start, err := b.Peek(n)
+		if len(start) < n {
+			return 0, err
+		}
+		switch last := start[n-1]; {
+		case last == '\n':
+			_, _ = b.Discard(n)
+			n = 0
+		case n == maxIndent:
+			return last, nil
+		case last != ' ' && last != '\t' && last != '\r':
+			return last, nil
 		}
 	}
-	tr := &v1.TaskRun{}
-	if err := old.ConvertTo(context.Background(), tr); err != nil {
-		return nil, fmt.Errorf("converting from tekton.dev/v1beta1: %w", err)
+}
+
+// maxIndent is how far the first word of a file is looked for in its line.
+const maxIndent = 1 << 10
+
+// list is the part of a list that is read after its items.
+type list struct {
+	APIVersion    string            `json:"apiVersion"`
+	Kind          string            `json:"kind"`
+	Metadata      map[string]any    `json:"metadata"`
+	Items         []json.RawMessage `json:"items"`
+	Records       []json.RawMessage `json:"records"`
+	NextPageToken string            `json:"nextPageToken"`
+}
+
+// endList looks at what stood around the items of a list. field held n of them.
+func (c *cutter) endList(rest []byte, field string, n int) {
+	var l list
+	if err := strictjson.DecodeOpen(rest, &l); err != nil {
+		c.remark(Object{err: fmt.Errorf("the list around the items: %w", err)})
+		return
 	}
-	return tr, nil
+	isList := l.Kind == "List" || l.Kind == "TaskRunList"
+	what := l.Kind
+	if field == "records" {
+		isList, what = l.Kind == "", "export of Tekton Results"
+	}
+	switch {
+	case l.Items == nil && l.Records == nil || len(l.Items)+len(l.Records) > 0:
+		c.remark(Object{err: fmt.Errorf("the %s can be read in two ways: write it as JSON", field)})
+	case !isList:
+		c.remark(Object{err: fmt.Errorf("expected a List of TaskRuns, got kind %q with %s", l.Kind, field)})
+	case n == 0:
+		c.remark(Object{err: fmt.Errorf("the %s has no items: expected TaskRuns", what)})
+	case l.NextPageToken != "":
+		c.remark(Object{err: &Omitted{What: "further pages of the export: only one page was exported, nextPageToken is set"}})
+	}
 }

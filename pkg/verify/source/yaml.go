@@ -8,60 +8,233 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 
 	yamlv3 "go.yaml.in/yaml/v3"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// splitYAML returns the JSON form of every document in data that is not empty.
-func splitYAML(data []byte) ([][]byte, error) {
-	var documents [][]byte
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	for n := 1; ; n++ {
-		text, err := reader.Read()
+// yamlCutter cuts a YAML stream at the lines between its documents, as kubectl does. Of a document with a block sequence
+// called items, which is how kubectl writes a List, it cuts out the items, too: each must then be YAML of its own, so that
+// text which this reading of lines gets wrong is an error and nothing else.
+type yamlCutter struct {
+	*cutter
+	r *bufio.Reader
+
+	rest   text // the document without the items of a list
+	item   text // the current item
+	indent int  // of the items
+	state  listState
+	items  int
+}
+
+// listState says whether the lines are those of a list.
+type listState int
+
+const (
+	noList  listState = iota
+	toList            // the line items: was the last one
+	inList            // within an item
+	wasList           // after the items
+)
+
+// text is a part of the input, as much of it as is allowed.
+type text struct {
+	data  []byte
+	large bool
+}
+
+func (t *text) add(line []byte) {
+	if t.large = t.large || len(t.data)+len(line) > maxObjectBytes; t.large {
+		t.data = nil
+		return
+	}
+	t.data = append(t.data, line...)
+}
+
+func (t *text) object() Object {
+	if t.large {
+		return Object{err: errLarge}
+	}
+	return Object{data: t.data, format: formatYAML}
+}
+
+var (
+	separator = regexp.MustCompile(`^---\s*$`)
+	itemsLine = regexp.MustCompile(`^items:\s*(#.*)?\s*$`)
+	itemStart = regexp.MustCompile(`^( *)-(\s|$)`)
+	noContent = regexp.MustCompile(`^\s*(#.*)?\s*$`)
+)
+
+func (y *yamlCutter) run() {
+	for !y.stopped {
+		line, err := y.line()
+		if len(line) > 0 {
+			y.add(line)
+		}
 		if errors.Is(err, io.EOF) {
-			return documents, nil
+			y.end()
+			return
 		}
 		if err != nil {
-			return nil, fmt.Errorf("document %d: %w", n, err)
+			y.fail(err)
+			return
 		}
-		empty, err := checkYAML(text)
-		if err != nil {
-			return nil, fmt.Errorf("document %d is no plain YAML: %w", n, err)
-		}
-		if empty {
-			continue
-		}
-		// kubectl reads YAML with this library, so that an object means here what it means there.
-		document, err := yaml.YAMLToJSONStrict(text)
-		if err != nil {
-			return nil, fmt.Errorf("document %d is no plain YAML: %w", n, err)
-		}
-		documents = append(documents, document)
 	}
 }
 
+// line returns the next line with its line break.
+func (y *yamlCutter) line() ([]byte, error) {
+	var line []byte
+	for {
+		piece, err := y.r.ReadSlice('\n')
+		line = append(line, piece...)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+		if len(line) > maxSkipped {
+			return nil, errGivenUp
+		}
+	}
+}
+
+func (y *yamlCutter) add(line []byte) {
+	if separator.Match(line) {
+		y.end()
+		return
+	}
+	switch y.state {
+	case noList:
+		if itemsLine.Match(line) {
+			y.state = toList
+			return
+		}
+		y.rest.add(line)
+	case toList, inList:
+		y.inItems(line)
+	case wasList:
+		y.rest.add(line)
+	}
+}
+
+// inItems takes a line from within a list.
+func (y *yamlCutter) inItems(line []byte) {
+	start := itemStart.FindSubmatch(line)
+	begins := start != nil && (y.state == toList || len(start[1]) == y.indent)
+	switch {
+	case begins:
+		y.endItem()
+		if y.state == toList {
+			y.next()
+			y.state, y.indent = inList, len(start[1])
+		}
+		line = bytes.Clone(line)
+		line[len(start[1])] = ' ' // what follows the dash is the item
+		y.item.add(line)
+	case noContent.Match(line):
+		y.item.add(line)
+	case y.state == inList && indentOf(line) > y.indent:
+		y.item.add(line)
+	default:
+		y.leaveItems()
+		y.rest.add(line)
+	}
+}
+
+// leaveItems puts what the reader of the rest has to know in the place of the items.
+func (y *yamlCutter) leaveItems() {
+	y.endItem()
+	y.rest.add([]byte("items: []\n"))
+	if y.state == toList { // no block sequence follows
+		y.state = noList
+		return
+	}
+	y.state = wasList
+}
+
+func (y *yamlCutter) endItem() {
+	if y.state == inList {
+		y.items++
+		y.cutter.item(y.items, y.item.object())
+	}
+	y.item = text{}
+}
+
+// end ends a document.
+func (y *yamlCutter) end() {
+	if y.state == toList || y.state == inList {
+		y.leaveItems()
+	}
+	switch rest := y.rest; {
+	case y.state == wasList && rest.large:
+		y.remark(Object{err: fmt.Errorf("the list around the items: %w", errLarge)})
+	case y.state == wasList:
+		y.endOfList(rest.data)
+	case rest.large || !blank(rest.data):
+		y.document(rest.object())
+	}
+	y.rest, y.item, y.state, y.items, y.indent = text{}, text{}, noList, 0, 0
+}
+
+func (y *yamlCutter) endOfList(rest []byte) {
+	data, err := yamlToJSON(rest)
+	if err != nil {
+		y.remark(Object{err: fmt.Errorf("the list around the items: no plain YAML: %w", err)})
+		return
+	}
+	y.endList(data, "items", y.items)
+}
+
+func indentOf(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
+
+// blank reports whether a document holds nothing but comments.
+func blank(data []byte) bool {
+	for line := range bytes.Lines(data) {
+		if !noContent.Match(line) {
+			return false
+		}
+	}
+	return true
+}
+
+// maxYAMLNodes is how many values and keys a YAML text may have. The parser takes a few hundred bytes for each.
+const maxYAMLNodes = 3 * strictjson.MaxValues
+
+// yamlToJSON returns the JSON form of one YAML document.
+func yamlToJSON(data []byte) ([]byte, error) {
+	if n := nodesAtMost(data); n > maxYAMLNodes {
+		return nil, fmt.Errorf("more than %d values", maxYAMLNodes)
+	}
+	if err := checkYAML(data); err != nil {
+		return nil, err
+	}
+	// kubectl reads YAML with this library, so that an object means here what it means there.
+	return yaml.YAMLToJSONStrict(data)
+}
+
+// nodesAtMost returns a number that the document's nodes exceed by a small factor at most: each needs one of these signs.
+func nodesAtMost(data []byte) int {
+	n := 1
+	for _, sign := range []string{",", ": ", "- ", "? ", "[", "{", "\n"} {
+		n += bytes.Count(data, []byte(sign))
+	}
+	return n
+}
+
 // checkYAML refuses what plain data does not need and what two readers may understand in two ways: aliases, anchors, merge
-// keys, tags, and a second document behind an end mark. It reports whether the text holds nothing but comments.
-func checkYAML(text []byte) (empty bool, err error) {
-	decoder := yamlv3.NewDecoder(bytes.NewReader(text))
+// keys, tags, and a second document behind an end mark.
+func checkYAML(data []byte) error {
+	decoder := yamlv3.NewDecoder(bytes.NewReader(data))
 	var node yamlv3.Node
-	if err := decoder.Decode(&node); errors.Is(err, io.EOF) {
-		return true, nil
-	} else if err != nil {
-		return false, err
+	if err := decoder.Decode(&node); err != nil {
+		return err
 	}
 	if err := decoder.Decode(new(yamlv3.Node)); !errors.Is(err, io.EOF) {
-		return false, fmt.Errorf("more than one document without --- between them")
+		return fmt.Errorf("more than one document without --- between them")
 	}
-	if err := checkNode(&node, 0); err != nil {
-		return false, err
-	}
-	root := node.Content[0]
-	return root.Kind == yamlv3.ScalarNode && root.Tag == "!!null" && root.Value == "", nil
+	return checkNode(&node, 0)
 }
 
 func checkNode(n *yamlv3.Node, depth int) error {
