@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report shows what verification found: one view, the same on success and on failure, and one small renderer a
-// format. Machine formats carry every string as it is; the table goes through the one function that makes text safe to
-// show. The package verifies nothing.
+// Package report shows what verification found, one small printer a format. Each takes TaskRuns one by one and keeps as few
+// of them as its format allows. JSON and YAML carry every string whole, with what a terminal might obey escaped as these
+// formats do; all other formats go through the one function that makes text safe to show. The package verifies nothing.
 package report
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
-
-	"sigs.k8s.io/yaml"
+	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -22,15 +19,30 @@ const (
 	Kind       = "VerificationReport"
 )
 
-// Report is the outcome of one run of verify.
+// Report is the outcome of one run of verify. docs/schema has its JSON schema.
 type Report struct {
-	APIVersion string          `json:"apiVersion"`
-	Kind       string          `json:"kind"`
-	Tool       version.Info    `json:"tool"`
-	Trust      *Trust          `json:"trust,omitempty"` // absent when there was nothing to verify with
-	Summary    Summary         `json:"summary"`
-	Items      []verify.Result `json:"items"`
-	Errors     []Problem       `json:"errors,omitempty"` // what could not be read or verified at all
+	APIVersion  string       `json:"apiVersion"`
+	Kind        string       `json:"kind"`
+	Tool        version.Info `json:"tool"`
+	Trust       *Trust       `json:"trust,omitempty"` // absent when there was nothing to verify with
+	Items       []Item       `json:"items"`
+	Errors      []Problem    `json:"errors,omitempty"`      // what could not be read or verified at all
+	Notes       []string     `json:"notes,omitempty"`       // what was passed over, and why
+	Interrupted bool         `json:"interrupted,omitempty"` // the run was ended before everything was looked at
+	Summary     Summary      `json:"summary"`
+}
+
+// Item is what was found about one TaskRun.
+type Item struct {
+	verify.Result `json:",inline"`
+	Source        string    `json:"source,omitempty"`   // the file, and the place in it
+	Attempts      []Attempt `json:"attempts,omitempty"` // earlier attempts of a TaskRun that was retried
+}
+
+// Attempt is what was found about an earlier attempt.
+type Attempt struct {
+	Number        int `json:"attempt"` // from 1
+	verify.Result `json:",inline"`
 }
 
 // Trust says where the keys came from.
@@ -41,9 +53,16 @@ type Trust struct {
 	Cluster verify.ClusterRef `json:"cluster"`
 }
 
-// Summary counts the TaskRuns by verdict.
+// Values of Trust.Source.
+const (
+	SourceFile    = "file"
+	SourceCluster = "cluster"
+)
+
+// Summary counts the TaskRuns, and their earlier attempts, by verdict.
 type Summary struct {
 	TaskRuns      int `json:"taskRuns"`
+	Attempts      int `json:"attempts"` // earlier attempts that were verified
 	Verified      int `json:"verified"`
 	Failed        int `json:"failed"`
 	Unsigned      int `json:"unsigned"`
@@ -55,49 +74,63 @@ type Summary struct {
 // Problem is something that never became a TaskRun.
 type Problem struct {
 	Source  string `json:"source,omitempty"` // file and position, or what was asked for
-	Message string `json:"message"`
+	Message string `json:"message"`          // names the source, too
 }
 
-// New returns the report of items and problems.
-func New(trust *Trust, items []verify.Result, problems []Problem) *Report {
-	r := &Report{
-		APIVersion: APIVersion, Kind: Kind, Tool: version.Get(), Trust: trust,
-		Items: append([]verify.Result{}, items...), Errors: problems,
-		Summary: Summary{TaskRuns: len(items), Errors: len(problems)},
+// Add counts an item.
+func (s *Summary) Add(item *Item) {
+	s.TaskRuns++
+	s.count(item.Verdict)
+	for i := range item.Attempts {
+		s.Attempts++
+		s.count(item.Attempts[i].Verdict)
 	}
-	for _, item := range items {
-		switch item.Verdict {
-		case verify.Verified:
-			r.Summary.Verified++
-		case verify.Unsigned:
-			r.Summary.Unsigned++
-		case verify.Indeterminate:
-			r.Summary.Indeterminate++
-		case verify.NoResults:
-			r.Summary.NoResults++
-		case verify.Failed:
-			r.Summary.Failed++
-		default:
-			r.Summary.Failed++
+}
+
+func (s *Summary) count(v verify.Verdict) {
+	switch v {
+	case verify.Verified:
+		s.Verified++
+	case verify.Unsigned:
+		s.Unsigned++
+	case verify.Indeterminate:
+		s.Indeterminate++
+	case verify.NoResults:
+		s.NoResults++
+	case verify.Failed:
+		s.Failed++
+	default:
+		s.Failed++
+	}
+}
+
+// String says how many TaskRuns have which verdict.
+func (s Summary) String() string {
+	var parts []string
+	for _, p := range []struct {
+		n    int
+		text string
+	}{
+		{s.Verified, string(verify.Verified)}, {s.Failed, string(verify.Failed)}, {s.Unsigned, string(verify.Unsigned)},
+		{s.Indeterminate, string(verify.Indeterminate)}, {s.NoResults, string(verify.NoResults)}, {s.Errors, "not read"},
+	} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 		}
 	}
-	return r
-}
-
-// JSON writes the report as one JSON object.
-func (r *Report) JSON(w io.Writer) error {
-	encoder := json.NewEncoder(w)
-	encoder.SetIndent("", "  ")
-	encoder.SetEscapeHTML(false)
-	return encoder.Encode(r)
-}
-
-// YAML writes the report as one YAML document.
-func (r *Report) YAML(w io.Writer) error {
-	data, err := yaml.Marshal(r)
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
+	text := plural(s.TaskRuns, "TaskRun")
+	if s.Attempts > 0 {
+		text += " and " + plural(s.Attempts, "earlier attempt")
 	}
-	_, err = w.Write(data)
-	return err
+	if len(parts) == 0 {
+		return text
+	}
+	return text + ": " + strings.Join(parts, ", ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
