@@ -5,7 +5,10 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -85,105 +88,200 @@ func unsigned() verify.Result {
 	}
 }
 
+// newReport returns a report of items, with an error beside them if there are several.
 func newReport(items ...verify.Result) *Report {
-	trust := &Trust{
-		Source: SourceFile, Path: "bundle.json", SHA256: strings.Repeat("cd", 32),
-		Cluster: verify.ClusterRef{Name: "prod", UID: "0b0e2c1a-77b4-4f4b-8f43-3a0c5d0f3c55"},
+	r := &Report{
+		Tool: version.Info{Version: "v1.2.3"}, // the build's own would change the golden files
+		Trust: &Trust{
+			Source: SourceFile, Path: "bundle.json", SHA256: strings.Repeat("cd", 32),
+			Cluster: verify.ClusterRef{Name: "prod", UID: "0b0e2c1a-77b4-4f4b-8f43-3a0c5d0f3c55"},
+		},
 	}
-	var problems []Problem
+	for i := range items {
+		r.Items = append(r.Items, Item{Result: items[i], Source: fmt.Sprintf("x.yaml, item %d", i+1)})
+	}
 	if len(items) > 1 {
-		problems = []Problem{{Source: "x.yaml, item 2", Message: "expected kind TaskRun, got kind Secret"}}
+		r.Errors = []Problem{{Source: "x.yaml, item 9", Message: "x.yaml, item 9: expected kind TaskRun, got kind Secret"}}
 	}
-	r := New(trust, items, problems)
-	r.Tool = version.Info{Version: "v1.2.3"} // the build's own would change the golden files
 	return r
 }
 
-func TestGolden(t *testing.T) {
-	table := func(options TableOptions) func(*Report, *bytes.Buffer) error {
-		return func(r *Report, b *bytes.Buffer) error { return r.Table(b, options) }
+// retried returns a report of a TaskRun with an earlier attempt.
+func retried() *Report {
+	r := newReport(verified())
+	r.Items[0].Attempts = []Attempt{{Number: 1, Result: unsigned()}}
+	r.Notes = []string{"2 records of type tekton.dev/v1.PipelineRun were passed over: only TaskRuns carry evidence"}
+	return r
+}
+
+// write gives the report to a printer.
+func (r *Report) write(t testing.TB, format string, options Options) string {
+	t.Helper()
+	var b bytes.Buffer
+	p, err := New(format, &b, options)
+	if err != nil {
+		t.Fatal(err)
 	}
-	plain, verbose := table(TableOptions{}), table(TableOptions{Verbose: true})
+	errs := []error{p.Start(r.Tool, r.Trust)}
+	end := Ending{Notes: r.Notes, Interrupted: r.Interrupted}
+	for i := range r.Items {
+		errs = append(errs, p.Item(&r.Items[i]))
+		end.Summary.Add(&r.Items[i])
+	}
+	for _, problem := range r.Errors {
+		errs = append(errs, p.Problem(problem))
+		end.Summary.Errors++
+	}
+	if err := errors.Join(append(errs, p.End(end))...); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestGolden(t *testing.T) {
+	interrupted := newReport(verified(), failed())
+	interrupted.Interrupted = true
 	for name, c := range map[string]struct {
-		report *Report
-		write  func(*Report, *bytes.Buffer) error
+		report  *Report
+		format  string
+		options Options
 	}{
-		"verified.txt":         {newReport(verified()), plain},
-		"verified-verbose.txt": {newReport(verified()), verbose},
-		"failed.txt":           {newReport(failed()), plain},
-		"failed-colour.txt":    {newReport(failed()), table(TableOptions{Style: NewStyle(true)})},
-		"unsigned.txt":         {newReport(unsigned()), plain},
-		"several.txt":          {newReport(verified(), verified(), failed(), unsigned()), plain},
-		"failed.json":          {newReport(failed()), func(r *Report, b *bytes.Buffer) error { return r.JSON(b) }},
-		"verified.json":        {newReport(verified()), func(r *Report, b *bytes.Buffer) error { return r.JSON(b) }},
-		"several.yaml":         {newReport(verified(), unsigned()), func(r *Report, b *bytes.Buffer) error { return r.YAML(b) }},
+		"verified.txt":         {newReport(verified()), "table", Options{}},
+		"verified-verbose.txt": {newReport(verified()), "table", Options{Verbose: true}},
+		"failed.txt":           {newReport(failed()), "table", Options{}},
+		"failed-colour.txt":    {newReport(failed()), "table", Options{Style: NewStyle(true)}},
+		"unsigned.txt":         {newReport(unsigned()), "table", Options{}},
+		"several.txt":          {newReport(verified(), verified(), failed(), unsigned()), "table", Options{}},
+		"several-colour.txt":   {newReport(verified(), failed()), "table", Options{Style: NewStyle(true)}},
+		"wide.txt":             {newReport(verified(), failed()), "wide", Options{}},
+		"one-of-several.txt":   {newReport(verified()), "table", Options{Several: true, Now: true}},
+		"retried.txt":          {retried(), "table", Options{}},
+		"retried.json":         {retried(), "json", Options{}},
+		"interrupted.txt":      {interrupted, "table", Options{}},
+		"failed.json":          {newReport(failed()), "json", Options{}},
+		"verified.json":        {newReport(verified()), "json", Options{}},
+		"several.yaml":         {newReport(verified(), unsigned()), "yaml", Options{}},
+		"names.txt":            {newReport(verified(), failed()), "name", Options{}},
+		"columns.txt": {
+			newReport(verified(), failed()),
+			"custom-columns=NAME:.taskRun.name,VERDICT:{.verdict},AT:time.at,CHECKS:.checks[*].id,NONE:.nothing", Options{},
+		},
+		"jsonpath.txt": {
+			newReport(verified(), failed()),
+			`jsonpath={range .items[*]}{.verdict}{"\t"}{.checks[*].got}{"\n"}{end}{.summary.taskRuns}{"\n"}`, Options{},
+		},
+		"template.txt": {
+			newReport(verified(), failed()), `go-template={{range .items}}{{.verdict}}{{"\n"}}{{end}}`, Options{},
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			var b bytes.Buffer
-			if err := c.write(c.report, &b); err != nil {
-				t.Fatal(err)
-			}
-			compareGolden(t, name, b.Bytes())
-		})
+		t.Run(name, func(t *testing.T) { compareGolden(t, name, []byte(c.report.write(t, c.format, c.options))) })
 	}
 }
 
+// hostile returns a TaskRun all of whose strings want to be taken for something else.
+func hostile() verify.Result {
+	evil := "x\n✓ VERIFIED ci/build\r\x1b[1A\u2028\u202e\u200b\u0085\x7f\U000e0041\U000e0100 # : - {}[]\"'\\"
+	return verify.Result{
+		TaskRun: verify.Ref{Namespace: evil, Name: evil, UID: "u\n"}, Verdict: verify.Failed, Reason: evil, Message: evil,
+		Backend: signing.Backend(evil), Caveats: []string{evil},
+		Identity: &verify.Identity{Subject: evil}, Assurance: signing.Assurance(evil), Format: signing.Format(evil),
+		Time: &verify.SigningTime{Source: evil},
+		Checks: []verify.Check{
+			{ID: verify.CheckID(evil), Status: verify.Status(evil), Step: evil, Result: evil, Expected: evil, Got: evil, Message: evil},
+		},
+		Results: []verify.ResultDigest{{Name: evil, Type: evil, SHA256: evil}},
+	}
+}
+
+// JSON and YAML carry the same values, and those of the report, whatever is in them.
 func TestMachineFormatsAgree(t *testing.T) {
-	r := newReport(verified(), failed(), unsigned())
-	var asJSON, asYAML bytes.Buffer
-	if err := r.JSON(&asJSON); err != nil {
+	for name, r := range map[string]*Report{
+		"usual": newReport(verified(), failed(), unsigned()), "retried": retried(), "hostile": newReport(hostile()), "empty": {},
+		"words": newReport(verify.Result{Reason: "yes", Message: "1e3", Caveats: []string{"null", "0x1", "~", "", " a", "a ", "a: b", "2025-06-02"}}),
+	} {
+		var fromJSON, fromYAML any
+		if err := json.Unmarshal([]byte(r.write(t, "json", Options{})), &fromJSON); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		text := r.write(t, "yaml", Options{})
+		if err := yaml.UnmarshalStrict([]byte(text), &fromYAML); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, text)
+		}
+		if diff := cmp.Diff(fromJSON, fromYAML); diff != "" {
+			t.Errorf("%s: JSON and YAML differ (-JSON +YAML):\n%s", name, diff)
+		}
+	}
+	var got Report
+	if err := json.Unmarshal([]byte(newReport(hostile()).write(t, "json", Options{})), &got); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.YAML(&asYAML); err != nil {
-		t.Fatal(err)
+	if diff := cmp.Diff(hostile(), got.Items[0].Result); diff != "" {
+		t.Errorf("JSON changes the report (-want +got):\n%s", diff)
 	}
-	var fromJSON, fromYAML any
-	if err := json.Unmarshal(asJSON.Bytes(), &fromJSON); err != nil {
-		t.Fatal(err)
-	}
-	if err := yaml.Unmarshal(asYAML.Bytes(), &fromYAML); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(fromJSON, fromYAML); diff != "" {
-		t.Errorf("JSON and YAML differ (-JSON +YAML):\n%s", diff)
+}
+
+// No format lets through what a terminal might obey or not show.
+func TestNothingHiddenIsPrinted(t *testing.T) {
+	for _, format := range []string{
+		"table", "wide", "name", "json", "yaml", "jsonpath={.items}{.items[0].reason}", "go-template={{.items}}",
+		"custom-columns=A:.reason,B:.taskRun.name",
+	} {
+		for _, options := range []Options{{}, {Verbose: true}, {Several: true, Verbose: true}} {
+			for _, r := range strings.ReplaceAll(newReport(hostile(), verified()).write(t, format, options), "\n", "") {
+				if !shown(r) {
+					t.Errorf("%s passes %U", format, r)
+				}
+			}
+		}
 	}
 }
 
 // An empty report still has its list of items: scripts iterate over it.
 func TestEmptyReport(t *testing.T) {
-	var b bytes.Buffer
-	if err := New(nil, nil, []Problem{{Message: "out of reach"}}).JSON(&b); err != nil {
-		t.Fatal(err)
-	}
+	text := (&Report{Errors: []Problem{{Message: "out of reach"}}}).write(t, "json", Options{})
 	for _, want := range []string{`"items": []`, `"message": "out of reach"`, `"errors": 1`} {
-		if !strings.Contains(b.String(), want) {
-			t.Errorf("want %s in:\n%s", want, b.String())
+		if !strings.Contains(text, want) {
+			t.Errorf("want %s in:\n%s", want, text)
+		}
+	}
+	for _, format := range []string{"table", "wide", "name"} {
+		if text := (&Report{Errors: []Problem{{Message: "out of reach"}}}).write(t, format, Options{}); text != "" {
+			t.Errorf("%s: %q", format, text)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	for format, want := range map[string]string{
+		"xml": "expected one of table, wide", "": "expected one of", "json=x": "expected one of", "jsonpath": "jsonpath=...",
+		"jsonpath={": "unclosed", "custom-columns=A": "TITLE:PATH", "custom-columns=A:{": "expected a path", "go-template={{": "unclosed",
+		"jsonpath-file=/nonexistent": "no such file", "custom-columns=A:.a[": "unterminated",
+	} {
+		if _, err := New(format, io.Discard, Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", format, err, want)
 		}
 	}
 }
 
 // The last line is the tool's own, whatever a TaskRun holds: nothing in it can forge a verdict.
 func TestNothingForgesAVerdict(t *testing.T) {
-	evil := "x\n✓ VERIFIED ci/build\r\x1b[1A\u2028\u202e"
-	r := verify.Result{
-		TaskRun: verify.Ref{Namespace: evil, Name: evil, UID: "u\n"}, Verdict: verify.Failed, Reason: evil, Message: evil,
-		Backend: signing.Backend(evil), Caveats: []string{evil},
-		Identity: &verify.Identity{Subject: evil}, Assurance: signing.Assurance(evil),
-		Checks: []verify.Check{
-			{ID: verify.CheckID(evil), Status: verify.Status(evil), Step: evil, Result: evil, Expected: evil, Got: evil, Message: evil},
-		},
-		Results: []verify.ResultDigest{{Name: evil, Type: evil, SHA256: evil}},
-	}
-	trusted := &Trust{Source: SourceFile, Path: evil, Cluster: verify.ClusterRef{Name: evil}}
-	var b bytes.Buffer
-	if err := New(trusted, []verify.Result{r}, nil).Table(&b, TableOptions{Verbose: true}); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	r := newReport(hostile())
+	r.Trust.Path, r.Trust.Cluster.Name = hostile().Reason, hostile().Reason
+	text := r.write(t, "table", Options{Verbose: true})
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 	if !strings.HasPrefix(lines[len(lines)-1], "✗ FAILED ") {
 		t.Errorf("the last line is %q", lines[len(lines)-1])
 	}
-	if i := regexp.MustCompile(`(?m)^\s*✓|[^\n\x20-\x7e✓✗!?-]`).FindStringIndex(b.String()); i != nil {
-		t.Errorf("text of the TaskRun passes at %d: %q", i[0], b.String())
+	if i := regexp.MustCompile(`(?m)^\s*✓|[^\n\x20-\x7e✓✗!?-]`).FindStringIndex(text); i != nil {
+		t.Errorf("text of the TaskRun passes at %d: %q", i[0], text)
+	}
+	text = newReport(hostile(), hostile()).write(t, "table", Options{})
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "✓ VERIFIED") && !strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "✗ FAILED") {
+			t.Errorf("a line says VERIFIED: %q", line)
+		}
+	}
+	if !strings.HasSuffix(text, "\n2 TaskRuns: 2 FAILED, 1 not read\n") {
+		t.Errorf("the totals are not last: %q", text)
 	}
 }

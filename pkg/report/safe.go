@@ -67,6 +67,15 @@ func Name(name string) string {
 	return Short(name, DefaultWidth)
 }
 
+// Cell is Short for a name that stands in a column: with quotes around it if a space in it could be taken for the gap between
+// two columns. Names in a cluster have none.
+func Cell(name string) string {
+	if strings.ContainsFunc(name, unicode.IsSpace) {
+		return `"` + Short(name, DefaultWidth) + `"`
+	}
+	return Short(name, DefaultWidth)
+}
+
 // shown reports whether a character is visible and stays in its place.
 func shown(r rune) bool {
 	return unicode.IsPrint(r) &&

@@ -6,158 +6,226 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// TableOptions say how much the table shows, and how.
-type TableOptions struct {
-	Style   Style
-	Verbose bool // also the checks that passed, and the results
+// table shows one TaskRun with its checks and the verdict last, on a line of its own: nothing that a TaskRun holds can come
+// after it. Several TaskRuns take a row each, the verdict first, with the checks below a row that has something to say; the
+// totals stand last.
+type table struct {
+	w       io.Writer
+	options Options
+	columns []column
+	aligner aligner
+	trust   *Trust
+	first   *Item // kept back until it is known whether it is the only one
+	several bool
+	headed  bool
+	held    []Problem // kept back until there is a TaskRun beside them
 }
 
-// Table writes the report for people. The verdict stands last, on a line of its own: nothing that a TaskRun holds can come
-// after it. With several TaskRuns the totals stand last.
-func (r *Report) Table(w io.Writer, options TableOptions) error {
-	t := &table{style: options.Style, verbose: options.Verbose}
-	for i := range r.Items {
-		if i > 0 && (t.verbose || r.Items[i-1].Verdict != verify.Verified || r.Items[i].Verdict != verify.Verified) {
-			t.line("")
+func newTable(w io.Writer, options Options, wide bool) *table {
+	t := &table{w: w, options: options, columns: columnsOf(wide), aligner: aligner{w: w}, several: options.Several}
+	if options.Now {
+		t.aligner.widths = slices.Clone(usualWidths)
+	}
+	return t
+}
+
+// usualWidths are those of the first columns where rows cannot wait for each other.
+var usualWidths = []int{len("? INDETERMINATE"), 40, 14, 17, 20}
+
+// Start implements Printer.
+func (t *table) Start(_ version.Info, trust *Trust) error {
+	t.trust = trust
+	return nil
+}
+
+// Item implements Printer.
+func (t *table) Item(item *Item) error {
+	if !t.several && t.first == nil && len(item.Attempts)+len(t.held) == 0 {
+		t.first = item
+		return nil
+	}
+	if err := t.inRows(); err != nil {
+		return err
+	}
+	return t.item(item)
+}
+
+// inRows goes over to showing rows.
+func (t *table) inRows() error {
+	t.several = true
+	held := t.held
+	t.held = nil
+	for _, p := range held {
+		if err := t.errorRow(p); err != nil {
+			return err
 		}
-		t.item(r, &r.Items[i])
 	}
-	if len(r.Items)+len(r.Errors) > 1 {
-		t.line("")
-		t.line(r.Summary.String())
+	if t.first == nil {
+		return nil
 	}
-	_, err := io.WriteString(w, t.b.String())
+	first := t.first
+	t.first = nil
+	return t.item(first)
+}
+
+// item adds the rows of a TaskRun and its earlier attempts.
+func (t *table) item(item *Item) error {
+	for i := range item.Attempts {
+		if err := t.row(&item.Attempts[i].Result, fmt.Sprintf(" (attempt %d)", item.Attempts[i].Number)); err != nil {
+			return err
+		}
+	}
+	return t.row(&item.Result, "")
+}
+
+func (t *table) row(r *verify.Result, suffix string) error {
+	if err := t.head(); err != nil {
+		return err
+	}
+	row := alignedRow{render: func(cell string) string { return t.options.Style.verdict(r.Verdict, cell) }}
+	for _, c := range t.columns {
+		row.cells = append(row.cells, c.cell(r, suffix))
+	}
+	if t.options.Verbose || r.Verdict != verify.Verified {
+		l := lines{style: t.options.Style, verbose: t.options.Verbose}
+		l.checks(r.Checks)
+		l.proof(r)
+		row.below = l.b.String()
+	}
+	return t.add(row)
+}
+
+// head writes the column titles above the first row.
+func (t *table) head() error {
+	if t.headed {
+		return nil
+	}
+	t.headed = true
+	l := lines{style: t.options.Style}
+	l.trust(t.trust, "Keys")
+	if _, err := io.WriteString(t.w, l.b.String()); err != nil {
+		return err
+	}
+	row := alignedRow{render: func(cell string) string { return t.options.Style.render(t.options.Style.bold, cell) }}
+	for _, c := range t.columns {
+		row.cells = append(row.cells, c.title)
+	}
+	return t.add(row)
+}
+
+func (t *table) add(row alignedRow) error {
+	if err := t.aligner.row(row); err != nil || !t.options.Now {
+		return err
+	}
+	return t.aligner.flush()
+}
+
+// Problem implements Printer. Where there is no TaskRun at all, the message on standard error says everything.
+func (t *table) Problem(p Problem) error {
+	if !t.several && t.first == nil {
+		t.held = append(t.held, p)
+		return nil
+	}
+	if err := t.inRows(); err != nil {
+		return err
+	}
+	return t.errorRow(p)
+}
+
+func (t *table) errorRow(p Problem) error {
+	if err := t.head(); err != nil {
+		return err
+	}
+	style := t.options.Style
+	return t.add(alignedRow{
+		cells:  []string{"✗ ERROR", Cell(p.Source), "input"},
+		render: func(cell string) string { return style.render(style.bad, cell) },
+	})
+}
+
+// End implements Printer.
+func (t *table) End(end Ending) error {
+	if err := t.aligner.flush(); err != nil {
+		return err
+	}
+	l := lines{style: t.options.Style, verbose: t.options.Verbose}
+	for _, note := range end.Notes {
+		l.line("note: " + Short(note, 2*DefaultWidth))
+	}
+	switch {
+	case t.first != nil:
+		l.item(t.trust, &t.first.Result)
+	case t.several && end.Summary.TaskRuns+end.Summary.Errors > 0:
+		l.line("")
+		l.line(interrupted(end.Interrupted) + end.Summary.String())
+	}
+	_, err := io.WriteString(t.w, l.b.String())
 	return err
 }
 
-// String says how many TaskRuns have which verdict.
-func (s Summary) String() string {
-	parts := []string{}
-	for _, p := range []struct {
-		n    int
-		text string
-	}{
-		{s.Verified, string(verify.Verified)}, {s.Failed, string(verify.Failed)}, {s.Unsigned, string(verify.Unsigned)},
-		{s.Indeterminate, string(verify.Indeterminate)}, {s.NoResults, string(verify.NoResults)}, {s.Errors, "not read"},
-	} {
-		if p.n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
-		}
+func interrupted(yes bool) string {
+	if yes {
+		return "Interrupted. Until then: "
 	}
-	return plural(s.TaskRuns, "TaskRun") + ": " + strings.Join(parts, ", ")
+	return ""
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
+// column is one column of the rows.
+type column struct {
+	title string
+	cell  func(r *verify.Result, suffix string) string
 }
 
-// table collects lines. Whatever goes into one has been made safe.
-type table struct {
-	b       strings.Builder
-	style   Style
-	verbose bool
+// columnsOf returns the columns. The verdict is the first one: nothing that a TaskRun holds stands before it.
+func columnsOf(wide bool) []column {
+	columns := []column{
+		{"VERDICT", func(r *verify.Result, _ string) string {
+			return verdictMark(r.Verdict) + " " + Safe(string(r.Verdict))
+		}},
+		{"TASKRUN", func(r *verify.Result, suffix string) string { return Cell(r.TaskRun.String()) + suffix }},
+		{"REASON", func(r *verify.Result, _ string) string { return orDash(Cell(r.Reason)) }},
+		{"ASSURANCE", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Assurance))) }},
+		{"SIGNED", func(r *verify.Result, _ string) string { return signed(r.Time) }},
+	}
+	if !wide {
+		return columns
+	}
+	return append(columns,
+		column{"TIME-SOURCE", func(r *verify.Result, _ string) string {
+			if r.Time == nil {
+				return "-"
+			}
+			return orDash(Cell(r.Time.Source))
+		}},
+		column{"BACKEND", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Backend))) }},
+		column{"FORMAT", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Format))) }},
+		column{"IDENTITY", func(r *verify.Result, _ string) string {
+			if r.Identity == nil {
+				return "-"
+			}
+			return orDash(Cell(r.Identity.Subject))
+		}},
+		column{"UID", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.TaskRun.UID))) }},
+	)
 }
 
-func (t *table) line(text string) { t.b.WriteString(strings.TrimRight(text, " ") + "\n") }
+func orDash(text string) string { return cmp.Or(text, "-") }
 
-// item shows one TaskRun. Among several, a verified one takes a single line.
-func (t *table) item(r *Report, item *verify.Result) {
-	if len(r.Items) == 1 || t.verbose || item.Verdict != verify.Verified {
-		t.head(r, item)
-		t.checks(item.Checks)
-		t.proof(item)
+// signed shows when a TaskRun was signed, and whether that can be relied on.
+func signed(at *verify.SigningTime) string {
+	if at == nil {
+		return "-"
 	}
-	text := fmt.Sprintf("%s %s %s", verdictMark(item.Verdict), Safe(string(item.Verdict)), Safe(item.TaskRun.String()))
-	if item.Reason != "" {
-		text += ": " + Safe(item.Reason)
+	text := at.At.UTC().Format(time.RFC3339)
+	if !at.Trusted {
+		text += " (untrusted time)"
 	}
-	t.line(t.style.verdict(item.Verdict, text))
-}
-
-func (t *table) head(r *Report, item *verify.Result) {
-	uid := ""
-	if item.TaskRun.UID != "" {
-		uid = "  UID " + Safe(string(item.TaskRun.UID))
-	}
-	t.line(t.style.render(t.style.bold, "TaskRun "+Safe(item.TaskRun.String())) + t.style.render(t.style.dim, uid))
-	if r.Trust == nil {
-		return
-	}
-	from := "the cluster itself"
-	if r.Trust.Source == SourceFile {
-		from = Safe(r.Trust.Path)
-	}
-	t.line(t.style.render(t.style.dim, fmt.Sprintf("  keys of cluster %s, from %s",
-		Safe(cmp.Or(r.Trust.Cluster.Name, r.Trust.Cluster.UID)), from)))
-}
-
-// Values of Trust.Source.
-const (
-	SourceFile    = "file"
-	SourceCluster = "cluster"
-)
-
-// idWidth is the width of the column of check ids.
-const idWidth = 16
-
-func (t *table) checks(checks []verify.Check) {
-	passed := 0
-	for _, c := range checks {
-		if c.Status == verify.Pass {
-			passed++
-		}
-		if c.Status == verify.Pass && !t.verbose {
-			continue
-		}
-		t.check(c)
-	}
-	if passed > 0 && !t.verbose {
-		t.line(fmt.Sprintf("  %s %s passed (-v shows them)",
-			t.style.status(verify.Pass, mark(verify.Pass)), plural(passed, "check")))
-	}
-}
-
-func (t *table) check(c verify.Check) {
-	subject := ""
-	if c.Step != "" {
-		subject = Short(c.Step, DefaultWidth) + ": "
-	}
-	if c.Result != "" {
-		subject += Name(c.Result) + ": "
-	}
-	t.line(fmt.Sprintf("  %s %-*s %s%s", t.style.status(c.Status, mark(c.Status)), idWidth, Safe(string(c.ID)), subject,
-		Short(c.Message, 2*DefaultWidth)))
-	for _, detail := range []struct{ label, text string }{{"expected", c.Expected}, {"got", c.Got}} {
-		if detail.text != "" {
-			t.line(fmt.Sprintf("    %-*s %-8s %s", idWidth, "", detail.label, Short(detail.text, DefaultWidth)))
-		}
-	}
-}
-
-// proof shows what a verdict of VERIFIED rests on.
-func (t *table) proof(item *verify.Result) {
-	if id := item.Identity; id != nil {
-		text := "  signed by " + Safe(id.Subject)
-		if at := item.Time; at != nil {
-			text += " at " + at.At.UTC().Format(time.RFC3339)
-		}
-		t.line(text + ", " + Safe(string(item.Assurance)))
-	}
-	if t.verbose {
-		for _, r := range item.Results {
-			t.line(fmt.Sprintf("  result %s %s sha256:%s", Name(r.Name), Safe(r.Type), Safe(r.SHA256)))
-		}
-	}
-	for _, caveat := range item.Caveats {
-		t.line(t.style.render(t.style.dim, "  note: "+Safe(caveat)))
-	}
+	return text
 }

@@ -30,7 +30,7 @@ func (yamlEncoder) endItems(n int) string {
 }
 
 func (yamlEncoder) field(name string, value any, _ bool) (string, error) {
-	text, err := marshalYAML(value, "")
+	text, err := marshalYAML(value, "  ")
 	return name + ":" + text, err
 }
 

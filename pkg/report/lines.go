@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// lines collects lines of text for people. Whatever goes into one has been made safe.
+type lines struct {
+	b       strings.Builder
+	style   Style
+	verbose bool
+}
+
+func (l *lines) line(text string) { l.b.WriteString(strings.TrimRight(text, " ") + "\n") }
+
+// item shows one TaskRun.
+func (l *lines) item(trust *Trust, r *verify.Result) {
+	uid := ""
+	if r.TaskRun.UID != "" {
+		uid = "  UID " + Safe(string(r.TaskRun.UID))
+	}
+	l.line(l.style.render(l.style.bold, "TaskRun "+Cell(r.TaskRun.String())) + l.style.render(l.style.dim, uid))
+	l.trust(trust, "  keys")
+	l.checks(r.Checks)
+	l.proof(r)
+	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), Safe(string(r.Verdict)), Cell(r.TaskRun.String()))
+	if r.Reason != "" {
+		text += ": " + Safe(r.Reason)
+	}
+	l.line(l.style.verdict(r.Verdict, text))
+}
+
+// trust says whose keys are used.
+func (l *lines) trust(trust *Trust, keys string) {
+	if trust == nil {
+		return
+	}
+	from := "the cluster itself"
+	if trust.Source == SourceFile {
+		from = Safe(trust.Path)
+	}
+	l.line(l.style.render(l.style.dim, fmt.Sprintf("%s of cluster %s, from %s",
+		keys, Safe(cmp.Or(trust.Cluster.Name, trust.Cluster.UID)), from)))
+}
+
+// idWidth is the width of the column of check ids.
+const idWidth = 16
+
+func (l *lines) checks(checks []verify.Check) {
+	passed := 0
+	for _, c := range checks {
+		if c.Status == verify.Pass {
+			passed++
+		}
+		if c.Status == verify.Pass && !l.verbose {
+			continue
+		}
+		l.check(c)
+	}
+	if passed > 0 && !l.verbose {
+		l.line(fmt.Sprintf("  %s %s passed (-v shows them)",
+			l.style.status(verify.Pass, mark(verify.Pass)), plural(passed, "check")))
+	}
+}
+
+func (l *lines) check(c verify.Check) {
+	subject := ""
+	if c.Step != "" {
+		subject = Short(c.Step, DefaultWidth) + ": "
+	}
+	if c.Result != "" {
+		subject += Name(c.Result) + ": "
+	}
+	l.line(fmt.Sprintf("  %s %-*s %s%s", l.style.status(c.Status, mark(c.Status)), idWidth, Safe(string(c.ID)), subject,
+		Short(c.Message, 2*DefaultWidth)))
+	for _, detail := range []struct{ label, text string }{{"expected", c.Expected}, {"got", c.Got}} {
+		if detail.text != "" {
+			l.line(fmt.Sprintf("    %-*s %-8s %s", idWidth, "", detail.label, Short(detail.text, DefaultWidth)))
+		}
+	}
+}
+
+// proof shows what a verdict of VERIFIED rests on.
+func (l *lines) proof(r *verify.Result) {
+	if id := r.Identity; id != nil {
+		text := "  signed by " + Safe(id.Subject)
+		if r.Time != nil {
+			text += " at " + signed(r.Time)
+		}
+		l.line(text + ", " + Safe(string(r.Assurance)))
+	} else if r.Time != nil {
+		l.line("  signed at " + signed(r.Time))
+	}
+	if l.verbose {
+		for _, digest := range r.Results {
+			l.line(fmt.Sprintf("  result %s %s sha256:%s", Name(digest.Name), Safe(digest.Type), Safe(digest.SHA256)))
+		}
+	}
+	for _, caveat := range r.Caveats {
+		l.line(l.style.render(l.style.dim, "  note: "+Safe(caveat)))
+	}
+}
