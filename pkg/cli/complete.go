@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"cmp"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +15,8 @@ import (
 	"k8s.io/client-go/metadata"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 const (
@@ -20,36 +24,112 @@ const (
 	maxCompletions    = 500
 )
 
-// completeTaskRuns offers the TaskRuns of the namespace. A shell shows no errors: without a cluster there is no offer.
-func (e *env) completeTaskRuns(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	prefix := "taskrun/"
-	if strings.HasPrefix(toComplete, "tr/") {
+// completeRuns offers the TaskRuns of the namespace, or its PipelineRuns once the word says so. A shell shows no errors:
+// without a cluster there is no offer.
+func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	plural, prefix := "taskruns", "taskrun/"
+	switch typed, _, named := strings.Cut(toComplete, "/"); {
+	case typed == "pipelinerun" || typed == "pr":
+		plural, prefix = "pipelineruns", typed+"/"
+	case named && typed == "tr":
 		prefix = "tr/"
-	}
-	config, err := e.restConfig()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	config.Timeout = completionTimeout
-	client, err := metadata.NewForConfig(config)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	namespace, _, err := e.config.ToRawKubeConfigLoader().Namespace()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	taskRuns := schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"}
-	list, err := client.Resource(taskRuns).Namespace(namespace).List(cmd.Context(), metav1.ListOptions{Limit: maxCompletions})
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
 	var names []string
-	for i := range list.Items {
-		name := prefix + report.Safe(list.Items[i].Name)
+	for _, name := range e.names(cmd, resourceOf(plural), namespace) {
+		name = prefix + name
 		if strings.HasPrefix(name, toComplete) && !slices.Contains(args, name) {
 			names = append(names, name)
 		}
+	}
+	if toComplete != "" && strings.HasPrefix("pipelinerun/", toComplete) {
+		return append(names, "pipelinerun/"), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// names returns the names of a kind of object, none if the cluster does not tell in time.
+func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespace string) []string {
+	config, err := e.restConfig()
+	if err != nil {
+		return nil
+	}
+	config.Timeout = completionTimeout
+	client, err := metadata.NewForConfig(config)
+	if err != nil {
+		return nil
+	}
+	list, err := client.Resource(of).Namespace(namespace).List(cmd.Context(), metav1.ListOptions{Limit: maxCompletions})
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(list.Items))
+	for i := range list.Items {
+		names[i] = report.Safe(list.Items[i].Name)
+	}
+	return names
+}
+
+// completeVerifyFlags says what the flags of verify take. A flag without an entry takes text that nobody can guess.
+func completeVerifyFlags(cmd *cobra.Command) {
+	const noFiles = cobra.ShellCompDirectiveNoFileComp
+	for flag, complete := range map[string]cobra.CompletionFunc{
+		"output":              completeFormats,
+		"minimum-format":      cobra.FixedCompletions(texts(signing.Formats()), noFiles),
+		"minimum-assurance":   cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
+		"clock-skew":          cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
+		"trust-bundle":        cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
+		"filename":            cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
+		"trust-bundle-sha256": completeSHA256,
+		"cluster":             completeClusters,
+		"selector":            cobra.NoFileCompletions,
+	} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that does not exist: a test looks
+	}
+}
+
+// completeFormats offers the output formats. Those that take a value go on without a space.
+func completeFormats(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return report.Formats(), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// bundleOf returns the trust bundle that is named in the same line.
+func bundleOf(cmd *cobra.Command) ([]byte, *trust.Bundle) {
+	name, err := cmd.Flags().GetString("trust-bundle")
+	if err != nil || name == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, nil
+	}
+	bundle, err := trust.Parse(data)
+	if err != nil {
+		return nil, nil
+	}
+	return data, bundle
+}
+
+// completeSHA256 offers the digest of the bundle as it is now: whoever accepts it pins it.
+func completeSHA256(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	data, bundle := bundleOf(cmd)
+	if bundle == nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return []string{trust.SHA256(data)}, cobra.ShellCompDirectiveNoFileComp
+}
+
+func completeClusters(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	_, bundle := bundleOf(cmd)
+	if bundle == nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for i := range bundle.Clusters {
+		names = append(names, report.Safe(cmp.Or(bundle.Clusters[i].Name, bundle.Clusters[i].UID)))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

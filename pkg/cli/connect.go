@@ -17,6 +17,13 @@ import (
 // offlineHint is the next step for whoever has no cluster at hand.
 const offlineHint = "verify offline with -f FILE --trust-bundle FILE"
 
+// How many requests a second the plugin makes on average, and at once. The API server's own fairness is the limit that
+// counts; client-go's default of 5 is meant for controllers.
+const (
+	clientQPS   = 200
+	clientBurst = 400
+)
+
 // kube returns a client for the cluster of the kubeconfig.
 func (e *env) kube() (kubernetes.Interface, error) {
 	config, err := e.restConfig()
@@ -49,6 +56,7 @@ func (e *env) restConfig() (*rest.Config, error) {
 		return nil, withExit(ExitIndeterminate, fmt.Errorf("reading the kubeconfig: %w", err))
 	}
 	config.WarningHandler = rest.NoWarnings{}
+	config.QPS, config.Burst = clientQPS, clientBurst
 	return config, nil
 }
 

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -63,7 +64,7 @@ Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence
   %[1]s evidence taskrun/build -o dsse --output-file build.dsse.jsonl`, e.name),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args) },
 
-		ValidArgsFunction: e.completeTaskRuns,
+		ValidArgsFunction: e.completeRuns,
 	}
 	f := cmd.Flags()
 	f.StringSliceVarP(&o.files, "filename", "f", nil, "file with TaskRuns, YAML or JSON; - is standard input; repeatable")
@@ -108,7 +109,7 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 	if err := o.validate(args); err != nil {
 		return err
 	}
-	inputs, errs := (&verifyOptions{files: o.files}).inputs(ctx, e, args)
+	inputs, errs := (&verifyOptions{files: o.files}).taskRuns(ctx, e, args)
 	var text bytes.Buffer
 	var err error
 	if slices.Contains(inspectFormats, o.output) {
@@ -126,11 +127,11 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 }
 
 // inspect shows the evidence of inputs. A TaskRun without evidence is shown, too, and adds to errs.
-func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []input, errs []error) ([]error, error) {
+func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []*v1.TaskRun, errs []error) ([]error, error) {
 	var items []evidence.TaskRun
 	found := false
-	for _, in := range inputs {
-		item := evidence.Inspect(in.taskRun, signing.AudiencePrefix)
+	for _, tr := range inputs {
+		item := evidence.Inspect(tr, signing.AudiencePrefix)
 		if o.step != "" {
 			item.Steps = slices.DeleteFunc(item.Steps, func(s evidence.Step) bool {
 				return s.Container != o.step && s.Container != "step-"+o.step
@@ -142,7 +143,7 @@ func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []input, er
 		found = found || item.HasEvidence()
 		items = append(items, item)
 	}
-	r := report.NewEvidence(items, (&outcome{errs: errs}).problems())
+	r := report.NewEvidence(items, problemsOf(errs))
 	if !found && len(errs) == 0 {
 		errs = append(errs, withExit(ExitUnsigned, errors.New("no step carries evidence")))
 	}
@@ -156,11 +157,11 @@ func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []input, er
 	if o.outputFile == "" {
 		style = e.color.style(e.Out, os.Getenv)
 	}
-	return errs, r.Table(text, report.TableOptions{Style: style, Verbose: o.verbose})
+	return errs, r.Table(text, report.Options{Style: style, Verbose: o.verbose})
 }
 
 // export writes one line for each step. A step that cannot be exported adds to errs, and the others are exported.
-func (o *evidenceOptions) export(ctx context.Context, e *env, text *bytes.Buffer, inputs []input, errs []error) ([]error, error) {
+func (o *evidenceOptions) export(ctx context.Context, e *env, text *bytes.Buffer, inputs []*v1.TaskRun, errs []error) ([]error, error) {
 	keys, err := o.issuerKeys(ctx, e)
 	if err != nil {
 		return errs, err
@@ -168,9 +169,9 @@ func (o *evidenceOptions) export(ctx context.Context, e *env, text *bytes.Buffer
 	options := evidence.ExportOptions{
 		Format: evidence.ExportFormat(o.output), Step: o.step, AudiencePrefix: signing.AudiencePrefix, IssuerKey: keys,
 	}
-	for _, in := range inputs {
-		name := in.taskRun.Namespace + "/" + in.taskRun.Name
-		exported, err := evidence.Export(in.taskRun, options)
+	for _, tr := range inputs {
+		name := tr.Namespace + "/" + tr.Name
+		exported, err := evidence.Export(tr, options)
 		if err != nil {
 			errs = append(errs, exportError(name, err))
 			continue

@@ -6,11 +6,21 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/client-go/kubernetes/scheme"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
@@ -39,10 +49,24 @@ func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httpte
 		return nil, err
 	}
 	maps.Copy(answers, more)
+	lists, err := fakeTaskRuns(cluster)
+	if err != nil {
+		return nil, err
+	}
+	for _, tr := range lists {
+		answers[taskRunsPath+"/"+tr.Name] = mustJSON(tr)
+	}
+	var slow atomic.Int64 // how often the slow TaskRun was asked for
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		answer, ok := answers[r.URL.Path]
 		switch {
+		case r.Method == http.MethodPost:
+			answer = tokenReviewed(r)
+		case (r.URL.Path == taskRunsPath || r.URL.Path == allTaskRunsPath) && !strings.Contains(r.Header.Get("Accept"), "PartialObject"):
+			answer = page(lists, r.URL.Query())
+		case strings.HasSuffix(r.URL.Path, "/slow"):
+			answer = slowly(w, answer, slow.Add(1))
 		case ok:
 		case strings.HasSuffix(r.URL.Path, "/forbidden"):
 			w.WriteHeader(http.StatusForbidden)
@@ -56,8 +80,112 @@ func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httpte
 	})), nil
 }
 
+const (
+	taskRunsPath    = "/apis/tekton.dev/v1/namespaces/ci/taskruns"
+	allTaskRunsPath = "/apis/tekton.dev/v1/taskruns"
+	releaseUID      = "9a1b3c5d-0000-4000-8000-000000000001"
+)
+
+func mustJSON(v any) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return string(data)
+}
+
+// fakeTaskRuns returns the TaskRuns that lists show, in their order.
+func fakeTaskRuns(cluster *verifytest.Cluster) ([]*v1.TaskRun, error) {
+	var list []*v1.TaskRun
+	for _, name := range []string{"release-build", "release-deploy", "slow"} {
+		run := verifytest.NewRun()
+		run.Name = name
+		tr, err := run.TaskRun(cluster)
+		if err != nil {
+			return nil, err
+		}
+		verifytest.DropCarriers(tr)
+		tr.Labels = map[string]string{"app": "shop"}
+		if name != "slow" {
+			tr.Labels["tekton.dev/pipelineRun"] = "release"
+			controller := true
+			tr.OwnerReferences = []metav1.OwnerReference{{Kind: "PipelineRun", Name: "release", UID: releaseUID, Controller: &controller}}
+		}
+		list = append(list, tr)
+	}
+	for name, change := range copies() {
+		tr, err := signedTaskRun(cluster, name)
+		if err != nil {
+			return nil, err
+		}
+		change(tr)
+		tr.Name = name
+		if name != "build" {
+			list = append(list, tr)
+		}
+	}
+	slices.SortFunc(list, func(a, b *v1.TaskRun) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// page answers a list request, two objects at a time.
+func page(list []*v1.TaskRun, query url.Values) string {
+	const size = 2
+	selector, err := labels.Parse(query.Get("labelSelector"))
+	if err != nil {
+		return status(400, "BadRequest", "bad selector")
+	}
+	list = slices.DeleteFunc(slices.Clone(list), func(tr *v1.TaskRun) bool { return !selector.Matches(labels.Set(tr.Labels)) })
+	start, _ := strconv.Atoi(query.Get("continue"))
+	end := min(start+size, len(list))
+	meta := map[string]any{"resourceVersion": "1"}
+	if end < len(list) {
+		meta["continue"] = strconv.Itoa(end)
+	}
+	return mustJSON(map[string]any{"apiVersion": "tekton.dev/v1", "kind": "TaskRunList", "metadata": meta, "items": list[start:end]})
+}
+
+// tokenReviewed says of every token that it is the build pod's.
+func tokenReviewed(r *http.Request) string {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return status(400, "BadRequest", "no body")
+	}
+	var review authenticationv1.TokenReview
+	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &review); err != nil {
+		return status(400, "BadRequest", "no review")
+	}
+	review.TypeMeta = metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}
+	review.Status = authenticationv1.TokenReviewStatus{
+		Authenticated: true, Audiences: review.Spec.Audiences,
+		User: authenticationv1.UserInfo{Username: "system:serviceaccount:ci:builder", Extra: map[string]authenticationv1.ExtraValue{
+			extraPodName: {"build-pod"}, extraPodUID: {"3db15e48-971f-4815-84b3-272e52f61a10"},
+		}},
+	}
+	return mustJSON(review)
+}
+
+// slowly lets a TaskRun run on, then the API server be away, then the TaskRun be done.
+func slowly(w http.ResponseWriter, done string, asked int64) string {
+	switch asked {
+	case 1:
+		return `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"slow","namespace":"ci","uid":"6340374f-3a88-4ff2-812e-c155a2d8e142"}}`
+	case 2:
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return status(503, "ServiceUnavailable", "restarting")
+	}
+	return done
+}
+
 func status(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"%s"}`, code, reason, message)
+}
+
+// fakePipelineRun returns a completed PipelineRun that ran children.
+func fakePipelineRun(name, children string) string {
+	return `{"apiVersion":"tekton.dev/v1","kind":"PipelineRun","metadata":{"name":"` + name + `","namespace":"ci","uid":"` + releaseUID + `"},` +
+		`"status":{"conditions":[{"type":"Succeeded","status":"True"}],"childReferences":[` + children + `],` +
+		`"pipelineSpec":{"tasks":[{"name":"build"},{"name":"deploy","onError":"continue"}]}}}`
 }
 
 func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
@@ -70,19 +198,23 @@ func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
 		return nil, err
 	}
 	answers := map[string]string{
-		"/api":                              `{"kind":"APIVersions","versions":["v1"]}`,
-		"/apis":                             `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev","versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
-		"/api/v1":                           `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,"verbs":["get","list"]}]}`,
-		"/apis/tekton.dev/v1":               `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1","resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun","namespaced":true,"verbs":["get","list"]}]}`,
-		"/.well-known/openid-configuration": `{"issuer":"` + verifytest.Issuer + `"}`,
-		"/openid/v1/jwks":                   `{"keys":[` + string(key) + `]}`,
-		"/api/v1/namespaces/kube-system":    `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + verifytest.ClusterUID + `"}}`,
-		"/api/v1/namespaces/ci":             `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
+		"/api":                `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis":               `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev","versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
+		"/api/v1":             `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,"verbs":["get","list"]}]}`,
+		"/apis/tekton.dev/v1": `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1","resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun","namespaced":true,"verbs":["get","list"]},{"name":"pipelineruns","singularName":"pipelinerun","shortNames":["pr","prs"],"kind":"PipelineRun","namespaced":true,"verbs":["get","list"]}]}`,
+		"/apis/tekton.dev/v1/namespaces/ci/pipelineruns/release": fakePipelineRun("release",
+			`{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"release-build"},{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"release-deploy"}`),
+		"/apis/tekton.dev/v1/namespaces/ci/pipelineruns/broken": fakePipelineRun("broken",
+			`{"kind":"TaskRun","name":"gone"},{"kind":"TaskRun","name":"build"},{"kind":"CustomRun","name":"wait"}`),
+		"/.well-known/openid-configuration":         `{"issuer":"` + verifytest.Issuer + `"}`,
+		"/openid/v1/jwks":                           `{"keys":[` + string(key) + `]}`,
+		"/api/v1/namespaces/kube-system":            `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + verifytest.ClusterUID + `"}}`,
+		"/api/v1/namespaces/ci":                     `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
 		"/api/v1/namespaces/ci/configmaps/settings": `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"settings","namespace":"ci"}}`,
 		"/api/v1/namespaces/ci/pods/build-pod": `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"build-pod","namespace":"ci",` +
 			`"uid":"3db15e48-971f-4815-84b3-272e52f61a10","ownerReferences":[{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"build",` +
 			`"uid":"6340374f-3a88-4ff2-812e-c155a2d8e142","controller":true}]}}`,
-		"/apis/tekton.dev/v1/namespaces/ci/taskruns": `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{},` +
+		taskRunsPath: `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{},` +
 			`"items":[{"metadata":{"name":"build"}},{"metadata":{"name":"deploy"}}]}`,
 	}
 	for name, change := range copies() {

@@ -3,8 +3,13 @@
 package cli
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,6 +133,9 @@ func scriptFiles(cluster *verifytest.Cluster) (map[string][]byte, error) {
 	if files["other-bundle.json"], err = other.Bundle(); err != nil {
 		return nil, err
 	}
+	if err := addMany(cluster, files); err != nil {
+		return nil, err
+	}
 	for name, change := range copies() {
 		tr, err := signedTaskRun(cluster, name)
 		if err != nil {
@@ -139,6 +147,66 @@ func scriptFiles(cluster *verifytest.Cluster) (map[string][]byte, error) {
 		}
 	}
 	return files, nil
+}
+
+// addMany adds files with more than one TaskRun each.
+func addMany(cluster *verifytest.Cluster, files map[string][]byte) error {
+	tr, err := signedTaskRun(cluster, "build")
+	if err != nil {
+		return err
+	}
+	one, err := json.Marshal(tr)
+	if err != nil {
+		return err
+	}
+	text := string(one)
+	list := `{"apiVersion":"v1","items":[` + text + "," + text + `],"kind":"List"}`
+	asYAML, err := yaml.JSONToYAML([]byte(list))
+	if err != nil {
+		return err
+	}
+	record := func(kind string) string {
+		return `{"name":"ci/results/1/records/2","data":{"type":"tekton.dev/v1.` + kind + `","value":"` +
+			base64.StdEncoding.EncodeToString(one) + `"}}`
+	}
+	retried, err := retriedTaskRun(cluster)
+	if err != nil {
+		return err
+	}
+	if files["retried.yaml"], err = yaml.Marshal(retried); err != nil {
+		return err
+	}
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if _, err := io.WriteString(z, text+"\n"+text+"\n"); err != nil {
+		return err
+	}
+	files["list.json"], files["list.yaml"] = []byte(list), asYAML
+	files["broken.jsonl"] = []byte(text + "\n" + text[:100] + "\n" + text)
+	files["export.json"] = []byte(`{"records":[` + record("PipelineRun") + "," + record("TaskRun") + `]}`)
+	err = z.Close()
+	files["lines.jsonl.gz"] = packed.Bytes()
+	return err
+}
+
+// retriedTaskRun returns a TaskRun whose first attempt is archived.
+func retriedTaskRun(cluster *verifytest.Cluster) (*v1.TaskRun, error) {
+	first := verifytest.NewRun()
+	first.PodUID = "4db15e48-971f-4815-84b3-272e52f61a11"
+	attempt, err := first.TaskRun(cluster)
+	if err != nil {
+		return nil, err
+	}
+	second := verifytest.NewRun()
+	second.Retries = 1
+	tr, err := second.TaskRun(cluster)
+	if err != nil {
+		return nil, err
+	}
+	verifytest.DropCarriers(attempt)
+	verifytest.DropCarriers(tr)
+	tr.Status.RetriesStatus = []v1.TaskRunStatus{attempt.Status}
+	return tr, nil
 }
 
 // signedTaskRun returns the TaskRun that the copy called name is made of.

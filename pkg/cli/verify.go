@@ -5,89 +5,177 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // verifyOptions are the flags of verify.
 type verifyOptions struct {
-	files       []string
-	output      string
-	trustBundle string
-	cluster     string
-	skew        time.Duration
-	verbose     bool
-	offline     bool
+	files         []string
+	recursive     bool
+	selector      string
+	allNamespaces bool
+	watch         bool
+
+	output  string
+	verbose bool
+
+	trustBundle  string
+	bundleSHA256 string
+	cluster      string
+	offline      bool
+
+	skew             time.Duration
+	minimumFormat    string
+	minimumAssurance string
+	requireSigned    bool
 }
 
 func newVerifyCommand(e *env) *cobra.Command {
 	o := &verifyOptions{}
 	cmd := &cobra.Command{
-		Use:   "verify (taskrun/NAME ... | -f FILE)",
+		Use:   "verify (TYPE/NAME ... | TYPE [-l SELECTOR] [-A] | -f FILE)",
 		Short: "Verify the results of TaskRuns",
 		Long: `Verify that the results of TaskRuns are the ones which their steps signed.
 
-Every step's evidence is compared with what the TaskRun shows now: its results, artifacts, exit codes, UID and pod. With
--f and --trust-bundle no network is used. Without --trust-bundle the keys are read from the cluster of the kubeconfig.
+Every step's evidence is compared with what the TaskRun shows now: its results, artifacts, exit codes, UID and pod. Earlier
+attempts of a TaskRun that was retried are verified, too. TYPE is taskrun, or pipelinerun for all TaskRuns of a PipelineRun;
+with -l or -A it may be left out.
+
+Files hold TaskRuns in JSON or YAML, one or many: several documents, lines of JSON, Lists, exports of Tekton Results (records
+in JSON), all of it also in gzip. They are read one TaskRun at a time. In a folder every file is read whose name ends in
+.json, .jsonl, .ndjson, .yaml or .yml, also with .gz behind it.
+
+With -f and --trust-bundle no network is used; --offline makes sure of it. Without --trust-bundle the keys are read from the
+cluster of the kubeconfig.
+
+The formats json and yaml give one object of kind VerificationReport, on success and on failure; docs/schema has its schema.
+jsonpath and go-template are applied to that object, custom-columns to each of its items. What a terminal might obey is
+escaped in every format. json, yaml, name, custom-columns and the tables need the same memory for any number of TaskRuns.
 
 Exit codes, the same for every output format; the strongest wins, in this order:
   4  verification failed
   1  wrong usage, or input that cannot be read
-  2  could not be evaluated: unreachable, forbidden, no such TaskRun, still running, a key is missing
+  2  could not be evaluated: unreachable, forbidden, no such TaskRun, still running, a key is missing, interrupted
   3  unsigned, or there was nothing to verify
   0  verified`,
-		Example: fmt.Sprintf(`  # A TaskRun of the current namespace
+		Example: fmt.Sprintf(`  # A TaskRun of the current namespace; all TaskRuns of a PipelineRun
   %[1]s verify taskrun/build
+  %[1]s verify pipelinerun/release
+
+  # Many of them
+  %[1]s verify -l app=shop
+  %[1]s verify taskruns -A
+
+  # Wait for running ones
+  %[1]s verify pipelinerun/release --watch
 
   # Offline: keep the keys now, verify later
   %[1]s trust export -o bundle.json
-  kubectl get taskrun build -o yaml > build.yaml
-  %[1]s verify -f build.yaml --trust-bundle bundle.json
+  kubectl get taskruns -A -o json | gzip > taskruns.json.gz
+  %[1]s verify -f taskruns.json.gz --trust-bundle bundle.json --offline
 
   # For machines
-  %[1]s verify taskrun/build -o json`, e.name),
+  %[1]s verify taskrun/build -o json
+  %[1]s verify -A -o custom-columns=NAME:.taskRun.name,VERDICT:.verdict,AT:.time.at`, e.name),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args) },
 
-		ValidArgsFunction: e.completeTaskRuns,
+		ValidArgsFunction: e.completeRuns,
 	}
-	f := cmd.Flags()
-	f.StringSliceVarP(&o.files, "filename", "f", nil, "file with TaskRuns, YAML or JSON; - is standard input; repeatable")
-	f.StringVarP(&o.output, "output", "o", "table", "output format: table, json or yaml")
-	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys to trust, written by trust export")
-	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
-	f.DurationVar(&o.skew, "clock-skew", verify.DefaultClockSkew, "how far clocks may be apart")
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show every check and result")
-	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(outputFormats, cobra.ShellCompDirectiveNoFileComp))
+	o.addFlags(cmd.Flags())
+	completeVerifyFlags(cmd)
 	return cmd
 }
 
-// outputFormats are the values of -o.
-var outputFormats = []string{"table", "json", "yaml"}
+func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
+	f.StringSliceVarP(&o.files, "filename", "f", nil, "file or folder with TaskRuns; - is standard input; repeatable")
+	f.BoolVarP(&o.recursive, "recursive", "R", false, "with -f FOLDER: also the folders in it")
+	f.StringVarP(&o.selector, "selector", "l", "", "only TaskRuns or PipelineRuns with these labels")
+	f.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "those of all namespaces")
+	f.BoolVarP(&o.watch, "watch", "w", false, "wait for running TaskRuns and show each one when it is done")
+	f.StringVarP(&o.output, "output", "o", "table", "output format: "+strings.Join(report.Formats(), ", "))
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show every check and result")
+	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys to trust, written by trust export")
+	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the bytes of the trust bundle must have")
+	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
+	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
+	f.DurationVar(&o.skew, "clock-skew", verify.DefaultClockSkew, "how far clocks may be apart")
+	f.StringVar(&o.minimumFormat, "minimum-format", "", "refuse evidence of a weaker format: "+join(signing.Formats()))
+	f.StringVar(&o.minimumAssurance, "minimum-assurance", "",
+		"refuse evidence whose identity proves less: "+join(signing.Assurances()))
+	f.BoolVar(&o.requireSigned, "require-signed", false, "a TaskRun without results counts as unsigned")
+}
+
+// join lists names for people.
+func join[T ~string](names []T) string { return strings.Join(texts(names), ", ") }
+
+func texts[T ~string](names []T) []string {
+	texts := make([]string, len(names))
+	for i, name := range names {
+		texts[i] = string(name)
+	}
+	return texts
+}
 
 func (o *verifyOptions) validate(args []string) error {
+	live := len(args) > 0 || o.selector != "" || o.allNamespaces
 	switch {
-	case !slices.Contains(outputFormats, o.output):
-		return fmt.Errorf("--output: expected one of %s, got %q", strings.Join(outputFormats, ", "), o.output)
-	case len(args) == 0 && len(o.files) == 0:
+	case !live && len(o.files) == 0:
 		return fmt.Errorf("nothing to verify: name a TaskRun as taskrun/NAME, or a file with -f FILE")
-	case len(args) > 0 && len(o.files) > 0:
-		return fmt.Errorf("expected either TaskRuns by name or files with -f, got both")
+	case live && len(o.files) > 0:
+		return fmt.Errorf("expected either TaskRuns of the cluster or files with -f, got both")
+	case o.recursive && live:
+		return fmt.Errorf("--recursive is for folders: name one with -f FOLDER")
 	case o.skew < 0:
 		return fmt.Errorf("--clock-skew: expected a positive duration, got %s", o.skew)
-	case o.offline && len(args) > 0:
+	case o.offline && live:
 		return fmt.Errorf("--offline cannot read TaskRuns from the cluster: name files with -f FILE")
+	case o.watch && !live:
+		return fmt.Errorf("--watch waits for TaskRuns of the cluster: name them as taskrun/NAME")
 	case o.offline && o.trustBundle == "":
 		return fmt.Errorf("--offline cannot read keys from the cluster: name a file with --trust-bundle FILE")
+	case o.bundleSHA256 != "" && o.trustBundle == "":
+		return fmt.Errorf("--trust-bundle-sha256 pins a file: name it with --trust-bundle FILE")
 	}
-	return nil
+	_, err := o.verifierOptions()
+	return err
+}
+
+// verifierOptions turns the flags into options of the verifier.
+func (o *verifyOptions) verifierOptions() ([]verify.Option, error) {
+	options := []verify.Option{verify.WithClockSkew(o.skew)}
+	if o.minimumFormat != "" {
+		format, err := signing.ParseFormat(o.minimumFormat)
+		if err != nil {
+			return nil, fmt.Errorf("--minimum-format: %w", err)
+		}
+		options = append(options, verify.WithMinimumFormat(format))
+	}
+	if o.minimumAssurance != "" {
+		assurance, err := signing.ParseAssurance(o.minimumAssurance)
+		if err != nil {
+			return nil, fmt.Errorf("--minimum-assurance: %w", err)
+		}
+		options = append(options, verify.WithMinimumAssurance(assurance))
+	}
+	return options, nil
+}
+
+// several reports whether more than one TaskRun may be asked for.
+func (o *verifyOptions) several(args []string) bool {
+	if len(args) == 1 && strings.HasPrefix(args[0], "t") && strings.Contains(args[0], "/") {
+		return false // taskrun/NAME
+	}
+	oneFile := len(args) == 0 && len(o.files) == 1 && !isFolder(o.files[0])
+	twoWords := len(args) == 2 && !strings.Contains(args[0], "/") && strings.HasPrefix(args[0], "t")
+	return !oneFile && !twoWords
 }
 
 // run verifies and prints. Whatever goes wrong after the flags were understood ends in a report, too.
@@ -95,100 +183,23 @@ func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err := o.validate(args); err != nil {
 		return err
 	}
-	outcome := o.verify(ctx, e, args)
-	r := report.New(outcome.trust, outcome.results, outcome.problems())
-	if err := o.print(e, r); err != nil {
+	t, err := newTally(e, o, args)
+	if err != nil {
 		return err
 	}
-	for _, err := range outcome.errs[:max(0, len(outcome.errs)-1)] {
-		e.printError(err)
+	l, trust, err := o.looker(ctx, e)
+	if err := t.start(trust); err != nil {
+		return err
 	}
-	return outcome.exit()
-}
-
-// outcome is everything that came of a run.
-type outcome struct {
-	trust   *report.Trust
-	results []verify.Result
-	errs    []error // each names what it is about
-}
-
-func (o *outcome) problems() []report.Problem {
-	var problems []report.Problem
-	for _, err := range o.errs {
-		problems = append(problems, report.Problem{Message: err.Error()})
+	switch {
+	case err != nil:
+		err = t.add(finding{err: err})
+	case len(o.files) > 0:
+		err = t.all(ctx, l, o.fromFiles(e.In))
+	case o.watch:
+		err = o.follow(ctx, e, args, l, t)
+	default:
+		err = t.all(ctx, l, o.fromCluster(ctx, e, args))
 	}
-	return problems
-}
-
-// exit returns the error with which the command ends: the last one, under the strongest exit code of all.
-func (o *outcome) exit() error {
-	code := ExitOK
-	if len(o.results) == 0 {
-		code = ExitUnsigned // nothing was verified
-	}
-	verified := slices.ContainsFunc(o.results, func(r verify.Result) bool { return r.Verdict == verify.Verified })
-	for _, r := range o.results {
-		if r.Verdict == verify.NoResults && verified {
-			continue
-		}
-		code = stronger(code, exitOf(r.Verdict))
-	}
-	var last error
-	for _, err := range o.errs {
-		code, last = stronger(code, exitCode(err)), err
-	}
-	if code == ExitOK {
-		return nil
-	}
-	return withExit(code, last)
-}
-
-// exitOf is the exit code of a verdict.
-func exitOf(v verify.Verdict) int {
-	switch v {
-	case verify.Verified:
-		return ExitOK
-	case verify.Unsigned, verify.NoResults:
-		return ExitUnsigned
-	case verify.Indeterminate:
-		return ExitIndeterminate
-	case verify.Failed:
-		return ExitFailed
-	}
-	return ExitFailed
-}
-
-func (o *verifyOptions) verify(ctx context.Context, e *env, args []string) outcome {
-	var out outcome
-	inputs, errs := o.inputs(ctx, e, args)
-	out.errs = errs
-	if len(inputs) == 0 {
-		return out
-	}
-	cluster, trust, err := o.trust(ctx, e, len(args) > 0)
-	if err != nil {
-		out.errs = append(out.errs, err)
-		return out
-	}
-	verifier, err := verify.New(cluster, verify.WithClockSkew(o.skew))
-	if err != nil {
-		out.errs = append(out.errs, err)
-		return out
-	}
-	out.trust = trust
-	for _, in := range inputs {
-		out.results = append(out.results, verifier.TaskRun(ctx, in.taskRun, in.facts))
-	}
-	return out
-}
-
-func (o *verifyOptions) print(e *env, r *report.Report) error {
-	switch o.output {
-	case "json":
-		return r.JSON(e.Out)
-	case "yaml":
-		return r.YAML(e.Out)
-	}
-	return r.Table(e.Out, report.TableOptions{Style: e.color.style(e.Out, os.Getenv), Verbose: o.verbose})
+	return t.end(ctx, err)
 }

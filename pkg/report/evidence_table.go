@@ -20,7 +20,7 @@ const evidenceWidth = 14
 
 // Table writes the inspection for people. That nothing is verified stands first and last: nothing that a TaskRun holds can
 // come before or after it.
-func (r *EvidenceReport) Table(w io.Writer, options TableOptions) error {
+func (r *EvidenceReport) Table(w io.Writer, options Options) error {
 	t := &evidenceTable{style: options.Style, verbose: options.Verbose}
 	notice := strings.ToUpper(EvidenceNotice[:1]) + EvidenceNotice[1:] + "."
 	t.line(t.style.render(t.style.warn, notice))

@@ -51,11 +51,15 @@ func readRecorded(t testing.TB, name string) *v1.TaskRun {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	items, err := source.Read(f)
-	if err != nil || len(items) != 1 || items[0].Err != nil {
-		t.Fatalf("%s: %v %+v", name, err, items)
+	for object := range source.Read(f) {
+		tr, err := object.TaskRun()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		return tr
 	}
-	return items[0].TaskRun
+	t.Fatalf("%s: no TaskRun", name)
+	return nil
 }
 
 // allRecorded lists the recordings of every way of passing results.

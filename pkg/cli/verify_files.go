@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
+)
+
+// fileName matches the files that are read in a folder.
+var fileName = regexp.MustCompile(`\.(json|jsonl|ndjson|yaml|yml)(\.gz)?$`)
+
+// remote matches what kubectl would fetch.
+var remote = regexp.MustCompile(`^https?://`)
+
+// fromFiles returns the objects of all files, in the order in which they were named.
+func (o *verifyOptions) fromFiles(stdin io.Reader) iter.Seq[subject] {
+	return func(yield func(subject) bool) {
+		for _, name := range o.files {
+			for file, s := range o.expand(name) {
+				if s != nil && !yield(*s) || s == nil && !readFile(stdin, file, yield) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// expand returns the file called name, or the files of the folder called name. What cannot be read comes as a subject.
+func (o *verifyOptions) expand(name string) iter.Seq2[string, *subject] {
+	return func(yield func(string, *subject) bool) {
+		switch {
+		case remote.MatchString(name):
+			yield(name, failing(name, errors.New("expected a file, got an address: download it and look at it first")))
+			return
+		case !isFolder(name):
+			yield(name, nil)
+			return
+		}
+		read, passed := 0, 0
+		stopped := errors.New("stopped")
+		err := filepath.WalkDir(name, func(path string, entry fs.DirEntry, err error) error {
+			more := true
+			switch {
+			case err != nil:
+				more = yield(path, failing(path, plainPathError(err)))
+			case entry.IsDir() && path != name && !o.recursive:
+				return fs.SkipDir
+			case entry.IsDir():
+			case !fileName.MatchString(path) || !isRegular(path):
+				passed++
+			default:
+				read++
+				more = yield(path, nil)
+			}
+			if !more {
+				return stopped
+			}
+			return nil
+		})
+		switch {
+		case errors.Is(err, stopped):
+		case read == 0:
+			yield(name, failing(name, errors.New("no file in it ends in .json, .jsonl, .ndjson, .yaml or .yml")))
+		case passed > 0:
+			yield(name, &subject{note: fmt.Sprintf("%s: %d files with other names were passed over", name, passed)})
+		}
+	}
+}
+
+func failing(place string, err error) *subject {
+	return &subject{place: place, read: func() (*v1.TaskRun, error) { return nil, err }}
+}
+
+// readFile hands out the objects of one file. It reports whether more are wanted.
+func readFile(stdin io.Reader, name string, yield func(subject) bool) bool {
+	r := stdin
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return yield(*failing(name, plainPathError(err)))
+		}
+		defer f.Close()
+		r = f
+	}
+	for object := range source.Read(r) {
+		place := name
+		if object.Place != "" {
+			place += ", " + object.Place
+		}
+		if !yield(subject{place: place, read: object.TaskRun}) {
+			return false
+		}
+	}
+	return true
+}
+
+// plainPathError returns the error without the path, which is said already.
+func plainPathError(err error) error {
+	var path *os.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+func isFolder(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.IsDir()
+}
+
+// isRegular reports whether a file is none that blocks or never ends.
+func isRegular(name string) bool {
+	info, err := os.Stat(name)
+	return err != nil || info.Mode().IsRegular()
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"os"
+	"runtime"
+	"slices"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/bulk"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
+)
+
+// tally takes findings in their order, prints them and adds them up. It keeps none of them.
+type tally struct {
+	e        *env
+	printer  report.Printer
+	progress *progress
+	summary  report.Summary
+	code     int            // the strongest exit code of errors so far
+	notes    map[string]int // how often each was made
+}
+
+func newTally(e *env, o *verifyOptions, args []string) (*tally, error) {
+	p := newProgress(e)
+	printer, err := report.New(o.output, p.around(e.Out), report.Options{
+		Style: e.color.style(e.Out, os.Getenv), Verbose: o.verbose,
+		Several: o.several(args), Now: o.watch,
+	})
+	return &tally{e: e, printer: printer, progress: p, notes: map[string]int{}}, err
+}
+
+func (t *tally) start(trust *report.Trust) error { return t.printer.Start(version.Get(), trust) }
+
+// all looks at every subject on all cores, in order.
+func (t *tally) all(ctx context.Context, l *looker, subjects iter.Seq[subject]) error {
+	for f := range bulk.Ordered(ctx, subjects, runtime.GOMAXPROCS(0), l.look) {
+		if err := t.add(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add counts and prints a finding. The error is one of printing.
+func (t *tally) add(f finding) error {
+	switch {
+	case f.note != "":
+		t.notes[f.note]++
+	case errors.Is(f.err, context.Canceled):
+		// the end of the report says so
+	case f.err != nil:
+		t.summary.Errors++
+		t.code = stronger(t.code, exitCode(f.err))
+		t.progress.clear()
+		t.e.printError(f.err)
+		return t.printer.Problem(report.Problem{Source: f.place, Message: f.err.Error()})
+	default:
+		t.summary.Add(f.item)
+		t.progress.count(t.summary.TaskRuns)
+		return t.printer.Item(f.item)
+	}
+	return nil
+}
+
+// end ends the report and returns the error with which the command ends: nothing more to say, but an exit code.
+func (t *tally) end(ctx context.Context, err error) error {
+	t.progress.stop()
+	if err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	interrupted := ctx.Err() != nil
+	if err := t.printer.End(report.Ending{Summary: t.summary, Notes: t.said(), Interrupted: interrupted}); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	code := stronger(t.code, exitOfSummary(t.summary))
+	if interrupted {
+		return withExit(stronger(code, ExitIndeterminate),
+			fmt.Errorf("interrupted: %d TaskRuns were looked at, the others were not", t.summary.TaskRuns))
+	}
+	if code == ExitOK {
+		return nil
+	}
+	return withExit(code, nil)
+}
+
+// said lists the notes, each with its number.
+func (t *tally) said() []string {
+	var notes []string
+	for _, note := range slices.Sorted(maps.Keys(t.notes)) {
+		if n := t.notes[note]; n > 1 {
+			note = fmt.Sprintf("%d × %s", n, note)
+		}
+		notes = append(notes, note)
+	}
+	return notes
+}
+
+// exitOfSummary is the exit code of verdicts. Nothing verified is no success: NO_RESULTS is neutral beside VERIFIED only.
+func exitOfSummary(s report.Summary) int {
+	code := ExitOK
+	if s.Verified == 0 {
+		code = ExitUnsigned
+	}
+	for _, v := range []struct {
+		n       int
+		verdict verify.Verdict
+	}{{s.Unsigned, verify.Unsigned}, {s.Indeterminate, verify.Indeterminate}, {s.Failed, verify.Failed}} {
+		if v.n > 0 {
+			code = stronger(code, exitOf(v.verdict))
+		}
+	}
+	return code
+}
+
+// exitOf is the exit code of a verdict.
+func exitOf(v verify.Verdict) int {
+	switch v {
+	case verify.Verified:
+		return ExitOK
+	case verify.Unsigned, verify.NoResults:
+		return ExitUnsigned
+	case verify.Indeterminate:
+		return ExitIndeterminate
+	case verify.Failed:
+		return ExitFailed
+	}
+	return ExitFailed
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/apis"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+)
+
+// watchEvery is how often the cluster is asked for what is still running.
+const watchEvery = 2 * time.Second
+
+// watcher shows each TaskRun once, when it is done.
+type watcher struct {
+	o     *verifyOptions
+	l     *looker
+	t     *tally
+	shown map[types.UID]bool
+	said  map[string]bool // errors and notes that were made
+	lost  bool            // the cluster did not answer in this round
+	waits bool            // somebody was told so
+}
+
+// follow asks again and again until every TaskRun that was asked for is done. It asks for all of them each time: a
+// connection that is lost in between, or an API server that restarts, changes nothing.
+func (o *verifyOptions) follow(ctx context.Context, e *env, args []string, l *looker, t *tally) error {
+	w := &watcher{o: o, l: l, t: t, shown: map[types.UID]bool{}, said: map[string]bool{}}
+	for first := true; ; first = false {
+		running := 0
+		w.lost = false
+		for s := range o.fromCluster(ctx, e, args) {
+			still, err := w.see(ctx, s, first)
+			if err != nil {
+				return err
+			}
+			running += still
+		}
+		if running == 0 && !w.lost || ctx.Err() != nil {
+			return nil
+		}
+		w.waits = w.waits && w.lost
+		if first && isTerminal(e.ErrOut) {
+			fmt.Fprintf(e.ErrOut, "waiting for what is still running: %d\n", running)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(watchEvery):
+		}
+	}
+}
+
+// see shows a subject that is done and was not shown before. It returns 1 for one that is still running.
+func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, _ error) {
+	if s.running {
+		return 1, nil
+	}
+	if s.note != "" {
+		return 0, w.once(s.note, finding{note: s.note})
+	}
+	tr, err := s.read()
+	if ctx.Err() != nil {
+		return 0, nil
+	}
+	switch {
+	case err != nil && !first && isPassing(err):
+		w.wait(err)
+		return 0, nil
+	case err != nil:
+		return 0, w.once(err.Error(), finding{place: s.place, err: fmt.Errorf("%s%w", prefix(s.place), err)})
+	case w.shown[tr.UID]:
+		return 0, nil
+	}
+	if !isDone(tr) {
+		return 1, nil
+	}
+	w.shown[tr.UID] = true
+	return 0, w.t.add(w.l.look(ctx, s))
+}
+
+// once adds a finding unless it is known.
+func (w *watcher) once(text string, f finding) error {
+	if w.said[text] {
+		return nil
+	}
+	w.said[text] = true
+	return w.t.add(f)
+}
+
+// wait says that the cluster does not answer, and that the watch goes on.
+func (w *watcher) wait(err error) {
+	if !w.waits {
+		fmt.Fprintf(w.t.e.ErrOut, "waiting for the cluster: %s\n", report.Short(err.Error(), maxErrorText))
+	}
+	w.lost, w.waits = true, true
+}
+
+// isPassing reports whether an error is of the kind that goes away when an API server has restarted.
+func isPassing(err error) bool {
+	return isNetworkError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
+		apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
+}
+
+func isDone(tr *v1.TaskRun) bool {
+	return !tr.Status.GetCondition(apis.ConditionSucceeded).IsUnknown()
+}
