@@ -101,13 +101,13 @@ func newEvidence(items ...evidence.TaskRun) *EvidenceReport {
 }
 
 func TestEvidenceGolden(t *testing.T) {
-	table := func(options TableOptions) func(*EvidenceReport, *bytes.Buffer) error {
+	table := func(options Options) func(*EvidenceReport, *bytes.Buffer) error {
 		return func(r *EvidenceReport, b *bytes.Buffer) error { return r.Table(b, options) }
 	}
 	for name, write := range map[string]func(*EvidenceReport, *bytes.Buffer) error{
-		"evidence.txt":         table(TableOptions{}),
-		"evidence-verbose.txt": table(TableOptions{Verbose: true}),
-		"evidence-colour.txt":  table(TableOptions{Style: NewStyle(true)}),
+		"evidence.txt":         table(Options{}),
+		"evidence-verbose.txt": table(Options{Verbose: true}),
+		"evidence-colour.txt":  table(Options{Style: NewStyle(true)}),
 		"evidence.json":        func(r *EvidenceReport, b *bytes.Buffer) error { return r.JSON(b) },
 		"evidence.yaml":        func(r *EvidenceReport, b *bytes.Buffer) error { return r.YAML(b) },
 	} {
@@ -171,7 +171,7 @@ func TestNothingForgesTheNotice(t *testing.T) {
 	}
 	for _, verbose := range []bool{false, true} {
 		var b bytes.Buffer
-		if err := newEvidence(items...).Table(&b, TableOptions{Verbose: verbose}); err != nil {
+		if err := newEvidence(items...).Table(&b, Options{Verbose: verbose}); err != nil {
 			t.Fatal(err)
 		}
 		lines := strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
@@ -214,7 +214,7 @@ func TestEvidenceTableCutsLists(t *testing.T) {
 		step.Problems = append(step.Problems, name)
 	}
 	var b bytes.Buffer
-	if err := newEvidence(evidence.TaskRun{Steps: []evidence.Step{step}}).Table(&b, TableOptions{}); err != nil {
+	if err := newEvidence(evidence.TaskRun{Steps: []evidence.Step{step}}).Table(&b, Options{}); err != nil {
 		t.Fatal(err)
 	}
 	if lines := strings.Count(b.String(), "\n"); lines > 64*7 {
