@@ -5,8 +5,8 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
