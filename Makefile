@@ -73,7 +73,7 @@ lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 
 generate: docs ## Everything that is generated.
 
-docs: ## Generate the command reference and the picture of the README.
+docs: ## Generate the command reference, the schema of the report and the picture of the README.
 	go run ./hack/gendocs docs
 
 release-snapshot: $(TOOLS)/goreleaser ## Build the release archives into dist/ without publishing.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes what is generated in docs: the command reference and the picture of the README.
+// Command gendocs writes what is generated in docs: the command reference, the schema of the report of verify and the picture
+// of the README.
 package main
 
 import (
@@ -34,13 +35,20 @@ func generate(docs, root string) error {
 	if err := os.RemoveAll(reference); err != nil {
 		return err
 	}
-	for _, folder := range []string{reference, filepath.Join(docs, "images")} {
+	for _, folder := range []string{reference, filepath.Join(docs, "images"), filepath.Join(docs, "schema")} {
 		if err := os.MkdirAll(folder, 0o750); err != nil {
 			return err
 		}
 	}
 	if err := doc.GenMarkdownTree(cli.NewCommand(), reference); err != nil {
 		return fmt.Errorf("writing the command reference: %w", err)
+	}
+	schema, err := reportSchema()
+	if err != nil {
+		return fmt.Errorf("writing the schema: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(docs, "schema", schemaFile), schema, 0o600); err != nil {
+		return err
 	}
 	picture, err := verifyPicture(filepath.Join(root, "docs", "examples"))
 	if err != nil {

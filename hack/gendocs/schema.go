@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// schemaFile is the schema's name in docs/schema.
+const schemaFile = "verificationreport.v1alpha1.json"
+
+// schema is a JSON schema (2020-12), as much of it as the report needs.
+type schema map[string]any
+
+// reportSchema returns the JSON schema of the report that verify writes, made from its Go types.
+func reportSchema() ([]byte, error) {
+	g := &schemas{defs: schema{}, known: map[reflect.Type]schema{
+		reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
+		reflect.TypeFor[verify.Verdict]():    names(verify.Verdicts()),
+		reflect.TypeFor[verify.Status]():     names([]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
+		reflect.TypeFor[signing.Format]():    names(signing.Formats()),
+		reflect.TypeFor[signing.Assurance](): names(signing.Assurances()),
+	}}
+	s := g.object(reflect.TypeFor[report.Report]())
+	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	s["$id"] = "https://tekton-sign.dev/schema/verificationreport.v1alpha1.json"
+	s["title"] = report.Kind
+	properties := s["properties"].(schema)
+	properties["apiVersion"], properties["kind"] = schema{"const": report.APIVersion}, schema{"const": report.Kind}
+	s["$defs"] = g.defs
+	data, err := json.MarshalIndent(s, "", "  ")
+	return append(data, '\n'), err
+}
+
+func names[T ~string](known []T) schema { return schema{"type": "string", "enum": known} }
+
+// schemas makes one definition for every struct.
+type schemas struct {
+	defs  schema
+	known map[reflect.Type]schema
+}
+
+func (g *schemas) of(t reflect.Type) schema {
+	if s, ok := g.known[t]; ok {
+		return s
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return g.of(t.Elem())
+	case reflect.Struct:
+		if _, ok := g.defs[t.Name()]; !ok {
+			g.defs[t.Name()] = schema{} // a type may hold itself
+			g.defs[t.Name()] = g.object(t)
+		}
+		return schema{"$ref": "#/$defs/" + t.Name()}
+	case reflect.Slice:
+		return schema{"type": "array", "items": g.of(t.Elem())}
+	case reflect.String:
+		return schema{"type": "string"}
+	case reflect.Bool:
+		return schema{"type": "boolean"}
+	case reflect.Int:
+		return schema{"type": "integer", "minimum": 0}
+	}
+	panic("a field of the report has type " + t.String() + ", which the schema does not know")
+}
+
+// object returns the schema of a struct. Unknown fields are allowed: a later version may add some.
+func (g *schemas) object(t reflect.Type) schema {
+	properties, required := schema{}, []string{}
+	for _, field := range reflect.VisibleFields(t) {
+		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
+		if name == "" {
+			continue // an embedded struct, whose fields come by themselves
+		}
+		properties[name] = g.of(field.Type)
+		if !strings.Contains(options, "omitempty") {
+			required = append(required, name)
+		}
+	}
+	slices.Sort(required)
+	return schema{"type": "object", "properties": properties, "required": required}
+}
