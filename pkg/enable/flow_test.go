@@ -19,6 +19,8 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // serving returns what a cluster shows in which the add-on serves namespace ci, but for what is left out.
@@ -61,23 +63,22 @@ func serving(without string) []runtime.Object {
 	return objects
 }
 
-// injecting makes pods come back wrapped.
-func (c *fakeCluster) injecting() {
+// injecting makes pods come back wrapped, by an add-on with these settings.
+func (c *fakeCluster) injecting(s settings.Settings) {
 	c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		create, _ := a.(clienttesting.CreateActionImpl)
 		pod, _ := create.Object.(*corev1.Pod)
 		if len(create.CreateOptions.DryRun) == 0 {
 			return true, nil, fmt.Errorf("the canary was created for good")
 		}
-		pod = pod.DeepCopy()
-		pod.Spec.Containers[0].Command = []string{"/tekton/sign/signer"}
-		return true, pod, nil
+		injected, err := inject.Pod(pod, inject.Options{SignerImage: "signer", Delivery: inject.DeliveryInit, Step: s.Step()})
+		return true, injected, err
 	})
 }
 
 func TestApply(t *testing.T) {
 	c := newFakeCluster(t, serving("")...)
-	c.injecting()
+	c.injecting(testRequest().Settings)
 	var said []string
 	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
 	if err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, time.Minute, tell); err != nil {
@@ -100,11 +101,16 @@ func TestApplyWaits(t *testing.T) {
 		"grant":      {"1 of 1 namespaces lack RoleBinding", false},
 		"authority":  {manifests.InjectWebhook + " has none", true},
 		"injection":  {"the pod comes back unchanged", true},
+		"settings":   {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
 			c := newFakeCluster(t, serving(without)...)
+			old := testRequest().Settings
+			if without == "settings" {
+				old.Binding = "key"
+			}
 			if without != "injection" {
-				c.injecting()
+				c.injecting(old)
 			}
 			err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
 			if !matches(err, want.err) || !matches(err, "run the command again") {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // beforeWebhooks is what has to hold before the API server is pointed to the add-on.
@@ -144,11 +145,24 @@ func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error)
 		if err != nil {
 			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
 		}
-		if pod.Spec.Containers[0].Command[0] == stockEntrypoint {
-			return false, "the pod comes back unchanged", nil
-		}
-		return true, "", nil
+		reason := p.notInjected(pod.Spec.Containers[0])
+		return reason == "", reason, nil
 	}
+}
+
+// notInjected says why the canary's step does not sign as the plan wants it, nothing if it does.
+func (p Plan) notInjected(canary corev1.Container) string {
+	if canary.Command[0] == stockEntrypoint {
+		return "the pod comes back unchanged"
+	}
+	config, _, err := step.Parse(canary.Args)
+	if err != nil {
+		return fmt.Sprintf("the pod's signer comes back with other arguments than this version's: %v", err)
+	}
+	if config.Options != p.Settings.Step() {
+		return "the pod's signer still has the settings from before"
+	}
+	return ""
 }
 
 // someNamespace returns a namespace in scope, or an empty name while there is none.
