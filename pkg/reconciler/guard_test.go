@@ -115,17 +115,23 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 				}
 				return true, request, c.signing
 			})
-			err := (&Probe{client: client}).Bites(t.Context(), settings.Default())
+			s := settings.Default()
+			s.Binding = "audience"
+			err := (&Probe{client: client}).Bites(t.Context(), s)
 			if (err == nil) != c.bites {
 				t.Errorf("got %v, want bites=%v", err, c.bites)
 			}
 			if c.bites {
 				const digest = "dGVrdG9uLXNpZ24gcHJvYmUsIG5vdCBhIGRpZ2VzdCE"
 				want := []string{
-					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, "tekton-result-signing", ordinaryAudience,
+					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, ordinaryAudience, "tekton-result-signing",
 				}
 				if !slices.Equal(asked, want) {
 					t.Errorf("asked for %q, want %q", asked, want)
+				}
+				asked = nil
+				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil || !slices.Equal(asked, want[:3]) {
+					t.Errorf("by default asked for %q with error %v, want %q", asked, err, want[:3])
 				}
 			}
 			var granted *notRefusedError

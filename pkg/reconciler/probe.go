@@ -62,17 +62,21 @@ func (e *notRefusedError) Error() string {
 // Bites is an error unless both policies refused each request, a *notRefusedError if one was granted. A token that is handed
 // out after all is dropped unread: it belongs to an account without rights.
 //
-// The signing audiences are all those that signers of any settings ask for: the probe is no pod, so that each of them is
-// refused also where a pod may have it.
+// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted: elsewhere both
+// policies refuse it, and the API server names either.
 func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
+	type request struct{ policy, audience string }
 	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
-	for _, request := range []struct{ policy, audience string }{
+	requests := []request{
 		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest},
 		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest},
-		{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix)},
 		{manifests.TokenRequesters, ordinaryAudience},
-	} {
-		if err := p.refused(ctx, request.policy, request.audience); err != nil {
+	}
+	if s.Binding == signing.BindingAudience {
+		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix)})
+	}
+	for _, r := range requests {
+		if err := p.refused(ctx, r.policy, r.audience); err != nil {
 			return err
 		}
 	}

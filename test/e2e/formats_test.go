@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// formatCase is a way to sign, what each step of a TaskRun then carries, and what a verifier makes of it without the cluster.
+type formatCase struct {
+	name      string
+	flags     []string // of enable
+	carriers  []string
+	options   []verify.Option
+	verdict   verify.Verdict
+	assurance signing.Assurance
+	condition string // status of SignedResultsVerified; empty: not looked at
+}
+
+func formatCases() []formatCase {
+	v2Key := []string{"RESULT_MANIFEST", "RESULT_MANIFEST.sig", "SIGNING_PUBKEY", "SIGNING_TOKEN"}
+	v1 := []string{"RESULT_MANIFEST", "RESULT_MANIFEST.sig", "SIGNING_PUBKEY", "SIGNING_TOKEN", "digest.sig"}
+	return []formatCase{
+		{
+			name: "v2-payload", flags: []string{"--audience", "our-results", "--token-lifetime", "20m"},
+			carriers: []string{"RESULT_MANIFEST", "SIGNING_TOKEN"},
+			options:  []verify.Option{verify.WithAudiencePrefix("our-results"), verify.WithTokenLifetime(20 * time.Minute)},
+			verdict:  verify.Verified, assurance: signing.AssurancePayloadBound, condition: "True",
+		},
+		{
+			name: "v2-key", flags: []string{"--audience", signing.AudiencePrefix, "--binding", "key"}, carriers: v2Key,
+			verdict: verify.Verified, assurance: signing.AssuranceKeyBound, condition: "True",
+		},
+		{
+			name: "v2-audience", flags: []string{"--binding", "audience"}, carriers: v2Key,
+			verdict: verify.Indeterminate, assurance: signing.AssuranceAudienceOnly,
+		},
+		{
+			name: "v1-key", flags: []string{"--format", "v1"}, carriers: v1,
+			verdict: verify.Verified, assurance: signing.AssuranceLegacy, condition: "True",
+		},
+		{
+			name: "v1-audience", flags: []string{"--format", "v1", "--binding", "audience"}, carriers: v1,
+			verdict: verify.Indeterminate, assurance: signing.AssuranceLegacy,
+		},
+	}
+}
+
+// TestFormats enables one way to sign after the other, and runs a TaskRun of two steps under each. What values by sidecar log
+// need is in TestReplay.
+func TestFormats(t *testing.T) {
+	c := open(t)
+	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
+		t.Fatalf("enable: %s", out)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		defer cancel()
+		if out := run(ctx, t, "", c.environment(), "kubectl", "tekton-sign", "disable", "--yes"); out.code != 0 {
+			t.Errorf("disable: %s", out)
+		}
+	})
+	ns := c.namespace(t, true)
+	bundle, err := trust.Parse([]byte(c.mustKubectl(t, "tekton-sign", "trust", "export")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range formatCases() {
+		t.Run(f.name, func(t *testing.T) {
+			if out := c.kubectl(t, enableArgs(append(f.flags, "--yes")...)...); out.code != 0 {
+				t.Fatalf("enable: %s", out)
+			}
+			tr := c.finish(t, ns, formatTaskRun(f.name))
+			wantSucceeded(t, tr)
+			wantCarriers(t, tr, f.carriers)
+			if f.condition != "" {
+				wantCondition(t, tr, f.condition, "TaskRunResultsVerified")
+			}
+			verifier, err := verify.New(&bundle.Clusters[0], f.options...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := verifier.TaskRun(t.Context(), tr, verify.Facts{})
+			if r.Verdict != f.verdict || r.Assurance != f.assurance {
+				checks, _ := json.MarshalIndent(r.Checks, "", " ")
+				t.Errorf("%s with assurance %q, want %s with %q\n%s", r.Verdict, r.Assurance, f.verdict, f.assurance, checks)
+			}
+		})
+	}
+}
+
+// formatTaskRun has two steps, and emits results that every format can sign.
+func formatTaskRun(name string) *pipelinev1.TaskRun {
+	tr := &pipelinev1.TaskRun{}
+	tr.Name = name
+	tr.Spec.TaskSpec = &pipelinev1.TaskSpec{
+		Results: []pipelinev1.TaskResult{{Name: "digest"}, {Name: "tags", Type: pipelinev1.ResultsTypeArray}},
+		Steps: []pipelinev1.Step{
+			{Name: "build", Image: "docker.io/library/busybox:1.36", Script: "#!/bin/sh\nprintf old > $(results.digest.path)\n"},
+			{Name: "publish", Image: "docker.io/library/busybox:1.36", Script: "#!/bin/sh\nprintf new > $(results.digest.path)\n" +
+				`printf '[ "a", "b" ]' > $(results.tags.path)` + "\n"},
+		},
+	}
+	return tr
+}
+
+// wantCarriers looks into the message of each step. Signatures of results are looked for in the last step's only.
+func wantCarriers(t *testing.T, tr *pipelinev1.TaskRun, want []string) {
+	t.Helper()
+	if len(tr.Status.Steps) != 2 {
+		t.Fatalf("%d steps, want 2", len(tr.Status.Steps))
+	}
+	for i, s := range tr.Status.Steps {
+		var entries []result.RunResult
+		if err := json.Unmarshal([]byte(s.Terminated.Message), &entries); err != nil {
+			t.Fatalf("step %s: %v", s.Name, err)
+		}
+		var got []string
+		for _, e := range entries {
+			if signing.IsLegacyCarrier(e.Key) && e.ResultType == result.TaskRunResultType {
+				got = append(got, e.Key)
+			}
+		}
+		expected := slices.Clone(want)
+		if i == 1 && slices.Contains(want, "digest.sig") {
+			expected = append(expected, "tags.sig")
+		}
+		if diff := cmp.Diff(expected, got); diff != "" {
+			t.Errorf("carriers of step %s differ (-want +got):\n%s", s.Name, diff)
+		}
+	}
+}
