@@ -27,8 +27,9 @@ type formatCase struct {
 	carriers  []string
 	options   []verify.Option
 	verdict   verify.Verdict
-	assurance signing.Assurance
-	condition string // status of SignedResultsVerified; empty: not looked at
+	assurance signing.Assurance // of a verified one
+	reason    string            // of another
+	condition string            // status of SignedResultsVerified; empty: not looked at
 }
 
 func formatCases() []formatCase {
@@ -47,7 +48,7 @@ func formatCases() []formatCase {
 		},
 		{
 			name: "v2-audience", flags: []string{"--binding", "audience"}, carriers: v2Key,
-			verdict: verify.Indeterminate, assurance: signing.AssuranceAudienceOnly,
+			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance),
 		},
 		{
 			name: "v1-key", flags: []string{"--format", "v1"}, carriers: v1,
@@ -55,7 +56,7 @@ func formatCases() []formatCase {
 		},
 		{
 			name: "v1-audience", flags: []string{"--format", "v1", "--binding", "audience"}, carriers: v1,
-			verdict: verify.Indeterminate, assurance: signing.AssuranceLegacy,
+			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance),
 		},
 	}
 }
@@ -95,9 +96,10 @@ func TestFormats(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := verifier.TaskRun(t.Context(), tr, verify.Facts{})
-			if r.Verdict != f.verdict || r.Assurance != f.assurance {
+			if r.Verdict != f.verdict || r.Assurance != f.assurance || r.Reason != f.reason {
 				checks, _ := json.MarshalIndent(r.Checks, "", " ")
-				t.Errorf("%s with assurance %q, want %s with %q\n%s", r.Verdict, r.Assurance, f.verdict, f.assurance, checks)
+				t.Errorf("%s %q with assurance %q, want %s %q with %q\n%s",
+					r.Verdict, r.Reason, r.Assurance, f.verdict, f.reason, f.assurance, checks)
 			}
 		})
 	}
