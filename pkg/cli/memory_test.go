@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+	"sigs.k8s.io/yaml"
+)
+
+// repeated is a text that is read n times in a row.
+type repeated struct {
+	text []byte
+	n    int
+	rest []byte
+}
+
+func (r *repeated) Read(p []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if r.n == 0 {
+			return 0, io.EOF
+		}
+		r.n--
+		r.rest = r.text
+	}
+	n := copy(p, r.rest)
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// heapWatcher remembers the largest heap that was in use while something was written to it.
+type heapWatcher struct {
+	writes int
+	peak   uint64
+}
+
+func (w *heapWatcher) Write(p []byte) (int, error) {
+	if w.writes++; w.writes%200 == 0 {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		w.peak = max(w.peak, stats.HeapInuse)
+	}
+	return len(p), nil
+}
+
+// Memory does not grow with the number of TaskRuns: all of these, decoded, would take several times what is allowed.
+func TestMemoryIsConstant(t *testing.T) {
+	const taskRuns, limit = 3000, 60 << 20
+	dir := workFolder(t)
+	text, err := os.ReadFile(filepath.Join(dir, "build.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var object any
+	if err := yaml.Unmarshal(text, &object); err != nil {
+		t.Fatal(err)
+	}
+	line, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := &heapWatcher{}
+	streams := genericiooptions.IOStreams{In: &repeated{text: append(line, '\n'), n: taskRuns}, Out: out, ErrOut: &bytes.Buffer{}}
+	args := []string{"verify", "-f", "-", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+	if code := Run(t.Context(), "kubectl-tekton_sign", args, streams); code != ExitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	if out.writes < taskRuns || out.peak == 0 || out.peak > limit {
+		t.Errorf("the heap grew to %d bytes in %d writes, want at most %d", out.peak, out.writes, limit)
+	}
+	t.Logf("%d MiB at most", out.peak>>20)
+}
