@@ -122,7 +122,9 @@ func RecordedSidecar() []Recorded {
 }
 
 // Accepts reports whether got is the outcome that is wanted.
-func (r Recorded) Accepts(want, got Outcome) bool { return got == want || r.Raced != "" && got == r.Raced }
+func (r Recorded) Accepts(want, got Outcome) bool {
+	return got == want || r.Raced != "" && got == r.Raced
+}
 
 // OutcomeOf returns what a verification found.
 func OutcomeOf(r verify.Result) Outcome {
