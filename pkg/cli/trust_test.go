@@ -38,7 +38,7 @@ func scriptHistory(files map[string][]byte) (map[string]string, error) {
 		return nil, err
 	}
 	history := trust.History{}
-	for _, at := range []time.Time{tr.CreationTimestamp.Time.Add(-time.Hour), tr.Status.CompletionTime.Time} {
+	for _, at := range []time.Time{tr.CreationTimestamp.Add(-time.Hour), tr.Status.CompletionTime.Time} {
 		if err := history.Observe(cluster, at); err != nil {
 			return nil, err
 		}
