@@ -217,9 +217,15 @@ func (h *History) syncOnce(ctx context.Context, uid string, live *trust.Cluster)
 	for _, problem := range maps.problems {
 		h.log.Warnw("a part of the trust history is not used", zap.Error(problem))
 	}
+	stored := maps.entries()
+	for key := range stored {
+		if _, ok := want[key]; !ok { // refused
+			delete(stored, key)
+		}
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.uid, h.loaded, h.stored = uid, true, maps.entries()
+	h.uid, h.loaded, h.stored = uid, true, stored
 	return nil
 }
 
@@ -232,6 +238,8 @@ func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) 
 	defer h.mu.Unlock()
 	damaged = mend(h.stored, have, now)
 	known := h.seen.Clone()
+	foreign = h.refuse(have)
+	damaged = slices.DeleteFunc(damaged, func(key string) bool { return slices.Contains(foreign, key) })
 	h.seen.Merge(have)
 	for key, sightings := range have {
 		for _, s := range sightings {
@@ -254,6 +262,27 @@ func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) 
 	}
 	slices.Sort(foreign)
 	return h.seen.Clone(), damaged, foreign, nil
+}
+
+// refuse takes out of have, and returns, what somebody else added that contradicts what this replica knows, such as another key
+// under a known key ID: nobody could verify with both. It is not put back when somebody deletes it.
+func (h *History) refuse(have trust.History) []string {
+	var refused []string
+	if !h.loaded {
+		return nil
+	}
+	for key, sightings := range have {
+		if _, ok := h.seen[key]; ok {
+			continue
+		}
+		both := h.seen.Clone()
+		both.Merge(trust.History{key: sightings})
+		if _, err := both.Cluster("", h.uid); err != nil {
+			refused = append(refused, key)
+			delete(have, key)
+		}
+	}
+	return refused
 }
 
 // tell reports as events of the add-on's Deployment what somebody did to the history.

@@ -393,28 +393,64 @@ func TestHistoryIsRepaired(t *testing.T) {
 	}
 }
 
-func TestHistoryTellsOfForeignKeys(t *testing.T) {
-	l := newHistoryLab(t)
-	a := newKey(t)
-	l.live = []trust.JWK{a}
-	h := l.replica()
-	l.sync(h)
+// add writes a key into the first ConfigMap as somebody else may, and returns its data key.
+func (l *historyLab) add(key trust.JWK) string {
+	l.t.Helper()
 	evil := trust.History{}
 	if err := evil.Observe(&trust.Cluster{ServiceAccountIssuers: []trust.Issuer{{
-		Issuer: "https://i", Keys: []trust.IssuerKey{{JWK: newKey(t)}},
+		Issuer: "https://i", Keys: []trust.IssuerKey{{JWK: key}},
 	}}}, l.clock); err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	for key, sightings := range evil {
+	for dataKey, sightings := range evil {
 		text, err := trust.EncodeEntry(sightings)
 		if err != nil {
-			t.Fatal(err)
+			l.t.Fatal(err)
 		}
-		l.tamper(trust.HistoryName(1), func(cm *corev1.ConfigMap) { cm.Data[key] = text })
+		l.tamper(trust.HistoryName(1), func(cm *corev1.ConfigMap) { cm.Data[dataKey] = text })
+		return dataKey
 	}
+	return ""
+}
+
+func TestHistoryTellsOfForeignKeys(t *testing.T) {
+	l := newHistoryLab(t)
+	l.live = []trust.JWK{newKey(t)}
+	h := l.replica()
+	l.sync(h)
+	l.add(newKey(t))
 	l.sync(h)
 	if got, want := l.warnings(), []string{"Warning TrustHistoryForeignKey"}; !slices.Equal(got, want) {
 		t.Errorf("events: got %v, want %v", got, want)
+	}
+}
+
+// TestHistoryRefusesContradictions: another key under a known key ID must not keep the add-on from verifying, and whoever
+// deletes it has deleted it.
+func TestHistoryRefusesContradictions(t *testing.T) {
+	l := newHistoryLab(t)
+	a, b := newKey(t), newKey(t)
+	l.live = []trust.JWK{a}
+	h := l.replica()
+	l.sync(h)
+	l.live = []trust.JWK{b}
+	l.sync(h)
+	twin := newKey(t)
+	twin.KeyID = a.KeyID
+	dataKey := l.add(twin)
+	l.sync(h)
+	c, err := h.Cluster(t.Context())
+	if err != nil || len(c.ServiceAccountIssuers[0].Keys) != 2 {
+		t.Errorf("got %+v and %v, want the two keys of the cluster", c, err)
+	}
+	if got, want := l.warnings(), []string{"Warning TrustHistoryForeignKey"}; !slices.Equal(got, want) {
+		t.Errorf("events: got %v, want %v", got, want)
+	}
+	l.tamper(trust.HistoryName(1), func(cm *corev1.ConfigMap) { delete(cm.Data, dataKey) })
+	l.sync(h)
+	l.want(a.KeyID + " " + b.KeyID + "*")
+	if got := l.warnings(); len(got) > 0 {
+		t.Errorf("events: got %v, want none", got)
 	}
 }
 
