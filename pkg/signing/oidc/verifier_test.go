@@ -218,6 +218,59 @@ func FuzzParseToken(f *testing.F) {
 	})
 }
 
+// Tokens of every algorithm verify that another implementation of RFC 7515 has signed, with their own key only.
+func TestVerifySignatureOfEveryAlgorithm(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[jose.SignatureAlgorithm]crypto.Signer{jose.RS256: rsaKey}
+	for algorithm, curve := range map[jose.SignatureAlgorithm]elliptic.Curve{
+		jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384(), jose.ES512: elliptic.P521(),
+	} {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[algorithm] = key
+	}
+	for algorithm, key := range keys {
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: jose.JSONWebKey{Key: key, KeyID: "k"}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := signer.Sign([]byte(claimsText))
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := signed.CompactSerialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		token, err := ParseToken(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for other, key := range keys {
+			err := token.VerifySignature(Key{Algorithm: string(other), Public: key.Public()})
+			if (err == nil) != (other == algorithm) {
+				t.Errorf("token of %s with the key of %s: %v", algorithm, other, err)
+			}
+		}
+		for i := range token.signature {
+			token.signature[i] ^= 1
+			if token.VerifySignature(Key{Algorithm: string(algorithm), Public: key.Public()}) == nil {
+				t.Errorf("%s: byte %d of the signature may be changed", algorithm, i)
+			}
+			token.signature[i] ^= 1
+		}
+		token.signature = append(token.signature, 0)
+		if token.VerifySignature(Key{Algorithm: string(algorithm), Public: key.Public()}) == nil {
+			t.Errorf("%s: a byte may be appended to the signature", algorithm)
+		}
+	}
+}
+
 func TestBinding(t *testing.T) {
 	const digest = "LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"
 	for name, c := range map[string]struct {
