@@ -110,7 +110,7 @@ func TestTektonSignsAndWeVerify(t *testing.T) {
 			if err := domain.Verify(t, "ci", "build", entriesOf(t, tr, 0)); err == nil {
 				t.Error("Tekton accepts an SVID that has expired: this test is about one that it refuses")
 			}
-			inEntry("IMAGE_DIGEST", to("sha256:1"))(tr)
+			inDigest(to("sha256:1"))(tr)
 			if got := verifierOf(t, cluster).TaskRun(t.Context(), tr, verify.Facts{Live: true}); got.Verdict != verify.Failed {
 				t.Errorf("another value: %s", got.Verdict)
 			}

@@ -102,7 +102,7 @@ func (j *judge) verifyUnits(ctx context.Context) {
 func (j *judge) checkProven() {
 	undecided := !slices.ContainsFunc(j.checks, func(c Check) bool { return c.Status == Fail || c.Status == Unknown })
 	for _, u := range j.units {
-		if undecided && !(u.read && u.trusted && u.compared) {
+		if undecided && (!u.read || !u.trusted || !u.compared) {
 			j.doubt(u, CheckSignature, "an identity that vouches for what the TaskRun shows", "no proof",
 				"the evidence was not verified: please report this")
 		}

@@ -137,7 +137,7 @@ func TestCertificates(t *testing.T) {
 		"minted by a federated one": failed(issuedBy(&mint), "trust-domain"),
 		"unknown authority":         {sign: all(spiffe, issuedBy(impostor)), want: verify.Indeterminate, checks: []string{"certificate"}},
 		"unknown authority, tampered": {
-			sign: all(spiffe, issuedBy(impostor)), tamper: inEntry("IMAGE_DIGEST", to("sha256:1")),
+			sign: all(spiffe, issuedBy(impostor)), tamper: inDigest(to("sha256:1")),
 			want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
 		},
 		"high S":              failed(inCarrier(signing.CarrierManifestSignature, highS), "signature"),
@@ -147,7 +147,7 @@ func TestCertificates(t *testing.T) {
 		"cut off":             failed(inCarrier(signing.CarrierSVID, func(s string) string { return s[:len(s)-4] }), "certificate"),
 		"trailing data":       failed(inCarrier(signing.CarrierSVID, func(s string) string { return s[:len(s)-len(s)%4] + "AAAA" }), "certificate"),
 		"the key of another":  failed(func(r *verifytest.Run) { r.Steps[0].Carriers = otherLeaf(t) }, "payload"),
-		"another value":       {sign: spiffe, tamper: inEntry("IMAGE_DIGEST", to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
+		"another value":       {sign: spiffe, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
 		"weak key":            failed(func(r *verifytest.Run) { r.Steps[0].Carriers = weakLeaf(t) }, "certificate"),
 		"algorithm of others": failed(inCarrier(signing.CarrierManifest, algorithm(3)), "signature"),
 		"created later": {sign: spiffe, want: verify.Failed, checks: []string{"time"}, tamper: func(tr *v1.TaskRun) {

@@ -63,11 +63,11 @@ func algorithm(a byte) func(string) string {
 	}
 }
 
-// inEntry changes the value of an entry of the first step's message.
-func inEntry(key string, change func(string) string) func(*v1.TaskRun) {
+// inDigest changes the result IMAGE_DIGEST in the first step's message.
+func inDigest(change func(string) string) func(*v1.TaskRun) {
 	return changeMessage(0, func(entries []result.RunResult) []result.RunResult {
 		for i := range entries {
-			if entries[i].Key == key {
+			if entries[i].Key == "IMAGE_DIGEST" {
 				entries[i].Value = change(entries[i].Value)
 			}
 		}
@@ -102,7 +102,7 @@ func TestKeyBound(t *testing.T) {
 		"fixed audience":      failed(audience(signing.AudiencePrefix), "token"),
 		"digest of no key":    failed(audience(signing.KeyAudience(signing.AudiencePrefix, nil)), "token"),
 		"credential":          failed(audience(verifytest.Issuer), "credential-leak"),
-		"another value":       {sign: key, tamper: inEntry("IMAGE_DIGEST", to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
+		"another value":       {sign: key, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
 		"another algorithm":   failed(inCarrier(signing.CarrierManifest, algorithm(2)), "format"),
 		"no signature at all": failed(func(r *verifytest.Run) { r.Steps[0].Carriers = func(c map[string]string) { delete(c, signature) } }, "format"),
 		"one token for two steps": failed(func(r *verifytest.Run) {
@@ -125,11 +125,11 @@ func TestAudienceOnly(t *testing.T) {
 			sign: sign, facts: verify.Facts{Live: true}, want: verify.Indeterminate, checks: unproven,
 		}
 		cases[name+" tampered"] = verdictCase{
-			sign: sign, tamper: inEntry("IMAGE_DIGEST", to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
+			sign: sign, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
 		}
 	}
 	cases["v1 tampered"] = verdictCase{
-		sign: signedAs(v1Format, byAudience), tamper: inEntry("IMAGE_DIGEST", to("sha256:1")),
+		sign: signedAs(v1Format, byAudience), tamper: inDigest(to("sha256:1")),
 		want: verify.Failed, checks: []string{"payload IMAGE_DIGEST", "results IMAGE_DIGEST"},
 	}
 	runVerdictCases(t, cases)

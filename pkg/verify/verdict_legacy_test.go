@@ -75,7 +75,7 @@ func TestLegacy(t *testing.T) {
 		failed := func(name string, tamper func(*v1.TaskRun), checks ...string) {
 			add(name, verdictCase{tamper: tamper, want: verify.Failed, checks: checks})
 		}
-		failed("another value", inEntry(digest, to("x")), "payload IMAGE_DIGEST", "results IMAGE_DIGEST")
+		failed("another value", inDigest(to("x")), "payload IMAGE_DIGEST", "results IMAGE_DIGEST")
 		failed("result removed", both(inStep(0, func(e map[string]string) { delete(e, digest); delete(e, sig(digest)) }), withoutResult(digest)),
 			"payload IMAGE_DIGEST")
 		failed("result without its signature", inStep(0, func(e map[string]string) { delete(e, sig(digest)) }), "signature IMAGE_DIGEST")
