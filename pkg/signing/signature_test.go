@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"math/big"
+	"slices"
 	"testing"
 )
 
@@ -98,7 +99,7 @@ func TestSignatureIsNotMalleable(t *testing.T) {
 		if s.Cmp(half) > 0 {
 			t.Fatalf("s = %v is above half of the order", s)
 		}
-		high := append(signature[:32:32], new(big.Int).Sub(order, s).FillBytes(make([]byte, 32))...)
+		high := slices.Concat(signature[:32], new(big.Int).Sub(order, s).FillBytes(make([]byte, 32)))
 		if AlgorithmECDSAP256.Verify(&key.PublicKey, []byte("message"), high) == nil {
 			t.Fatal("the higher form of the signature is accepted")
 		}

@@ -153,7 +153,7 @@ func parseFlags(args []string) (Config, error) {
 	fs.StringVar(&c.PostFile, "post-file", "", "")
 	fs.StringVar(&c.TerminationPath, "termination-path", "", "")
 	fs.BoolVar(&c.Compress, "compress", false, "")
-	c.Options.addFlags(fs)
+	c.addFlags(fs)
 	values := addValueFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return Config{}, err
@@ -208,7 +208,7 @@ func (c Config) Validate() error {
 	if c.Values == nil {
 		return nil
 	}
-	return c.Values.validate(c.Options.Format, c.Index == c.Count-1)
+	return c.Values.validate(c.Format, c.Index == c.Count-1)
 }
 
 func cleanPath(p string) bool { return path.IsAbs(p) && path.Clean(p) == p }
