@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package corpus generates the cases that every release of the verifier has to judge rightly: evidence of every format with
+// every change that somebody who may write a TaskRun's status can make, broken files, input that is too large, and text that
+// tries to deceive whoever reads the output. A program makes them from a seed; nothing is edited by hand.
+package corpus
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"math/rand/v2"
+	"slices"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
+)
+
+// Case is one input and what verification must say of it.
+type Case struct {
+	Name   string // group/scheme/what was done
+	File   []byte // what is verified
+	Bundle []byte // the trust bundle it is verified with
+	Args   []string
+	Want   Want
+}
+
+// Want is the only right answer to a case.
+type Want struct {
+	Verdict verify.Verdict // of the worst item, empty when nothing could be read
+	Check   verify.CheckID // one that must stand in the way of VERIFIED; empty when nothing may
+	Exit    int
+}
+
+// Answers in the order of their severity, with the exit codes of the command verify.
+func verified() Want                  { return Want{Verdict: verify.Verified} }
+func failed(id verify.CheckID) Want   { return Want{verify.Failed, id, 4} }
+func unreadable() Want                { return Want{Check: "input", Exit: 1} }
+func missing(id verify.CheckID) Want  { return Want{verify.Indeterminate, id, 2} }
+func unsigned(id verify.CheckID) Want { return Want{verify.Unsigned, id, 3} }
+func nothing() Want                   { return Want{Verdict: verify.NoResults, Exit: 3} }
+func unreadableBesideVerified() Want  { return Want{verify.Verified, "input", 1} }
+
+// maker makes cases. The first error ends it.
+type maker struct {
+	random  *rand.Rand
+	cluster *verifytest.Cluster
+	bundle  []byte
+	cases   []Case
+	err     error
+}
+
+// Generate returns the cases of a seed, in a stable order. The same seed gives the same names, contents and answers; keys and
+// signatures are as random as crypto/rand is.
+func Generate(seed uint64) ([]Case, error) {
+	m := &maker{random: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- only values of results come from it
+	m.cluster, m.err = verifytest.NewCluster()
+	if m.err == nil {
+		m.bundle, m.err = m.cluster.Bundle()
+	}
+	for _, group := range []func(){m.evidence, m.keys, m.parsers, m.resources, m.display} {
+		if m.err == nil {
+			group()
+		}
+	}
+	if m.err != nil {
+		return nil, fmt.Errorf("after case %d: %w", len(m.cases), m.err)
+	}
+	return m.cases, nil
+}
+
+// add appends a case that is verified with the bundle of the maker's cluster.
+func (m *maker) add(name string, file []byte, want Want, args ...string) {
+	m.cases = append(m.cases, Case{Name: name, File: file, Bundle: m.bundle, Args: args, Want: want})
+}
+
+// sorted walks a map in the order of its keys.
+func sorted[V any](values map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, key := range slices.Sorted(maps.Keys(values)) {
+			if !yield(key, values[key]) {
+				return
+			}
+		}
+	}
+}
