@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
+)
+
+// Size of the file that is verified in bulk: distinct TaskRuns, repeated until there are enough.
+const (
+	bulkTotal    = 100_000
+	bulkDistinct = 500
+)
+
+// BenchmarkBulk verifies 100,000 TaskRuns from one file with the plugin itself, on one core and on two.
+func BenchmarkBulk(b *testing.B) {
+	dir := b.TempDir()
+	plugin := filepath.Join(dir, "kubectl-tekton_sign")
+	build := exec.CommandContext(b.Context(), "go", "build", "-o", plugin, "../../cmd/kubectl-tekton-sign")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	bulkFiles(b, dir)
+	var one, two []time.Duration
+	var peak int64
+	for b.Loop() {
+		wall, rss := verifyBulk(b, plugin, dir, 1)
+		one, peak = append(one, wall), max(peak, rss)
+		wall, rss = verifyBulk(b, plugin, dir, 2)
+		two, peak = append(two, wall), max(peak, rss)
+	}
+	b.ReportMetric(bulkTotal/median(one).Seconds(), "taskruns/s-1-core")
+	b.ReportMetric(bulkTotal/median(two).Seconds(), "taskruns/s-2-cores")
+	b.ReportMetric(float64(median(one))/float64(median(two)), "times-faster-on-2-cores")
+	b.ReportMetric(float64(peak)/(1<<20), "MiB-peak")
+}
+
+// bulkFiles writes the TaskRuns, one a line, and the trust bundle.
+func bulkFiles(b *testing.B, dir string) {
+	b.Helper()
+	cluster, _ := newCluster(b)
+	bundle, err := cluster.Bundle()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "bundle.json"), bundle, 0o600); err != nil {
+		b.Fatal(err)
+	}
+	var lines [][]byte
+	for i := range bulkDistinct {
+		uid := fmt.Sprintf("6340374f-3a88-4ff2-812e-%012x", i)
+		lines = append(lines, typicalJSON(b, cluster, typicalRun(fmt.Sprintf("build-%d", i), uid)))
+	}
+	f, err := os.Create(filepath.Join(dir, "taskruns.ndjson"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := bufio.NewWriter(f)
+	for i := range bulkTotal {
+		_, _ = w.Write(lines[i%bulkDistinct]) // Flush returns the first error
+		_ = w.WriteByte('\n')
+	}
+	if err := w.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// verifyBulk returns how long the plugin took on so many cores, and the most memory it had, in bytes.
+func verifyBulk(b *testing.B, plugin, dir string, cores int) (time.Duration, int64) {
+	b.Helper()
+	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, plugin, "verify", "--offline", "-f", filepath.Join(dir, "taskruns.ndjson"),
+		"--trust-bundle", filepath.Join(dir, "bundle.json"))
+	cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", cores))
+	var out tail
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%v\n%s", err, out.text)
+	}
+	wall := time.Since(start)
+	if want := fmt.Sprintf("%d VERIFIED", bulkTotal); !strings.Contains(out.text, want) {
+		b.Fatalf("the output does not end with %q: %s", want, out.text)
+	}
+	usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	if !ok {
+		b.Fatal("no resource usage")
+	}
+	return wall, usage.Maxrss << 10
+}
+
+// tail keeps the end of what is written to it.
+type tail struct{ text string }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text += string(p)
+	t.text = t.text[max(0, len(t.text)-1000):]
+	return len(p), nil
+}
