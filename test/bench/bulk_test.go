@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
 // Size of the file that is verified in bulk: distinct TaskRuns, repeated until there are enough.
