@@ -10,8 +10,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -22,13 +22,22 @@ import (
 // mostMemory is what one case may take, in bytes. The race detector takes several times as much, hence the build tag.
 const mostMemory = 512 << 20
 
-// asPlugin makes the test's own binary be the plugin.
+// asPlugin makes the test's own binary be the plugin. Its value is the file for the most memory that it had: what the
+// operating system reports of a child includes its parent's.
 const asPlugin = "TEKTON_SIGN_CORPUS_PLUGIN"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asPlugin) != "" {
+	if peak := os.Getenv(asPlugin); peak != "" {
 		streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
-		os.Exit(cli.Run(context.Background(), "kubectl-tekton_sign", os.Args[1:], streams))
+		exit := cli.Run(context.Background(), "kubectl-tekton_sign", os.Args[1:], streams)
+		status, err := os.ReadFile("/proc/self/status")
+		if err == nil {
+			err = os.WriteFile(peak, status, 0o600)
+		}
+		if err != nil {
+			panic(err)
+		}
+		os.Exit(exit)
 	}
 	os.Exit(m.Run())
 }
@@ -49,23 +58,37 @@ func TestMemory(t *testing.T) {
 			dir := place(t, c)
 			cmd := exec.CommandContext(t.Context(), os.Args[0], "verify", "--offline",
 				"-f", filepath.Join(dir, "case"), "--trust-bundle", filepath.Join(dir, "bundle"))
-			cmd.Env = append(os.Environ(), asPlugin+"=1")
+			status := filepath.Join(dir, "status")
+			cmd.Env = append(os.Environ(), asPlugin+"="+status)
 			out, err := cmd.CombinedOutput()
 			var exit *exec.ExitError
 			if err != nil && !errors.As(err, &exit) || cmd.ProcessState.ExitCode() != c.Want.Exit {
 				t.Fatalf("%v, want exit code %d\n%.2000s", err, c.Want.Exit, out)
 			}
-			usage, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-			if !ok {
-				t.Fatal("no resource usage")
-			}
-			if peak := usage.Maxrss << 10; peak > mostMemory {
+			peak := peakOf(t, status)
+			if peak > mostMemory {
 				t.Errorf("it took %d MiB of memory, want at most %d", peak>>20, mostMemory>>20)
 			}
-			t.Logf("%d MiB, %v of processor time", usage.Maxrss>>10, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
+			t.Logf("%d MiB, %v of processor time", peak>>20, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime())
 		})
 	}
 	if ran == 0 {
 		t.Fatal("no case wants much")
 	}
+}
+
+// peakOf returns the most resident memory that a process had, in bytes, from its /proc/PID/status.
+func peakOf(t *testing.T, file string) int64 {
+	t.Helper()
+	status, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	rest, _, _ = strings.Cut(rest, " kB")
+	kib, err := strconv.ParseInt(strings.TrimSpace(rest), 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }

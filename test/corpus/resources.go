@@ -93,6 +93,27 @@ func (m *maker) hugeTaskRuns() {
 			}
 			return list
 		})},
+		{name: "255 steps as large as can be", want: failed(verify.CheckPosition), tamper: func(tr *v1.TaskRun) {
+			large := largeMessage(tr.Status.Steps[0].Terminated.Message)
+			first := tr.Status.Steps[0]
+			tr.Status.Steps = nil
+			many(255, func(i int) {
+				s := *first.DeepCopy()
+				s.Name, s.Container = fmt.Sprint(i), fmt.Sprintf("step-%d", i)
+				s.Terminated.Message = large
+				tr.Status.Steps = append(tr.Status.Steps, s)
+			})
+		}},
+		{name: "as many artifacts as can be", want: failed(verify.CheckPayload), tamper: entries(1, func(list []result.RunResult) []result.RunResult {
+			for i := range list {
+				if list[i].ResultType == result.StepArtifactsResultType {
+					var values []string
+					many(500, func(n int) { values = append(values, fmt.Sprintf(`{"digest":{"sha256":"%d"},"uri":"b"}`, n)) })
+					list[i].Value = `{"outputs":[{"name":"a","values":[` + strings.Join(values, ",") + `]}]}`
+				}
+			}
+			return list
+		})},
 		{name: "10000 retries", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = make([]v1.TaskRunStatus, 10000)
 		}},
@@ -112,4 +133,13 @@ func (m *maker) hugeTaskRuns() {
 		}
 		m.add("resources/"+a.name, m.text(tr), a.want)
 	}
+}
+
+// largeMessage returns a message with the entries of another one and as many more as inflate to what is allowed.
+func largeMessage(message string) string {
+	text := strings.TrimSuffix(message, "]")
+	for i := range 3000 {
+		text += fmt.Sprintf(`,{"key":"zz%06d","value":"","type":1}`, i)
+	}
+	return deflate([]byte(text + "]"))
 }
