@@ -33,6 +33,7 @@ test: lint test-unit test-e2e ## Everything CI runs: lint, unit tests, end-to-en
 
 test-unit: ## Unit tests, with the race detector.
 	go test -race ./...
+	go test -run TestMemory ./test/corpus
 
 test-e2e: build lab-up lab-load ## End-to-end tests in the lab.
 	$(IN_LAB) go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
@@ -49,8 +50,9 @@ lint: $(TOOLS)/golangci-lint ## gofmt, go vet and golangci-lint.
 	go vet -tags 'e2e nightly' ./...
 	$(TOOLS)/golangci-lint run --build-tags e2e,nightly
 
-bench: ## Benchmarks; docs/performance.md explains the figures.
-	go test -run '^$$' -bench . -benchmem ./...
+bench: lab-up ## Benchmarks; docs/performance.md explains the figures.
+	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
+	$(IN_LAB) go test -tags e2e -run '^$$' -bench TokenReview ./test/bench
 
 demo: build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
 	hack/demo.sh
