@@ -90,6 +90,12 @@ func (j *judge) carriesNothing() bool {
 	return !slices.ContainsFunc(j.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
 }
 
+// podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
+var podEndedReasons = []string{
+	string(v1.TaskRunReasonStepFailed), string(v1.TaskRunReasonStepOOM), string(v1.TaskRunReasonFailedValidation),
+	ReasonVerificationFailed,
+}
+
 // exempt reports whether nothing is expected of a step: one that was ended before it could sign. Only a TaskRun that
 // failed has such steps.
 func (j *judge) exempt(s *step) bool {
@@ -97,8 +103,11 @@ func (j *judge) exempt(s *step) bool {
 	if reason == "" {
 		return false
 	}
-	if s.ended || s.state.Terminated == nil {
+	if s.ended {
 		return true
+	}
+	if s.state.Terminated == nil {
+		return !slices.Contains(podEndedReasons, reason)
 	}
 	killed := s.state.Terminated.Reason == "OOMKilled" || s.state.Terminated.Reason == "Evicted" ||
 		reason == string(v1.TaskRunReasonPodEvicted)
@@ -111,7 +120,10 @@ func (j *judge) bareStep(s *step) {
 		ID: CheckCoverage, Status: Missing, Step: s.state.Container, Expected: "evidence of the step", Got: "none",
 		Message: "the step left no evidence",
 	}
-	if reason, ok := s.unsigned(); ok {
+	if s.state.Terminated == nil && !j.succeeded() {
+		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
+		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
+	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
 		c.Message = "the step's pod says that it could not sign: " + explainUnsigned(reason)
 		j.unsigned = cmp.Or(j.unsigned, reason)
