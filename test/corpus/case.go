@@ -45,6 +45,7 @@ func unreadableBesideVerified() Want  { return Want{verify.Verified, "input", 1}
 type maker struct {
 	random  *rand.Rand
 	cluster *verifytest.Cluster
+	root    *verifytest.CA // of the cluster's trust domain
 	bundle  []byte
 	cases   []Case
 	err     error
@@ -54,10 +55,7 @@ type maker struct {
 // signatures are as random as crypto/rand is.
 func Generate(seed uint64) ([]Case, error) {
 	m := &maker{random: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- only values of results come from it
-	m.cluster, m.err = verifytest.NewCluster()
-	if m.err == nil {
-		m.bundle, m.err = m.cluster.Bundle()
-	}
+	m.setUp()
 	for _, group := range []func(){m.evidence, m.keys, m.parsers, m.resources, m.display} {
 		if m.err == nil {
 			group()
@@ -67,6 +65,20 @@ func Generate(seed uint64) ([]Case, error) {
 		return nil, fmt.Errorf("after case %d: %w", len(m.cases), m.err)
 	}
 	return m.cases, nil
+}
+
+// setUp makes a cluster that issues tokens and, by an intermediate authority, SVIDs.
+func (m *maker) setUp() {
+	if m.cluster, m.err = verifytest.NewCluster(); m.err != nil {
+		return
+	}
+	if m.root, m.err = verifytest.NewCA(verifytest.TrustDomain); m.err != nil {
+		return
+	}
+	if m.cluster.CA, m.err = m.root.Intermediate(); m.err != nil {
+		return
+	}
+	m.bundle, m.err = m.cluster.Bundle()
 }
 
 // add appends a case that is verified with the bundle of the maker's cluster.

@@ -3,8 +3,13 @@
 package corpus
 
 import (
-	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"slices"
 
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
@@ -19,17 +24,47 @@ type attack struct {
 // scheme is one way in which steps sign.
 type scheme struct {
 	name    string
-	apply   func(*verifytest.Run)
+	format  signing.Format
+	scheme  signing.Scheme
 	honest  Want // of a TaskRun that nobody touched
 	attacks []func() []attack
 }
 
 // schemes returns every way in which steps sign.
 func schemes() []scheme {
+	v2 := []func() []attack{
+		statusAttacks, stepAttacks, messageAttacks, formAttacks, coverageAttacks, identityAttacks, headerAttacks, unitAttacks,
+	}
+	with := func(more ...func() []attack) []func() []attack { return append(slices.Clone(v2), more...) }
+	legacy := []func() []attack{statusAttacks, formAttacks, legacyAttacks}
 	return []scheme{
 		{
-			name: "payload", apply: func(*verifytest.Run) {}, honest: verified(),
-			attacks: []func() []attack{statusAttacks, messageAttacks, coverageAttacks, identityAttacks, headerAttacks, unitAttacks, tokenAttacks},
+			name: "payload", format: signing.FormatV2, scheme: signing.SchemeOIDCPayloadBound, honest: verified(),
+			attacks: with(accountAttacks, tokenAttacks, reuseAttacks),
+		},
+		{
+			name: "key", format: signing.FormatV2, scheme: signing.SchemeOIDCKeyBound, honest: verified(),
+			attacks: with(accountAttacks, tokenAttacks, reuseAttacks, signatureAttacks, keyAttacks),
+		},
+		{
+			name: "audience", format: signing.FormatV2, scheme: signing.SchemeOIDCAudienceOnly, honest: missing(verify.CheckAssurance),
+			attacks: with(accountAttacks, tokenAttacks, signatureAttacks),
+		},
+		{
+			name: "svid", format: signing.FormatV2, scheme: signing.SchemeSPIRE, honest: verified(),
+			attacks: with(signatureAttacks, certificateAttacks),
+		},
+		{
+			name: "v1-key", format: signing.FormatV1, scheme: signing.SchemeOIDCKeyBound, honest: verified(),
+			attacks: append(slices.Clone(legacy), accountAttacks, tokenAttacks),
+		},
+		{
+			name: "v1-audience", format: signing.FormatV1, scheme: signing.SchemeOIDCAudienceOnly, honest: missing(verify.CheckAssurance),
+			attacks: append(slices.Clone(legacy), accountAttacks),
+		},
+		{
+			name: "v1-svid", format: signing.FormatV1, scheme: signing.SchemeSPIRE, honest: verified(),
+			attacks: append(slices.Clone(legacy), certificateAttacks),
 		},
 	}
 }
@@ -43,12 +78,19 @@ func (m *maker) evidence() {
 				m.attack(s, a)
 			}
 		}
+		if s.format == signing.FormatV1 {
+			m.attack(s, attack{name: "where v2 is wanted", want: failed(verify.CheckFormat)}, "--minimum-format", "v2")
+		}
 	}
 }
 
-func (m *maker) attack(s scheme, a attack) {
+func (m *maker) attack(s scheme, a attack, args ...string) {
 	r := m.newRun()
-	s.apply(r)
+	r.Format, r.Scheme = s.format, s.scheme
+	if s.format == signing.FormatV1 {
+		onlyTaskResults(r)
+		m.issueFromRoot(r) // format v1 has no place for intermediate certificates
+	}
 	if a.sign != nil {
 		a.sign(r)
 	}
@@ -59,5 +101,24 @@ func (m *maker) attack(s scheme, a attack) {
 	if a.tamper != nil {
 		a.tamper(tr)
 	}
-	m.add("evidence/"+s.name+"/"+a.name, m.text(tr), a.want)
+	if verify.Worse(a.want.Verdict, s.honest.Verdict) == s.honest.Verdict {
+		a.want = s.honest // audience-only evidence is never verified from a file
+	}
+	m.add("evidence/"+s.name+"/"+a.name, m.text(tr), a.want, args...)
+}
+
+// onlyTaskResults leaves out what format v1 does not sign.
+func onlyTaskResults(r *verifytest.Run) {
+	for i := range r.Steps {
+		r.Steps[i].Entries = slices.DeleteFunc(slices.Clone(r.Steps[i].Entries), func(e result.RunResult) bool {
+			return e.ResultType != result.TaskRunResultType
+		})
+	}
+	r.Spec.Steps[0].Results = nil
+}
+
+func (m *maker) issueFromRoot(r *verifytest.Run) {
+	for i := range r.Steps {
+		r.Steps[i].Issuer = m.root
+	}
 }

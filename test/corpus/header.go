@@ -75,11 +75,16 @@ func headerAttacks() []attack {
 		{name: "manifest empty", want: format, sign: manifest(func(string) string { return "" })},
 		{name: "a reason beside evidence", want: format, sign: manifest(func(string) string { return "none:too-long" })},
 	}
-	for _, name := range []string{signing.CarrierManifest, signing.CarrierToken} {
-		attacks = append(attacks, attack{name: "without " + name, want: format, sign: carriers(func(c map[string]string) { delete(c, name) })})
-	}
-	for _, name := range []string{signing.CarrierSVID, signing.CarrierCertificate} {
-		attacks = append(attacks, attack{name: "with " + name, want: format, sign: carriers(func(c map[string]string) { c[name] = "AAAA" })})
+	for _, name := range carrierNames() {
+		attacks = append(attacks, attack{
+			name: "with or without " + name, want: format, sign: carriers(func(c map[string]string) {
+				if _, ok := c[name]; ok {
+					delete(c, name)
+				} else {
+					c[name] = "AAAA"
+				}
+			}),
+		})
 	}
 	return append(attacks, attack{
 		name: "token of a reserved name but another type", want: failed(verify.CheckReserved),

@@ -89,10 +89,7 @@ func setValue(text string) func(*v1.TaskRun) {
 
 // messageAttacks change a step's message, and where it helps the attacker the results with it.
 func messageAttacks() []attack {
-	bad, payload := failed(verify.CheckMessage), failed(verify.CheckPayload)
-	replace := func(old, new string) func(*v1.TaskRun) {
-		return message(0, func(m string) string { return strings.Replace(m, old, new, 1) })
-	}
+	payload := failed(verify.CheckPayload)
 	return []attack{
 		{name: "value and result changed alike", want: payload, tamper: both(
 			entry(0, "IMAGE_DIGEST", func(r *result.RunResult) { r.Value = "sha256:00" }), setValue("sha256:00"))},
@@ -116,6 +113,16 @@ func messageAttacks() []attack {
 		{name: "array's spelling changed", want: payload, tamper: entry(0, "TAGS", func(r *result.RunResult) {
 			r.Value = strings.Replace(r.Value, ",", ", ", 1)
 		})},
+	}
+}
+
+// formAttacks break a step's message.
+func formAttacks() []attack {
+	bad := failed(verify.CheckMessage)
+	replace := func(old, new string) func(*v1.TaskRun) {
+		return message(0, func(m string) string { return strings.Replace(m, old, new, 1) })
+	}
+	return []attack{
 		{name: "compressed", want: verified(), tamper: both(message(0, func(m string) string { return deflate([]byte(m)) }),
 			message(1, func(m string) string { return deflate([]byte(m)) }))},
 		{name: "compressed to a bomb", want: bad, tamper: message(0, func(string) string { return deflate(bytes.Repeat([]byte(" "), 3<<20)) })},
@@ -144,10 +151,7 @@ func messageAttacks() []attack {
 
 // coverageAttacks take evidence away, or steps.
 func coverageAttacks() []attack {
-	carriers := []string{
-		signing.CarrierManifest, signing.CarrierManifestSignature, signing.CarrierSVID, signing.CarrierPublicKey,
-		signing.CarrierToken, signing.CarrierCertificate,
-	}
+	carriers := carrierNames()
 	coverage, position := failed(verify.CheckCoverage), failed(verify.CheckPosition)
 	none := func(reason signing.UnsignedReason) func(*verifytest.Run) {
 		return func(r *verifytest.Run) { r.Steps[0].Unsigned = reason }
@@ -194,5 +198,13 @@ func coverageAttacks() []attack {
 		{name: "a result with a reserved name", want: failed(verify.CheckReserved), sign: func(r *verifytest.Run) {
 			r.Spec.Results = append(r.Spec.Results, v1.TaskResult{Name: signing.CarrierToken, Type: v1.ResultsTypeString})
 		}},
+	}
+}
+
+// carrierNames are the names of all signing material of format v2.
+func carrierNames() []string {
+	return []string{
+		signing.CarrierManifest, signing.CarrierManifestSignature, signing.CarrierSVID, signing.CarrierPublicKey,
+		signing.CarrierToken, signing.CarrierCertificate,
 	}
 }

@@ -23,7 +23,7 @@ func setResults(change func([]v1.TaskRunResult) []v1.TaskRunResult) func(*v1.Tas
 
 // statusAttacks change what readers see and leave the steps' messages alone.
 func statusAttacks() []attack {
-	results, steps, artifacts := failed(verify.CheckResults), failed(verify.CheckStepResults), failed(verify.CheckArtifacts)
+	results := failed(verify.CheckResults)
 	value := func(text string) v1.ParamValue { return *v1.NewStructuredValues(text) }
 	return []attack{
 		{name: "result changed", want: results, tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
@@ -66,6 +66,19 @@ func statusAttacks() []attack {
 			delete(r[2].Value.ObjectVal, "commit")
 			return r
 		})},
+		{name: "results in another order", want: verified(), tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
+			slices.Reverse(r)
+			return r
+		})},
+		{name: "condition flipped to False", want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") }},
+	}
+}
+
+// stepAttacks change what readers see of each step.
+func stepAttacks() []attack {
+	steps, artifacts := failed(verify.CheckStepResults), failed(verify.CheckArtifacts)
+	value := func(text string) v1.ParamValue { return *v1.NewStructuredValues(text) }
+	return []attack{
 		{name: "step result changed", want: steps, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value = value("dirty") }},
 		{name: "step result removed", want: steps, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = nil }},
 		{name: "step result moved", want: steps, tamper: func(tr *v1.TaskRun) {
@@ -83,11 +96,6 @@ func statusAttacks() []attack {
 			s := &tr.Status.Steps[1]
 			s.Inputs, s.Outputs = s.Outputs, nil
 		}},
-		{name: "results in another order", want: verified(), tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
-			slices.Reverse(r)
-			return r
-		})},
-		{name: "condition flipped to False", want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") }},
 	}
 }
 
@@ -108,13 +116,11 @@ func identityAttacks() []attack {
 		{name: "UID in capitals", want: failed(verify.CheckTaskRunUID), tamper: func(tr *v1.TaskRun) {
 			tr.UID = types.UID("6340374F-3A88-4FF2-812E-C155A2D8E142")
 		}},
-		{name: "another namespace", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Namespace = "prod" }},
 		{name: "another name", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Name = "release" }},
 		{name: "another name and pod", want: failed(verify.CheckPayload), tamper: func(tr *v1.TaskRun) {
 			tr.Name, tr.Status.PodName = "release", "release-pod"
 		}},
 		{name: "another pod", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Status.PodName = "build-pod-2" }},
-		{name: "another service account", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Spec.ServiceAccountName = "admin" }},
 		{name: "passed off as a retry", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = []v1.TaskRunStatus{{}}
 		}},
@@ -142,5 +148,13 @@ func identityAttacks() []attack {
 			at := metav1.NewTime(verifytest.Start().Add(-time.Hour))
 			tr.Status.CompletionTime = &at
 		}},
+	}
+}
+
+// accountAttacks pass the TaskRun off as one of another service account or namespace.
+func accountAttacks() []attack {
+	return []attack{
+		{name: "another namespace", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Namespace = "prod" }},
+		{name: "another service account", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Spec.ServiceAccountName = "admin" }},
 	}
 }
