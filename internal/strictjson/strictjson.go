@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"unicode"
 
 	sigsjson "sigs.k8s.io/json"
 )
@@ -53,7 +54,7 @@ func DecodeOpen(data []byte, v any) error {
 	known := fieldNamesOf(reflect.TypeOf(v))
 	for _, path := range unknown {
 		name := path[strings.LastIndexByte(path, '.')+1:]
-		if field, ok := known[strings.ToLower(name)]; ok && field != name {
+		if field, ok := known[fold(name)]; ok && field != name {
 			return fmt.Errorf("field %q differs from %q in case", path, field)
 		}
 	}
@@ -62,7 +63,7 @@ func DecodeOpen(data []byte, v any) error {
 
 // decode reads data into v and returns the paths of the fields that v's type does not have.
 func decode(data []byte, v any) ([]string, error) {
-	if err := Check(data); err != nil {
+	if err := scan(data); err != nil {
 		return nil, err
 	}
 	strict, err := sigsjson.UnmarshalStrict(data, v, sigsjson.DisallowUnknownFields)
@@ -93,6 +94,18 @@ func fieldNamesOf(t reflect.Type) map[string]string {
 	return names
 }
 
+// fold returns a form that is the same for all texts which Go's decoder takes for one name: it follows Unicode, in which the
+// long s and the sign of kelvin are letters like others.
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		least := r
+		for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+			least = min(least, other)
+		}
+		return least
+	}, name)
+}
+
 func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect.Type]bool) {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Array, reflect.Map:
@@ -106,92 +119,22 @@ func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect
 			field := t.Field(i)
 			name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
 			if name != "" && name != "-" {
-				names[strings.ToLower(name)] = name
+				names[fold(name)] = name
 			}
 			collectFieldNames(field.Type, names, seen)
 		}
 	}
 }
 
-// Check reports whether data is one JSON value without a key that stands twice in one object and without nesting deeper
-// than MaxDepth or more than MaxValues values.
+// Check reports whether data is one JSON value in UTF-8 without a key that stands twice in one object and without nesting
+// deeper than MaxDepth or more than MaxValues values.
 func Check(data []byte) error {
-	var raw json.RawMessage // the cheapest way to Go's own error with its offset
-	if err := json.Unmarshal(data, &raw); err != nil {
+	if err := scan(data); err != nil {
 		return err
 	}
-	return (&scanner{data: data}).run()
-}
-
-// scanner walks over JSON that is known to be valid.
-type scanner struct {
-	data   []byte
-	pos    int
-	values int // arrays, objects, and what follows a comma
-	stack  []container
-}
-
-// container is an array or object that is open at the scanner's position.
-type container struct {
-	object  bool
-	wantKey bool // the next string is a key of the object
-	keys    map[string]struct{}
-}
-
-func (s *scanner) run() error {
-	for ; s.pos < len(s.data); s.pos++ {
-		switch s.data[s.pos] {
-		case '{', '[':
-			if len(s.stack) == MaxDepth {
-				return fmt.Errorf("nested deeper than %d levels", MaxDepth)
-			}
-			if s.values++; s.values > MaxValues {
-				return errTooMany
-			}
-			object := s.data[s.pos] == '{'
-			s.stack = append(s.stack, container{object: object, wantKey: object})
-		case '}', ']':
-			s.stack = s.stack[:len(s.stack)-1]
-		case ',':
-			if s.values++; s.values > MaxValues {
-				return errTooMany
-			}
-			top := &s.stack[len(s.stack)-1]
-			top.wantKey = top.object
-		case '"':
-			if err := s.text(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-var errTooMany = fmt.Errorf("more than %d values", MaxValues)
-
-// text skips the string that begins at the scanner's position and remembers it if it is a key.
-func (s *scanner) text() error {
-	start := s.pos
-	for s.pos++; s.data[s.pos] != '"'; s.pos++ {
-		if s.data[s.pos] == '\\' {
-			s.pos++
-		}
-	}
-	if len(s.stack) == 0 || !s.stack[len(s.stack)-1].wantKey {
+	if json.Valid(data) {
 		return nil
 	}
-	top := &s.stack[len(s.stack)-1]
-	top.wantKey = false
-	var key string // decoded, because "a" and "\u0061" are one key
-	if err := json.Unmarshal(s.data[start:s.pos+1], &key); err != nil {
-		return err
-	}
-	if _, twice := top.keys[key]; twice {
-		return fmt.Errorf("the key %q stands twice in one object", key)
-	}
-	if top.keys == nil {
-		top.keys = map[string]struct{}{}
-	}
-	top.keys[key] = struct{}{}
-	return nil
+	var raw json.RawMessage // the cheapest way to Go's own error with its offset
+	return json.Unmarshal(data, &raw)
 }

@@ -140,3 +140,61 @@ func countRawKeys(data []byte) int {
 	}
 	return n
 }
+
+func TestTextThatTwoReadersReadInTwoWays(t *testing.T) {
+	type object struct {
+		Status string `json:"status"`
+		Kind   string `json:"kind"`
+	}
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"plain":                     {`{"status":"a"}`, true},
+		"unknown":                   {`{"other":"a"}`, true},
+		"long s":                    {`{"\u017ftatus":"a"}`, false},
+		"long s, not escaped":       {"{\"\u017ftatus\":\"a\"}", false},
+		"sign of kelvin":            {"{\"\u212aind\":\"a\"}", false},
+		"pair":                      {`{"status":"\ud83d\ude00"}`, true},
+		"high half":                 {`{"status":"\ud83d"}`, false},
+		"high half and text":        {`{"status":"\ud83dude00"}`, false},
+		"low half":                  {`{"status":"\ude00"}`, false},
+		"two high halves":           {`{"status":"\ud83d\ud83d"}`, false},
+		"escaped backslash, then u": {`{"status":"\\ud83d"}`, true},
+		"half in a key":             {`{"\ud83d":"a"}`, false},
+		"invalid UTF-8":             {"{\"status\":\"\xff\"}", false},
+		"encoded surrogate":         {"{\"status\":\"\xed\xa0\x80\"}", false},
+		"17 keys, one of them twice": {
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`, false,
+		},
+		"17 keys, the last one twice": {
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"q":1}`, false,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var o object
+			if err := DecodeOpen([]byte(c.text), &o); (err == nil) != c.ok {
+				t.Errorf("%s: %v", c.text, err)
+			}
+		})
+	}
+}
+
+func TestPeek(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		`{"kind":"A","apiVersion":"v1"}`:                        {"kind": "A", "apiVersion": "v1"},
+		` { "apiVersion" : "v1" , "x":{"kind":"B"},"kind":"A"}`: {"kind": "A", "apiVersion": "v1"},
+		`{"x":"kind","kind":"\u0041"}`:                          {"kind": "A"},
+		`{"kind":1}`:                                            {"kind": ""},
+		`{"kind":"A`:                                            {"kind": ""},
+		`["kind","A"]`:                                          {},
+		`}{"kind":"A"}`:                                         {"kind": "A"},
+		``:                                                      {},
+		`"`:                                                     {},
+		`{"kind"`:                                               {"kind": ""},
+	} {
+		if diff := cmp.Diff(want, Peek([]byte(text), "kind", "apiVersion")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+}

@@ -23,12 +23,13 @@ type judge struct {
 	facts Facts
 	now   time.Time
 
-	checks  []Check
-	more    map[kindOfCheck]int // how many of a kind there are
-	caveats []string
-	steps   []*step
-	units   []*unit // of the steps that left evidence
-	proven  bool    // every stage ran: without a failed check the verdict is VERIFIED
+	checks   []Check
+	more     map[kindOfCheck]int // how many of a kind there are
+	caveats  []string
+	messages int // bytes in the steps' messages that were read
+	steps    []*step
+	units    []*unit // of the steps that left evidence
+	proven   bool    // every stage ran: without a failed check the verdict is VERIFIED
 
 	running    bool                   // the TaskRun is not completed
 	unsigned   signing.UnsignedReason // what the first step without evidence says

@@ -16,10 +16,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// Caps of a termination message: what it may inflate to (as in Tekton's pkg/termination), and how many entries it may have.
+// Caps of termination messages: what one may inflate to (as in Tekton's pkg/termination), how many entries it may have, and
+// what all may hold, in bytes.
 const (
 	maxInflated = 128 << 10
 	maxEntries  = 4096
+	maxMessages = 1 << 20 // of all steps together; a pod's messages are 12 KiB at most, before they are inflated
 )
 
 // compressedPrefix begins a compressed message: base64 of raw DEFLATE (Tekton's enable-termination-message-compression).
@@ -80,7 +82,22 @@ func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
 		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
 		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
 	}
-	return parseStored(text)
+	if j.messages > maxMessages {
+		return nil, fmt.Errorf("more than %d bytes in the messages of all steps", maxMessages)
+	}
+	results, err := parseStored(text)
+	j.messages += sizeOf(results)
+	return results, err
+}
+
+// sizeOf returns about how many bytes results are in a message.
+func sizeOf(results []result.RunResult) int {
+	const entry = len(`{"key":"","value":"","type":1},`)
+	n := 0
+	for _, r := range results {
+		n += entry + len(r.Key) + len(r.Value)
+	}
+	return n
 }
 
 func inflate(encoded string) ([]byte, error) {

@@ -65,6 +65,9 @@ func cutString(text []byte) (value string, rest []byte, ok bool) {
 			if !escaped {
 				return string(text[1:i]), text[i+1:], true
 			}
+			if bytes.Contains(text[:i], []byte(`\ud`)) || bytes.Contains(text[:i], []byte(`\uD`)) {
+				return "", nil, false // perhaps half of a surrogate pair
+			}
 			err := json.Unmarshal(text[:i+1], &value)
 			return value, text[i+1:], err == nil
 		case c == '\\':

@@ -114,7 +114,7 @@ func TestCorpus(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			dir := place(t, c)
 			judge(t, c.Want, run(t, dir, c, "json"))
-			for _, format := range []string{"table", "yaml"} {
+			for _, format := range []string{"table", "wide", "name", "yaml"} {
 				out := run(t, dir, c, format)
 				if out.exit != c.Want.Exit {
 					t.Errorf("-o %s: exit code %d, want %d\n%s", format, out.exit, c.Want.Exit, out.stderr)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
@@ -70,6 +71,18 @@ func deflate(text []byte) string {
 	return "tknz:" + base64.RawStdEncoding.EncodeToString(b.Bytes())
 }
 
+// compressed compresses the messages of both steps.
+func compressed(tr *v1.TaskRun) {
+	for i := range tr.Status.Steps {
+		message(i, func(m string) string { return deflate([]byte(m)) })(tr)
+	}
+}
+
+// saysCompressed records that the entrypoints were told to compress, as Tekton's controller does.
+func saysCompressed(tr *v1.TaskRun) {
+	tr.Status.Provenance = &v1.Provenance{FeatureFlags: &config.FeatureFlags{EnableTerminationMessageCompression: true}}
+}
+
 // both applies several changes.
 func both(changes ...func(*v1.TaskRun)) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) {
@@ -123,11 +136,15 @@ func formAttacks() []attack {
 		return message(0, func(m string) string { return strings.Replace(m, old, new, 1) })
 	}
 	return []attack{
-		{name: "compressed", want: verified(), tamper: both(message(0, func(m string) string { return deflate([]byte(m)) }),
-			message(1, func(m string) string { return deflate([]byte(m)) }))},
-		{name: "compressed to a bomb", want: bad, tamper: message(0, func(string) string { return deflate(bytes.Repeat([]byte(" "), 3<<20)) })},
-		{name: "compressed with stray bits", want: bad, tamper: message(0, func(m string) string { return deflate([]byte(m)) + "\n" })},
-		{name: "compressed and changed", want: bad, tamper: message(0, func(string) string { return "tknz:AAAA" })},
+		{name: "compressed although Tekton did not say so", want: bad, tamper: compressed},
+		{name: "compressed as Tekton said", want: verified(), tamper: both(compressed, saysCompressed)},
+		{name: "compressed to a bomb", want: bad, tamper: both(saysCompressed, message(0, func(string) string {
+			return deflate(bytes.Repeat([]byte(" "), 3<<20))
+		}))},
+		{name: "compressed with a line break", want: bad, tamper: both(saysCompressed, message(0, func(m string) string {
+			return deflate([]byte(m)) + "\n"
+		}))},
+		{name: "compressed and changed", want: bad, tamper: both(saysCompressed, message(0, func(string) string { return "tknz:AAAA" }))},
 		{name: "cut off", want: bad, tamper: message(0, func(m string) string { return m[:len(m)-40] })},
 		{name: "cut off, results gone", want: bad, tamper: both(message(0, func(m string) string { return m[:len(m)-40] }),
 			setResults(func([]v1.TaskRunResult) []v1.TaskRunResult { return nil }))},

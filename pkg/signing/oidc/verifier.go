@@ -238,10 +238,27 @@ func ParseJWK(data []byte) (Key, error) {
 	if err := json.Unmarshal(data, &jwk); err != nil {
 		return Key{}, fmt.Errorf("reading the key: %w", err)
 	}
+	if err := checkCanonical(data); err != nil {
+		return Key{}, fmt.Errorf("reading the key: %w", err)
+	}
 	if !jwk.IsPublic() {
 		return Key{}, fmt.Errorf("expected a public key")
 	}
 	return Key{Algorithm: jwk.Algorithm, Public: jwk.Key}, nil
+}
+
+// checkCanonical refuses a key whose numbers are not in canonical base64url: the decoder passes over line breaks.
+func checkCanonical(jwk []byte) error {
+	var numbers struct{ N, E, X, Y string }
+	if err := json.Unmarshal(jwk, &numbers); err != nil {
+		return err
+	}
+	for _, number := range []string{numbers.N, numbers.E, numbers.X, numbers.Y} {
+		if _, err := signing.DecodeBase64URL(number); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // AudienceKind tells what somebody can do with a token.
