@@ -3,14 +3,12 @@
 package signing
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -98,36 +96,53 @@ func ExitCodeOf(results []result.RunResult, containerExitCode int32) int32 {
 }
 
 // Payload returns the bytes over which the statement speaks.
-func (u Unit) Payload() []byte {
+func (u Unit) Payload() []byte { return u.payload(u.sums()) }
+
+// sums returns the SHA-256 of every entry's value.
+func (u Unit) sums() [][sha256.Size]byte {
+	sums := make([][sha256.Size]byte, len(u.Entries))
+	for i, e := range u.Entries {
+		sums[i] = sha256.Sum256([]byte(e.Value))
+	}
+	return sums
+}
+
+func (u Unit) payload(sums [][sha256.Size]byte) []byte {
 	b := u.Header.appendBinary([]byte(payloadMagic))
 	for _, s := range []string{u.Namespace, u.TaskRun, u.Pod, u.Container} {
 		b = appendPrefixed(b, s)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(u.ExitCode)) // #nosec G115 -- two's complement is the format
-	for _, e := range u.Entries {
-		sum := sha256.Sum256([]byte(e.Value))
-		b = append(b, byte(e.Kind)) // #nosec G115 -- IsSignedKind admits 1 to 6
+	for i, e := range u.Entries {
+		b = append(b, byte(e.Kind)) // #nosec G115 -- isSignedKind admits 1 to 6
 		b = appendPrefixed(b, e.Name)
 		b = binary.BigEndian.AppendUint32(b, uint32(len(e.Value))) // #nosec G115 -- values are capped far below
-		b = append(b, sum[:]...)
+		b = append(b, sums[i][:]...)
 	}
 	return b
 }
 
 // Statement returns the in-toto Statement (v1) of the unit: exactly these bytes, in this member order.
 func (u Unit) Statement() []byte {
-	payload := u.Payload()
+	sums := u.sums()
+	payload := u.payload(sums)
 	sum := sha256.Sum256(payload)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"_type":"%s","subject":[{"name":"unit","digest":{"sha256":"%x"}}`, StatementType, sum)
-	for _, e := range u.Entries {
-		value := sha256.Sum256([]byte(e.Value))
-		fmt.Fprintf(&b, `,{"name":"%d/%s","digest":{"sha256":"%s"}}`,
-			e.Kind, subjectName(e.Name), hex.EncodeToString(value[:]))
+	b := append([]byte(`{"_type":"`), StatementType...)
+	b = append(b, `","subject":[{"name":"unit","digest":{"sha256":"`...)
+	b = append(hex.AppendEncode(b, sum[:]), `"}}`...)
+	for i, e := range u.Entries {
+		b = append(b, `,{"name":"`...)
+		b = strconv.AppendInt(b, int64(e.Kind), 10)
+		b = append(b, '/')
+		b = append(b, subjectName(e.Name)...)
+		b = append(b, `","digest":{"sha256":"`...)
+		b = append(hex.AppendEncode(b, sums[i][:]), `"}}`...)
 	}
-	fmt.Fprintf(&b, `],"predicateType":"%s","predicate":{"payload":"%s"}}`,
-		PredicateType, base64.RawURLEncoding.EncodeToString(payload))
-	return b.Bytes()
+	b = append(b, `],"predicateType":"`...)
+	b = append(b, PredicateType...)
+	b = append(b, `","predicate":{"payload":"`...)
+	b = base64.RawURLEncoding.AppendEncode(b, payload)
+	return append(b, `"}}`...)
 }
 
 // Message returns the DSSE pre-authentication encoding of the statement, the message that key-based schemes sign.
@@ -140,15 +155,24 @@ func (u Unit) Message() []byte {
 // Digest returns the SHA-256 of Message.
 func (u Unit) Digest() Digest { return sha256.Sum256(u.Message()) }
 
-// plainName matches the names that a statement shows as they are.
-var plainName = regexp.MustCompile(`^[A-Za-z0-9._/-]+$`)
-
 // subjectName returns name in a form that needs no JSON escaping.
 func subjectName(name string) string {
-	if plainName.MatchString(name) {
+	if isPlain(name) {
 		return "name/" + name
 	}
 	return "base64url/" + base64.RawURLEncoding.EncodeToString([]byte(name))
+}
+
+// isPlain reports whether a statement shows name as it is: letters and digits of ASCII, and . _ / -
+func isPlain(name string) bool {
+	for _, c := range []byte(name) {
+		switch {
+		case c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '.', c == '_', c == '/', c == '-':
+		default:
+			return false
+		}
+	}
+	return name != ""
 }
 
 // appendPrefixed appends s behind its length, a big-endian uint32.

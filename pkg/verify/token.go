@@ -21,7 +21,7 @@ const (
 	// runTolerance is how far a token's time may be outside of the run: the API server's clock wrote both, but it stores
 	// whole seconds, and several of them need not agree.
 	runTolerance = 60 * time.Second
-	// rotationTolerance is how long after its last sighting a key may still have signed: keys are polled hourly.
+	// rotationTolerance is how long after its last sighting, and before its first, a key may have signed: keys are polled hourly.
 	rotationTolerance = time.Hour
 )
 
@@ -92,7 +92,7 @@ func (j *judge) verifyKeyWindow(u *unit, key issuerKey) keyTrust {
 			fmt.Sprintf("key %s was retired when it signed", u.token.KeyID))
 		return keyRefuted
 	}
-	if issued.Before(key.notBefore) {
+	if issued.Before(key.notBefore.Add(-rotationTolerance)) {
 		j.add(Check{
 			ID: CheckKey, Status: Note, Step: u.step.state.Container,
 			Expected: "a token from after " + key.notBefore.Format(timeFormat), Got: issued.Format(timeFormat),

@@ -441,7 +441,7 @@ func TestKeys(t *testing.T) {
 		"in use":    {func(*trust.Cluster) {}, verify.Verified, nil, false},
 		"none":      {func(c *trust.Cluster) { c.ServiceAccountIssuers = nil }, verify.Indeterminate, []string{"key"}, true},
 		"retired":   {func(c *trust.Cluster) { key(c).NotAfter = at(-time.Hour) }, verify.Failed, []string{"key"}, false},
-		"later":     {func(c *trust.Cluster) { key(c).NotBefore = at(time.Hour) }, verify.Verified, nil, false},
+		"later":     {func(c *trust.Cluster) { key(c).NotBefore = at(2 * time.Hour) }, verify.Verified, nil, false},
 		"of before": {func(c *trust.Cluster) { key(c).NotAfter = at(-59 * time.Minute) }, verify.Verified, nil, false},
 		"another key of that ID": {func(c *trust.Cluster) {
 			jwk := otherKey
