@@ -43,7 +43,7 @@ type job[In, Out any] struct {
 
 // dispatch hands every input to the workers and, in the same order, to the collector.
 func dispatch[In, Out any](ctx context.Context, inputs iter.Seq[In], workers int) (<-chan job[In, Out], <-chan job[In, Out]) {
-	jobs, queue := make(chan job[In, Out]), make(chan job[In, Out], workers*ahead)
+	jobs, queue := make(chan job[In, Out], workers*ahead), make(chan job[In, Out], workers*ahead)
 	go func() {
 		defer close(queue)
 		defer close(jobs)
