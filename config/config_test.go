@@ -26,7 +26,7 @@ func TestObjects(t *testing.T) {
 	if len(objects) < 20 {
 		t.Errorf("expected all of the manifests, got %d objects", len(objects))
 	}
-	seen := map[string]bool{}
+	seen, reviews := map[string]bool{}, 0
 	for _, o := range objects {
 		m, err := meta.Accessor(o)
 		if err != nil {
@@ -45,7 +45,27 @@ func TestObjects(t *testing.T) {
 		}
 		if role, ok := o.(*rbacv1.ClusterRole); ok {
 			checkRules(t, id, role.Rules)
+			for _, rule := range role.Rules {
+				if slices.Contains(rule.APIGroups, "authentication.k8s.io") {
+					reviews++
+					checkTokenReviews(t, id, rule)
+				}
+			}
 		}
+	}
+	if reviews != 1 {
+		t.Errorf("expected one rule for TokenReviews, got %d", reviews)
+	}
+}
+
+// checkTokenReviews wants no more than to ask about tokens: not about the rights of others, as system:auth-delegator allows.
+func checkTokenReviews(t *testing.T, id string, got rbacv1.PolicyRule) {
+	t.Helper()
+	want := rbacv1.PolicyRule{
+		APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"tokenreviews"}, Verbs: []string{"create"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: rule for TokenReviews (-want +got):\n%s", id, diff)
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -78,7 +79,7 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger) 
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, time.Now, log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenreview.New(a.client), time.Now, log)
 	return a, nil
 }
 

@@ -3,6 +3,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"testing"
@@ -28,13 +29,14 @@ const (
 type fakeScope struct {
 	starting bool
 	backend  signing.Backend
+	prefix   string // of audiences, "lab-prefix" if empty
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
 
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
-	s.Backend, s.AudiencePrefix = f.backend, "lab-prefix"
+	s.Backend, s.AudiencePrefix = f.backend, cmp.Or(f.prefix, "lab-prefix")
 	return s
 }
 

@@ -47,7 +47,7 @@ type Scope interface {
 	InScope(namespace string) bool
 }
 
-// podTimeout bounds the one request to the API server that a verdict needs.
+// podTimeout bounds the one request to the API server that every verdict needs.
 const podTimeout = 3 * time.Second
 
 // StatusHandler verifies TaskRuns in the writes to their status.

@@ -22,27 +22,39 @@ const (
 	refreshInterval = 10 * time.Minute // how often the keys are read anyway
 	refreshPause    = 10 * time.Second // least time between two reads that an unknown key asks for
 	refreshTimeout  = 2 * time.Second
+	// reviewTimeout bounds all TokenReviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten seconds
+	// after which the API server gives up on the status webhook.
+	reviewTimeout = 3 * time.Second
 )
 
 // Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
 // in memory, and reads them anew now and then and when a TaskRun was signed with a key that it does not know: then at most
-// once in refreshPause, by one request for all who wait.
+// once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to say (TokenReview).
 type Trust struct {
-	fetch func(context.Context) (*trust.Cluster, error)
-	now   func() time.Time
-	log   *zap.SugaredLogger
-	once  singleflight.Group
+	fetch    func(context.Context) (*trust.Cluster, error)
+	reviewer verify.TokenReviewer
+	now      func() time.Time
+	log      *zap.SugaredLogger
+	once     singleflight.Group
 
-	mu       sync.RWMutex
-	cluster  *trust.Cluster
-	verifier *verify.Verifier // of cluster, for tokens
-	tokens   Tokens
-	asked    time.Time // when the keys were last asked for
+	mu        sync.RWMutex
+	cluster   *trust.Cluster
+	verifiers *verifiers // of cluster, for tokens
+	tokens    Tokens
+	asked     time.Time // when the keys were last asked for
 }
 
-// NewTrust returns a Trust that reads the keys by fetch.
-func NewTrust(fetch func(context.Context) (*trust.Cluster, error), now func() time.Time, log *zap.SugaredLogger) *Trust {
-	return &Trust{fetch: fetch, now: now, log: log}
+// verifiers are two with the same keys and rules.
+type verifiers struct {
+	local  *verify.Verifier // asks nobody
+	asking *verify.Verifier // asks the API server about tokens that the keys do not prove
+}
+
+// NewTrust returns a Trust that reads the keys by fetch, and asks reviewer about what they do not settle.
+func NewTrust(
+	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.TokenReviewer, now func() time.Time, log *zap.SugaredLogger,
+) *Trust {
+	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log}
 }
 
 // Run keeps the keys fresh until ctx ends.
@@ -68,49 +80,64 @@ func (t *Trust) Ready() bool {
 	return t.cluster != nil
 }
 
-// TaskRun implements Verifier.
+// TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API server is asked
+// about tokens only where that leaves something open.
 func (t *Trust) TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
-	verifier, err := t.verifierFor(tokens)
+	v, err := t.verifiersFor(tokens)
 	if err != nil {
 		if err = t.refreshOnDemand(ctx); err != nil {
 			return verify.Result{}, err
 		}
-		if verifier, err = t.verifierFor(tokens); err != nil {
+		if v, err = t.verifiersFor(tokens); err != nil {
 			return verify.Result{}, err
 		}
 	}
-	result := verifier.TaskRun(ctx, tr, facts)
-	if result.MissingKey == "" {
+	result := v.local.TaskRun(ctx, tr, facts)
+	if result.MissingKey != "" {
+		if err := t.refreshOnDemand(ctx); err != nil {
+			t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
+		}
+		// Whoever refreshed the keys: if there are others now, ask again.
+		fresh, err := t.verifiersFor(tokens)
+		if err != nil {
+			return verify.Result{}, err
+		}
+		if fresh != v {
+			v = fresh
+			result = v.local.TaskRun(ctx, tr, facts)
+		}
+	}
+	if result.Verdict != verify.Indeterminate {
 		return result, nil
 	}
-	if err := t.refreshOnDemand(ctx); err != nil {
-		t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
-	}
-	// Whoever refreshed the keys: if there are others now, ask again.
-	fresh, err := t.verifierFor(tokens)
-	if err != nil || fresh == verifier {
-		return result, err
-	}
-	return fresh.TaskRun(ctx, tr, facts), nil
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	return v.asking.TaskRun(ctx, tr, facts), nil
 }
 
-// verifierFor returns the verifier of the present keys. It is built anew when the keys or the tokens' rules have changed.
-func (t *Trust) verifierFor(tokens Tokens) (*verify.Verifier, error) {
+// verifiersFor returns the verifiers of the present keys. They are built anew when the keys or the tokens' rules have changed.
+func (t *Trust) verifiersFor(tokens Tokens) (*verifiers, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.verifier != nil && t.tokens == tokens {
-		return t.verifier, nil
+	if t.verifiers != nil && t.tokens == tokens {
+		return t.verifiers, nil
 	}
 	if t.cluster == nil {
 		return nil, fmt.Errorf("the issuer's keys are not known yet")
 	}
-	verifier, err := verify.New(t.cluster, verify.WithClock(t.now),
-		verify.WithAudiencePrefix(tokens.AudiencePrefix), verify.WithTokenLifetime(tokens.Lifetime))
+	options := []verify.Option{
+		verify.WithClock(t.now), verify.WithAudiencePrefix(tokens.AudiencePrefix), verify.WithTokenLifetime(tokens.Lifetime),
+	}
+	local, err := verify.New(t.cluster, options...)
 	if err != nil {
 		return nil, fmt.Errorf("using the issuer's keys: %w", err)
 	}
-	t.verifier, t.tokens = verifier, tokens
-	return verifier, nil
+	asking, err := verify.New(t.cluster, append(options, verify.WithTokenReviewer(t.reviewer))...)
+	if err != nil {
+		return nil, fmt.Errorf("using the issuer's keys: %w", err)
+	}
+	t.verifiers, t.tokens = &verifiers{local: local, asking: asking}, tokens
+	return t.verifiers, nil
 }
 
 // refreshOnDemand reads the keys unless that was done a moment ago.
@@ -140,6 +167,6 @@ func (t *Trust) refresh(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cluster, t.verifier = cluster, nil
+	t.cluster, t.verifiers = cluster, nil
 	return nil
 }

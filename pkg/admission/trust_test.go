@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -24,6 +25,9 @@ func testCluster() *trust.Cluster {
 	}}}
 }
 
+// nobody answers no question about tokens.
+var nobody verify.TokenReviewer
+
 // clock is a time that tests move.
 type clock struct{ at atomic.Int64 }
 
@@ -36,7 +40,7 @@ func TestTrustAsksAtMostOnceInAWhile(t *testing.T) {
 	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) {
 		calls.Add(1)
 		return testCluster(), nil
-	}, c.now, quiet())
+	}, nobody, c.now, quiet())
 	if trusted.Ready() {
 		t.Error("ready before any key was read")
 	}
@@ -59,7 +63,7 @@ func TestTrustAsksOnceForAllWhoWait(t *testing.T) {
 		calls.Add(1)
 		<-release
 		return testCluster(), nil
-	}, (&clock{}).now, quiet())
+	}, nobody, (&clock{}).now, quiet())
 	var wait sync.WaitGroup
 	for range 20 {
 		wait.Go(func() { _ = trusted.refreshOnDemand(t.Context()) })
@@ -82,7 +86,7 @@ func TestTrustKeepsItsKeysWhenReadingFails(t *testing.T) {
 			return nil, errors.New("connection refused")
 		}
 		return testCluster(), nil
-	}, c.now, quiet())
+	}, nobody, c.now, quiet())
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -90,34 +94,34 @@ func TestTrustKeepsItsKeysWhenReadingFails(t *testing.T) {
 	if err := trusted.refresh(t.Context()); err == nil {
 		t.Error("the failure was swallowed")
 	}
-	if _, err := trusted.verifierFor(Tokens{"prefix", time.Minute}); err != nil || !trusted.Ready() {
+	if _, err := trusted.verifiersFor(Tokens{"prefix", time.Minute}); err != nil || !trusted.Ready() {
 		t.Errorf("the keys were lost: %v", err)
 	}
 }
 
 func TestTrustVerifierFollowsPrefixAndKeys(t *testing.T) {
-	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, (&clock{}).now, quiet())
-	if _, err := trusted.verifierFor(Tokens{"a", time.Minute}); err == nil {
+	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, nobody, (&clock{}).now, quiet())
+	if _, err := trusted.verifiersFor(Tokens{"a", time.Minute}); err == nil {
 		t.Error("got a verifier without keys")
 	}
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first, err := trusted.verifierFor(Tokens{"a", time.Minute})
+	first, err := trusted.verifiersFor(Tokens{"a", time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := trusted.verifierFor(Tokens{"a", time.Minute}); again != first {
+	if again, _ := trusted.verifiersFor(Tokens{"a", time.Minute}); again != first {
 		t.Error("the verifier is built for every TaskRun")
 	}
-	if other, _ := trusted.verifierFor(Tokens{"b", time.Minute}); other == first {
+	if other, _ := trusted.verifiersFor(Tokens{"b", time.Minute}); other == first {
 		t.Error("another prefix has the same verifier")
 	}
-	second, _ := trusted.verifierFor(Tokens{"a", time.Minute})
+	second, _ := trusted.verifiersFor(Tokens{"a", time.Minute})
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if third, _ := trusted.verifierFor(Tokens{"a", time.Minute}); third == second {
+	if third, _ := trusted.verifiersFor(Tokens{"a", time.Minute}); third == second {
 		t.Error("new keys have the old verifier")
 	}
 }

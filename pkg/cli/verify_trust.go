@@ -12,6 +12,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -27,7 +28,7 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, *report.Tr
 		if l.kube, err = e.kube(); err != nil {
 			return nil, nil, err
 		}
-		options = append(options, verify.WithTokenReviewer(tokenReviewer{l.kube}))
+		options = append(options, verify.WithTokenReviewer(tokenreview.New(l.kube)))
 	}
 	cluster, trust, err := o.trust(ctx, e, live)
 	if err != nil {

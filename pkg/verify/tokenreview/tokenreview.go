@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+// Package tokenreview asks an API server about tokens (authentication.k8s.io/v1 TokenReview), for the plugin and the add-on.
+// pkg/verify itself makes no request.
+package tokenreview
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -15,25 +18,28 @@ import (
 
 // Extra keys with which API servers name the pod that a token is bound to (Kubernetes 1.30 and later; KEP-4193).
 const (
-	extraPodName = "authentication.kubernetes.io/pod-name"
-	extraPodUID  = "authentication.kubernetes.io/pod-uid"
+	ExtraPodName = "authentication.kubernetes.io/pod-name"
+	ExtraPodUID  = "authentication.kubernetes.io/pod-uid"
 )
 
-// tokenReviewer asks the API server about tokens.
-type tokenReviewer struct{ kube kubernetes.Interface }
+// Reviewer asks the API server about tokens. It is safe for concurrent use.
+type Reviewer struct{ kube kubernetes.Interface }
+
+// New returns a Reviewer that asks the API server of kube. Whose account kube uses needs the right to create tokenreviews.
+func New(kube kubernetes.Interface) Reviewer { return Reviewer{kube: kube} }
 
 // Review implements verify.TokenReviewer. An answer for other audiences is no authentication.
-func (r tokenReviewer) Review(ctx context.Context, token, audience string) (verify.TokenReview, error) {
+func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.TokenReview, error) {
 	answer, err := r.kube.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return verify.TokenReview{}, err
+		return verify.TokenReview{}, fmt.Errorf("asking for a TokenReview: %w", err)
 	}
 	status := &answer.Status
 	review := verify.TokenReview{
 		Authenticated: status.Authenticated, Username: status.User.Username, Error: status.Error,
-		PodName: only(status.User.Extra[extraPodName]), PodUID: only(status.User.Extra[extraPodUID]),
+		PodName: only(status.User.Extra[ExtraPodName]), PodUID: only(status.User.Extra[ExtraPodUID]),
 	}
 	if review.Authenticated && !slices.Contains(status.Audiences, audience) {
 		review.Authenticated, review.Error = false, "the API server did not say that the token is for this audience"
