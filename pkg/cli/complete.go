@@ -80,6 +80,8 @@ func completeVerifyFlags(cmd *cobra.Command) {
 		"output":              completeFormats,
 		"minimum-format":      cobra.FixedCompletions(texts(signing.Formats()), noFiles),
 		"minimum-assurance":   cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
+		"audience":            completeAudience,
+		"token-lifetime":      cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
 		"clock-skew":          cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
 		"trust-bundle":        cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
 		"filename":            cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),

@@ -14,10 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -29,6 +29,7 @@ type evidenceOptions struct {
 	step        string
 	trustBundle string
 	cluster     string
+	tokens      tokenFlags
 	verbose     bool
 }
 
@@ -47,7 +48,8 @@ What is exported, one JSON object a line, one line a step:
   sigstore-bundle  a Sigstore bundle, likewise
   in-toto          the statement with the token that vouches for it, for payload-bound evidence, which has no signature
 
-With -f no network is used.
+With -f no network is used: where ConfigMap config-signing of the cluster changes the audience of signing tokens, name it with
+--audience.
 
 Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 unreachable, forbidden or no such TaskRun,
 3 no step carries evidence.`,
@@ -73,8 +75,10 @@ Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence
 	f.StringVar(&o.step, "step", "", "only this step")
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "with -o in-toto: file with the keys to add, written by trust export")
 	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
+	o.tokens.addAudience(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything in full, the statement too")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(evidenceFormats(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("audience", completeAudience)
 	return cmd
 }
 
@@ -102,20 +106,36 @@ func (o *evidenceOptions) validate(args []string) error {
 	case o.cluster != "" && o.trustBundle == "":
 		return fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
-	return nil
+	return o.tokens.check()
+}
+
+// audiencePrefix is the first part of the audience of signing tokens.
+func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool) (string, error) {
+	var kube kubernetes.Interface
+	if live && o.tokens.audience == "" {
+		var err error
+		if kube, err = e.kube(); err != nil {
+			return "", err
+		}
+	}
+	rules, err := o.tokens.rules(ctx, kube)
+	return rules.audiencePrefix, err
 }
 
 func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error {
 	if err := o.validate(args); err != nil {
 		return err
 	}
+	prefix, err := o.audiencePrefix(ctx, e, len(args) > 0)
+	if err != nil {
+		return err
+	}
 	inputs, errs := (&verifyOptions{files: o.files}).taskRuns(ctx, e, args)
 	var text bytes.Buffer
-	var err error
 	if slices.Contains(inspectFormats, o.output) {
-		errs, err = o.inspect(e, &text, inputs, errs)
+		errs, err = o.inspect(e, &text, prefix, inputs, errs)
 	} else {
-		errs, err = o.export(ctx, e, &text, inputs, errs)
+		errs, err = o.export(ctx, e, &text, prefix, inputs, errs)
 	}
 	if err != nil {
 		return err
@@ -127,11 +147,13 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 }
 
 // inspect shows the evidence of inputs. A TaskRun without evidence is shown, too, and adds to errs.
-func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []*v1.TaskRun, errs []error) ([]error, error) {
+func (o *evidenceOptions) inspect(
+	e *env, text *bytes.Buffer, prefix string, inputs []*v1.TaskRun, errs []error,
+) ([]error, error) {
 	var items []evidence.TaskRun
 	found := false
 	for _, tr := range inputs {
-		item := evidence.Inspect(tr, signing.AudiencePrefix)
+		item := evidence.Inspect(tr, prefix)
 		if o.step != "" {
 			item.Steps = slices.DeleteFunc(item.Steps, func(s evidence.Step) bool {
 				return s.Container != o.step && s.Container != "step-"+o.step
@@ -161,13 +183,15 @@ func (o *evidenceOptions) inspect(e *env, text *bytes.Buffer, inputs []*v1.TaskR
 }
 
 // export writes one line for each step. A step that cannot be exported adds to errs, and the others are exported.
-func (o *evidenceOptions) export(ctx context.Context, e *env, text *bytes.Buffer, inputs []*v1.TaskRun, errs []error) ([]error, error) {
+func (o *evidenceOptions) export(
+	ctx context.Context, e *env, text *bytes.Buffer, prefix string, inputs []*v1.TaskRun, errs []error,
+) ([]error, error) {
 	keys, err := o.issuerKeys(ctx, e)
 	if err != nil {
 		return errs, err
 	}
 	options := evidence.ExportOptions{
-		Format: evidence.ExportFormat(o.output), Step: o.step, AudiencePrefix: signing.AudiencePrefix, IssuerKey: keys,
+		Format: evidence.ExportFormat(o.output), Step: o.step, AudiencePrefix: prefix, IssuerKey: keys,
 	}
 	for _, tr := range inputs {
 		name := tr.Namespace + "/" + tr.Name
@@ -209,7 +233,7 @@ func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, 
 		return nil, nil
 	}
 	v := &verifyOptions{trustBundle: o.trustBundle, cluster: o.cluster}
-	cluster, _, err := v.trust(ctx, e, len(o.files) == 0)
+	keys, err := v.trust(ctx, e, len(o.files) == 0)
 	if err != nil && o.trustBundle != "" {
 		return nil, err
 	}
@@ -217,7 +241,7 @@ func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, 
 		fmt.Fprintf(e.ErrOut, "note: the cluster's keys cannot be read: %s\n", report.Short(err.Error(), maxErrorText))
 		return nil, nil
 	}
-	return func(issuer, keyID string) json.RawMessage { return jwkOf(cluster, issuer, keyID) }, nil
+	return func(issuer, keyID string) json.RawMessage { return jwkOf(keys.cluster, issuer, keyID) }, nil
 }
 
 // jwkOf returns a cluster's key as a JWK, nil if it has none of that ID.

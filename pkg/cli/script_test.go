@@ -66,6 +66,16 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Defer(withHistory.Close)
+			damaged, err := newFakeServer(cluster, damagedHistory())
+			if err != nil {
+				return err
+			}
+			env.Defer(damaged.Close)
+			withSettings, err := newFakeServer(cluster, otherSettings())
+			if err != nil {
+				return err
+			}
+			env.Defer(withSettings.Close)
 			tripwire := newTripwire()
 			env.Defer(tripwire.Close)
 			env.Values[tripwireKey{}] = tripwire
@@ -79,6 +89,7 @@ func TestScript(t *testing.T) {
 			}
 			for name, url := range map[string]string{
 				"kubeconfig": server.URL, "kubeconfig-tripwire": tripwire.URL, "kubeconfig-history": withHistory.URL,
+				"kubeconfig-damaged": damaged.URL, "kubeconfig-settings": withSettings.URL,
 			} {
 				if err := os.WriteFile(filepath.Join(env.WorkDir, name), kubeconfig(url), 0o600); err != nil {
 					return err
@@ -215,6 +226,12 @@ func signedTaskRun(cluster *verifytest.Cluster, name string) (*v1.TaskRun, error
 	if name == "unsigned" {
 		run.Steps[0].Bare, run.Steps[1].Bare = true, true
 	}
+	if name == "other-tokens" {
+		run.Name = name
+		for i := range run.Steps {
+			run.Steps[i].Claims = changeTokens
+		}
+	}
 	tr, err := run.TaskRun(cluster)
 	if err != nil {
 		return nil, err
@@ -225,8 +242,9 @@ func signedTaskRun(cluster *verifytest.Cluster, name string) (*v1.TaskRun, error
 
 func copies() map[string]func(*v1.TaskRun) {
 	return map[string]func(*v1.TaskRun){
-		"build":    func(*v1.TaskRun) {},
-		"unsigned": func(*v1.TaskRun) {},
+		"build":        func(*v1.TaskRun) {},
+		"unsigned":     func(*v1.TaskRun) {},
+		"other-tokens": func(*v1.TaskRun) {},
 		"byte-changed": func(tr *v1.TaskRun) {
 			tr.Status.Results[0].Value.StringVal = strings.Replace(tr.Status.Results[0].Value.StringVal, "2c26", "2c27", 1)
 		},

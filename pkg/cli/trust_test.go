@@ -61,6 +61,17 @@ func scriptHistory(files map[string][]byte) (map[string]string, error) {
 	return map[string]string{"/api/v1/namespaces/tekton-sign/configmaps": string(list)}, addTrustFiles(files, cluster)
 }
 
+// damagedHistory is what an API server answers about a trust history of which nothing can be used.
+func damagedHistory() map[string]string {
+	cm := corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: trust.HistoryName(1), Annotations: map[string]string{trust.AnnotationCluster: verifytest.ClusterUID},
+		},
+		Data: map[string]string{"sa." + strings.Repeat("0", 64): "junk"},
+	}
+	return map[string]string{"/api/v1/namespaces/tekton-sign/configmaps": mustJSON(corev1.ConfigMapList{Items: []corev1.ConfigMap{cm}})}
+}
+
 // addTrustFiles adds a bundle of another cluster, one with a hostile name, and one that contradicts bundle.json.
 func addTrustFiles(files map[string][]byte, cluster *trust.Cluster) error {
 	original, err := trust.Parse(files["bundle.json"])

@@ -32,6 +32,7 @@ type verifyOptions struct {
 	cluster      string
 	offline      bool
 
+	tokens           tokenFlags
 	skew             time.Duration
 	minimumFormat    string
 	minimumAssurance string
@@ -55,6 +56,9 @@ in JSON), all of it also in gzip. They are read one TaskRun at a time. In a fold
 
 With -f and --trust-bundle no network is used; --offline makes sure of it. Without --trust-bundle the keys are read from the
 cluster of the kubeconfig.
+
+Which tokens sign is in ConfigMap config-signing of the cluster, read unless both TaskRuns and keys come from files. Where it says
+something else than the defaults, an offline verification needs --audience and --token-lifetime.
 
 The formats json and yaml give one object of kind VerificationReport, on success and on failure; docs/schema has its schema.
 jsonpath and go-template are applied to that object, custom-columns to each of its items. What a terminal might obey is
@@ -106,6 +110,8 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the bytes of the trust bundle must have")
 	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
 	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
+	o.tokens.addAudience(f)
+	o.tokens.addLifetime(f)
 	f.DurationVar(&o.skew, "clock-skew", verify.DefaultClockSkew, "how far clocks may be apart")
 	f.StringVar(&o.minimumFormat, "minimum-format", "", "refuse evidence of a weaker format: "+join(signing.Formats()))
 	f.StringVar(&o.minimumAssurance, "minimum-assurance", "",
@@ -143,6 +149,9 @@ func (o *verifyOptions) validate(args []string) error {
 		return fmt.Errorf("--offline cannot read keys from the cluster: name a file with --trust-bundle FILE")
 	case o.bundleSHA256 != "" && o.trustBundle == "":
 		return fmt.Errorf("--trust-bundle-sha256 pins a file: name it with --trust-bundle FILE")
+	}
+	if err := o.tokens.check(); err != nil {
+		return err
 	}
 	_, err := o.verifierOptions()
 	return err
@@ -187,8 +196,8 @@ func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, trust, err := o.looker(ctx, e)
-	if err := t.start(trust); err != nil {
+	l, source, err := o.looker(ctx, e)
+	if err := t.start(source); err != nil {
 		return err
 	}
 	switch {

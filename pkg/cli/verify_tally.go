@@ -27,6 +27,8 @@ type tally struct {
 	summary  report.Summary
 	code     int            // the strongest exit code of errors so far
 	notes    map[string]int // how often each was made
+	unread   error          // why the cluster's settings of signing tokens are not known
+	tokens   int            // TaskRuns and attempts that failed because of their tokens
 }
 
 func newTally(e *env, o *verifyOptions, args []string) (*tally, error) {
@@ -38,7 +40,15 @@ func newTally(e *env, o *verifyOptions, args []string) (*tally, error) {
 	return &tally{e: e, printer: printer, progress: p, notes: map[string]int{}}, err
 }
 
-func (t *tally) start(trust *report.Trust) error { return t.printer.Start(version.Get(), trust) }
+// start prints where the keys come from, and warns of what is wrong with them.
+func (t *tally) start(source trusted) error {
+	t.unread = source.unread
+	for _, warning := range source.warnings {
+		fmt.Fprintln(t.e.ErrOut, "warning: "+report.Short(warning, maxErrorText))
+		t.notes[warning]++
+	}
+	return t.printer.Start(version.Get(), source.report)
+}
 
 // Settings of the collector while many TaskRuns are verified. Little of what one needs outlives it: collecting less often is a
 // quarter faster, and the limit lets the collector keep up with objects that need much.
@@ -75,6 +85,7 @@ func (t *tally) add(f finding) error {
 		t.e.printError(f.err)
 		return t.printer.Problem(report.Problem{Source: f.place, Message: f.err.Error()})
 	default:
+		t.countTokens(f.item)
 		t.summary.Add(f.item)
 		t.progress.count(t.summary.TaskRuns)
 		return t.printer.Item(f.item)
@@ -82,9 +93,31 @@ func (t *tally) add(f finding) error {
 	return nil
 }
 
+// countTokens counts what may have failed because the settings are other ones than the defaults.
+func (t *tally) countTokens(item *report.Item) {
+	if isAboutTokens(&item.Result) {
+		t.tokens++
+	}
+	for i := range item.Attempts {
+		if isAboutTokens(&item.Attempts[i].Result) {
+			t.tokens++
+		}
+	}
+}
+
+// explainTokens says that settings which nobody could read may be why tokens were refused.
+func (t *tally) explainTokens() {
+	if t.unread == nil || t.tokens == 0 {
+		return
+	}
+	fmt.Fprintf(t.e.ErrOut, "note: the cluster's settings of signing tokens are not known, so that the defaults were taken: %s: "+
+		"if it has others, name them with --audience and --token-lifetime\n", report.Short(t.unread.Error(), maxErrorText))
+}
+
 // end ends the report and returns the error with which the command ends: nothing more to say, but an exit code.
 func (t *tally) end(ctx context.Context, err error) error {
 	t.progress.stop()
+	t.explainTokens()
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -16,58 +17,76 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
+// trusted is what to verify with, and where it comes from.
+type trusted struct {
+	cluster  *trust.Cluster
+	report   *report.Trust
+	warnings []string // what is wrong with the cluster's trust history
+	unread   error    // why the cluster's settings of signing tokens are not known, nil if they are or need not be
+}
+
 // looker connects to what the flags name: a trust bundle, a cluster, or both.
-func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, *report.Trust, error) {
+func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, error) {
 	live := len(o.files) == 0
 	options, err := o.verifierOptions()
 	if err != nil {
-		return nil, nil, err
+		return nil, trusted{}, err
 	}
 	l := &looker{requireSigned: o.requireSigned}
-	if live {
-		if l.kube, err = e.kube(); err != nil {
-			return nil, nil, err
+	var kube kubernetes.Interface // nil offline
+	if live || o.trustBundle == "" {
+		if kube, err = e.kube(); err != nil {
+			return nil, trusted{}, err
 		}
-		options = append(options, verify.WithTokenReviewer(tokenreview.New(l.kube)))
 	}
-	cluster, trust, err := o.trust(ctx, e, live)
+	if live {
+		l.kube = kube
+		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube)))
+	}
+	t, err := o.trust(ctx, e, live)
 	if err != nil {
-		return nil, nil, err
+		return nil, trusted{}, err
 	}
-	l.verifier, err = verify.New(cluster, options...)
-	return l, trust, err
+	rules, err := o.tokens.rules(ctx, kube)
+	if err != nil {
+		return nil, trusted{}, err
+	}
+	t.unread = rules.unread
+	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))
+	l.verifier, err = verify.New(t.cluster, options...)
+	return l, t, err
 }
 
 // trust returns the cluster whose keys to verify with, and says where they come from.
-func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (*trust.Cluster, *report.Trust, error) {
+func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, error) {
 	if o.trustBundle == "" {
 		return o.liveTrust(ctx, e)
 	}
 	data, err := os.ReadFile(o.trustBundle)
 	if err != nil {
-		return nil, nil, fmt.Errorf("reading the trust bundle: %w", err)
+		return trusted{}, fmt.Errorf("reading the trust bundle: %w", err)
 	}
 	if got := trust.SHA256(data); o.bundleSHA256 != "" && !strings.EqualFold(got, o.bundleSHA256) {
-		return nil, nil, fmt.Errorf("%s: expected SHA-256 %s, got %s: somebody changed the file, or it is another one",
+		return trusted{}, fmt.Errorf("%s: expected SHA-256 %s, got %s: somebody changed the file, or it is another one",
 			o.trustBundle, o.bundleSHA256, got)
 	}
 	bundle, err := trust.Parse(data)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", o.trustBundle, err)
+		return trusted{}, fmt.Errorf("%s: %w", o.trustBundle, err)
 	}
 	choice := o.cluster
 	if choice == "" && live {
 		if choice, err = e.clusterUID(ctx, bundle); err != nil {
-			return nil, nil, err
+			return trusted{}, err
 		}
 	}
 	cluster, err := bundle.Cluster(choice)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", o.trustBundle, err)
+		return trusted{}, fmt.Errorf("%s: %w", o.trustBundle, err)
 	}
-	return cluster, &report.Trust{
+	return trusted{cluster: cluster, report: &report.Trust{
 		Source: report.SourceFile, Path: o.trustBundle, SHA256: trust.SHA256(data), Cluster: clusterRef(cluster),
-	}, nil
+	}}, nil
 }
 
 // clusterUID returns the UID of the cluster that the TaskRuns were read from. Where that may not be read, a bundle with a
@@ -84,25 +103,22 @@ func (e *env) clusterUID(ctx context.Context, bundle *trust.Bundle) (string, err
 	return uid, explainCluster(err)
 }
 
-func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (*trust.Cluster, *report.Trust, error) {
+func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) {
 	if o.cluster != "" {
-		return nil, nil, fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
+		return trusted{}, fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
-	cluster, err := e.fetchTrust(ctx, "")
+	cluster, past, err := e.fetchKnownKeys(ctx, "")
 	if apierrors.IsForbidden(err) {
 		err = withExit(ExitIndeterminate, fmt.Errorf("%w, or for a trust bundle to pass with --trust-bundle FILE", err))
 	}
 	if err != nil {
-		return nil, nil, err
+		return trusted{}, err
 	}
-	return cluster, &report.Trust{Source: report.SourceCluster, Cluster: clusterRef(cluster)}, nil
-}
-
-// fetchTrust reads the keys of the kubeconfig's cluster, with its trust history. Without a name it is called as the kubeconfig
-// calls it.
-func (e *env) fetchTrust(ctx context.Context, name string) (*trust.Cluster, error) {
-	cluster, _, err := e.fetchKnownKeys(ctx, name)
-	return cluster, err
+	t := trusted{cluster: cluster, report: &report.Trust{Source: report.SourceCluster, Cluster: clusterRef(cluster)}}
+	if len(past.Problems) > 0 {
+		t.warnings = pastNotes(e, past)
+	}
+	return t, nil
 }
 
 // clusterName is how the kubeconfig calls the cluster in use.

@@ -21,15 +21,16 @@ import (
 )
 
 // formatCase is a way to sign, what each step of a TaskRun then carries, and what a verifier makes of it without the cluster.
+// While the pod lives each is VERIFIED, by the add-on and by the plugin.
 type formatCase struct {
 	name      string
 	flags     []string // of enable
 	carriers  []string
-	options   []verify.Option
+	live      signing.Assurance
+	options   []verify.Option // offline
 	verdict   verify.Verdict
 	assurance signing.Assurance // of a verified one
 	reason    string            // of another
-	condition string            // status of SignedResultsVerified; empty: not looked at
 }
 
 func formatCases() []formatCase {
@@ -40,23 +41,23 @@ func formatCases() []formatCase {
 			name: "v2-payload", flags: []string{"--audience", "our-results", "--token-lifetime", "20m"},
 			carriers: []string{"RESULT_MANIFEST", "SIGNING_TOKEN"},
 			options:  []verify.Option{verify.WithAudiencePrefix("our-results"), verify.WithTokenLifetime(20 * time.Minute)},
-			verdict:  verify.Verified, assurance: signing.AssurancePayloadBound, condition: "True",
+			verdict:  verify.Verified, assurance: signing.AssurancePayloadBound, live: signing.AssurancePayloadBound,
 		},
 		{
 			name: "v2-key", flags: []string{"--audience", signing.AudiencePrefix, "--binding", "key"}, carriers: v2Key,
-			verdict: verify.Verified, assurance: signing.AssuranceKeyBound, condition: "True",
+			verdict: verify.Verified, assurance: signing.AssuranceKeyBound, live: signing.AssuranceKeyBound,
 		},
 		{
 			name: "v2-audience", flags: []string{"--binding", "audience"}, carriers: v2Key,
-			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance),
+			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance), live: signing.AssuranceAudienceOnly,
 		},
 		{
 			name: "v1-key", flags: []string{"--format", "v1"}, carriers: v1,
-			verdict: verify.Verified, assurance: signing.AssuranceLegacy, condition: "True",
+			verdict: verify.Verified, assurance: signing.AssuranceLegacy, live: signing.AssuranceLegacy,
 		},
 		{
 			name: "v1-audience", flags: []string{"--format", "v1", "--binding", "audience"}, carriers: v1,
-			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance),
+			verdict: verify.Indeterminate, reason: string(verify.CheckAssurance), live: signing.AssuranceLegacy,
 		},
 	}
 }
@@ -88,8 +89,10 @@ func TestFormats(t *testing.T) {
 			tr := c.finish(t, ns, formatTaskRun(f.name))
 			wantSucceeded(t, tr)
 			wantCarriers(t, tr, f.carriers)
-			if f.condition != "" {
-				wantCondition(t, tr, f.condition, "TaskRunResultsVerified")
+			wantCondition(t, tr, "True", "TaskRunResultsVerified")
+			live := c.verify(t, string(verify.Verified), 0, "taskrun/"+tr.Name, "-n", ns)
+			if got := live.Items[0].Assurance; got != string(f.live) {
+				t.Errorf("live: assurance %q, want %q", got, f.live)
 			}
 			verifier, err := verify.New(&bundle.Clusters[0], f.options...)
 			if err != nil {

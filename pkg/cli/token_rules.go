@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// tokenRules say which tokens sign.
+type tokenRules struct {
+	audiencePrefix string
+	lifetime       time.Duration
+	unread         error // why the cluster's own settings could not be taken, nil if they were or if none were wanted
+}
+
+// tokenFlags are the flags that say which tokens sign. What they leave open the cluster's settings say, else the defaults.
+type tokenFlags struct {
+	audience string
+	lifetime time.Duration
+}
+
+func (o *tokenFlags) addAudience(f *pflag.FlagSet) {
+	f.StringVar(&o.audience, "audience", "",
+		"first part of the audience of signing tokens (default: as the cluster's settings say, offline "+signing.AudiencePrefix+")")
+}
+
+func (o *tokenFlags) addLifetime(f *pflag.FlagSet) {
+	f.DurationVar(&o.lifetime, "token-lifetime", 0, fmt.Sprintf(
+		"how long a signing token may be valid, 10m to 1h (default: as the cluster's settings say, offline %s)", verify.DefaultTokenLifetime))
+}
+
+// completeAudience offers the prefix that enable sets by default.
+var completeAudience = cobra.FixedCompletions([]string{signing.AudiencePrefix}, cobra.ShellCompDirectiveNoFileComp)
+
+func (o *tokenFlags) check() error {
+	if o.audience != "" {
+		if err := settings.CheckAudiencePrefix(o.audience); err != nil {
+			return fmt.Errorf("--audience: %w", err)
+		}
+	}
+	if o.lifetime != 0 {
+		if err := signing.CheckTokenLifetime(o.lifetime); err != nil {
+			return fmt.Errorf("--token-lifetime: %w", err)
+		}
+	}
+	return nil
+}
+
+// rules returns the rules in force in the cluster of kube, or the defaults if kube is nil. The flags override them. Where the
+// settings may not be read, or are absent, the defaults hold: then other tokens are refused, and none is accepted in their place.
+func (o *tokenFlags) rules(ctx context.Context, kube kubernetes.Interface) (tokenRules, error) {
+	s := settings.Default()
+	var unread error
+	if kube != nil && (o.audience == "" || o.lifetime == 0) {
+		live, err := enable.LiveSettings(ctx, kube)
+		switch {
+		case err == nil:
+			s = live
+		case isClusterError(err) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
+			return tokenRules{}, explainCluster(err)
+		default:
+			unread = err
+		}
+	}
+	return tokenRules{
+		audiencePrefix: cmp.Or(o.audience, s.AudiencePrefix), lifetime: cmp.Or(o.lifetime, s.TokenLifetime), unread: unread,
+	}, nil
+}
+
+// isAboutTokens reports whether a TaskRun, or an attempt of it, failed because of what a token is for, or how long it lives.
+func isAboutTokens(r *verify.Result) bool {
+	return r.Verdict == verify.Failed && r.Reason == string(verify.CheckToken)
+}
