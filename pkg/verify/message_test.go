@@ -54,10 +54,10 @@ func TestParseStored(t *testing.T) {
 		message string
 		entries int
 	}{
-		"empty":          {"", 0},
-		"every kind":     {"[" + entry("a", 1) + "," + entry("b", 4) + "," + entry("c", 5) + "," + entry("d", 6) + "]", 4},
-		"as many":        {entriesOf(maxEntries), maxEntries},
-		"compressed":     {deflated(t, entriesOf(3)), 3},
+		"empty":      {"", 0},
+		"every kind": {"[" + entry("a", 1) + "," + entry("b", 4) + "," + entry("c", 5) + "," + entry("d", 6) + "]", 4},
+		"as many":    {entriesOf(maxEntries), maxEntries},
+		"compressed": {deflated(t, entriesOf(3)), 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got, err := parseStored(c.message); err != nil || len(got) != c.entries {
