@@ -182,16 +182,16 @@ func TestTextThatTwoReadersReadInTwoWays(t *testing.T) {
 
 func TestPeek(t *testing.T) {
 	for text, want := range map[string]map[string]string{
-		`{"kind":"A","apiVersion":"v1"}`:                        {"kind": "A", "apiVersion": "v1"},
-		` { "apiVersion" : "v1" , "x":{"kind":"B"},"kind":"A"}`: {"kind": "A", "apiVersion": "v1"},
-		`{"x":"kind","kind":"\u0041"}`:                          {"kind": "A"},
-		`{"kind":1}`:                                            {"kind": ""},
-		`{"kind":"A`:                                            {"kind": ""},
-		`["kind","A"]`:                                          {},
-		`}{"kind":"A"}`:                                         {"kind": "A"},
-		``:                                                      {},
-		`"`:                                                     {},
-		`{"kind"`:                                               {"kind": ""},
+		`{"kind":"A","apiVersion":"v1"}`:                       {"kind": "A", "apiVersion": "v1"},
+		`{ "apiVersion" : "v1" , "x":{"kind":"B"},"kind":"A"}`: {"kind": "A", "apiVersion": "v1"},
+		`{"x":"kind","kind":"\u0041"}`:                         {"kind": "A"},
+		`{"kind":1}`:                                           {"kind": ""},
+		`{"kind":"A`:                                           {"kind": ""},
+		`["kind","A"]`:                                         {},
+		`}{"kind":"A"}`:                                        {"kind": "A"},
+		``:                                                     {},
+		`"`:                                                    {},
+		`{"kind"`:                                              {"kind": ""},
 	} {
 		if diff := cmp.Diff(want, Peek([]byte(text), "kind", "apiVersion")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", text, diff)

@@ -45,8 +45,9 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string)
 			names = append(names, name)
 		}
 	}
-	if toComplete != "" && strings.HasPrefix("pipelinerun/", toComplete) {
-		return append(names, "pipelinerun/"), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	const other = "pipelinerun/"
+	if typed := len(toComplete); typed > 0 && typed <= len(other) && other[:typed] == toComplete {
+		return append(names, other), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

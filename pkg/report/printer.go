@@ -55,7 +55,7 @@ func New(format string, w io.Writer, options Options) (Printer, error) {
 		return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(Formats(), ", "), format)
 	}
 	if takesArgument && argument == "" {
-		return nil, fmt.Errorf("--output: %s needs a value: %s=...", name, name)
+		return nil, fmt.Errorf("--output: %s needs a value, as in %s=VALUE", name, name)
 	}
 	if plain, isFile := strings.CutSuffix(name, "-file"); isFile {
 		data, err := os.ReadFile(argument)

@@ -37,7 +37,7 @@ func headerByte(offset int, change func(byte) byte) func(*verifytest.Run) {
 
 func set(value byte) func(byte) byte { return func(byte) byte { return value } }
 func flip(bits byte) func(byte) byte { return func(b byte) byte { return b ^ bits } }
-func plus(n byte) func(byte) byte    { return func(b byte) byte { return b + n } }
+func next(b byte) byte               { return b + 1 }
 
 // headerAttacks change what a step's evidence says of itself.
 func headerAttacks() []attack {
@@ -51,9 +51,9 @@ func headerAttacks() []attack {
 		{name: "flag unknown", want: format, sign: headerByte(3, flip(8))},
 		{name: "flag of the last step", want: format, sign: headerByte(3, flip(1))},
 		{name: "flag of a failing step", want: payload, sign: headerByte(3, flip(4))},
-		{name: "pod UID", want: payload, sign: headerByte(4, plus(1))},
-		{name: "TaskRun UID", want: uid, sign: headerByte(20, plus(1))},
-		{name: "time", want: payload, sign: headerByte(39, plus(1))},
+		{name: "pod UID", want: payload, sign: headerByte(4, next)},
+		{name: "TaskRun UID", want: uid, sign: headerByte(20, next)},
+		{name: "time", want: payload, sign: headerByte(39, next)},
 		{name: "index", want: position, sign: func(r *verifytest.Run) {
 			headerByte(40, set(1))(r)
 			old := r.Steps[0].Carriers
@@ -61,9 +61,9 @@ func headerAttacks() []attack {
 			second := r.Steps[0].Carriers
 			r.Steps[0].Carriers = func(c map[string]string) { old(c); second(c) }
 		}},
-		{name: "count", want: position, sign: headerByte(41, plus(1))},
+		{name: "count", want: position, sign: headerByte(41, next)},
 		{name: "no steps", want: format, sign: headerByte(41, set(0))},
-		{name: "number of entries", want: payload, sign: headerByte(43, plus(1))},
+		{name: "number of entries", want: payload, sign: headerByte(43, next)},
 		{name: "manifest too long", want: format, sign: manifest(func(m string) string { return m + "AAAA" })},
 		{name: "manifest too short", want: format, sign: manifest(func(m string) string { return m[:len(m)-4] })},
 		{name: "manifest with a line break", want: format, sign: manifest(func(m string) string { return m + "\n" })},

@@ -101,8 +101,8 @@ func stepAttacks() []attack {
 
 // setCondition sets a condition whoever has the right to.
 func setCondition(tr *v1.TaskRun, kind apis.ConditionType, status corev1.ConditionStatus, reason string) {
-	conditions := slices.DeleteFunc(tr.Status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
-	tr.Status.Conditions = append(conditions, apis.Condition{Type: kind, Status: status, Reason: reason})
+	tr.Status.Conditions = slices.DeleteFunc(tr.Status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
+	tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: kind, Status: status, Reason: reason})
 }
 
 // identityAttacks pass the TaskRun off as another one, or as one that went otherwise.
