@@ -95,6 +95,7 @@ func (j *judge) readStep(state *v1.StepState) *step {
 		})
 		return s
 	}
+	j.checkStepResultNames(state)
 	s.results = results
 	for _, r := range results {
 		switch {
@@ -123,6 +124,18 @@ func (j *judge) endedFromOutside(state *v1.StepState) bool {
 		return false
 	}
 	return state.Terminated.Reason == reason || slices.Contains(textReasons, state.Terminated.Reason)
+}
+
+// checkStepResultNames refuses step results with the name of signing material: those that travel by log stand in no message.
+func (j *judge) checkStepResultNames(state *v1.StepState) {
+	for _, r := range state.Results {
+		if signing.IsReserved(r.Name) {
+			j.add(Check{
+				ID: CheckReserved, Status: Fail, Step: state.Container, Result: r.Name,
+				Expected: "no step result of this name", Got: "a step result", Message: "the name is reserved for signing material",
+			})
+		}
+	}
 }
 
 // checkDeclaredNames refuses a Task that declares a result with the name of signing material.

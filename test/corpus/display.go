@@ -56,18 +56,7 @@ func (m *maker) display() {
 			{name: "manifest", want: failed(verify.CheckFormat), sign: manifest(func(string) string { return text })},
 			{name: "token", want: failed(verify.CheckToken), sign: rewrite(func(string) string { return text })},
 		} {
-			r := m.newRun()
-			if place.sign != nil {
-				place.sign(r)
-			}
-			tr := m.sign(r)
-			if m.err != nil {
-				return
-			}
-			if place.tamper != nil {
-				place.tamper(tr)
-			}
-			m.add("display/"+place.name+"/"+name, m.text(tr), place.want)
+			m.apply("display/"+name, m.newRun(), m.sign, place)
 		}
 	}
 }

@@ -28,6 +28,7 @@ type scheme struct {
 	name    string
 	format  signing.Format
 	scheme  signing.Scheme
+	byLog   bool // values travel by the log of Tekton's results sidecar
 	honest  Want // of a TaskRun that nobody touched
 	attacks []func() []attack
 }
@@ -43,6 +44,10 @@ func schemes() []scheme {
 		{
 			name: "payload", format: signing.FormatV2, scheme: signing.SchemeOIDCPayloadBound, honest: verified(),
 			attacks: with(accountAttacks, tokenAttacks, reuseAttacks),
+		},
+		{
+			name: "sidecar-logs", format: signing.FormatV2, scheme: signing.SchemeOIDCPayloadBound, byLog: true, honest: verified(),
+			attacks: []func() []attack{statusAttacks, stepAttacks, headerAttacks, accountAttacks, tokenAttacks, reuseAttacks},
 		},
 		{
 			name: "key", format: signing.FormatV2, scheme: signing.SchemeOIDCKeyBound, honest: verified(),
@@ -93,20 +98,33 @@ func (m *maker) attack(s scheme, a attack, args ...string) {
 		onlyTaskResults(r)
 		m.issueFromRoot(r) // format v1 has no place for intermediate certificates
 	}
+	if a.want == verified() || a.evidence {
+		a.want = worse(a.want, s.honest) // audience-only evidence is never verified from a file
+	}
+	sign := m.sign
+	if s.byLog {
+		sign = m.signByLog
+		switch a.want.Check { // what readers see is what is signed: there is no message to compare it with
+		case verify.CheckResults, verify.CheckStepResults:
+			a.want = failed(verify.CheckPayload)
+		}
+	}
+	m.apply("evidence/"+s.name, r, sign, a, args...)
+}
+
+// apply makes the case of an attack on a run.
+func (m *maker) apply(group string, r *verifytest.Run, sign func(*verifytest.Run) *v1.TaskRun, a attack, args ...string) {
 	if a.sign != nil {
 		a.sign(r)
 	}
-	tr := m.sign(r)
+	tr := sign(r)
 	if m.err != nil {
 		return
 	}
 	if a.tamper != nil {
 		a.tamper(tr)
 	}
-	if a.want == verified() || a.evidence {
-		a.want = worse(a.want, s.honest) // audience-only evidence is never verified from a file
-	}
-	m.add("evidence/"+s.name+"/"+a.name, m.text(tr), a.want, args...)
+	m.add(group+"/"+a.name, m.text(tr), a.want, args...)
 }
 
 // onlyTaskResults leaves out what format v1 does not sign.

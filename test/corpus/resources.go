@@ -12,7 +12,6 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
 // resources makes cases that want time or memory out of proportion.
@@ -120,19 +119,7 @@ func (m *maker) hugeTaskRuns() {
 		}},
 		{name: "a name of 1 MiB", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Name = strings.Repeat("a", 1<<20) }},
 	} {
-		r := verifytest.NewRun()
-		*r = *m.newRun()
-		if a.sign != nil {
-			a.sign(r)
-		}
-		tr := m.sign(r)
-		if m.err != nil {
-			return
-		}
-		if a.tamper != nil {
-			a.tamper(tr)
-		}
-		m.add("resources/"+a.name, m.text(tr), a.want)
+		m.apply("resources", m.newRun(), m.sign, a)
 	}
 }
 
