@@ -253,7 +253,7 @@ func TestEmptyReport(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for format, want := range map[string]string{
-		"xml": "expected one of table, wide", "": "expected one of", "json=x": "expected one of", "jsonpath": "jsonpath=...",
+		"xml": "expected one of table, wide", "": "expected one of", "json=x": "expected one of", "jsonpath": "jsonpath=VALUE",
 		"jsonpath={": "unclosed", "custom-columns=A": "TITLE:PATH", "custom-columns=A:{": "expected a path", "go-template={{": "unclosed",
 		"jsonpath-file=/nonexistent": "no such file", "custom-columns=A:.a[": "unterminated",
 	} {

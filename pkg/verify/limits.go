@@ -16,7 +16,7 @@ import (
 const (
 	maxSteps          = math.MaxUint8 // as many as evidence can count
 	maxPromotions     = 1 << 15       // declared results that promote a step result, times steps
-	maxArtifactValues = 512           // of all steps together
+	maxArtifactValues = 256           // of all steps together
 )
 
 // tooManySteps says so of a TaskRun with more steps than evidence can count.

@@ -214,9 +214,8 @@ func TestManyLegacySignatures(t *testing.T) {
 			r.Steps[1].Entries = append(r.Steps[1].Entries, verifytest.TaskResult(name, "v"))
 		}
 	})
-	start := time.Now()
 	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
-	if took := time.Since(start); took > 2*time.Second || got.Verdict != verify.Indeterminate || got.Reason != "signature" {
-		t.Errorf("%s %s after %s", got.Verdict, got.Reason, took)
+	if got.Verdict != verify.Indeterminate || got.Reason != "signature" {
+		t.Errorf("%s %s", got.Verdict, got.Reason)
 	}
 }

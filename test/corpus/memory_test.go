@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 
@@ -91,4 +92,28 @@ func peakOf(t *testing.T, file string) int64 {
 		t.Fatal(err)
 	}
 	return kib << 10
+}
+
+// BenchmarkWorst verifies every case that wants much and reports the slowest.
+func BenchmarkWorst(b *testing.B) {
+	all, err := cases()
+	if err != nil {
+		b.Fatal(err)
+	}
+	var slowest time.Duration
+	for b.Loop() {
+		for _, c := range all {
+			if !strings.HasPrefix(c.Name, "resources/") {
+				continue
+			}
+			dir := place(b, c)
+			start := time.Now()
+			out := run(b, dir, c, "table")
+			slowest = max(slowest, time.Since(start))
+			if out.exit != c.Want.Exit {
+				b.Fatalf("%s: exit code %d", c.Name, out.exit)
+			}
+		}
+	}
+	b.ReportMetric(float64(slowest.Milliseconds()), "ms-slowest")
 }

@@ -108,7 +108,7 @@ func (m *maker) hugeTaskRuns() {
 			for i := range list {
 				if list[i].ResultType == result.StepArtifactsResultType {
 					var values []string
-					many(500, func(n int) { values = append(values, fmt.Sprintf(`{"digest":{"sha256":"%d"},"uri":"b"}`, n)) })
+					many(250, func(n int) { values = append(values, fmt.Sprintf(`{"digest":{"sha256":"%d"},"uri":"b"}`, n)) })
 					list[i].Value = `{"outputs":[{"name":"a","values":[` + strings.Join(values, ",") + `]}]}`
 				}
 			}
