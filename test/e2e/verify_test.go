@@ -188,7 +188,7 @@ func testVerifyErrors(t *testing.T, c *cluster) {
 	})
 	t.Run("nothing asked", func(t *testing.T) { wantFailure(t, c.kubectl(t, verify()...), 1, "taskrun/") })
 	t.Run("no permission", func(t *testing.T) {
-		wantFailure(t, c.kubectl(t, verify("taskrun/absent", "-n", ns, "--as", "nobody")...), 2, "nobody", "get")
+		wantFailure(t, c.kubectl(t, verify("taskrun/absent", "-n", ns, "--as", "nobody")...), 2, "not allowed to get", "kube-system")
 	})
 	t.Run("unreachable cluster", func(t *testing.T) {
 		out := c.kubectl(t, verify("taskrun/x", "-n", ns, "--server", "https://127.0.0.1:1")...)
