@@ -33,7 +33,8 @@ func IsLegacyCarrier(name string) bool {
 }
 
 // SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's pkg/spire): one signature for each task
-// result's value and one for the manifest. The names of the results are not signed with their values.
+// result's value and one for the manifest. The names of the results are not signed with their values. A value that is a message of
+// format v2 is an *UnsignedError: its signature would be one of that format.
 func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {
 	var signed []result.RunResult
 	add := func(name, value string) error {
@@ -50,7 +51,12 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 		if r.ResultType != result.TaskRunResultType || IsLegacyCarrier(r.Key) {
 			continue
 		}
-		if err := add(r.Key, LegacyValue(r.Value)); err != nil {
+		value := LegacyValue(r.Value)
+		if strings.HasPrefix(value, messagePrefix) {
+			return nil, &UnsignedError{Reason: UnsignedReserved, Err: fmt.Errorf(
+				"the value of result %q is a message of format v2, for which its signature could be taken; write another value", r.Key)}
+		}
+		if err := add(r.Key, value); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ package signing_test
 
 import (
 	"crypto/rand"
+	"errors"
 	"slices"
 	"testing"
 
@@ -95,6 +96,18 @@ func TestSignLegacyIsWhatTektonSigns(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A signature of format v1 must never be one of format v2 by the same key.
+func TestSignLegacyRefusesMessages(t *testing.T) {
+	domain := spiretest.New(t)
+	key, _ := spiretest.Key(domain.CA.CreateX509SVID(spiretest.ID("ci", "build")))
+	message := string(signing.Unit{Namespace: "ci", TaskRun: "build"}.Message())
+	_, err := signing.SignLegacy(rand.Reader, key, []result.RunResult{taskResult("a", message)})
+	var unsigned *signing.UnsignedError
+	if !errors.As(err, &unsigned) || unsigned.Reason != signing.UnsignedReserved {
+		t.Errorf("got %v, want the reason %s", err, signing.UnsignedReserved)
 	}
 }
 

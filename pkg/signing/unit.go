@@ -21,6 +21,9 @@ const (
 	PayloadType   = "application/vnd.in-toto+json"
 )
 
+// messagePrefix begins every message (DSSE's pre-authentication encoding, version 1).
+const messagePrefix = "DSSEv1 "
+
 // payloadMagic separates payloads from everything else that is ever hashed.
 const payloadMagic = "tekton-sign.dev/results/v2\x00"
 
@@ -148,7 +151,7 @@ func (u Unit) Statement() []byte {
 // Message returns the DSSE pre-authentication encoding of the statement, the message that key-based schemes sign.
 func (u Unit) Message() []byte {
 	statement := u.Statement()
-	b := fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(PayloadType), PayloadType, len(statement))
+	b := fmt.Appendf(nil, messagePrefix+"%d %s %d ", len(PayloadType), PayloadType, len(statement))
 	return append(b, statement...)
 }
 
