@@ -157,6 +157,20 @@ func orNothing(change func(*verifytest.Run)) func(*verifytest.Run) {
 }
 
 // What only the identities of format v1 say.
+// urlSafeKey returns another key whose base64url form is no standard base64: one key in twenty looks alike in both.
+func urlSafeKey() string {
+	for {
+		if key := otherKey(elliptic.P256()); strings.ContainsAny(key, "-_") {
+			return key
+		}
+	}
+}
+
+// standardForm returns unpadded base64url of a P-256 key in standard base64.
+func standardForm(key string) string {
+	return strings.NewReplacer("-", "+", "_", "/").Replace(key) + "=="
+}
+
 func TestLegacyIdentity(t *testing.T) {
 	token, svid := signedAs(v1Format, byKey), signedAs(v1Format, bySPIRE)
 	finished := func(at time.Duration) func(*v1.TaskRun) {
@@ -177,7 +191,8 @@ func TestLegacyIdentity(t *testing.T) {
 		"renamed TaskRun with an SVID":  failed(svid, func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "subject"),
 		"renamed TaskRun with a token":  failed(token, func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "pod"),
 		"URL-safe key":                  failed(token, carrier(signing.CarrierPublicKey, to(otherKey(elliptic.P256()))), "key"),
-		"another key":                   failed(token, carrier(signing.CarrierPublicKey, to(otherKey(elliptic.P256())+"==")), "key"),
+		"URL-safe key, padded":          failed(token, carrier(signing.CarrierPublicKey, to(urlSafeKey()+"==")), "key"),
+		"another key":                   failed(token, carrier(signing.CarrierPublicKey, to(standardForm(otherKey(elliptic.P256())))), "token"),
 		"payload-bound token":           failed(all(token, claims(func(c map[string]any) { c["aud"] = signing.AudiencePrefix + ":p:x" })), nil, "token"),
 		"tokens of two pods":            failed(all(token, bound("pod", "uid", "00000000-0000-4000-8000-000000000000")), nil, "pod"),
 		"token of no pod":               failed(all(token, bound("pod", "uid", "")), nil, "pod"),
