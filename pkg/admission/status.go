@@ -189,11 +189,7 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun) (*verify.
 	if err != nil {
 		return nil, err
 	}
-	facts := &verify.PodFacts{Found: true, UID: pod.UID}
-	if owner := metav1.GetControllerOf(pod); owner != nil {
-		facts.ControllerUID = owner.UID
-	}
-	return facts, nil
+	return verify.FactsOf(pod), nil
 }
 
 // patch returns the operations that make the submitted object agree with the decision.

@@ -128,9 +128,5 @@ func lookAtPod(ctx context.Context, kube kubernetes.Interface, tr *v1.TaskRun) *
 	if err != nil {
 		return nil // not allowed to look: verification stands without
 	}
-	facts := &verify.PodFacts{Found: true, UID: pod.UID}
-	if owner := metav1.GetControllerOf(pod); owner != nil {
-		facts.ControllerUID = owner.UID
-	}
-	return facts
+	return verify.FactsOf(pod)
 }

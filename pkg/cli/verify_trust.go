@@ -66,9 +66,10 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	if err != nil {
 		return trusted{}, fmt.Errorf("reading the trust bundle: %w", err)
 	}
-	if got := trust.SHA256(data); o.bundleSHA256 != "" && !strings.EqualFold(got, o.bundleSHA256) {
+	sum := trust.SHA256(data)
+	if o.bundleSHA256 != "" && !strings.EqualFold(sum, o.bundleSHA256) {
 		return trusted{}, fmt.Errorf("%s: expected SHA-256 %s, got %s: somebody changed the file, or it is another one",
-			o.trustBundle, o.bundleSHA256, got)
+			o.trustBundle, o.bundleSHA256, sum)
 	}
 	bundle, err := trust.Parse(data)
 	if err != nil {
@@ -85,7 +86,7 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 		return trusted{}, fmt.Errorf("%s: %w", o.trustBundle, err)
 	}
 	return trusted{cluster: cluster, report: &report.Trust{
-		Source: report.SourceFile, Path: o.trustBundle, SHA256: trust.SHA256(data), Cluster: clusterRef(cluster),
+		Source: report.SourceFile, Path: o.trustBundle, SHA256: sum, Cluster: clusterRef(cluster),
 	}}, nil
 }
 

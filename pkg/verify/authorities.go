@@ -3,8 +3,6 @@
 package verify
 
 import (
-	"crypto/x509"
-	"encoding/base64"
 	"fmt"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
@@ -45,11 +43,7 @@ func newSPIFFE(cluster *trust.Cluster) (spiffe, error) {
 }
 
 func parseAuthority(a trust.X509Authority) (spire.Authority, error) {
-	der, err := base64.StdEncoding.Strict().DecodeString(a.DER)
-	if err != nil {
-		return spire.Authority{}, err
-	}
-	certificate, err := x509.ParseCertificate(der)
+	certificate, err := a.Certificate()
 	if err != nil {
 		return spire.Authority{}, err
 	}

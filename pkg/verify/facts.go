@@ -2,7 +2,10 @@
 
 package verify
 
-import "k8s.io/apimachinery/pkg/types"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
 
 // Facts is what the caller knows about a TaskRun from outside of the object. The zero value is an object from a file.
 type Facts struct {
@@ -20,4 +23,13 @@ type PodFacts struct {
 	UID   types.UID
 	// ControllerUID is the UID in the owner reference that has controller: true, empty if there is none.
 	ControllerUID types.UID
+}
+
+// FactsOf returns what is to be known of a pod that was found.
+func FactsOf(pod metav1.Object) *PodFacts {
+	facts := &PodFacts{Found: true, UID: pod.GetUID()}
+	if owner := metav1.GetControllerOf(pod); owner != nil {
+		facts.ControllerUID = owner.UID
+	}
+	return facts
 }

@@ -53,8 +53,8 @@ func (j *judge) replayable(declared *v1.TaskSpec) bool {
 
 // artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.
 func (j *judge) artifactValues() int {
-	n := 0
-	count := func(lists ...[]v1.Artifact) {
+	n, byLog := 0, j.sidecarLogs()
+	add := func(lists ...[]v1.Artifact) {
 		for _, list := range lists {
 			for _, artifact := range list {
 				n += 1 + len(artifact.Values)
@@ -62,8 +62,8 @@ func (j *judge) artifactValues() int {
 		}
 	}
 	for _, s := range j.steps {
-		if j.sidecarLogs() {
-			count(s.state.Inputs, s.state.Outputs)
+		if byLog {
+			add(s.state.Inputs, s.state.Outputs)
 		}
 		for _, e := range s.results {
 			if e.ResultType != result.StepArtifactsResultType && e.ResultType != result.TaskRunArtifactsResultType {
@@ -71,7 +71,7 @@ func (j *judge) artifactValues() int {
 			}
 			var a v1.Artifacts
 			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton, too, keeps what it read before an error
-			count(a.Inputs, a.Outputs)
+			add(a.Inputs, a.Outputs)
 		}
 	}
 	return n

@@ -181,19 +181,31 @@ func (j *judge) explainDeclaration(declared *v1.TaskSpec, proven bool, want repl
 	}
 }
 
+// promotionOf returns the step's container and the step result that a declared result is made from, if it is.
+func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
+	if d.Value == nil || d.Value.StringVal == "" {
+		return "", "", false
+	}
+	step, stepResult, err := v1.ExtractStepResultName(d.Value.StringVal)
+	if err != nil {
+		return "", "", false
+	}
+	return tektonpod.GetContainerName(step), stepResult, true
+}
+
+func hasStepResult(s *v1.StepState, name string) bool {
+	return slices.ContainsFunc(s.Results, func(r v1.TaskRunStepResult) bool { return r.Name == name })
+}
+
 // promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
 func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 	for _, d := range declared.Results {
-		if d.Value == nil || d.Value.StringVal == "" {
+		container, stepResult, ok := promotionOf(d)
+		if !ok {
 			continue
 		}
-		name, stepResult, err := v1.ExtractStepResultName(d.Value.StringVal)
-		if err != nil {
-			continue
-		}
-		for _, s := range want.status.Steps {
-			emitted := slices.ContainsFunc(s.Results, func(r v1.TaskRunStepResult) bool { return r.Name == stepResult })
-			if s.Container == tektonpod.GetContainerName(name) && emitted {
+		for i := range want.status.Steps {
+			if s := &want.status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
 				j.add(Check{
 					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
 					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",

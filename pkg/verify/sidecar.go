@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -114,16 +113,12 @@ func (j *judge) promotedNames() map[string]bool {
 	declared, _ := j.declared()
 	names := map[string]bool{}
 	for _, d := range declared.Results {
-		if d.Value == nil || d.Value.StringVal == "" {
-			continue
-		}
-		step, stepResult, err := v1.ExtractStepResultName(d.Value.StringVal)
-		if err != nil {
+		container, stepResult, ok := promotionOf(d)
+		if !ok {
 			continue
 		}
 		for _, s := range j.steps {
-			shown := slices.ContainsFunc(s.state.Results, func(r v1.TaskRunStepResult) bool { return r.Name == stepResult })
-			if shown && s.state.Container == tektonpod.GetContainerName(step) {
+			if s.state.Container == container && hasStepResult(s.state, stepResult) {
 				names[d.Name] = true
 			}
 		}

@@ -189,23 +189,27 @@ func (j *judge) account() string { return cmp.Or(j.tr.Spec.ServiceAccountName, "
 // verifyClaims checks whose token it is. In format v1 nothing else names the pod, so that its UID cannot be compared.
 func (j *judge) verifyClaims(u *unit) {
 	c := u.token.Claims
-	for _, claim := range []struct {
-		id                  CheckID
-		name, expected, got string
-	}{
+	j.compareClaims(u, "the token is bound to another ", []claim{
 		{CheckToken, "namespace", j.tr.Namespace, c.Namespace},
 		{CheckToken, "service account", j.account(), c.ServiceAccount},
 		{CheckToken, "subject", j.subject(), c.Subject},
 		{CheckPod, "pod name", j.tr.Status.PodName, c.Pod},
 		{CheckPod, "pod UID", u.podUID(), c.PodUID},
-	} {
-		if claim.expected != claim.got {
-			j.refute(u, claim.id, fmt.Sprintf("%q", claim.expected), fmt.Sprintf("%q", claim.got),
-				"the token is bound to another "+claim.name)
+	})
+}
+
+// claim is what a token, or the API server about a token, says of its owner.
+type claim struct {
+	id                  CheckID
+	name, expected, got string
+}
+
+// compareClaims refutes a unit for every claim that is another one. message ends before the claim's name.
+func (j *judge) compareClaims(u *unit, message string, claims []claim) {
+	for _, c := range claims {
+		if c.expected != c.got {
+			j.refute(u, c.id, fmt.Sprintf("%q", c.expected), fmt.Sprintf("%q", c.got), message+c.name)
 		}
-	}
-	if _, err := signing.ParseUID(c.PodUID); err != nil && c.PodUID == u.podUID() {
-		j.refute(u, CheckPod, "the UID of a pod", fmt.Sprintf("%q", c.PodUID), "the token is bound to no pod")
 	}
 }
 

@@ -73,19 +73,11 @@ func (j *judge) review(ctx context.Context, u *unit) (settled bool, outcome stri
 		return false, "the API server does not accept the token: " + answer.Error
 	}
 	u.trusted = true
-	for _, claim := range []struct {
-		id                  CheckID
-		name, expected, got string
-	}{
+	j.compareClaims(u, "the API server says that the token is of another ", []claim{
 		{CheckToken, "account", j.subject(), answer.Username},
 		{CheckPod, "pod", j.tr.Status.PodName, answer.PodName},
 		{CheckPod, "pod UID", u.podUID(), answer.PodUID},
-	} {
-		if claim.expected != claim.got {
-			j.refute(u, claim.id, fmt.Sprintf("%q", claim.expected), fmt.Sprintf("%q", claim.got),
-				"the API server says that the token is of another "+claim.name)
-		}
-	}
+	})
 	j.add(Check{
 		ID: CheckKey, Status: Note, Step: u.step.state.Container,
 		Message: "the API server itself vouches for the token (TokenReview)",

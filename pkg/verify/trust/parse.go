@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -183,13 +182,9 @@ func twoKeysError(id, one, other string) error {
 
 // Certificate returns the authority's certificate.
 func (a X509Authority) Certificate() (*x509.Certificate, error) {
-	der, err := base64.StdEncoding.Strict().DecodeString(a.DER)
+	der, err := signing.DecodeBase64(a.DER)
 	if err != nil {
 		return nil, err
-	}
-	// Strict still lets line breaks pass.
-	if base64.StdEncoding.EncodeToString(der) != a.DER {
-		return nil, fmt.Errorf("expected base64 in one line")
 	}
 	return x509.ParseCertificate(der)
 }
