@@ -156,7 +156,6 @@ func orNothing(change func(*verifytest.Run)) func(*verifytest.Run) {
 	return change
 }
 
-// What only the identities of format v1 say.
 // urlSafeKey returns another key whose base64url form is no standard base64: one key in twenty looks alike in both.
 func urlSafeKey() string {
 	for {
@@ -171,6 +170,7 @@ func standardForm(key string) string {
 	return strings.NewReplacer("-", "+", "_", "/").Replace(key) + "=="
 }
 
+// What only the identities of format v1 say.
 func TestLegacyIdentity(t *testing.T) {
 	token, svid := signedAs(v1Format, byKey), signedAs(v1Format, bySPIRE)
 	finished := func(at time.Duration) func(*v1.TaskRun) {
