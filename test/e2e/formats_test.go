@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -66,16 +65,7 @@ func formatCases() []formatCase {
 // need is in TestReplay.
 func TestFormats(t *testing.T) {
 	c := open(t)
-	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
-		t.Fatalf("enable: %s", out)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-		defer cancel()
-		if out := run(ctx, t, "", c.environment(), "kubectl", "tekton-sign", "disable", "--yes"); out.code != 0 {
-			t.Errorf("disable: %s", out)
-		}
-	})
+	c.enable(t)
 	ns := c.namespace(t, true)
 	bundle, err := trust.Parse([]byte(c.mustKubectl(t, "tekton-sign", "trust", "export")))
 	if err != nil {

@@ -145,6 +145,21 @@ func lookPath(t *testing.T, path, name string) string {
 	return ""
 }
 
+// enable turns signing on in the tests' namespaces and leaves nothing of it when the test has ended.
+func (c *cluster) enable(t *testing.T) {
+	t.Helper()
+	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
+		t.Fatalf("enable: %s", out)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+		defer cancel()
+		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
+			t.Errorf("disable: %s", out)
+		}
+	})
+}
+
 // mustKubectl runs kubectl, ends the test if it fails, and returns its standard output.
 func (c *cluster) mustKubectl(t *testing.T, args ...string) string {
 	t.Helper()

@@ -18,16 +18,7 @@ import (
 // TaskRun succeeds with its results, unsigned, with the reason.
 func TestNightlyAPIServerDown(t *testing.T) {
 	c := open(t)
-	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
-		t.Fatalf("enable: %s", out)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
-			t.Errorf("disable: %s", out)
-		}
-	})
+	c.enable(t)
 	ns := c.namespace(t, true)
 	tr := fixture(t, "results")
 	tr.Spec.TaskSpec.Steps = tr.Spec.TaskSpec.Steps[:1]

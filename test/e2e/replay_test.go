@@ -48,16 +48,7 @@ type replaySuite struct {
 // way run at the same time.
 func TestReplay(t *testing.T) {
 	c := open(t)
-	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
-		t.Fatalf("enable: %s", out)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
-		defer cancel()
-		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
-			t.Errorf("disable: %s", out)
-		}
-	})
+	c.enable(t)
 	s := newReplaySuite(t, c)
 	t.Run("termination messages", func(t *testing.T) {
 		s.setFeatures(t, map[string]string{"enable-artifacts": "true"})

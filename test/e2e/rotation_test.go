@@ -39,16 +39,7 @@ func TestNightlyRotation(t *testing.T) {
 	if cluster.Kubeconfig() != c.kubeconfig {
 		t.Fatalf("this test restarts the lab's API server, but KUBECONFIG is %s and the lab's is %s", c.kubeconfig, cluster.Kubeconfig())
 	}
-	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
-		t.Fatalf("enable: %s", out)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
-			t.Errorf("disable: %s", out)
-		}
-	})
+	c.enable(t)
 	ns, dir := c.namespace(t, true), t.TempDir()
 	keys := newRotation(t, cluster, dir)
 	before := c.runSigned(t, ns, "before")
