@@ -142,9 +142,9 @@ func TestPlanEnableRefuses(t *testing.T) {
 	}}
 	future := configMap(map[string]string{"of-the-future": "x"}, nil)
 	future.Namespace = testEnvironment.TektonNamespace
-	reserved, enforce := testRequest(), testRequest()
+	reserved, open := testRequest(), testRequest()
 	reserved.Settings.Scope.Names = []string{"openshift-pipelines"}
-	enforce.Settings.Enforcement = settings.Enforce
+	open.Settings.Policies = settings.PoliciesNone
 	for name, tc := range map[string]struct {
 		objects []runtime.Object
 		request Request
@@ -153,7 +153,7 @@ func TestPlanEnableRefuses(t *testing.T) {
 		"disable is at work": {[]runtime.Object{terminating}, testRequest(), "is being deleted"},
 		"unknown key":        {[]runtime.Object{future}, testRequest(), "of-the-future: unknown key"},
 		"reserved namespace": {nil, reserved, "openshift-pipelines is reserved"},
-		"enforce":            {nil, enforce, "not yet in this version"},
+		"no policies":        {nil, open, "needs policies standard or strict"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCluster(t, tc.objects...)

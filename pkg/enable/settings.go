@@ -28,7 +28,8 @@ type KeyChange struct {
 // settingsKeys are the keys that enable owns.
 func settingsKeys() []string {
 	return []string{
-		settings.KeyBackend, settings.KeyEnforcement, settings.KeyDelivery,
+		settings.KeyBackend, settings.KeyEnforcement, settings.KeyEnforcementAlias, settings.KeyPolicies,
+		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyDelivery,
 		settings.KeyFormat, settings.KeyBinding, settings.KeyAudience, settings.KeyTokenSeconds,
 		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts,
 	}

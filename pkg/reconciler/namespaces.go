@@ -51,13 +51,25 @@ func (n *Namespaces) Names() []string { return n.informer.GetStore().ListKeys() 
 
 // InScope reports whether results are signed in the namespace: it exists, is not being deleted, and the settings choose it.
 func (n *Namespaces) InScope(name string) bool {
+	labels, ok := n.labels(name)
+	return ok && n.settings.Get().Scope.Matcher(n.reserved)(labels)
+}
+
+// Enforcement returns the mode of a namespace. One that is not known has the mode of all.
+func (n *Namespaces) Enforcement(name string) settings.Enforcement {
+	labels, _ := n.labels(name)
+	return n.settings.Get().EnforcementOf(labels)
+}
+
+// labels returns the labels of a namespace that exists and is not being deleted.
+func (n *Namespaces) labels(name string) (map[string]string, bool) {
 	obj, ok, err := n.informer.GetStore().GetByKey(name)
 	if err != nil || !ok {
-		return false
+		return nil, false
 	}
 	namespace, ok := obj.(*metav1.PartialObjectMetadata)
 	if !ok || namespace.DeletionTimestamp != nil {
-		return false
+		return nil, false
 	}
-	return n.settings.Get().Scope.Matcher(n.reserved)(namespace.Labels)
+	return namespace.Labels, true
 }

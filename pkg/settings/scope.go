@@ -69,27 +69,25 @@ func (s Scope) CheckReserved(reserved []string) error {
 // which the API server sets on every namespace and lets nobody change. An invalid scope selects nothing.
 func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}
-	invalid := false
 	if s.Selector != "" {
-		if parsed, err := metav1.ParseToLabelSelector(s.Selector); err == nil {
-			selector = parsed
-		} else {
-			invalid = true // NewScope and Parse let none of these pass
+		parsed, err := metav1.ParseToLabelSelector(s.Selector)
+		if err != nil {
+			return nothing(reserved) // NewScope and Parse let none of these pass
 		}
-	}
-	nameIs := func(op metav1.LabelSelectorOperator, values []string) {
-		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
-			Key: corev1.LabelMetadataName, Operator: op, Values: values,
-		})
+		selector = parsed
 	}
 	if len(s.Names) > 0 {
-		nameIs(metav1.LabelSelectorOpIn, slices.Clone(s.Names))
+		nameIs(selector, metav1.LabelSelectorOpIn, slices.Clone(s.Names))
 	}
-	if invalid {
-		nameIs(metav1.LabelSelectorOpIn, slices.Clone(reserved)) // together with the next line: nothing
-	}
-	nameIs(metav1.LabelSelectorOpNotIn, slices.Clone(reserved))
+	nameIs(selector, metav1.LabelSelectorOpNotIn, slices.Clone(reserved))
 	return selector
+}
+
+// nameIs adds a requirement on the name of the namespace.
+func nameIs(selector *metav1.LabelSelector, op metav1.LabelSelectorOperator, names []string) {
+	selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+		Key: corev1.LabelMetadataName, Operator: op, Values: names,
+	})
 }
 
 // Matcher returns a function that tells from a namespace's labels whether it is in scope.

@@ -24,6 +24,9 @@ const ConfigMapName = "config-signing"
 const (
 	KeyBackend           = "enforce-nonfalsifiability" // a signing.Backend; the plan's name for it (TEP-0089)
 	KeyEnforcement       = "signing-enforcement"       // audit or enforce
+	KeyPolicies          = "policies"                  // none, standard or strict; absent: strict where enforced
+	KeyKeepMaterial      = "keep-material"             // true: the signing material stays in status.results
+	KeyGateChains        = "gate-chains"               // true: Tekton Chains is kept from what is not verified
 	KeyDelivery          = "delivery"                  // auto, image or init
 	KeyFormat            = "signing-format"            // a signing.Format: v2, or v1, which is compatible with Tekton's own
 	KeyBinding           = "oidc-binding"              // a signing.Binding: payload, key or audience
@@ -34,17 +37,11 @@ const (
 	KeyExemptAccounts    = "exempt-service-accounts" // namespace/name, joined by commas
 )
 
+// KeyEnforcementAlias is the plan's name for KeyEnforcement. It is read, and never written.
+const KeyEnforcementAlias = "enforce-nonfalsifiability-mode"
+
 // keyExample is Tekton's convention for documentation inside of a ConfigMap. It holds no setting.
 const keyExample = "_example"
-
-// Enforcement says what a failed verification does to a TaskRun.
-type Enforcement string
-
-// The enforcement modes.
-const (
-	Audit   Enforcement = "audit"   // record the verdict
-	Enforce Enforcement = "enforce" // also fail the TaskRun
-)
 
 // Delivery says how the signer reaches a pod.
 type Delivery string
@@ -59,7 +56,10 @@ const (
 // Settings are the parsed ConfigMap.
 type Settings struct {
 	Backend        signing.Backend
-	Enforcement    Enforcement
+	Enforcement    Enforcement // of namespaces whose label LabelEnforcement does not say otherwise
+	Policies       Policies
+	KeepMaterial   bool // leave the signing material in status.results, where archives without messages find it
+	GateChains     bool // keep Tekton Chains from TaskRuns and PipelineRuns until they are verified
 	Delivery       Delivery
 	Format         signing.Format
 	Binding        signing.Binding
@@ -74,6 +74,7 @@ func Default() Settings {
 	return Settings{
 		Backend:        signing.BackendNone,
 		Enforcement:    Audit,
+		Policies:       PoliciesAuto,
 		Delivery:       DeliveryAuto,
 		Format:         signing.FormatV2,
 		Binding:        signing.DefaultBinding(signing.FormatV2),
@@ -93,6 +94,12 @@ func (s Settings) Step() step.Options {
 func Parse(data map[string]string) (Settings, error) {
 	s := Default()
 	s.Binding = "" // its default depends on the format
+	if alias, ok := data[KeyEnforcementAlias]; ok {
+		if value, both := data[KeyEnforcement]; both && value != alias {
+			return Settings{}, fmt.Errorf("ConfigMap %s: keys %s and %s: expected the same value, got %q and %q: remove %s",
+				ConfigMapName, KeyEnforcement, KeyEnforcementAlias, value, alias, KeyEnforcementAlias)
+		}
+	}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		if err := s.set(key, data[key]); err != nil {
 			return Settings{}, fmt.Errorf("ConfigMap %s: key %s: %w", ConfigMapName, key, err)
@@ -115,10 +122,16 @@ func (s *Settings) set(key, value string) (err error) {
 	switch key {
 	case KeyBackend:
 		s.Backend, err = signing.ParseBackend(value)
-	case KeyEnforcement:
-		s.Enforcement, err = oneOf(value, Audit, Enforce)
+	case KeyEnforcement, KeyEnforcementAlias:
+		s.Enforcement, err = ParseEnforcement(value)
+	case KeyPolicies:
+		s.Policies, err = ParsePolicies(value)
+	case KeyKeepMaterial:
+		s.KeepMaterial, err = parseBool(value)
+	case KeyGateChains:
+		s.GateChains, err = parseBool(value)
 	case KeyDelivery:
-		s.Delivery, err = oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
+		s.Delivery, err = ParseDelivery(value)
 	case KeyFormat:
 		s.Format, err = signing.ParseFormat(value)
 	case KeyBinding:
@@ -140,9 +153,6 @@ func (s *Settings) set(key, value string) (err error) {
 	return err
 }
 
-// ParseEnforcement reads the value of the key signing-enforcement.
-func ParseEnforcement(value string) (Enforcement, error) { return oneOf(value, Audit, Enforce) }
-
 // ParseDelivery reads the value of the key delivery.
 func ParseDelivery(value string) (Delivery, error) {
 	return oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
@@ -153,8 +163,9 @@ func (s Settings) Supported() error {
 	if s.Backend != signing.BackendNone && s.Backend != signing.BackendOIDCSAToken {
 		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, signing.BackendOIDCSAToken)
 	}
-	if s.Enforcement != Audit {
-		return fmt.Errorf("enforcement %s is not yet in this version: use %s", s.Enforcement, Audit)
+	if s.Backend == signing.BackendOIDCSAToken && s.Policies == PoliciesNone {
+		return fmt.Errorf("backend %s needs policies %s or %s: without them whoever may edit a namespace can sign in the name of its TaskRuns",
+			s.Backend, PoliciesStandard, PoliciesStrict)
 	}
 	return nil
 }
@@ -169,6 +180,9 @@ func (s Settings) Data() map[string]string {
 			data[key] = value
 		}
 	}
+	put(KeyPolicies, string(s.Policies), s.Policies != d.Policies)
+	put(KeyKeepMaterial, "true", s.KeepMaterial)
+	put(KeyGateChains, "true", s.GateChains)
 	put(KeyDelivery, string(s.Delivery), s.Delivery != d.Delivery)
 	put(KeyFormat, string(s.Format), s.Format != d.Format)
 	put(KeyBinding, string(s.Binding), s.Binding != signing.DefaultBinding(s.Format))
@@ -199,6 +213,11 @@ func parseSeconds(value string) (time.Duration, error) {
 	}
 	d := time.Duration(n) * time.Second
 	return d, signing.CheckTokenLifetime(d)
+}
+
+func parseBool(value string) (bool, error) {
+	word, err := oneOf(value, "true", "false")
+	return word == "true", err
 }
 
 func oneOf[T ~string](value string, known ...T) (T, error) {

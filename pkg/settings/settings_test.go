@@ -16,6 +16,9 @@ func TestParse(t *testing.T) {
 	full := Settings{
 		Backend:        signing.BackendOIDCSAToken,
 		Enforcement:    Enforce,
+		Policies:       PoliciesStandard,
+		KeepMaterial:   true,
+		GateChains:     true,
 		Delivery:       DeliveryInit,
 		Format:         signing.FormatV1,
 		Binding:        signing.BindingAudience,
@@ -27,6 +30,8 @@ func TestParse(t *testing.T) {
 	bySelector := Default()
 	bySelector.Scope.Selector = "team in (a,b),signed=yes"
 
+	enforced := Default()
+	enforced.Enforcement = Enforce
 	keyBound, legacy := Default(), Default()
 	keyBound.Binding = signing.BindingKey
 	legacy.Format, legacy.Binding = signing.FormatV1, signing.BindingKey
@@ -43,7 +48,16 @@ func TestParse(t *testing.T) {
 			KeyBackend: "oidc-sa-token", KeyEnforcement: "enforce", KeyDelivery: "init", KeyAudience: "our-results",
 			KeyFormat: "v1", KeyBinding: "audience", KeyTokenSeconds: "3600",
 			KeyNamespaces: "b, a,b", KeyExemptAccounts: "a/vault.agent,b/x",
+			KeyPolicies: "standard", KeyKeepMaterial: "true", KeyGateChains: "true",
 		}, want: full},
+		"alias": {data: map[string]string{KeyEnforcementAlias: "enforce"}, want: enforced},
+		"alias beside the same value": {
+			data: map[string]string{KeyEnforcementAlias: "enforce", KeyEnforcement: "enforce"}, want: enforced,
+		},
+		"alias beside another value": {
+			data: map[string]string{KeyEnforcementAlias: "audit", KeyEnforcement: "enforce"},
+			err:  `expected the same value, got "enforce" and "audit": remove enforce-nonfalsifiability-mode`,
+		},
 
 		"v1 by default with a key": {data: map[string]string{KeyFormat: "v1"}, want: legacy},
 		"v1 with a key":            {data: map[string]string{KeyFormat: "v1", KeyBinding: "key"}, want: legacy},
@@ -66,6 +80,10 @@ func TestParse(t *testing.T) {
 		"unknown backend":     {data: map[string]string{KeyBackend: "vault"}, err: `unknown backend "vault"`},
 		"case matters":        {data: map[string]string{KeyBackend: "NONE"}, err: `unknown backend "NONE"`},
 		"unknown enforcement": {data: map[string]string{KeyEnforcement: "warn"}, err: `expected one of audit, enforce, got "warn"`},
+		"unknown alias":       {data: map[string]string{KeyEnforcementAlias: "warn"}, err: `enforce-nonfalsifiability-mode: expected one of`},
+		"unknown policies":    {data: map[string]string{KeyPolicies: ""}, err: `policies: expected one of none, standard, strict, got ""`},
+		"no boolean":          {data: map[string]string{KeyKeepMaterial: "yes"}, err: `keep-material: expected one of true, false, got "yes"`},
+		"no boolean gate":     {data: map[string]string{KeyGateChains: "1"}, err: `gate-chains: expected one of true, false, got "1"`},
 		"unknown delivery":    {data: map[string]string{KeyDelivery: ""}, err: `expected one of auto, image, init, got ""`},
 		"hostile audience":    {data: map[string]string{KeyAudience: "a') || true || ('"}, err: "expected lower case letters"},
 		"empty audience":      {data: map[string]string{KeyAudience: ""}, err: "expected lower case letters"},
@@ -122,19 +140,21 @@ func TestDataRoundTrip(t *testing.T) {
 
 func TestSupported(t *testing.T) {
 	for name, tc := range map[string]struct {
-		backend     signing.Backend
-		enforcement Enforcement
-		err         string
+		backend  signing.Backend
+		policies Policies
+		err      string
 	}{
-		"off":      {signing.BackendNone, Audit, ""},
-		"on":       {signing.BackendOIDCSAToken, Audit, ""},
-		"spire":    {signing.BackendSPIRE, Audit, "backend spire is not yet in this version"},
-		"sigstore": {signing.BackendSigstoreKeyless, Audit, "backend sigstore-keyless is not yet in this version"},
-		"enforce":  {signing.BackendOIDCSAToken, Enforce, "enforcement enforce is not yet in this version"},
+		"off":                 {signing.BackendNone, PoliciesAuto, ""},
+		"off, no policies":    {signing.BackendNone, PoliciesNone, ""},
+		"on":                  {signing.BackendOIDCSAToken, PoliciesAuto, ""},
+		"on, strict":          {signing.BackendOIDCSAToken, PoliciesStrict, ""},
+		"tokens, no policies": {signing.BackendOIDCSAToken, PoliciesNone, "backend oidc-sa-token needs policies standard or strict"},
+		"spire":               {signing.BackendSPIRE, PoliciesAuto, "backend spire is not yet in this version"},
+		"sigstore":            {signing.BackendSigstoreKeyless, PoliciesAuto, "backend sigstore-keyless is not yet in this version"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := Default()
-			s.Backend, s.Enforcement = tc.backend, tc.enforcement
+			s.Backend, s.Policies = tc.backend, tc.policies
 			checkError(t, s.Supported(), tc.err)
 		})
 	}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Enforcement says what a failed verification does to a TaskRun.
+type Enforcement string
+
+// The enforcement modes.
+const (
+	Audit   Enforcement = "audit"   // record the verdict, never fail a TaskRun
+	Enforce Enforcement = "enforce" // fail it, and take its results away
+)
+
+// LabelEnforcement is the label of a namespace that has another mode than the rest. Its values are those of Enforcement.
+const LabelEnforcement = "tekton-sign.dev/enforcement"
+
+// ParseEnforcement reads the value of the key signing-enforcement.
+func ParseEnforcement(value string) (Enforcement, error) { return oneOf(value, Audit, Enforce) }
+
+// EnforcementOf returns the mode of a namespace in scope with these labels. A value that is no mode counts as no label:
+// an admission policy refuses it, and it never weakens a global enforce.
+func (s Settings) EnforcementOf(namespaceLabels map[string]string) Enforcement {
+	if namespaceLabels[LabelEnforcement] == string(s.otherEnforcement()) {
+		return s.otherEnforcement()
+	}
+	return s.Enforcement
+}
+
+func (s Settings) otherEnforcement() Enforcement {
+	if s.Enforcement == Enforce {
+		return Audit
+	}
+	return Enforce
+}
+
+// EnforcementSelector selects the namespaces in scope whose mode is mode, as EnforcementOf decides. For the two modes it is
+// complementary within the scope.
+func (s Settings) EnforcementSelector(mode Enforcement, reserved []string) *metav1.LabelSelector {
+	selector := s.Scope.LabelSelector(reserved)
+	operator := metav1.LabelSelectorOpIn
+	if mode == s.Enforcement {
+		operator = metav1.LabelSelectorOpNotIn
+	}
+	selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+		Key: LabelEnforcement, Operator: operator, Values: []string{string(s.otherEnforcement())},
+	})
+	return selector
+}
+
+// Policies says which admission policies guard what signing and verifying rest on (docs/threat-model.md).
+type Policies string
+
+// The levels of policies.
+const (
+	PoliciesAuto     Policies = ""         // strict in namespaces whose mode is enforce, standard in the others
+	PoliciesNone     Policies = "none"     // for backends without tokens
+	PoliciesStandard Policies = "standard" // who may obtain signing tokens, and who may take a namespace out of enforcement
+	PoliciesStrict   Policies = "strict"   // also who may make, enter or imitate a TaskRun's pod, and who writes its status
+)
+
+// ParsePolicies reads the value of the key policies.
+func ParsePolicies(value string) (Policies, error) {
+	return oneOf(value, PoliciesNone, PoliciesStandard, PoliciesStrict)
+}
+
+// StrictSelector selects the namespaces in scope in which the strict policies hold. It may select nothing.
+func (s Settings) StrictSelector(reserved []string) *metav1.LabelSelector {
+	switch s.Policies {
+	case PoliciesStrict:
+		return s.Scope.LabelSelector(reserved)
+	case PoliciesAuto:
+		return s.EnforcementSelector(Enforce, reserved)
+	case PoliciesNone, PoliciesStandard:
+	}
+	return nothing(reserved)
+}
+
+// nothing selects no namespace: its two requirements contradict each other.
+func nothing(reserved []string) *metav1.LabelSelector {
+	selector := &metav1.LabelSelector{}
+	nameIs(selector, metav1.LabelSelectorOpIn, slices.Clone(reserved))
+	nameIs(selector, metav1.LabelSelectorOpNotIn, slices.Clone(reserved))
+	return selector
+}
