@@ -112,6 +112,19 @@ func (a *addOn) Settings() settings.Settings { return a.settings.Get() }
 // InScope implements admission.Scope.
 func (a *addOn) InScope(namespace string) bool { return a.namespaces.InScope(namespace) }
 
+// Enforcement implements admission.Scope.
+func (a *addOn) Enforcement(namespace string) settings.Enforcement {
+	return a.namespaces.Enforcement(namespace)
+}
+
+// accounts returns who writes the status of TaskRuns.
+func (a *addOn) accounts() admission.Accounts {
+	return admission.Accounts{
+		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: manifests.TektonAccount}.Username(),
+		AddOn:  settings.Account{Namespace: manifests.Namespace, Name: manifests.ServiceAccount}.Username(),
+	}
+}
+
 // readiness answers the kubelet: ready to serve is who knows settings, namespaces, nodes and keys, and has a certificate.
 // A pod that was told to stop is not ready, so that it is called no more.
 func (a *addOn) readiness(ctx context.Context) http.HandlerFunc {

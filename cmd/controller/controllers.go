@@ -45,7 +45,9 @@ func (a *addOn) newInjectController(ctx context.Context, _ configmap.Watcher) *c
 }
 
 func (a *addOn) newStatusController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
-	handler := &admission.StatusHandler{Scope: a, Verifier: a.trust, Pods: a.pods, Now: time.Now, Log: a.log}
+	handler := &admission.StatusHandler{
+		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: a.pods, Now: time.Now, Log: a.log,
+	}
 	return a.newWebhookController(ctx, manifests.StatusWebhook, pathStatus, handler.Admit)
 }
 

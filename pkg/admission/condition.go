@@ -3,6 +3,7 @@
 package admission
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -45,10 +46,18 @@ func conditionFor(r verify.Result, now time.Time) *condition {
 	case verify.Verified:
 		return newCondition(corev1.ConditionTrue, verify.ReasonVerified, verifiedMessage(r), now)
 	case verify.Failed, verify.Indeterminate, verify.Unsigned:
-		return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed, cut(failureMessage(r)), now)
+		return failedCondition(failureMessage(r), now)
 	}
-	return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed,
-		fmt.Sprintf("%s: no such verdict", verify.Failed), now)
+	return failedCondition(fmt.Sprintf("%s: no such verdict", verify.Failed), now)
+}
+
+func failedCondition(message string, now time.Time) *condition {
+	return newCondition(corev1.ConditionFalse, verify.ReasonVerificationFailed, cut(message), now)
+}
+
+// awaiting is the condition of a TaskRun that is not completed.
+func awaiting(now time.Time) *condition {
+	return newCondition(corev1.ConditionUnknown, verify.ReasonAwaitingResults, "the TaskRun is not completed", now)
 }
 
 func verifiedMessage(r verify.Result) string {
@@ -60,7 +69,8 @@ func verifiedMessage(r verify.Result) string {
 }
 
 // failureMessage begins with the verdict and names the check that decided it, what was expected and what was there. Text
-// from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are.
+// from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are. Of results it shows digests only:
+// what did not verify is not to be read from here.
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
@@ -72,7 +82,7 @@ func failureMessage(r verify.Result) string {
 		return b.String()
 	}
 	for _, detail := range []struct{ name, value string }{
-		{"step", check.Step}, {"result", check.Result}, {"expected", check.Expected}, {"got", check.Got},
+		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)}, {"got", shown(check.ID, check.Got)},
 	} {
 		if detail.value != "" {
 			fmt.Fprintf(&b, ", %s %s", detail.name, report.Short(detail.value, maxValue))
@@ -82,6 +92,20 @@ func failureMessage(r verify.Result) string {
 		fmt.Fprintf(&b, ": %s", report.Safe(check.Message))
 	}
 	return b.String()
+}
+
+// shown returns what a check expected or got, the digest where that is the value of a result or an artifact. Such a text begins
+// with the value's type and never is one word.
+func shown(id verify.CheckID, text string) string {
+	switch id {
+	case verify.CheckResults, verify.CheckStepResults, verify.CheckArtifacts:
+	default:
+		return text
+	}
+	if !strings.ContainsAny(text, ` {"`) || text == verify.OneOfThisName {
+		return text
+	}
+	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
 }
 
 // decidingCheck returns the first check whose status leads to the verdict.

@@ -39,6 +39,18 @@ func TestConditionOfEachVerdict(t *testing.T) {
 			failing(verify.Unsigned, verify.Missing), "False", "TaskRunResultsVerificationFailed",
 			"UNSIGNED: results, result digest, expected aa, got bb",
 		},
+		"of values only the digest": {
+			failingWith(verify.CheckResults, `string "sha256:1"`, "nothing"), "False", "TaskRunResultsVerificationFailed",
+			"FAILED: results, result digest, expected sha256:e2d7c6246f21b584eaa81030bdc541506c3f74eb544e477ae99644239539725f, got nothing",
+		},
+		"of a name no digest": {
+			failingWith(verify.CheckStepResults, verify.OneOfThisName, "several"), "False", "TaskRunResultsVerificationFailed",
+			"FAILED: step-results, result digest, expected one of this name, got several",
+		},
+		"of other checks the value": {
+			failingWith(verify.CheckPod, "a pod", "none at all"), "False", "TaskRunResultsVerificationFailed",
+			"FAILED: pod, result digest, expected a pod, got none at all",
+		},
 		"no deciding check": {
 			verify.Result{Verdict: verify.Failed, Reason: "input", Message: "odd"}, "False",
 			"TaskRunResultsVerificationFailed", "FAILED: input: odd",
@@ -62,6 +74,12 @@ func TestConditionOfEachVerdict(t *testing.T) {
 			}
 		})
 	}
+}
+
+func failingWith(id verify.CheckID, expected, got string) verify.Result {
+	return verify.Result{Verdict: verify.Failed, Reason: string(id), Checks: []verify.Check{
+		{ID: id, Status: verify.Fail, Result: "digest", Expected: expected, Got: got},
+	}}
 }
 
 func TestMessageIsSafeAndBounded(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -24,21 +25,27 @@ import (
 const (
 	runUID = "6340374f-3a88-4ff2-812e-c155a2d8e142"
 	podUID = "3db15e48-971f-4815-84b3-272e52f61a10"
+	tekton = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
+	addOn  = "system:serviceaccount:tekton-sign:controller"
 )
 
 type fakeScope struct {
 	starting bool
 	backend  signing.Backend
 	prefix   string // of audiences, "lab-prefix" if empty
+	mode     settings.Enforcement
+	material bool // is kept
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
 
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
-	s.Backend, s.AudiencePrefix = f.backend, cmp.Or(f.prefix, "lab-prefix")
+	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
 	return s
 }
+
+func (f fakeScope) Enforcement(string) settings.Enforcement { return cmp.Or(f.mode, settings.Audit) }
 
 func (f fakeScope) InScope(namespace string) bool { return namespace == "ci" }
 
@@ -49,17 +56,17 @@ type fakeVerifier struct {
 	panics bool
 
 	calls   int
-	tokens  Tokens
+	rules   Rules
 	taskRun *v1.TaskRun
 	facts   verify.Facts
 }
 
-func (f *fakeVerifier) TaskRun(_ context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
 	if f.panics {
 		panic("out of order")
 	}
 	f.calls++
-	f.tokens, f.taskRun, f.facts = tokens, tr, facts
+	f.rules, f.taskRun, f.facts = rules, tr, facts
 	return f.result, f.err
 }
 
@@ -81,7 +88,7 @@ func newStatusHandler(v *fakeVerifier) *StatusHandler {
 		OwnerReferences: []metav1.OwnerReference{{UID: runUID, Controller: &yes}},
 	}}
 	return &StatusHandler{
-		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
+		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
 		Log: quiet(),
 	}
 }
@@ -170,9 +177,13 @@ func raw(t *testing.T, object fields) runtime.RawExtension {
 	return runtime.RawExtension{Raw: b}
 }
 
+// statusWrite is a write by Tekton's controller.
 func statusWrite(t *testing.T, old, submitted fields) *admissionv1.AdmissionRequest {
 	t.Helper()
-	return &admissionv1.AdmissionRequest{Namespace: "ci", Name: "build", OldObject: raw(t, old), Object: raw(t, submitted)}
+	return &admissionv1.AdmissionRequest{
+		Namespace: "ci", Name: "build", OldObject: raw(t, old), Object: raw(t, submitted),
+		UserInfo: authenticationv1.UserInfo{Username: tekton},
+	}
 }
 
 // ourConditions lists the conditions of the add-on's type in a TaskRun.

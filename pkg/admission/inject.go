@@ -5,12 +5,15 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 
 	"go.uber.org/zap"
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -36,28 +39,38 @@ type InjectHandler struct {
 	Log      *zap.SugaredLogger
 }
 
-// Admit answers for one pod that is being created. It never refuses it.
+// Admit answers for one pod that is being created. It refuses none but where results are enforced and something went wrong:
+// what the pod does not sign would fail its TaskRun in the end.
 func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+	if !h.Scope.Ready() {
+		unanswered()
+	}
 	log := h.Log.With("namespace", request.Namespace, "pod", request.Name)
+	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the inject webhook failed", "panic", p, zap.Stack("stack"))
-			response = allowWithWarning("this pod will not sign: internal error")
+			response = notInjected(mode, errors.New("internal error"))
 		}
 	}()
-	if !h.Scope.Ready() {
-		return allowWithWarning("this pod will not sign: the add-on is starting")
-	}
-	s := h.Scope.Settings()
 	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
 		return allow()
 	}
 	response, err := h.admit(request, s)
 	if err != nil {
 		log.Errorw("this pod will not sign", zap.Error(err))
-		return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
+		return notInjected(mode, err)
 	}
 	return response
+}
+
+// notInjected answers for a pod that could not be injected.
+func notInjected(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
+	if mode == settings.Enforce {
+		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
+			"this pod would not sign, and results are enforced in its namespace: " + report.Safe(err.Error())})
+	}
+	return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
 }
 
 func (h *InjectHandler) admit(request *admissionv1.AdmissionRequest, s settings.Settings) (*admissionv1.AdmissionResponse, error) {

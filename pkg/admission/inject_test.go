@@ -5,6 +5,7 @@ package admission
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -83,7 +84,6 @@ func TestPodsLeftAlone(t *testing.T) {
 		"nothing to do": {on, none, podCreation(podJSON), ""},
 		"out of scope":  {on, wrap, outOfScope, ""},
 		"backend none":  {fakeScope{backend: signing.BackendNone}, wrap, podCreation(podJSON), ""},
-		"starting":      {fakeScope{starting: true}, wrap, podCreation(podJSON), "the add-on is starting"},
 		"skipped":       {on, skip, podCreation(podJSON), `this pod will not sign: not \x1b[2Kours`},
 		"error":         {on, fail, podCreation(podJSON), "this pod will not sign: no image"},
 		"panic":         {on, broken, podCreation(podJSON), "this pod will not sign: internal error"},
@@ -100,6 +100,51 @@ func TestPodsLeftAlone(t *testing.T) {
 			if got := strings.Join(response.Warnings, ""); (got == "") != (tt.warning == "") || !strings.Contains(got, tt.warning) {
 				t.Errorf("warnings %q, want %q", response.Warnings, tt.warning)
 			}
+		})
+	}
+}
+
+// Where results are enforced, a pod that would not sign for a fault of the add-on's is not made.
+func TestTroubleRefusesAPodThatIsEnforced(t *testing.T) {
+	for name, inject := range map[string]Injector{
+		"error": func(*corev1.Pod, Injection) (*corev1.Pod, string, error) {
+			return nil, "", errors.New("no \x1b[2Kimage")
+		},
+		"panic": func(*corev1.Pod, Injection) (*corev1.Pod, string, error) { panic("out of order") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			handler := newInjectHandler(inject)
+			handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: settings.Enforce}
+			response := handler.Admit(t.Context(), podCreation(podJSON))
+			if response.Allowed || response.Result.Code != 500 || strings.Contains(response.Result.Message, "\x1b") {
+				t.Errorf("got %+v", response)
+			}
+		})
+	}
+	// That a pod cannot sign at all is seen by its TaskRun, with the reason.
+	handler := newInjectHandler(func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "it runs on Windows", nil })
+	handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: settings.Enforce}
+	if response := handler.Admit(t.Context(), podCreation(podJSON)); !response.Allowed {
+		t.Errorf("got %+v", response)
+	}
+}
+
+// The API server knows which of its webhooks' entries it called, and what to do without an answer.
+func TestNoAnswerBeforeTheSettingsAreKnown(t *testing.T) {
+	starting := fakeScope{starting: true, backend: signing.BackendOIDCSAToken}
+	inject, status := newInjectHandler(wrap), newStatusHandler(&fakeVerifier{result: verified()})
+	inject.Scope, status.Scope = starting, starting
+	for name, call := range map[string]func(){
+		"inject": func() { inject.Admit(t.Context(), podCreation(podJSON)) },
+		"status": func() { status.Admit(t.Context(), statusWrite(t, run("Unknown", nil), run("True", nil))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if err, ok := recover().(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+					t.Errorf("got %v, want the call to be aborted", err)
+				}
+			}()
+			call()
 		})
 	}
 }

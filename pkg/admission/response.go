@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // maxWarning keeps a warning within what the API server passes on to clients (RFC 7234, a few hundred characters).
@@ -18,11 +19,22 @@ func allow() *admissionv1.AdmissionResponse { return &admissionv1.AdmissionRespo
 
 // allowWithWarning lets a request pass unchanged and tells its sender why nothing was done.
 func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse {
-	warning := "tekton-sign: " + fmt.Sprintf(format, args...)
-	if len(warning) > maxWarning {
-		warning = strings.ToValidUTF8(warning[:maxWarning], "")
+	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{warning(format, args...)}}
+}
+
+func warning(format string, args ...any) string {
+	text := "tekton-sign: " + fmt.Sprintf(format, args...)
+	if len(text) > maxWarning {
+		text = strings.ToValidUTF8(text[:maxWarning], "")
 	}
-	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{warning}}
+	return text
+}
+
+// refuse answers that the request must not be stored.
+func refuse(r *refusal) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{Result: &metav1.Status{
+		Status: metav1.StatusFailure, Code: r.code, Reason: r.reason, Message: "tekton-sign: " + r.message,
+	}}
 }
 
 // operation is one operation of a JSON patch (RFC 6902).
@@ -30,6 +42,11 @@ type operation struct {
 	Op    string `json:"op"`
 	Path  string `json:"path"`
 	Value any    `json:"value,omitempty"`
+}
+
+// escapePointer writes a name as one token of a JSON pointer (RFC 6901, section 3).
+func escapePointer(name string) string {
+	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
 // allowPatched lets a request pass with a JSON patch, which holds nothing but what is to change: fields that this version

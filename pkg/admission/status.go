@@ -5,17 +5,17 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -23,15 +23,16 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Tokens are the rules in force for the tokens that sign.
-type Tokens struct {
+// Rules are what the settings ask of evidence.
+type Rules struct {
 	AudiencePrefix string
-	Lifetime       time.Duration // the longest
+	Lifetime       time.Duration  // the longest of a token
+	MinimumFormat  signing.Format // weaker evidence is refused
 }
 
 // Verifier judges one TaskRun.
 type Verifier interface {
-	TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error)
+	TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error)
 }
 
 // PodGetter reads the metadata of one pod.
@@ -45,6 +46,13 @@ type Scope interface {
 	Ready() bool
 	Settings() settings.Settings
 	InScope(namespace string) bool
+	Enforcement(namespace string) settings.Enforcement
+}
+
+// Accounts are the users who have a part of their own in the status of a TaskRun.
+type Accounts struct {
+	Tekton string // of Tekton's controller, which writes it
+	AddOn  string // of the add-on, which writes the record
 }
 
 // podTimeout bounds the one request to the API server that every verdict needs.
@@ -53,38 +61,63 @@ const podTimeout = 3 * time.Second
 // StatusHandler verifies TaskRuns in the writes to their status.
 type StatusHandler struct {
 	Scope    Scope
+	Accounts Accounts
 	Verifier Verifier
 	Pods     PodGetter
-	Now      func() time.Time
-	Log      *zap.SugaredLogger
+	// OnVerdict is told every verdict; it may be nil.
+	OnVerdict func(verify.Result)
+	Now       func() time.Time
+	Log       *zap.SugaredLogger
 }
 
-// Admit judges one write to taskruns/status. It never refuses it.
+// Admit judges one write to taskruns/status. Where the namespace's mode is audit it never refuses it.
 func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
-	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", request.UserInfo.Username)
+	if !h.Scope.Ready() {
+		unanswered()
+	}
+	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", report.Safe(request.UserInfo.Username))
 	ctx = logging.WithLogger(ctx, log)
+	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the status webhook failed", "panic", p, zap.Stack("stack"))
-			response = allowWithWarning("this TaskRun was not verified: internal error")
+			response = notVerified(mode, errors.New("internal error"))
 		}
 	}()
-	if !h.Scope.Ready() {
-		return allowWithWarning("this TaskRun was not verified: the add-on is starting")
-	}
-	s := h.Scope.Settings()
 	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
 		return allow()
 	}
-	response, err := h.admit(ctx, request, s)
-	if err != nil {
+	response, err := h.admit(ctx, request, s, mode)
+	var refused *refusal
+	switch {
+	case errors.As(err, &refused):
+		log.Warnw("refused a write", "reason", refused.reason, "message", refused.message)
+		return refuse(refused)
+	case err != nil:
 		log.Errorw("this TaskRun was not verified", zap.Error(err))
-		return allowWithWarning("this TaskRun was not verified: %s", report.Safe(err.Error()))
+		return notVerified(mode, err)
 	}
 	return response
 }
 
-func (h *StatusHandler) admit(ctx context.Context, request *admissionv1.AdmissionRequest, s settings.Settings) (*admissionv1.AdmissionResponse, error) {
+// unanswered ends a call without an answer, so that the failure policy of the webhook's entry decides: only the API server
+// knows which of them it called.
+func unanswered() { panic(http.ErrAbortHandler) }
+
+// notVerified answers for a write that could not be judged: audit lets it pass, enforce does not. Tekton's controller writes
+// again what was refused.
+func notVerified(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
+	if mode == settings.Enforce {
+		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
+			"this TaskRun could not be verified, and results are enforced in its namespace: " + report.Safe(err.Error()) +
+				"; nothing was stored, and Tekton tries again"})
+	}
+	return allowWithWarning("this TaskRun was not verified: %s", report.Safe(err.Error()))
+}
+
+func (h *StatusHandler) admit(
+	ctx context.Context, request *admissionv1.AdmissionRequest, s settings.Settings, mode settings.Enforcement,
+) (*admissionv1.AdmissionResponse, error) {
 	old, err := parseObject(request.OldObject.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("old object: %w", err)
@@ -93,82 +126,117 @@ func (h *StatusHandler) admit(ctx context.Context, request *admissionv1.Admissio
 	if err != nil {
 		return nil, err
 	}
-	if (!old.complete() && !submitted.complete()) || managedByOther(old) {
+	if old.managedByOther() {
 		return allow(), nil
 	}
-	d, err := h.decide(ctx, s, old, submitted)
+	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts, by: request.UserInfo.Username}
+	if err := w.refused(); err != nil {
+		return nil, err
+	}
+	wanted, err := h.decide(ctx, w.pinned())
 	if err != nil {
 		return nil, err
 	}
-	patch := d.patch(submitted)
-	if len(patch) == 0 {
-		return allow(), nil
-	}
-	return allowPatched(patch)
-}
-
-// managedByOther reports whether somebody else than Tekton's controller runs the TaskRun.
-func managedByOther(old object) bool {
-	var spec struct {
-		ManagedBy *string `json:"managedBy"`
-	}
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(old.fields["spec"], &spec); err != nil {
-		return false
-	}
-	return spec.ManagedBy != nil && *spec.ManagedBy != tektonManager
-}
-
-// tektonManager is the value of spec.managedBy that means Tekton's own controller, as an absent one does.
-const tektonManager = "tekton.dev/pipeline"
-
-// decision is what becomes of a write.
-type decision struct {
-	carried json.RawMessage // our condition of the old object, to be kept as it is
-	cond    *condition      // or else a new one; both nil: none
-	results []json.RawMessage
-	strip   bool // replace status.results by results
-}
-
-// decide judges the write, unless it changes nothing that a judgement rests on.
-func (h *StatusHandler) decide(ctx context.Context, s settings.Settings, old, submitted object) (decision, error) {
-	if old.complete() && old.judged() && sameJudged(old, submitted) {
-		return decision{carried: old.ours()[0]}, nil
-	}
-	if !submitted.complete() {
-		return decision{cond: newCondition(corev1.ConditionUnknown, verify.ReasonAwaitingResults,
-			"the TaskRun is not completed", h.Now())}, nil
-	}
-	if submitted.succeeded().Status == string(corev1.ConditionFalse) && submitted.ranNothing() && old.ranNothing() {
-		return decision{}, nil
-	}
-	result := h.judge(ctx, s, old, submitted)
-	d := decision{cond: conditionFor(result, h.Now())}
-	if result.Verdict == verify.Verified {
-		var err error
-		if d.results, d.strip, err = submitted.resultsWithoutCarriers(); err != nil {
-			return decision{}, err
+	response := allow()
+	if patch := submitted.patchTo(wanted); len(patch) > 0 {
+		if response, err = allowPatched(patch); err != nil {
+			return nil, err
 		}
 	}
-	logging.FromContext(ctx).Infow("verified", "verdict", result.Verdict, "reason", result.Reason, "uid", result.TaskRun.UID)
-	return d, nil
+	if w.changesDeclaration() {
+		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))
+	}
+	return response, nil
 }
 
-// judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by
-// hand does not stand.
-func (h *StatusHandler) judge(ctx context.Context, s settings.Settings, old, submitted object) verify.Result {
+// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes.
+func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
+	switch {
+	case w.old.complete() && w.old.judged() && sameJudged(w.old, w.submitted):
+		return w.carried()
+	case !w.submitted.complete():
+		return h.running(ctx, w)
+	case w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing():
+		return w.submitted.withoutVerdict()
+	}
+	result, err := h.judge(ctx, w.settings, w.mode, w.old, w.submitted.state)
+	if err != nil {
+		return nil, err
+	}
+	return w.judged(result, h.Now())
+}
+
+// running returns the status of a TaskRun that is not completed: no verdict is due. An attempt that Tekton archived in this
+// write is judged by itself.
+func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
+	wanted, err := w.submitted.withoutVerdict()
+	if err != nil {
+		return nil, err
+	}
+	if err := wanted.setCondition(awaiting(h.Now())); err != nil {
+		return nil, err
+	}
+	attempts, err := w.submitted.attempts()
+	if err != nil {
+		return nil, err
+	}
+	before, err := w.old.attempts()
+	if err != nil {
+		return nil, err
+	}
+	for n := len(before); n < len(attempts); n++ {
+		attempt := attempts[n].clone()
+		if err := attempt.setAttempts(attempts[:n]); err != nil {
+			return nil, err
+		}
+		result, err := h.judge(ctx, w.settings, w.mode, w.old, attempt)
+		if err != nil {
+			return nil, err
+		}
+		if attempts[n], err = w.judgedAttempt(attempts[n], result, h.Now()); err != nil {
+			return nil, err
+		}
+	}
+	if len(attempts) > len(before) {
+		err = wanted.setAttempts(attempts)
+	}
+	return wanted, err
+}
+
+// judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by hand
+// does not stand. It is an error where enforce would fail a TaskRun for what may have passed in a moment.
+func (h *StatusHandler) judge(
+	ctx context.Context, s settings.Settings, mode settings.Enforcement, old object, submitted state,
+) (verify.Result, error) {
+	log := logging.FromContext(ctx)
 	tr, err := asStored(old, submitted)
 	if err != nil {
-		return indeterminate("input", err)
+		return indeterminate("input", err), nil
 	}
 	facts := verify.Facts{Live: true, RequirePod: true}
 	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
-		logging.FromContext(ctx).Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
+		if mode == settings.Enforce {
+			return verify.Result{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
+		}
+		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.Verifier.TaskRun(ctx, Tokens{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime}, tr, facts)
+	rules := Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+	result, err := h.Verifier.TaskRun(ctx, rules, tr, facts)
 	if err != nil {
-		return indeterminate(string(verify.CheckKey), err)
+		if mode == settings.Enforce {
+			return verify.Result{}, err
+		}
+		return indeterminate(string(verify.CheckKey), err), nil
 	}
-	return result
+	if mode == settings.Enforce && result.Verdict == verify.NoResults {
+		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)
+		result.Message = "no step of the TaskRun is signed, and its namespace enforces signed results"
+	}
+	if h.OnVerdict != nil {
+		h.OnVerdict(result)
+	}
+	log.Infow("verified", "verdict", result.Verdict, "reason", result.Reason, "uid", result.TaskRun.UID)
+	return result, nil
 }
 
 func indeterminate(reason string, err error) verify.Result {
@@ -192,30 +260,11 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun) (*verify.
 	return verify.FactsOf(pod), nil
 }
 
-// patch returns the operations that make the submitted object agree with the decision.
-func (d decision) patch(submitted object) []operation {
-	var patch []operation
-	have := submitted.ours()
-	var wanted any
-	same := false
-	switch {
-	case d.carried != nil:
-		wanted = d.carried
-		same = len(have) == 1 && sameJSON(have[0], d.carried)
-	case d.cond != nil:
-		wanted = d.cond
-		same = len(have) == 1 && sameCondition(have[0], d.cond)
-	default:
-		same = len(have) == 0
+// encode is json.Marshal for what always encodes but may be hostile in size or depth.
+func encode(value any) (json.RawMessage, error) {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the status: %w", err)
 	}
-	if !same {
-		patch = append(patch, submitted.setConditions(submitted.conditionsWith(wanted)))
-	}
-	switch {
-	case d.strip && len(d.results) == 0:
-		patch = append(patch, operation{Op: "remove", Path: "/status/results"})
-	case d.strip:
-		patch = append(patch, operation{Op: "add", Path: "/status/results", Value: d.results})
-	}
-	return patch
+	return raw, nil
 }

@@ -116,11 +116,6 @@ func TestStatusWritesLeftAlone(t *testing.T) {
 		"out of scope":    {on, "other", running, done, nil},
 		"backend none":    {fakeScope{backend: signing.BackendNone}, "ci", running, done, nil},
 		"foreign manager": {on, "ci", managedBy("example.com/other"), done, nil},
-		"still running":   {on, "ci", running, running, nil},
-		"starting": {
-			fakeScope{starting: true, backend: signing.BackendOIDCSAToken}, "ci", running, done,
-			[]string{"tekton-sign: this TaskRun was not verified: the add-on is starting"},
-		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -159,7 +154,7 @@ func TestTroubleNeverRefusesAWrite(t *testing.T) {
 		"garbage":        {&fakeVerifier{}, []byte("\x1b[2K"), good, "reading the object"},
 		"no old object":  {&fakeVerifier{}, done, nil, "old object"},
 		"status no map":  {&fakeVerifier{}, []byte(`{"status":5}`), good, "reading the status"},
-		"conditions odd": {&fakeVerifier{}, []byte(`{"status":{"conditions":{}}}`), good, "reading the conditions"},
+		"conditions odd": {&fakeVerifier{}, []byte(`{"status":{"conditions":{}}}`), good, "reading status.conditions"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -225,8 +220,8 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if want := (Tokens{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}); verifier.tokens != want {
-		t.Errorf("rules of tokens %+v, want %+v", verifier.tokens, want)
+	if want := (Rules{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}); verifier.rules != want {
+		t.Errorf("rules of tokens %+v, want %+v", verifier.rules, want)
 	}
 }
 

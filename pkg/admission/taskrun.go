@@ -5,23 +5,21 @@ package admission
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	corev1 "k8s.io/api/core/v1"
-	"knative.dev/pkg/apis"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// object is a TaskRun as it came, taken apart no further than needed, so that what this version does not know survives.
+// object is a TaskRun as it came.
 type object struct {
-	fields     map[string]json.RawMessage
-	status     map[string]json.RawMessage
-	conditions []json.RawMessage
+	state
+
+	fields map[string]json.RawMessage
 }
 
 func parseObject(raw []byte) (object, error) {
@@ -30,74 +28,45 @@ func parseObject(raw []byte) (object, error) {
 		return object{}, fmt.Errorf("reading the object: %w", err)
 	}
 	if status, ok := o.fields["status"]; ok {
-		if err := json.Unmarshal(status, &o.status); err != nil {
-			return object{}, fmt.Errorf("reading the status: %w", err)
-		}
-	}
-	if conditions, ok := o.status["conditions"]; ok {
-		if err := json.Unmarshal(conditions, &o.conditions); err != nil {
-			return object{}, fmt.Errorf("reading the conditions: %w", err)
+		var err error
+		if o.state, err = parseState(status); err != nil {
+			return object{}, err
 		}
 	}
 	return o, nil
 }
 
-// conditionHead is what is looked at in other conditions.
-type conditionHead struct {
-	Type, Status, Reason string
+// runSpec is what is looked at in a TaskRun's spec.
+type runSpec struct {
+	ManagedBy *string              `json:"managedBy"`
+	Retries   int                  `json:"retries"`
+	Status    v1.TaskRunSpecStatus `json:"status"`
 }
 
-// headOf reads each field on its own: who waits for a condition may look at type and status only, so that nonsense in
-// another field must not hide it. What is no string is empty.
-func headOf(raw json.RawMessage) conditionHead {
-	var fields map[string]any
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return conditionHead{}
+func (r runSpec) cancelled() bool { return r.Status == v1.TaskRunSpecStatusCancelled }
+
+// spec returns an empty one where it cannot be read: Tekton's own webhook has seen it.
+func (o object) spec() runSpec {
+	var spec runSpec
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(o.fields["spec"], &spec); err != nil {
+		return runSpec{}
 	}
-	text := func(name string) string {
-		s, _ := fields[name].(string)
-		return s
-	}
-	return conditionHead{Type: text("type"), Status: text("status"), Reason: text("reason")}
+	return spec
 }
 
-// succeeded returns the first condition Succeeded, as Tekton's own libraries do.
-func (o object) succeeded() conditionHead {
-	for _, c := range o.conditions {
-		if head := headOf(c); head.Type == string(apis.ConditionSucceeded) {
-			return head
-		}
-	}
-	return conditionHead{}
-}
+// tektonManager is the value of spec.managedBy that means Tekton's own controller, as an absent one does.
+const tektonManager = "tekton.dev/pipeline"
 
-// complete reports whether the TaskRun has succeeded or failed.
-func (o object) complete() bool {
-	s := o.succeeded().Status
-	return s == string(corev1.ConditionTrue) || s == string(corev1.ConditionFalse)
-}
-
-// judged reports whether the status carries one condition of ours that holds a verdict.
-func (o object) judged() bool {
-	ours := o.ours()
-	return len(ours) == 1 && headOf(ours[0]).Status != string(corev1.ConditionUnknown)
-}
-
-// ours returns the conditions of our type.
-func (o object) ours() []json.RawMessage {
-	var found []json.RawMessage
-	for _, c := range o.conditions {
-		if headOf(c).Type == string(verify.ConditionType) {
-			found = append(found, c)
-		}
-	}
-	return found
+// managedByOther reports whether somebody else than Tekton's controller runs the TaskRun.
+func (o object) managedByOther() bool {
+	manager := o.spec().ManagedBy
+	return manager != nil && *manager != tektonManager
 }
 
 // judgedFields are the fields of the status that a verdict rests on, beside the condition Succeeded. The TaskRun's UID and
 // spec cannot change in a status write.
 var judgedFields = []string{
-	"podName", "startTime", "completionTime", "steps", "retriesStatus", "results", "artifacts", "taskSpec",
+	fieldPodName, fieldStartTime, fieldCompletionTime, fieldSteps, fieldRetries, fieldResults, fieldArtifacts, fieldTaskSpec,
 }
 
 // sameJudged reports whether two states agree in all that a verdict rests on.
@@ -105,15 +74,25 @@ func sameJudged(a, b object) bool {
 	if a.succeeded() != b.succeeded() {
 		return false
 	}
-	for _, field := range judgedFields {
-		if !sameJSON(a.status[field], b.status[field]) {
+	return !slices.ContainsFunc(judgedFields, func(field string) bool { return !sameJSON(a.state[field], b.state[field]) })
+}
+
+// sameState compares two states as a whole. An absent field equals null.
+func sameState(a, b state) bool {
+	fields := maps.Clone(a)
+	if fields == nil {
+		fields = state{}
+	}
+	maps.Copy(fields, b)
+	for field := range fields {
+		if !sameJSON(a[field], b[field]) {
 			return false
 		}
 	}
 	return true
 }
 
-// sameJSON compares values, not bytes. An absent field equals null.
+// sameJSON compares values, not bytes. An absent value equals null.
 func sameJSON(a, b json.RawMessage) bool {
 	var va, vb any
 	if len(a) > 0 && json.Unmarshal(a, &va) != nil {
@@ -125,40 +104,20 @@ func sameJSON(a, b json.RawMessage) bool {
 	return reflect.DeepEqual(va, vb)
 }
 
-// ranNothing reports whether the status shows no trace of a pod: a TaskRun that Tekton refused before it made one.
-func (o object) ranNothing() bool {
-	for _, field := range []string{"podName", "steps", "results", "artifacts", "retriesStatus"} {
-		switch string(o.status[field]) {
-		case "", "null", `""`, "[]", "{}":
-		default:
-			return false
-		}
-	}
-	return true
-}
+func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // asStored returns the TaskRun that the API server will store: of a status write it takes the status, and everything else
 // from the old object, although the request may carry another spec or another name. Our own condition is left out.
-func asStored(old, submitted object) (*v1.TaskRun, error) {
-	stored := make(map[string]json.RawMessage, len(old.fields))
-	for name, value := range old.fields {
-		stored[name] = value
+func asStored(old object, status state) (*v1.TaskRun, error) {
+	wanted := status.clone()
+	if err := wanted.set(fieldConditions, status.otherConditions()); err != nil {
+		return nil, err
 	}
-	status := make(map[string]any, len(submitted.status))
-	for name, value := range submitted.status {
-		status[name] = value
-	}
-	var others []json.RawMessage
-	for _, c := range submitted.conditions {
-		if headOf(c).Type != string(verify.ConditionType) {
-			others = append(others, c)
-		}
-	}
-	status["conditions"] = others
-	encoded, err := json.Marshal(status)
+	encoded, err := encode(wanted)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the status: %w", err)
+		return nil, err
 	}
+	stored := maps.Clone(old.fields)
 	stored["status"] = encoded
 	raw, err := json.Marshal(stored)
 	if err != nil {
@@ -171,56 +130,26 @@ func asStored(old, submitted object) (*v1.TaskRun, error) {
 	return tr, nil
 }
 
-// conditionsWith returns the conditions with cond in the place of ours, or without ours if cond is nil.
-func (o object) conditionsWith(cond any) []any {
-	all := []any{}
-	placed := cond == nil
-	for _, c := range o.conditions {
-		if headOf(c).Type != string(verify.ConditionType) {
-			all = append(all, c)
-			continue
+// patchTo returns the operations that make the status of the object the wanted one. add replaces a member that exists, and
+// needs the one around it (RFC 6902, section 4.1).
+func (o object) patchTo(wanted state) []operation {
+	if o.state == nil {
+		if len(wanted) == 0 {
+			return nil
 		}
-		if !placed {
-			all = append(all, cond)
-			placed = true
-		}
+		return []operation{{Op: "add", Path: "/status", Value: wanted}}
 	}
-	if !placed {
-		all = append(all, cond)
-	}
-	return all
-}
-
-// setConditions returns the operation that writes the conditions. add replaces a member that exists, and needs the one
-// around it (RFC 6902, section 4.1).
-func (o object) setConditions(conditions []any) operation {
-	if o.status == nil {
-		return operation{Op: "add", Path: "/status", Value: map[string]any{"conditions": conditions}}
-	}
-	return operation{Op: "add", Path: "/status/conditions", Value: conditions}
-}
-
-// resultsWithoutCarriers returns status.results without the signing material, and whether there was any.
-func (o object) resultsWithoutCarriers() ([]json.RawMessage, bool, error) {
-	raw, ok := o.status["results"]
-	if !ok {
-		return nil, false, nil
-	}
-	var all []json.RawMessage
-	if err := json.Unmarshal(raw, &all); err != nil {
-		return nil, false, fmt.Errorf("reading status.results: %w", err)
-	}
-	kept := make([]json.RawMessage, 0, len(all))
-	for _, r := range all {
-		var head struct {
-			Name string `json:"name"`
-		}
-		if err := kjson.UnmarshalCaseSensitivePreserveInts(r, &head); err != nil {
-			return nil, false, fmt.Errorf("reading status.results: %w", err)
-		}
-		if !signing.IsReserved(head.Name) {
-			kept = append(kept, r)
+	var patch []operation
+	fields := maps.Clone(o.state)
+	maps.Copy(fields, wanted)
+	for _, field := range slices.Sorted(maps.Keys(fields)) {
+		value, ok := wanted[field]
+		switch {
+		case !ok:
+			patch = append(patch, operation{Op: "remove", Path: "/status/" + escapePointer(field)})
+		case string(value) != string(o.state[field]) && !sameJSON(value, o.state[field]):
+			patch = append(patch, operation{Op: "add", Path: "/status/" + escapePointer(field), Value: value})
 		}
 	}
-	return kept, len(kept) != len(all), nil
+	return patch
 }

@@ -208,7 +208,7 @@ func TestTokenReviewComesAfterFreshKeys(t *testing.T) {
 	}
 	keys = run.cluster
 	c.advance(refreshPause)
-	got, err := trusted.TaskRun(t.Context(), Tokens{signing.AudiencePrefix, time.Hour}, tr, verify.Facts{Live: true})
+	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{Live: true})
 	if err != nil || got.Verdict != verify.Verified || reviewer.asked.Load() != 0 {
 		t.Errorf("got %s, %v and %d questions, want VERIFIED and none", got.Verdict, err, reviewer.asked.Load())
 	}

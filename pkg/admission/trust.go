@@ -27,6 +27,9 @@ const (
 	reviewTimeout = 3 * time.Second
 )
 
+// maxRules bounds the verifiers that are kept: the two modes have rules of their own, and settings change rarely.
+const maxRules = 8
+
 // Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
 // in memory, and reads them anew now and then and when a TaskRun was signed with a key that it does not know: then at most
 // once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to say (TokenReview).
@@ -39,9 +42,8 @@ type Trust struct {
 
 	mu        sync.RWMutex
 	cluster   *trust.Cluster
-	verifiers *verifiers // of cluster, for tokens
-	tokens    Tokens
-	asked     time.Time // when the keys were last asked for
+	verifiers map[Rules]*verifiers // of cluster, one for each mode at most
+	asked     time.Time            // when the keys were last asked for
 }
 
 // verifiers are two with the same keys and rules.
@@ -82,13 +84,13 @@ func (t *Trust) Ready() bool {
 
 // TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API server is asked
 // about tokens only where that leaves something open.
-func (t *Trust) TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
-	v, err := t.verifiersFor(tokens)
+func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+	v, err := t.verifiersFor(rules)
 	if err != nil {
 		if err = t.refreshOnDemand(ctx); err != nil {
 			return verify.Result{}, err
 		}
-		if v, err = t.verifiersFor(tokens); err != nil {
+		if v, err = t.verifiersFor(rules); err != nil {
 			return verify.Result{}, err
 		}
 	}
@@ -98,7 +100,7 @@ func (t *Trust) TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, fact
 			t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
 		}
 		// Whoever refreshed the keys: if there are others now, ask again.
-		fresh, err := t.verifiersFor(tokens)
+		fresh, err := t.verifiersFor(rules)
 		if err != nil {
 			return verify.Result{}, err
 		}
@@ -115,18 +117,19 @@ func (t *Trust) TaskRun(ctx context.Context, tokens Tokens, tr *v1.TaskRun, fact
 	return v.asking.TaskRun(ctx, tr, facts), nil
 }
 
-// verifiersFor returns the verifiers of the present keys. They are built anew when the keys or the tokens' rules have changed.
-func (t *Trust) verifiersFor(tokens Tokens) (*verifiers, error) {
+// verifiersFor returns the verifiers of the present keys. They are built anew when the keys or the rules have changed.
+func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.verifiers != nil && t.tokens == tokens {
-		return t.verifiers, nil
+	if v := t.verifiers[rules]; v != nil {
+		return v, nil
 	}
 	if t.cluster == nil {
 		return nil, fmt.Errorf("the issuer's keys are not known yet")
 	}
 	options := []verify.Option{
-		verify.WithClock(t.now), verify.WithAudiencePrefix(tokens.AudiencePrefix), verify.WithTokenLifetime(tokens.Lifetime),
+		verify.WithClock(t.now), verify.WithAudiencePrefix(rules.AudiencePrefix), verify.WithTokenLifetime(rules.Lifetime),
+		verify.WithMinimumFormat(rules.MinimumFormat),
 	}
 	local, err := verify.New(t.cluster, options...)
 	if err != nil {
@@ -136,8 +139,12 @@ func (t *Trust) verifiersFor(tokens Tokens) (*verifiers, error) {
 	if err != nil {
 		return nil, fmt.Errorf("using the issuer's keys: %w", err)
 	}
-	t.verifiers, t.tokens = &verifiers{local: local, asking: asking}, tokens
-	return t.verifiers, nil
+	if t.verifiers == nil || len(t.verifiers) >= maxRules {
+		t.verifiers = map[Rules]*verifiers{}
+	}
+	v := &verifiers{local: local, asking: asking}
+	t.verifiers[rules] = v
+	return v, nil
 }
 
 // refreshOnDemand reads the keys unless that was done a moment ago.

@@ -29,7 +29,7 @@ type KeyChange struct {
 func settingsKeys() []string {
 	return []string{
 		settings.KeyBackend, settings.KeyEnforcement, settings.KeyEnforcementAlias, settings.KeyPolicies,
-		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyDelivery,
+		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyMinimumFormat, settings.KeyDelivery,
 		settings.KeyFormat, settings.KeyBinding, settings.KeyAudience, settings.KeyTokenSeconds,
 		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts,
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Enforcement says what a failed verification does to a TaskRun.
@@ -30,6 +32,15 @@ func (s Settings) EnforcementOf(namespaceLabels map[string]string) Enforcement {
 		return s.otherEnforcement()
 	}
 	return s.Enforcement
+}
+
+// MinimumFormatIn returns the weakest format that counts in a mode; empty: any. Format v1 signs values without their names, so
+// that enforce wants v2 unless it is told otherwise.
+func (s Settings) MinimumFormatIn(mode Enforcement) signing.Format {
+	if s.MinimumFormat == "" && mode == Enforce {
+		return signing.FormatV2
+	}
+	return s.MinimumFormat
 }
 
 func (s Settings) otherEnforcement() Enforcement {

@@ -29,6 +29,7 @@ const (
 	KeyGateChains        = "gate-chains"               // true: Tekton Chains is kept from what is not verified
 	KeyDelivery          = "delivery"                  // auto, image or init
 	KeyFormat            = "signing-format"            // a signing.Format: v2, or v1, which is compatible with Tekton's own
+	KeyMinimumFormat     = "minimum-format"            // a signing.Format; absent: v2 where enforced, any where audited
 	KeyBinding           = "oidc-binding"              // a signing.Binding: payload, key or audience
 	KeyAudience          = "oidc-audience"             // prefix of the audiences of signing tokens
 	KeyTokenSeconds      = "oidc-token-expiration-seconds"
@@ -62,6 +63,7 @@ type Settings struct {
 	GateChains     bool // keep Tekton Chains from TaskRuns and PipelineRuns until they are verified
 	Delivery       Delivery
 	Format         signing.Format
+	MinimumFormat  signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
 	Binding        signing.Binding
 	AudiencePrefix string
 	TokenLifetime  time.Duration
@@ -115,7 +117,7 @@ func Parse(data map[string]string) (Settings, error) {
 	if err := signing.CheckBinding(s.Format, s.Binding); err != nil {
 		return Settings{}, fmt.Errorf("ConfigMap %s: keys %s and %s: %w", ConfigMapName, KeyFormat, KeyBinding, err)
 	}
-	return s, nil
+	return s, s.checkMinimum()
 }
 
 func (s *Settings) set(key, value string) (err error) {
@@ -134,6 +136,8 @@ func (s *Settings) set(key, value string) (err error) {
 		s.Delivery, err = ParseDelivery(value)
 	case KeyFormat:
 		s.Format, err = signing.ParseFormat(value)
+	case KeyMinimumFormat:
+		s.MinimumFormat, err = signing.ParseFormat(value)
 	case KeyBinding:
 		s.Binding, err = signing.ParseBinding(value)
 	case KeyAudience:
@@ -156,6 +160,15 @@ func (s *Settings) set(key, value string) (err error) {
 // ParseDelivery reads the value of the key delivery.
 func ParseDelivery(value string) (Delivery, error) {
 	return oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
+}
+
+// checkMinimum is an error where every TaskRun would fail.
+func (s Settings) checkMinimum() error {
+	if minimum := s.MinimumFormatIn(s.Enforcement); minimum != "" && !s.Format.AtLeast(minimum) {
+		return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s is wanted: "+
+			"sign in %s, or set %s to %s", ConfigMapName, KeyFormat, KeyMinimumFormat, s.Format, minimum, minimum, KeyMinimumFormat, s.Format)
+	}
+	return nil
 }
 
 // Supported reports what of the settings this version cannot do yet.
@@ -185,6 +198,7 @@ func (s Settings) Data() map[string]string {
 	put(KeyGateChains, "true", s.GateChains)
 	put(KeyDelivery, string(s.Delivery), s.Delivery != d.Delivery)
 	put(KeyFormat, string(s.Format), s.Format != d.Format)
+	put(KeyMinimumFormat, string(s.MinimumFormat), s.MinimumFormat != "")
 	put(KeyBinding, string(s.Binding), s.Binding != signing.DefaultBinding(s.Format))
 	put(KeyAudience, s.AudiencePrefix, s.AudiencePrefix != d.AudiencePrefix)
 	put(KeyTokenSeconds, strconv.Itoa(int(s.TokenLifetime/time.Second)), s.TokenLifetime != d.TokenLifetime)

@@ -36,6 +36,10 @@ func (j *judge) mayBeEmpty() bool {
 // emptied reports whether enforcement says that it took the results out.
 func (j *judge) emptied() bool { return j.failureReason() == ReasonVerificationFailed }
 
+// OneOfThisName is what is expected of a name that occurs twice. Everything else that a check of results, step results or
+// artifacts expects or got is one word, or the type and the value.
+const OneOfThisName = "one of this name"
+
 // difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each name in which
 // they differ.
 func (j *judge) difference(id CheckID, container, where string, want, got []named) {
@@ -53,7 +57,7 @@ func (j *judge) difference(id CheckID, container, where string, want, got []name
 	shown := map[string]string{}
 	for _, g := range got {
 		if _, twice := shown[g.name]; twice {
-			fail(g.name, "one of this name", "several", where+" holds the name twice")
+			fail(g.name, OneOfThisName, "several", where+" holds the name twice")
 		}
 		shown[g.name] = g.text
 	}

@@ -29,6 +29,9 @@ const (
 	StatusWebhook        = "tekton-sign-status" // configuration of the webhook for taskruns/status
 )
 
+// TektonAccount is the service account of Tekton's controller in every release.
+const TektonAccount = "tekton-pipelines-controller"
+
 // EnvTektonNamespace and EnvSignerImage are the environment variables of the add-on.
 const (
 	EnvTektonNamespace = "TEKTON_NAMESPACE"

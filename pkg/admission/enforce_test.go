@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admission/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+func failing(verdict verify.Verdict) verify.Result {
+	status := map[verify.Verdict]verify.Status{
+		verify.Failed: verify.Fail, verify.Indeterminate: verify.Unknown, verify.Unsigned: verify.Missing,
+	}[verdict]
+	return verify.Result{Verdict: verdict, Reason: "results", Checks: []verify.Check{{
+		ID: verify.CheckResults, Status: status, Result: "digest", Expected: `string "sha256:1"`, Got: "nothing",
+	}}}
+}
+
+// enforcing is a handler in a namespace whose mode is enforce.
+func enforcing(v *fakeVerifier) *StatusHandler {
+	handler := newStatusHandler(v)
+	handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: settings.Enforce}
+	return handler
+}
+
+// full fills everything that Tekton hands on to other tasks.
+func full(s fields) {
+	s["artifacts"] = fields{"outputs": []any{fields{"name": "image"}}}
+	s["completionTime"] = "2026-03-01T11:30:00Z"
+	s["steps"] = []any{
+		fields{
+			"name": "make", "container": "step-make", "later": "field", "results": []any{fields{"name": "scan"}},
+			"inputs": []any{fields{"name": "source"}}, "outputs": []any{fields{"name": "image"}},
+			"terminated": fields{"exitCode": 0.0, "message": "[]"},
+		},
+		fields{"name": "push", "container": "step-push"},
+	}
+}
+
+func emptiedSteps() []any {
+	return []any{
+		fields{
+			"name": "make", "container": "step-make", "later": "field",
+			"terminated": fields{"exitCode": 0.0, "message": "[]"},
+		},
+		fields{"name": "push", "container": "step-push"},
+	}
+}
+
+const now = "2026-03-01T12:00:00Z"
+
+func ours(status, reason, message string) fields {
+	return fields{
+		"type": "SignedResultsVerified", "status": status, "reason": reason, "message": message, "lastTransitionTime": now,
+	}
+}
+
+func TestEnforceFailsTheRunAndTakesItsResults(t *testing.T) {
+	for _, verdict := range []verify.Verdict{verify.Failed, verify.Unsigned, verify.Indeterminate, "no such verdict"} {
+		t.Run(string(verdict), func(t *testing.T) {
+			request := statusWrite(t, run("Unknown", nil), run("True", full))
+			after := stored(t, enforcing(&fakeVerifier{result: failing(verdict)}).Admit(t.Context(), request), request.Object)
+			status := after["status"].(fields)
+			for _, gone := range []string{"results", "artifacts"} {
+				if _, ok := status[gone]; ok {
+					t.Errorf("status.%s is still there", gone)
+				}
+			}
+			if diff := cmp.Diff(emptiedSteps(), status["steps"]); diff != "" {
+				t.Error(diff)
+			}
+			conditions := status["conditions"].([]any)
+			succeeded, verdictOf := conditions[0].(fields), conditions[1].(fields)
+			if succeeded["status"] != "False" || succeeded["reason"] != "TaskRunResultsVerificationFailed" ||
+				verdictOf["status"] != "False" || verdictOf["reason"] != "TaskRunResultsVerificationFailed" {
+				t.Errorf("conditions %v", conditions)
+			}
+			message := succeeded["message"].(string)
+			if message != verdictOf["message"] || strings.Contains(message, "sha256:1\"") ||
+				(verdict != "no such verdict" && !strings.HasPrefix(message, string(verdict)+": results, result digest, expected sha256:")) {
+				t.Errorf("message %q", message)
+			}
+			if status["completionTime"] != "2026-03-01T11:30:00Z" || status["podName"] != "build-pod" {
+				t.Errorf("status %v", status)
+			}
+		})
+	}
+}
+
+// What had failed anyway keeps its reason, by which Tekton tells a cancelled run, but not its results.
+func TestEnforceKeepsTheReasonOfAFailure(t *testing.T) {
+	cancelled := fields{"type": "Succeeded", "status": "False", "reason": "TaskRunCancelled", "message": "stop"}
+	request := statusWrite(t, run("Unknown", nil), run("False", func(s fields) {
+		full(s)
+		s["conditions"] = []any{cancelled}
+	}))
+	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Indeterminate)}).Admit(t.Context(), request), request.Object)
+	status := after["status"].(fields)
+	if diff := cmp.Diff(cancelled, status["conditions"].([]any)[0]); diff != "" {
+		t.Error(diff)
+	}
+	if _, ok := status["results"]; ok || len(ourConditions(after)) != 1 {
+		t.Errorf("status %v", status)
+	}
+}
+
+func TestEnforceLetsVerifiedResultsPass(t *testing.T) {
+	verifier := &fakeVerifier{result: verified()}
+	request := statusWrite(t, run("Unknown", nil), run("True", full))
+	after := stored(t, enforcing(verifier).Admit(t.Context(), request), request.Object)
+	want := run("True", full)
+	want["status"].(fields)["conditions"] = []any{
+		succeededIs("True"), ours("True", "TaskRunResultsVerified", "VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity"),
+	}
+	if diff := cmp.Diff(want, after); diff != "" {
+		t.Error(diff)
+	}
+	if verifier.rules.MinimumFormat != signing.FormatV2 {
+		t.Errorf("the minimum format is %q", verifier.rules.MinimumFormat)
+	}
+}
+
+func TestNoResultsAreUnsignedWhereEnforced(t *testing.T) {
+	request := statusWrite(t, run("Unknown", nil), run("True", nil))
+	after := stored(t, enforcing(&fakeVerifier{result: verify.Result{Verdict: verify.NoResults}}).Admit(t.Context(), request), request.Object)
+	conditions := ourConditions(after)
+	if len(conditions) != 1 || !strings.HasPrefix(conditions[0]["message"].(string), "UNSIGNED: coverage: no step") {
+		t.Errorf("conditions %v", conditions)
+	}
+}
+
+func TestMaterialIsKeptOnRequest(t *testing.T) {
+	with := func(s fields) { s["results"] = []any{fields{"name": "SIGNING_TOKEN", "type": "string", "value": "y"}} }
+	request := statusWrite(t, run("Unknown", nil), run("True", with))
+	handler := newStatusHandler(&fakeVerifier{result: verified()})
+	handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, material: true}
+	after := stored(t, handler.Admit(t.Context(), request), request.Object)
+	if got := after["status"].(fields)["results"]; len(got.([]any)) != 1 || len(ourConditions(after)) != 1 {
+		t.Errorf("results %v", got)
+	}
+}
+
+func withSpec(object, spec fields) fields {
+	object = maps.Clone(object)
+	object["spec"] = spec
+	return object
+}
+
+// The add-on retries as Tekton's controller does: see retryTaskRun in Tekton's pkg/reconciler/taskrun.
+func TestEnforceRetries(t *testing.T) {
+	spec := fields{"retries": 2, "taskRef": fields{"name": "build"}}
+	first := fields{"podName": "build-pod-first"}
+	submitted := run("True", func(s fields) {
+		full(s)
+		s["podName"] = "build-pod-retry1"
+		s["retriesStatus"] = []any{first}
+	})
+	old := withSpec(run("Unknown", func(s fields) { s["retriesStatus"] = []any{first} }), spec)
+	request := statusWrite(t, old, withSpec(submitted, spec))
+	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+	status := after["status"].(fields)
+
+	message := status["conditions"].([]any)[0].(fields)["message"].(string)
+	archived := submitted["status"].(fields)
+	archived = maps.Clone(archived)
+	for _, gone := range []string{"retriesStatus", "results", "artifacts"} {
+		delete(archived, gone)
+	}
+	archived["steps"] = emptiedSteps()
+	archived["conditions"] = []any{
+		fields{
+			"type": "Succeeded", "status": "False", "reason": "TaskRunResultsVerificationFailed", "message": message, "lastTransitionTime": now,
+		},
+		ours("False", "TaskRunResultsVerificationFailed", message),
+	}
+	want := fields{
+		"podName": "", "future": archived["future"], "steps": emptiedSteps(), "retriesStatus": []any{first, archived},
+		"conditions": []any{
+			fields{"type": "Succeeded", "status": "Unknown", "reason": "ToBeRetried", "message": message, "lastTransitionTime": now},
+			ours("Unknown", "AwaitingTaskRunResults", "the TaskRun is not completed"),
+		},
+	}
+	if diff := cmp.Diff(want, status); diff != "" {
+		t.Error(diff)
+	}
+	if !strings.HasPrefix(message, "FAILED: results") {
+		t.Errorf("message %q", message)
+	}
+}
+
+func TestEnforceDoesNotRetry(t *testing.T) {
+	attempt := fields{"podName": "build-pod"}
+	tests := map[string]struct {
+		old       string
+		spec      fields
+		submitted fields
+	}{
+		"no retries":       {"Unknown", fields{}, run("True", nil)},
+		"cancelled":        {"Unknown", fields{"retries": 3, "status": "TaskRunCancelled"}, run("True", nil)},
+		"used up":          {"Unknown", fields{"retries": 1}, run("True", func(s fields) { s["retriesStatus"] = []any{attempt} })},
+		"failed by Tekton": {"Unknown", fields{"retries": 1}, run("False", nil)},
+		"published before": {"True", fields{"retries": 1}, run("True", nil)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			old := withSpec(run(tt.old, func(s fields) { s["retriesStatus"] = tt.submitted["status"].(fields)["retriesStatus"] }), tt.spec)
+			request := statusWrite(t, old, withSpec(tt.submitted, tt.spec))
+			after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+			if got := after["status"].(fields)["conditions"].([]any)[0].(fields)["status"]; got != "False" {
+				t.Errorf("Succeeded is %v", got)
+			}
+		})
+	}
+}
+
+// An attempt that Tekton itself gave up is judged in the write that archives it.
+func TestArchivedAttemptsAreJudged(t *testing.T) {
+	attempt := func(change func(fields)) fields { return run("False", change)["status"].(fields) }
+	retried := func(archived ...any) fields {
+		return run("Unknown", func(s fields) {
+			s["retriesStatus"] = archived
+			s["podName"] = ""
+			s["conditions"] = append(s["conditions"].([]any), oursIs("True"))
+		})
+	}
+	judgedBefore := attempt(withOurs("False"))
+	for _, mode := range []settings.Enforcement{settings.Audit, settings.Enforce} {
+		t.Run(string(mode), func(t *testing.T) {
+			verifier := &fakeVerifier{result: failing(verify.Failed)}
+			handler := newStatusHandler(verifier)
+			handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: mode}
+			request := statusWrite(t, retried(judgedBefore), retried(judgedBefore, attempt(withOurs("True"))))
+			after := stored(t, handler.Admit(t.Context(), request), request.Object)
+			attempts := after["status"].(fields)["retriesStatus"].([]any)
+			if diff := cmp.Diff(judgedBefore, attempts[0]); diff != "" {
+				t.Errorf("the attempt that was judged before: %s", diff)
+			}
+			second := attempts[1].(fields)
+			conditions := second["conditions"].([]any)
+			if len(conditions) != 2 || conditions[1].(fields)["status"] != "False" {
+				t.Errorf("conditions %v", conditions)
+			}
+			if _, ok := second["results"]; ok != (mode == settings.Audit) {
+				t.Errorf("results are there: %v", ok)
+			}
+			if verifier.calls != 1 || len(verifier.taskRun.Status.RetriesStatus) != 1 || verifier.taskRun.Status.PodName != "build-pod" {
+				t.Errorf("verified %d times, last %+v", verifier.calls, verifier.taskRun)
+			}
+			if got := ourConditions(after); len(got) != 1 || got[0]["status"] != "Unknown" {
+				t.Errorf("conditions %v", got)
+			}
+		})
+	}
+}
+
+// Enforce never lets pass what it could not judge: Tekton writes again.
+func TestTroubleRefusesAWriteThatIsEnforced(t *testing.T) {
+	done := raw(t, run("True", nil)).Raw
+	handlers := map[string]*StatusHandler{
+		"panic":   enforcing(&fakeVerifier{panics: true}),
+		"no keys": enforcing(&fakeVerifier{err: errors.New("the \x1b[2Kkeys are not known yet")}),
+		"no pods": enforcing(&fakeVerifier{result: verified()}),
+		"garbage": enforcing(&fakeVerifier{result: verified()}),
+	}
+	handlers["no pods"].Pods = fakePods{err: errors.New("connection refused")}
+	for name, handler := range handlers {
+		t.Run(name, func(t *testing.T) {
+			request := statusWrite(t, run("Unknown", nil), run("True", nil))
+			request.Object.Raw = done
+			if name == "garbage" {
+				request.Object.Raw = []byte(`{"status":{"retriesStatus":5}}`)
+			}
+			response := handler.Admit(t.Context(), request)
+			if response.Allowed || response.Result.Code != 500 || strings.Contains(response.Result.Message, "\x1b") ||
+				!strings.Contains(response.Result.Message, "Tekton tries again") {
+				t.Errorf("got %+v", response.Result)
+			}
+		})
+	}
+}
+
+func admitAs(t *testing.T, handler *StatusHandler, user string, old, submitted fields) (*admissionv1.AdmissionResponse, *admissionv1.AdmissionRequest) {
+	t.Helper()
+	request := statusWrite(t, old, submitted)
+	request.UserInfo.Username = user
+	return handler.Admit(t.Context(), request), request
+}
+
+func TestAfterCompletionOnlyTektonWrites(t *testing.T) {
+	changed := func(s fields) { s["results"] = []any{fields{"name": "digest", "type": "string", "value": "evil"}} }
+	retried := func(s fields) { s["retriesStatus"] = []any{fields{"podName": "x"}} }
+	tests := map[string]struct {
+		old, submitted fields
+		who            string
+		code           int32 // 0: allowed
+	}{
+		"a stranger changes results":      {carriedRun(nil), carriedRun(changed), "mallory", 403},
+		"before the verdict":              {run("True", nil), run("True", changed), "mallory", 403},
+		"the add-on changes results":      {carriedRun(nil), carriedRun(changed), addOn, 403},
+		"a stranger makes it run again":   {carriedRun(nil), run("Unknown", nil), "mallory", 403},
+		"a stranger adds an attempt":      {run("Unknown", nil), run("Unknown", retried), "mallory", 403},
+		"Tekton changes results":          {carriedRun(nil), carriedRun(changed), tekton, 0},
+		"a stranger changes other things": {carriedRun(nil), carriedRun(func(s fields) { s["provenance"] = fields{} }), "mallory", 0},
+		"a stranger completes it":         {run("Unknown", nil), run("True", changed), "mallory", 0}, // it is verified
+		"the add-on asks for a verdict":   {run("True", nil), run("True", nil), addOn, 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			response, _ := admitAs(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}), tt.who, tt.old, tt.submitted)
+			switch {
+			case tt.code == 0 && !response.Allowed:
+				t.Errorf("refused: %s", response.Result.Message)
+			case tt.code != 0 && (response.Allowed || response.Result.Code != tt.code || !strings.Contains(response.Result.Message, tt.who)):
+				t.Errorf("got %+v", response)
+			}
+			audit, _ := admitAs(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}), tt.who, tt.old, tt.submitted)
+			if !audit.Allowed {
+				t.Errorf("refused in audit: %s", audit.Result.Message)
+			}
+		})
+	}
+}
+
+// Tekton's controller may write from a view of the TaskRun that is older than the add-on's retry.
+func TestRetryIsNotTakenBack(t *testing.T) {
+	one, two := fields{"podName": "a"}, fields{"podName": "b"}
+	with := func(attempts ...any) func(fields) { return func(s fields) { s["retriesStatus"] = attempts } }
+	for name, submitted := range map[string]fields{
+		"completed, no attempt": run("True", nil), "running, no attempt": run("Unknown", nil),
+		"one attempt less": run("True", with(one)), "another attempt": run("Unknown", with(one, one)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, _ := admitAs(t, enforcing(&fakeVerifier{result: verified()}), tekton, run("Unknown", with(one, two)), submitted)
+			if response.Allowed || response.Result.Reason != "Conflict" || response.Result.Code != 409 {
+				t.Errorf("got %+v", response)
+			}
+		})
+	}
+}
+
+func TestStrangersInAudit(t *testing.T) {
+	changed := func(s fields) { s["completionTime"] = "2026-03-01T11:59:00Z" }
+	gone := func(s fields) {
+		for _, field := range []string{"results", "steps"} {
+			delete(s, field)
+		}
+	}
+	tests := map[string]struct {
+		who     string
+		result  verify.Result
+		change  func(fields)
+		message string
+	}{
+		"still good": {"mal\x1blory", verified(), changed,
+			`written after completion by mal\x1blory: FAILED: what was verified has changed since`},
+		"not good": {"mallory", failing(verify.Failed), changed,
+			"written after completion by mallory: FAILED: results, result digest, expected sha256:"},
+		"nothing left": {"mallory", verify.Result{Verdict: verify.NoResults}, gone,
+			"written after completion by mallory: FAILED: what was verified is gone"},
+		"nothing left by Tekton": {tekton, verify.Result{Verdict: verify.NoResults}, gone, "FAILED: what was verified is gone"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: tt.result}), tt.who, carriedRun(nil), carriedRun(tt.change))
+			conditions := ourConditions(stored(t, response, request.Object))
+			if len(conditions) != 1 || conditions[0]["status"] != "False" || !strings.HasPrefix(conditions[0]["message"].(string), tt.message) {
+				t.Errorf("conditions %v", conditions)
+			}
+		})
+	}
+	// What a stranger wrote back is judged as what it is.
+	spoilt := run("True", withOurs("False"))
+	response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), "admin", spoilt, carriedRun(changed))
+	if conditions := ourConditions(stored(t, response, request.Object)); conditions[0]["status"] != "True" {
+		t.Errorf("conditions %v", conditions)
+	}
+}
+
+func TestLateVerdictsSaySo(t *testing.T) {
+	for _, result := range []verify.Result{verified(), failing(verify.Unsigned)} {
+		response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: result}), addOn, run("True", nil), run("True", nil))
+		conditions := ourConditions(stored(t, response, request.Object))
+		if len(conditions) != 1 || !strings.Contains(conditions[0]["message"].(string), "; verified late, the add-on did not see") {
+			t.Errorf("conditions %v", conditions)
+		}
+	}
+}
+
+// A TaskRun that enforcement failed stays so, even if what is left of it verifies.
+func TestEnforcedFailureIsNeverVerified(t *testing.T) {
+	failedByUs := func(s fields) {
+		s["conditions"] = []any{fields{"type": "Succeeded", "status": "False", "reason": "TaskRunResultsVerificationFailed"}}
+	}
+	response, request := admitAs(t, enforcing(&fakeVerifier{result: verified()}), addOn, run("False", failedByUs), run("False", failedByUs))
+	conditions := ourConditions(stored(t, response, request.Object))
+	if len(conditions) != 1 || conditions[0]["status"] != "False" {
+		t.Errorf("conditions %v", conditions)
+	}
+}
+
+func TestTaskSpecIsPinned(t *testing.T) {
+	declares := func(name string) func(fields) {
+		return func(s fields) { s["taskSpec"] = fields{"results": []any{fields{"name": name}}} }
+	}
+	for name, tt := range map[string]struct {
+		old, submitted fields
+		changed        bool
+	}{
+		"changed while it runs":       {run("Unknown", declares("a")), run("Unknown", declares("b")), true},
+		"changed with completion":     {run("Unknown", declares("a")), run("True", declares("b")), true},
+		"dropped":                     {run("Unknown", declares("a")), run("True", nil), true},
+		"set for the first time":      {run("Unknown", nil), run("True", declares("b")), false},
+		"as it was, in other bytes":   {run("Unknown", declares("b")), run("True", declares("b")), false},
+		"changed after the verdict":   {carriedRun(declares("a")), carriedRun(declares("b")), true},
+		"changed, nothing was judged": {run("True", declares("a")), run("True", declares("b")), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), tekton, tt.old, tt.submitted)
+			after := stored(t, response, request.Object)
+			want := tt.old
+			if !tt.changed {
+				want = tt.submitted
+			}
+			if diff := cmp.Diff(want["status"].(fields)["taskSpec"], after["status"].(fields)["taskSpec"]); diff != "" {
+				t.Error(diff)
+			}
+			if warned := slices.ContainsFunc(response.Warnings, func(w string) bool { return strings.Contains(w, "status.taskSpec is fixed") }); warned != tt.changed {
+				t.Errorf("warnings %q", response.Warnings)
+			}
+		})
+	}
+}
+
+func TestRecord(t *testing.T) {
+	with := func(record any) func(fields) {
+		return func(s fields) {
+			s["annotations"] = fields{"other": "x"}
+			if record != nil {
+				s["annotations"].(fields)["tekton-sign.dev/record"] = record
+			}
+		}
+	}
+	both := func(a, b func(fields)) func(fields) { return func(s fields) { a(s); b(s) } }
+	otherSteps := func(s fields) { s["steps"] = []any{} }
+	tests := map[string]struct {
+		old, submitted fields
+		who            string
+		want           any
+	}{
+		"the add-on writes it":          {carriedRun(with(nil)), carriedRun(with("v1.a")), addOn, "v1.a"},
+		"the add-on writes another":     {carriedRun(with("v1.a")), carriedRun(with("v1.b")), addOn, "v1.b"},
+		"a stranger writes it":          {carriedRun(with(nil)), carriedRun(with("v1.evil")), "mallory", nil},
+		"a stranger changes it":         {carriedRun(with("v1.a")), carriedRun(with("v1.evil")), "mallory", "v1.a"},
+		"Tekton drops it":               {carriedRun(with("v1.a")), carriedRun(with(nil)), tekton, "v1.a"},
+		"Tekton drops all annotations":  {carriedRun(with("v1.a")), carriedRun(nil), tekton, "v1.a"},
+		"judged again":                  {carriedRun(with("v1.a")), carriedRun(both(with("v1.a"), otherSteps)), tekton, nil},
+		"with the completion":           {run("Unknown", nil), run("True", with("v1.evil")), tekton, nil},
+		"while it runs":                 {run("Unknown", nil), run("Unknown", with("v1.evil")), "mallory", nil},
+		"the add-on with other results": {carriedRun(with(nil)), carriedRun(both(with("v1.a"), otherSteps)), addOn, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), tt.who, tt.old, tt.submitted)
+			annotations, _ := stored(t, response, request.Object)["status"].(fields)["annotations"].(fields)
+			if got := annotations["tekton-sign.dev/record"]; got != tt.want {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+			if _, ok := annotations["other"]; !ok && tt.submitted["status"].(fields)["annotations"] != nil {
+				t.Errorf("other annotations are gone: %v", annotations)
+			}
+		})
+	}
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// write is one write to the status of a TaskRun.
+type write struct {
+	old, submitted object
+	settings       settings.Settings
+	mode           settings.Enforcement
+	accounts       Accounts
+	by             string // the user who writes
+}
+
+// refusal is an error that says why a write must not be stored.
+type refusal struct {
+	reason  metav1.StatusReason
+	code    int32
+	message string
+}
+
+func (r *refusal) Error() string { return r.message }
+
+// refused is an error where enforce must not let the write pass: attempts that were judged are history, and after completion
+// nobody but Tekton's controller has a reason to change what a verdict rests on.
+func (w write) refused() error {
+	if w.mode != settings.Enforce {
+		return nil
+	}
+	before, err := w.old.attempts()
+	if err != nil {
+		return err
+	}
+	after, err := w.submitted.attempts()
+	if err != nil {
+		return err
+	}
+	if !begins(after, before) {
+		// Tekton's controller writes so when its view of the TaskRun is older than the add-on's retry. It looks again on a conflict.
+		return &refusal{metav1.StatusReasonConflict, http.StatusConflict, fmt.Sprintf(
+			"expected the %d archived attempts in status.retriesStatus as they are, got %d or other ones: "+
+				"the TaskRun was retried in the meantime, read it again", len(before), len(after))}
+	}
+	if w.by == w.accounts.Tekton {
+		return nil
+	}
+	switch {
+	case len(after) != len(before):
+		return w.forbidden("only Tekton's controller retries a TaskRun")
+	case w.old.complete() && !sameJudged(w.old, w.submitted):
+		return w.forbidden("the TaskRun is completed, and its results are enforced")
+	}
+	return nil
+}
+
+func (w write) forbidden(why string) error {
+	return &refusal{metav1.StatusReasonForbidden, http.StatusForbidden, fmt.Sprintf(
+		"%s: expected a write by %s, got one by %s; results are what the pod signed, run the TaskRun again to change them",
+		why, w.accounts.Tekton, report.Safe(w.by))}
+}
+
+// begins reports whether the archived attempts all are those of before and perhaps more.
+func begins(all, before []state) bool {
+	if len(all) < len(before) {
+		return false
+	}
+	for i := range before {
+		if !sameState(all[i], before[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once: it holds which results the
+// Task declares, and nothing that a step signs says so.
+func (w write) changesDeclaration() bool {
+	declared := w.old.state[fieldTaskSpec]
+	return !isNull(declared) && !sameJSON(declared, w.submitted.state[fieldTaskSpec])
+}
+
+// pinned returns the write with status.taskSpec as it was.
+func (w write) pinned() write {
+	if w.changesDeclaration() {
+		w.submitted.state = w.submitted.clone()
+		w.submitted.state[fieldTaskSpec] = w.old.state[fieldTaskSpec]
+	}
+	return w
+}
+
+// carried returns the status of a write that changes nothing that was judged: verdict and record stay, whoever drops or
+// changes them. Only the add-on writes a record.
+func (w write) carried() (state, error) {
+	wanted := w.submitted.clone()
+	if err := wanted.setCondition(w.old.ours()[0]); err != nil {
+		return nil, err
+	}
+	if w.by == w.accounts.AddOn {
+		return wanted, nil
+	}
+	record, err := w.old.record()
+	if err != nil {
+		return nil, err
+	}
+	return wanted, wanted.setRecord(record)
+}
+
+// judged returns the status of a completed TaskRun with the verdict in it. A record of an earlier verdict goes.
+func (w write) judged(result verify.Result, now time.Time) (state, error) {
+	wanted, err := w.submitted.withoutVerdict()
+	if err != nil {
+		return nil, err
+	}
+	cond := w.condition(result, now)
+	if cond == nil {
+		return wanted, nil
+	}
+	if err := wanted.setCondition(cond); err != nil {
+		return nil, err
+	}
+	good := cond.Status == corev1.ConditionTrue
+	switch {
+	case good && !w.settings.KeepMaterial:
+		return wanted, wanted.stripMaterial()
+	case good || w.mode != settings.Enforce:
+		return wanted, nil
+	}
+	if err := wanted.fail(cond.Message, now); err != nil {
+		return nil, err
+	}
+	if w.submitted.succeeded().Status == "True" && w.retriable() {
+		return wanted, wanted.retry(cond.Message, now)
+	}
+	return wanted, nil
+}
+
+// judgedAttempt returns an archived attempt with the verdict in it.
+func (w write) judgedAttempt(attempt state, result verify.Result, now time.Time) (state, error) {
+	wanted, err := attempt.withoutVerdict()
+	if err != nil {
+		return nil, err
+	}
+	cond := conditionFor(result, now)
+	if cond == nil {
+		return wanted, nil
+	}
+	if err := wanted.setCondition(cond); err != nil {
+		return nil, err
+	}
+	if cond.Status != corev1.ConditionTrue && w.mode == settings.Enforce {
+		return wanted, wanted.fail(cond.Message, now)
+	}
+	return wanted, nil
+}
+
+// condition returns what is said of the result, and of how the write came about; nil where nothing was due.
+func (w write) condition(result verify.Result, now time.Time) *condition {
+	cond := conditionFor(result, now)
+	if !w.old.complete() {
+		return cond
+	}
+	said, good := "FAILED: what was verified is gone", false
+	if cond != nil {
+		said, good = cond.Message, cond.Status == corev1.ConditionTrue
+	}
+	switch {
+	case w.old.verified() && w.by != w.accounts.Tekton:
+		if good {
+			said = "FAILED: what was verified has changed since"
+		}
+		return failedCondition("written after completion by "+report.Short(w.by, maxValue)+": "+said, now)
+	case good && w.old.failedByEnforcement() && w.submitted.failedByEnforcement():
+		return failedCondition("FAILED: enforcement took the results of this TaskRun away", now)
+	case cond == nil && w.old.judged():
+		return failedCondition(said, now)
+	case cond != nil && !w.old.judged():
+		cond.Message = cut(said + "; verified late, the add-on did not see the write that completed the TaskRun")
+	}
+	return cond
+}
+
+// retriable reports whether Tekton would run the TaskRun again if this attempt failed, as (*v1.TaskRun).IsRetriable has it. A
+// TaskRun that was published as completed is never taken back.
+func (w write) retriable() bool {
+	attempts, err := w.submitted.attempts()
+	spec := w.old.spec()
+	return err == nil && !w.old.complete() && !spec.cancelled() && len(attempts) < spec.Retries
+}
