@@ -24,9 +24,9 @@ const (
 	pathStatus = "/status"
 )
 
-// webhookController serves one webhook and keeps its configuration's certificate authority.
+// webhookController serves one webhook and keeps its configuration.
 type webhookController struct {
-	*reconciler.CABundle
+	*reconciler.Webhooks
 	path  string
 	admit func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
 }
@@ -56,18 +56,20 @@ func (a *addOn) newWebhookController(ctx context.Context, name, path string,
 ) *controller.Impl {
 	secrets := secretinformer.Get(ctx)
 	a.secrets = secrets.Lister()
-	bundle := reconciler.NewCABundle(a.client, secrets.Lister(), name)
-	queue := controller.NewContext(ctx, &webhookController{CABundle: bundle, path: path, admit: admit},
+	webhooks := reconciler.NewWebhooks(reconciler.WebhooksConfig{
+		Client: a.client, Secrets: secrets.Lister(), Settings: a.settings, TektonNamespace: a.tektonNamespace, Name: name,
+	})
+	queue := controller.NewContext(ctx, &webhookController{Webhooks: webhooks, path: path, admit: admit},
 		controller.ControllerOptions{WorkQueueName: name, Logger: logging.FromContext(ctx).Named(name)})
-	enqueue := func() { queue.EnqueueKey(bundle.Key()) }
-	bundle.OnChange(enqueue)
+	enqueue := func() { queue.EnqueueKey(webhooks.Key()) }
+	webhooks.OnChange(enqueue)
 	if _, err := secrets.Informer().AddEventHandler(cache.FilteringResourceEventHandler{
 		FilterFunc: controller.FilterWithNameAndNamespace(manifests.Namespace, manifests.CertificateSecret),
 		Handler:    controller.HandleAll(func(any) { enqueue() }),
 	}); err != nil {
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.CertificateSecret, err)
 	}
-	go bundle.Run(ctx)
+	go webhooks.Run(ctx)
 	return queue
 }
 
