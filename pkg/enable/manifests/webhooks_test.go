@@ -31,13 +31,24 @@ func seen(t *testing.T, configuration, oldObject, object string) bool {
 func TestStatusWebhookSees(t *testing.T) {
 	condition := func(status string) string { return `"conditions":[{"type":"Succeeded","status":"` + status + `"}]` }
 	status := func(fields string) string { return `{"spec":{},"status":{` + fields + `}}` }
+	awaited := func(ours ...string) string {
+		text := `"podName":"p","conditions":[{"type":"Succeeded","status":"Unknown"}`
+		for _, o := range ours {
+			text += `,{"type":"SignedResultsVerified","status":"` + o + `"}`
+		}
+		return status(text + "]")
+	}
 	running := status(condition("Unknown"))
 	for name, c := range map[string]struct {
 		old, new string
 		want     bool
 	}{
 		"the first write":              {`{"spec":{}}`, running, false},
-		"while it runs":                {running, status(condition("Unknown") + `,"podName":"p"`), false},
+		"has a pod":                    {running, awaited(), true},
+		"while it runs":                {awaited("Unknown"), awaited("Unknown"), false},
+		"the verdict is anticipated":   {awaited("Unknown"), awaited("True"), true},
+		"anticipated beside":           {awaited("Unknown"), awaited("Unknown", "True"), true},
+		"nothing is awaited":           {awaited("Unknown"), awaited(), true},
 		"no conditions at all":         {`{}`, `{"status":{}}`, false},
 		"another condition":            {running, status(`"conditions":[{"type":"Ready","status":"True"}]`), false},
 		"succeeds":                     {running, status(condition("True")), true},
@@ -50,9 +61,10 @@ func TestStatusWebhookSees(t *testing.T) {
 		"another attempt":              {status(`"retriesStatus":[{}]`), status(`"retriesStatus":[{},{}]`), true},
 		"an attempt vanishes":          {status(`"retriesStatus":[{},{}]`), status(`"retriesStatus":[{}]`), true},
 		"the archive vanishes":         {status(`"retriesStatus":[{}]`), running, true},
-		"the archive stays":            {status(`"retriesStatus":[{}]`), status(`"retriesStatus":[{}],"podName":"p"`), false},
+		"the archive stays":            {status(`"retriesStatus":[{}]`), status(`"retriesStatus":[{}],"x":1`), false},
+		"an attempt is changed":        {status(`"retriesStatus":[{"podName":"a"}]`), status(`"retriesStatus":[{"podName":"b"}]`), true},
 		"the declaration is stored":    {running, status(condition("Unknown") + `,"taskSpec":{"results":[{"name":"a"}]}`), false},
-		"the declaration stays":        {status(`"taskSpec":{"results":[{"name":"a"}]}`), status(`"taskSpec":{"results":[{"name":"a"}]},"podName":"p"`), false},
+		"the declaration stays":        {status(`"taskSpec":{"results":[{"name":"a"}]}`), status(`"taskSpec":{"results":[{"name":"a"}]},"x":1`), false},
 		"the declaration is changed":   {status(`"taskSpec":{"results":[{"name":"a"}]}`), status(`"taskSpec":{"results":[{"name":"b"}]}`), true},
 		"the declaration is taken out": {status(`"taskSpec":{}`), running, true},
 
