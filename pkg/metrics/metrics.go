@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package metrics counts what the add-on does, for Prometheus. No label ever holds text from an object of the cluster: names
+// and values are in the logs and in the objects themselves.
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
+)
+
+// namespace begins the name of every metric but those of the process and of Go.
+const namespace = "tekton_sign"
+
+// outcome is the label for how something ended.
+const outcome = "outcome"
+
+// Metrics is everything that the add-on counts. docs/operations.md lists it.
+type Metrics struct {
+	registry *prometheus.Registry
+	reasons  *bounded
+
+	verdicts  *prometheus.CounterVec
+	webhooks  *prometheus.HistogramVec
+	retries   prometheus.Counter
+	catchUps  *prometheus.CounterVec
+	records   *prometheus.CounterVec
+	leader    prometheus.Gauge
+	keys      prometheus.Gauge
+	looked    prometheus.Gauge
+	apiCalls  *prometheus.CounterVec
+	logLines  *prometheus.CounterVec
+	queues    *queues
+	buildInfo *prometheus.GaugeVec
+}
+
+// New returns the metrics of one process.
+func New(build version.Info) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		reasons:  newBounded(64),
+		verdicts: counters("verdicts_total", "TaskRuns judged, by backend, verdict, and the check or the signer's reason that decided.",
+			"backend", "verdict", "reason"),
+		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "webhook_duration_seconds",
+			Help:    "Time inside the handler of a webhook, by webhook and outcome.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"webhook", outcome}),
+		retries:  counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
+		catchUps: counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
+		records:  counters("records_total", "Records of verification, by whether they could be written.", outcome),
+		leader:   gauge("leader", "1 in the replica that reconciles, 0 in the others."),
+		keys:     gauge("trust_history_keys", "Keys in the trust history."),
+		looked: gauge("trust_history_checked_timestamp_seconds",
+			"When the trust history was last compared with the issuer's keys and stored (Unix time)."),
+		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.", "method", "code"),
+		logLines: counters("log_lines_total", "Lines logged, by level.", "level"),
+		queues:   newQueues(),
+		buildInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "build_info", Help: "Always 1; the labels tell the build.",
+		}, []string{"version", "go_version", "revision"}),
+	}
+	m.buildInfo.WithLabelValues(build.Version, build.GoVersion, build.Revision).Set(1)
+	for _, o := range []string{succeeded, failed} { // absent is not the same as none
+		m.catchUps.WithLabelValues(o)
+		m.records.WithLabelValues(o)
+	}
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
+		m.apiCalls, m.logLines, m.buildInfo,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.queues.collectors()...)
+	return m
+}
+
+func opts(name, help string) prometheus.Opts {
+	return prometheus.Opts{Namespace: namespace, Name: name, Help: help}
+}
+
+func counter(name, help string) prometheus.Counter {
+	return prometheus.NewCounter(prometheus.CounterOpts(opts(name, help)))
+}
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
+}
+
+func gauge(name, help string) prometheus.Gauge {
+	return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help)))
+}
+
+// Handler serves the metrics.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: 4})
+}
+
+// Webhook returns what counts the requests to a webhook.
+func (m *Metrics) Webhook(name string) func(admission.Outcome, time.Duration) {
+	return func(o admission.Outcome, took time.Duration) {
+		m.webhooks.WithLabelValues(name, string(o)).Observe(took.Seconds())
+	}
+}
+
+// Verdict counts a judgement.
+func (m *Metrics) Verdict(r verify.Result) {
+	backend, verdict := string(r.Backend), string(r.Verdict)
+	if _, err := signing.ParseBackend(backend); err != nil {
+		backend = "unknown" // nothing told whose evidence it is
+	}
+	m.verdicts.WithLabelValues(backend, verdict, m.reasons.value(r.Reason)).Inc()
+}
+
+// Retry counts an attempt that did not verify and is followed by another one.
+func (m *Metrics) Retry() { m.retries.Inc() }
+
+const (
+	succeeded = "succeeded"
+	failed    = "failed"
+)
+
+func outcomeOf(err error) string {
+	if err != nil {
+		return failed
+	}
+	return succeeded
+}
+
+// CatchUp counts a TaskRun that was found completed without a verdict. err is why it could not be had judged.
+func (m *Metrics) CatchUp(err error) { m.catchUps.WithLabelValues(outcomeOf(err)).Inc() }
+
+// Record counts a record. err is why it could not be written.
+func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).Inc() }
+
+// Leading says whether this replica is the one that reconciles.
+func (m *Metrics) Leading(leads bool) {
+	m.leader.Set(0)
+	if leads {
+		m.leader.Set(1)
+	}
+}
+
+// TrustHistory says how many keys the trust history has, and when it was found to be up to date.
+func (m *Metrics) TrustHistory(keys int, at time.Time) {
+	m.keys.Set(float64(keys))
+	m.looked.Set(float64(at.Unix()))
+}
+
+// LogLine counts a line of the log.
+func (m *Metrics) LogLine(level string) { m.logLines.WithLabelValues(level).Inc() }
