@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,10 +17,10 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
-	certresources "knative.dev/pkg/webhook/certificates/resources"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
@@ -31,6 +30,7 @@ import (
 // addOn holds what the webhooks and reconcilers share.
 type addOn struct {
 	log             *zap.SugaredLogger
+	metrics         *metrics.Metrics
 	client          kubernetes.Interface
 	tektonNamespace string
 	signerImage     string
@@ -47,8 +47,8 @@ type addOn struct {
 }
 
 // newAddOn prepares the views of the cluster. run makes them follow it.
-func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger) (*addOn, error) {
-	a := &addOn{log: log}
+func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, counted *metrics.Metrics) (*addOn, error) {
+	a := &addOn{log: log, metrics: counted}
 	var err error
 	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
 		return nil, err
@@ -74,7 +74,7 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger) 
 	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events(manifests.Namespace)})
 	a.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: manifests.Controller})
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
-		Client: a.client, Recorder: a.recorder, Log: log, Now: time.Now,
+		Client: a.client, Recorder: a.recorder, Log: log, Now: time.Now, OnSync: counted.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
@@ -123,32 +123,4 @@ func (a *addOn) accounts() admission.Accounts {
 		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: manifests.TektonAccount}.Username(),
 		AddOn:  settings.Account{Namespace: manifests.Namespace, Name: manifests.ServiceAccount}.Username(),
 	}
-}
-
-// readiness answers the kubelet: ready to serve is who knows settings, namespaces, nodes and keys, and has a certificate.
-// A pod that was told to stop is not ready, so that it is called no more.
-func (a *addOn) readiness(ctx context.Context) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		for _, need := range []struct {
-			met  bool
-			what string
-		}{
-			{ctx.Err() == nil, "it was told to stop"},
-			{a.Ready(), "settings and namespaces are not known yet"},
-			{a.delivery.HasSynced(), "the nodes are not known yet"},
-			{a.trust.Ready(), "the issuer's keys are not known yet"},
-			{a.hasCertificate(), "the certificate of the webhooks is not made yet"},
-		} {
-			if !need.met {
-				http.Error(w, need.what, http.StatusServiceUnavailable)
-				return
-			}
-		}
-		w.WriteHeader(http.StatusOK)
-	}
-}
-
-func (a *addOn) hasCertificate() bool {
-	secret, err := a.secrets.Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
-	return err == nil && len(secret.Data[certresources.ServerCert]) > 0 && len(secret.Data[certresources.ServerKey]) > 0
 }

@@ -5,88 +5,101 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"log"
 	"os"
 	"time"
 
-	"go.uber.org/zap"
+	"github.com/go-logr/zapr"
+	"go.uber.org/zap/zapcore"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	clientmetrics "k8s.io/client-go/tools/metrics"
+	"k8s.io/klog/v2"
+	kubeclient "knative.dev/pkg/client/injection/kube/client"
+	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
-	"knative.dev/pkg/injection/sharedmain"
-	"knative.dev/pkg/leaderelection"
 	"knative.dev/pkg/logging"
-	"knative.dev/pkg/observability"
 	"knative.dev/pkg/signals"
 	"knative.dev/pkg/system"
 	"knative.dev/pkg/webhook"
-	"knative.dev/pkg/webhook/certificates"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-)
-
-// Timing of the add-on.
-const (
-	// drain is how long the webhooks answer after the pod was told to stop, so that the API servers stop calling first.
-	drain = 3 * time.Second
-	// A leader that died is replaced within leaseDuration.
-	leaseDuration = 15 * time.Second
-	renewDeadline = 10 * time.Second
-	retryPeriod   = 2 * time.Second
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
 func main() {
-	if system.Namespace() != manifests.Namespace {
-		log.Fatalf("expected to run in namespace %s, got %s", manifests.Namespace, system.Namespace())
+	if err := run(signals.NewContext()); err != nil {
+		log.Fatal(err)
 	}
+}
+
+// run is the add-on, until stop ends. Then the reconcilers end at once, and another replica takes over. The webhooks are
+// drained, and what they look at is followed until they are done.
+func run(stop context.Context) error {
+	if system.Namespace() != manifests.Namespace {
+		return fmt.Errorf("expected to run in namespace %s, got %s", manifests.Namespace, system.Namespace())
+	}
+	counted := metrics.New(version.Get())
+	controller.SetMetricsProvider(counted.Queues())
+	clientmetrics.Register(clientmetrics.RegisterOpts{RequestResult: counted.APIRequests()})
 	config := injection.ParseAndGetRESTConfigOrDie()
 	// The webhooks make one request per completed TaskRun, within a time limit: the API server's own fairness bounds them.
 	config.QPS = -1
-	ctx := injection.WithNamespaceScope(signals.NewContext(), system.Namespace())
-	logger, err := newLogger("info")
+	// The libraries log every reconciled key; what the add-on did is in its own lines.
+	quiet := newLogger(os.Stderr, zapcore.WarnLevel, counted.LogLine)
+	klog.SetLogger(zapr.NewLogger(quiet.Desugar()))
+	rest.SetDefaultWarningHandler(&logging.WarningHandler{Logger: quiet})
+
+	work, end := context.WithCancel(logging.WithLogger(context.WithoutCancel(stop), quiet))
+	defer end()
+	addon, err := newAddOn(work, config, newLogger(os.Stderr, zapcore.InfoLevel, counted.LogLine), counted)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	addon, err := newAddOn(ctx, config, logger)
-	if err != nil {
-		log.Fatal(err)
-	}
-	ctx = webhook.WithOptions(ctx, webhook.Options{
-		ServiceName: manifests.Controller,
-		SecretName:  manifests.CertificateSecret,
-		Port:        webhook.PortFromEnv(8443),
-		GracePeriod: drain,
-	})
-	ctx = leaderelection.WithConfig(ctx, &leaderelection.Config{
-		Buckets: 1, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-	})
-	// The libraries log every request and every reconciled key; what the add-on did is in its own lines.
-	quiet, err := logConfig("warn")
-	if err != nil {
-		log.Fatal(err)
-	}
-	ctx = logging.WithConfig(ctx, quiet)
-	ctx = observability.WithConfig(ctx, observability.DefaultConfig())
-	ctx = injection.AddReadiness(ctx, addon.readiness(ctx))
-	sharedmain.MainWithConfig(ctx, manifests.Controller, config,
-		certificates.NewController,
-		addon.newInjectController,
-		addon.newStatusController,
-		addon.newGrantsController,
-	)
+	return addon.serve(stop, injection.WithNamespaceScope(work, system.Namespace()), config)
 }
 
-func logConfig(level string) (*logging.Config, error) {
-	return logging.NewConfigFromMap(map[string]string{"loglevel." + manifests.Controller: level})
+// serve makes the reconcilers and webhooks and runs them. stop ends them, ctx what they look at.
+func (a *addOn) serve(stop, ctx context.Context, config *rest.Config) error {
+	ctx = webhook.WithOptions(ctx, webhook.Options{ServiceName: manifests.Controller, SecretName: manifests.CertificateSecret})
+	ctx, startInformers := injection.EnableInjectionOrDie(ctx, config)
+	reconciling, halt := context.WithCancel(ctx)
+	defer halt()
+	context.AfterFunc(stop, halt)
+
+	controllers := a.controllers(reconciling)
+	crew, err := newCrew(reconciling, kubeclient.Get(ctx), controllers, a.metrics.Leading)
+	if err != nil {
+		return err
+	}
+	startInformers()
+	a.run(ctx)
+
+	servers, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	group, failed := errgroup.WithContext(ctx)
+	context.AfterFunc(failed, halt)
+	for _, serve := range servers {
+		group.Go(func() error { return serve(mergeStop(stop, failed)) })
+	}
+	group.Go(func() error { return controller.StartAll(reconciling, controllers...) })
+	group.Go(func() error { crew.Run(reconciling); return nil })
+	a.log.Infow("started", "version", version.Get().Version, "pod", os.Getenv("POD_NAME"))
+	err = group.Wait()
+	a.log.Infow("ended", "pod", os.Getenv("POD_NAME"))
+	return err
 }
 
-// newLogger returns the logger of the add-on itself.
-func newLogger(level string) (*zap.SugaredLogger, error) {
-	config, err := logConfig(level)
-	if err != nil {
-		return nil, err
-	}
-	logger, _ := logging.NewLoggerFromConfig(config, manifests.Controller)
-	return logger, nil
+// mergeStop returns a context that ends with either.
+func mergeStop(a, b context.Context) context.Context {
+	merged, cancel := context.WithCancel(a)
+	context.AfterFunc(b, cancel)
+	return merged
 }
 
 // requiredEnv returns an environment variable that the manifests set.
@@ -97,3 +110,11 @@ func requiredEnv(name string) (string, error) {
 	}
 	return value, nil
 }
+
+// Timing of the add-on.
+const (
+	// A leader that died is replaced within leaseDuration.
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
+	retryPeriod   = 2 * time.Second
+)

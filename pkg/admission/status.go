@@ -64,8 +64,9 @@ type StatusHandler struct {
 	Accounts Accounts
 	Verifier Verifier
 	Pods     PodGetter
-	// OnVerdict is told every verdict; it may be nil.
+	// OnVerdict is told every verdict, and OnRetry every attempt that was sent into the next; they may be nil.
 	OnVerdict func(verify.Result)
+	OnRetry   func()
 	Now       func() time.Time
 	Log       *zap.SugaredLogger
 }
@@ -136,6 +137,9 @@ func (h *StatusHandler) admit(
 	wanted, err := h.decide(ctx, w.pinned())
 	if err != nil {
 		return nil, err
+	}
+	if h.OnRetry != nil && submitted.complete() && !wanted.complete() {
+		h.OnRetry()
 	}
 	response := allow()
 	if patch := submitted.patchTo(wanted); len(patch) > 0 {

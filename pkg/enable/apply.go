@@ -24,7 +24,7 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	defer cancel()
 	var webhooks []Change
 	for _, change := range p.Changes {
-		if isWebhooks(change.Object) {
+		if change.Object.GetKind() == "MutatingWebhookConfiguration" {
 			webhooks = append(webhooks, change)
 			continue
 		}

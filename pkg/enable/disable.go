@@ -12,7 +12,9 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,6 +32,7 @@ func removalOrder() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
+		schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"),
 		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("Role"),
 		admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"),
@@ -44,6 +47,7 @@ func removalOrder() []schema.GroupVersionKind {
 // What controls access goes last.
 func ownNamespace() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
+		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
 		corev1.SchemeGroupVersion.WithKind("Service"),
 		corev1.SchemeGroupVersion.WithKind("Secret"),
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"),

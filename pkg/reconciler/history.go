@@ -50,6 +50,7 @@ type History struct {
 	recorder record.EventRecorder
 	log      *zap.SugaredLogger
 	now      func() time.Time
+	onSync   func(keys int, at time.Time)
 	informer cache.SharedIndexInformer
 	wake     chan struct{}
 
@@ -67,12 +68,13 @@ type HistoryConfig struct {
 	Recorder record.EventRecorder
 	Log      *zap.SugaredLogger
 	Now      func() time.Time
+	OnSync   func(keys int, at time.Time) // is told whenever the history is up to date; may be nil
 }
 
 // NewHistory returns the keeper of the history. Run starts it.
 func NewHistory(c HistoryConfig) *History {
 	h := &History{
-		client: c.Client, fetch: c.Fetch, recorder: c.Recorder, log: c.Log, now: c.Now,
+		client: c.Client, fetch: c.Fetch, recorder: c.Recorder, log: c.Log, now: c.Now, onSync: c.OnSync,
 		informer: coreinformers.NewFilteredConfigMapInformer(c.Client, manifests.Namespace, 0, cache.Indexers{},
 			func(o *metav1.ListOptions) { o.LabelSelector = manifests.LabelPartOf + "=" + manifests.PartOf }),
 		wake: make(chan struct{}, 1),
@@ -226,6 +228,9 @@ func (h *History) syncOnce(ctx context.Context, uid string, live *trust.Cluster)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.uid, h.loaded, h.stored = uid, true, stored
+	if h.onSync != nil && live != nil {
+		h.onSync(len(stored), now)
+	}
 	return nil
 }
 

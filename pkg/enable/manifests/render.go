@@ -72,7 +72,9 @@ func (o Options) set(object runtime.Object) error {
 			obj.Spec.MatchResources.NamespaceSelector = o.scope()
 		}
 	case *admissionv1.MutatingWebhookConfiguration:
-		return o.setWebhooks(obj)
+		for i := range obj.Webhooks {
+			obj.Webhooks[i].NamespaceSelector = o.scope()
+		}
 	}
 	return nil
 }
