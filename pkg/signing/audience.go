@@ -24,6 +24,12 @@ func KeyAudience(prefix string, spki []byte) string {
 	return prefix + ":k:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
+// RecordAudience is the one audience of a token that vouches for a record of the add-on, by the digest of its statement's
+// message.
+func RecordAudience(prefix string, digest Digest) string {
+	return prefix + ":r:" + base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
 // FixedAudience is the one audience of a token that vouches for nothing but its pod: the prefix alone.
 func FixedAudience(prefix string) string { return prefix }
 

@@ -149,8 +149,10 @@ func (u Unit) Statement() []byte {
 }
 
 // Message returns the DSSE pre-authentication encoding of the statement, the message that key-based schemes sign.
-func (u Unit) Message() []byte {
-	statement := u.Statement()
+func (u Unit) Message() []byte { return MessageOf(u.Statement()) }
+
+// MessageOf returns the DSSE pre-authentication encoding of an in-toto Statement.
+func MessageOf(statement []byte) []byte {
 	b := fmt.Appendf(nil, messagePrefix+"%d %s %d ", len(PayloadType), PayloadType, len(statement))
 	return append(b, statement...)
 }

@@ -29,7 +29,9 @@ func (j *judge) coverage() bool {
 		}
 	}
 	if !j.anyCarrier() {
-		j.uncovered()
+		if !j.archived() {
+			j.uncovered()
+		}
 		return false
 	}
 	for _, s := range bare {
@@ -184,12 +186,12 @@ func (j *judge) livePod() {
 	j.podOfThisAttempt()
 	pod := j.facts.Pod
 	gone := Check{ID: CheckPod, Status: Note, Expected: "pod " + j.tr.Status.PodName, Got: "no such pod"}
-	if j.facts.RequirePod {
+	if j.facts.RequirePod && !j.record.proves() {
 		gone.Status = Unknown
 	}
 	switch {
 	case j.tr.Status.PodName == "":
-	case pod == nil && j.facts.RequirePod:
+	case pod == nil && j.facts.RequirePod && !j.record.proves():
 		gone.Got, gone.Message = "nothing: nobody looked", "the live pod was not compared"
 		j.add(gone)
 	case pod == nil:

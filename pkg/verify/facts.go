@@ -11,6 +11,8 @@ import (
 type Facts struct {
 	// Live says that the API server itself handed out the object, so that its spec is what Tekton ran.
 	Live bool
+	// Pinned says that status.taskSpec is as it was when Tekton set it: the add-on saw to that.
+	Pinned bool
 	// Pod is what a look at the pod called status.podName found; nil when nobody looked.
 	Pod *PodFacts
 	// RequirePod makes a pod that is gone, or that nobody looked for, INDETERMINATE instead of a note.

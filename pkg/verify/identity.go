@@ -34,6 +34,9 @@ func (j *judge) identity() *Identity {
 
 // signingTime is when the last step signed. Call it for a verified TaskRun.
 func (j *judge) signingTime() *SigningTime {
+	if j.record.good() {
+		return j.record.time()
+	}
 	last := slices.MaxFunc(j.units, func(a, b *unit) int { return a.at.Compare(b.at) })
 	t := &SigningTime{Source: TimeFromToken, At: last.at.UTC()}
 	switch {

@@ -28,8 +28,9 @@ type judge struct {
 	caveats  []string
 	messages int // bytes in the steps' messages that were read
 	steps    []*step
-	units    []*unit // of the steps that left evidence
-	proven   bool    // every stage ran: without a failed check the verdict is VERIFIED
+	units    []*unit   // of the steps that left evidence
+	record   *recorded // nil unless its proof is good
+	proven   bool      // every stage ran: without a failed check the verdict is VERIFIED
 
 	running    bool                   // the TaskRun is not completed
 	unsigned   signing.UnsignedReason // what the first step without evidence says
@@ -59,6 +60,7 @@ func (j *judge) run(ctx context.Context) {
 	if j.tooManySteps() {
 		return
 	}
+	j.readRecord()
 	j.readSteps()
 	j.livePod()
 	if !j.coverage() {
@@ -175,6 +177,9 @@ var deciding = map[Verdict]Status{Failed: Fail, Indeterminate: Unknown, Unsigned
 
 // result adds everything up.
 func (j *judge) result() Result {
+	if !j.running {
+		j.settleRecord(j.verdict())
+	}
 	verdict := j.verdict()
 	j.compareCondition(verdict)
 	j.addOmitted()
@@ -189,6 +194,7 @@ func (j *judge) result() Result {
 		Results:    digestsOf(j.withoutSignatures(j.tr.Status.Results), verdict == Verified),
 		Caveats:    j.caveats,
 		MissingKey: j.missingKey,
+		Record:     j.record.summary(),
 	}
 	if i := slices.IndexFunc(j.checks, func(c Check) bool { return c.Status == deciding[verdict] }); i >= 0 {
 		r.Reason, r.Message = j.reason(verdict, j.checks[i].ID), j.checks[i].Message
@@ -196,7 +202,11 @@ func (j *judge) result() Result {
 	if len(j.units) > 0 {
 		r.Backend, r.Format = j.units[0].kind.scheme.Backend(), j.units[0].kind.format
 	}
-	if verdict == Verified {
+	switch {
+	case verdict != Verified:
+	case len(j.units) == 0:
+		j.fromRecord(&r)
+	default:
 		r.Assurance = j.units[0].kind.assurance()
 		r.Identity = j.identity()
 		r.Time = j.signingTime()

@@ -30,12 +30,12 @@ func (j *judge) replay(ctx context.Context) {
 	if j.failed(CheckMessage) {
 		return // there is nothing to merge
 	}
-	declared, proven := j.declaration()
+	declared, proof := j.declaration()
 	if !j.replayable(declared) {
 		return
 	}
 	want := j.merge(ctx, declared)
-	j.explainDeclaration(declared, proven, want)
+	j.explainDeclaration(declared, proof, want)
 	j.compareResults(want)
 	j.compareSteps(want)
 	j.compareArtifacts(ctx, want)
@@ -116,26 +116,34 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	})
 }
 
-// declared returns the results that the Task declares, and whether that is proven. Whoever may write the status may change
-// status.taskSpec; the spec of a live object is as the API server admitted it.
-func (j *judge) declared() (declared *v1.TaskSpec, proven bool) {
+// unprovenDeclaration is the caveat that goes with what nobody vouches for.
+const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it"
+
+// declared returns the results that the Task declares, and what proves it, nothing if that is empty. Whoever may write the
+// status may change status.taskSpec; the spec of a live object is as the API server admitted it.
+func (j *judge) declared() (declared *v1.TaskSpec, proof string) {
 	declared = &v1.TaskSpec{}
 	if spec := j.tr.Status.TaskSpec; spec != nil {
 		declared.Results, declared.Steps = spec.Results, spec.Steps
 	}
 	inline := j.tr.Spec.TaskSpec
-	if !j.facts.Live || inline == nil {
-		return declared, false
+	switch {
+	case j.facts.Live && inline != nil:
+		declared.Results = inline.Results
+		return declared, "results are declared in the TaskRun's own spec"
+	case j.facts.Live && j.facts.Pinned:
+		return declared, "the add-on has kept the declaration as Tekton set it"
+	case j.record.provesDeclaration():
+		return declared, "the add-on recorded the declaration"
 	}
-	declared.Results = inline.Results
-	return declared, true
+	return declared, ""
 }
 
 // declaration returns what declared does, and compares what the TaskRun says of it in two places.
-func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
-	declared, proven = j.declared()
-	if !proven {
-		return declared, false
+func (j *judge) declaration() (declared *v1.TaskSpec, proof string) {
+	declared, proof = j.declared()
+	if proof == "" {
+		return declared, ""
 	}
 	var shown []v1.TaskResult
 	if spec := j.tr.Status.TaskSpec; spec != nil {
@@ -144,7 +152,7 @@ func (j *judge) declaration() (declared *v1.TaskSpec, proven bool) {
 	if want, got := describeDeclared(declared.Results), describeDeclared(shown); want != got {
 		j.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
 	}
-	return declared, true
+	return declared, proof
 }
 
 // describeDeclared returns what decides how results are read: names, types and the step results that they promote.
@@ -166,18 +174,17 @@ func describeDeclared(results []v1.TaskResult) string {
 
 // explainDeclaration says where the outcome rests on the declaration: promoted step results, dropped results, and values
 // that another type would read differently.
-func (j *judge) explainDeclaration(declared *v1.TaskSpec, proven bool, want replayed) {
-	if !proven {
-		j.caveats = append(j.caveats,
-			"the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it")
+func (j *judge) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
+	if proof == "" {
+		j.caveats = append(j.caveats, unprovenDeclaration)
 		j.promoted(declared, want)
 		j.untyped()
 	}
 	for _, r := range want.dropped {
 		j.explainDropped(r)
 	}
-	if proven {
-		j.pass(CheckDeclaration, "results are declared in the TaskRun's own spec")
+	if proof != "" {
+		j.pass(CheckDeclaration, proof)
 	}
 }
 

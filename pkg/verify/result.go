@@ -26,6 +26,7 @@ type Result struct {
 	Results    []ResultDigest    `json:"results,omitempty"` // status.results without carriers
 	Caveats    []string          `json:"caveats,omitempty"` // what was not proven
 	MissingKey string            `json:"missingKey,omitempty"`
+	Record     *Recorded         `json:"record,omitempty"` // what the add-on recorded, if that is proven
 }
 
 // ReasonRunning is the reason of a TaskRun that is not completed.
@@ -58,7 +59,7 @@ const (
 
 // SigningTime is when the last unit was made, as far as anything proves it.
 type SigningTime struct {
-	Source  string    `json:"source"`  // TimeFromToken, TimeFromHeader or TimeFromStatus
+	Source  string    `json:"source"`  // TimeFromRecord, TimeFromToken, TimeFromHeader or TimeFromStatus
 	At      time.Time `json:"at"`      // whole seconds, UTC
 	Trusted bool      `json:"trusted"` // whether somebody other than the pod and the TaskRun's writer vouches for it
 }

@@ -29,6 +29,7 @@ type Verifier struct {
 	skew           time.Duration
 	lifetime       time.Duration
 	audiencePrefix string
+	recorders      []string       // subjects whose records are trusted
 	tekton         *config.Config // defaults of Tekton's ConfigMaps, parsed once
 
 	minimumFormat    signing.Format
@@ -79,6 +80,9 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 		lifetime:       DefaultTokenLifetime,
 		audiencePrefix: signing.AudiencePrefix,
 		tekton:         config.FromContextOrDefaults(context.Background()),
+	}
+	for _, r := range cluster.Recorders {
+		v.recorders = append(v.recorders, r.Subject)
 	}
 	for _, option := range options {
 		option(v)

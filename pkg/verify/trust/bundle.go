@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // APIVersion and Kind of the trust bundle file.
@@ -80,6 +82,12 @@ type X509Authority struct {
 type Recorder struct {
 	Subject string `json:"subject"` // system:serviceaccount:<namespace>:<name>
 }
+
+// AddOn is the identity of the add-on in every cluster: the one who records there.
+const AddOn = "system:serviceaccount:" + settings.Namespace + ":controller"
+
+// addOnRecorders are the recorders of a cluster that is read live, or from its own history.
+func addOnRecorders() []Recorder { return []Recorder{{Subject: AddOn}} }
 
 // Sigstore is the trust root of the backend sigstore-keyless.
 type Sigstore struct {

@@ -59,7 +59,7 @@ func Fetch(ctx context.Context, client rest.Interface, name string) (*Cluster, e
 	for _, key := range set.Keys {
 		issuer.Keys = append(issuer.Keys, IssuerKey{JWK: key})
 	}
-	cluster := &Cluster{Name: name, UID: uid, ServiceAccountIssuers: []Issuer{issuer}}
+	cluster := &Cluster{Name: name, UID: uid, ServiceAccountIssuers: []Issuer{issuer}, Recorders: addOnRecorders()}
 	if err := cluster.Validate(); err != nil {
 		return nil, fmt.Errorf("the cluster's own keys are of no use: %w", err)
 	}

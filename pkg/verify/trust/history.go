@@ -178,7 +178,7 @@ func (h History) Cluster(name, uid string) (*Cluster, error) {
 			s.addTo(&all)
 		}
 	}
-	c := Cluster{Name: name, UID: uid}
+	c := Cluster{Name: name, UID: uid, Recorders: addOnRecorders()}
 	if err := c.absorb(all); err != nil {
 		return nil, fmt.Errorf("trust history: %w", err)
 	}

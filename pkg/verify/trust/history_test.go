@@ -42,7 +42,8 @@ func TestHistoryFollowsARotation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := &trust.Cluster{Name: "prod", UID: uid, ServiceAccountIssuers: []trust.Issuer{{Issuer: "https://i", Keys: []trust.IssuerKey{
+	recorders := []trust.Recorder{{Subject: trust.AddOn}}
+	want := &trust.Cluster{Name: "prod", UID: uid, Recorders: recorders, ServiceAccountIssuers: []trust.Issuer{{Issuer: "https://i", Keys: []trust.IssuerKey{
 		{JWK: a, NotBefore: day(1), NotAfter: day(2)}, {JWK: b, NotBefore: day(2), LastSeen: day(3)},
 	}}}}
 	if diff := cmp.Diff(want, got); diff != "" {

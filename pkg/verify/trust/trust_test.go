@@ -185,6 +185,7 @@ func TestFetch(t *testing.T) {
 	diff := cmp.Diff(&trust.Cluster{
 		Name: "prod", UID: uid,
 		ServiceAccountIssuers: []trust.Issuer{{Issuer: "https://i", Keys: []trust.IssuerKey{{JWK: want}}}},
+		Recorders:             []trust.Recorder{{Subject: "system:serviceaccount:tekton-sign:controller"}},
 	}, got)
 	if diff != "" {
 		t.Errorf("cluster differs (-want +got):\n%s", diff)
