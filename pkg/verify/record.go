@@ -196,7 +196,7 @@ func changedFields(p record.Predicate, now record.Subject) string {
 			changed = append(changed, name)
 		}
 	}
-	if p.WithoutMessages == now.WithoutMessages {
+	if len(changed) == 0 {
 		return "the steps' messages differ"
 	}
 	return strings.Join(changed, ", ") + " differ, and perhaps the steps' messages"

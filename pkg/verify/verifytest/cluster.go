@@ -84,6 +84,7 @@ func (c *Cluster) Trust() (*trust.Cluster, error) {
 	cluster := &trust.Cluster{
 		Name: ClusterName, UID: ClusterUID,
 		ServiceAccountIssuers: []trust.Issuer{{Issuer: Issuer, Keys: []trust.IssuerKey{{JWK: jwk}}}},
+		Recorders:             []trust.Recorder{{Subject: trust.AddOn}},
 	}
 	if c.CA != nil {
 		cluster.TrustDomain = c.CA.TrustDomain

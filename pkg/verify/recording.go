@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
+)
+
+// Recording is what goes into a record beside the result of the verification.
+type Recording struct {
+	PodUID  types.UID // of the live pod, which belongs to the TaskRun; empty if nobody saw it
+	At      time.Time // when it was verified
+	Version string    // of the add-on
+}
+
+// NewRecord returns the record of a TaskRun as it is, which was verified with result r.
+func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) {
+	if r.Cluster == nil {
+		return record.Record{}, fmt.Errorf("the result names no cluster")
+	}
+	p := record.Predicate{
+		Cluster: r.Cluster.UID, PodUID: string(more.PodUID), Verdict: string(r.Verdict), Backend: string(r.Backend),
+		Assurance: string(r.Assurance), VerifiedAt: more.At, AddOnVersion: more.Version, Units: unitsOf(tr),
+	}
+	if r.Identity != nil {
+		p.Keys = r.Identity.KeyIDs
+	}
+	for _, c := range r.Checks {
+		check := record.Check{ID: string(c.ID), Status: string(c.Status)}
+		if c.Status != Note && !slices.Contains(p.Checks, check) {
+			p.Checks = append(p.Checks, check)
+		}
+	}
+	return record.New(tr, p)
+}
+
+// unitsOf describes the evidence of format v2 in the TaskRun. What cannot be rebuilt is left out.
+func unitsOf(tr *v1.TaskRun) []record.Unit {
+	var units []record.Unit
+	steps, _ := Inspect(tr)
+	for _, s := range steps {
+		header, err := signing.ParseManifest(s.Carriers[signing.CarrierManifest])
+		if err != nil {
+			continue
+		}
+		if unit, err := s.Rebuild(header); err == nil {
+			units = append(units, record.UnitOf(s.State.Container, unit))
+		}
+	}
+	return units
+}
