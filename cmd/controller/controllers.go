@@ -43,17 +43,19 @@ func (a *addOn) newStatusController(ctx context.Context, _ configmap.Watcher) *c
 func (a *addOn) newWebhookController(ctx context.Context, name string) *controller.Impl {
 	secrets := secretinformer.Get(ctx)
 	a.secrets = secrets.Lister()
-	bundle := reconciler.NewCABundle(a.client, secrets.Lister(), name, time.Now)
-	queue := controller.NewContext(ctx, bundle, controller.ControllerOptions{WorkQueueName: name, Logger: logging.FromContext(ctx).Named(name)})
-	enqueue := func() { queue.EnqueueKey(bundle.Key()) }
-	bundle.OnChange(enqueue)
+	webhooks := reconciler.NewWebhooks(reconciler.WebhooksConfig{
+		Client: a.client, Secrets: secrets.Lister(), Settings: a.settings, TektonNamespace: a.tektonNamespace, Name: name, Now: time.Now,
+	})
+	queue := controller.NewContext(ctx, webhooks, controller.ControllerOptions{WorkQueueName: name, Logger: logging.FromContext(ctx).Named(name)})
+	enqueue := func() { queue.EnqueueKey(webhooks.Key()) }
+	webhooks.OnChange(enqueue)
 	if _, err := secrets.Informer().AddEventHandler(cache.FilteringResourceEventHandler{
 		FilterFunc: controller.FilterWithNameAndNamespace(manifests.Namespace, manifests.CertificateSecret),
 		Handler:    controller.HandleAll(func(any) { enqueue() }),
 	}); err != nil {
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.CertificateSecret, err)
 	}
-	go bundle.Run(ctx)
+	go webhooks.Run(ctx)
 	return queue
 }
 

@@ -24,7 +24,7 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	defer cancel()
 	var webhooks []Change
 	for _, change := range p.Changes {
-		if change.Object.GetKind() == "MutatingWebhookConfiguration" {
+		if isWebhooks(change.Object) {
 			webhooks = append(webhooks, change)
 			continue
 		}

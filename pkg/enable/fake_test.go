@@ -3,7 +3,6 @@
 package enable
 
 import (
-	"encoding/json"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -68,7 +67,7 @@ func (c *fakeCluster) apply(action clienttesting.Action) (bool, runtime.Object, 
 		return false, nil, nil
 	}
 	applied := &unstructured.Unstructured{}
-	if err := json.Unmarshal(patch.Patch, &applied.Object); err != nil {
+	if err := applied.UnmarshalJSON(patch.Patch); err != nil {
 		return true, nil, err
 	}
 	tracker := c.dynamic.Tracker()

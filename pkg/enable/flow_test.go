@@ -34,9 +34,15 @@ func serving(without string) []runtime.Object {
 	}
 	webhook := func(n string) *admissionv1.MutatingWebhookConfiguration {
 		w := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: name("", n, nil)}
-		w.Webhooks = []admissionv1.MutatingWebhook{{ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte("ca")}}}
-		if without == "authority" {
+		w.Webhooks = []admissionv1.MutatingWebhook{{
+			Name: manifests.InjectAudit, ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte("ca")},
+			NamespaceSelector: manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)[manifests.InjectAudit],
+		}}
+		switch without {
+		case "authority":
 			w.Webhooks[0].ClientConfig.CABundle = nil
+		case "namespaces":
+			w.Webhooks[0].NamespaceSelector = &metav1.LabelSelector{}
 		}
 		return w
 	}
@@ -99,7 +105,8 @@ func TestApplyWaits(t *testing.T) {
 	}{
 		"deployment": {"the add-on is available: ErrImagePull: no such host", false},
 		"grant":      {"1 of 1 namespaces lack RoleBinding", false},
-		"authority":  {manifests.InjectWebhook + " has none", true},
+		"authority":  {manifests.InjectWebhook + " has no certificate authority", true},
+		"namespaces": {manifests.InjectAudit + " is not for the namespaces", true},
 		"injection":  {"the pod comes back unchanged", true},
 		"settings":   {"the pod's signer still has the settings from before", true},
 	} {

@@ -208,13 +208,13 @@ func planSettings(live *corev1.ConfigMap, namespace string, wanted settings.Sett
 func (c Clients) planApply(ctx context.Context, object *unstructured.Unstructured) (Change, error) {
 	live, err := resourceOf(c.Dynamic, object).Get(ctx, object.GetName(), metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return Change{Action: Create, Object: object}, nil
+		return Change{Action: Create, Object: uncalled(object)}, nil
 	}
 	if err != nil {
 		return Change{}, fmt.Errorf("reading %s: %w", describe(object), err)
 	}
 	wanted := object
-	if isPolicy(object) {
+	if isReplaced(object) {
 		wanted = replacing(live, object)
 	}
 	after, err := c.write(ctx, wanted, true)
@@ -227,17 +227,24 @@ func (c Clients) planApply(ctx context.Context, object *unstructured.Unstructure
 	return Change{Action: Update, Object: wanted}, nil
 }
 
-// isPolicy reports whether an object is one of the policies or their bindings. These are replaced as a whole: a server-side
-// apply would keep what somebody else added, and one condition more can switch a policy off.
-func isPolicy(u *unstructured.Unstructured) bool {
-	return strings.HasPrefix(u.GetKind(), "ValidatingAdmissionPolicy")
+// isReplaced reports whether an object is a policy, the binding of one or a webhook configuration. These are replaced as a
+// whole: a server-side apply would keep what somebody else added, and one condition more can switch any of them off.
+func isReplaced(u *unstructured.Unstructured) bool {
+	return strings.HasPrefix(u.GetKind(), "ValidatingAdmissionPolicy") || isWebhooks(u)
 }
 
-// replacing returns live with the labels and the whole spec of wanted.
+// replacing returns live with the labels and the whole content of wanted.
 func replacing(live, wanted *unstructured.Unstructured) *unstructured.Unstructured {
-	object := live.DeepCopy()
+	object, source := live.DeepCopy(), wanted.DeepCopy()
 	object.SetLabels(wanted.GetLabels())
-	object.Object["spec"] = wanted.DeepCopy().Object["spec"]
+	for _, field := range []string{"spec", "webhooks"} {
+		if content, ok := source.Object[field]; ok {
+			object.Object[field] = content
+		}
+	}
+	if isWebhooks(wanted) {
+		setAuthority(object, authorityOf(live))
+	}
 	return object
 }
 

@@ -7,10 +7,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
@@ -29,9 +31,10 @@ func planEnable(t *testing.T, c *fakeCluster, r Request) Plan {
 	return plan
 }
 
-// sync shows the typed client what the dynamic one stored of the settings.
+// sync shows the typed client what the dynamic one stored of the settings, and does what the add-on does to the webhooks.
 func (c *fakeCluster) sync(t *testing.T) {
 	t.Helper()
+	c.serve(t)
 	stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(testEnvironment.TektonNamespace).
 		Get(t.Context(), settings.ConfigMapName, metav1.GetOptions{})
 	if err != nil {
@@ -44,6 +47,80 @@ func (c *fakeCluster) sync(t *testing.T) {
 	_ = c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), cm.Namespace, cm.Name)
 	if err := c.kube.Tracker().Add(cm); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// serve writes authority and namespaces into the stored webhook configurations, for the settings of testRequest.
+func (c *fakeCluster) serve(t *testing.T) {
+	t.Helper()
+	selectors := manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)
+	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook} {
+		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		setAuthority(stored, "Y2E=")
+		for _, webhook := range webhooksOf(stored) {
+			name, _, _ := unstructured.NestedString(webhook, "name")
+			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(selectors[name]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.dynamic.Tracker().Update(webhookConfigurations, stored, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+var webhookConfigurations = admissionv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")
+
+// TestPlanWebhooks: a new configuration is for no namespace, so that nothing is called that cannot answer yet. An old one is
+// replaced as a whole, but for the authority.
+func TestPlanWebhooks(t *testing.T) {
+	c := newFakeCluster(t)
+	install(t, c, planEnable(t, c, testRequest()))
+	get := func() *admissionv1.MutatingWebhookConfiguration {
+		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		typed := &admissionv1.MutatingWebhookConfiguration{}
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(stored.Object, typed); err != nil {
+			t.Fatal(err)
+		}
+		return typed
+	}
+	for _, w := range get().Webhooks {
+		selector, err := metav1.LabelSelectorAsSelector(w.NamespaceSelector)
+		if err != nil || selector.Matches(labels.Set{"kubernetes.io/metadata.name": "ci"}) {
+			t.Errorf("%s is called before it can answer: %v, %v", w.Name, selector, err)
+		}
+	}
+	c.sync(t)
+	edited := get()
+	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
+	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"}) // of an older version
+	object, err := toUnstructured(edited)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.dynamic.Tracker().Update(webhookConfigurations, object, ""); err != nil {
+		t.Fatal(err)
+	}
+	plan := planEnable(t, c, testRequest())
+	if got, want := changed(plan), "update MutatingWebhookConfiguration "+manifests.StatusWebhook; got != want {
+		t.Fatalf("plan: got %q, want %q", got, want)
+	}
+	install(t, c, plan)
+	var names []string
+	for _, w := range get().Webhooks {
+		names = append(names, w.Name)
+		if len(w.MatchConditions) != 2 || string(w.ClientConfig.CABundle) != "ca" {
+			t.Errorf("%s: got conditions %v and authority %q, want those of the manifest and the add-on's", w.Name, w.MatchConditions, w.ClientConfig.CABundle)
+		}
+	}
+	if diff := cmp.Diff([]string{manifests.StatusAudit, manifests.StatusEnforce}, names); diff != "" {
+		t.Errorf("webhooks (-want +got):\n%s", diff)
 	}
 }
 

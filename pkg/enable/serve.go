@@ -29,7 +29,7 @@ func (p Plan) beforeWebhooks(c Clients) []condition {
 // afterWebhooks is what has to hold before signing may be called on.
 func (p Plan) afterWebhooks(c Clients) []condition {
 	return []condition{
-		{"the webhooks have their certificate authority", c.webhooksTrusted},
+		{"the webhooks have their certificate authority and their namespaces", p.webhooksServed(c)},
 		{"a TaskRun's pod comes back with the signer in it (dry run)", p.podInjected(c)},
 	}
 }
@@ -112,22 +112,6 @@ func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, erro
 		}
 		return false, fmt.Sprintf("%d of %d namespaces lack RoleBinding %s", missing, wanted, manifests.TokenRequester), nil
 	}
-}
-
-// webhooksTrusted looks whether the add-on has written its certificate authority into the webhook configurations.
-func (c Clients) webhooksTrusted(ctx context.Context) (bool, string, error) {
-	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook} {
-		wh, err := c.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return false, "", fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", name, err)
-		}
-		for _, w := range wh.Webhooks {
-			if len(w.ClientConfig.CABundle) == 0 {
-				return false, name + " has none", nil
-			}
-		}
-	}
-	return true, "", nil
 }
 
 // podInjected asks the API server to create, as a dry run, a pod like those that Tekton makes for a TaskRun.

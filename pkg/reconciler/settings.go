@@ -21,10 +21,13 @@ import (
 // error must not turn signing off.
 type Settings struct {
 	informer cache.SharedIndexInformer
+	seen     cache.ResourceEventHandlerRegistration
 	log      *zap.SugaredLogger
 
 	mu       sync.RWMutex
 	current  settings.Settings
+	good     bool // current was read from the cluster
+	unusable bool // there is a ConfigMap, and none was usable yet
 	onChange []func()
 }
 
@@ -36,7 +39,7 @@ func NewSettings(client kubernetes.Interface, tektonNamespace string, log *zap.S
 		log:     log,
 		current: settings.Default(),
 	}
-	mustAdd(s.informer, cache.ResourceEventHandlerFuncs{
+	s.seen = mustAdd(s.informer, cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { s.update(obj) },
 		UpdateFunc: func(_, obj any) { s.update(obj) },
 		DeleteFunc: func(any) { s.set(settings.Default()) },
@@ -50,8 +53,13 @@ func (s *Settings) OnChange(f func()) { s.onChange = append(s.onChange, f) }
 // Run follows the ConfigMap until ctx ends.
 func (s *Settings) Run(ctx context.Context) { s.informer.RunWithContext(ctx) }
 
-// HasSynced reports whether the ConfigMap, or its absence, has been seen.
-func (s *Settings) HasSynced() bool { return s.informer.HasSynced() }
+// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings, because the
+// first that were seen cannot be used, it is false: the defaults would turn signing off.
+func (s *Settings) HasSynced() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.seen.HasSynced() && !s.unusable
+}
 
 // Get returns the settings in force.
 func (s *Settings) Get() settings.Settings {
@@ -70,16 +78,28 @@ func (s *Settings) update(obj any) {
 		err = parsed.Supported()
 	}
 	if err != nil {
-		s.log.Errorw("the settings cannot be used, the last good ones stay in force: correct the ConfigMap, "+
-			"or run kubectl tekton-sign enable again", zap.Error(err))
+		s.refuse(err)
 		return
 	}
 	s.set(parsed)
 }
 
+// refuse keeps the last good settings in force, if there are any.
+func (s *Settings) refuse(err error) {
+	s.mu.Lock()
+	s.unusable = !s.good
+	unusable := s.unusable
+	s.mu.Unlock()
+	state := "the last good ones stay in force"
+	if unusable {
+		state = "and none were seen that can: the add-on does not get ready"
+	}
+	s.log.Errorw("the settings cannot be used, "+state+": correct the ConfigMap, or run kubectl tekton-sign enable again", zap.Error(err))
+}
+
 func (s *Settings) set(parsed settings.Settings) {
 	s.mu.Lock()
-	s.current = parsed
+	s.current, s.good, s.unusable = parsed, true, false
 	s.mu.Unlock()
 	s.log.Infow("settings", "backend", parsed.Backend, "enforcement", parsed.Enforcement, "scope", parsed.Scope.String(),
 		"delivery", parsed.Delivery)
@@ -96,8 +116,10 @@ func onlyName(name string) func(*metav1.ListOptions) {
 }
 
 // mustAdd adds a handler to an informer that has not been started, which cannot fail.
-func mustAdd(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) {
-	if _, err := informer.AddEventHandler(handler); err != nil {
+func mustAdd(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
+	registration, err := informer.AddEventHandler(handler)
+	if err != nil {
 		panic(err)
 	}
+	return registration
 }

@@ -174,12 +174,23 @@ func (c *cluster) mustKubectl(t *testing.T, args ...string) string {
 // the grant is in place.
 func (c *cluster) namespace(t *testing.T, signed bool) string {
 	t.Helper()
-	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-"}}
-	if signed {
-		key, value, _ := strings.Cut(selector, "=")
-		ns.Labels = map[string]string{key: value}
+	if !signed {
+		return c.namespaceWith(t, nil)
 	}
-	ns, err := c.kube.CoreV1().Namespaces().Create(t.Context(), ns, metav1.CreateOptions{})
+	key, value, _ := strings.Cut(selector, "=")
+	ns := c.namespaceWith(t, map[string]string{key: value})
+	c.eventually(t, "the token grant of "+ns, func(ctx context.Context) (bool, error) {
+		bindings, err := c.kube.RbacV1().RoleBindings(ns).List(ctx, metav1.ListOptions{LabelSelector: partOf})
+		return err == nil && len(bindings.Items) == 1, err
+	})
+	return ns
+}
+
+// namespaceWith creates a namespace with labels that is deleted with the test.
+func (c *cluster) namespaceWith(t *testing.T, labels map[string]string) string {
+	t.Helper()
+	ns, err := c.kube.CoreV1().Namespaces().Create(t.Context(),
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-", Labels: labels}}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,12 +208,6 @@ func (c *cluster) namespace(t *testing.T, signed bool) string {
 		_, err := c.kube.CoreV1().ServiceAccounts(ns.Name).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil, nil
 	})
-	if signed {
-		c.eventually(t, "the token grant of "+ns.Name, func(ctx context.Context) (bool, error) {
-			bindings, err := c.kube.RbacV1().RoleBindings(ns.Name).List(ctx, metav1.ListOptions{LabelSelector: partOf})
-			return err == nil && len(bindings.Items) == 1, err
-		})
-	}
 	return ns.Name
 }
 

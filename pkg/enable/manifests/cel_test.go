@@ -49,44 +49,69 @@ func (r tokenRequest) request() map[string]any {
 	return map[string]any{"userInfo": user, "namespace": "ci", "name": "builder"}
 }
 
-// denial evaluates a policy as the API server does and returns the message of the first rule that refuses the request, empty
-// if none does.
-func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
+// evaluator evaluates expressions as an API server does.
+type evaluator struct {
+	t      *testing.T
+	of     string // whose expressions they are
+	env    *cel.Env
+	values map[string]any
+}
+
+func newEvaluator(t *testing.T, of string, values map[string]any) *evaluator {
 	t.Helper()
-	env, err := cel.NewEnv(cel.OptionalTypes(),
-		cel.Variable("object", cel.DynType), cel.Variable("request", cel.DynType), cel.Variable("variables", cel.DynType))
+	options := []cel.EnvOption{cel.OptionalTypes()}
+	for _, name := range []string{"object", "oldObject", "request", "variables"} {
+		options = append(options, cel.Variable(name, cel.DynType))
+	}
+	env, err := cel.NewEnv(options...)
 	if err != nil {
 		t.Fatal(err)
 	}
-	values := map[string]any{"object": r.object(), "request": r.request()}
-	evaluate := func(expression string) any {
-		t.Helper()
-		ast, issues := env.Compile(expression)
-		if issues.Err() != nil {
-			t.Fatalf("policy %s: %v", p.Name, issues.Err())
-		}
-		program, err := env.Program(ast)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, _, err := program.Eval(values)
-		if err != nil {
-			t.Fatalf("policy %s: %s: %v", p.Name, expression, err)
-		}
-		return out.Value()
+	return &evaluator{t: t, of: of, env: env, values: values}
+}
+
+func (e *evaluator) eval(expression string) any {
+	e.t.Helper()
+	ast, issues := e.env.Compile(expression)
+	if issues.Err() != nil {
+		e.t.Fatalf("%s: %v", e.of, issues.Err())
 	}
-	for _, c := range p.Spec.MatchConditions {
-		if evaluate(c.Expression) != true {
-			return ""
+	program, err := e.env.Program(ast)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	out, _, err := program.Eval(e.values)
+	if err != nil {
+		e.t.Fatalf("%s: %s: %v", e.of, expression, err)
+	}
+	return out.Value()
+}
+
+// matches evaluates match conditions.
+func (e *evaluator) matches(conditions []admissionv1.MatchCondition) bool {
+	e.t.Helper()
+	for _, c := range conditions {
+		if e.eval(c.Expression) != true {
+			return false
 		}
+	}
+	return true
+}
+
+// denial evaluates a policy and returns the message of the first rule that refuses the request, empty if none does.
+func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
+	t.Helper()
+	e := newEvaluator(t, "policy "+p.Name, map[string]any{"object": r.object(), "request": r.request()})
+	if !e.matches(p.Spec.MatchConditions) {
+		return ""
 	}
 	variables := map[string]any{}
-	values["variables"] = variables
+	e.values["variables"] = variables
 	for _, v := range p.Spec.Variables {
-		variables[v.Name] = evaluate(v.Expression)
+		variables[v.Name] = e.eval(v.Expression)
 	}
 	for _, v := range p.Spec.Validations {
-		if evaluate(v.Expression) != true {
+		if e.eval(v.Expression) != true {
 			return v.Message
 		}
 	}

@@ -32,6 +32,14 @@ const (
 // TektonAccount is the service account of Tekton's controller in every release.
 const TektonAccount = "tekton-pipelines-controller"
 
+// Names of the webhooks in the two configurations: one for the namespaces of each enforcement mode.
+const (
+	InjectAudit   = "inject-audit.tekton-sign.dev"
+	InjectEnforce = "inject-enforce.tekton-sign.dev"
+	StatusAudit   = "status-audit.tekton-sign.dev"
+	StatusEnforce = "status-enforce.tekton-sign.dev"
+)
+
 // EnvTektonNamespace and EnvSignerImage are the environment variables of the add-on.
 const (
 	EnvTektonNamespace = "TEKTON_NAMESPACE"

@@ -72,9 +72,7 @@ func (o Options) set(object runtime.Object) error {
 			obj.Spec.MatchResources.NamespaceSelector = o.scope()
 		}
 	case *admissionv1.MutatingWebhookConfiguration:
-		for i := range obj.Webhooks {
-			obj.Webhooks[i].NamespaceSelector = o.scope()
-		}
+		return o.setWebhooks(obj)
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -106,12 +107,6 @@ func TestRenderScope(t *testing.T) {
 			"openshift-pipelines-resolvers",
 		}},
 	}}
-	for _, name := range []string{InjectWebhook, StatusWebhook} {
-		wh := find[*admissionv1.MutatingWebhookConfiguration](t, objects, name)
-		if diff := cmp.Diff(want, wh.Webhooks[0].NamespaceSelector); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", name, diff)
-		}
-	}
 	binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, TokenRequesters)
 	if diff := cmp.Diff(want, binding.Spec.MatchResources.NamespaceSelector); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", TokenRequesters, diff)
@@ -120,6 +115,72 @@ func TestRenderScope(t *testing.T) {
 	ours := &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": Namespace}}
 	if diff := cmp.Diff(ours, probe.Spec.MatchResources.NamespaceSelector); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", TokenRequestersProbe, diff)
+	}
+}
+
+// TestRenderWebhooks: of the two webhooks that differ in their failure policy alone, one is for each namespace in scope.
+func TestRenderWebhooks(t *testing.T) {
+	label := func(name, mode string) labels.Set {
+		l := labels.Set{"kubernetes.io/metadata.name": name}
+		if mode != "" {
+			l[settings.LabelEnforcement] = mode
+		}
+		return l
+	}
+	for _, tc := range []struct {
+		global    settings.Enforcement
+		namespace labels.Set
+		want      admissionv1.FailurePolicyType // empty: not called
+	}{
+		{settings.Audit, label("ci", ""), admissionv1.Ignore},
+		{settings.Audit, label("ci", "enforce"), admissionv1.Fail},
+		{settings.Audit, label("ci", "audit"), admissionv1.Ignore},
+		{settings.Audit, label("ci", "nonsense"), admissionv1.Ignore},
+		{settings.Enforce, label("ci", ""), admissionv1.Fail},
+		{settings.Enforce, label("ci", "enforce"), admissionv1.Fail},
+		{settings.Enforce, label("ci", "audit"), admissionv1.Ignore},
+		{settings.Enforce, label("ci", "nonsense"), admissionv1.Fail},
+		{settings.Enforce, label("elsewhere", "enforce"), ""},
+		{settings.Enforce, label("kube-system", "enforce"), ""},
+	} {
+		o := testOptions()
+		o.Settings.Enforcement = tc.global
+		objects := render(t, o)
+		for _, name := range []string{InjectWebhook, StatusWebhook} {
+			var got []admissionv1.FailurePolicyType
+			for _, w := range find[*admissionv1.MutatingWebhookConfiguration](t, objects, name).Webhooks {
+				selector, err := metav1.LabelSelectorAsSelector(w.NamespaceSelector)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if selector.Matches(tc.namespace) {
+					got = append(got, *w.FailurePolicy)
+				}
+			}
+			var want []admissionv1.FailurePolicyType
+			if tc.want != "" {
+				want = append(want, tc.want)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("global %s, namespace %v: %s is called with failure policies (-want +got):\n%s", tc.global, tc.namespace, name, diff)
+			}
+		}
+	}
+}
+
+// TestWebhooksDifferInPolicyOnly: what is seen in one mode is seen in the other.
+func TestWebhooksDifferInPolicyOnly(t *testing.T) {
+	objects := render(t, testOptions())
+	for _, name := range []string{InjectWebhook, StatusWebhook} {
+		webhooks := find[*admissionv1.MutatingWebhookConfiguration](t, objects, name).Webhooks
+		if len(webhooks) != 2 {
+			t.Fatalf("%s: got %d webhooks, want 2", name, len(webhooks))
+		}
+		audit, enforce := webhooks[0], webhooks[1]
+		audit.Name, audit.FailurePolicy, audit.NamespaceSelector = enforce.Name, enforce.FailurePolicy, enforce.NamespaceSelector
+		if diff := cmp.Diff(audit, enforce); diff != "" {
+			t.Errorf("%s (-audit +enforce):\n%s", name, diff)
+		}
 	}
 }
 

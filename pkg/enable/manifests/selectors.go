@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"fmt"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// WebhookSelectors returns for each webhook, by its name, the namespaces that it is called for. The plugin installs with them,
+// and the add-on writes them when the settings change.
+func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
+	reserved := settings.Reserved(tektonNamespace)
+	return map[string]*metav1.LabelSelector{
+		InjectAudit:   s.EnforcementSelector(settings.Audit, reserved),
+		InjectEnforce: s.EnforcementSelector(settings.Enforce, reserved),
+		StatusAudit:   s.EnforcementSelector(settings.Audit, reserved),
+		StatusEnforce: s.EnforcementSelector(settings.Enforce, reserved),
+	}
+}
+
+func (o Options) setWebhooks(c *admissionv1.MutatingWebhookConfiguration) error {
+	selectors := WebhookSelectors(o.Settings, o.TektonNamespace)
+	for i := range c.Webhooks {
+		w := &c.Webhooks[i]
+		if w.NamespaceSelector = selectors[w.Name]; w.NamespaceSelector == nil {
+			return fmt.Errorf("manifest of the webhooks: %s has a webhook %s, of which it is not known which namespaces it is for", c.Name, w.Name)
+		}
+	}
+	return nil
+}
