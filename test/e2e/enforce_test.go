@@ -34,6 +34,7 @@ func TestEnforce(t *testing.T) {
 		t.Run("consumers", func(t *testing.T) { t.Parallel(); testConsumers(t, c) })
 		t.Run("retries", func(t *testing.T) { t.Parallel(); testEnforceRetries(t, c) })
 		t.Run("a later attempt verifies", func(t *testing.T) { t.Parallel(); testSignsAtLast(t, c) })
+		t.Run("endings", func(t *testing.T) { t.Parallel(); testEndings(t, c) })
 		t.Run("the declaration is pinned", func(t *testing.T) { t.Parallel(); testDeclarationIsPinned(t, c) })
 		t.Run("writes after completion", func(t *testing.T) { t.Parallel(); testWritesAfterCompletion(t, c) })
 	})
@@ -226,7 +227,7 @@ func testWritesAfterCompletion(t *testing.T, c *cluster) {
 		if _, err := patch(tr.Namespace, tr.Name, `{"status":{"taskSpec":{"description":"other"}}}`); err == nil {
 			t.Error("the declaration was changed")
 		}
-		dropped, err := patch(tr.Namespace, tr.Name, `{"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded"}]}}`)
+		dropped, err := patch(tr.Namespace, tr.Name, `{"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`)
 		if err != nil {
 			t.Fatal(err)
 		}
