@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -91,13 +92,14 @@ func (l *lines) proof(r *verify.Result) {
 	if id := r.Identity; id != nil {
 		text := "  signed by " + Safe(id.Subject)
 		if r.Time != nil {
-			text += " at " + signed(r.Time)
+			text += when(r.Time) + signed(r.Time)
 		}
 		l.line(text + ", " + Safe(string(r.Assurance)))
 	} else if r.Time != nil {
-		l.line("  signed at " + signed(r.Time))
+		l.line("  signed" + when(r.Time) + signed(r.Time))
 	}
 	if l.verbose {
+		l.record(r.Record)
 		for _, digest := range r.Results {
 			l.line(fmt.Sprintf("  result %s %s sha256:%s", Name(digest.Name), Safe(digest.Type), Safe(digest.SHA256)))
 		}
@@ -105,4 +107,24 @@ func (l *lines) proof(r *verify.Result) {
 	for _, caveat := range r.Caveats {
 		l.line(l.style.render(l.style.dim, "  note: "+Safe(caveat)))
 	}
+}
+
+// when leads to a time: a record says by when the evidence existed.
+func when(at *verify.SigningTime) string {
+	if at.Source == verify.TimeFromRecord {
+		return " no later than "
+	}
+	return " at "
+}
+
+// record shows what the add-on recorded.
+func (l *lines) record(r *verify.Recorded) {
+	if r == nil {
+		return
+	}
+	text := fmt.Sprintf("  recorded as %s by %s at %s", Safe(string(r.Verdict)), Safe(r.Recorder), r.RecordedAt.UTC().Format(time.RFC3339))
+	if len(r.KeyIDs) > 0 {
+		text += fmt.Sprintf(", evidence by %s", Short(strings.Join(r.KeyIDs, ", "), DefaultWidth))
+	}
+	l.line(text + ", record by key " + Safe(r.KeyID) + ", add-on " + Safe(r.AddOnVersion))
 }

@@ -64,6 +64,19 @@ func verified() verify.Result {
 	}
 }
 
+// recorded is a TaskRun with a record of the add-on.
+func recorded() verify.Result {
+	r := verified()
+	at := time.Date(2026, 11, 23, 12, 1, 5, 0, time.UTC)
+	r.Time = &verify.SigningTime{Source: verify.TimeFromRecord, At: at, Trusted: true}
+	r.Record = &verify.Recorded{
+		Recorder: "system:serviceaccount:tekton-sign:controller", RecordedAt: at, KeyID: "kid-2", VerifiedAt: at,
+		Verdict: verify.Verified, Backend: r.Backend, Assurance: r.Assurance, KeyIDs: []string{"kid-1", "kid\x1b[2K"},
+		AddOnVersion: "v1.2.3",
+	}
+	return r
+}
+
 func failed() verify.Result {
 	return verify.Result{
 		TaskRun: verify.Ref{Namespace: "ci", Name: "deploy", UID: "7340374f-3a88-4ff2-812e-c155a2d8e142"},
@@ -148,6 +161,9 @@ func TestGolden(t *testing.T) {
 	}{
 		"verified.txt":         {newReport(verified()), "table", Options{}},
 		"verified-verbose.txt": {newReport(verified()), "table", Options{Verbose: true}},
+		"recorded.txt":         {newReport(recorded()), "table", Options{}},
+		"recorded-verbose.txt": {newReport(recorded()), "table", Options{Verbose: true}},
+		"recorded.json":        {newReport(recorded()), "json", Options{}},
 		"failed.txt":           {newReport(failed()), "table", Options{}},
 		"failed-colour.txt":    {newReport(failed()), "table", Options{Style: NewStyle(true)}},
 		"unsigned.txt":         {newReport(unsigned()), "table", Options{}},

@@ -90,6 +90,11 @@ func (j *judge) readRecord() {
 	if !j.recorderKey(token) || !j.recorderToken(token, record.DigestOf(encoded.Statement)) {
 		return
 	}
+	if said := Verdict(encoded.Record.Predicate.Verdict); !slices.Contains(Verdicts(), said) {
+		j.fail(CheckRecord, fmt.Sprintf("one of %q", Verdicts()), fmt.Sprintf("%q", said),
+			"the record holds a verdict that this version does not know: use a newer one")
+		return
+	}
 	j.record = &recorded{
 		Predicate: encoded.Record.Predicate, subject: token.Claims.Subject, keyID: token.KeyID, at: token.Claims.IssuedAt,
 	}

@@ -175,9 +175,10 @@ func TestRecord(t *testing.T) {
 			record: verifytest.Recording{Record: func(r *record.Record) { r.Predicate.PodUID = "11111111-2222-4333-8444-555555555555" }},
 			want:   verify.Failed, status: verify.Fail, text: "another pod",
 		},
-		"it says FAILED":        {record: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, status: verify.Fail, text: "FAILED, as the add-on found"},
-		"it says UNSIGNED":      {record: verifytest.Recording{Result: says(verify.Unsigned)}, want: verify.Failed, status: verify.Fail, text: "UNSIGNED, as the add-on found"},
-		"it says INDETERMINATE": {record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note, text: "something else"},
+		"it says what nobody knows": {record: verifytest.Recording{Result: says("GOOD")}, want: verify.Failed, status: verify.Fail, text: "does not know"},
+		"it says FAILED":            {record: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, status: verify.Fail, text: "FAILED, as the add-on found"},
+		"it says UNSIGNED":          {record: verifytest.Recording{Result: says(verify.Unsigned)}, want: verify.Failed, status: verify.Fail, text: "UNSIGNED, as the add-on found"},
+		"it says INDETERMINATE":     {record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note, text: "something else"},
 		"it says VERIFIED of an unsigned TaskRun": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Unsigned, r.Steps[1].Unsigned = "too-long", "too-long" },
 			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Unsigned, status: verify.Note, text: "never makes a verdict better",
