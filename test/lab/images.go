@@ -51,10 +51,14 @@ func tektonImage(command, version string) string {
 	return "localhost/tekton/" + command + ":" + version
 }
 
-// tektonArchive lays a command out as Tekton's release tool ko does.
 func tektonArchive(command, version, binary string) archive {
+	return commandArchive(tektonImage(command, version), command, binary)
+}
+
+// commandArchive lays a command out as Tekton's release tool ko does.
+func commandArchive(reference, command, binary string) archive {
 	inside := "/ko-app/" + command
-	return archive{[]string{tektonImage(command, version)}, Image{
+	return archive{[]string{reference}, Image{
 		Files:      map[string]string{inside: binary},
 		Texts:      map[string]string{"/etc/passwd": passwd, "/etc/group": group},
 		Folders:    []string{"/tmp"},

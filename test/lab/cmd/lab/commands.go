@@ -35,7 +35,7 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.name, "name", "",
 		"which lab; the default is $"+lab.NameVariable+", or else "+lab.DefaultName)
-	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newExec(o),
+	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o), newExec(o),
 		newStop(o), newStart(o), newRestart(o))
 	return root
 }
@@ -175,6 +175,20 @@ func newLoad(o *options) *cobra.Command {
 	cmd.Flags().StringArrayVar(&entrypoint, "entrypoint", nil, "what runs; repeat it for arguments")
 	cmd.Flags().StringVar(&user, "user", "", "user id, or user:group; the default is root")
 	return cmd
+}
+
+func newAdd(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "add ADD-ON", Short: "Run what a lab has only when asked to: " + strings.Join(lab.AddOns(), ", "),
+		Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := o.open()
+			if err != nil {
+				return err
+			}
+			return l.Add(cmd.Context(), args[0])
+		},
+	}
 }
 
 func newExec(o *options) *cobra.Command {

@@ -63,8 +63,8 @@ func applyOne(
 	return err
 }
 
-// AwaitDeployments returns when each named Deployment of Tekton's namespace has an available replica.
-func AwaitDeployments(ctx context.Context, config *rest.Config, names ...string) error {
+// AwaitDeployments returns when each named Deployment of a namespace has an available replica.
+func AwaitDeployments(ctx context.Context, config *rest.Config, namespace string, names ...string) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func AwaitDeployments(ctx context.Context, config *rest.Config, names ...string)
 	deployments := client.Resource(schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"})
 	for _, name := range names {
 		ready := func(ctx context.Context) (bool, error) {
-			object, err := deployments.Namespace(Namespace).Get(ctx, name, metav1.GetOptions{})
+			object, err := deployments.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return false, nil //nolint:nilerr // tried again until the time is up
 			}

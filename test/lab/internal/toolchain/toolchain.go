@@ -67,6 +67,9 @@ func Tekton() []Binary {
 		"controller", "webhook", "entrypoint", "nop", "sidecarlogresults", "workingdirinit")
 }
 
+// Chains is the controller of Tekton Chains.
+func Chains() Binary { return commands("chains", "github.com/tektoncd/chains", "controller")[0] }
+
 func commands(tools, module string, names ...string) []Binary {
 	var all []Binary
 	for _, name := range names {
