@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package chains
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"knative.dev/pkg/apis"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// Verdict says whether Chains may sign.
+type Verdict string
+
+// The verdicts.
+const (
+	Pending Verdict = ""     // not yet known
+	Good    Verdict = "good" // verified, or nothing to verify
+	Bad     Verdict = "bad"
+)
+
+// Run is what the gate looks at of a TaskRun or PipelineRun.
+type Run struct {
+	Kind            string
+	UID             string
+	ResourceVersion string
+	Annotations     map[string]string
+	Finalizers      []string
+	Deleted         time.Time // when its deletion was asked for; zero: never
+	Complete        bool      // as Chains sees it
+	Completed       time.Time // as the status says; zero: it does not
+	Verdict         Verdict   // of a PipelineRun: Pending, until Judge was asked
+	Why             string    // the reason of a Bad verdict, without text from the object
+}
+
+// status is the part of a status that matters here.
+type status struct {
+	Conditions     []condition  `json:"conditions,omitempty"`
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	carried        `json:",inline"`
+	Steps          []carried `json:"steps,omitempty"`
+	TaskSpec       *struct {
+		Results []any `json:"results,omitempty"`
+	} `json:"taskSpec,omitempty"`
+}
+
+type condition struct {
+	Type   string `json:"type,omitempty"`
+	Status string `json:"status,omitempty"`
+}
+
+// carried are the places where results and artifacts are.
+type carried struct {
+	Results   []any          `json:"results,omitempty"`
+	Artifacts map[string]any `json:"artifacts,omitempty"`
+	Inputs    []any          `json:"inputs,omitempty"`
+	Outputs   []any          `json:"outputs,omitempty"`
+}
+
+func (c carried) empty() bool {
+	return len(c.Results) == 0 && len(c.Artifacts) == 0 && len(c.Inputs) == 0 && len(c.Outputs) == 0
+}
+
+// Read returns what the gate looks at of a TaskRun or PipelineRun of tekton.dev/v1. A status that cannot be read is Bad.
+func Read(u *unstructured.Unstructured) Run {
+	r := Run{
+		Kind: u.GetKind(), UID: string(u.GetUID()), ResourceVersion: u.GetResourceVersion(),
+		Annotations: u.GetAnnotations(), Finalizers: u.GetFinalizers(),
+	}
+	if deleted := u.GetDeletionTimestamp(); deleted != nil {
+		r.Deleted = deleted.Time
+	}
+	var s status
+	if fields, ok := u.Object["status"].(map[string]any); ok {
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(fields, &s); err != nil {
+			r.Complete, r.Verdict, r.Why = true, Bad, "its status cannot be read"
+			return r
+		}
+	}
+	r.Complete = s.complete()
+	if s.CompletionTime != nil {
+		r.Completed = s.CompletionTime.Time
+	}
+	if r.Kind == "TaskRun" {
+		r.Verdict, r.Why = s.verdict()
+	}
+	return r
+}
+
+// complete is no narrower than what Chains goes by, which takes every value of Succeeded but Unknown for an end.
+func (s status) complete() bool {
+	return slices.ContainsFunc(s.Conditions, func(c condition) bool {
+		return c.Type == string(apis.ConditionSucceeded) && c.Status != string(corev1.ConditionUnknown)
+	})
+}
+
+// verdict goes by the condition of the add-on. Without one there is nothing to wait for if the TaskRun has and declares no
+// results: then the add-on sets none.
+func (s status) verdict() (Verdict, string) {
+	var found []condition
+	for _, c := range s.Conditions {
+		if c.Type == string(verify.ConditionType) {
+			found = append(found, c)
+		}
+	}
+	switch {
+	case !s.complete():
+		return Pending, ""
+	case len(found) > 1:
+		return Bad, fmt.Sprintf("it has %d conditions %s", len(found), verify.ConditionType)
+	case len(found) == 0 && s.nothingToVerify():
+		return Good, ""
+	case len(found) == 0:
+		return Pending, ""
+	}
+	switch corev1.ConditionStatus(found[0].Status) {
+	case corev1.ConditionTrue:
+		return Good, ""
+	case corev1.ConditionFalse:
+		return Bad, fmt.Sprintf("%s is False", verify.ConditionType)
+	}
+	return Pending, ""
+}
+
+func (s status) nothingToVerify() bool {
+	declared := s.TaskSpec != nil && len(s.TaskSpec.Results) > 0
+	return !declared && s.carried.empty() && !slices.ContainsFunc(s.Steps, func(c carried) bool { return !c.empty() })
+}
+
+// State reads the marker.
+func (r Run) State() State {
+	text, ok := strings.CutPrefix(r.Annotations[Marker], r.prefix())
+	if r.UID == "" || !ok {
+		return None
+	}
+	word, _, _ := strings.Cut(text, ",")
+	switch s := State(word); s {
+	case Held, Released, Refused:
+		return s
+	case None:
+	}
+	return Refused // not written by this version: nothing is lifted by mistake
+}
+
+func (r Run) prefix() string { return r.UID + ": " }
+
+func (r Run) held() bool { return r.Annotations[Hold] == HoldValue }
+
+func (r Run) has(finalizer string) bool { return slices.Contains(r.Finalizers, finalizer) }
+
+// deadline is when the gate's patience ends, zero if nothing limits it. The status may be forged, the time of a deletion not:
+// the later of the two never counts.
+func (r Run) deadline() time.Time {
+	var end time.Time
+	for _, began := range []time.Time{r.Completed, r.Deleted} {
+		if t := began.Add(Patience); !began.IsZero() && (end.IsZero() || t.Before(end)) {
+			end = t
+		}
+	}
+	return end
+}
