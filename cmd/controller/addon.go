@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/kubernetes/scheme"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
@@ -42,6 +43,7 @@ type addOn struct {
 	trust      *admission.Trust
 	recorder   record.EventRecorder
 	pods       podMetadata
+	dynamic    dynamic.Interface
 	probe      *reconciler.Probe
 	secrets    corelisters.SecretLister // nil until the webhooks were made
 }
@@ -57,6 +59,9 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, 
 		return nil, err
 	}
 	if a.client, err = kubernetes.NewForConfig(config); err != nil {
+		return nil, fmt.Errorf("connecting to the API server: %w", err)
+	}
+	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
 	meta, err := metadata.NewForConfig(config)

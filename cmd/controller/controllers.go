@@ -24,6 +24,9 @@ func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 		certificates.NewController,
 		a.newInjectController,
 		a.newStatusController,
+		a.newChainsController,
+		a.newTaskRunGate,
+		a.newPipelineRunGate,
 		a.newGrantsController,
 	} {
 		all = append(all, make(ctx, nil))

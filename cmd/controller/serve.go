@@ -22,6 +22,7 @@ import (
 const (
 	pathInject = "/inject"
 	pathStatus = "/status"
+	pathChains = "/chains"
 )
 
 // Addresses of the servers, as the manifests name their ports.
@@ -85,16 +86,18 @@ func servePlainly(ctx, stop context.Context, l net.Listener, handler http.Handle
 	return serve.Plain(late, l, handler, errors)
 }
 
-// webhooks serves both webhooks.
+// webhooks serves all webhooks.
 func (a *addOn) webhooks() http.Handler {
 	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Log: a.log}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: a.pods,
 		OnVerdict: a.metrics.Verdict, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
+	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
 	mux := http.NewServeMux()
 	mux.Handle(pathInject, &admission.Webhook{Admit: inject.Admit, Done: a.metrics.Webhook("inject"), Log: a.log})
 	mux.Handle(pathStatus, &admission.Webhook{Admit: status.Admit, Done: a.metrics.Webhook("status"), Log: a.log})
+	mux.Handle(pathChains, &admission.Webhook{Admit: chains.Admit, Done: a.metrics.Webhook("chains"), Log: a.log})
 	return mux
 }
 

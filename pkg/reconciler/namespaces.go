@@ -55,6 +55,16 @@ func (n *Namespaces) InScope(name string) bool {
 	return ok && n.settings.Get().Scope.Matcher(n.reserved)(labels)
 }
 
+// Chosen reports whether the settings choose a namespace, be it being deleted or not. One that is not known is chosen.
+func (n *Namespaces) Chosen(name string) bool {
+	obj, ok, err := n.informer.GetStore().GetByKey(name)
+	namespace, typed := obj.(*metav1.PartialObjectMetadata)
+	if err != nil || !ok || !typed {
+		return true
+	}
+	return n.settings.Get().Scope.Matcher(n.reserved)(namespace.Labels)
+}
+
 // Enforcement returns the mode of a namespace. One that is not known has the mode of all.
 func (n *Namespaces) Enforcement(name string) settings.Enforcement {
 	labels, _ := n.labels(name)

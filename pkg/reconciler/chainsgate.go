@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/pager"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Resources that the gate in front of Chains holds.
+const (
+	TaskRuns     = "taskruns"
+	PipelineRuns = "pipelineruns"
+)
+
+// Timing of the gate.
+const (
+	gateSynced = 100 * time.Millisecond // between looks whether settings and namespaces are known
+	gateSweep  = 30 * time.Second       // between attempts to list everything when the gate is turned off
+	gatePoll   = 15 * time.Second       // between looks at the TaskRuns of a completed PipelineRun
+)
+
+// ChainsGateConfig is what a ChainsGate works with.
+type ChainsGateConfig struct {
+	Client     dynamic.Interface
+	Settings   *Settings
+	Namespaces *Namespaces
+	Resource   string // TaskRuns or PipelineRuns
+	Log        *zap.SugaredLogger
+	Now        func() time.Time
+}
+
+// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places no hold:
+// the webhook does. Turned off, it takes every hold away that is undecided.
+type ChainsGate struct {
+	pkgreconciler.LeaderAwareFuncs
+	ChainsGateConfig
+
+	queue   *controller.Impl
+	leading Leading
+	changed chan struct{} // the settings
+}
+
+// NewChainsGate returns the reconciler. It does nothing until Start has been called.
+func NewChainsGate(config ChainsGateConfig) *ChainsGate {
+	return &ChainsGate{ChainsGateConfig: config, changed: make(chan struct{}, 1)}
+}
+
+// Start has the objects followed, while this replica leads, until ctx ends.
+func (g *ChainsGate) Start(ctx context.Context, queue *controller.Impl) {
+	g.queue = queue
+	g.Settings.OnChange(func() {
+		select {
+		case g.changed <- struct{}{}:
+		default: // it is known that something changed
+		}
+	})
+	g.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		g.leading.Promote(ctx, g.run)
+		return nil
+	}
+	g.DemoteFunc = func(pkgreconciler.Bucket) { g.leading.Demote() }
+}
+
+// run follows all objects while the gate is on, and looks at each once when it is off. A change of the settings begins anew.
+func (g *ChainsGate) run(ctx context.Context) {
+	for !g.Settings.HasSynced() || !g.Namespaces.HasSynced() {
+		if !pause(ctx, gateSynced, nil) {
+			return
+		}
+	}
+	for ctx.Err() == nil {
+		round, end := context.WithCancel(ctx)
+		again := time.Duration(0)
+		if g.on() {
+			feed := NewFeed(DynamicSource(g.objects()), g.see, g.Log)
+			go feed.Run(round)
+		} else if err := g.sweep(round); err != nil && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err) {
+			g.Log.Errorw("looking for holds to take away", "resource", g.Resource, zap.Error(err))
+			again = gateSweep
+		}
+		pause(ctx, again, g.changed)
+		end()
+	}
+}
+
+// pause waits for a while (0: without limit) or until something was sent, and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration, sent <-chan struct{}) bool {
+	var over <-chan time.Time
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-over:
+	case <-sent:
+	}
+	return true
+}
+
+func (g *ChainsGate) on() bool {
+	s := g.Settings.Get()
+	return s.GateChains && s.Backend != signing.BackendNone
+}
+
+// onIn holds in a namespace that is being deleted, too: what is held there is not given to Chains for that.
+func (g *ChainsGate) onIn(namespace string) bool { return g.on() && g.Namespaces.Chosen(namespace) }
+
+func (g *ChainsGate) objects() dynamic.NamespaceableResourceInterface {
+	return g.Client.Resource(tektonResource(g.Resource))
+}
+
+func tektonResource(name string) schema.GroupVersionResource {
+	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: name}
+}
+
+// sweep looks at every object once. Without the gate the add-on may lack the right to: then the plugin, which took it away,
+// does this.
+func (g *ChainsGate) sweep(ctx context.Context) error {
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return g.objects().List(ctx, o) })
+	pages.PageSize, pages.PageBufferSize = feedPage, 1
+	return pages.EachListItem(ctx, metav1.ListOptions{}, func(obj runtime.Object) error {
+		if u, ok := obj.(*unstructured.Unstructured); ok {
+			g.see(watch.Added, u)
+		}
+		return nil
+	})
+}
+
+// see decides whether an object needs a closer look, now or later.
+func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
+	if event == watch.Deleted {
+		return
+	}
+	key := types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()}
+	decision := g.decide(chains.Read(u), u.GetNamespace())
+	switch {
+	case decision.Action != chains.Nothing:
+		g.queue.EnqueueKey(key)
+	case !decision.Again.IsZero():
+		g.queue.EnqueueKeyAfter(key, g.until(decision.Again))
+	}
+}
+
+// decide leaves objects to the webhook that the gate has not seen. A PipelineRun that waits is looked at again soon: that its
+// last TaskRun was judged does not change it.
+func (g *ChainsGate) decide(run chains.Run, namespace string) chains.Decision {
+	now := g.Now()
+	d := chains.Decide(run, g.onIn(namespace), now)
+	if d.Action == chains.Place && run.State() == chains.None {
+		return chains.Decision{}
+	}
+	if soon := now.Add(gatePoll); g.Resource == PipelineRuns && d.Action == chains.Nothing && run.Complete &&
+		run.State() == chains.Held && (d.Again.IsZero() || soon.Before(d.Again)) {
+		d.Again = soon
+	}
+	return d
+}
+
+func (g *ChainsGate) until(t time.Time) time.Duration { return max(t.Sub(g.Now()), time.Second) }
+
+// Reconcile implements controller.Reconciler.
+func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil || !g.IsLeaderFor(types.NamespacedName{Namespace: namespace, Name: name}) {
+		return controller.NewSkipKey(key)
+	}
+	u, err := g.objects().Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s %s: %w", g.Resource, key, err)
+	}
+	run := chains.Read(u)
+	if g.Resource == PipelineRuns && run.Complete && run.State() == chains.Held && g.onIn(namespace) {
+		if run.Verdict, run.Why, err = g.judge(ctx, u); err != nil {
+			return err
+		}
+	}
+	decision := g.decide(run, namespace)
+	if decision.Action != chains.Nothing {
+		return g.carryOut(ctx, u, run, decision)
+	}
+	if !decision.Again.IsZero() {
+		return controller.NewRequeueAfter(g.until(decision.Again))
+	}
+	return nil
+}
+
+// judge looks at the TaskRuns of a PipelineRun.
+func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string, error) {
+	selector := labels.Set{chains.LabelPipelineRunUID: string(pipelineRun.GetUID())}.String()
+	list, err := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace()).
+		List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return chains.Pending, "", fmt.Errorf("listing the TaskRuns of PipelineRun %s/%s: %w",
+			pipelineRun.GetNamespace(), pipelineRun.GetName(), err)
+	}
+	children := make([]chains.Child, len(list.Items))
+	for i := range list.Items {
+		children[i] = chains.Child{Name: list.Items[i].GetName(), Run: chains.Read(&list.Items[i])}
+	}
+	verdict, why := chains.Judge(pipelineRun, children)
+	return verdict, why, nil
+}
+
+func (g *ChainsGate) carryOut(ctx context.Context, u *unstructured.Unstructured, run chains.Run, d chains.Decision) error {
+	patch, err := d.Change(run).MergePatch(run)
+	if err != nil {
+		return err
+	}
+	_, err = g.objects().Namespace(u.GetNamespace()).Patch(ctx, u.GetName(), types.MergePatchType, patch,
+		metav1.PatchOptions{FieldManager: manifests.Controller})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case apierrors.IsConflict(err): // its change is shown, too; but one that was shown already is not shown again
+		return controller.NewRequeueAfter(gateSynced)
+	case err != nil:
+		return fmt.Errorf("%s %s %s/%s: %w", d.Action, g.Resource, u.GetNamespace(), u.GetName(), err)
+	}
+	g.Log.Infow("gate of Chains", "action", d.Action, "resource", g.Resource, "namespace", u.GetNamespace(), "name", u.GetName(),
+		"uid", run.UID, "why", d.Why)
+	return nil
+}
