@@ -140,7 +140,9 @@ func tektonResource(name string) schema.GroupVersionResource {
 // sweep looks at every object once. Without the gate the add-on may lack the right to: then the plugin, which took it away,
 // does this.
 func (g *ChainsGate) sweep(ctx context.Context) error {
-	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return g.objects().List(ctx, o) })
+	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+		return g.objects().List(ctx, o)
+	})
 	pages.PageSize, pages.PageBufferSize = feedPage, 1
 	return pages.EachListItem(ctx, metav1.ListOptions{}, func(obj runtime.Object) error {
 		if u, ok := obj.(*unstructured.Unstructured); ok {

@@ -92,6 +92,22 @@ func (s Settings) StrictSelector(reserved []string) *metav1.LabelSelector {
 	return nothing(reserved)
 }
 
+// GateSelector selects the namespaces in which objects are held from Tekton Chains: those in scope, or none.
+func (s Settings) GateSelector(reserved []string) *metav1.LabelSelector {
+	if !s.GateChains {
+		return nothing(reserved)
+	}
+	return s.Scope.LabelSelector(reserved)
+}
+
+// GateSelectorIn selects those of them whose mode is mode.
+func (s Settings) GateSelectorIn(mode Enforcement, reserved []string) *metav1.LabelSelector {
+	if !s.GateChains {
+		return nothing(reserved)
+	}
+	return s.EnforcementSelector(mode, reserved)
+}
+
 // nothing selects no namespace: its two requirements contradict each other.
 func nothing(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}

@@ -32,8 +32,15 @@ const (
 // TektonAccount is the service account of Tekton's controller in every release.
 const TektonAccount = "tekton-pipelines-controller"
 
-// Names of the webhooks in the two configurations: one for the namespaces of each enforcement mode.
+// ChainsGate is the name of what the gate in front of Tekton Chains needs: policy, binding, ClusterRole and its binding, and the
+// configuration of its webhooks.
+const ChainsGate = "tekton-sign-chains"
+
+// Names of the webhooks in the configurations: one for the namespaces of each enforcement mode, where the modes differ.
 const (
+	ChainsHold    = "hold.chains.tekton-sign.dev"
+	ChainsAudit   = "complete-audit.chains.tekton-sign.dev"
+	ChainsEnforce = "complete-enforce.chains.tekton-sign.dev"
 	InjectAudit   = "inject-audit.tekton-sign.dev"
 	InjectEnforce = "inject-enforce.tekton-sign.dev"
 	StatusAudit   = "status-audit.tekton-sign.dev"

@@ -67,7 +67,14 @@ func (o Options) set(object runtime.Object) error {
 		return o.setDeployment(obj)
 	case *admissionv1.ValidatingAdmissionPolicy:
 		o.setPolicy(obj)
+	case *rbacv1.ClusterRole:
+		if obj.Name == ChainsGate && !o.Settings.GateChains {
+			obj.Rules = nil
+		}
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
+		if obj.Name == ChainsGate {
+			obj.Spec.MatchResources.NamespaceSelector = o.Settings.GateSelector(settings.Reserved(o.TektonNamespace))
+		}
 		if obj.Name == TokenRequesters {
 			obj.Spec.MatchResources.NamespaceSelector = o.scope()
 		}

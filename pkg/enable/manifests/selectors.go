@@ -16,6 +16,9 @@ import (
 func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
 	reserved := settings.Reserved(tektonNamespace)
 	return map[string]*metav1.LabelSelector{
+		ChainsHold:    s.GateSelector(reserved),
+		ChainsAudit:   s.GateSelectorIn(settings.Audit, reserved),
+		ChainsEnforce: s.GateSelectorIn(settings.Enforce, reserved),
 		InjectAudit:   s.EnforcementSelector(settings.Audit, reserved),
 		InjectEnforce: s.EnforcementSelector(settings.Enforce, reserved),
 		StatusAudit:   s.EnforcementSelector(settings.Audit, reserved),
