@@ -76,6 +76,8 @@ func (c Clients) make(ctx context.Context, change Change, dryRun bool, progress 
 		return nil
 	case Delete:
 		err = c.delete(ctx, change.Object, dryRun)
+	case Lift:
+		err = c.lift(ctx, change.Object, dryRun)
 	case Create, Update:
 		_, err = c.write(ctx, change.Object, dryRun)
 	}
@@ -94,6 +96,8 @@ func pastTense(a Action) string {
 		return "updated"
 	case Delete:
 		return "deleted"
+	case Lift:
+		return "lifted the holds of"
 	}
 	return string(a)
 }

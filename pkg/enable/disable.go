@@ -26,8 +26,8 @@ import (
 )
 
 // removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more; then
-// the add-on, which would put grants back; the grants; and only then the policies that confine them. The namespace takes
-// with it what else is inside.
+// the add-on, which would put grants back; the grants; and only then the policies that confine them, and what the gate in front
+// of Chains holds. The namespace takes with it what else is inside.
 func removalOrder() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
@@ -74,6 +74,13 @@ func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge b
 	for _, kind := range removalOrder() {
 		if kind.Kind == "Namespace" && len(kept) > 0 {
 			continue
+		}
+		if kind.Kind == "ClusterRole" { // the policy that guards the holds is gone, and what tells of them still there
+			lifts, err := c.planLift(ctx)
+			if err != nil {
+				return Plan{}, err
+			}
+			plan.Changes = append(plan.Changes, lifts...)
 		}
 		found, err := c.findOurs(ctx, kind)
 		if err != nil {

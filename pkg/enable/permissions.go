@@ -55,6 +55,8 @@ func neededFor(change Change) []authorizationv1.ResourceAttributes {
 	switch {
 	case change.Action == Unchanged || change.Action == Keep:
 		return nil
+	case change.Action == Lift:
+		return neededToLift(resource)
 	case change.Action == Delete:
 		return []authorizationv1.ResourceAttributes{attributes("delete")}
 	case change.Object.GetResourceVersion() != "":

@@ -34,6 +34,7 @@ const (
 	Delete    Action = "delete"
 	Unchanged Action = "unchanged"
 	Keep      Action = "keep" // disable leaves it in the cluster
+	Lift      Action = "lift" // take the holds of the gate in front of Chains away
 )
 
 // Change is what a plan does to one object.
@@ -130,6 +131,13 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		}
 		if err != nil {
 			return Plan{}, err
+		}
+		if isGateRole(object) {
+			lifts, err := c.planGate(ctx, r.Settings.GateChains, &change)
+			if err != nil {
+				return Plan{}, err
+			}
+			plan.Changes = append(plan.Changes, lifts...)
 		}
 		plan.Changes = append(plan.Changes, change)
 	}

@@ -54,7 +54,7 @@ func (c *fakeCluster) sync(t *testing.T) {
 func (c *fakeCluster) serve(t *testing.T) {
 	t.Helper()
 	selectors := manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)
-	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook} {
+	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook, manifests.ChainsGate} {
 		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)

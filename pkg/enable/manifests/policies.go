@@ -15,7 +15,7 @@ type Policies struct {
 	Bindings []*admissionv1.ValidatingAdmissionPolicyBinding
 }
 
-// RenderPolicies returns the policies of an installation.
+// RenderPolicies returns those policies of an installation. What guards the gate in front of Chains is none of them.
 func RenderPolicies(o Options) (Policies, error) {
 	objects, err := Render(o)
 	if err != nil {
@@ -25,9 +25,13 @@ func RenderPolicies(o Options) (Policies, error) {
 	for _, object := range objects {
 		switch obj := object.(type) {
 		case *admissionv1.ValidatingAdmissionPolicy:
-			p.Policies = append(p.Policies, obj)
+			if obj.Name != ChainsGate {
+				p.Policies = append(p.Policies, obj)
+			}
 		case *admissionv1.ValidatingAdmissionPolicyBinding:
-			p.Bindings = append(p.Bindings, obj)
+			if obj.Name != ChainsGate {
+				p.Bindings = append(p.Bindings, obj)
+			}
 		}
 	}
 	return p, nil
