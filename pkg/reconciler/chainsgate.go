@@ -158,28 +158,28 @@ func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 		return
 	}
 	key := types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()}
-	decision := g.decide(chains.Read(u), u.GetNamespace())
+	run := chains.Read(u)
+	decision := g.decide(run, u.GetNamespace())
 	switch {
-	case decision.Action != chains.Nothing:
+	case decision.Action != chains.Nothing || g.toBeJudged(run, u.GetNamespace()):
 		g.queue.EnqueueKey(key)
 	case !decision.Again.IsZero():
 		g.queue.EnqueueKeyAfter(key, g.until(decision.Again))
 	}
 }
 
-// decide leaves objects to the webhook that the gate has not seen. A PipelineRun that waits is looked at again soon: that its
-// last TaskRun was judged does not change it.
+// decide leaves objects to the webhook that the gate has not seen.
 func (g *ChainsGate) decide(run chains.Run, namespace string) chains.Decision {
-	now := g.Now()
-	d := chains.Decide(run, g.onIn(namespace), now)
+	d := chains.Decide(run, g.onIn(namespace), g.Now())
 	if d.Action == chains.Place && run.State() == chains.None {
 		return chains.Decision{}
 	}
-	if soon := now.Add(gatePoll); g.Resource == PipelineRuns && d.Action == chains.Nothing && run.Complete &&
-		run.State() == chains.Held && (d.Again.IsZero() || soon.Before(d.Again)) {
-		d.Again = soon
-	}
 	return d
+}
+
+// toBeJudged reports whether the verdict is to be made up from other objects, which is not known yet.
+func (g *ChainsGate) toBeJudged(run chains.Run, namespace string) bool {
+	return g.Resource == PipelineRuns && run.Complete && run.State() == chains.Held && g.onIn(namespace)
 }
 
 func (g *ChainsGate) until(t time.Time) time.Duration { return max(t.Sub(g.Now()), time.Second) }
@@ -198,16 +198,18 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 		return fmt.Errorf("reading %s %s: %w", g.Resource, key, err)
 	}
 	run := chains.Read(u)
-	if g.Resource == PipelineRuns && run.Complete && run.State() == chains.Held && g.onIn(namespace) {
+	composed := g.toBeJudged(run, namespace)
+	if composed {
 		if run.Verdict, run.Why, err = g.judge(ctx, u); err != nil {
 			return err
 		}
 	}
-	decision := g.decide(run, namespace)
-	if decision.Action != chains.Nothing {
+	switch decision := g.decide(run, namespace); {
+	case decision.Action != chains.Nothing:
 		return g.carryOut(ctx, u, run, decision)
-	}
-	if !decision.Again.IsZero() {
+	case composed: // that its last TaskRun is judged does not change it
+		return controller.NewRequeueAfter(gatePoll)
+	case !decision.Again.IsZero():
 		return controller.NewRequeueAfter(g.until(decision.Again))
 	}
 	return nil
