@@ -232,6 +232,10 @@ func (j *judge) compareCondition(verdict Verdict) {
 	if condition == nil {
 		return
 	}
+	if condition.IsUnknown() {
+		j.add(Check{ID: CheckCondition, Status: Note, Got: "Unknown/" + condition.Reason, Message: "the add-on has not judged the TaskRun"})
+		return
+	}
 	if condition.IsTrue() == (verdict == Verified) {
 		j.pass(CheckCondition, "the condition "+string(ConditionType)+" says the same")
 		return

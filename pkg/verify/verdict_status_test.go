@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 	corev1 "k8s.io/api/core/v1"
@@ -321,14 +322,26 @@ func TestOutcome(t *testing.T) {
 }
 
 func TestConditionIsNeverTrusted(t *testing.T) {
-	tr := newTaskRun(t, func(r *verifytest.Run) { r.Steps[0].Bare, r.Steps[1].Bare = true, true })
-	tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: verify.ConditionType, Status: corev1.ConditionTrue})
-	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
-	if got.Verdict != verify.Unsigned {
-		t.Errorf("verdict %s, want %s", got.Verdict, verify.Unsigned)
-	}
-	last := got.Checks[len(got.Checks)-1]
-	if last.ID != verify.CheckCondition || last.Status != verify.Note || last.Expected != string(verify.Unsigned) {
-		t.Errorf("the disagreement is not noted: %+v", last)
+	for status, want := range map[corev1.ConditionStatus]verify.Check{
+		corev1.ConditionTrue: {
+			ID: verify.CheckCondition, Status: verify.Note, Expected: "UNSIGNED", Got: "True/Any",
+			Message: "the condition SignedResultsVerified says something else: it is never trusted",
+		},
+		corev1.ConditionFalse: {
+			ID: verify.CheckCondition, Status: verify.Pass, Message: "the condition SignedResultsVerified says the same",
+		},
+		corev1.ConditionUnknown: {
+			ID: verify.CheckCondition, Status: verify.Note, Got: "Unknown/Any", Message: "the add-on has not judged the TaskRun",
+		},
+	} {
+		tr := newTaskRun(t, func(r *verifytest.Run) { r.Steps[0].Bare, r.Steps[1].Bare = true, true })
+		tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: verify.ConditionType, Status: status, Reason: "Any"})
+		got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
+		if got.Verdict != verify.Unsigned {
+			t.Errorf("verdict %s, want %s", got.Verdict, verify.Unsigned)
+		}
+		if diff := cmp.Diff(want, got.Checks[len(got.Checks)-1]); diff != "" {
+			t.Errorf("%s: %s", status, diff)
+		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 // Image says what an image made of local files holds.
 type Image = image.Spec
 
-// BusyboxImage is a step image that every lab has, with a shell and the usual commands. It is also known as
+// BusyboxImage is a step image that every lab has, with the usual commands and a bash. It is also known as
 // docker.io/library/busybox:1.
 const BusyboxImage = "docker.io/library/busybox:1.36"
 
@@ -68,20 +68,20 @@ func commandArchive(reference, command, binary string) archive {
 	}}
 }
 
-// busyboxArchive makes an image of a static busybox with a link for each of its applets.
-func busyboxArchive(ctx context.Context, binary string) (archive, error) {
+// busyboxArchive makes an image of a static bash, and a static busybox with a link for each of its applets.
+func busyboxArchive(ctx context.Context, binary, bash string) (archive, error) {
 	applets, err := exec.CommandContext(ctx, binary, "--list").Output()
 	if err != nil {
 		return archive{}, fmt.Errorf("list busybox's applets: %w", err)
 	}
 	links := map[string]string{"/usr/bin/env": "/bin/busybox"}
 	for _, applet := range strings.Fields(string(applets)) {
-		if applet != "busybox" {
+		if applet != "busybox" && applet != "bash" {
 			links["/bin/"+applet] = "/bin/busybox"
 		}
 	}
 	return archive{[]string{BusyboxImage, "docker.io/library/busybox:1"}, Image{
-		Files:   map[string]string{"/bin/busybox": binary},
+		Files:   map[string]string{"/bin/busybox": binary, "/bin/bash": bash},
 		Texts:   map[string]string{"/etc/passwd": passwd, "/etc/group": group},
 		Links:   links,
 		Folders: []string{"/tmp"},

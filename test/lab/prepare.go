@@ -92,7 +92,7 @@ func (l *Lab) packImages(ctx context.Context, p *parts) error {
 	if err := toolchain.Compile(ctx, l.project, "./test/lab/images/pause", pause); err != nil {
 		return err
 	}
-	busybox, err := busyboxArchive(ctx, staticBusybox())
+	busybox, err := busyboxArchive(ctx, staticBinary("busybox"), staticBinary("bash-static"))
 	if err != nil {
 		return err
 	}

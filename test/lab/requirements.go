@@ -120,7 +120,8 @@ func aptPackages() []aptPackage {
 		{"util-linux", "the command nsenter", func() bool { return inPath("nsenter") }},
 		{"runc", "the command runc", func() bool { return inPath("runc") }},
 		{"containernetworking-plugins", "the CNI plugins", func() bool { return cniPlugins() != "" }},
-		{"busybox-static", "a static busybox", func() bool { return staticBusybox() != "" }},
+		{"busybox-static", "a static busybox", func() bool { return staticBinary("busybox") != "" }},
+		{"bash-static", "a static bash", func() bool { return staticBinary("bash-static") != "" }},
 	}
 }
 
@@ -149,9 +150,9 @@ func cniPlugins() string {
 	return ""
 }
 
-// staticBusybox returns a busybox that runs in an image without libraries, or nothing.
-func staticBusybox() string {
-	path, err := exec.LookPath("busybox")
+// staticBinary returns the path of a command that runs in an image without libraries, or nothing.
+func staticBinary(command string) string {
+	path, err := exec.LookPath(command)
 	if err != nil {
 		return ""
 	}
