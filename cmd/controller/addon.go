@@ -24,6 +24,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -84,7 +85,7 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, 
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenreview.New(a.client), time.Now, log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client)}, time.Now, log)
 	return a, nil
 }
 
@@ -97,15 +98,27 @@ func (a *addOn) run(ctx context.Context) {
 	go a.history.Run(ctx)
 }
 
+// tokenReviews asks the API server about tokens for the status webhook.
+type tokenReviews struct{ verify.TokenReviewer }
+
+// Review implements verify.TokenReviewer.
+func (r tokenReviews) Review(ctx context.Context, token, audience string) (review verify.TokenReview, err error) {
+	admission.Outside(ctx, func() { review, err = r.TokenReviewer.Review(ctx, token, audience) })
+	return review, err
+}
+
 // podMetadata reads pods for the status webhook.
 type podMetadata struct {
 	client metadata.Interface
 }
 
 // Get implements admission.PodGetter. It asks the API server, not a cache: the pod that is there now counts.
-func (p podMetadata) Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	return p.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace).
-		Get(ctx, name, metav1.GetOptions{})
+func (p podMetadata) Get(ctx context.Context, namespace, name string) (pod *metav1.PartialObjectMetadata, err error) {
+	admission.Outside(ctx, func() {
+		pod, err = p.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace).
+			Get(ctx, name, metav1.GetOptions{})
+	})
+	return pod, err
 }
 
 // Ready implements admission.Scope.

@@ -14,6 +14,7 @@ import (
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 )
@@ -49,8 +50,10 @@ type metadataPatcher struct {
 // Patch implements admission.MetadataPatcher.
 func (p metadataPatcher) Patch(
 	ctx context.Context, resource schema.GroupVersionResource, namespace, name string, patch []byte,
-) error {
-	_, err := p.client.Resource(resource).Namespace(namespace).Patch(ctx, name, types.MergePatchType, patch,
-		metav1.PatchOptions{FieldManager: manifests.Controller})
+) (err error) {
+	admission.Outside(ctx, func() {
+		_, err = p.client.Resource(resource).Namespace(namespace).Patch(ctx, name, types.MergePatchType, patch,
+			metav1.PatchOptions{FieldManager: manifests.Controller})
+	})
 	return err
 }

@@ -8,6 +8,8 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"runtime"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -94,10 +96,13 @@ func (a *addOn) webhooks() http.Handler {
 		OnVerdict: a.metrics.Verdict, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
-	mux := http.NewServeMux()
-	mux.Handle(pathInject, &admission.Webhook{Admit: inject.Admit, Done: a.metrics.Webhook("inject"), Log: a.log})
-	mux.Handle(pathStatus, &admission.Webhook{Admit: status.Admit, Done: a.metrics.Webhook("status"), Log: a.log})
-	mux.Handle(pathChains, &admission.Webhook{Admit: chains.Admit, Done: a.metrics.Webhook("chains"), Log: a.log})
+	gate, mux := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux()
+	for path, admit := range map[string]admission.Admit{
+		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,
+	} {
+		done := a.metrics.Webhook(strings.TrimPrefix(path, "/"))
+		mux.Handle(path, &admission.Webhook{Admit: admit, Gate: gate, Done: done, Log: a.log})
+	}
 	return mux
 }
 

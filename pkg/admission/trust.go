@@ -148,16 +148,18 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 }
 
 // refreshOnDemand reads the keys unless that was done a moment ago.
-func (t *Trust) refreshOnDemand(ctx context.Context) error {
-	_, err, _ := t.once.Do("keys", func() (any, error) {
-		t.mu.RLock()
-		asked := t.asked
-		t.mu.RUnlock()
-		if !asked.IsZero() && t.now().Sub(asked) < refreshPause {
-			return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon", t.now().Sub(asked).Round(time.Second))
-		}
-		// The others who wait must not fail because the first one's request ended.
-		return nil, t.refresh(context.WithoutCancel(ctx))
+func (t *Trust) refreshOnDemand(ctx context.Context) (err error) {
+	Outside(ctx, func() { // all who wait for the one request
+		_, err, _ = t.once.Do("keys", func() (any, error) {
+			t.mu.RLock()
+			asked := t.asked
+			t.mu.RUnlock()
+			if !asked.IsZero() && t.now().Sub(asked) < refreshPause {
+				return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon", t.now().Sub(asked).Round(time.Second))
+			}
+			// The others who wait must not fail because the first one's request ended.
+			return nil, t.refresh(context.WithoutCancel(ctx))
+		})
 	})
 	return err
 }

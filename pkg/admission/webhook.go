@@ -40,39 +40,65 @@ const (
 // Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP.
 type Webhook struct {
 	Admit Admit
-	// Done is told about every request: how long it took from its last byte to the answer's first.
-	Done func(Outcome, time.Duration)
+	Gate  *Gate // shared by all webhooks of the process
+	// Done is told about every request: how long it waited for its turn, and how long it was worked on after that.
+	Done func(o Outcome, waited, worked time.Duration)
 	Log  *zap.SugaredLogger
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	review, status, err := readReview(w, r)
-	start := time.Now()
+	body, status, err := readBody(w, r)
 	if err != nil {
-		h.Done(OutcomeBadRequest, time.Since(start))
+		h.Done(OutcomeBadRequest, 0, 0)
 		http.Error(w, err.Error(), status)
 		return
 	}
-	response, outcome := h.answer(r.Context(), review.Request)
-	took := time.Since(start)
-	h.Done(outcome, took)
-	switch outcome {
-	case OutcomeUnanswered:
-		http.Error(w, "the add-on is starting", http.StatusServiceUnavailable)
-		return
-	case OutcomePanic:
-		http.Error(w, "internal error, see the log", http.StatusInternalServerError)
+	came := time.Now()
+	ctx, err := h.Gate.Enter(r.Context())
+	if err != nil { // the caller is gone
+		h.Done(OutcomeUnanswered, time.Since(came), 0)
 		return
 	}
-	response.UID = review.Request.UID
-	answer, err := json.Marshal(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: response})
+	began := time.Now()
+	answer, outcome, err := h.work(ctx, body)
+	h.Done(outcome, began.Sub(came), time.Since(began))
 	if err != nil {
-		http.Error(w, "encoding the answer failed", http.StatusInternalServerError)
+		http.Error(w, err.Error(), statusOf(outcome))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer) // a caller who is gone needs no answer
+}
+
+// work returns the answer to a review, and leaves the gate.
+func (h *Webhook) work(ctx context.Context, body []byte) (answer []byte, outcome Outcome, err error) {
+	defer h.Gate.Leave()
+	review, err := parseReview(body)
+	if err != nil {
+		return nil, OutcomeBadRequest, err
+	}
+	response, outcome := h.answer(ctx, review.Request)
+	switch outcome {
+	case OutcomeUnanswered:
+		return nil, outcome, errors.New("the add-on is starting")
+	case OutcomePanic:
+		return nil, outcome, errors.New("internal error, see the log")
+	}
+	response.UID = review.Request.UID
+	answer, err = json.Marshal(admissionv1.AdmissionReview{TypeMeta: review.TypeMeta, Response: response})
+	return answer, outcome, err
+}
+
+// statusOf returns the status of HTTP for a request without an answer.
+func statusOf(o Outcome) int {
+	switch o {
+	case OutcomeBadRequest:
+		return http.StatusBadRequest
+	case OutcomeUnanswered:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
 }
 
 // answer calls Admit. Where it panicked there is no response, and the failure policy of the webhook decides; with
@@ -106,28 +132,32 @@ func outcomeOf(r *admissionv1.AdmissionResponse) Outcome {
 	return OutcomeAllowed
 }
 
-// readReview reads the request's body. status is that of the answer to what cannot be read.
-func readReview(w http.ResponseWriter, r *http.Request) (review admissionv1.AdmissionReview, status int, err error) {
+// readBody reads the request's body. status is that of the answer to one that is not taken.
+func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
 	if r.Method != http.MethodPost {
-		return review, http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", r.Method)
+		return nil, http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", r.Method)
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return review, http.StatusUnsupportedMediaType, errors.New("content type: expected application/json")
+		return nil, http.StatusUnsupportedMediaType, errors.New("content type: expected application/json")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
-	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return review, http.StatusRequestEntityTooLarge, fmt.Errorf("body: expected at most %d bytes", maxReview)
-		}
-		return review, http.StatusBadRequest, errors.New("body: cannot be read")
+	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("body: expected at most %d bytes", maxReview)
+	case err != nil:
+		return nil, http.StatusBadRequest, errors.New("body: cannot be read")
 	}
+	return body, http.StatusOK, nil
+}
+
+func parseReview(body []byte) (review admissionv1.AdmissionReview, err error) {
 	if err := json.Unmarshal(body, &review); err != nil {
-		return review, http.StatusBadRequest, errors.New("body: expected an AdmissionReview, got something else")
+		return review, errors.New("body: expected an AdmissionReview, got something else")
 	}
 	want := metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}
 	if review.TypeMeta != want || review.Request == nil {
-		return review, http.StatusBadRequest, errors.New("body: expected an AdmissionReview of admission.k8s.io/v1 with a request")
+		return review, errors.New("body: expected an AdmissionReview of admission.k8s.io/v1 with a request")
 	}
-	return review, http.StatusOK, nil
+	return review, nil
 }

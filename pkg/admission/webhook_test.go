@@ -50,8 +50,8 @@ func TestWebhook(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var told []Outcome
 			handler := &Webhook{
-				Admit: tt.admit, Log: zap.NewNop().Sugar(),
-				Done: func(o Outcome, _ time.Duration) { told = append(told, o) },
+				Admit: tt.admit, Gate: NewGate(1), Log: zap.NewNop().Sugar(),
+				Done: func(o Outcome, _, _ time.Duration) { told = append(told, o) },
 			}
 			method, contentType := tt.method, tt.contentType
 			if method == "" {
@@ -69,6 +69,9 @@ func TestWebhook(t *testing.T) {
 			}
 			if diff := cmp.Diff([]Outcome{tt.outcome}, told); diff != "" {
 				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			if handler.Gate.free != 1 {
+				t.Error("the gate was not left")
 			}
 			if tt.status == http.StatusOK {
 				checkAnswer(t, recorder.Body.Bytes(), tt.admit(t.Context(), nil))

@@ -31,6 +31,7 @@ type Metrics struct {
 
 	verdicts  *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
+	waits     *prometheus.HistogramVec
 	retries   prometheus.Counter
 	catchUps  *prometheus.CounterVec
 	records   *prometheus.CounterVec
@@ -50,11 +51,8 @@ func New(build version.Info) *Metrics {
 		reasons:  newBounded(64),
 		verdicts: counters("verdicts_total", "TaskRuns judged, by backend, verdict, and the check or the signer's reason that decided.",
 			"backend", "verdict", "reason"),
-		webhooks: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: "webhook_duration_seconds",
-			Help:    "Time inside the handler of a webhook, by webhook and outcome.",
-			Buckets: []float64{.0005, .001, .0025, .005, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
-		}, []string{"webhook", outcome}),
+		webhooks: histograms("webhook_duration_seconds", "Time inside the handler of a webhook, by webhook and outcome.", "webhook", outcome),
+		waits:    histograms("webhook_wait_seconds", "Time that requests to a webhook waited for their turn.", "webhook"),
 		retries:  counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
 		catchUps: counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
 		records:  counters("records_total", "Records of verification, by whether they could be written.", outcome),
@@ -74,7 +72,7 @@ func New(build version.Info) *Metrics {
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 	}
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.waits, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
@@ -93,6 +91,14 @@ func counters(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts(opts(name, help)), labels)
 }
 
+// histograms measures times, in seconds.
+func histograms(name, help string, labels ...string) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: namespace, Name: name, Help: help,
+		Buckets: []float64{.0005, .001, .0025, .005, .01, .015, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+	}, labels)
+}
+
 func gauge(name, help string) prometheus.Gauge {
 	return prometheus.NewGauge(prometheus.GaugeOpts(opts(name, help)))
 }
@@ -103,9 +109,10 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Webhook returns what counts the requests to a webhook.
-func (m *Metrics) Webhook(name string) func(admission.Outcome, time.Duration) {
-	return func(o admission.Outcome, took time.Duration) {
-		m.webhooks.WithLabelValues(name, string(o)).Observe(took.Seconds())
+func (m *Metrics) Webhook(name string) func(o admission.Outcome, waited, worked time.Duration) {
+	return func(o admission.Outcome, waited, worked time.Duration) {
+		m.waits.WithLabelValues(name).Observe(waited.Seconds())
+		m.webhooks.WithLabelValues(name, string(o)).Observe(worked.Seconds())
 	}
 }
 

@@ -29,8 +29,8 @@ func TestMetrics(t *testing.T) {
 	m.Verdict(verify.Result{Backend: signing.BackendOIDCSAToken, Verdict: verify.Failed, Reason: "results"})
 	m.Verdict(verify.Result{Verdict: verify.Unsigned, Reason: "no evidence\nat all"})
 	m.Verdict(verify.Result{Backend: signing.BackendSPIRE, Verdict: verify.Verified})
-	m.Webhook("status")(admission.OutcomePatched, 3*time.Millisecond)
-	m.Webhook("inject")(admission.OutcomePanic, time.Second)
+	m.Webhook("status")(admission.OutcomePatched, 40*time.Millisecond, 3*time.Millisecond)
+	m.Webhook("inject")(admission.OutcomePanic, 0, time.Second)
 	m.Retry()
 	m.CatchUp(nil)
 	m.Record(errors.New("conflict"))
@@ -51,6 +51,8 @@ func TestMetrics(t *testing.T) {
 		`tekton_sign_verdicts_total{backend="spire",reason="none",verdict="VERIFIED"} 1`,
 		`tekton_sign_webhook_duration_seconds_bucket{outcome="patched",webhook="status",le="0.005"} 1`,
 		`tekton_sign_webhook_duration_seconds_bucket{outcome="patched",webhook="status",le="0.0025"} 0`,
+		`tekton_sign_webhook_wait_seconds_bucket{webhook="status",le="0.025"} 0`,
+		`tekton_sign_webhook_wait_seconds_bucket{webhook="status",le="0.05"} 1`,
 		`tekton_sign_webhook_duration_seconds_count{outcome="panic",webhook="inject"} 1`,
 		`tekton_sign_retries_total 1`,
 		`tekton_sign_catch_ups_total{outcome="succeeded"} 1`,
@@ -108,7 +110,7 @@ func scrape(t *testing.T, m *Metrics) []string {
 func TestDocumented(t *testing.T) {
 	m := New(version.Info{})
 	m.Verdict(verify.Result{})
-	m.Webhook("status")(admission.OutcomeAllowed, 0)
+	m.Webhook("status")(admission.OutcomeAllowed, 0, 0)
 	m.APIRequests().Increment(t.Context(), "200", "GET", "")
 	m.LogLine("info")
 	q := m.Queues()

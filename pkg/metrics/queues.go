@@ -27,18 +27,13 @@ func newQueues() *queues {
 	gauges := func(name, help string) *prometheus.GaugeVec {
 		return prometheus.NewGaugeVec(prometheus.GaugeOpts(opts(name, help)), label)
 	}
-	histograms := func(name, help string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: namespace, Name: name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 10, 6),
-		}, label)
-	}
 	return &queues{
 		depth:   gauges("queue_depth", "Keys that wait for a reconciler."),
 		longest: gauges("queue_longest_running_seconds", "How long the oldest key in work has been worked on."),
 		adds:    counters("queue_adds_total", "Keys given to a reconciler.", label...),
 		retries: counters("queue_retries_total", "Keys given to a reconciler again after it failed.", label...),
-		waited:  histograms("queue_wait_seconds", "How long keys waited for a reconciler."),
-		worked:  histograms("queue_work_seconds", "How long a reconciler took for a key."),
+		waited:  histograms("queue_wait_seconds", "How long keys waited for a reconciler.", label...),
+		worked:  histograms("queue_work_seconds", "How long a reconciler took for a key.", label...),
 		running: map[string]*running{},
 	}
 }

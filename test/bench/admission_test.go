@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tektoncd/pipeline/pkg/apis/config"
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
+	"go.uber.org/zap"
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
+)
+
+// The load of the admission benchmarks.
+const (
+	replayed   = 500 // writes
+	concurrent = 100 // at a time
+)
+
+// BenchmarkStatusWebhook replays the completing status writes of 500 TaskRuns, 100 at a time, against the status webhook's
+// handler, which judges each. The pod is read from memory: what the API server takes for it is not the handler's.
+func BenchmarkStatusWebhook(b *testing.B) {
+	cluster, _ := newCluster(b)
+	trusted, err := cluster.Trust()
+	if err != nil {
+		b.Fatal(err)
+	}
+	now := func() time.Time { return verifytest.Start().Add(2 * time.Minute) }
+	log := zap.NewNop().Sugar()
+	fetch := func(context.Context) (*trust.Cluster, error) { return trusted, nil }
+	handler := &admission.StatusHandler{
+		Scope:    everything{},
+		Accounts: admission.Accounts{Tekton: tekton, AddOn: "system:serviceaccount:tekton-sign:controller"},
+		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: ownPods{}, Now: now, Log: log,
+	}
+	var reviews [][]byte
+	for i := range replayed {
+		reviews = append(reviews, statusReview(b, cluster, i))
+	}
+	replay(b, handler.Admit, reviews, `"path":"/status/conditions`)
+}
+
+// BenchmarkInjectWebhook replays the creations of 500 pods, 100 at a time, against the inject webhook's handler.
+func BenchmarkInjectWebhook(b *testing.B) {
+	handler := &admission.InjectHandler{
+		Scope: everything{}, Log: zap.NewNop().Sugar(),
+		Delivery: func(settings.Delivery) settings.Delivery { return settings.DeliveryImage },
+		Inject: func(pod *corev1.Pod, i admission.Injection) (*corev1.Pod, string, error) {
+			injected, err := inject.Pod(pod, inject.Options{
+				SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,
+				Delivery: inject.Delivery(i.Delivery), Step: i.Step,
+			})
+			return injected, "", err
+		},
+	}
+	var reviews [][]byte
+	for i := range replayed {
+		reviews = append(reviews, podReview(b, i))
+	}
+	replay(b, handler.Admit, reviews, "tekton-sign")
+}
+
+const tekton = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
+
+// replay sends the reviews and reports how long the handler took, and how long a caller waited. Every answer must have a
+// patch that contains want.
+func replay(b *testing.B, admit admission.Admit, reviews [][]byte, want string) {
+	b.Helper()
+	var mu sync.Mutex
+	var inside, waited []time.Duration
+	webhook := &admission.Webhook{
+		Admit: admit, Gate: admission.NewGate(runtime.GOMAXPROCS(0)), Log: zap.NewNop().Sugar(),
+		Done: func(o admission.Outcome, _, worked time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			inside = append(inside, worked)
+			if o != admission.OutcomePatched {
+				b.Errorf("outcome: expected patched, got %s", o)
+			}
+		},
+	}
+	var peak uint64
+	for b.Loop() {
+		queue := make(chan []byte)
+		var wg sync.WaitGroup
+		for range concurrent {
+			wg.Go(func() {
+				for body := range queue {
+					start := time.Now()
+					answer := post(b, webhook, body)
+					took := time.Since(start)
+					if !bytes.Contains(answer, []byte(want)) {
+						b.Errorf("the answer does not contain %s: %s", want, answer)
+					}
+					mu.Lock()
+					waited = append(waited, took)
+					mu.Unlock()
+				}
+			})
+		}
+		for _, body := range reviews {
+			queue <- body
+		}
+		close(queue)
+		wg.Wait()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		peak = max(peak, m.HeapInuse)
+	}
+	b.ReportMetric(percentile(inside, 50), "ms-p50-inside")
+	b.ReportMetric(percentile(inside, 99), "ms-p99-inside")
+	b.ReportMetric(percentile(waited, 50), "ms-p50-caller")
+	b.ReportMetric(percentile(waited, 99), "ms-p99-caller")
+	b.ReportMetric(float64(len(inside))/b.Elapsed().Seconds(), "reviews/s")
+	b.ReportMetric(float64(peak)/(1<<20), "MiB-heap")
+}
+
+// post returns the patch in the webhook's answer.
+func post(b *testing.B, webhook http.Handler, body []byte) []byte {
+	request := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/", bytes.NewReader(body))
+	request.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	webhook.ServeHTTP(recorder, request)
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(recorder.Body.Bytes(), &review); err != nil || review.Response == nil {
+		b.Errorf("no answer: %v: %s", err, recorder.Body)
+		return nil
+	}
+	return review.Response.Patch
+}
+
+// percentile returns the p-th percentile in milliseconds.
+func percentile(d []time.Duration, p int) float64 {
+	slices.Sort(d)
+	return float64(d[(len(d)-1)*p/100].Microseconds()) / 1000
+}
+
+// everything is a scope of all namespaces.
+type everything struct{}
+
+func (everything) Ready() bool                             { return true }
+func (everything) InScope(string) bool                     { return true }
+func (everything) Enforcement(string) settings.Enforcement { return settings.Enforce }
+func (everything) Settings() settings.Settings {
+	s := settings.Default()
+	s.Backend = signing.BackendOIDCSAToken
+	return s
+}
+
+// ownPods has for every TaskRun the pod that it should have.
+type ownPods struct{}
+
+// Get implements admission.PodGetter.
+func (ownPods) Get(_ context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	var i int
+	if _, err := fmt.Sscanf(name, "build-%d-pod", &i); err != nil {
+		return nil, err
+	}
+	run := numberedRun(i)
+	yes := true
+	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
+		OwnerReferences: []metav1.OwnerReference{{UID: types.UID(run.UID), Controller: &yes}},
+	}}, nil
+}
+
+func numberedRun(i int) *verifytest.Run {
+	run := typicalRun(fmt.Sprintf("build-%d", i), fmt.Sprintf("6340374f-3a88-4ff2-812e-%012x", i))
+	run.PodUID = fmt.Sprintf("3db15e48-971f-4815-84b3-%012x", i)
+	return run
+}
+
+// statusReview returns the review of the write that completes a TaskRun: as Tekton sends it, with the signing material.
+func statusReview(b *testing.B, cluster *verifytest.Cluster, i int) []byte {
+	b.Helper()
+	after, err := numberedRun(i).TaskRun(cluster)
+	if err != nil {
+		b.Fatal(err)
+	}
+	before := after.DeepCopy()
+	before.Status = v1.TaskRunStatus{}
+	before.Status.PodName, before.Status.StartTime = after.Status.PodName, after.Status.StartTime
+	before.Status.TaskSpec = after.Status.TaskSpec
+	request := &admissionv1.AdmissionRequest{
+		UID: types.UID(after.UID), Namespace: after.Namespace, Name: after.Name, Operation: admissionv1.Update,
+		UserInfo: authenticationv1.UserInfo{Username: tekton},
+	}
+	request.OldObject.Raw, request.Object.Raw = encode(b, before), encode(b, after)
+	return review(b, request)
+}
+
+// podReview returns the review of the creation of a TaskRun's pod, built by Tekton's own code.
+func podReview(b *testing.B, i int) []byte {
+	b.Helper()
+	run := numberedRun(i)
+	flags, err := config.NewFeatureFlagsFromMap(map[string]string{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defaults, err := config.NewDefaultsFromMap(map[string]string{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	builder := tektonpod.Builder{
+		Images: pipeline.Images{EntrypointImage: "tekton/entrypoint", ShellImage: "tekton/shell", WorkingDirInitImage: "tekton/workingdirinit"},
+		KubeClient: fake.NewClientset(&corev1.ServiceAccount{
+			ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.ServiceAccount},
+		}),
+	}
+	ctx := config.ToContext(b.Context(), &config.Config{FeatureFlags: flags, Defaults: defaults})
+	pod, err := builder.Build(ctx, &v1.TaskRun{
+		ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.Name, UID: types.UID(run.UID)},
+		Spec:       v1.TaskRunSpec{ServiceAccountName: run.ServiceAccount, TaskSpec: &run.Spec},
+	}, run.Spec)
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := &admissionv1.AdmissionRequest{
+		UID: types.UID(run.UID), Namespace: run.Namespace, Name: pod.Name, Operation: admissionv1.Create,
+		UserInfo: authenticationv1.UserInfo{Username: tekton},
+	}
+	request.Object.Raw = encode(b, pod)
+	return review(b, request)
+}
+
+func review(b *testing.B, request *admissionv1.AdmissionRequest) []byte {
+	b.Helper()
+	return encode(b, &admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: request,
+	})
+}
+
+func encode(b *testing.B, object any) []byte {
+	b.Helper()
+	data, err := json.Marshal(object)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return data
+}
