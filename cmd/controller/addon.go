@@ -35,6 +35,7 @@ type addOn struct {
 	metrics         *metrics.Metrics
 	client          kubernetes.Interface
 	tektonNamespace string
+	tektonAccount   string
 	signerImage     string
 
 	settings   *reconciler.Settings
@@ -54,6 +55,9 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, 
 	a := &addOn{log: log, metrics: counted}
 	var err error
 	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
+		return nil, err
+	}
+	if a.tektonAccount, err = requiredEnv(manifests.EnvTektonAccount); err != nil {
 		return nil, err
 	}
 	if a.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
@@ -138,7 +142,7 @@ func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 // accounts returns who writes the status of TaskRuns.
 func (a *addOn) accounts() admission.Accounts {
 	return admission.Accounts{
-		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: manifests.TektonAccount}.Username(),
+		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: a.tektonAccount}.Username(),
 		AddOn:  settings.Account{Namespace: manifests.Namespace, Name: manifests.ServiceAccount}.Username(),
 	}
 }

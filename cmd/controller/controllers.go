@@ -27,6 +27,7 @@ func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 		a.newChainsController,
 		a.newTaskRunGate,
 		a.newPipelineRunGate,
+		a.newBindingsController,
 		a.newGrantsController,
 	} {
 		all = append(all, make(ctx, nil))
@@ -59,6 +60,15 @@ func (a *addOn) newWebhookController(ctx context.Context, name string) *controll
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.CertificateSecret, err)
 	}
 	go webhooks.Run(ctx)
+	return queue
+}
+
+// newBindingsController keeps the namespaces in which the policies hold.
+func (a *addOn) newBindingsController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+	bindings := reconciler.NewBindings(a.client, a.settings, a.tektonNamespace)
+	queue := controller.NewContext(ctx, bindings,
+		controller.ControllerOptions{WorkQueueName: "bindings", Logger: logging.FromContext(ctx).Named("bindings")})
+	bindings.Start(ctx, queue)
 	return queue
 }
 

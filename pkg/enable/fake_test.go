@@ -129,13 +129,15 @@ func (c *fakeCluster) remove(action clienttesting.Action) (bool, runtime.Object,
 
 // tektonController is the Deployment by which Tekton is found.
 func tektonController(namespace string) *appsv1.Deployment {
-	return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
+	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: "tekton-pipelines-controller",
 		Labels: map[string]string{
 			"app.kubernetes.io/part-of": "tekton-pipelines", "app.kubernetes.io/component": "controller",
 			"app.kubernetes.io/version": "v1.15.0",
 		},
 	}}
+	d.Spec.Template.Spec.ServiceAccountName = "the-controller"
+	return d
 }
 
 // install makes every change of a plan without waiting for anything.

@@ -21,6 +21,7 @@ const tektonControllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubern
 type Environment struct {
 	KubernetesVersion string // as the API server reports it, for example v1.35.4
 	TektonNamespace   string
+	TektonAccount     string // the service account of Tekton's controller; empty: as its releases name it
 	TektonVersion     string // empty if the release does not say
 }
 
@@ -40,6 +41,7 @@ func Inspect(ctx context.Context, client kubernetes.Interface, tektonNamespace s
 		return Environment{}, err
 	}
 	env.TektonNamespace = controller.Namespace
+	env.TektonAccount = controller.Spec.Template.Spec.ServiceAccountName
 	env.TektonVersion = controller.Labels["app.kubernetes.io/version"]
 	return env, nil
 }

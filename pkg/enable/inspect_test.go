@@ -39,7 +39,7 @@ func TestInspect(t *testing.T) {
 			if !matches(err, tc.err) {
 				t.Fatalf("got error %v, want %q", err, tc.err)
 			}
-			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0"}
+			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0", TektonAccount: "the-controller"}
 			if diff := cmp.Diff(want, got); tc.err == "" && diff != "" {
 				t.Errorf("environment (-want +got):\n%s", diff)
 			}

@@ -91,9 +91,7 @@ func (r Request) Desired(env Environment) ([]*unstructured.Unstructured, error) 
 	if err := r.Settings.Scope.CheckReserved(settings.Reserved(env.TektonNamespace)); err != nil {
 		return nil, err
 	}
-	objects, err := manifests.Render(manifests.Options{
-		TektonNamespace: env.TektonNamespace, Registry: r.Registry, Version: r.Version, Settings: r.Settings,
-	})
+	objects, err := manifests.Render(r.options(env))
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +102,13 @@ func (r Request) Desired(env Environment) ([]*unstructured.Unstructured, error) 
 		}
 	}
 	return desired, nil
+}
+
+func (r Request) options(env Environment) manifests.Options {
+	return manifests.Options{
+		TektonNamespace: env.TektonNamespace, TektonAccount: env.TektonAccount,
+		Registry: r.Registry, Version: r.Version, Settings: r.Settings,
+	}
 }
 
 // PlanEnable compares what r asks for with the cluster. It asks the API server to apply each object as a dry run, so that

@@ -148,6 +148,9 @@ func TestPlanEnableOtherScope(t *testing.T) {
 	narrower.Settings.Scope.Names = []string{"ci"}
 	want := strings.Join([]string{
 		"update ValidatingAdmissionPolicyBinding " + manifests.TokenRequesters,
+		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunPods,
+		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunPodAccess,
+		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunStatus,
 		"update ConfigMap openshift-pipelines/config-signing",
 		"update MutatingWebhookConfiguration " + manifests.InjectWebhook,
 		"update MutatingWebhookConfiguration " + manifests.StatusWebhook,

@@ -56,7 +56,7 @@ func (w *policyWatch) drift(tektonNamespace string, s settings.Settings) error {
 	if err != nil {
 		return err
 	}
-	return want.Drift(
+	return want.TokenPolicies().Drift(
 		func(name string) *admissionv1.ValidatingAdmissionPolicy {
 			return get[*admissionv1.ValidatingAdmissionPolicy](w.policies[name], name)
 		},

@@ -3,12 +3,12 @@
 package manifests
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/cel-go/cel"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -21,6 +21,21 @@ type tokenRequest struct {
 	seconds        int64
 	podUID, podRef string // of the token with which it is asked, and of the pod that the new one is bound to; empty: none
 	username       string
+	namespace      string // of the account whose token is asked for; empty: ci
+	account        string // empty: builder
+}
+
+// addOns is the request of the add-on, for its own pod.
+func addOns(audience string, change func(*tokenRequest)) tokenRequest {
+	r := podsOwn(audience)
+	r.username, r.namespace, r.account = "system:serviceaccount:tekton-sign:controller", "tekton-sign", "controller"
+	if change != nil {
+		change(&r)
+	}
+	if r.namespace != "tekton-sign" {
+		r.username = "system:serviceaccount:" + r.namespace + ":controller"
+	}
+	return r
 }
 
 // podsOwn is the request of a step's signer, for its own pod.
@@ -46,76 +61,16 @@ func (r tokenRequest) request() map[string]any {
 			"authentication.kubernetes.io/pod-name": []string{"build-pod"},
 		}
 	}
-	return map[string]any{"userInfo": user, "namespace": "ci", "name": "builder"}
+	return map[string]any{
+		"userInfo": user, "namespace": cmp.Or(r.namespace, "ci"), "name": cmp.Or(r.account, "builder"),
+	}
 }
 
-// evaluator evaluates expressions as an API server does.
-type evaluator struct {
-	t      *testing.T
-	of     string // whose expressions they are
-	env    *cel.Env
-	values map[string]any
-}
-
-func newEvaluator(t *testing.T, of string, values map[string]any) *evaluator {
-	t.Helper()
-	options := []cel.EnvOption{cel.OptionalTypes()}
-	for _, name := range []string{"object", "oldObject", "request", "variables"} {
-		options = append(options, cel.Variable(name, cel.DynType))
-	}
-	env, err := cel.NewEnv(options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &evaluator{t: t, of: of, env: env, values: values}
-}
-
-func (e *evaluator) eval(expression string) any {
-	e.t.Helper()
-	ast, issues := e.env.Compile(expression)
-	if issues.Err() != nil {
-		e.t.Fatalf("%s: %v", e.of, issues.Err())
-	}
-	program, err := e.env.Program(ast)
-	if err != nil {
-		e.t.Fatal(err)
-	}
-	out, _, err := program.Eval(e.values)
-	if err != nil {
-		e.t.Fatalf("%s: %s: %v", e.of, expression, err)
-	}
-	return out.Value()
-}
-
-// matches evaluates match conditions.
-func (e *evaluator) matches(conditions []admissionv1.MatchCondition) bool {
-	e.t.Helper()
-	for _, c := range conditions {
-		if e.eval(c.Expression) != true {
-			return false
-		}
-	}
-	return true
-}
-
-// denial evaluates a policy and returns the message of the first rule that refuses the request, empty if none does.
+// denial is the message of the rule of a policy that refuses the request, empty if none does.
 func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
 	t.Helper()
-	e := newEvaluator(t, "policy "+p.Name, map[string]any{"object": r.object(), "request": r.request()})
-	if !e.matches(p.Spec.MatchConditions) {
-		return ""
-	}
-	variables := map[string]any{}
-	e.values["variables"] = variables
-	for _, v := range p.Spec.Variables {
-		variables[v.Name] = e.eval(v.Expression)
-	}
-	for _, v := range p.Spec.Validations {
-		if e.eval(v.Expression) != true {
-			return v.Message
-		}
-	}
-	return ""
+	message, _ := refusal(t, p, map[string]any{"object": r.object(), "request": r.request()})
+	return message
 }
 
 // policiesFor renders the policies of an installation with these settings.
@@ -130,8 +85,8 @@ func policiesFor(t *testing.T, change func(*settings.Settings)) (signingTokens, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	find := lookup(p.Policies)
-	return find(SigningTokens), find(TokenRequesters)
+	byName := lookup(p.Policies)
+	return byName(SigningTokens), byName(TokenRequesters)
 }
 
 const digest = "LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"
@@ -152,6 +107,13 @@ func TestSigningTokensPolicy(t *testing.T) {
 		"ordinary token of a user": {tokenRequest{audiences: []string{"vault"}, seconds: 7200, username: "jane"}, ""},
 
 		"the add-on's form":   {podsOwn("tekton-result-signing:r:" + digest), bound},
+		"of somebody's name":  {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.namespace = "ci" }), bound},
+		"a record":            {addOns("tekton-result-signing:r:"+digest, nil), ""},
+		"a record, unbound":   {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
+		"in another pod":      {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
+		"for another account": {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.account = "policy-probe" }), "its own service account"},
+		"a record, an hour":   {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
+		"two records":         {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.audiences = append(r.audiences, r.audiences[0]) }), "exactly one audience"},
 		"fixed audience":      {podsOwn("tekton-result-signing"), bound},
 		"a digest too short":  {podsOwn("tekton-result-signing:p:" + digest[1:]), bound},
 		"text behind":         {podsOwn("tekton-result-signing:p:" + digest + "\n"), bound},
@@ -228,8 +190,8 @@ func TestTokenLifetime(t *testing.T) {
 	}
 }
 
-// TestRenderDefaultPoliciesAreTheManifests: what the settings change must not depend on texts in config/ that nobody finds.
-func TestRenderDefaultPoliciesAreTheManifests(t *testing.T) {
+// TestRenderReplacesEveryText: what the settings change must not depend on texts in config/ that nobody finds.
+func TestRenderReplacesEveryText(t *testing.T) {
 	p, r := policiesFor(t, nil)
 	var all strings.Builder
 	for _, policy := range []*admissionv1.ValidatingAdmissionPolicy{p, r} {

@@ -25,8 +25,13 @@ const (
 	TokenRequesters   = "tekton-sign-token-requesters"
 	// TokenRequestersProbe binds policy TokenRequesters in the add-on's own namespace.
 	TokenRequestersProbe = "tekton-sign-token-requesters-probe"
-	InjectWebhook        = "tekton-sign-inject" // configuration of the webhook for pods
-	StatusWebhook        = "tekton-sign-status" // configuration of the webhook for taskruns/status
+	TaskRunPods          = "tekton-sign-taskrun-pods"       // policy and binding: who may make a TaskRun's pod
+	TaskRunPodAccess     = "tekton-sign-taskrun-pod-access" // who may get into it
+	TaskRunStatus        = "tekton-sign-taskrun-status"     // who may write taskruns/status
+	EnforcementGuard     = "tekton-sign-enforcement"        // who may take a namespace out of enforcement
+	SettingsGuard        = "tekton-sign-settings"           // what ConfigMap config-signing may hold
+	InjectWebhook        = "tekton-sign-inject"             // configuration of the webhook for pods
+	StatusWebhook        = "tekton-sign-status"             // configuration of the webhook for taskruns/status
 )
 
 // TektonAccount is the service account of Tekton's controller in every release.
@@ -47,8 +52,9 @@ const (
 	StatusEnforce = "status-enforce.tekton-sign.dev"
 )
 
-// EnvTektonNamespace and EnvSignerImage are the environment variables of the add-on.
+// The environment variables of the add-on.
 const (
 	EnvTektonNamespace = "TEKTON_NAMESPACE"
-	EnvSignerImage     = "SIGNER_IMAGE" // reference of the image that holds the signer as /signer
+	EnvTektonAccount   = "TEKTON_SERVICE_ACCOUNT" // that of Tekton's controller
+	EnvSignerImage     = "SIGNER_IMAGE"           // reference of the image that holds the signer as /signer
 )

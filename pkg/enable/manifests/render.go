@@ -6,9 +6,6 @@ package manifests
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,7 +16,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/config"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // DefaultRegistry is where the images are published.
@@ -28,6 +24,7 @@ const DefaultRegistry = "ghcr.io/tekton-sign"
 // Options are what differs between installations.
 type Options struct {
 	TektonNamespace string // where Tekton's controller runs
+	TektonAccount   string // the service account of Tekton's controller; empty: TektonAccount
 	Registry        string // prefix of the images, without a trailing slash
 	Version         string // tag of the images
 	Settings        settings.Settings
@@ -66,27 +63,26 @@ func (o Options) set(object runtime.Object) error {
 	case *appsv1.Deployment:
 		return o.setDeployment(obj)
 	case *admissionv1.ValidatingAdmissionPolicy:
-		o.setPolicy(obj)
+		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
 		if obj.Name == ChainsGate && !o.Settings.GateChains {
 			obj.Rules = nil
 		}
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
-		if obj.Name == ChainsGate {
-			obj.Spec.MatchResources.NamespaceSelector = o.Settings.GateSelector(settings.Reserved(o.TektonNamespace))
-		}
-		if obj.Name == TokenRequesters {
-			obj.Spec.MatchResources.NamespaceSelector = o.scope()
-		}
+		o.setBinding(obj)
 	case *admissionv1.MutatingWebhookConfiguration:
 		return o.setWebhooks(obj)
 	}
 	return nil
 }
 
-// scope returns the selector of the namespaces in scope.
-func (o Options) scope() *metav1.LabelSelector {
-	return o.Settings.Scope.LabelSelector(settings.Reserved(o.TektonNamespace))
+// tektonAccount returns Tekton's controller as the API server knows it.
+func (o Options) tektonAccount() settings.Account {
+	name := o.TektonAccount
+	if name == "" {
+		name = TektonAccount
+	}
+	return settings.Account{Namespace: o.TektonNamespace, Name: name}
 }
 
 // moveToTekton gives objects that the manifests place beside Tekton its real namespace.
@@ -102,7 +98,7 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
 		for name, value := range map[string]string{
-			EnvTektonNamespace: o.TektonNamespace, EnvSignerImage: o.SignerImage(),
+			EnvTektonNamespace: o.TektonNamespace, EnvTektonAccount: o.tektonAccount().Name, EnvSignerImage: o.SignerImage(),
 		} {
 			if !setEnv(c, name, value) {
 				return fmt.Errorf("manifest of the add-on: container %s has no variable %s", c.Name, name)
@@ -120,60 +116,4 @@ func setEnv(c *corev1.Container, name, value string) bool {
 		}
 	}
 	return false
-}
-
-// setPolicy writes into a policy what signing tokens of this installation look like, and the exempt accounts into the policy
-// that knows them.
-func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) {
-	r := o.tokenRules()
-	for i := range p.Spec.MatchConditions {
-		c := &p.Spec.MatchConditions[i]
-		c.Expression = r.Replace(c.Expression)
-	}
-	for i := range p.Spec.Validations {
-		v := &p.Spec.Validations[i]
-		v.Expression, v.Message, v.MessageExpression = r.Replace(v.Expression), r.Replace(v.Message), r.Replace(v.MessageExpression)
-	}
-	if p.Name == TokenRequesters && len(o.Settings.Exempt) > 0 {
-		p.Spec.MatchConditions = append(p.Spec.MatchConditions, exemptCondition(o.Settings.Exempt))
-	}
-}
-
-// Parts of the policies' expressions and messages in config/, where they stand for the default settings.
-const (
-	boundAudience   = "'^" + signing.AudiencePrefix + ":[kp]:[A-Za-z0-9_-]{43}$'"
-	signingAudience = "a.startsWith('" + signing.AudiencePrefix + ":')"
-	audienceMessage = " and a SHA-256 digest in base64url"
-	lifetimeRule    = "object.spec.expirationSeconds <= 600"
-	lifetimeMessage = "for 600 seconds or less"
-)
-
-// tokenRules replaces in the policies' texts what the settings say otherwise. The fixed audience is admitted only where signers
-// ask for it, since whoever reads a token with it can sign again. The prefix has no character that means anything in an expression.
-func (o Options) tokenRules() *strings.Replacer {
-	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
-	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage
-	if o.Settings.Binding == signing.BindingAudience {
-		bound = "'^" + prefix + "(:[kp]:[A-Za-z0-9_-]{43})?$'"
-		all = "(a == '" + prefix + "' || " + all + ")"
-		message += ", or " + prefix + " alone"
-	}
-	return strings.NewReplacer(
-		boundAudience, bound, signingAudience, all, audienceMessage, message,
-		lifetimeRule, "object.spec.expirationSeconds <= "+seconds, lifetimeMessage, "for "+seconds+" seconds or less",
-		signing.AudiencePrefix, prefix,
-	)
-}
-
-// exemptCondition keeps the policy away from the given accounts. Their names are valid names of Kubernetes objects, so that
-// nothing in them can end the string.
-func exemptCondition(accounts []settings.Account) admissionv1.MatchCondition {
-	names := make([]string, len(accounts))
-	for i, a := range accounts {
-		names[i] = "'" + a.Username() + "'"
-	}
-	return admissionv1.MatchCondition{
-		Name:       "not-exempt",
-		Expression: "!(request.userInfo.username in [" + strings.Join(names, ", ") + "])",
-	}
 }

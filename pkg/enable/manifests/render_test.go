@@ -25,7 +25,7 @@ func testOptions() Options {
 	s.AudiencePrefix = "our-results"
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}, {Namespace: "cd", Name: "argo"}}
-	return Options{TektonNamespace: "openshift-pipelines", Registry: "reg.example/x", Version: "v1.2.3", Settings: s}
+	return Options{TektonNamespace: "openshift-pipelines", TektonAccount: "the-controller", Registry: "reg.example/x", Version: "v1.2.3", Settings: s}
 }
 
 func render(t *testing.T, o Options) []runtime.Object {
@@ -81,6 +81,9 @@ func TestRenderDeployment(t *testing.T) {
 	}
 	if got, want := env[EnvTektonNamespace], "openshift-pipelines"; got != want {
 		t.Errorf("%s: got %s, want %s", EnvTektonNamespace, got, want)
+	}
+	if got, want := env[EnvTektonAccount], "the-controller"; got != want {
+		t.Errorf("%s: got %s, want %s", EnvTektonAccount, got, want)
 	}
 	if got := d.Labels[LabelVersion]; got != "v1.2.3" {
 		t.Errorf("version label: got %q", got)
@@ -189,18 +192,29 @@ func TestRenderPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(p.Policies) != 2 || len(p.Bindings) != 3 {
-		t.Fatalf("got %d policies and %d bindings, want 2 and 3", len(p.Policies), len(p.Bindings))
+	tokens := p.TokenPolicies()
+	if len(tokens.Policies) != 2 || len(tokens.Bindings) != 3 || len(p.Policies) != 8 || len(p.Bindings) != 9 {
+		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 8 and 9, of tokens 2 and 3",
+			len(p.Policies), len(p.Bindings), len(tokens.Policies), len(tokens.Bindings))
 	}
 	for _, policy := range p.Policies {
 		content, err := policy.Marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.Contains(string(content), signing.AudiencePrefix) {
-			t.Errorf("policy %s still has the default prefix", policy.Name)
+		for _, other := range []string{signing.AudiencePrefix, stockNamespace, TektonAccount} {
+			if strings.Contains(string(content), other) {
+				t.Errorf("policy %s still has %s", policy.Name, other)
+			}
 		}
 	}
+	for _, binding := range p.Bindings {
+		content, err := binding.Marshal()
+		if err != nil || strings.Contains(string(content), stockNamespace) {
+			t.Errorf("the binding of %s still has %s (%v)", binding.Name, stockNamespace, err)
+		}
+	}
+	p = tokens
 	conditions := p.Policies[1].Spec.MatchConditions
 	got := conditions[len(conditions)-1].Expression
 	want := "!(request.userInfo.username in ['system:serviceaccount:ci:vault', 'system:serviceaccount:cd:argo'])"
@@ -209,56 +223,6 @@ func TestRenderPolicies(t *testing.T) {
 	}
 	if n := len(p.Policies[0].Spec.MatchConditions); n != 1 {
 		t.Errorf("policy %s: got %d match conditions, want 1: nobody is exempt from it", SigningTokens, n)
-	}
-}
-
-func TestDrift(t *testing.T) {
-	for name, tc := range map[string]struct {
-		change func(p *Policies)
-		err    string
-	}{
-		"none":            {change: func(*Policies) {}},
-		"labels differ":   {change: func(p *Policies) { p.Policies[0].Labels = nil }},
-		"missing policy":  {change: func(p *Policies) { p.Policies = p.Policies[1:] }, err: SigningTokens + " is missing"},
-		"missing binding": {change: func(p *Policies) { p.Bindings = p.Bindings[:2] }, err: TokenRequestersProbe + " is missing"},
-		"policy being deleted": {change: func(p *Policies) {
-			p.Policies[1].DeletionTimestamp = &metav1.Time{}
-		}, err: TokenRequesters + " is missing"},
-		"weaker rule": {change: func(p *Policies) {
-			p.Policies[0].Spec.Validations[4].Expression = "true"
-		}, err: SigningTokens + " was changed"},
-		"one rule less": {change: func(p *Policies) {
-			p.Policies[0].Spec.Validations = p.Policies[0].Spec.Validations[:5]
-		}, err: SigningTokens + " was changed"},
-		"one condition more": {change: func(p *Policies) {
-			p.Policies[1].Spec.MatchConditions = append(p.Policies[1].Spec.MatchConditions,
-				admissionv1.MatchCondition{Name: "never", Expression: "false"})
-		}, err: TokenRequesters + " was changed"},
-		"only warns": {change: func(p *Policies) {
-			p.Bindings[0].Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
-		}, err: "ValidatingAdmissionPolicyBinding " + SigningTokens + " was changed"},
-		"fewer namespaces": {change: func(p *Policies) {
-			p.Bindings[1].Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Values = []string{"cd"}
-		}, err: "ValidatingAdmissionPolicyBinding " + TokenRequesters + " was changed"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			want, err := RenderPolicies(testOptions())
-			if err != nil {
-				t.Fatal(err)
-			}
-			live, err := RenderPolicies(testOptions())
-			if err != nil {
-				t.Fatal(err)
-			}
-			tc.change(&live)
-			err = want.Drift(lookup(live.Policies), lookup(live.Bindings))
-			switch {
-			case tc.err == "" && err != nil:
-				t.Errorf("unexpected drift: %v", err)
-			case tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
-				t.Errorf("got %v, want an error with %q", err, tc.err)
-			}
-		})
 	}
 }
 

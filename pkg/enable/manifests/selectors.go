@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -23,6 +24,30 @@ func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*m
 		InjectEnforce: s.EnforcementSelector(settings.Enforce, reserved),
 		StatusAudit:   s.EnforcementSelector(settings.Audit, reserved),
 		StatusEnforce: s.EnforcementSelector(settings.Enforce, reserved),
+	}
+}
+
+// BindingSelectors returns for each binding of a policy that depends on the settings, by its name, the namespaces in which the
+// policy holds.
+func BindingSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
+	reserved := settings.Reserved(tektonNamespace)
+	return map[string]*metav1.LabelSelector{
+		TokenRequesters:  s.Scope.LabelSelector(reserved),
+		TaskRunPods:      s.StrictSelector(reserved),
+		TaskRunPodAccess: s.StrictSelector(reserved),
+		TaskRunStatus:    s.StrictSelector(reserved),
+		ChainsGate:       s.GateSelector(reserved),
+	}
+}
+
+func (o Options) setBinding(b *admissionv1.ValidatingAdmissionPolicyBinding) {
+	if selector := BindingSelectors(o.Settings, o.TektonNamespace)[b.Name]; selector != nil {
+		b.Spec.MatchResources.NamespaceSelector = selector
+	}
+	if b.Name == SettingsGuard {
+		b.Spec.MatchResources.NamespaceSelector = &metav1.LabelSelector{
+			MatchLabels: map[string]string{corev1.LabelMetadataName: o.TektonNamespace},
+		}
 	}
 }
 

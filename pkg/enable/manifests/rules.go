@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/selection"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// setPolicy writes into a policy what the installation says otherwise than the manifests: what signing tokens look like, where
+// Tekton is, whom the settings except, and which label selector chooses the namespaces in scope.
+func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) error {
+	for _, text := range textsOf(p) {
+		*text = o.rules().Replace(*text)
+	}
+	switch {
+	case p.Name == TokenRequesters && len(o.Settings.Exempt) > 0:
+		p.Spec.MatchConditions = append(p.Spec.MatchConditions, exemptCondition(o.Settings.Exempt))
+	case p.Name == EnforcementGuard && o.Settings.Scope.Selector != "":
+		return o.guardScope(p)
+	}
+	return nil
+}
+
+// textsOf returns all expressions and messages of a policy.
+func textsOf(p *admissionv1.ValidatingAdmissionPolicy) []*string {
+	var texts []*string
+	for i := range p.Spec.MatchConditions {
+		texts = append(texts, &p.Spec.MatchConditions[i].Expression)
+	}
+	for i := range p.Spec.Variables {
+		texts = append(texts, &p.Spec.Variables[i].Expression)
+	}
+	for i := range p.Spec.Validations {
+		v := &p.Spec.Validations[i]
+		texts = append(texts, &v.Expression, &v.Message, &v.MessageExpression)
+	}
+	return texts
+}
+
+// Parts of the policies' expressions and messages in config/, where they stand for the default settings.
+const (
+	boundAudience   = "'^" + signing.AudiencePrefix + ":[kp]:[A-Za-z0-9_-]{43}$'"
+	signingAudience = "a.startsWith('" + signing.AudiencePrefix + ":')"
+	audienceMessage = " and a SHA-256 digest in base64url"
+	lifetimeRule    = "object.spec.expirationSeconds <= 600"
+	lifetimeMessage = "for 600 seconds or less"
+)
+
+// stockNamespace is where releases of Tekton install it, and where the manifests say that it is.
+const stockNamespace = "tekton-pipelines"
+
+// rules replaces in the policies' texts what the installation says otherwise. The fixed audience is admitted only where signers
+// ask for it, since whoever reads a token with it can sign again. No name has a character that means anything in an expression.
+func (o Options) rules() *strings.Replacer {
+	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
+	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage
+	if o.Settings.Binding == signing.BindingAudience {
+		bound = "'^" + prefix + "(:[kp]:[A-Za-z0-9_-]{43})?$'"
+		all = "(a == '" + prefix + "' || " + all + ")"
+		message += ", or " + prefix + " alone"
+	}
+	return strings.NewReplacer(
+		boundAudience, bound, signingAudience, all, audienceMessage, message,
+		lifetimeRule, "object.spec.expirationSeconds <= "+seconds, lifetimeMessage, "for "+seconds+" seconds or less",
+		signing.AudiencePrefix, prefix,
+		settings.Account{Namespace: stockNamespace, Name: TektonAccount}.Username(), o.tektonAccount().Username(),
+		stockNamespace, o.TektonNamespace,
+	)
+}
+
+// exemptCondition keeps the policy away from the given accounts. Their names are valid names of Kubernetes objects, so that
+// nothing in them can end the string.
+func exemptCondition(accounts []settings.Account) admissionv1.MatchCondition {
+	names := make([]string, len(accounts))
+	for i, a := range accounts {
+		names[i] = "'" + a.Username() + "'"
+	}
+	return admissionv1.MatchCondition{
+		Name:       "not-exempt",
+		Expression: "!(request.userInfo.username in [" + strings.Join(names, ", ") + "])",
+	}
+}
+
+// Variables of the policy that guards the labels of namespaces.
+const (
+	variableInScope    = "inScope"
+	variableWasInScope = "wasInScope"
+)
+
+// guardScope has the policy guard the labels by which a namespace is in scope.
+func (o Options) guardScope(p *admissionv1.ValidatingAdmissionPolicy) error {
+	selector, err := metav1.ParseToLabelSelector(o.Settings.Scope.Selector)
+	if err != nil {
+		return fmt.Errorf("the label selector of the settings: %w", err)
+	}
+	for variable, labels := range map[string]string{
+		variableInScope: "variables.labels", variableWasInScope: "variables.oldLabels",
+	} {
+		expression, err := selectorExpression(selector, labels)
+		if err != nil {
+			return err
+		}
+		if variable == variableWasInScope {
+			expression = "oldObject != null && " + expression
+		}
+		if !setVariable(p, variable, expression) {
+			return fmt.Errorf("manifest of policy %s has no variable %s", p.Name, variable)
+		}
+	}
+	return nil
+}
+
+func setVariable(p *admissionv1.ValidatingAdmissionPolicy, name, expression string) bool {
+	for i := range p.Spec.Variables {
+		if p.Spec.Variables[i].Name == name {
+			p.Spec.Variables[i].Expression = expression
+			return true
+		}
+	}
+	return false
+}
+
+// selectorExpression returns the selector as an expression over a map of labels. Keys and values of labels are without
+// quotation marks and backslashes, so that nothing in them can end a string.
+func selectorExpression(selector *metav1.LabelSelector, labels string) (string, error) {
+	parsed, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		return "", fmt.Errorf("the label selector of the settings: %w", err)
+	}
+	requirements, selectable := parsed.Requirements()
+	if !selectable {
+		return "false", nil
+	}
+	terms := make([]string, len(requirements))
+	for i, r := range requirements {
+		key, values := "'"+r.Key()+"'", []string{}
+		for _, v := range r.Values().List() {
+			values = append(values, "'"+v+"'")
+		}
+		present := key + " in " + labels
+		among := labels + "[" + key + "] in [" + strings.Join(values, ", ") + "]"
+		switch op := r.Operator(); op {
+		case selection.Exists:
+			terms[i] = present
+		case selection.DoesNotExist:
+			terms[i] = "!(" + present + ")"
+		case selection.In, selection.Equals, selection.DoubleEquals:
+			terms[i] = "(" + present + " && " + among + ")"
+		case selection.NotIn, selection.NotEquals:
+			terms[i] = "!(" + present + " && " + among + ")"
+		default:
+			return "", fmt.Errorf("the label selector of the settings: operator %q is not supported", op)
+		}
+	}
+	return "(" + strings.Join(terms, " && ") + ")", nil
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+const (
+	tekton = "system:serviceaccount:openshift-pipelines:the-controller"
+	addOn  = "system:serviceaccount:tekton-sign:controller"
+)
+
+// asked is a request as policies see it. old and object are nil where a request has none.
+type asked struct {
+	user, operation, name, subresource string
+	dryRun                             bool
+	old, object                        any
+	mayChangeSettings                  bool
+}
+
+func (a asked) values(t *testing.T) map[string]any {
+	t.Helper()
+	request := map[string]any{
+		"userInfo": map[string]any{"username": a.user}, "operation": a.operation, "name": a.name, "subResource": a.subresource,
+	}
+	if a.dryRun {
+		request["dryRun"] = true
+	}
+	values := map[string]any{"request": request, "oldObject": plain(t, a.old), "object": plain(t, a.object)}
+	if a.mayChangeSettings {
+		values["authorizer"] = "//configmaps/openshift-pipelines/config-signing/update"
+	}
+	return values
+}
+
+// plain returns an object as its JSON.
+func plain(t *testing.T, object any) any {
+	t.Helper()
+	if object == nil {
+		return nil
+	}
+	if m, ok := object.(map[string]any); ok {
+		return m
+	}
+	m, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// checkRefusals holds a policy to what it is to show; empty: it refuses nothing.
+func checkRefusals(t *testing.T, policy string, cases map[string]struct {
+	asked asked
+	shown string
+}) {
+	t.Helper()
+	o := testOptions()
+	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), policy)
+	for name, c := range cases {
+		_, shown := refusal(t, p, c.asked.values(t))
+		if (shown == "") != (c.shown == "") || !strings.Contains(shown, c.shown) {
+			t.Errorf("%s: refused with %q, want %q", name, shown, c.shown)
+		}
+	}
+}
+
+// tektonsPod returns the pod of a TaskRun as Tekton makes it, changed.
+func tektonsPod(change ...func(*corev1.Pod)) *corev1.Pod {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ci", Name: "build-pod",
+			Labels: map[string]string{
+				"app.kubernetes.io/managed-by": "tekton-pipelines", "tekton.dev/taskRun": "build", "tekton.dev/taskRunUID": "u", "team": "a",
+			},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "build", UID: "u"}},
+		},
+		Spec: corev1.PodSpec{
+			InitContainers: []corev1.Container{{Name: "prepare", Image: "entrypoint"}},
+			Containers:     []corev1.Container{{Name: "step-a", Image: "a"}},
+		},
+	}
+	for _, c := range change {
+		c(pod)
+	}
+	return pod
+}
+
+func TestTaskRunPodsPolicy(t *testing.T) {
+	bare := func(name string, change ...func(*corev1.Pod)) *corev1.Pod {
+		return tektonsPod(append([]func(*corev1.Pod){func(p *corev1.Pod) {
+			p.Name, p.Labels, p.OwnerReferences = name, nil, nil
+		}}, change...)...)
+	}
+	label := func(key, value string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Labels = map[string]string{key: value} }
+	}
+	relabel := func(key, value string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Labels = maps.Clone(p.Labels)
+			p.Labels[key] = value
+		}
+	}
+	unlabel := func(key string) func(*corev1.Pod) { return func(p *corev1.Pod) { delete(p.Labels, key) } }
+	disown := func(p *corev1.Pod) { p.OwnerReferences = nil }
+	create := func(user string, pod *corev1.Pod) asked { return asked{user: user, operation: "CREATE", object: pod} }
+	update := func(user string, old, pod *corev1.Pod) asked {
+		return asked{user: user, operation: "UPDATE", old: old, object: pod}
+	}
+	dry := create("jane", tektonsPod())
+	dry.dryRun = true
+	const made, reserved = "a TaskRun as owner, and such pods only " + tekton, "names that end in -pod or -pod-retry"
+	const gc = "system:serviceaccount:kube-system:generic-garbage-collector"
+	checkRefusals(t, TaskRunPods, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"Tekton makes it":       {create(tekton, tektonsPod()), ""},
+		"a dry run of it":       {dry, ""},
+		"the whole pod":         {create("jane", tektonsPod()), reserved},
+		"the name alone":        {create("jane", bare("build-pod")), "pod build-pod was not created for jane: " + reserved},
+		"the name of a retry":   {create("jane", bare("build-pod-retry12")), reserved},
+		"the label alone":       {create("jane", bare("x", label("tekton.dev/taskRun", "build"))), "pod x was not created for jane: it has"},
+		"the UID's label alone": {create("jane", bare("x", label("tekton.dev/taskRunUID", "u"))), made},
+		"the owner alone":       {create("jane", bare("x", func(p *corev1.Pod) { p.OwnerReferences = tektonsPod().OwnerReferences })), made},
+		"an older API's owner": {create("jane", bare("x", func(p *corev1.Pod) {
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1beta1", Kind: "TaskRun"}}
+		})), made},
+		"by a Job":               {create("system:serviceaccount:kube-system:job-controller", bare("x-abcde", label("tekton.dev/taskRun", "build"))), made},
+		"another Tekton":         {create("system:serviceaccount:tekton-pipelines:tekton-pipelines-controller", tektonsPod()), reserved},
+		"an ordinary pod":        {create("jane", bare("web-7c9f-x2b4d", label("app", "web"))), ""},
+		"a name with pod inside": {create("jane", bare("build-pod-0")), ""},
+		"an affinity assistant":  {create("system:serviceaccount:kube-system:statefulset-controller", bare("affinity-assistant-1-0", label("tekton.dev/pipelineRun", "p"))), ""},
+		"another owner": {create("jane", bare("x", func(p *corev1.Pod) {
+			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "else.dev/v1", Kind: "TaskRun"}}
+		})), ""},
+		"Tekton changes it":        {update(tekton, tektonsPod(), tektonsPod(relabel("tekton.dev/x", "y"), disown)), ""},
+		"a label of one's own":     {update("jane", tektonsPod(), tektonsPod(relabel("team", "b"), relabel("more", "c"))), ""},
+		"a Tekton label changed":   {update("jane", tektonsPod(), tektonsPod(relabel("tekton.dev/taskRun", "other"))), "pod build-pod was not changed for jane: the labels tekton.dev/*"},
+		"a Tekton label added":     {update("jane", tektonsPod(), tektonsPod(relabel("tekton.dev/pipelineRun", "p"))), "the labels tekton.dev/*"},
+		"a Tekton label removed":   {update("jane", tektonsPod(), tektonsPod(unlabel("tekton.dev/taskRunUID"))), "the labels tekton.dev/*"},
+		"hidden from Tekton":       {update("jane", tektonsPod(), tektonsPod(unlabel("app.kubernetes.io/managed-by"))), "the labels tekton.dev/*"},
+		"a foreign pod labelled":   {update("jane", bare("x"), bare("x", label("tekton.dev/taskRun", "build"))), "the labels tekton.dev/*"},
+		"a foreign pod adopted":    {update("jane", bare("x"), bare("x", func(p *corev1.Pod) { p.OwnerReferences = tektonsPod().OwnerReferences })), "the owners of a TaskRun's pod"},
+		"disowned":                 {update("jane", tektonsPod(), tektonsPod(disown)), "the owners of a TaskRun's pod are changed only by " + tekton},
+		"disowned and unlabelled":  {update("jane", tektonsPod(), bare("build-pod")), "the labels tekton.dev/*"},
+		"orphaned by the cluster":  {update(gc, tektonsPod(), tektonsPod(disown)), ""},
+		"labelled by the cluster":  {update(gc, tektonsPod(), tektonsPod(relabel("tekton.dev/taskRun", "other"))), "the labels tekton.dev/*"},
+		"another image":            {update("jane", tektonsPod(), tektonsPod(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" })), "the images of a TaskRun's pod"},
+		"another init image":       {update("jane", tektonsPod(), tektonsPod(func(p *corev1.Pod) { p.Spec.InitContainers[0].Image = "evil" })), "the images of a TaskRun's pod"},
+		"an ordinary pod's image":  {update("jane", bare("x"), bare("x", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "b" })), ""},
+		"an ordinary pod labelled": {update("jane", bare("x"), bare("x", label("tekton.dev/pipelineRun", "p"))), ""},
+	})
+}
+
+func TestTaskRunPodAccessPolicy(t *testing.T) {
+	connect := func(user, pod, subresource string) asked {
+		return asked{user: user, operation: "CONNECT", name: pod, subresource: subresource, object: map[string]any{"kind": "PodExecOptions", "command": []any{"sh"}}}
+	}
+	debug := func(pod *corev1.Pod) asked {
+		return asked{user: "jane", operation: "UPDATE", name: pod.Name, subresource: "ephemeralcontainers", old: pod, object: pod}
+	}
+	renamed := func(p *corev1.Pod) { p.Name = "x" }
+	unmarked := func(p *corev1.Pod) { p.Name, p.Labels = "x", nil }
+	checkRefusals(t, TaskRunPodAccess, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"exec":                   {connect("jane", "build-pod", "exec"), "jane may not use exec on pod build-pod: nobody may get into a TaskRun's pod"},
+		"attach":                 {connect("jane", "build-pod", "attach"), "jane may not use attach on pod build-pod"},
+		"into a retry":           {connect("jane", "build-pod-retry1", "exec"), "exec on pod build-pod-retry1"},
+		"an administrator":       {connect("kubernetes-admin", "build-pod", "exec"), "kubernetes-admin may not use exec"},
+		"a container":            {debug(tektonsPod()), "jane may not use ephemeralcontainers on pod build-pod"},
+		"a container, by labels": {debug(tektonsPod(renamed)), "ephemeralcontainers on pod x"},
+		"another pod":            {connect("jane", "web-0", "exec"), ""},
+		"another pod's debugger": {debug(tektonsPod(unmarked)), ""},
+	})
+}
+
+func TestTaskRunStatusPolicy(t *testing.T) {
+	write := func(user, managedBy string) asked {
+		spec := map[string]any{}
+		if managedBy != "" {
+			spec["managedBy"] = managedBy
+		}
+		return asked{user: user, operation: "UPDATE", name: "build", subresource: "status", old: map[string]any{"spec": spec}, object: map[string]any{}}
+	}
+	checkRefusals(t, TaskRunStatus, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"Tekton":                  {write(tekton, ""), ""},
+		"Tekton, said so":         {write(tekton, "tekton.dev/pipeline"), ""},
+		"the add-on":              {write(addOn, ""), ""},
+		"a user":                  {write("jane", ""), "jane may not write the status of TaskRun build: only " + tekton + " and " + addOn + " may"},
+		"an administrator":        {write("kubernetes-admin", "tekton.dev/pipeline"), "kubernetes-admin may not write"},
+		"another Tekton":          {write("system:serviceaccount:tekton-pipelines:tekton-pipelines-controller", ""), "may not write"},
+		"a pod of the namespace":  {write("system:serviceaccount:ci:default", ""), "may not write"},
+		"run by another, by whom": {write("system:serviceaccount:else:controller", "else.dev/controller"), ""},
+	})
+}
+
+// namespaced returns a namespace with these labels.
+func namespaced(l labels.Set) *corev1.Namespace {
+	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "ci", Labels: l}}
+}
+
+func TestEnforcementPolicy(t *testing.T) {
+	mode := func(value string) *corev1.Namespace { return namespaced(labels.Set{settings.LabelEnforcement: value}) }
+	none := namespaced(nil)
+	update := func(old, object *corev1.Namespace) asked {
+		return asked{user: "jane", operation: "UPDATE", old: old, object: object}
+	}
+	create := func(object *corev1.Namespace) asked { return asked{user: "jane", operation: "CREATE", object: object} }
+	entitled := func(a asked) asked { a.mayChangeSettings = true; return a }
+	const who = "jane may not set, change or remove label tekton-sign.dev/enforcement of namespace ci: only who may update ConfigMap config-signing in namespace openshift-pipelines may"
+	checkRefusals(t, EnforcementGuard, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"removed":              {update(mode("enforce"), none), who},
+		"weakened":             {update(mode("enforce"), mode("audit")), who},
+		"set":                  {update(none, mode("audit")), who},
+		"strengthened":         {update(none, mode("enforce")), who},
+		"made so":              {create(mode("audit")), who},
+		"by who may":           {entitled(update(mode("enforce"), mode("audit"))), ""},
+		"removed by who may":   {entitled(update(mode("enforce"), none)), ""},
+		"made so by who may":   {entitled(create(mode("enforce"))), ""},
+		"nonsense by who may":  {entitled(update(none, mode("off"))), "expected audit or enforce, got off"},
+		"empty by who may":     {entitled(update(none, mode(""))), "expected audit or enforce"},
+		"nonsense stays":       {update(mode("off"), mode("off")), ""},
+		"other labels":         {update(mode("enforce"), namespaced(labels.Set{settings.LabelEnforcement: "enforce", "a": "b"})), ""},
+		"made without":         {create(none), ""},
+		"no labels, no change": {update(none, none), ""},
+	})
+}
+
+// TestEnforcementPolicyGuardsTheScope: where labels choose the namespaces in scope, the policy decides as the selector does.
+func TestEnforcementPolicyGuardsTheScope(t *testing.T) {
+	sets := []labels.Set{nil, {"a": "1"}, {"a": "2"}, {"a": "3"}, {"a": ""}, {"b": "x"}, {"a": "1", "b": "x"}, {"a": "2", "b": ""}, {"example.com/c": "y"}}
+	refused := 0
+	for _, selector := range []string{
+		"a", "!a", "a=1", "a in (1,2)", "a notin (1,2)", "a=1,b", "a,!b", "a in (1,2),b notin (x)", "example.com/c=y", "a=", "!example.com/c,a notin (3)",
+	} {
+		o := testOptions()
+		var err error
+		if o.Settings.Scope, err = settings.NewScope(nil, selector); err != nil {
+			t.Fatal(err)
+		}
+		p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), EnforcementGuard)
+		want, err := labels.Parse(selector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, old := range sets {
+			for _, changed := range sets {
+				a := asked{user: "jane", operation: "UPDATE", old: namespaced(old), object: namespaced(changed)}
+				_, shown := refusal(t, p, a.values(t))
+				leaves := want.Matches(old) && !want.Matches(changed)
+				if leaves != strings.Contains(shown, "jane may not take namespace ci out of signing") {
+					t.Errorf("selector %s, labels %v -> %v: got %q, want it refused: %v", selector, old, changed, shown, leaves)
+				}
+				if !leaves {
+					continue
+				}
+				refused++
+				a.mayChangeSettings = true
+				if _, shown := refusal(t, p, a.values(t)); shown != "" {
+					t.Errorf("selector %s, labels %v -> %v by who may: got %q", selector, old, changed, shown)
+				}
+			}
+			a := asked{user: "jane", operation: "CREATE", object: namespaced(old)}
+			if _, shown := refusal(t, p, a.values(t)); shown != "" {
+				t.Errorf("selector %s, a new namespace with labels %v: got %q", selector, old, shown)
+			}
+		}
+	}
+	if refused == 0 {
+		t.Error("no case leaves the scope")
+	}
+}
