@@ -37,11 +37,13 @@ type addOn struct {
 	tektonNamespace string
 	tektonAccount   string
 	signerImage     string
+	pod             podIdentity
 
 	settings   *reconciler.Settings
 	namespaces *reconciler.Namespaces
 	delivery   *reconciler.Delivery
 	history    *reconciler.History
+	grants     *reconciler.Grants // nil until its controller was made
 	trust      *admission.Trust
 	recorder   record.EventRecorder
 	pods       podMetadata
@@ -49,6 +51,9 @@ type addOn struct {
 	probe      *reconciler.Probe
 	secrets    corelisters.SecretLister // nil until the webhooks were made
 }
+
+// podIdentity is the pod that the add-on runs in.
+type podIdentity struct{ name, uid string }
 
 // newAddOn prepares the views of the cluster. run makes them follow it.
 func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, counted *metrics.Metrics) (*addOn, error) {
@@ -61,6 +66,12 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, 
 		return nil, err
 	}
 	if a.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
+		return nil, err
+	}
+	if a.pod.name, err = requiredEnv(manifests.EnvPodName); err != nil {
+		return nil, err
+	}
+	if a.pod.uid, err = requiredEnv(manifests.EnvPodUID); err != nil {
 		return nil, err
 	}
 	if a.client, err = kubernetes.NewForConfig(config); err != nil {

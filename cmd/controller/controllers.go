@@ -28,6 +28,7 @@ func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 		a.newTaskRunGate,
 		a.newPipelineRunGate,
 		a.newBindingsController,
+		a.newRecordsController,
 		a.newGrantsController,
 	} {
 		all = append(all, make(ctx, nil))
@@ -86,5 +87,6 @@ func (a *addOn) newGrantsController(ctx context.Context, _ configmap.Watcher) *c
 	queue := controller.NewContext(ctx, grants,
 		controller.ControllerOptions{WorkQueueName: "grants", Logger: logging.FromContext(ctx).Named("grants")})
 	grants.Start(ctx, queue)
+	a.grants = grants
 	return queue
 }

@@ -217,7 +217,12 @@ func (h *StatusHandler) judge(
 	if err != nil {
 		return indeterminate("input", err), nil
 	}
-	facts := verify.Facts{Live: true, RequirePod: true}
+	declared := old.state[fieldTaskSpec]
+	facts := verify.Facts{
+		Live: true, RequirePod: true,
+		// What Tekton set before the write that completes the TaskRun is what it ran.
+		Pinned: !old.complete() && !isNull(declared) && sameJSON(declared, submitted[fieldTaskSpec]),
+	}
 	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
 		if mode == settings.Enforce {
 			return verify.Result{}, fmt.Errorf("reading the TaskRun's pod: %w", err)

@@ -107,10 +107,10 @@ func sameJSON(a, b json.RawMessage) bool {
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
 // asStored returns the TaskRun that the API server will store: of a status write it takes the status, and everything else
-// from the old object, although the request may carry another spec or another name. Our own condition is left out.
+// from the old object, although the request may carry another spec or another name. Our own condition and record are left out.
 func asStored(old object, status state) (*v1.TaskRun, error) {
-	wanted := status.clone()
-	if err := wanted.set(fieldConditions, status.otherConditions()); err != nil {
+	wanted, err := status.withoutVerdict()
+	if err != nil {
 		return nil, err
 	}
 	encoded, err := encode(wanted)

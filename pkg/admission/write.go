@@ -186,7 +186,7 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 	case cond == nil && w.old.judged():
 		return failedCondition(said, now)
 	case cond != nil && !w.old.judged():
-		cond.Message = cut(said + "; verified late, the add-on did not see the write that completed the TaskRun")
+		cond.Message = cut(said + late)
 	}
 	return cond
 }

@@ -114,6 +114,15 @@ func (g *Grants) HasSynced() bool {
 	return g.settings.HasSynced() && g.namespaces.HasSynced()
 }
 
+// Since returns when a namespace was given the grant that it has now, and false if it has none.
+func (g *Grants) Since(namespace string) (time.Time, bool) {
+	live := get[*rbacv1.RoleBinding](g.bindings, namespace+"/"+manifests.TokenRequester)
+	if live == nil {
+		return time.Time{}, false
+	}
+	return live.CreationTimestamp.Time, true
+}
+
 // policiesChanged has the policies looked at anew, and every namespace after a change of the settings.
 func (g *Grants) policiesChanged() {
 	g.mu.Lock()

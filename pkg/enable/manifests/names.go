@@ -54,6 +54,8 @@ const (
 
 // The environment variables of the add-on.
 const (
+	EnvPodName         = "POD_NAME"
+	EnvPodUID          = "POD_UID"
 	EnvTektonNamespace = "TEKTON_NAMESPACE"
 	EnvTektonAccount   = "TEKTON_SERVICE_ACCOUNT" // that of Tekton's controller
 	EnvSignerImage     = "SIGNER_IMAGE"           // reference of the image that holds the signer as /signer

@@ -85,6 +85,9 @@ func (c *Cluster) proven(r record.Record, change Recording) (string, error) {
 	return record.Encode(statement, token)
 }
 
+// RecorderToken returns a token of the add-on for an audience.
+func (c *Cluster) RecorderToken(audience string) (string, error) { return c.Token(recorderClaims(audience)) }
+
 // recorderClaims are those of a token of the add-on.
 func recorderClaims(audience string) map[string]any {
 	issued := RecordedAt().Unix()

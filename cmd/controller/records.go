@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"knative.dev/pkg/configmap"
+	"knative.dev/pkg/controller"
+	"knative.dev/pkg/logging"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
+)
+
+// recorders is how many TaskRuns are recorded at a time.
+const recorders = 4
+
+// recordTimeout bounds what recording one TaskRun asks the API server for at once.
+const recordTimeout = 10 * time.Second
+
+// newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
+// signing tokens: those before could not sign.
+func (a *addOn) newRecordsController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+	records := reconciler.NewRecords(reconciler.RecordsConfig{
+		Client:  a.client,
+		Dynamic: a.dynamic,
+		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() },
+		Wanted: func(namespace string, created time.Time) bool {
+			since, granted := a.grants.Since(namespace)
+			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
+		},
+		Judge:     a.judge,
+		Token:     a.recordToken,
+		OnCatchUp: a.metrics.CatchUp,
+		OnRecord:  a.metrics.Record,
+		Version:   version.Get().Version,
+		Now:       time.Now,
+		Log:       a.log,
+	})
+	queue := controller.NewContext(ctx, records, controller.ControllerOptions{
+		WorkQueueName: "records", Logger: logging.FromContext(ctx).Named("records"), Concurrency: recorders,
+	})
+	records.Start(ctx, queue)
+	return queue
+}
+
+// judge implements reconciler.Judge with the rules of the namespace's mode.
+func (a *addOn) judge(ctx context.Context, tr *v1.TaskRun, pinned bool) (reconciler.Judgement, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	s, mode := a.settings.Get(), a.namespaces.Enforcement(tr.Namespace)
+	found := reconciler.Judgement{Pod: &verify.PodFacts{}, Due: mode == settings.Enforce}
+	if name := tr.Status.PodName; name != "" {
+		pod, err := a.pods.Get(ctx, tr.Namespace, name)
+		switch {
+		case err == nil:
+			found.Pod = verify.FactsOf(pod)
+		case !apierrors.IsNotFound(err):
+			return found, fmt.Errorf("reading the TaskRun's pod: %w", err)
+		}
+	}
+	rules := admission.Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+	facts := verify.Facts{Live: true, RequirePod: true, Pinned: pinned, Pod: found.Pod}
+	var err error
+	found.Result, err = a.trust.TaskRun(ctx, rules, tr, facts)
+	return found, err
+}
+
+// recordToken asks for a token of the add-on itself that vouches for a record. It is bound to this pod, and no API server accepts it.
+func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	seconds := int64(signing.MinTokenLifetime / time.Second)
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		Audiences:         []string{signing.RecordAudience(a.settings.Get().AudiencePrefix, digest)},
+		ExpirationSeconds: &seconds,
+		BoundObjectRef: &authenticationv1.BoundObjectReference{
+			Kind: "Pod", APIVersion: "v1", Name: a.pod.name, UID: types.UID(a.pod.uid),
+		},
+	}}
+	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount, request,
+		metav1.CreateOptions{})
+	if err != nil {
+		return "", err
+	}
+	return granted.Status.Token, nil
+}

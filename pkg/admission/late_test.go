@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
+)
+
+// A declaration counts as kept where it stood there before the write that completes the TaskRun.
+func TestPinnedDeclaration(t *testing.T) {
+	declares := func(kind string) func(fields) {
+		return func(s fields) {
+			s["taskSpec"] = fields{"results": []any{fields{"name": "digest", "type": kind}}}
+		}
+	}
+	for name, test := range map[string]struct {
+		old, submitted fields
+		want           bool
+	}{
+		"set before":                    {run("Unknown", declares("string")), run("True", declares("string")), true},
+		"changed by the write":          {run("Unknown", declares("string")), run("True", declares("array")), true}, // it is put back
+		"set by the write":              {run("Unknown", nil), run("True", declares("string")), false},
+		"completed while nobody looked": {run("True", declares("string")), run("True", declares("string")), false},
+		"no declaration":                {run("Unknown", nil), run("True", nil), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := &fakeVerifier{result: verified()}
+			newStatusHandler(v).Admit(t.Context(), statusWrite(t, test.old, test.submitted))
+			if v.calls != 1 || v.facts.Pinned != test.want {
+				t.Errorf("expected one judgement with pinned %v, got %d with %v", test.want, v.calls, v.facts.Pinned)
+			}
+		})
+	}
+}
+
+// A verdict never rests on an earlier record.
+func TestRecordIsNotJudged(t *testing.T) {
+	recorded := run("True", func(s fields) { s["annotations"] = fields{record.Annotation: "v1.x.y", "other": "z"} })
+	v := &fakeVerifier{result: verified()}
+	newStatusHandler(v).Admit(t.Context(), statusWrite(t, recorded, recorded))
+	if v.calls != 1 {
+		t.Fatalf("expected one judgement, got %d", v.calls)
+	}
+	annotations := v.taskRun.Status.Annotations
+	if _, ok := annotations[record.Annotation]; ok || annotations["other"] != "z" {
+		t.Errorf("expected all annotations but the record, got %v", annotations)
+	}
+}
+
+func TestSaysLate(t *testing.T) {
+	if !SaysLate("VERIFIED: 1 result" + late) {
+		t.Errorf("expected %q to say so", late)
+	}
+	if SaysLate("VERIFIED: 1 result") {
+		t.Error("expected another message not to say so")
+	}
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+)
+
+// ReasonVerifiedLate is the reason of the event that a TaskRun was completed while nobody judged it. The other event has the
+// reason of the condition, verify.ReasonVerificationFailed.
+const ReasonVerifiedLate = "TaskRunResultsVerifiedLate"
+
+// Caps of an event: those of the API server, in bytes, less something for safety.
+const (
+	maxEventMessage = 1000
+	maxEventPrefix  = 200 // of the TaskRun's name in the event's
+)
+
+// tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
+func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
+	message = cutTo(report.Safe(message), maxEventMessage)
+	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, message}, "\x00")))
+	now := metav1.NewTime(r.Now())
+	event := &corev1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: taskRun.GetNamespace(),
+			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(cutTo(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
+		},
+		InvolvedObject: corev1.ObjectReference{
+			APIVersion: "tekton.dev/v1", Kind: "TaskRun", Namespace: taskRun.GetNamespace(), Name: taskRun.GetName(),
+			UID: taskRun.GetUID(), ResourceVersion: taskRun.GetResourceVersion(),
+		},
+		Type: kind, Reason: reason, Message: message, Source: corev1.EventSource{Component: manifests.Controller},
+		FirstTimestamp: now, LastTimestamp: now, Count: 1,
+		ReportingController: manifests.Controller,
+	}
+	_, err := r.Client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: manifests.Controller})
+	if err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("telling of the TaskRun by an event: %w", err)
+	}
+	return nil
+}
+
+// cutTo returns at most limit bytes of text, whole characters.
+func cutTo(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "")
+}
