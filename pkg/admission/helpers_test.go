@@ -35,6 +35,7 @@ type fakeScope struct {
 	prefix   string // of audiences, "lab-prefix" if empty
 	mode     settings.Enforcement
 	material bool // is kept
+	gate     bool // in front of Chains
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
@@ -42,6 +43,7 @@ func (f fakeScope) Ready() bool { return !f.starting }
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
 	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
+	s.GateChains = f.gate
 	return s
 }
 
