@@ -39,6 +39,32 @@ func (l *Lab) Add(ctx context.Context, name string) error {
 	return l.progress.run("chains "+release.Version, func() error { return l.applyChains(ctx, release) })
 }
 
+// Remove takes one of AddOns away again, and what it left on TaskRuns and PipelineRuns that would keep them from being deleted.
+func (l *Lab) Remove(ctx context.Context, name string) error {
+	if name != Chains {
+		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())
+	}
+	if _, err := l.init(); err != nil {
+		return err
+	}
+	folder, err := l.builder.ModuleDir(ctx, toolchain.Chains().Tools, tekton.ChainsModule)
+	if err != nil {
+		return err
+	}
+	objects, err := tekton.ChainsManifests(os.DirFS(folder), tekton.ChainsRelease{})
+	if err != nil {
+		return err
+	}
+	config, err := l.RESTConfig()
+	if err != nil {
+		return err
+	}
+	if err := tekton.Delete(ctx, config, objects); err != nil {
+		return err
+	}
+	return tekton.DropChainsFinalizers(ctx, config)
+}
+
 // loadChains builds the controller, where that was not done before, and gives the node its image.
 func (l *Lab) loadChains(ctx context.Context) (tekton.ChainsRelease, error) {
 	binary := toolchain.Chains()

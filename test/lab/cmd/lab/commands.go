@@ -35,7 +35,7 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.name, "name", "",
 		"which lab; the default is $"+lab.NameVariable+", or else "+lab.DefaultName)
-	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o), newExec(o),
+	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o), newRemove(o), newExec(o),
 		newStop(o), newStart(o), newRestart(o))
 	return root
 }
@@ -187,6 +187,19 @@ func newAdd(o *options) *cobra.Command {
 				return err
 			}
 			return l.Add(cmd.Context(), args[0])
+		},
+	}
+}
+
+func newRemove(o *options) *cobra.Command {
+	return &cobra.Command{
+		Use: "remove ADD-ON", Short: "Take away what add brought", Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			l, err := o.open()
+			if err != nil {
+				return err
+			}
+			return l.Remove(cmd.Context(), args[0])
 		},
 	}
 }

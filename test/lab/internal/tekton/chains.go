@@ -3,12 +3,22 @@
 package tekton
 
 import (
+	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 )
 
 // Module path, namespace and Deployment of Tekton Chains.
@@ -64,6 +74,41 @@ func ChainsManifests(module fs.FS, release ChainsRelease) ([]*unstructured.Unstr
 		return nil, errors.New("the module of Chains has no manifests: expected config/*.yaml")
 	}
 	return all, nil
+}
+
+// chainsFinalizerPrefix begins the finalizers that Chains puts on what it follows.
+const chainsFinalizerPrefix = "chains.tekton.dev/"
+
+// DropChainsFinalizers takes the finalizers of Chains, when it is gone, from all TaskRuns and PipelineRuns.
+func DropChainsFinalizers(ctx context.Context, config *rest.Config) error {
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"taskruns", "pipelineruns"} {
+		resource := client.Resource(schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: name})
+		list, err := resource.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		for _, item := range list.Items {
+			patch, err := withoutChainsFinalizers(&item)
+			if err != nil {
+				return err
+			}
+			_, err = resource.Namespace(item.GetNamespace()).Patch(ctx, item.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+			if err != nil && !apierrors.IsNotFound(err) {
+				return fmt.Errorf("finalizers of %s %s: %w", item.GetKind(), item.GetName(), err)
+			}
+		}
+	}
+	return nil
+}
+
+// withoutChainsFinalizers is a JSON merge patch.
+func withoutChainsFinalizers(u *unstructured.Unstructured) ([]byte, error) {
+	kept := slices.DeleteFunc(u.GetFinalizers(), func(f string) bool { return strings.HasPrefix(f, chainsFinalizerPrefix) })
+	return json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": kept}})
 }
 
 func fillInChains(object *unstructured.Unstructured, release ChainsRelease) error {

@@ -64,3 +64,12 @@ func TestChainsManifests(t *testing.T) {
 		t.Error("a module without manifests gave no error")
 	}
 }
+
+func TestWithoutChainsFinalizers(t *testing.T) {
+	u := &unstructured.Unstructured{}
+	u.SetFinalizers([]string{"foregroundDeletion", "chains.tekton.dev/taskrun", "tekton-sign.dev/chains"})
+	got, err := withoutChainsFinalizers(u)
+	if want := `{"metadata":{"finalizers":["foregroundDeletion","tekton-sign.dev/chains"]}}`; err != nil || string(got) != want {
+		t.Errorf("got %s and %v, want %s", got, err, want)
+	}
+}

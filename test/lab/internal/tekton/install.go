@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -25,6 +26,33 @@ const (
 
 // Apply creates or updates objects by server-side apply, in their order.
 func Apply(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
+	return each(config, objects, func(client dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		_, err := client.Apply(ctx, object.GetName(), object, metav1.ApplyOptions{FieldManager: fieldManager, Force: true})
+		return err
+	})
+}
+
+// Delete deletes objects, in the same order, and returns when they are gone.
+func Delete(ctx context.Context, config *rest.Config, objects []*unstructured.Unstructured) error {
+	return each(config, objects, func(client dynamic.ResourceInterface, object *unstructured.Unstructured) error {
+		err := client.Delete(ctx, object.GetName(), metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
+			return err
+		}
+		return wait.PollUntilContextCancel(ctx, pollInterval, true, func(ctx context.Context) (bool, error) {
+			_, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+			if apierrors.IsNotFound(err) {
+				return true, nil
+			}
+			return false, err
+		})
+	})
+}
+
+// each does something to each object, with the client of its resource and namespace.
+func each(
+	config *rest.Config, objects []*unstructured.Unstructured, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error,
+) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		return err
@@ -39,28 +67,29 @@ func Apply(ctx context.Context, config *rest.Config, objects []*unstructured.Uns
 	}
 	mapper := restmapper.NewDiscoveryRESTMapper(groups)
 	for _, object := range objects {
-		if err := applyOne(ctx, client, mapper, object); err != nil {
-			return fmt.Errorf("apply %s %s: %w", object.GetKind(), object.GetName(), err)
+		resource, err := resourceOf(client, mapper, object)
+		if err == nil {
+			err = do(resource, object)
+		}
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", object.GetKind(), object.GetName(), err)
 		}
 	}
 	return nil
 }
 
-func applyOne(
-	ctx context.Context, client dynamic.Interface, mapper meta.RESTMapper, object *unstructured.Unstructured,
-) error {
+func resourceOf(
+	client dynamic.Interface, mapper meta.RESTMapper, object *unstructured.Unstructured,
+) (dynamic.ResourceInterface, error) {
 	kind := object.GroupVersionKind()
 	mapping, err := mapper.RESTMapping(kind.GroupKind(), kind.Version)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var resource dynamic.ResourceInterface = client.Resource(mapping.Resource)
 	if mapping.Scope.Name() == meta.RESTScopeNameNamespace {
-		resource = client.Resource(mapping.Resource).Namespace(object.GetNamespace())
+		return client.Resource(mapping.Resource).Namespace(object.GetNamespace()), nil
 	}
-	options := metav1.ApplyOptions{FieldManager: fieldManager, Force: true}
-	_, err = resource.Apply(ctx, object.GetName(), object, options)
-	return err
+	return client.Resource(mapping.Resource), nil
 }
 
 // AwaitDeployments returns when each named Deployment of a namespace has an available replica.
