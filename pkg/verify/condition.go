@@ -2,7 +2,10 @@
 
 package verify
 
-import "knative.dev/pkg/apis"
+import (
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"knative.dev/pkg/apis"
+)
 
 // The condition of TEP-0089 that the add-on sets on a completed TaskRun.
 const (
@@ -11,3 +14,32 @@ const (
 	ReasonVerificationFailed string             = "TaskRunResultsVerificationFailed"
 	ReasonAwaitingResults    string             = "AwaitingTaskRunResults"
 )
+
+// AreResultsVerified reports whether the condition says that the results verify. Where whoever writes the status cannot be trusted
+// ask a Verifier instead: the add-on keeps the condition right only while it runs.
+func AreResultsVerified(status *v1.TaskRunStatus) bool {
+	c := resultsCondition(status)
+	return c != nil && c.IsTrue()
+}
+
+// IsResultsVerificationComplete reports whether the condition holds a verdict, good or bad. While a TaskRun runs, and where
+// results are not verified at all, it holds none.
+func IsResultsVerificationComplete(status *v1.TaskRunStatus) bool {
+	c := resultsCondition(status)
+	return c != nil && (c.IsTrue() || c.IsFalse())
+}
+
+// resultsCondition returns the one condition of our type, nil if there is none, or more than one, which could be read in two ways.
+func resultsCondition(status *v1.TaskRunStatus) *apis.Condition {
+	var found *apis.Condition
+	for i := range status.Conditions {
+		if status.Conditions[i].Type != ConditionType {
+			continue
+		}
+		if found != nil {
+			return nil
+		}
+		found = &status.Conditions[i]
+	}
+	return found
+}
