@@ -86,7 +86,9 @@ func (c *Cluster) proven(r record.Record, change Recording) (string, error) {
 }
 
 // RecorderToken returns a token of the add-on for an audience.
-func (c *Cluster) RecorderToken(audience string) (string, error) { return c.Token(recorderClaims(audience)) }
+func (c *Cluster) RecorderToken(audience string) (string, error) {
+	return c.Token(recorderClaims(audience))
+}
 
 // recorderClaims are those of a token of the add-on.
 func recorderClaims(audience string) map[string]any {
