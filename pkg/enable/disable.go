@@ -180,6 +180,7 @@ func (c Clients) find(ctx context.Context, kind schema.GroupVersionKind, namespa
 		found[i] = like.DeepCopy()
 		found[i].SetNamespace(list.Items[i].GetNamespace())
 		found[i].SetName(list.Items[i].GetName())
+		found[i].SetDeletionTimestamp(list.Items[i].GetDeletionTimestamp())
 	}
 	return found, nil
 }
@@ -230,7 +231,7 @@ func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, prog
 			return err
 		}
 	}
-	return c.checkNothingLeft(ctx, p)
+	return c.await(ctx, []condition{{"nothing is left", c.nothingLeft(p)}}, progress)
 }
 
 func (p Plan) removesNamespace() bool {
@@ -259,17 +260,21 @@ func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {
 	return false, "it is being deleted", nil
 }
 
-// checkNothingLeft looks a second time, for what came into being in between.
-func (c Clients) checkNothingLeft(ctx context.Context, done Plan) error {
-	again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
-	if err != nil {
-		return err
+// nothingLeft looks a second time: for what the garbage collector has not removed yet, and for what came into being in between.
+func (c Clients) nothingLeft(done Plan) func(context.Context) (bool, string, error) {
+	return func(ctx context.Context) (bool, string, error) {
+		again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
+		if err != nil || again.Empty() {
+			return err == nil, "", err
+		}
+		left := slices.DeleteFunc(again.Changes, func(change Change) bool { return change.Action == Keep })
+		for _, change := range left {
+			if change.Object.GetDeletionTimestamp() == nil {
+				return false, "", fmt.Errorf("%s is there again: run disable again", describe(change.Object))
+			}
+		}
+		return false, fmt.Sprintf("%s and %d more are being deleted", describe(left[0].Object), len(left)-1), nil
 	}
-	if !again.Empty() {
-		return fmt.Errorf("%d objects are left, the first is %s: run disable again",
-			len(again.Changes)-again.Count(Keep), describe(again.Changes[0].Object))
-	}
-	return nil
 }
 
 // FindTektonNamespace returns where ConfigMap config-signing of an installation is: the namespace that its own Role is in,

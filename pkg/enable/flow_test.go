@@ -14,6 +14,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -300,5 +301,37 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 	purge, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, true)
 	if err != nil || purge.Count(Delete) != 1 || purge.Changes[0].Object.GetKind() != "Namespace" {
 		t.Errorf("purge: got %v and %v, want the namespace deleted", changed(purge), err)
+	}
+}
+
+// TestDisableWaits for what the garbage collector still has to remove, and not for what somebody put back.
+func TestDisableWaits(t *testing.T) {
+	for name, tc := range map[string]struct {
+		deleted bool
+		err     string
+	}{
+		"being deleted": {true, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted"},
+		"put back":      {false, "PriorityClass tekton-sign is there again: run disable again"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			left := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{
+				Name: "tekton-sign", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+			}}
+			left.SetGroupVersionKind(schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"))
+			if tc.deleted {
+				left.DeletionTimestamp, left.Finalizers = &metav1.Time{Time: time.Now()}, []string{"foregroundDeletion"}
+			}
+			c := newFakeCluster(t)
+			object, err := toUnstructured(left)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := c.dynamic.Tracker().Add(object); err != nil {
+				t.Fatal(err)
+			}
+			if err := (Plan{}).Remove(t.Context(), c.Clients, 30*time.Millisecond, silent); !matches(err, tc.err) {
+				t.Errorf("got %v, want %s", err, tc.err)
+			}
+		})
 	}
 }
