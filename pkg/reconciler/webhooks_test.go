@@ -155,6 +155,13 @@ func TestAuthoritiesOverlap(t *testing.T) {
 		{time.Hour, "b", "ba", authorityOverlap},
 		{time.Minute, "b", "ba", authorityOverlap - time.Minute},
 		{authorityOverlap, "b", "b", 0},
+		{time.Hour, "c", "cb", authorityOverlap},
+		{time.Minute, "d", "dcb", authorityOverlap - time.Minute}, // nothing that a replica may still use is left out
+		{0, "c", "cdb", authorityOverlap - time.Minute},
+		{authorityOverlap - time.Minute, "c", "cd", time.Minute},
+		{0, "e", "ecd", time.Minute},
+		{0, "f", "fecd", time.Minute},
+		{0, "g", "gfec", authorityOverlap},
 	} {
 		clock = clock.Add(step.after)
 		got, again := a.remember([]byte(step.current))

@@ -232,7 +232,7 @@ func (c *cluster) allDone(t *testing.T, ns string) []pipelinev1.TaskRun {
 	return runs
 }
 
-func (c *cluster) taskRun(t *testing.T, ns, name string) *pipelinev1.TaskRun {
+func (c *cluster) getTaskRun(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 	t.Helper()
 	tr, err := c.tekton.TektonV1().TaskRuns(ns).Get(t.Context(), name, metav1.GetOptions{})
 	if err != nil {
@@ -246,7 +246,7 @@ func (c *cluster) awaitDone(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 	t.Helper()
 	var got *pipelinev1.TaskRun
 	c.eventually(t, "TaskRun "+name+" to be done", func(context.Context) (bool, error) {
-		got = c.taskRun(t, ns, name)
+		got = c.getTaskRun(t, ns, name)
 		return got.IsDone(), nil
 	})
 	return got

@@ -26,7 +26,7 @@ func TestNightlyOutage(t *testing.T) {
 	}
 	doomed := c.startRunning(t, enforce, sleeping("times-out", 10, 25*time.Second))
 
-	c.scale(t, 0)
+	c.scaleAddOn(t, 0)
 	t.Run("audit: TaskRuns succeed, unsigned", func(t *testing.T) {
 		tr := c.finish(t, audit, loadRun("started-meanwhile"))
 		wantSucceeded(t, tr)
@@ -46,7 +46,7 @@ func TestNightlyOutage(t *testing.T) {
 	t.Run("enforce: what was running is not completed", func(t *testing.T) {
 		time.Sleep(15 * time.Second)
 		for _, name := range []string{"started-before", "times-out"} {
-			tr := c.taskRun(t, enforce, name)
+			tr := c.getTaskRun(t, enforce, name)
 			if tr.IsDone() || len(tr.Status.Results) > 0 {
 				t.Errorf("TaskRun %s was completed although nobody verified it: %s", name, describe(tr))
 			}
@@ -54,7 +54,7 @@ func TestNightlyOutage(t *testing.T) {
 	})
 	time.Sleep(10 * time.Second)
 
-	c.scale(t, 2)
+	c.scaleAddOn(t, 2)
 	t.Run("enforce: it is completed and verified afterwards", func(t *testing.T) {
 		tr := c.awaitDone(t, enforce, "started-before")
 		wantSucceeded(t, tr)
@@ -75,7 +75,7 @@ func TestNightlyOutage(t *testing.T) {
 
 // testBreakGlass makes enforcement stop with the one command that works without the add-on, and has enable put it back.
 func testBreakGlass(t *testing.T, c *cluster, ns string) {
-	c.scale(t, 0)
+	c.scaleAddOn(t, 0)
 	waiting := c.finishOrNot(t, ns, loadRun("before-the-glass"), 20*time.Second)
 	if waiting.IsSuccessful() {
 		t.Fatalf("enforcement was not in force: %s", describe(waiting))
@@ -113,8 +113,8 @@ func (c *cluster) startRunning(t *testing.T, ns string, tr *pipelinev1.TaskRun) 
 	})
 }
 
-// scale sets the number of replicas and waits until there are so many.
-func (c *cluster) scale(t *testing.T, n int) {
+// scaleAddOn sets the number of replicas and waits until there are so many.
+func (c *cluster) scaleAddOn(t *testing.T, n int) {
 	t.Helper()
 	c.mustKubectl(t, "scale", "deployment/tekton-sign-controller", "-n", "tekton-sign", fmt.Sprintf("--replicas=%d", n))
 	if n > 0 {
@@ -133,7 +133,7 @@ func (c *cluster) finishOrNot(t *testing.T, ns string, tr *pipelinev1.TaskRun, a
 	c.start(t, ns, tr)
 	got := tr
 	for deadline := time.Now().Add(atMost); time.Now().Before(deadline); time.Sleep(500 * time.Millisecond) {
-		if got = c.taskRun(t, ns, tr.Name); got.IsDone() {
+		if got = c.getTaskRun(t, ns, tr.Name); got.IsDone() {
 			break
 		}
 	}
