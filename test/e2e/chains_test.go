@@ -394,8 +394,8 @@ func (c *cluster) neverAttestedNow(t *testing.T, tr *pipelinev1.TaskRun) {
 	}
 }
 
-// scale gives the add-on so many replicas, and returns when they are there.
-func (c *cluster) scale(t *testing.T, namespace, deployment string, replicas int) {
+// scaleDeployment gives a Deployment so many replicas, and returns when they are there.
+func (c *cluster) scaleDeployment(t *testing.T, namespace, deployment string, replicas int) {
 	t.Helper()
 	c.mustKubectl(t, "scale", "deployment", deployment, "-n", namespace, fmt.Sprintf("--replicas=%d", replicas))
 	c.eventually(t, fmt.Sprintf("%d pods of %s", replicas, deployment), func(ctx context.Context) (bool, error) {
@@ -420,12 +420,12 @@ func testDeletedHeld(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.scale(t, namespace, deployment, 0)
+	c.scaleDeployment(t, namespace, deployment, 0)
 	c.end(t, tr)
 	c.taskRun(t, tr, "done", (*pipelinev1.TaskRun).IsDone)
 	c.mustKubectl(t, "delete", "taskrun", tr.Name, "-n", ns, "--wait=false")
 	c.neverAttested(t, tr)
-	c.scale(t, namespace, deployment, int(*d.Spec.Replicas))
+	c.scaleDeployment(t, namespace, deployment, int(*d.Spec.Replicas))
 	c.eventually(t, "TaskRun "+tr.Name+" to go", func(ctx context.Context) (bool, error) {
 		// What a reconciler does for TaskRuns that were completed without the add-on: a write for the webhook to judge.
 		_, err := c.tekton.TektonV1().TaskRuns(ns).Patch(ctx, tr.Name, types.MergePatchType, []byte("{}"), metav1.PatchOptions{}, "status")

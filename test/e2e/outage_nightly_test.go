@@ -5,7 +5,6 @@
 package e2e
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -26,7 +25,7 @@ func TestNightlyOutage(t *testing.T) {
 	}
 	doomed := c.startRunning(t, enforce, sleeping("times-out", 10, 25*time.Second))
 
-	c.scaleAddOn(t, 0)
+	c.scale(t, 0)
 	t.Run("audit: TaskRuns succeed, unsigned", func(t *testing.T) {
 		tr := c.finish(t, audit, loadRun("started-meanwhile"))
 		wantSucceeded(t, tr)
@@ -54,7 +53,7 @@ func TestNightlyOutage(t *testing.T) {
 	})
 	time.Sleep(10 * time.Second)
 
-	c.scaleAddOn(t, 2)
+	c.scale(t, 2)
 	t.Run("enforce: it is completed and verified afterwards", func(t *testing.T) {
 		tr := c.awaitDone(t, enforce, "started-before")
 		wantSucceeded(t, tr)
@@ -75,7 +74,7 @@ func TestNightlyOutage(t *testing.T) {
 
 // testBreakGlass makes enforcement stop with the one command that works without the add-on, and has enable put it back.
 func testBreakGlass(t *testing.T, c *cluster, ns string) {
-	c.scaleAddOn(t, 0)
+	c.scale(t, 0)
 	waiting := c.finishOrNot(t, ns, loadRun("before-the-glass"), 20*time.Second)
 	if waiting.IsSuccessful() {
 		t.Fatalf("enforcement was not in force: %s", describe(waiting))
@@ -110,20 +109,6 @@ func (c *cluster) startRunning(t *testing.T, ns string, tr *pipelinev1.TaskRun) 
 	t.Helper()
 	return c.watchUntil(t, c.start(t, ns, tr), "runs", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 1 && tr.Status.Steps[0].Running != nil
-	})
-}
-
-// scaleAddOn sets the number of replicas and waits until there are so many.
-func (c *cluster) scaleAddOn(t *testing.T, n int) {
-	t.Helper()
-	c.mustKubectl(t, "scale", "deployment/tekton-sign-controller", "-n", "tekton-sign", fmt.Sprintf("--replicas=%d", n))
-	if n > 0 {
-		c.awaitReplicas(t)
-		return
-	}
-	c.eventually(t, "no replica", func(ctx context.Context) (bool, error) {
-		list, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{LabelSelector: partOf})
-		return err == nil && len(list.Items) == 0, nil
 	})
 }
 
