@@ -38,7 +38,7 @@ func IsLegacyCarrier(name string) bool {
 func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {
 	var signed []result.RunResult
 	add := func(name, value string) error {
-		signature, err := signLegacyValue(random, key, value)
+		signature, err := SignLegacyValue(random, key, value)
 		if err != nil {
 			return fmt.Errorf("signing %s: %w", name, err)
 		}
@@ -67,8 +67,8 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 	return signed, add(CarrierManifest, manifest)
 }
 
-// signLegacyValue returns base64 of the signature over the SHA-256 of value, in the form of crypto.Signer: ASN.1 for ECDSA.
-func signLegacyValue(random io.Reader, key crypto.Signer, value string) (string, error) {
+// SignLegacyValue returns base64 of the signature over the SHA-256 of value, in the form of crypto.Signer: ASN.1 for ECDSA.
+func SignLegacyValue(random io.Reader, key crypto.Signer, value string) (string, error) {
 	sum := sha256.Sum256([]byte(value))
 	signature, err := key.Sign(random, sum[:], crypto.SHA256)
 	if err != nil {

@@ -30,7 +30,7 @@ func TestVerifyLegacy(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, key := range map[string]crypto.Signer{"P-256": p256, "P-384": p384, "RSA": rsaKey} {
-		signature, err := signLegacyValue(rand.Reader, key, value)
+		signature, err := SignLegacyValue(rand.Reader, key, value)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,7 +72,7 @@ func TestVerifyLegacyRefusesKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, key := range map[string]crypto.Signer{"P-224": p224, "RSA of 1024 bits": small} {
-		signature, err := signLegacyValue(rand.Reader, key, "x")
+		signature, err := SignLegacyValue(rand.Reader, key, "x")
 		if err != nil {
 			t.Fatal(err)
 		}
