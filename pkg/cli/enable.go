@@ -26,8 +26,8 @@ import (
 type enableOptions struct {
 	namespaces      []string
 	selector        string
-	enforcement     string
 	delivery        string
+	guard           guardOptions
 	tokens          tokenOptions
 	exempt          []string
 	keepExempt      bool // the flag was not given: exempt accounts stay as they are
@@ -44,11 +44,24 @@ func newEnableCommand(e *env) *cobra.Command {
 		Short: "Turn signing on",
 		Long: `Turn signing on for the TaskRuns of this cluster, or of some of its namespaces.
 
-Installs the add-on (namespace tekton-sign), the two admission policies that confine signing tokens, and the settings
-(ConfigMap config-signing in Tekton's namespace). It shows what it will change and asks before it does, then waits until
-the add-on serves. Running it again changes nothing; an interrupted run is finished by the next one.
+Installs the add-on (namespace tekton-sign), the admission policies, and the settings (ConfigMap config-signing in Tekton's
+namespace). It shows what it will change and asks before it does, then waits until the add-on serves. Running it again changes
+nothing; an interrupted run is finished by the next one.
 
 The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
+
+Enforcement: audit records the verdict in the condition SignedResultsVerified; enforce also fails a TaskRun whose results do not
+verify, and takes its results away. Label a namespace tekton-sign.dev/enforcement=audit or =enforce for another mode than the
+rest. To change the mode, run enable with another --enforcement, edit the ConfigMap or set the label: it holds at once. Turning
+enforcement on shows how many TaskRuns are running unsigned, which will fail.
+
+Policies: standard says who may obtain signing tokens, who may take a namespace out of enforcement, and what the settings may
+hold; strict also who may make, enter or imitate a TaskRun's pod, and who writes its status. Without the flag they are strict in
+the namespaces whose mode is enforce. --policies standard together with --enforcement enforce gives that up.
+
+What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
+material, the gate of Chains, exempt service accounts and the audience. Everything else has its default again, the namespaces,
+too. The manifests of --output hold what the flags say, and nothing from the cluster.
 
 Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
 		Example: fmt.Sprintf(`  # What would change, in all namespaces
@@ -57,12 +70,19 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
   # Two namespaces, without being asked
   %[1]s enable oidc-sa-token --namespaces ci,release --yes
 
+  # Fail what does not verify
+  %[1]s enable oidc-sa-token --enforcement enforce
+
+  # Stop everything at once, if the add-on keeps TaskRuns from completing
+  kubectl delete mutatingwebhookconfiguration tekton-sign-inject tekton-sign-status tekton-sign-chains
+
   # The manifests, to keep them in Git
   %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.keepExempt = !cmd.Flags().Changed("exempt-service-account")
+			o.guard.given(cmd.Flags())
 			o.tokens.given(cmd.Flags())
 			return o.run(cmd.Context(), e, args[0])
 		},
@@ -70,7 +90,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	f := cmd.Flags()
 	f.StringSliceVar(&o.namespaces, "namespaces", nil, "sign in these namespaces only (comma-separated; default: all)")
 	f.StringVar(&o.selector, "namespace-selector", "", "sign in the namespaces with these labels, for example team=ci")
-	f.StringVar(&o.enforcement, "enforcement", string(settings.Audit), "what a failed verification does: audit records it")
+	o.guard.addFlags(f)
 	f.StringVar(&o.delivery, "delivery", string(settings.DeliveryAuto),
 		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
 	o.tokens.addFlags(f)
@@ -80,7 +100,9 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
-	completeWords(cmd, "enforcement", settings.Audit)
+	completeWords(cmd, "enforcement", settings.Audit, settings.Enforce)
+	completeWords(cmd, "policies", policiesAuto, settings.PoliciesStandard, settings.PoliciesStrict)
+	completeWords(cmd, "minimum-format", signing.Formats()...)
 	completeWords(cmd, "delivery", settings.DeliveryAuto, settings.DeliveryImage, settings.DeliveryInit)
 	completeWords(cmd, "format", signing.Formats()...)
 	completeWords(cmd, "binding", signing.Bindings()...)
@@ -126,8 +148,8 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if s.Backend == signing.BackendNone {
 		return enable.Request{}, fmt.Errorf("backend none means no signing: use disable")
 	}
-	if s.Enforcement, err = settings.ParseEnforcement(o.enforcement); err != nil {
-		return enable.Request{}, fmt.Errorf("--enforcement: %w", err)
+	if err := o.guard.set(&s); err != nil {
+		return enable.Request{}, err
 	}
 	if s.Delivery, err = settings.ParseDelivery(o.delivery); err != nil {
 		return enable.Request{}, fmt.Errorf("--delivery: %w", err)
@@ -148,8 +170,10 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if err := s.Supported(); err != nil {
 		return enable.Request{}, err
 	}
+	keep := o.guard.keep
+	keep.Exempt, keep.Audience = o.keepExempt, !o.tokens.audienceGiven
 	return enable.Request{
-		Settings: s, KeepExempt: o.keepExempt, KeepAudience: !o.tokens.audienceGiven,
+		Settings: s, Keep: keep,
 		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
@@ -193,9 +217,9 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
 	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", report.Safe(plan.Environment.KubernetesVersion),
 		report.Safe(orUnknown(plan.Environment.TektonVersion)), report.Safe(plan.Environment.TektonNamespace))
-	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
-		plan.Settings.Backend, plan.Settings.Enforcement, plan.Settings.Scope, plan.Settings.Delivery,
-		plan.Settings.Format, plan.Settings.Binding)
+	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, policies %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
+		plan.Settings.Backend, plan.Settings.Enforcement, describePolicies(plan.Settings.Policies), plan.Settings.Scope,
+		plan.Settings.Delivery, plan.Settings.Format, plan.Settings.Binding)
 	if err := plan.WriteText(e.Out, report.Safe); err != nil {
 		return err
 	}
@@ -203,6 +227,9 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 		fmt.Fprintln(e.Out, "\nNothing to change.")
 	} else {
 		fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
+	}
+	for _, warning := range plan.Warnings {
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
 	}
 	switch o.change.dryRun {
 	case "client":

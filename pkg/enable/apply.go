@@ -5,6 +5,7 @@ package enable
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -79,13 +80,39 @@ func (c Clients) make(ctx context.Context, change Change, dryRun bool, progress 
 	case Lift:
 		err = c.lift(ctx, change.Object, dryRun)
 	case Create, Update:
-		_, err = c.write(ctx, change.Object, dryRun)
+		err = c.writePatiently(ctx, change.Object, dryRun)
 	}
 	if err != nil {
 		return fmt.Errorf("%s %s: %w", change.Action, describe(change.Object), err)
 	}
 	progress("%s %s%s", pastTense(change.Action), describe(change.Object), suffix)
 	return nil
+}
+
+// settingsPatience bounds how long a policy of before may refuse settings of now.
+const settingsPatience = 30 * time.Second
+
+// writePatiently writes an object. Settings that the policy for them refuses are tried again for some time: an API server goes
+// by an older policy for a while after it was replaced or deleted.
+func (c Clients) writePatiently(ctx context.Context, object *unstructured.Unstructured, dryRun bool) error {
+	patience, cancel := context.WithTimeout(ctx, settingsPatience)
+	defer cancel()
+	for {
+		_, err := c.write(ctx, object, dryRun)
+		if err == nil || dryRun || !isSettings(object) || !refusedBy(err, manifests.SettingsGuard) {
+			return err
+		}
+		select {
+		case <-patience.Done():
+			return err
+		case <-time.After(pollInterval):
+		}
+	}
+}
+
+// refusedBy reports whether one of our policies refused a request.
+func refusedBy(err error, policy string) bool {
+	return strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy+"'")
 }
 
 func pastTense(a Action) string {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
@@ -129,7 +128,7 @@ func (c Clients) liftOne(ctx context.Context, u *unstructured.Unstructured) (boo
 		switch {
 		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // changed since: the next look shows how
 			return true, nil
-		case !refusedByGate(err):
+		case !refusedBy(err, manifests.ChainsGate): // an API server goes by it for some time after it is gone
 			return false, fmt.Errorf("lifting the hold of %s: %w", describe(u), err)
 		}
 		select {
@@ -138,11 +137,6 @@ func (c Clients) liftOne(ctx context.Context, u *unstructured.Unstructured) (boo
 		case <-time.After(pollInterval):
 		}
 	}
-}
-
-// refusedByGate reports whether the gate's own policy refused a request: an API server goes by it for some time after it is gone.
-func refusedByGate(err error) bool {
-	return strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+manifests.ChainsGate+"'")
 }
 
 // neededToLift lists what it takes to lift holds in the whole cluster.

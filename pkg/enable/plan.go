@@ -50,7 +50,8 @@ type Plan struct {
 	Environment Environment
 	Settings    settings.Settings
 	Changes     []Change
-	Purge       bool // of a plan to disable: the trust history goes, too
+	Purge       bool     // of a plan to disable: the trust history goes, too
+	Warnings    []string // of a plan to enable: what whoever agrees to it should know, a sentence each
 }
 
 // Empty reports whether the plan changes nothing.
@@ -77,15 +78,17 @@ func (p Plan) Count(action Action) int {
 // Request is what the user wants enabled.
 type Request struct {
 	Settings settings.Settings
-	// KeepExempt and KeepAudience keep the exempt service accounts and the audience prefix that the cluster's settings have.
-	KeepExempt, KeepAudience bool
-	Registry                 string // prefix of the images
-	Version                  string // tag of the images
+	Keep     Kept
+	Registry string // prefix of the images
+	Version  string // tag of the images
 }
 
 // Desired returns the objects of the installation that r asks for, in the order in which they are applied.
 func (r Request) Desired(env Environment) ([]*unstructured.Unstructured, error) {
 	if err := r.Settings.Supported(); err != nil {
+		return nil, err
+	}
+	if _, err := settings.Parse(r.Settings.Data()); err != nil {
 		return nil, err
 	}
 	if err := r.Settings.Scope.CheckReserved(settings.Reserved(env.TektonNamespace)); err != nil {
@@ -121,12 +124,19 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	r.keep(live)
+	before := current(live)
+	r.keep(before)
+	if err := r.checkConsent(before); err != nil {
+		return Plan{}, err
+	}
 	desired, err := r.Desired(env)
 	if err != nil {
 		return Plan{}, err
 	}
 	plan := Plan{Environment: env, Settings: r.Settings}
+	if plan.Warnings, err = c.warnings(ctx, plan, before); err != nil {
+		return Plan{}, err
+	}
 	for _, object := range desired {
 		var change Change
 		if isSettings(object) {
@@ -147,23 +157,6 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		plan.Changes = append(plan.Changes, change)
 	}
 	return plan, nil
-}
-
-// keep takes over from the cluster's settings what r is to keep. Settings that cannot be read are reported when they are merged.
-func (r *Request) keep(live *corev1.ConfigMap) {
-	if live == nil {
-		return
-	}
-	current, err := settings.Parse(live.Data)
-	if err != nil {
-		return
-	}
-	if r.KeepExempt {
-		r.Settings.Exempt = current.Exempt
-	}
-	if r.KeepAudience {
-		r.Settings.AudiencePrefix = current.AudiencePrefix
-	}
 }
 
 // checkNotTerminating is an error while an earlier disable is still at work.

@@ -192,30 +192,6 @@ func TestPlanRepairsPolicies(t *testing.T) {
 	}
 }
 
-func TestPlanKeepsSettings(t *testing.T) {
-	live := configMap(map[string]string{settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours"}, nil)
-	live.Namespace = testEnvironment.TektonNamespace
-	for name, tc := range map[string]struct {
-		exempt, audience bool
-		wantExempt       int
-		wantAudience     string
-	}{
-		"both":     {true, true, 1, "ours"},
-		"exempt":   {true, false, 1, "tekton-result-signing"},
-		"audience": {false, true, 0, "ours"},
-		"none":     {false, false, 0, "tekton-result-signing"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			r := testRequest()
-			r.KeepExempt, r.KeepAudience = tc.exempt, tc.audience
-			got := planEnable(t, newFakeCluster(t, live.DeepCopy()), r).Settings
-			if len(got.Exempt) != tc.wantExempt || got.AudiencePrefix != tc.wantAudience {
-				t.Errorf("got exempt %v and audience %q, want %d and %q", got.Exempt, got.AudiencePrefix, tc.wantExempt, tc.wantAudience)
-			}
-		})
-	}
-}
-
 func TestPlanEnableRefuses(t *testing.T) {
 	terminating := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		Name: manifests.Namespace, DeletionTimestamp: &metav1.Time{}, Finalizers: []string{"kubernetes"},

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// liveWith is ConfigMap config-signing with signing on and these keys.
+func liveWith(data map[string]string) *corev1.ConfigMap {
+	live := configMap(map[string]string{settings.KeyBackend: "oidc-sa-token"}, nil)
+	live.Namespace = testEnvironment.TektonNamespace
+	for k, v := range data {
+		live.Data[k] = v
+	}
+	return live
+}
+
+// TestPlanKeepsSettings: what the user did not name stays, one by one, so that running enable again weakens nothing.
+func TestPlanKeepsSettings(t *testing.T) {
+	live := liveWith(map[string]string{
+		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2", settings.KeyKeepMaterial: "true",
+		settings.KeyGateChains: "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours", settings.KeyDelivery: "init",
+	})
+	before, err := settings.Parse(live.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := testRequest().Settings
+	for name, tc := range map[string]struct {
+		keep Kept
+		take func(s *settings.Settings)
+	}{
+		"enforcement":    {Kept{Enforcement: true}, func(s *settings.Settings) { s.Enforcement = before.Enforcement }},
+		"policies":       {Kept{Policies: true}, func(s *settings.Settings) { s.Policies = before.Policies }},
+		"minimum format": {Kept{MinimumFormat: true}, func(s *settings.Settings) { s.MinimumFormat = before.MinimumFormat }},
+		"material":       {Kept{KeepMaterial: true}, func(s *settings.Settings) { s.KeepMaterial = true }},
+		"gate":           {Kept{GateChains: true}, func(s *settings.Settings) { s.GateChains = true }},
+		"exempt":         {Kept{Exempt: true}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
+		"audience":       {Kept{Audience: true}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
+		"none":           {Kept{}, func(*settings.Settings) {}},
+		"all": {Kept{true, true, true, true, true, true, true}, func(s *settings.Settings) {
+			*s = before
+			s.Delivery = settings.DeliveryAuto
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := fresh
+			tc.take(&want)
+			r := testRequest()
+			r.Keep = tc.keep
+			if diff := cmp.Diff(want, planEnable(t, newFakeCluster(t, live.DeepCopy()), r).Settings); diff != "" {
+				t.Errorf("settings (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// enforcing is a request for enforcement.
+func enforcing(policies settings.Policies, kept bool) Request {
+	r := testRequest()
+	r.Settings.Enforcement, r.Settings.Policies, r.Keep.Policies = settings.Enforce, policies, kept
+	return r
+}
+
+// TestEnforceWithWeakerPolicies wants the user to have said so, for enforcement.
+func TestEnforceWithWeakerPolicies(t *testing.T) {
+	for name, tc := range map[string]struct {
+		live    map[string]string
+		request Request
+		err     string
+		warning string
+	}{
+		"nothing said":                 {nil, enforcing(settings.PoliciesAuto, true), "", ""},
+		"said now":                     {nil, enforcing(settings.PoliciesStandard, false), "", "enforced with policies standard"},
+		"said once, for audit":         {map[string]string{settings.KeyPolicies: "standard"}, enforcing("", true), "add --policies strict", ""},
+		"said once, for enforce":       {map[string]string{settings.KeyPolicies: "standard", settings.KeyEnforcement: "enforce"}, enforcing("", true), "", "enforced with policies standard"},
+		"strict, said once":            {map[string]string{settings.KeyPolicies: "strict"}, enforcing("", true), "", ""},
+		"enforcement is turned off":    {map[string]string{settings.KeyEnforcement: "enforce"}, testRequest(), "", "not enforced any more"},
+		"strict policies are given up": {map[string]string{settings.KeyPolicies: "strict"}, testRequest(), "", "fewer namespaces"},
+		"enforcement of format v1": {nil, Request{Settings: func() settings.Settings {
+			s := enforcing("", true).Settings
+			s.Format, s.Binding = "v1", "key"
+			return s
+		}()}, "minimum-format", ""},
+		"signing was off, with leavings": {map[string]string{settings.KeyBackend: "none", settings.KeyEnforcement: "enforce"}, testRequest(), "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var objects []runtime.Object
+			if tc.live != nil {
+				objects = append(objects, liveWith(tc.live))
+			}
+			plan, err := PlanEnable(t.Context(), newFakeCluster(t, objects...).Clients, testEnvironment, tc.request)
+			if !matches(err, tc.err) {
+				t.Fatalf("got error %v, want %q", err, tc.err)
+			}
+			got := strings.Join(plan.Warnings, "\n")
+			if (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
+				t.Errorf("got warnings %q, want %q", got, tc.warning)
+			}
+		})
+	}
+}
+
+// runningPod is the pod of a TaskRun with one step.
+func runningPod(namespace, taskRun, command string) *corev1.Pod {
+	return &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{labelTaskRun: taskRun}},
+		Spec: corev1.PodSpec{Containers: []corev1.Container{
+			{Name: "sidecar-x", Command: []string{stockEntrypoint}}, {Name: "step-a", Command: []string{command}},
+		}},
+	}
+}
+
+// TestPlanCountsWhatWillFail: TaskRuns that run unsigned, in the namespaces in which enforcement is turned on.
+func TestPlanCountsWhatWillFail(t *testing.T) {
+	namespace := func(name, mode string) *corev1.Namespace {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}}}
+		if mode != "" {
+			ns.Labels[settings.LabelEnforcement] = mode
+		}
+		return ns
+	}
+	objects := []runtime.Object{
+		namespace("ci", ""), namespace("tests", "audit"), namespace("release", "enforce"), namespace("kube-system", ""),
+		runningPod("ci", "a", stockEntrypoint), runningPod("ci", "b", stockEntrypoint), runningPod("ci", "signed", "/signer"),
+		runningPod("ci", "c", stockEntrypoint), runningPod("ci", "d", stockEntrypoint),
+		runningPod("tests", "e", stockEntrypoint), runningPod("release", "f", stockEntrypoint), runningPod("kube-system", "g", stockEntrypoint),
+	}
+	on := liveWith(nil)
+	for name, tc := range map[string]struct {
+		live *corev1.ConfigMap
+		want string
+	}{
+		"from audit":         {on, "4 TaskRuns are running whose pods do not sign, in namespaces whose results are enforced from now on: they will fail. The first are ci/a, ci/b, ci/c"},
+		"from nothing":       {nil, "5 TaskRuns"},
+		"enforced before":    {liveWith(map[string]string{settings.KeyEnforcement: "enforce"}), ""},
+		"one namespace only": {liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}), "1 TaskRuns are running whose pods do not sign, in namespaces whose results are enforced from now on: they will fail. These are release/f"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := objects
+			if tc.live != nil {
+				all = append([]runtime.Object{tc.live.DeepCopy()}, objects...)
+			}
+			c := newFakeCluster(t, all...)
+			got := strings.Join(planEnable(t, c, enforcing("", true)).Warnings, "\n")
+			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+	c := newFakeCluster(t, append([]runtime.Object{on.DeepCopy()}, objects...)...)
+	c.kube.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
+	})
+	if got := planEnable(t, c, enforcing("", true)).Warnings; len(got) != 1 || !strings.Contains(got[0], "They were not counted") {
+		t.Errorf("without the right to list pods: got %q", got)
+	}
+}
+
+// TestSettingsAreWrittenPatiently: an API server may go by the policy of an older version for a while.
+func TestSettingsAreWrittenPatiently(t *testing.T) {
+	c := newFakeCluster(t)
+	plan := planEnable(t, c, testRequest())
+	refusals := 0
+	c.dynamic.PrependReactor("patch", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+		if refusals++; refusals > 2 {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, settings.ConfigMapName,
+			errorText("ValidatingAdmissionPolicy 'tekton-sign-settings' with binding 'tekton-sign-settings' denied request: unknown"))
+	})
+	install(t, c, plan)
+	if refusals != 3 {
+		t.Errorf("the settings were tried %d times, want 3", refusals)
+	}
+}
+
+type errorText string
+
+func (e errorText) Error() string { return string(e) }
