@@ -87,7 +87,7 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		WorkQueueName: t.Name(), Logger: zap.NewNop().Sugar(),
 		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[any](time.Hour, time.Hour),
 	})
-	if err := lab.LeaderAwareFuncs.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
+	if err := lab.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return lab
@@ -409,7 +409,7 @@ func TestRecordsGivesUp(t *testing.T) {
 
 func TestRecordsFollowsTheLeader(t *testing.T) {
 	lab := newRecordsLab(t, nil)
-	lab.LeaderAwareFuncs.Demote(pkgreconciler.UniversalBucket())
+	lab.Demote(pkgreconciler.UniversalBucket())
 	if err := lab.Reconcile(t.Context(), "ci/build"); !controller.IsSkipKey(err) {
 		t.Errorf("expected the key to be skipped, got %v", err)
 	}

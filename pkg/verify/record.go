@@ -171,33 +171,39 @@ func (j *judge) recorderToken(t *oidc.Token, digest signing.Digest) bool {
 
 // compareRecord reports whether a proven record is of this TaskRun as it is.
 func (j *judge) compareRecord(r record.Record) bool {
-	now, err := record.SubjectOf(j.tr)
-	if err != nil {
-		j.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(), "the record is of another TaskRun, or of another state of it")
-		return false
-	}
 	p, attempts := r.Predicate, Attempts(j.tr)
+	now, err := record.Project(j.tr)
+	var digest string
+	if err == nil {
+		digest, err = now.Digest()
+	}
 	switch {
+	case err != nil:
+		j.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(), "the record is of another TaskRun, or of another state of it")
 	case p.Cluster != j.v.cluster.UID:
 		j.fail(CheckRecord, j.v.cluster.UID, p.Cluster, "the record is of another cluster")
-	case now.Digest == r.TaskRun && p.Attempt == attempts:
-		return true
-	case !now.HasMessages && now.WithoutMessages == p.WithoutMessages && p.Attempt == attempts:
-		j.record.archive = true
-		return true
 	case p.Attempt != attempts:
 		j.fail(CheckRecord, fmt.Sprintf("attempt %d", p.Attempt), fmt.Sprintf("attempt %d", attempts), "the record is of another attempt")
+	case digest == r.TaskRun:
+		return true
+	case !now.HasMessages() && digest == p.WithoutMessages:
+		j.record.archive = true
+		return true
 	default:
-		j.fail(CheckRecord, "sha256:"+r.TaskRun, "sha256:"+now.Digest, "the TaskRun was changed after it was recorded: "+changedFields(p, now))
+		j.fail(CheckRecord, "sha256:"+r.TaskRun, "sha256:"+digest, "the TaskRun was changed after it was recorded: "+changedFields(p, now))
 	}
 	return false
 }
 
 // changedFields names the members of the projection that differ from the recorded ones.
-func changedFields(p record.Predicate, now record.Subject) string {
+func changedFields(p record.Predicate, now record.Projection) string {
+	fields, err := now.WithoutMessages().Fields()
+	if err != nil {
+		return err.Error()
+	}
 	var changed []string
-	for _, name := range slices.Sorted(maps.Keys(now.Fields)) {
-		if p.Fields[name] != now.Fields[name] {
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		if p.Fields[name] != fields[name] {
 			changed = append(changed, name)
 		}
 	}

@@ -33,13 +33,13 @@ type Want struct {
 }
 
 // Answers in the order of their severity, with the exit codes of the command verify.
-func verified() Want                  { return Want{Verdict: verify.Verified} }
-func failed(id verify.CheckID) Want   { return Want{verify.Failed, id, 4} }
-func unreadable() Want                { return Want{Check: "input", Exit: 1} }
-func missing(id verify.CheckID) Want  { return Want{verify.Indeterminate, id, 2} }
-func unsigned(id verify.CheckID) Want { return Want{verify.Unsigned, id, 3} }
-func nothing() Want                   { return Want{Verdict: verify.NoResults, Exit: 3} }
-func unreadableBesideVerified() Want  { return Want{verify.Verified, "input", 1} }
+func verified() Want                 { return Want{Verdict: verify.Verified} }
+func failed(id verify.CheckID) Want  { return Want{verify.Failed, id, 4} }
+func unreadable() Want               { return Want{Check: "input", Exit: 1} }
+func missing(id verify.CheckID) Want { return Want{verify.Indeterminate, id, 2} }
+func unsigned() Want                 { return Want{verify.Unsigned, verify.CheckCoverage, 3} }
+func nothing() Want                  { return Want{Verdict: verify.NoResults, Exit: 3} }
+func unreadableBesideVerified() Want { return Want{verify.Verified, "input", 1} }
 
 // maker makes cases. The first error ends it.
 type maker struct {

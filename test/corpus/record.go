@@ -192,7 +192,7 @@ func (m *maker) forgedRecords() map[string]recordCase {
 	}
 	cases["VERIFIED of an unsigned one"] = recordCase{
 		sign:   func(r *verifytest.Run) { r.Steps[0].Bare, r.Steps[1].Bare = true, true },
-		record: found(verify.Verified), want: unsigned(verify.CheckCoverage),
+		record: found(verify.Verified), want: unsigned(),
 	}
 	cases["VERIFIED of a bad one"] = recordCase{
 		sign:   func(r *verifytest.Run) { r.Steps[0].Change = func(u *signing.Unit) { u.ExitCode = 1 } },
@@ -229,7 +229,7 @@ func recordedArchives() map[string]recordCase {
 		"recorded, svid":        {sign: bySPIRE, want: verified(), tamper: drop(nil)},
 		"found INDETERMINATE":   {record: found(verify.Indeterminate), want: missing(verify.CheckCoverage), tamper: drop(nil)},
 		"found FAILED":          {record: found(verify.Failed), want: failed(verify.CheckRecord), tamper: drop(nil)},
-		"not recorded":          {want: unsigned(verify.CheckCoverage), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Annotations = nil })},
+		"not recorded":          {want: unsigned(), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Annotations = nil })},
 		"result changed":        {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" })},
 		"step result changed":   {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "x" })},
 		"exit code changed":     {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 })},

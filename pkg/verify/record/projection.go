@@ -20,7 +20,7 @@ import (
 )
 
 // maxMembers caps one object in a projection: the canonical order is found by comparing all names with each other.
-const maxMembers = 4096
+const maxMembers = 512
 
 // fieldDigits is how many hex digits of a member's SHA-256 a record keeps, to name the member that changed.
 const fieldDigits = 16
@@ -95,39 +95,36 @@ type artifactValue struct {
 	URI    *string           `json:"uri"`
 }
 
-// Subject is what a record says of the TaskRun that it is about.
-type Subject struct {
-	// Digest is the hex SHA-256 of the TaskRun's projection.
-	Digest string
-	// WithoutMessages is the same without the termination messages, which not every archive keeps.
-	WithoutMessages string
-	// Fields has, for each member of the projection without messages, the first 16 hex digits of the SHA-256 of the RFC 8785 form
-	// of a list that holds the member's value alone. They prove nothing; they name what changed.
-	Fields map[string]string
-	// HasMessages says that a step has a termination message.
-	HasMessages bool
+// Projection is what a record covers of a TaskRun.
+type Projection struct{ p projection }
+
+// Project returns the projection of a TaskRun as it is now, with which it shares memory. It is an error where a TaskRun is too
+// large to be recorded.
+func Project(tr *v1.TaskRun) (Projection, error) {
+	p, err := project(tr)
+	return Projection{p}, err
 }
 
-// SubjectOf describes a TaskRun as it is now. It is an error where a TaskRun is too large to be recorded.
-func SubjectOf(tr *v1.TaskRun) (Subject, error) {
-	p, err := project(tr)
-	if err != nil {
-		return Subject{}, err
-	}
-	var s Subject
-	if s.Digest, err = digestOf(p); err != nil {
-		return Subject{}, err
-	}
-	for i := range p.Steps {
-		s.HasMessages = s.HasMessages || p.Steps[i].Message != nil
-		p.Steps[i].Message = nil
-	}
-	if s.WithoutMessages, err = digestOf(p); err != nil {
-		return Subject{}, err
-	}
-	s.Fields, err = fieldsOf(p)
-	return s, err
+// Digest returns the hex SHA-256 of the projection's RFC 8785 form.
+func (p Projection) Digest() (string, error) { return digestOf(p.p) }
+
+// HasMessages reports whether a step has a termination message. Not every archive keeps them.
+func (p Projection) HasMessages() bool {
+	return slices.ContainsFunc(p.p.Steps, func(s projectedStep) bool { return s.Message != nil })
 }
+
+// WithoutMessages returns the projection without the termination messages.
+func (p Projection) WithoutMessages() Projection {
+	p.p.Steps = slices.Clone(p.p.Steps)
+	for i := range p.p.Steps {
+		p.p.Steps[i].Message = nil
+	}
+	return p
+}
+
+// Fields returns, for each member of the projection, the first 16 hex digits of the SHA-256 of the RFC 8785 form of a list that
+// holds the member's value alone. They prove nothing; they name what changed.
+func (p Projection) Fields() (map[string]string, error) { return fieldsOf(p.p) }
 
 // digestOf returns the hex SHA-256 of the RFC 8785 form of v.
 func digestOf(v any) (string, error) {

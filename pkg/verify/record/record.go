@@ -52,8 +52,8 @@ type Predicate struct {
 	Keys            []string          `json:"keys"` // kid of the issuer's keys, or hex SHA-256 of the authorities' certificates
 	VerifiedAt      time.Time         `json:"verifiedAt"`
 	AddOnVersion    string            `json:"addOnVersion"`
-	WithoutMessages string            `json:"withoutMessages"` // Subject.WithoutMessages
-	Fields          map[string]string `json:"fields"`          // Subject.Fields
+	WithoutMessages string            `json:"withoutMessages"` // digest of Projection.WithoutMessages
+	Fields          map[string]string `json:"fields"`          // Projection.Fields, without messages
 }
 
 // Check is the outcome of one check.
@@ -87,11 +87,11 @@ type subject struct {
 // New returns the record of tr as it is now. The members of p that describe its subject are set; payloads that are too long
 // are left out.
 func New(tr *v1.TaskRun, p Predicate) (Record, error) {
-	s, err := SubjectOf(tr)
+	s, err := describe(tr)
 	if err != nil {
 		return Record{}, err
 	}
-	p.WithoutMessages, p.Fields = s.WithoutMessages, s.Fields
+	p.WithoutMessages, p.Fields = s.withoutMessages, s.fields
 	p.Attempt = len(tr.Status.RetriesStatus)
 	p.VerifiedAt = p.VerifiedAt.UTC().Truncate(time.Second)
 	p.Checks = append([]Check{}, p.Checks...)
@@ -106,7 +106,29 @@ func New(tr *v1.TaskRun, p Predicate) (Record, error) {
 			p.Units[i].Payload = ""
 		}
 	}
-	return Record{TaskRun: s.Digest, Predicate: p}, nil
+	return Record{TaskRun: s.digest, Predicate: p}, nil
+}
+
+// description is what a record says of the TaskRun that it is about.
+type description struct {
+	digest, withoutMessages string
+	fields                  map[string]string // without messages
+}
+
+func describe(tr *v1.TaskRun) (d description, err error) {
+	p, err := Project(tr)
+	if err != nil {
+		return d, err
+	}
+	if d.digest, err = p.Digest(); err != nil {
+		return d, err
+	}
+	bare := p.WithoutMessages()
+	if d.withoutMessages, err = bare.Digest(); err != nil {
+		return d, err
+	}
+	d.fields, err = bare.Fields()
+	return d, err
 }
 
 // UnitOf describes the evidence of one step.

@@ -76,7 +76,7 @@ func TestVector(t *testing.T) {
 	statement := testStatement(t)
 	golden(t, "projection.json", projected)
 	golden(t, "statement.json", statement)
-	subject, err := SubjectOf(testTaskRun(t))
+	subject, err := describe(testTaskRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,8 @@ func TestVector(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
-		fmt.Sprintf("projection %d bytes, SHA-256 %s\n", len(projected), subject.Digest),
-		fmt.Sprintf("without messages, SHA-256 %s\n", subject.WithoutMessages),
+		fmt.Sprintf("projection %d bytes, SHA-256 %s\n", len(projected), subject.digest),
+		fmt.Sprintf("without messages, SHA-256 %s\n", subject.withoutMessages),
 		fmt.Sprintf("statement  %d bytes; M %d bytes, SHA-256 %s\n", len(statement), len(signing.MessageOf(statement)),
 			hex.EncodeToString(digest[:])),
 		"audience   " + signing.RecordAudience(signing.AudiencePrefix, digest) + "\n",
@@ -189,12 +189,12 @@ func TestDecodeRefuses(t *testing.T) {
 
 // Whatever a verdict rests on changes the digest, and the members that changed are named.
 func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
-	before, err := SubjectOf(testTaskRun(t))
+	before, err := describe(testTaskRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !before.HasMessages {
-		t.Error("expected messages, got none")
+	if p, err := Project(testTaskRun(t)); err != nil || !p.HasMessages() || p.WithoutMessages().HasMessages() || !p.HasMessages() {
+		t.Errorf("expected messages that can be left out, got %v", err)
 	}
 	later := metav1.NewTime(time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC))
 	for name, test := range map[string]struct {
@@ -232,19 +232,19 @@ func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := testTaskRun(t)
 			test.change(tr)
-			after, err := SubjectOf(tr)
+			after, err := describe(tr)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if after.Digest == before.Digest {
+			if after.digest == before.digest {
 				t.Error("expected another digest, got the same")
 			}
-			if same := after.WithoutMessages == before.WithoutMessages; same != (len(test.fields) == 0) {
+			if same := after.withoutMessages == before.withoutMessages; same != (len(test.fields) == 0) {
 				t.Errorf("without messages: expected the same digest %v, got %v", len(test.fields) == 0, same)
 			}
 			var changed []string
-			for field, sum := range after.Fields {
-				if before.Fields[field] != sum {
+			for field, sum := range after.fields {
+				if before.fields[field] != sum {
 					changed = append(changed, field)
 				}
 			}
@@ -257,7 +257,7 @@ func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 
 // What other writers may change after completion, and the order of results, does not matter.
 func TestSubjectLeavesOutTheRest(t *testing.T) {
-	before, err := SubjectOf(testTaskRun(t))
+	before, err := describe(testTaskRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,11 +276,11 @@ func TestSubjectLeavesOutTheRest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tr := testTaskRun(t)
 			change(tr)
-			after, err := SubjectOf(tr)
+			after, err := describe(tr)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(before, after); diff != "" {
+			if diff := cmp.Diff(before, after, cmp.AllowUnexported(description{})); diff != "" {
 				t.Errorf("subject (-want +got):\n%s", diff)
 			}
 		})
@@ -294,8 +294,8 @@ func TestSubjectIsCapped(t *testing.T) {
 		object[fmt.Sprint(i)] = ""
 	}
 	tr.Status.Results[2].Value.ObjectVal = object
-	if _, err := SubjectOf(tr); err == nil || !strings.Contains(err.Error(), "4097") {
-		t.Errorf("expected an error that names 4097 members, got %v", err)
+	if _, err := describe(tr); err == nil || !strings.Contains(err.Error(), fmt.Sprint(maxMembers+1)) {
+		t.Errorf("expected an error that names the number of members, got %v", err)
 	}
 }
 
