@@ -50,9 +50,9 @@ lint: $(TOOLS)/golangci-lint ## gofmt, go vet and golangci-lint.
 	go vet -tags 'e2e nightly' ./...
 	$(TOOLS)/golangci-lint run --build-tags e2e,nightly
 
-bench: lab-up ## Benchmarks; docs/performance.md explains the figures.
+bench: build lab-up lab-load ## Benchmarks; docs/performance.md explains the figures.
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
-	$(IN_LAB) go test -tags e2e -run '^$$' -bench TokenReview ./test/bench
+	$(IN_LAB) go test -tags e2e -run '^$$' -bench 'TokenReview|AddOn' -timeout 30m ./test/bench
 
 demo: build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
 	hack/demo.sh
