@@ -6,14 +6,19 @@ package e2e
 
 import (
 	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNightlyUpgrade installs the manifests of the previous version as its enable did, goes on to this version, and back, while
-// TaskRuns come and go: none is broken, and what was verified before verifies after. The images are those of this version both
-// times. In the end nothing of either is left.
+// previous is the commit of the version before this one.
+const previous = "f1a6258"
+
+// TestNightlyUpgrade installs the previous version, built from its commit, as its enable did, goes on to this version, and back,
+// while TaskRuns come and go: none is broken, and what was verified before verifies after. In the end nothing of either is left.
 func TestNightlyUpgrade(t *testing.T) {
 	c := open(t)
 	before := c.snapshot(t)
@@ -29,7 +34,8 @@ func testUpgrade(t *testing.T, c *cluster) {
 			t.Errorf("disable: %s", out)
 		}
 	})
-	c.applyPrevious(t)
+	manifests := buildPrevious(t)
+	c.applyPrevious(t, manifests)
 	ns := c.namespace(t, true)
 	c.wantServing(t, ns)
 	first := c.getTaskRun(t, ns, "afterwards")
@@ -44,7 +50,7 @@ func testUpgrade(t *testing.T, c *cluster) {
 	c.wantServing(t, enforced)
 	c.mustKubectl(t, "label", "namespace", enforced, "tekton-sign.dev/enforcement-")
 
-	c.applyPrevious(t)
+	c.applyPrevious(t, manifests)
 	load.stop()
 	tally := map[string]int{}
 	for _, tr := range c.allDone(t, ns) {
@@ -59,10 +65,31 @@ func testUpgrade(t *testing.T, c *cluster) {
 	c.verify(t, "VERIFIED", 0, "taskrun/afterwards", "-n", back)
 }
 
-// applyPrevious installs the manifests of the previous version and waits until they serve.
-func (c *cluster) applyPrevious(t *testing.T) {
+// buildPrevious builds the previous version, loads its images into the lab, and returns the folder with its manifests.
+func buildPrevious(t *testing.T) string {
 	t.Helper()
-	c.mustKubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=tekton-sign", "-k", "testdata/previous")
+	dir := t.TempDir()
+	mustRun := func(in, script string) {
+		cmd := exec.CommandContext(t.Context(), "sh", "-ec", script)
+		cmd.Dir = in
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "SOURCE="+dir, "COMMIT="+previous)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v (the history of the repository must be there)\n%s", script, err, out)
+		}
+	}
+	mustRun("../..", `git archive "$COMMIT" | tar -x -C "$SOURCE"`)
+	mustRun(dir, `go build -trimpath -ldflags '-s -w' -o bin/ ./cmd/controller ./cmd/signer`)
+	mustRun("../..", `for name in controller signer; do
+		bin/lab load "ghcr.io/tekton-sign/$name:previous" --file "$SOURCE/bin/$name=/$name" --entrypoint "/$name"
+	done`)
+	mustRun(dir, `sed -i 's/:v0.0.0-dev$/:previous/' config/400-controller.yaml && grep -c ':previous' config/400-controller.yaml`)
+	return filepath.Join(dir, "config")
+}
+
+// applyPrevious installs the manifests of the previous version and waits until they serve.
+func (c *cluster) applyPrevious(t *testing.T, manifests string) {
+	t.Helper()
+	c.mustKubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=tekton-sign", "-k", manifests)
 	c.mustKubectl(t, "rollout", "status", "deployment/tekton-sign-controller", "-n", "tekton-sign", "--timeout=3m")
 	c.eventually(t, "the certificate authority of the webhooks", func(ctx context.Context) (bool, error) {
 		for _, name := range []string{"tekton-sign-inject", "tekton-sign-status"} {
