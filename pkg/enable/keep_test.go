@@ -143,10 +143,10 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 		live *corev1.ConfigMap
 		want string
 	}{
-		"from audit":         {on, "4 TaskRuns are running whose pods do not sign, in namespaces whose results are enforced from now on: they will fail. The first are ci/a, ci/b, ci/c"},
+		"from audit":         {on, "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 4. The first are ci/a, ci/b, ci/c"},
 		"from nothing":       {nil, "5 TaskRuns"},
 		"enforced before":    {liveWith(map[string]string{settings.KeyEnforcement: "enforce"}), ""},
-		"one namespace only": {liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}), "1 TaskRuns are running whose pods do not sign, in namespaces whose results are enforced from now on: they will fail. These are release/f"},
+		"one namespace only": {liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}), "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 1. These are release/f"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := objects

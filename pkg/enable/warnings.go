@@ -37,8 +37,8 @@ func (c Clients) warnings(ctx context.Context, p Plan, before settings.Settings)
 	case err != nil:
 		return nil, err
 	case len(failing) > 0:
-		warnings = append(warnings, fmt.Sprintf("%d TaskRuns are running whose pods do not sign, in namespaces whose results are enforced from now on: "+
-			"they will fail. %s", len(failing), some(failing)))
+		warnings = append(warnings, fmt.Sprintf("TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, "+
+			"will fail: %d. %s", len(failing), some(failing)))
 	}
 	return warnings, nil
 }
