@@ -37,7 +37,7 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 		return err
 	}
 	for _, change := range webhooks {
-		if err := c.make(ctx, change, false, progress); err != nil {
+		if err := c.makeWebhooks(ctx, change, progress); err != nil {
 			return err
 		}
 	}

@@ -4,6 +4,7 @@ package enable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
@@ -333,5 +335,42 @@ func TestDisableWaits(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tc.err)
 			}
 		})
+	}
+}
+
+// TestMakeWebhooks: the add-on changed the configuration after the plan was made. The update is made all the same, and keeps its
+// certificate authority.
+func TestMakeWebhooks(t *testing.T) {
+	c := newFakeCluster(t)
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	narrower := testRequest()
+	narrower.Settings.Scope.Names = []string{"ci"}
+	conflicts := 0
+	c.dynamic.PrependReactor("update", "mutatingwebhookconfigurations", func(a clienttesting.Action) (bool, runtime.Object, error) {
+		update := a.(clienttesting.UpdateActionImpl) //nolint:forcetypeassert // the reactor's verb
+		if conflicts++; len(update.UpdateOptions.DryRun) > 0 || conflicts > 2 {
+			return false, nil, nil
+		}
+		return true, nil, apierrors.NewConflict(update.Resource.GroupResource(), manifests.StatusWebhook, errors.New("modified"))
+	})
+	for _, change := range planEnable(t, c, narrower).Changes {
+		if change.Object.GetName() != manifests.StatusWebhook {
+			continue
+		}
+		conflicts = 0
+		if err := c.makeWebhooks(t.Context(), change, silent); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := authorityOf(stored); conflicts != 3 || got != "Y2E=" {
+		t.Errorf("after %d attempts the authority is %q, want 3 and that of the add-on", conflicts, got)
+	}
+	if text := fmt.Sprint(webhooksOf(stored)[0]["namespaceSelector"]); !strings.Contains(text, "[ci]") {
+		t.Errorf("the namespaces are %s, want ci", text)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -63,6 +64,22 @@ func setAuthority(configuration *unstructured.Unstructured, authority string) {
 		if client, ok := webhook["clientConfig"].(map[string]any); ok && authority != "" {
 			client["caBundle"] = authority
 		}
+	}
+}
+
+// makeWebhooks carries out the change of a webhook configuration. The add-on is another writer of it, and answers new settings with
+// new namespaces at the same time: an update is made on top of what is there.
+func (c Clients) makeWebhooks(ctx context.Context, change Change, progress Progress) error {
+	for planned := change.Object; ; {
+		err := c.make(ctx, change, false, progress)
+		if change.Action != Update || !apierrors.IsConflict(err) || ctx.Err() != nil {
+			return err
+		}
+		live, err := resourceOf(c.Dynamic, planned).Get(ctx, planned.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", describe(planned), err)
+		}
+		change.Object = replacing(live, planned)
 	}
 }
 
