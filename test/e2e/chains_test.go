@@ -468,7 +468,6 @@ func testCompletedUnheld(t *testing.T, c *cluster) {
 		if events, _ := h.of(good.Name); len(events) > 1 && gateIs(events[1], chains.Held) {
 			t.Errorf("TaskRun %s was held by its first write: the test shows nothing", good.Name)
 		}
-		t.Logf("completing took %s", good.Name)
 	}
 	pr, err := c.tekton.TektonV1().PipelineRuns(ns).Create(t.Context(), pipelineRun(t, "attested"), metav1.CreateOptions{})
 	if err != nil {
@@ -506,10 +505,11 @@ func testGateOff(t *testing.T, c *cluster) {
 		t.Errorf("the plan does not say %q: %s", want, out)
 	}
 	free(first)
-	later := c.start(t, ns, fixture(t, "quick"))
-	c.taskRun(t, later, "attested without the gate", func(tr *pipelinev1.TaskRun) bool {
+	unsigned := c.start(t, ns, withoutToken(fixture(t, "quick")))
+	unsigned = c.taskRun(t, unsigned, "attested without the gate", func(tr *pipelinev1.TaskRun) bool {
 		return isAttested(t, tr) && gateIs(tr, chains.None)
 	})
+	wantCondition(t, unsigned, "False", "TaskRunResultsVerificationFailed") // which is what the gate is there for
 
 	c.gate(t, true)
 	second := c.held(t, c.start(t, ns, fixture(t, "slow")))
