@@ -25,7 +25,7 @@ func (d Decision) Change(r Run) Change {
 	case Place:
 		c.Set = map[string]string{Hold: HoldValue, Marker: r.prefix() + string(Held)}
 		if r.Deleted.IsZero() { // else the API server takes no new finalizer
-			c.Finalizers = append(without, Finalizer)
+			c.Finalizers = slices.Concat(without, []string{Finalizer})
 		}
 	case Release:
 		c.Set, c.Remove = map[string]string{Marker: r.prefix() + string(Released)}, []string{Hold}

@@ -132,7 +132,7 @@ func (s status) verdict() (Verdict, string) {
 
 func (s status) nothingToVerify() bool {
 	declared := s.TaskSpec != nil && len(s.TaskSpec.Results) > 0
-	return !declared && s.carried.empty() && !slices.ContainsFunc(s.Steps, func(c carried) bool { return !c.empty() })
+	return !declared && s.empty() && !slices.ContainsFunc(s.Steps, func(c carried) bool { return !c.empty() })
 }
 
 // State reads the marker.
