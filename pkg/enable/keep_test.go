@@ -144,7 +144,7 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 		want string
 	}{
 		"from audit":         {on, "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 4. The first are ci/a, ci/b, ci/c"},
-		"from nothing":       {nil, "5 TaskRuns"},
+		"from nothing":       {nil, "will fail: 5. "},
 		"enforced before":    {liveWith(map[string]string{settings.KeyEnforcement: "enforce"}), ""},
 		"one namespace only": {liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}), "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 1. These are release/f"},
 	} {
