@@ -32,7 +32,7 @@ type gateCluster struct {
 
 func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *gateCluster {
 	t.Helper()
-	data := map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "gate-chains": "true", "namespaces": "ci"}
+	data := map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "gate-chains": "true", "namespaces": "ci,leaving"}
 	kube := kubefake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "tekton-pipelines", Name: "config-signing"}, Data: data,
 	})
@@ -46,7 +46,9 @@ func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *g
 	if err := metav1.AddMetaToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	namespaces := NewNamespaces(metadatafake.NewSimpleMetadataClient(scheme, namespaceMetadata("ci"), namespaceMetadata("elsewhere")), s, "tekton-pipelines")
+	leaving := namespaceMetadata("leaving")
+	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
+	namespaces := NewNamespaces(metadatafake.NewSimpleMetadataClient(scheme, namespaceMetadata("ci"), namespaceMetadata("elsewhere"), leaving), s, "tekton-pipelines")
 	c.gate = NewChainsGate(ChainsGateConfig{
 		Client: c.client, Settings: s, Namespaces: namespaces, Resource: resource, Log: log, Now: time.Now,
 	})
@@ -118,10 +120,14 @@ func TestChainsGateTaskRuns(t *testing.T) {
 		heldRun("TaskRun", "ci", "late", succeeded),
 		heldRun("TaskRun", "ci", "running"),
 		heldRun("TaskRun", "elsewhere", "strange"),
+		heldRun("TaskRun", "leaving", "left", succeeded),
+		heldRun("TaskRun", "leaving", "leaving", succeeded, verified),
 	)
 	c.await(t, TaskRuns, "ci", "good", "good: released")
 	c.await(t, TaskRuns, "ci", "bad", "bad: refused, SignedResultsVerified is False")
 	c.await(t, TaskRuns, "elsewhere", "strange", "")
+	c.await(t, TaskRuns, "leaving", "leaving", "leaving: released")
+	c.await(t, TaskRuns, "leaving", "left", "left: held") // Chains does not get it for the namespace's deletion
 	c.await(t, TaskRuns, "ci", "late", "late: held")
 	c.await(t, TaskRuns, "ci", "running", "running: held")
 
