@@ -264,6 +264,27 @@ func TestRecordsTellsOfABadVerdict(t *testing.T) {
 	}
 }
 
+// A namespace in which no event may be made gets its records all the same; another failure is tried again.
+func TestRecordsWithoutEvents(t *testing.T) {
+	for name, test := range map[string]struct {
+		err  error
+		want bool // a record
+	}{
+		"a quota":      {apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("exceeded quota")), true},
+		"out of reach": {errors.New("connection refused"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newRecordsLab(t, func(tr *v1.TaskRun) { setVerdict(tr, "False", "FAILED: results") })
+			lab.events.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, test.err })
+			err := lab.Reconcile(t.Context(), "ci/build")
+			_, recorded := lab.stored(t).Status.Annotations[record.Annotation]
+			if (err == nil) != test.want || recorded != test.want {
+				t.Errorf("expected a record %v, got %v and %v", test.want, recorded, err)
+			}
+		})
+	}
+}
+
 // Enforcement took the results out, or somebody changed something: verification of what is left may find nothing.
 func TestRecordsNeverImprovesAVerdict(t *testing.T) {
 	lab := newRecordsLab(t, func(tr *v1.TaskRun) { setVerdict(tr, "False", "FAILED: enforcement took the results away") })

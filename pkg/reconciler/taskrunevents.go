@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,10 +47,14 @@ func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, 
 		ReportingController: manifests.Controller,
 	}
 	_, err := r.Client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: manifests.Controller})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("telling of the TaskRun by an event: %w", err)
+	switch {
+	case err == nil, apierrors.IsAlreadyExists(err):
+		return nil
+	case apierrors.IsForbidden(err): // a quota, for example, which must not keep the record from being written
+		r.Log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason", reason, zap.Error(err))
+		return nil
 	}
-	return nil
+	return fmt.Errorf("telling of the TaskRun by an event: %w", err)
 }
 
 // cutTo returns at most limit bytes of text, whole characters.
