@@ -47,9 +47,26 @@ func (c Clients) deploymentAvailable(ctx context.Context) (bool, string, error) 
 	st := d.Status
 	if st.ObservedGeneration >= d.Generation && st.UpdatedReplicas >= want && st.AvailableReplicas >= want &&
 		st.Replicas == st.UpdatedReplicas {
-		return true, "", nil
+		return c.noneLeaves(ctx)
 	}
 	return false, c.whyUnavailable(ctx, d), nil
+}
+
+// noneLeaves looks whether a replica is still being drained. API servers may go on calling it, and one of an older version does
+// not know what this one was asked for.
+func (c Clients) noneLeaves(ctx context.Context) (bool, string, error) {
+	pods, err := c.Kube.CoreV1().Pods(manifests.Namespace).List(ctx, metav1.ListOptions{
+		LabelSelector: manifests.LabelPartOf + "=" + manifests.PartOf,
+	})
+	if err != nil {
+		return false, "", fmt.Errorf("listing the add-on's pods: %w", err)
+	}
+	for _, pod := range pods.Items {
+		if pod.DeletionTimestamp != nil {
+			return false, "a replica of before is being drained", nil
+		}
+	}
+	return true, "", nil
 }
 
 // whyUnavailable says what keeps the add-on's pods from running, as far as their states tell.

@@ -33,6 +33,10 @@ func testUpgrade(t *testing.T, c *cluster) {
 		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
 			t.Errorf("disable: %s", out)
 		}
+		// It was there before enable, which puts it back as it was.
+		if err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Delete(ctx, "config-signing", metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
 	})
 	manifests := buildPrevious(t)
 	c.applyPrevious(t, manifests)

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// TestAvailable looks at the add-on's Deployment while replicas come and go.
+func TestAvailable(t *testing.T) {
+	two := int32(2)
+	status := func(total, updated, available int32) appsv1.DeploymentStatus {
+		return appsv1.DeploymentStatus{Replicas: total, UpdatedReplicas: updated, AvailableReplicas: available}
+	}
+	for name, tt := range map[string]struct {
+		status  appsv1.DeploymentStatus
+		leaving bool // a replica is being drained
+		want    bool
+	}{
+		"all are there":          {status: status(2, 2, 2), want: true},
+		"one is not ready":       {status: status(2, 2, 1)},
+		"an old one is left":     {status: status(3, 2, 3)},
+		"an old one is drained":  {status: status(2, 2, 2), leaving: true},
+		"none of the new is up":  {status: status(2, 0, 2)},
+		"the last one to update": {status: status(2, 1, 2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			labels := map[string]string{manifests.LabelPartOf: manifests.PartOf}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+				Namespace: manifests.Namespace, Name: "replica", Labels: labels, Finalizers: []string{"test"},
+			}}
+			if tt.leaving {
+				now := metav1.Now()
+				pod.DeletionTimestamp = &now
+			}
+			c := Clients{Kube: fake.NewClientset(pod, &appsv1.Deployment{
+				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
+				Spec:       appsv1.DeploymentSpec{Replicas: &two}, Status: tt.status,
+			})}
+			got, why, err := c.deploymentAvailable(t.Context())
+			if err != nil || got != tt.want || got == (why != "") {
+				t.Errorf("expected %v, got %v, %q, %v", tt.want, got, why, err)
+			}
+		})
+	}
+}
