@@ -25,9 +25,9 @@ type tokenRequest struct {
 	account        string // empty: builder
 }
 
-// addOns is the request of the add-on, for its own pod.
-func addOns(audience string, change func(*tokenRequest)) tokenRequest {
-	r := podsOwn(audience)
+// addOns is the request of the add-on for a record, for its own pod.
+func addOns(change func(*tokenRequest)) tokenRequest {
+	r := podsOwn("tekton-result-signing:r:" + digest)
 	r.username, r.namespace, r.account = "system:serviceaccount:tekton-sign:controller", "tekton-sign", "controller"
 	if change != nil {
 		change(&r)
@@ -107,13 +107,13 @@ func TestSigningTokensPolicy(t *testing.T) {
 		"ordinary token of a user": {tokenRequest{audiences: []string{"vault"}, seconds: 7200, username: "jane"}, ""},
 
 		"the add-on's form":   {podsOwn("tekton-result-signing:r:" + digest), bound},
-		"of somebody's name":  {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.namespace = "ci" }), bound},
-		"a record":            {addOns("tekton-result-signing:r:"+digest, nil), ""},
-		"a record, unbound":   {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
-		"in another pod":      {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
-		"for another account": {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.account = "policy-probe" }), "its own service account"},
-		"a record, an hour":   {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
-		"two records":         {addOns("tekton-result-signing:r:"+digest, func(r *tokenRequest) { r.audiences = append(r.audiences, r.audiences[0]) }), "exactly one audience"},
+		"of somebody's name":  {addOns(func(r *tokenRequest) { r.namespace = "ci" }), bound},
+		"a record":            {addOns(nil), ""},
+		"a record, unbound":   {addOns(func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
+		"in another pod":      {addOns(func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
+		"for another account": {addOns(func(r *tokenRequest) { r.account = "policy-probe" }), "its own service account"},
+		"a record, an hour":   {addOns(func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
+		"two records":         {addOns(func(r *tokenRequest) { r.audiences = append(r.audiences, r.audiences[0]) }), "exactly one audience"},
 		"fixed audience":      {podsOwn("tekton-result-signing"), bound},
 		"a digest too short":  {podsOwn("tekton-result-signing:p:" + digest[1:]), bound},
 		"text behind":         {podsOwn("tekton-result-signing:p:" + digest + "\n"), bound},
