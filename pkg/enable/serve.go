@@ -40,14 +40,11 @@ func (c Clients) deploymentAvailable(ctx context.Context) (bool, string, error) 
 	if err != nil {
 		return false, "", fmt.Errorf("reading Deployment %s: %w", manifests.Controller, err)
 	}
-	want := int32(1)
-	if d.Spec.Replicas != nil {
-		want = *d.Spec.Replicas
-	}
-	st := d.Status
-	if st.ObservedGeneration >= d.Generation && st.UpdatedReplicas >= want && st.AvailableReplicas >= want &&
-		st.Replicas == st.UpdatedReplicas {
+	switch complete, missing := available(d); {
+	case complete:
 		return c.noneLeaves(ctx)
+	case missing != "":
+		return false, missing, nil
 	}
 	return false, c.whyUnavailable(ctx, d), nil
 }

@@ -11,7 +11,6 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -211,7 +210,7 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 
 // give creates the grant, or puts it right.
 func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
-	grant := grantFor(namespace)
+	grant := manifests.Grant(namespace)
 	client := g.client.RbacV1().RoleBindings(namespace)
 	if live == nil {
 		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Controller})
@@ -223,7 +222,7 @@ func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBi
 		}
 		return nil
 	}
-	if live.DeletionTimestamp != nil || sameGrant(live, grant) {
+	if live.DeletionTimestamp != nil || manifests.SameGrant(live, grant) {
 		return nil
 	}
 	if live.RoleRef != grant.RoleRef { // cannot be changed: its deletion calls again
@@ -245,27 +244,4 @@ func (g *Grants) withdraw(ctx context.Context, live *rbacv1.RoleBinding) error {
 		return fmt.Errorf("withdrawing the grant of namespace %s: %w", live.Namespace, err)
 	}
 	return nil
-}
-
-// grantFor returns the RoleBinding of a namespace: all of its service accounts, because any of them may run a TaskRun.
-func grantFor(namespace string) *rbacv1.RoleBinding {
-	return &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: manifests.TokenRequester,
-			Labels: map[string]string{
-				"app.kubernetes.io/name": "token-requester", manifests.LabelPartOf: manifests.PartOf,
-			},
-		},
-		RoleRef: rbacv1.RoleRef{
-			APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: manifests.TokenRequester,
-		},
-		Subjects: []rbacv1.Subject{{
-			APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace,
-		}},
-	}
-}
-
-func sameGrant(live, grant *rbacv1.RoleBinding) bool {
-	return live.RoleRef == grant.RoleRef && equality.Semantic.DeepEqual(live.Subjects, grant.Subjects) &&
-		live.Labels[manifests.LabelPartOf] == manifests.PartOf
 }

@@ -143,16 +143,16 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 }
 
 func TestGrantIsForTheNamespaceAlone(t *testing.T) {
-	grant := grantFor("ci")
+	grant := manifests.Grant("ci")
 	if len(grant.Subjects) != 1 || grant.Subjects[0].Name != "system:serviceaccounts:ci" || grant.Namespace != "ci" {
 		t.Errorf("the grant of ci is for %v in %s", grant.Subjects, grant.Namespace)
 	}
 	edited := grant.DeepCopy()
 	edited.Subjects[0].Name = "system:authenticated"
-	if sameGrant(edited, grant) {
+	if manifests.SameGrant(edited, grant) {
 		t.Error("a grant for everybody counts as the grant")
 	}
-	if !sameGrant(grant.DeepCopy(), grant) {
+	if !manifests.SameGrant(grant.DeepCopy(), grant) {
 		t.Error("the grant does not count as itself")
 	}
 }
