@@ -71,11 +71,11 @@ func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httpte
 		case ok:
 		case strings.HasSuffix(r.URL.Path, "/forbidden"):
 			w.WriteHeader(http.StatusForbidden)
-			answer = status(403, "Forbidden", `taskruns.tekton.dev \"forbidden\" is forbidden: User \"me\" cannot get resource \"taskruns\"`)
+			answer = apiError(403, "Forbidden", `taskruns.tekton.dev \"forbidden\" is forbidden: User \"me\" cannot get resource \"taskruns\"`)
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
-			answer = status(404, "NotFound", fmt.Sprintf(`taskruns.tekton.dev \"%s\" not found`, name))
+			answer = apiError(404, "NotFound", fmt.Sprintf(`taskruns.tekton.dev \"%s\" not found`, name))
 		}
 		_, _ = w.Write([]byte(answer))
 	})), nil
@@ -134,7 +134,7 @@ func page(list []*v1.TaskRun, query url.Values) string {
 	const size = 2
 	selector, err := labels.Parse(query.Get("labelSelector"))
 	if err != nil {
-		return status(400, "BadRequest", "bad selector")
+		return apiError(400, "BadRequest", "bad selector")
 	}
 	list = slices.DeleteFunc(slices.Clone(list), func(tr *v1.TaskRun) bool { return !selector.Matches(labels.Set(tr.Labels)) })
 	start, _ := strconv.Atoi(query.Get("continue"))
@@ -150,11 +150,11 @@ func page(list []*v1.TaskRun, query url.Values) string {
 func tokenReviewed(r *http.Request) string {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		return status(400, "BadRequest", "no body")
+		return apiError(400, "BadRequest", "no body")
 	}
 	var review authenticationv1.TokenReview
 	if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, &review); err != nil {
-		return status(400, "BadRequest", "no review")
+		return apiError(400, "BadRequest", "no review")
 	}
 	review.TypeMeta = metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}
 	review.Status = authenticationv1.TokenReviewStatus{
@@ -173,12 +173,12 @@ func slowly(w http.ResponseWriter, done string, asked int64) string {
 		return `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"slow","namespace":"ci","uid":"6340374f-3a88-4ff2-812e-c155a2d8e142"}}`
 	case 2:
 		w.WriteHeader(http.StatusServiceUnavailable)
-		return status(503, "ServiceUnavailable", "restarting")
+		return apiError(503, "ServiceUnavailable", "restarting")
 	}
 	return done
 }
 
-func status(code int, reason, message string) string {
+func apiError(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"%s"}`, code, reason, message)
 }
 
