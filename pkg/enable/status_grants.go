@@ -118,9 +118,13 @@ func (l *look) leftOver(ctx context.Context) {
 	var first *status.Object
 	for _, kind := range removalOrder() {
 		found, err := l.findOurs(ctx, kind)
-		if err != nil {
-			l.note(status.PartInstallation, status.CheckLeftOver, "it was not looked for left-over %ss: %s", kind.Kind, reason(err))
+		switch {
+		case IsForbidden(err):
+			l.note(status.PartInstallation, status.CheckLeftOver, "you may not list every %s: none was looked for", kind.Kind)
 			continue
+		case err != nil:
+			l.unreadable(status.PartInstallation, status.CheckLeftOver, "what may be left over", err)
+			return
 		}
 		for _, u := range found {
 			switch {

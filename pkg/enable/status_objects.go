@@ -25,7 +25,7 @@ import (
 const readers = 8
 
 // maxDifferences is how many fields of one object are told.
-const maxDifferences = 8
+const maxDifferences = 4
 
 // compareObjects compares every object of the installation that the settings ask for with the cluster's.
 func (l *look) compareObjects(ctx context.Context) {
@@ -48,7 +48,7 @@ func (l *look) compareObjects(ctx context.Context) {
 	unread := map[string][]string{} // by kind
 	for i := range wanted {
 		if err := errs[i]; err != nil && !apierrors.IsNotFound(err) {
-			what := wanted[i].GetKind() + "s: " + reason(err)
+			what := gvrOf(wanted[i]).Resource + ": " + reason(err)
 			unread[what] = append(unread[what], wanted[i].GetName())
 			continue
 		}
@@ -112,10 +112,16 @@ func (l *look) wantedObjects() ([]*unstructured.Unstructured, error) {
 	return wanted, nil
 }
 
-// renderOptions take over from the Deployment where its images are from and which version they are: these have their own checks.
+// renderOptions take over from the Deployment where its images are from and which version they are, which have checks of their
+// own, and Tekton's account where Tekton's own Deployment cannot be read.
 func (l *look) renderOptions(s settings.Settings) manifests.Options {
+	account := l.account
+	if d := l.deployment.live; d != nil && account == "" && len(d.Spec.Template.Spec.Containers) > 0 {
+		account = valueOfEnv(d.Spec.Template.Spec.Containers[0], manifests.EnvTektonAccount)
+	}
 	return manifests.Options{
-		TektonNamespace: l.status.Environment.TektonNamespace, Registry: l.registry, Version: l.deployment.version, Settings: s,
+		TektonNamespace: l.status.Environment.TektonNamespace, TektonAccount: account,
+		Registry: l.registry, Version: l.deployment.version, Settings: s,
 	}
 }
 
