@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes what is generated in docs: the command reference, the schema of the report of verify and the picture
+// Command gendocs writes what is generated in docs: the command reference, the schemas of the reports of verify and status, and the picture
 // of the README.
 package main
 
@@ -43,12 +43,14 @@ func generate(docs, root string) error {
 	if err := doc.GenMarkdownTree(cli.NewCommand(), reference); err != nil {
 		return fmt.Errorf("writing the command reference: %w", err)
 	}
-	schema, err := reportSchema()
-	if err != nil {
-		return fmt.Errorf("writing the schema: %w", err)
-	}
-	if err := os.WriteFile(filepath.Join(docs, "schema", schemaFile), schema, 0o600); err != nil {
-		return err
+	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema, statusSchemaFile: statusSchema} {
+		schema, err := schemaOfReport()
+		if err != nil {
+			return fmt.Errorf("writing the schema: %w", err)
+		}
+		if err := os.WriteFile(filepath.Join(docs, "schema", file), schema, 0o600); err != nil {
+			return err
+		}
 	}
 	picture, err := verifyPicture(filepath.Join(root, "docs", "examples"))
 	if err != nil {

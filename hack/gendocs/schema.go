@@ -9,32 +9,48 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// schemaFile is the schema's name in docs/schema.
-const schemaFile = "verificationreport.v1alpha1.json"
+// Names of the schemas in docs/schema.
+const (
+	schemaFile       = "verificationreport.v1alpha1.json"
+	statusSchemaFile = "statusreport.v1alpha1.json"
+)
 
 // schema is a JSON schema (2020-12), as much of it as the report needs.
 type schema map[string]any
 
-// reportSchema returns the JSON schema of the report that verify writes, made from its Go types.
+// reportSchema returns the JSON schema of the report that verify writes.
 func reportSchema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[report.Report](), report.Kind, schemaFile)
+}
+
+// statusSchema returns that of the report that status writes.
+func statusSchema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[report.StatusReport](), report.StatusKind, statusSchemaFile)
+}
+
+// schemaOf makes the JSON schema of a kind of object from its Go type.
+func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 	g := &schemas{defs: schema{}, known: map[reflect.Type]schema{
 		reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
 		reflect.TypeFor[verify.Verdict]():    names(verify.Verdicts()),
 		reflect.TypeFor[verify.Status]():     names([]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
+		reflect.TypeFor[status.Outcome]():    names(status.Outcomes()),
+		reflect.TypeFor[status.Part]():       names(status.Parts()),
 		reflect.TypeFor[signing.Format]():    names(signing.Formats()),
 		reflect.TypeFor[signing.Assurance](): names(signing.Assurances()),
 	}}
-	s := g.object(reflect.TypeFor[report.Report]())
+	s := g.object(t)
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-	s["$id"] = "https://tekton-sign.dev/schema/verificationreport.v1alpha1.json"
-	s["title"] = report.Kind
+	s["$id"] = "https://tekton-sign.dev/schema/" + file
+	s["title"] = kind
 	properties := s["properties"].(schema)
-	properties["apiVersion"], properties["kind"] = schema{"const": report.APIVersion}, schema{"const": report.Kind}
+	properties["apiVersion"], properties["kind"] = schema{"const": report.APIVersion}, schema{"const": kind}
 	s["$defs"] = g.defs
 	data, err := json.MarshalIndent(s, "", "  ")
 	return append(data, '\n'), err

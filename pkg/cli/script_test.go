@@ -49,6 +49,10 @@ func TestScript(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	on, drifted, off, err := statusAnswers()
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
@@ -76,6 +80,16 @@ func TestScript(t *testing.T) {
 				return err
 			}
 			env.Defer(withSettings.Close)
+			for name, answers := range map[string]map[string]string{"on": on, "drifted": drifted, "off": off} {
+				server, err := newFakeServer(cluster, answers)
+				if err != nil {
+					return err
+				}
+				env.Defer(server.Close)
+				if err := os.WriteFile(filepath.Join(env.WorkDir, "kubeconfig-"+name), kubeconfig(server.URL), 0o600); err != nil {
+					return err
+				}
+			}
 			tripwire := newTripwire()
 			env.Defer(tripwire.Close)
 			env.Values[tripwireKey{}] = tripwire

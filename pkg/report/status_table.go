@@ -136,9 +136,9 @@ func (t *statusTable) settings(s *status.Settings) {
 	for _, value := range s.Values {
 		where := "key " + value.Key
 		if value.Default {
-			where = "default of " + where
+			where = "default (" + where + ")"
 		}
-		t.line(fmt.Sprintf("    %-*s %-28s %s", labelWidth-2, Safe(value.Name), Short(value.Value, DefaultWidth), t.style.render(t.style.dim, Safe(where))))
+		t.line(fmt.Sprintf("    %-*s %-29s  %s", labelWidth-2, Safe(value.Name), Short(value.Value, DefaultWidth), t.style.render(t.style.dim, Safe(where))))
 		if value.Name == "scope" && s.Namespaces != nil {
 			n := s.Namespaces
 			t.line(fmt.Sprintf("    %-*s %s: %d audit, %d enforce", labelWidth-2, "", plural(n.InScope, "namespace"), n.Audit, n.Enforce))
@@ -188,7 +188,7 @@ func (t *statusTable) verdicts(v *status.Verdicts) {
 		_ = rows.row(alignedRow{ // a strings.Builder takes everything
 			cells: []string{
 				"    " + verdictMark(one.Verdict) + " " + Safe(string(one.Verdict)), Cell(one.Namespace + "/" + one.Name), at,
-				Short(one.Message, DefaultWidth),
+				Short(strings.TrimPrefix(one.Message, string(one.Verdict)+": "), DefaultWidth),
 			},
 			render: func(cell string) string { return t.style.verdict(one.Verdict, cell) },
 		})
