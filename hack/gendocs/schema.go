@@ -42,6 +42,7 @@ func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 		reflect.TypeFor[verify.Status]():     names([]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
 		reflect.TypeFor[status.Outcome]():    names(status.Outcomes()),
 		reflect.TypeFor[status.Part]():       names(status.Parts()),
+		reflect.TypeFor[status.CheckID]():    names(status.CheckIDs()),
 		reflect.TypeFor[signing.Format]():    names(signing.Formats()),
 		reflect.TypeFor[signing.Assurance](): names(signing.Assurances()),
 	}}

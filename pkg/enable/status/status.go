@@ -129,6 +129,15 @@ const (
 	CheckVerdicts          CheckID = "verdicts"
 )
 
+// CheckIDs lists every check.
+func CheckIDs() []CheckID {
+	return []CheckID{
+		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
+		CheckLeader, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
+		CheckBackoff, CheckVerdicts,
+	}
+}
+
 // Check is one look at one thing. The status is one of verify's, of which missing is not used.
 type Check struct {
 	ID       CheckID       `json:"id"`
