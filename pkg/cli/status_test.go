@@ -215,6 +215,7 @@ func TestNextStepKeepsTheSettings(t *testing.T) {
 	s := settings.Default()
 	s.Backend, s.Delivery, s.Format, s.Binding = signing.BackendOIDCSAToken, settings.DeliveryInit, signing.FormatV2, signing.BindingKey
 	s.AudiencePrefix, s.TokenLifetime = "our-results", 20*time.Minute
+	s.Enforcement, s.Policies, s.MinimumFormat, s.KeepMaterial, s.GateChains = settings.Enforce, settings.PoliciesStrict, signing.FormatV2, true, true
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}}
 	args := append(strings.Fields(enable.Command(s, "reg.example/x")), "--dry-run=client", "-o", "json", "--tekton-namespace", "tekton-pipelines")

@@ -190,11 +190,13 @@ func (l *look) level() {
 	if !l.known || !l.enforces() || l.settings.Policies == settings.PoliciesAuto || l.settings.Policies == settings.PoliciesStrict {
 		return
 	}
+	strict := l.settings
+	strict.Policies = settings.PoliciesStrict
 	l.add(status.Check{
 		Part: status.PartSettings, ID: status.CheckPolicies, Status: verify.Warn,
 		Expected: string(settings.PoliciesStrict), Got: string(l.settings.Policies),
 		Message: "where results are enforced, who may edit a namespace must not make, enter or imitate a TaskRun's pod",
-		Next:    l.options.Program + " enable with --policies strict",
+		Next:    l.options.Program + " " + Command(strict, l.registry),
 	})
 }
 

@@ -282,8 +282,15 @@ func TestStatusAmiss(t *testing.T) {
 		},
 		"the settings name a namespace that does not exist": {
 			func(in *installed) {
-				in.objects = append(in.objects[:0:0], newInstalled(in.t, func(s *settings.Settings) { s.Scope.Names = []string{"ci", "gone", "release"} }).objects...)
+				in.objects = newInstalled(in.t, func(s *settings.Settings) { s.Scope.Names = []string{"ci", "gone", "release"} }).objects
 			}, status.Warnings, []string{"warn namespaces", "do not exist: gone"},
+		},
+		"the policies are weak for what is enforced": {
+			func(in *installed) {
+				in.objects = newInstalled(in.t, func(s *settings.Settings) {
+					s.Scope.Names, s.Policies = []string{"ci", "release"}, settings.PoliciesStandard
+				}).objects
+			}, status.Warnings, []string{"warn policies", "expected strict, got standard"},
 		},
 		"a label is no mode": {
 			func(in *installed) { get[*corev1.Namespace](in, "ci").Labels[settings.LabelEnforcement] = "never" }, status.Warnings,
