@@ -50,12 +50,12 @@ func newExample(name, content string) example {
 	var lines []string
 	for line := range strings.Lines(content) {
 		line = strings.TrimSuffix(line, "\n")
-		if image, ok := strings.CutPrefix(strings.TrimLeft(line, " -"), "image: "); ok {
+		if before, image, ok := strings.Cut(line, "image: "); ok && strings.Trim(before, " -") == "" {
 			if !shells.MatchString(line) {
 				e.skip = "image " + image
 				return e
 			}
-			line = line[:strings.Index(line, "image: ")] + "image: docker.io/library/busybox:1.36"
+			line = before + "image: docker.io/library/busybox:1.36"
 		}
 		lines = append(lines, line)
 	}
