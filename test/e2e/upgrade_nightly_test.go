@@ -54,6 +54,10 @@ func testUpgrade(t *testing.T, c *cluster) {
 	c.wantServing(t, enforced)
 	c.mustKubectl(t, "label", "namespace", enforced, "tekton-sign.dev/enforcement-")
 
+	// The old version would not know the settings of the new one: they go first, with everything but the trust history.
+	if out := c.kubectl(t, "tekton-sign", "disable", "--yes"); out.code != 0 {
+		t.Fatalf("disable: %s", out)
+	}
 	c.applyPrevious(t, manifests)
 	load.stop()
 	tally := map[string]int{}
