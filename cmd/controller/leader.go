@@ -55,7 +55,7 @@ func newCrew(ctx context.Context, client kubernetes.Interface, controllers []*co
 // Promote implements reconciler.LeaderAware.
 func (c *crew) Promote(b pkgreconciler.Bucket, _ func(pkgreconciler.Bucket, types.NamespacedName)) error {
 	for _, m := range c.members {
-		if err := m.LeaderAware.Promote(b, m.enqueue); err != nil {
+		if err := m.Promote(b, m.enqueue); err != nil {
 			return err
 		}
 	}
@@ -66,7 +66,7 @@ func (c *crew) Promote(b pkgreconciler.Bucket, _ func(pkgreconciler.Bucket, type
 // Demote implements reconciler.LeaderAware.
 func (c *crew) Demote(b pkgreconciler.Bucket) {
 	for _, m := range c.members {
-		m.LeaderAware.Demote(b)
+		m.Demote(b)
 	}
 	c.leading(false)
 }

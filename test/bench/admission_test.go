@@ -206,7 +206,7 @@ func statusReview(b *testing.B, cluster *verifytest.Cluster, i int) []byte {
 	before.Status.PodName, before.Status.StartTime = after.Status.PodName, after.Status.StartTime
 	before.Status.TaskSpec = after.Status.TaskSpec
 	request := &admissionv1.AdmissionRequest{
-		UID: types.UID(after.UID), Namespace: after.Namespace, Name: after.Name, Operation: admissionv1.Update,
+		UID: after.UID, Namespace: after.Namespace, Name: after.Name, Operation: admissionv1.Update,
 		UserInfo: authenticationv1.UserInfo{Username: tekton},
 	}
 	request.OldObject.Raw, request.Object.Raw = encode(b, before), encode(b, after)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -33,8 +34,9 @@ func testUpgrade(t *testing.T, c *cluster) {
 		if out := c.kubectlUntil(ctx, t, "", "tekton-sign", "disable", "--purge", "--yes"); out.code != 0 {
 			t.Errorf("disable: %s", out)
 		}
-		// It was there before enable, which puts it back as it was.
-		if err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Delete(ctx, "config-signing", metav1.DeleteOptions{}); err != nil {
+		// If it was there before enable, disable has put it back.
+		err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Delete(ctx, "config-signing", metav1.DeleteOptions{})
+		if err != nil && !apierrors.IsNotFound(err) {
 			t.Error(err)
 		}
 	})
