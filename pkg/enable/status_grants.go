@@ -68,7 +68,7 @@ func (l *look) grantChecks(inScope int, missing, surplus []string) {
 		l.add(c)
 	}
 	if inScope > 0 && len(missing) == 0 && len(surplus) == 0 {
-		l.pass(status.PartInstallation, status.CheckGrants, "%d namespaces in scope have their grant, and no other has one", inScope)
+		l.pass(status.PartInstallation, status.CheckGrants, "every namespace in scope (%d) has its grant, and no other has one", inScope)
 	}
 }
 

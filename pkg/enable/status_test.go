@@ -505,7 +505,7 @@ func TestStatusVerdicts(t *testing.T) {
 	if diff := cmp.Diff(want, s.Verdicts); diff != "" {
 		t.Errorf("verdicts (-want +got):\n%s", diff)
 	}
-	if s.Outcome != status.Warnings || !strings.Contains(amiss(s), "warn verdicts: 2 TaskRuns did not verify") {
+	if s.Outcome != status.Warnings || !strings.Contains(amiss(s), "warn verdicts: TaskRuns that did not verify: 2") {
 		t.Errorf("got %s:\n%s", s.Outcome, amiss(s))
 	}
 	if s := in.status(0); s.Verdicts != nil || s.Outcome != status.Healthy {

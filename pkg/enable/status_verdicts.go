@@ -56,7 +56,7 @@ func (l *look) verdicts(ctx context.Context) {
 	if found.Failed > 0 {
 		l.add(status.Check{
 			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
-			Message: fmt.Sprintf("%d TaskRuns did not verify", found.Failed),
+			Message: fmt.Sprintf("TaskRuns that did not verify: %d", found.Failed),
 			Next:    l.options.Program + " verify taskrun/NAME -n NAMESPACE tells more",
 		})
 	}
