@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Gate lets few requests be worked on at the same time, as many as there are processors, in the order in which they came:
@@ -21,17 +22,23 @@ type Gate struct {
 // NewGate returns a gate for n requests at a time.
 func NewGate(n int) *Gate { return &Gate{free: max(n, 1)} }
 
-type gateKey struct{}
+type turnKey struct{}
+
+// turn is one request's stay inside. One goroutine at a time uses it.
+type turn struct {
+	gate    *Gate
+	outside time.Duration // so long it waited for others, and to come back
+}
 
 // Enter waits for a turn. The context that it returns is for Outside; Leave must follow. It is an error if ctx ends before.
 func (g *Gate) Enter(ctx context.Context) (context.Context, error) {
-	turn := g.queue(&g.waiting)
+	called := g.queue(&g.waiting)
 	select {
-	case <-turn:
-		return context.WithValue(ctx, gateKey{}, g), nil
+	case <-called:
+		return context.WithValue(ctx, turnKey{}, &turn{gate: g}), nil
 	case <-ctx.Done():
 	}
-	if g.forget(turn) {
+	if g.forget(called) {
 		return nil, ctx.Err()
 	}
 	g.Leave() // the turn came at the same time
@@ -42,21 +49,21 @@ func (g *Gate) Enter(ctx context.Context) (context.Context, error) {
 func (g *Gate) queue(line *[]chan struct{}) chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	turn := make(chan struct{})
+	called := make(chan struct{})
 	if g.free > 0 {
 		g.free--
-		close(turn)
-		return turn
+		close(called)
+		return called
 	}
-	*line = append(*line, turn)
-	return turn
+	*line = append(*line, called)
+	return called
 }
 
 // forget takes back what waits to begin, and reports whether it still waited.
-func (g *Gate) forget(turn chan struct{}) bool {
+func (g *Gate) forget(called chan struct{}) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	i := slices.Index(g.waiting, turn)
+	i := slices.Index(g.waiting, called)
 	if i >= 0 {
 		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
@@ -81,12 +88,24 @@ func (g *Gate) Leave() {
 
 // Outside calls f, which waits for somebody else, such as the API server. Others go on meanwhile if ctx is of a gate.
 func Outside(ctx context.Context, f func()) {
-	g, ok := ctx.Value(gateKey{}).(*Gate)
+	t, ok := ctx.Value(turnKey{}).(*turn)
 	if !ok {
 		f()
 		return
 	}
-	g.Leave()
-	defer func() { <-g.queue(&g.returning) }() // also when f panics: whoever entered leaves
+	left := time.Now()
+	t.gate.Leave()
+	defer func() { // also when f panics: whoever entered leaves
+		<-t.gate.queue(&t.gate.returning)
+		t.outside += time.Since(left)
+	}()
 	f()
+}
+
+// outside returns how long a request has waited for others.
+func outside(ctx context.Context) time.Duration {
+	if t, ok := ctx.Value(turnKey{}).(*turn); ok {
+		return t.outside
+	}
+	return 0
 }

@@ -41,8 +41,9 @@ const (
 type Webhook struct {
 	Admit Admit
 	Gate  *Gate // shared by all webhooks of the process
-	// Done is told about every request: how long it waited for its turn, and how long it was worked on after that.
-	Done func(o Outcome, waited, worked time.Duration)
+	// Done is told about every request: how long it took in all, and how much of that this process worked on it. The rest is
+	// waiting: for its turn, and for the API server.
+	Done func(o Outcome, whole, worked time.Duration)
 	Log  *zap.SugaredLogger
 }
 
@@ -62,7 +63,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	began := time.Now()
 	answer, outcome, err := h.work(ctx, body)
-	h.Done(outcome, began.Sub(came), time.Since(began))
+	h.Done(outcome, time.Since(came), time.Since(began)-outside(ctx))
 	if err != nil {
 		http.Error(w, err.Error(), statusOf(outcome))
 		return

@@ -31,7 +31,7 @@ type Metrics struct {
 
 	verdicts  *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
-	waits     *prometheus.HistogramVec
+	works     *prometheus.HistogramVec
 	retries   prometheus.Counter
 	catchUps  *prometheus.CounterVec
 	records   *prometheus.CounterVec
@@ -51,8 +51,8 @@ func New(build version.Info) *Metrics {
 		reasons:  newBounded(64),
 		verdicts: counters("verdicts_total", "TaskRuns judged, by backend, verdict, and the check or the signer's reason that decided.",
 			"backend", "verdict", "reason"),
-		webhooks: histograms("webhook_duration_seconds", "Time inside the handler of a webhook, by webhook and outcome.", "webhook", outcome),
-		waits:    histograms("webhook_wait_seconds", "Time that requests to a webhook waited for their turn.", "webhook"),
+		webhooks: histograms("webhook_duration_seconds", "Time from a request to a webhook until its answer, by webhook and outcome.", "webhook", outcome),
+		works:    histograms("webhook_work_seconds", "How much of that the add-on worked on it, without waiting.", "webhook"),
 		retries:  counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
 		catchUps: counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
 		records:  counters("records_total", "Records of verification, by whether they could be written.", outcome),
@@ -72,7 +72,7 @@ func New(build version.Info) *Metrics {
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 	}
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.waits, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
@@ -109,10 +109,10 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Webhook returns what counts the requests to a webhook.
-func (m *Metrics) Webhook(name string) func(o admission.Outcome, waited, worked time.Duration) {
-	return func(o admission.Outcome, waited, worked time.Duration) {
-		m.waits.WithLabelValues(name).Observe(waited.Seconds())
-		m.webhooks.WithLabelValues(name, string(o)).Observe(worked.Seconds())
+func (m *Metrics) Webhook(name string) func(o admission.Outcome, whole, worked time.Duration) {
+	return func(o admission.Outcome, whole, worked time.Duration) {
+		m.webhooks.WithLabelValues(name, string(o)).Observe(whole.Seconds())
+		m.works.WithLabelValues(name).Observe(worked.Seconds())
 	}
 }
 
