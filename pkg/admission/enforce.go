@@ -81,19 +81,5 @@ func (s state) retry(message string, now time.Time) error {
 func (s state) setSucceeded(status corev1.ConditionStatus, reason, message string, now time.Time) error {
 	cond := newCondition(status, reason, message, now)
 	cond.Type = string(apis.ConditionSucceeded)
-	all := []any{}
-	placed := false
-	for _, c := range s.conditions() {
-		switch {
-		case headOf(c).Type != cond.Type:
-			all = append(all, c)
-		case !placed:
-			all = append(all, cond)
-			placed = true
-		}
-	}
-	if !placed {
-		all = append(all, cond)
-	}
-	return s.set(fieldConditions, all)
+	return s.placeCondition(cond.Type, cond)
 }

@@ -151,11 +151,16 @@ func (s state) setCondition(cond any) error {
 			return nil
 		}
 	}
+	return s.placeCondition(string(verify.ConditionType), cond)
+}
+
+// placeCondition puts cond in the place of the first condition of a type, or at the end, and drops others of the type.
+func (s state) placeCondition(kind string, cond any) error {
 	all := []any{}
 	placed := false
 	for _, c := range s.conditions() {
 		switch {
-		case headOf(c).Type != string(verify.ConditionType):
+		case headOf(c).Type != kind:
 			all = append(all, c)
 		case !placed:
 			all = append(all, cond)
