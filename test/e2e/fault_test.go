@@ -16,10 +16,12 @@ import (
 	"time"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/client/clientset/versioned"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"knative.dev/pkg/apis"
 )
 
@@ -171,11 +173,15 @@ func (c *cluster) startLoad(t *testing.T, namespaces ...string) *load {
 }
 
 // startHammer writes the status of a completed TaskRun again and again, from many connections, where a call of the webhook that
-// fails is an error for the writer. The function that it returns ends that.
+// fails is an error for the writer. They write as Tekton's controller, because nobody else may. The function that it returns
+// ends that.
 func (c *cluster) startHammer(t *testing.T, ns string) (stop func()) {
 	t.Helper()
 	tr := c.start(t, ns, loadRun("anvil"))
 	c.awaitDone(t, ns, tr.Name)
+	config := rest.CopyConfig(c.config)
+	config.Impersonate.UserName = tektonController
+	writers := versioned.NewForConfigOrDie(config)
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	var written atomic.Int64
@@ -183,7 +189,7 @@ func (c *cluster) startHammer(t *testing.T, ns string) (stop func()) {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				patch := fmt.Appendf(nil, `{"status":{"annotations":{"e2e/writer-%d":"%d"}}}`, w, i)
-				_, err := c.tekton.TektonV1().TaskRuns(ns).Patch(ctx, tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+				_, err := writers.TektonV1().TaskRuns(ns).Patch(ctx, tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
 				switch {
 				case err == nil:
 					written.Add(1)

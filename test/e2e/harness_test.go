@@ -148,7 +148,14 @@ func lookPath(t *testing.T, path, name string) string {
 // enable turns signing on in the tests' namespaces and leaves nothing of it when the test has ended.
 func (c *cluster) enable(t *testing.T) {
 	t.Helper()
-	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
+	c.enableIn(t, "--namespace-selector", selector)
+}
+
+// enableIn does so where scope, a flag and its value, says.
+func (c *cluster) enableIn(t *testing.T, scope ...string) {
+	t.Helper()
+	args := append([]string{"tekton-sign", "enable", "oidc-sa-token", "--yes"}, scope...)
+	if out := c.kubectl(t, args...); out.code != 0 {
 		t.Fatalf("enable: %s", out)
 	}
 	t.Cleanup(func() {

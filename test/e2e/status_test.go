@@ -18,13 +18,13 @@ const reader = "../../config/monitoring/status-reader.yaml"
 func TestStatus(t *testing.T) {
 	c := open(t)
 	c.wantStatus(t, nil, 3, "OFF: signing is off")
-	c.enable(t)
+	namespace := c.namespaceWith(t, nil)
+	c.enableIn(t, "--namespaces", namespace)
 	c.mustKubectl(t, "apply", "-f", reader)
 	t.Cleanup(func() {
 		c.kubectlUntil(context.Background(), t, "", "delete", "--ignore-not-found", "-f", reader)
 	})
 	monitor := []string{"--as", "e2e-monitor", "--as-group", "tekton-sign-monitors"}
-	namespace := c.namespace(t, true)
 	tr := c.finish(t, namespace, fixture(t, "results"))
 	c.untilHealthy(t, monitor)
 	c.wantStatus(t, monitor, 0, "\n✓ HEALTHY: signing is on", "1 VERIFIED", namespace+"/"+tr.Name, "you may not read Secret")
