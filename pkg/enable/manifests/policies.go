@@ -3,9 +3,10 @@
 package manifests
 
 import (
-	"errors"
+	"fmt"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // Policies are admission policies and their bindings.
@@ -50,27 +51,27 @@ func (p Policies) TokenPolicies() Policies {
 }
 
 // Drift is an error that names the first policy or binding which the cluster lacks or has in another form. The functions
-// return the cluster's object of a name, or nil.
+// return the cluster's object of a name, or nil. The manifests spell out every default, so that objects are compared whole.
 func (p Policies) Drift(
 	policy func(name string) *admissionv1.ValidatingAdmissionPolicy,
 	binding func(name string) *admissionv1.ValidatingAdmissionPolicyBinding,
 ) error {
 	for _, want := range p.Policies {
 		got := policy(want.Name)
-		if got == nil {
-			return errors.New(missing(want))
-		}
-		if differences := Differences(want, got); len(differences) > 0 {
-			return errors.New(differences[0])
+		switch {
+		case got == nil || got.DeletionTimestamp != nil:
+			return fmt.Errorf("ValidatingAdmissionPolicy %s is missing", want.Name)
+		case !equality.Semantic.DeepEqual(want.Spec, got.Spec):
+			return fmt.Errorf("ValidatingAdmissionPolicy %s was changed", want.Name)
 		}
 	}
 	for _, want := range p.Bindings {
 		got := binding(want.Name)
-		if got == nil {
-			return errors.New(missing(want))
-		}
-		if differences := Differences(want, got); len(differences) > 0 {
-			return errors.New(differences[0])
+		switch {
+		case got == nil || got.DeletionTimestamp != nil:
+			return fmt.Errorf("ValidatingAdmissionPolicyBinding %s is missing", want.Name)
+		case !equality.Semantic.DeepEqual(want.Spec, got.Spec):
+			return fmt.Errorf("ValidatingAdmissionPolicyBinding %s was changed", want.Name)
 		}
 	}
 	return nil
