@@ -125,7 +125,7 @@ func cut(s string) string {
 	if len(s) <= maxMessage {
 		return s
 	}
-	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+	return report.Cut(s, maxMessage-3) + "..."
 }
 
 // sameCondition reports whether raw is cond but for the time of the transition, which is not news by itself.

@@ -9,6 +9,8 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 // maxWarning keeps a warning within what the API server passes on to clients (RFC 7234, a few hundred characters).
@@ -23,11 +25,7 @@ func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse
 }
 
 func warning(format string, args ...any) string {
-	text := "tekton-sign: " + fmt.Sprintf(format, args...)
-	if len(text) > maxWarning {
-		text = strings.ToValidUTF8(text[:maxWarning], "")
-	}
-	return text
+	return report.Cut("tekton-sign: "+fmt.Sprintf(format, args...), maxWarning)
 }
 
 // refuse answers that the request must not be stored.

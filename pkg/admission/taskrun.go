@@ -14,6 +14,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // object is a TaskRun as it came.
@@ -55,13 +56,10 @@ func (o object) spec() runSpec {
 	return spec
 }
 
-// tektonManager is the value of spec.managedBy that means Tekton's own controller, as an absent one does.
-const tektonManager = "tekton.dev/pipeline"
-
 // managedByOther reports whether somebody else than Tekton's controller runs the TaskRun.
 func (o object) managedByOther() bool {
 	manager := o.spec().ManagedBy
-	return manager != nil && *manager != tektonManager
+	return manager != nil && *manager != verify.TektonController
 }
 
 // judgedFields are the fields of the status that a verdict rests on, beside the condition Succeeded. The TaskRun's UID and

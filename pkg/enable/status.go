@@ -130,7 +130,11 @@ func (l *look) findTekton(ctx context.Context) {
 		l.status.Environment.Tekton = controller.Labels["app.kubernetes.io/version"]
 		l.pass(status.PartTekton, status.CheckTekton, "version %s", cmp.Or(l.status.Environment.Tekton, "unknown"))
 	case IsForbidden(err):
-		l.unreadable(status.PartTekton, status.CheckTekton, "the Deployments of "+cmp.Or("namespace "+namespace, "all namespaces"), err)
+		where := "all namespaces"
+		if namespace != "" {
+			where = "namespace " + namespace
+		}
+		l.unreadable(status.PartTekton, status.CheckTekton, "the Deployments of "+where, err)
 	default:
 		l.add(status.Check{Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail, Message: err.Error()})
 	}

@@ -100,9 +100,12 @@ func (l *look) availability(ctx context.Context) {
 		Message: fmt.Sprintf("%d of %d replicas are available", a.Available, a.Replicas),
 	}
 	if complete, missing := available(d); !complete {
+		if missing == "" {
+			missing = l.whyUnavailable(ctx, d)
+		}
 		check.Object = own("apps", "Deployment", manifests.Controller)
 		check.Status, check.Expected = verify.Warn, fmt.Sprintf("%d replicas of the latest state, all available", a.Replicas)
-		check.Got = fmt.Sprintf("%d updated, %d available: %s", a.Updated, a.Available, orElse(missing, l.whyUnavailable(ctx, d)))
+		check.Got = fmt.Sprintf("%d updated, %d available: %s", a.Updated, a.Available, missing)
 		check.Message = "not all replicas serve"
 		check.Next = "kubectl describe pods -n " + manifests.Namespace
 		if a.Available == 0 {
@@ -110,13 +113,6 @@ func (l *look) availability(ctx context.Context) {
 		}
 	}
 	l.add(check)
-}
-
-func orElse(text, other string) string {
-	if text != "" {
-		return text
-	}
-	return other
 }
 
 // available reports whether a Deployment is complete, and if not so for want of replicas what else is missing.

@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -183,7 +184,7 @@ func (l *look) ofVersion(c status.Check) status.Check {
 	if l.deployment.found && !l.sameVersion && c.Status == verify.Fail {
 		c.Status = verify.Unknown
 		c.Message += fmt.Sprintf(", compared with version %s; the add-on is %s, of which this plugin does not know how it should be",
-			l.options.Version, orElse(l.deployment.version, "of unknown version"))
+			l.options.Version, cmp.Or(l.deployment.version, "of unknown version"))
 		c.Next = "use the plugin of the add-on's version, or bring the add-on to this one: " + l.enable()
 	}
 	return c

@@ -30,13 +30,13 @@ const (
 
 // tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
 func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
-	message = cutTo(report.Safe(message), maxEventMessage)
+	message = report.Cut(report.Safe(message), maxEventMessage)
 	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, message}, "\x00")))
 	now := metav1.NewTime(r.Now())
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: taskRun.GetNamespace(),
-			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(cutTo(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
+			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(report.Cut(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
 		},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "tekton.dev/v1", Kind: "TaskRun", Namespace: taskRun.GetNamespace(), Name: taskRun.GetName(),
@@ -55,12 +55,4 @@ func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, 
 		return nil
 	}
 	return fmt.Errorf("telling of the TaskRun by an event: %w", err)
-}
-
-// cutTo returns at most limit bytes of text, whole characters.
-func cutTo(text string, limit int) string {
-	if len(text) <= limit {
-		return text
-	}
-	return strings.ToValidUTF8(text[:limit], "")
 }

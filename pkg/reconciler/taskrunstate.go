@@ -13,9 +13,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// tektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
-const tektonController = "tekton.dev/pipeline"
-
 // taskRunState is what decides whether a TaskRun waits for a verdict or a record. What is of another type than it should be is
 // empty: whoever may write a status must not be able to stop the work on others.
 type taskRunState struct {
@@ -36,7 +33,7 @@ func stateOf(taskRun *unstructured.Unstructured) taskRunState {
 	annotations, _ := status["annotations"].(map[string]any)
 	s := taskRunState{hasRun: status["podName"] != nil && status["podName"] != ""}
 	s.record, _ = annotations[record.Annotation].(string)
-	if by, ok := spec["managedBy"].(string); ok && by != tektonController {
+	if by, ok := spec["managedBy"].(string); ok && by != verify.TektonController {
 		s.foreign = true
 	}
 	for _, field := range []string{"steps", "results", "retriesStatus"} {

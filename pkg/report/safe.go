@@ -57,6 +57,14 @@ func Short(text string, width int) string {
 	return fmt.Sprintf("%s… (%d bytes, sha256:%.12x)", Safe(text[:end]), len(text), sha256.Sum256([]byte(text)))
 }
 
+// Cut returns the first limit bytes of a text, or less so that no character is broken. It escapes nothing.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "")
+}
+
 // Name is Short for the name of a result. Names beyond ASCII are marked: some of their letters look like others.
 func Name(name string) string {
 	for i := range len(name) {

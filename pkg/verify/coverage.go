@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// tektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
-const tektonController = "tekton.dev/pipeline"
+// TektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
+const TektonController = "tekton.dev/pipeline"
 
 // coverage checks that every step left evidence. It reports whether there is any to verify.
 func (j *judge) coverage() bool {
@@ -61,7 +61,7 @@ func (j *judge) uncovered() {
 		j.add(Check{ID: CheckCoverage, Status: Note, Message: "the TaskRun declares no results and carries none"})
 	default:
 		message := "no step left evidence: signing was off when the TaskRun ran, or somebody removed all of it"
-		if by := j.tr.Spec.ManagedBy; by != nil && *by != tektonController {
+		if by := j.tr.Spec.ManagedBy; by != nil && *by != TektonController {
 			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
 		} else if !slices.ContainsFunc(j.steps, func(s *step) bool { return !j.exempt(s) }) {
 			message = "every step was ended before it could sign"
