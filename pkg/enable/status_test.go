@@ -370,7 +370,7 @@ func TestStatusOff(t *testing.T) {
 		"no webhook may stay":     {func(in *installed) { empty(in); in.add(newInstalled(t, nil).webhooksOnly()) }, status.Broken, "still in effect: MutatingWebhookConfiguration"},
 		"the history may":         {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
 		"Tekton is not there":     {func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines"},
-		"forbidden to look":       {func(in *installed) { empty(in); in.forbid("list", "") }, status.Unknown, "unknown tekton: you may not read the Deployments"},
+		"forbidden to look":       {func(in *installed) { empty(in); in.forbid("list", "") }, status.Unknown, "unknown tekton: you may not read the Deployments of all namespaces"},
 		"settings cannot be read": {func(in *installed) { empty(in); in.forbid("get", "configmaps") }, status.Broken, "unknown settings: you may not read ConfigMap openshift-pipelines/config-signing"},
 	} {
 		t.Run(name, func(t *testing.T) {
