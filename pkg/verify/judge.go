@@ -32,10 +32,11 @@ type judge struct {
 	record   *recorded // nil unless its proof is good
 	proven   bool      // every stage ran: without a failed check the verdict is VERIFIED
 
-	running    bool                   // the TaskRun is not completed
-	unsigned   signing.UnsignedReason // what the first step without evidence says
-	noResults  bool
-	missingKey string
+	running     bool                   // the TaskRun is not completed
+	clockBehind bool                   // something was done later than now
+	unsigned    signing.UnsignedReason // what the first step without evidence says
+	noResults   bool
+	missingKey  string
 
 	isLegacy         bool // some evidence is of format v1
 	legacySignatures int  // of format v1, verified so far
@@ -219,6 +220,8 @@ func (j *judge) reason(verdict Verdict, id CheckID) string {
 	switch {
 	case verdict == Indeterminate && j.running:
 		return ReasonRunning
+	case verdict == Indeterminate && j.clockBehind && id == CheckTime:
+		return ReasonClockBehind
 	case verdict == Unsigned && j.unsigned != "":
 		return string(j.unsigned)
 	}

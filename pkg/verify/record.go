@@ -157,16 +157,16 @@ func (j *judge) recorderToken(t *oidc.Token, digest signing.Digest) bool {
 			"the record's proof lives longer than the policies allow")
 		return false
 	}
-	earliest, latest := j.tr.CreationTimestamp.Add(-runTolerance), j.now.Add(j.v.skew)
+	earliest := j.tr.CreationTimestamp.Add(-runTolerance)
 	if completed := j.tr.Status.CompletionTime; completed != nil {
 		earliest = completed.Add(-runTolerance)
 	}
-	if c.IssuedAt.Before(earliest) || c.IssuedAt.After(latest) {
-		j.fail(CheckRecord, window(earliest, latest), c.IssuedAt.Format(timeFormat),
-			"the record was made before the TaskRun completed, or has yet to be made")
+	if c.IssuedAt.Before(earliest) {
+		j.fail(CheckRecord, "a proof from after "+earliest.UTC().Format(timeFormat), c.IssuedAt.UTC().Format(timeFormat),
+			"the record was made before the TaskRun completed")
 		return false
 	}
-	return true
+	return !j.isFuture(c.IssuedAt, "the record was made")
 }
 
 // compareRecord reports whether a proven record is of this TaskRun as it is.

@@ -14,7 +14,7 @@ import (
 type Result struct {
 	TaskRun    Ref               `json:"taskRun"`
 	Verdict    Verdict           `json:"verdict"`
-	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, ReasonRunning, or a signer's reason
+	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, one of the reasons below, or a signer's reason
 	Message    string            `json:"message,omitempty"` // the reason in one sentence
 	Backend    signing.Backend   `json:"backend,omitempty"`
 	Format     signing.Format    `json:"format,omitempty"` // of the evidence
@@ -29,8 +29,11 @@ type Result struct {
 	Record     *Recorded         `json:"record,omitempty"` // what the add-on recorded, if that is proven
 }
 
-// ReasonRunning is the reason of a TaskRun that is not completed.
-const ReasonRunning = "running"
+// Reasons of INDETERMINATE that say more than a check's id.
+const (
+	ReasonRunning     = "running"      // the TaskRun is not completed
+	ReasonClockBehind = "clock-behind" // the clock here is: what has happened is yet to happen by it
+)
 
 // Ref names a TaskRun.
 type Ref struct {

@@ -16,6 +16,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -412,11 +413,34 @@ func TestTokenOutsideOfTheRunIsAWarning(t *testing.T) {
 	}
 }
 
+// A clock that is behind makes nothing false and nothing true.
 func TestTokenFromTheFuture(t *testing.T) {
-	now := verify.WithClock(func() time.Time { return verifytest.Start().Add(-10 * time.Minute) })
-	got := newVerifier(t, now).TaskRun(t.Context(), newTaskRun(t, nil), verify.Facts{})
-	if got.Verdict != verify.Failed || got.Reason != "time" {
-		t.Errorf("verdict %s, reason %s", got.Verdict, got.Reason)
+	forged := newTaskRun(t, nil)
+	forged.Status.Results[0].Value.StringVal = "forged"
+	late := newTaskRun(t, nil)
+	late.Status.CompletionTime = &metav1.Time{Time: late.CreationTimestamp.Time}
+	open := newTaskRun(t, nil)
+	open.Status.CompletionTime = nil
+	behind := func(by time.Duration) verify.Option {
+		return verify.WithClock(func() time.Time { return verifytest.Start().Add(-by) })
+	}
+	for name, test := range map[string]struct {
+		tr      *v1.TaskRun
+		options []verify.Option
+		want    string
+	}{
+		"ten minutes behind":              {newTaskRun(t, nil), []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind"},
+		"within the skew":                 {newTaskRun(t, nil), []verify.Option{behind(time.Minute)}, "VERIFIED "},
+		"something is forged as well":     {forged, []verify.Option{behind(10 * time.Minute)}, "FAILED results"},
+		"nobody says when it completed":   {open, []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind"},
+		"signed after the end, by itself": {late, []verify.Option{behind(10 * time.Minute), verify.WithClockSkew(0)}, "FAILED time"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := newVerifier(t, test.options...).TaskRun(t.Context(), test.tr, verify.Facts{})
+			if s := string(got.Verdict) + " " + got.Reason; s != test.want {
+				t.Errorf("expected %s, got %s: %s", test.want, s, got.Message)
+			}
+		})
 	}
 }
 
