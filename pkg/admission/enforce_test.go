@@ -114,6 +114,35 @@ func TestEnforceKeepsTheReasonOfAFailure(t *testing.T) {
 	}
 }
 
+// clockBehind is what a replica finds whose clock is.
+func clockBehind() verify.Result {
+	return verify.Result{Verdict: verify.Indeterminate, Reason: verify.ReasonClockBehind, Checks: []verify.Check{{
+		ID: verify.CheckTime, Status: verify.Unknown, Expected: "before 11:00", Got: "11:30", Message: "set this clock",
+	}}}
+}
+
+// A clock that is behind fails no TaskRun: what it cannot judge is written again, or judged late.
+func TestClockBehind(t *testing.T) {
+	completing := statusWrite(t, run("Unknown", nil), run("True", func(s fields) { full(s); withOurs("True")(s) }))
+	refused := enforcing(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), completing)
+	if refused.Allowed || refused.Result.Code != 500 || !strings.Contains(refused.Result.Message, "expected before 11:00, got 11:30: set this clock") {
+		t.Errorf("enforce: expected a refusal upon which Tekton writes again, got %+v", refused)
+	}
+	after := stored(t, newStatusHandler(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), completing), completing.Object)
+	if found := ourConditions(after); len(found) != 0 {
+		t.Errorf("audit: expected no verdict, so that the TaskRun is judged late, got %v", found)
+	}
+	if after["status"].(fields)["results"] == nil {
+		t.Error("audit: expected the results, got none")
+	}
+	// What was judged does not become unjudged by a later write.
+	changed := statusWrite(t, carriedRun(nil), carriedRun(func(s fields) { s["steps"] = []any{} }))
+	after = stored(t, newStatusHandler(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), changed), changed.Object)
+	if found := ourConditions(after); len(found) != 1 || found[0]["status"] != "False" {
+		t.Errorf("audit, changed after it was judged: expected one condition False, got %v", found)
+	}
+}
+
 func TestEnforceLetsVerifiedResultsPass(t *testing.T) {
 	verifier := &fakeVerifier{result: verified()}
 	request := statusWrite(t, run("Unknown", nil), run("True", full))

@@ -164,8 +164,11 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 		return w.submitted.withoutVerdict()
 	}
 	result, err := h.judge(ctx, w.settings, w.mode, w.old, w.submitted.state)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case result.Reason == verify.ReasonClockBehind && !w.old.judged():
+		return w.submitted.withoutVerdict() // judged late, when the clock is right or by a replica whose clock is
 	}
 	return w.judged(result, h.Now())
 }
@@ -236,6 +239,12 @@ func (h *StatusHandler) judge(
 			return verify.Result{}, err
 		}
 		return indeterminate(string(verify.CheckKey), err), nil
+	}
+	if result.Reason == verify.ReasonClockBehind {
+		if mode == settings.Enforce {
+			return verify.Result{}, errors.New(failureMessage(result))
+		}
+		log.Errorw("the clock of this replica is behind that of the API server", "message", failureMessage(result))
 	}
 	if mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)

@@ -188,6 +188,9 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 	if err != nil {
 		return fmt.Errorf("verifying the TaskRun: %w", err)
 	}
+	if judgement.Result.Reason == verify.ReasonClockBehind {
+		return fmt.Errorf("verifying the TaskRun: %s", judgement.Result.Message) // it would stay recorded as INDETERMINATE
+	}
 	result := agreed(judgement.Result, state.ours)
 	if bad(result.Verdict) {
 		if err := r.tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, state.failure(result)); err != nil {

@@ -45,6 +45,7 @@ type recordsLab struct {
 	patches  []string             // bodies, the record's shortened
 	asked    []bool               // pinned, of each judgement
 	judgeErr error
+	clock    func() time.Time
 	due      bool
 	recorded []error
 	caughtUp []error
@@ -68,7 +69,7 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 	if change != nil {
 		change(tr)
 	}
-	lab := &recordsLab{cluster: cluster, events: fake.NewClientset()}
+	lab := &recordsLab{cluster: cluster, events: fake.NewClientset(), clock: verifytest.RecordedAt}
 	lab.api = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, untyped(t, tr))
 	lab.api.PrependReactor("patch", TaskRuns, lab.patch)
@@ -156,7 +157,7 @@ func (l *recordsLab) judge(ctx context.Context, tr *v1.TaskRun, pinned bool) (Ju
 	if err != nil {
 		return Judgement{}, err
 	}
-	v, err := verify.New(cluster, verify.WithClock(verifytest.RecordedAt))
+	v, err := verify.New(cluster, verify.WithClock(l.clock))
 	if err != nil {
 		return Judgement{}, err
 	}
@@ -242,6 +243,25 @@ func TestRecordsWritesARecordThatVerifies(t *testing.T) {
 	}
 	if n := len(lab.api.Actions()) - before; n != 1 {
 		t.Errorf("recorded already: expected one look, got %d requests", n)
+	}
+}
+
+// A replica whose clock is behind cannot verify what is true: no record says so for good.
+func TestRecordsWaitsForItsClock(t *testing.T) {
+	lab := newRecordsLab(t, nil)
+	lab.clock = func() time.Time { return verifytest.Start().Add(-time.Hour) }
+	if err := lab.Reconcile(t.Context(), "ci/build"); err == nil || !strings.Contains(err.Error(), "set this clock") {
+		t.Errorf("expected an error about the clock, got %v", err)
+	}
+	if told := lab.told(t); len(lab.patches) != 0 || len(told) != 0 {
+		t.Errorf("expected neither a record nor an event, got %q, %q", lab.patches, told)
+	}
+	lab.clock = verifytest.RecordedAt
+	if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Verified {
+		t.Errorf("expected a record that says VERIFIED, got %+v", got.Record)
 	}
 }
 
