@@ -11,7 +11,6 @@ import (
 	"knative.dev/pkg/controller"
 	secretinformer "knative.dev/pkg/injection/clients/namespacedkube/informers/core/v1/secret"
 	"knative.dev/pkg/logging"
-	"knative.dev/pkg/webhook/certificates"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
@@ -21,7 +20,7 @@ import (
 func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 	var all []*controller.Impl
 	for _, make := range []func(context.Context, configmap.Watcher) *controller.Impl{
-		certificates.NewController,
+		a.newCertificateController,
 		a.newInjectController,
 		a.newStatusController,
 		a.newChainsController,
@@ -54,14 +53,28 @@ func (a *addOn) newWebhookController(ctx context.Context, name string) *controll
 	queue := controller.NewContext(ctx, webhooks, controller.ControllerOptions{WorkQueueName: name, Logger: logging.FromContext(ctx).Named(name)})
 	enqueue := func() { queue.EnqueueKey(webhooks.Key()) }
 	webhooks.OnChange(enqueue)
-	if _, err := secrets.Informer().AddEventHandler(cache.FilteringResourceEventHandler{
+	onCertificate(ctx, enqueue)
+	go webhooks.Run(ctx)
+	return queue
+}
+
+// newCertificateController keeps the certificate of the webhooks.
+func (a *addOn) newCertificateController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+	certificate := reconciler.NewCertificate(a.client, secretinformer.Get(ctx).Lister(), time.Now, a.log)
+	queue := controller.NewContext(ctx, certificate,
+		controller.ControllerOptions{WorkQueueName: "certificate", Logger: logging.FromContext(ctx).Named("certificate")})
+	onCertificate(ctx, func() { queue.EnqueueKey(certificate.Key()) })
+	return queue
+}
+
+// onCertificate has f called after every change of the Secret that holds the certificate of the webhooks.
+func onCertificate(ctx context.Context, f func()) {
+	if _, err := secretinformer.Get(ctx).Informer().AddEventHandler(cache.FilteringResourceEventHandler{
 		FilterFunc: controller.FilterWithNameAndNamespace(manifests.Namespace, manifests.CertificateSecret),
-		Handler:    controller.HandleAll(func(any) { enqueue() }),
+		Handler:    controller.HandleAll(func(any) { f() }),
 	}); err != nil {
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.CertificateSecret, err)
 	}
-	go webhooks.Run(ctx)
-	return queue
 }
 
 // newBindingsController keeps the namespaces in which the policies hold.

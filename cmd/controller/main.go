@@ -23,7 +23,6 @@ import (
 	"knative.dev/pkg/logging"
 	"knative.dev/pkg/signals"
 	"knative.dev/pkg/system"
-	"knative.dev/pkg/webhook"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
@@ -64,7 +63,6 @@ func run(stop context.Context) error {
 
 // serve makes the reconcilers and webhooks and runs them. stop ends them, ctx what they look at.
 func (a *addOn) serve(stop, ctx context.Context, config *rest.Config) error {
-	ctx = webhook.WithOptions(ctx, webhook.Options{ServiceName: manifests.Controller, SecretName: manifests.CertificateSecret})
 	ctx, startInformers := injection.EnableInjectionOrDie(ctx, config)
 	reconciling, halt := context.WithCancel(ctx)
 	defer halt()

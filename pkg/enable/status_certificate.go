@@ -66,9 +66,8 @@ func (l *look) certificateCheck(data []byte, roots *x509.CertPool, object *statu
 		check.Expected, check.Got = "a certificate", err.Error()
 		return check
 	}
-	host := manifests.Controller + "." + manifests.Namespace + ".svc"
-	if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots, DNSName: host, CurrentTime: now}); err != nil {
-		check.Expected, check.Got = "a certificate for "+host+" by the authority of the webhook configurations", err.Error()
+	if _, err := certificate.Verify(x509.VerifyOptions{Roots: roots, DNSName: manifests.WebhookHost, CurrentTime: now}); err != nil {
+		check.Expected, check.Got = "a certificate for "+manifests.WebhookHost+" by the authority of the webhook configurations", err.Error()
 		return check
 	}
 	check.Message = fmt.Sprintf("valid until %s", timeOf(certificate.NotAfter))

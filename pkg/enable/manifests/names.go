@@ -34,6 +34,9 @@ const (
 	StatusWebhook        = "tekton-sign-status"             // configuration of the webhook for taskruns/status
 )
 
+// WebhookHost is the name by which API servers call the add-on's webhooks.
+const WebhookHost = Controller + "." + Namespace + ".svc"
+
 // TektonAccount is the service account of Tekton's controller in every release.
 const TektonAccount = "tekton-pipelines-controller"
 
