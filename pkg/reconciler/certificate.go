@@ -29,7 +29,7 @@ const (
 	// certificateRenewal is how long before its end another one is made.
 	certificateRenewal = 24 * time.Hour
 	// certificateInterval is how often it is looked at: by its end nobody is told.
-	certificateInterval = time.Hour
+	certificateInterval = time.Minute
 	// certificateBackdate is how far the clocks of API servers may be apart.
 	certificateBackdate = time.Hour
 )

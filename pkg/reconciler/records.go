@@ -166,10 +166,11 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 		if err != nil {
 			return nil, controller.NewPermanentError(err)
 		}
-		if judgement, err := r.Judge(ctx, tr, false); err == nil && judgement.Result.Verdict == verify.NoResults && !judgement.Due {
+		judgement, err := r.Judge(ctx, tr, false)
+		if err == nil && judgement.Result.Verdict == verify.NoResults && !judgement.Due {
 			return nil, nil
 		}
-		err = errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready")
+		err = errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, and their clocks right")
 		r.OnCatchUp(err)
 		return nil, err
 	}

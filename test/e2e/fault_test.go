@@ -72,6 +72,9 @@ func (f fault) test(t *testing.T, c *cluster) {
 	load.stop()
 	for _, ns := range []string{audit, enforce} {
 		runs := c.allDone(t, ns)
+		if f.harmless {
+			runs = c.allJudged(t, ns)
+		}
 		if len(runs) < 4 {
 			t.Errorf("namespace %s: only %d TaskRuns were there to be struck", ns, len(runs))
 		}
@@ -234,6 +237,19 @@ func (c *cluster) allDone(t *testing.T, ns string) []pipelinev1.TaskRun {
 		}
 		runs = list.Items
 		return !slices.ContainsFunc(runs, func(tr pipelinev1.TaskRun) bool { return !tr.IsDone() }), nil
+	})
+	return runs
+}
+
+// allJudged waits until every TaskRun of a namespace has a verdict, which may come late, and returns them.
+func (c *cluster) allJudged(t *testing.T, ns string) []pipelinev1.TaskRun {
+	t.Helper()
+	var runs []pipelinev1.TaskRun
+	c.eventually(t, "all TaskRuns of "+ns+" to be judged", func(context.Context) (bool, error) {
+		runs = c.allDone(t, ns)
+		return !slices.ContainsFunc(runs, func(tr pipelinev1.TaskRun) bool {
+			return tr.Status.GetCondition(conditionType).IsUnknown()
+		}), nil
 	})
 	return runs
 }
