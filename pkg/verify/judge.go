@@ -32,6 +32,7 @@ type judge struct {
 	record   *recorded // nil unless its proof is good
 	proven   bool      // every stage ran: without a failed check the verdict is VERIFIED
 
+	restored    bool                   // the only step's message was put together from the status
 	running     bool                   // the TaskRun is not completed
 	clockBehind bool                   // something was done later than now
 	unsigned    signing.UnsignedReason // what the first step without evidence says

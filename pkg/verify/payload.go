@@ -23,8 +23,8 @@ func (j *judge) rebuildCounted(u *unit) (signing.Unit, bool) {
 		return rebuilt, false
 	}
 	if want, got := int(u.header.Entries), len(rebuilt.Entries); want != got {
-		if !j.lost(u, got) {
-			j.refute(u, CheckPayload, fmt.Sprintf("%d entries", want), fmt.Sprintf("%d entries", got),
+		if !j.lost(u, got) && !j.untraced(u, got) {
+			j.differs(u, fmt.Sprintf("%d entries", want), fmt.Sprintf("%d entries", got),
 				"entries were added to or removed from the step's message")
 		}
 		return rebuilt, false
@@ -40,8 +40,18 @@ func (j *judge) compareDigest(u *unit, signed signing.Digest) {
 	}
 	u.compared = true
 	if got := rebuilt.Digest(); got != signed {
-		j.refute(u, CheckPayload, digestText(signed), digestText(got), changedMessage)
+		j.differs(u, digestText(signed), digestText(got), changedMessage)
 	}
+}
+
+// differs says that something else was signed than is shown. Where what is shown may be another form of what was signed, nobody
+// can tell.
+func (j *judge) differs(u *unit, expected, got, message string) {
+	if j.restored && !j.exact() {
+		j.doubt(u, CheckPayload, expected, got, inexactMessage)
+		return
+	}
+	j.refute(u, CheckPayload, expected, got, message)
 }
 
 // compareSigned compares what a key signed with what the TaskRun shows. Nobody can tell a signature over another message from
@@ -52,7 +62,7 @@ func (j *judge) compareSigned(u *unit, key crypto.PublicKey, message, signature 
 	switch {
 	case err == nil:
 	case errors.Is(err, signing.ErrSignature):
-		j.refute(u, CheckPayload, "a signature over "+digestText(sha256.Sum256(message)), "a signature over something else", changedMessage)
+		j.differs(u, "a signature over "+digestText(sha256.Sum256(message)), "a signature over something else", changedMessage)
 	default:
 		j.refute(u, CheckSignature, "a signature in the form of its algorithm", err.Error(), "the signature is not well-formed")
 	}

@@ -117,8 +117,8 @@ func (j *judge) promotedNames() map[string]bool {
 		if !ok {
 			continue
 		}
-		for _, s := range j.steps {
-			if s.state.Container == container && hasStepResult(s.state, stepResult) {
+		for i := range j.tr.Status.Steps {
+			if s := &j.tr.Status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
 				names[d.Name] = true
 			}
 		}

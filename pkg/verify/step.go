@@ -60,7 +60,11 @@ func (j *judge) readSteps() {
 		j.steps = append(j.steps, j.readStep(&j.tr.Status.Steps[i]))
 	}
 	j.checkDeclaredNames()
-	if len(j.steps) > 0 {
+	switch {
+	case j.restored:
+		j.add(Check{ID: CheckMessage, Status: Note, Message: restoredCaveat})
+		j.caveats = append(j.caveats, restoredCaveat)
+	case len(j.steps) > 0:
 		j.pass(CheckMessage, fmt.Sprintf("the messages of %s are as Tekton stores them", count(len(j.steps), "step")))
 	}
 	j.pass(CheckReserved, "no result bears the name of signing material")
@@ -77,6 +81,9 @@ func (j *judge) stepsOfEarlierAttempt() bool {
 }
 
 func (j *judge) readStep(state *v1.StepState) *step {
+	if restored, ok := j.restore(state); ok {
+		state, j.restored = restored, true
+	}
 	s := &step{state: state, carriers: map[string]string{}}
 	if state.Terminated == nil {
 		return s

@@ -32,6 +32,7 @@ func TestRecord(t *testing.T) {
 		t.Run("bad verdict", func(t *testing.T) { t.Parallel(); testRecordedFailure(t, c) })
 	})
 	t.Run("catching up", func(t *testing.T) { testCatchUp(t, c) })
+	t.Run("material is kept", func(t *testing.T) { testKeptMaterial(t, c) })
 }
 
 // recorded waits for the record of a TaskRun.
@@ -197,6 +198,37 @@ func testCatchUp(t *testing.T, c *cluster) {
 		t.Errorf("events are %q, want one that says late", told)
 	}
 	c.wantProof(t, "-n", ns, "taskrun/"+tr.Name)
+}
+
+// testKeptMaterial leaves the signing material in status.results, and verifies an archive with that that has nothing else.
+func testKeptMaterial(t *testing.T, c *cluster) {
+	c.mustKubectl(t, enableArgs("--keep-material", "--yes")...)
+	ns := c.namespace(t, true)
+	var tr *pipelinev1.TaskRun
+	c.eventually(t, "the setting to be in force", func(ctx context.Context) (bool, error) {
+		tr = loadRun("")
+		tr.GenerateName = "kept-"
+		made, err := c.tekton.TektonV1().TaskRuns(ns).Create(ctx, tr, metav1.CreateOptions{})
+		if err != nil {
+			return false, err
+		}
+		tr = c.awaitDone(t, ns, made.Name)
+		wantCondition(t, tr, "True", "TaskRunResultsVerified")
+		return slices.ContainsFunc(tr.Status.Results, func(r pipelinev1.TaskRunResult) bool { return r.Name == "SIGNING_TOKEN" }), nil
+	})
+	c.verify(t, "VERIFIED", 0, "-n", ns, "taskrun/"+tr.Name)
+
+	dir := t.TempDir()
+	bundle, file := filepath.Join(dir, "bundle.json"), filepath.Join(dir, "taskrun.yaml")
+	writeFile(t, bundle, c.mustKubectl(t, "tekton-sign", "trust", "export"))
+	tr.APIVersion, tr.Kind = "tekton.dev/v1", "TaskRun"
+	tr.Status.Steps[0].Terminated.Message = ""
+	delete(tr.Status.Annotations, record.Annotation)
+	writeFile(t, file, describe(tr))
+	c.verify(t, "VERIFIED", 0, "-f", file, "--trust-bundle", bundle, "--offline")
+	resultOf(t, tr, "digest").Value.StringVal = "sha256:0000"
+	writeFile(t, file, describe(tr))
+	c.verify(t, "FAILED", 4, "-f", file, "--trust-bundle", bundle, "--offline")
 }
 
 // scale gives the add-on so many replicas and waits until it has them.

@@ -250,6 +250,8 @@ func testWritersThreats(t *testing.T, c *cluster) {
 			writer.cannot(t, []string{policyStatus, user + " may not write the status of TaskRun " + tr.Name},
 				"patch", "taskrun", tr.Name, "-n", ns, "--subresource=status", "--type=merge", "-p", `{"status":`+status+`}`)
 		}
+		writer.cannot(t, []string{policyStatus}, "patch", "taskruns.v1beta1.tekton.dev", tr.Name, "-n", ns,
+			"--subresource=status", "--type=merge", "-p", `{"status":{"taskResults":[{"name":"out","type":"string","value":"forged"}]}}`)
 		done := c.finish(t, ns, fixture(t, "results"))
 		wantCondition(t, done, "True", "TaskRunResultsVerified")
 		writer.cannot(t, []string{"denied the request"},
@@ -264,15 +266,16 @@ func testWritesAreDetected(t *testing.T, c *cluster) {
 	writer, _ := c.allowStatus(t, ns)
 	tr := c.finish(t, ns, fixture(t, "results"))
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
-	write := func(patch string) *pipelinev1.TaskRun {
+	writeAs := func(kind, patch string) *pipelinev1.TaskRun {
 		t.Helper()
-		writer.can(t, "patch", "taskrun", tr.Name, "-n", ns, "--subresource=status", "--type=json", "-p", patch)
+		writer.can(t, "patch", kind, tr.Name, "-n", ns, "--subresource=status", "--type=json", "-p", patch)
 		got, err := c.tekton.TektonV1().TaskRuns(ns).Get(t.Context(), tr.Name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return got
 	}
+	write := func(patch string) *pipelinev1.TaskRun { t.Helper(); return writeAs("taskrun", patch) }
 	steps, err := json.Marshal([]pipelinev1.StepState{tr.Status.Steps[1], tr.Status.Steps[0]})
 	if err != nil {
 		t.Fatal(err)
@@ -301,6 +304,12 @@ func testWritesAreDetected(t *testing.T, c *cluster) {
 			c.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
 		})
 	}
+	t.Run("a result, through the older version of the API", func(t *testing.T) {
+		got := writeAs("taskruns.v1beta1.tekton.dev", `[{"op":"replace","path":"/status/taskResults/0/value","value":"forged"}]`)
+		wantCondition(t, got, "False", "TaskRunResultsVerificationFailed")
+		write(`[{"op":"replace","path":"/status","value":` + string(original) + `}]`)
+		c.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
+	})
 	t.Run("the UID, by another TaskRun of the same name", func(t *testing.T) {
 		writer.can(t, "delete", "taskrun", tr.Name, "-n", ns)
 		again := fixture(t, "no-results")

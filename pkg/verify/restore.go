@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Archives that drop the steps' messages may have kept the signing material in status.results (enable --keep-material). Of a
+// TaskRun with one step, the message can be put together again from the status: what was signed decides whether it is the one.
+
+// restoredCaveat goes with what was verified in that way.
+const restoredCaveat = "the step's message is gone: it was put together again from the status, which shows what was signed"
+
+// inexactMessage is what it means that such a message is not what was signed.
+const inexactMessage = "the step's message is gone, and what the status shows is not what was signed: it was changed, or the step wrote it in another form"
+
+// restore returns the state of the only step with its message put together from the status, and whether that could be done.
+// The add-on's record, where it stands for the messages, proves more.
+func (j *judge) restore(state *v1.StepState) (*v1.StepState, bool) {
+	if len(j.tr.Status.Steps) != 1 || state.Terminated == nil || state.Terminated.Message != "" || j.record.good() && j.record.archive {
+		return nil, false
+	}
+	entries := j.entriesInStatus(state)
+	slices.SortFunc(entries, func(a, b result.RunResult) int { return cmp.Compare(a.Key, b.Key) })
+	unique := slices.CompactFunc(slices.Clone(entries), func(a, b result.RunResult) bool { return a.Key == b.Key })
+	if len(unique) != len(entries) || !slices.ContainsFunc(entries, signing.IsCarrier) {
+		return nil, false
+	}
+	message, err := json.Marshal(entries)
+	if err != nil {
+		return nil, false // strings and numbers always encode
+	}
+	restored, terminated := *state, *state.Terminated
+	terminated.Message = string(message)
+	restored.Terminated = &terminated
+	return &restored, true
+}
+
+// entriesInStatus returns what the only step must have emitted for the status to look as it does.
+func (j *judge) entriesInStatus(state *v1.StepState) []result.RunResult {
+	byLog, promoted := false, j.promotedNames()
+	var entries []result.RunResult
+	add := func(kind result.ResultType, key, value string) {
+		entries = append(entries, result.RunResult{Key: key, Value: value, ResultType: kind})
+	}
+	for _, r := range j.tr.Status.Results {
+		if header, err := signing.ParseManifest(r.Value.StringVal); r.Name == signing.CarrierManifest && err == nil {
+			byLog = header.Flags.Has(signing.FlagSidecarLogs)
+		}
+	}
+	for _, r := range j.tr.Status.Results {
+		if signing.IsReserved(r.Name) || !byLog && !promoted[r.Name] {
+			add(result.TaskRunResultType, r.Name, rawValue(r.Value))
+		}
+	}
+	if byLog {
+		return entries
+	}
+	for _, r := range state.Results {
+		add(result.StepResultType, r.Name, rawValue(r.Value))
+	}
+	return entries
+}
+
+// untraced reports whether a unit counts more values than the status shows, and adds that nobody can tell: artifacts that hold
+// nothing leave no trace in it.
+func (j *judge) untraced(u *unit, shown int) bool {
+	if !j.restored || int(u.header.Entries) < shown {
+		return false
+	}
+	j.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), inexactMessage)
+	return true
+}
+
+// exact reports whether the status shows every byte of what the step emitted: strings that are declared as such. Lists and
+// objects may have been written in another form, and artifacts are.
+func (j *judge) exact() bool {
+	declared := map[string]bool{}
+	if spec := j.tr.Status.TaskSpec; spec != nil {
+		for _, d := range spec.Results {
+			declared[d.Name] = d.Value == nil && (d.Type == v1.ResultsTypeString || d.Type == "")
+		}
+	}
+	for _, r := range j.tr.Status.Results {
+		if !signing.IsReserved(r.Name) && (!declared[r.Name] || r.Value.Type != v1.ParamTypeString) {
+			return false
+		}
+	}
+	s := &j.tr.Status.Steps[0]
+	return j.succeeded() && len(s.Results)+len(s.Inputs)+len(s.Outputs) == 0 && emptyArtifacts(j.tr.Status.Artifacts)
+}
