@@ -181,14 +181,52 @@ func (l *look) leader(ctx context.Context) {
 	case lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" || lease.Spec.RenewTime == nil:
 		check.Expected, check.Got = "a holder", "none"
 	default:
-		age := l.options.Now().Sub(lease.Spec.RenewTime.Time)
-		if age > leaderless {
+		renewed, stored := lease.Spec.RenewTime.Time, storedAt(lease)
+		if !stored.IsZero() {
+			l.clock(renewed.Sub(stored))
+			renewed = stored
+		}
+		if l.options.Now().Sub(renewed) > leaderless {
 			check.Expected = "renewed less than " + leaderless.String() + " ago"
-			check.Got = "renewed last at " + timeOf(lease.Spec.RenewTime.Time) + " by " + *lease.Spec.HolderIdentity
+			check.Got = "renewed last at " + timeOf(renewed) + " by " + *lease.Spec.HolderIdentity
 			break
 		}
 		l.pass(status.PartAddOn, status.CheckLeader, "%s", *lease.Spec.HolderIdentity)
 		return
+	}
+	l.add(check)
+}
+
+// storedAt returns when the API server stored the object last, by its own clock; zero if it does not say.
+func storedAt(object metav1.Object) time.Time {
+	var last time.Time
+	for _, f := range object.GetManagedFields() {
+		if f.Time != nil && f.Time.After(last) {
+			last = f.Time.Time
+		}
+	}
+	return last
+}
+
+// clockTolerance is how far the clock of the replica that leads may be from that of the API server, which stores whole seconds.
+const clockTolerance = 30 * time.Second
+
+// clock compares the clock of the replica that leads with that of the API server: it renews the Lease by its own. One that
+// is too far behind takes every token for one from the future.
+func (l *look) clock(ahead time.Duration) {
+	check := status.Check{
+		Part: status.PartAddOn, ID: status.CheckClock, Status: verify.Pass, Message: "the leader's clock is that of the API server",
+	}
+	if ahead.Abs() > clockTolerance {
+		check.Status, check.Message = verify.Warn, "the leader's clock is not that of the API server"
+		check.Expected, check.Got = "at most "+clockTolerance.String()+" apart", ahead.Abs().Round(time.Second).String()+" ahead"
+		check.Next = "set the clocks of the nodes: kubectl get pods -n " + manifests.Namespace + " -o wide names them"
+	}
+	if ahead < -clockTolerance {
+		check.Got = ahead.Abs().Round(time.Second).String() + " behind"
+	}
+	if ahead < -verify.DefaultClockSkew {
+		check.Status, check.Message = verify.Fail, "the leader's clock is behind: by it, tokens are from the future, and no TaskRun is judged"
 	}
 	l.add(check)
 }

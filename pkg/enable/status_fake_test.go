@@ -105,8 +105,11 @@ func (in *installed) serving() {
 	holder, renewed := "tekton-sign-controller-1", metav1.NewMicroTime(in.now.Add(-3*time.Second))
 	in.add(
 		&coordinationv1.Lease{
-			ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
-			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
+			ObjectMeta: metav1.ObjectMeta{
+				Namespace: manifests.Namespace, Name: manifests.Controller,
+				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", Time: new(metav1.NewTime(renewed.Truncate(time.Second)))}},
+			},
+			Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
 		},
 		in.trustHistory(in.now.Add(-10*time.Minute)),
 	)

@@ -73,7 +73,7 @@ func TestStatusHealthy(t *testing.T) {
 		seen[c.ID] = true
 	}
 	for _, id := range []status.CheckID{
-		status.CheckSettings, status.CheckDeployment, status.CheckVersion, status.CheckLeader, status.CheckCertificate, status.CheckTrustHistory,
+		status.CheckSettings, status.CheckDeployment, status.CheckVersion, status.CheckLeader, status.CheckClock, status.CheckCertificate, status.CheckTrustHistory,
 		status.CheckObjects, status.CheckGrants, status.CheckTekton, status.CheckTektonSigner, status.CheckBackoff,
 	} {
 		if !seen[id] {
@@ -83,6 +83,14 @@ func TestStatusHealthy(t *testing.T) {
 }
 
 type edit = func(*installed)
+
+// renewed has the API server store the Lease, and the leader renew it, that much later, each by its own clock.
+func renewed(stored, renewed time.Duration) edit {
+	return edited(manifests.Controller, func(l *coordinationv1.Lease) {
+		l.ManagedFields[0].Time = new(metav1.NewTime(l.ManagedFields[0].Time.Add(stored)))
+		l.Spec.RenewTime = new(metav1.NewMicroTime(l.Spec.RenewTime.Add(renewed)))
+	})
+}
 
 // edited edits the object of type T called name.
 func edited[T runtime.Object](name string, f func(T)) edit {
@@ -220,9 +228,21 @@ func TestStatusAmiss(t *testing.T) {
 			dropped[*coordinationv1.Lease](manifests.Controller), status.Broken, []string{"fail leader Lease", "expected a Lease, got none"},
 		},
 		"the leader is gone": {
+			renewed(-3*time.Minute, -3*time.Minute), status.Broken, []string{"fail leader", "renewed last at 20", "Z by tekton-sign-controller-1"},
+		},
+		"the leader is gone, of an API server that does not say when it stored what": {
 			edited(manifests.Controller, func(l *coordinationv1.Lease) {
-				l.Spec.RenewTime = new(metav1.NewMicroTime(l.Spec.RenewTime.Add(-3 * time.Minute)))
-			}), status.Broken, []string{"fail leader", "renewed last at 20", "Z by tekton-sign-controller-1"},
+				l.ManagedFields, l.Spec.RenewTime = nil, new(metav1.NewMicroTime(l.Spec.RenewTime.Add(-3*time.Minute)))
+			}), status.Broken, []string{"fail leader", "renewed last at 20"},
+		},
+		"the leader's clock is ahead": {
+			renewed(0, time.Hour), status.Warnings, []string{"warn clock", "expected at most 30s apart, got 1h0m0s ahead"},
+		},
+		"the leader's clock is a little behind": {
+			renewed(0, -time.Minute), status.Warnings, []string{"warn clock", "got 1m0s behind"},
+		},
+		"the leader's clock is behind": {
+			renewed(0, -10*time.Minute), status.Broken, []string{"fail clock", "got 10m0s behind", "no TaskRun is judged"},
 		},
 		"the certificate is another authority's": {
 			func(in *installed) {
@@ -239,7 +259,7 @@ func TestStatusAmiss(t *testing.T) {
 		"the certificate is old": {
 			func(in *installed) {
 				in.now = in.now.Add(6*24*time.Hour + 12*time.Hour)
-				get[*coordinationv1.Lease](in, manifests.Controller).Spec.RenewTime = new(metav1.NewMicroTime(in.now))
+				renewed(6*24*time.Hour+12*time.Hour, 6*24*time.Hour+12*time.Hour)(in)
 				drop[settingsMap](in, trust.HistoryName(1))
 				in.add(in.trustHistory(in.now))
 			}, status.Warnings, []string{"warn certificate", "it should have been renewed"},

@@ -60,6 +60,9 @@ func strikeClock(jump, stay time.Duration) func(*testing.T, *cluster) {
 			return time.Until(lease.Spec.RenewTime.Time).Round(time.Minute) == jump, nil
 		})
 		time.Sleep(stay)
+		if out := c.kubectl(t, "tekton-sign", "status"); !strings.Contains(out.stdout, "the leader's clock is not that") && !strings.Contains(out.stdout, "the leader's clock is behind") {
+			t.Errorf("status does not tell of the clock: %s", out)
+		}
 		c.mustKubectl(t, "rollout", "undo", "deployment/tekton-sign-controller", "-n", "tekton-sign")
 		c.mustKubectl(t, "rollout", "status", "deployment/tekton-sign-controller", "-n", "tekton-sign", "--timeout=3m")
 		c.awaitReplicas(t)

@@ -118,6 +118,7 @@ const (
 	CheckVersion           CheckID = "version"
 	CheckImages            CheckID = "images"
 	CheckLeader            CheckID = "leader"
+	CheckClock             CheckID = "clock"
 	CheckCertificate       CheckID = "certificate"
 	CheckTrustHistory      CheckID = "trust-history"
 	CheckObjects           CheckID = "objects"
@@ -133,8 +134,8 @@ const (
 func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
-		CheckLeader, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
-		CheckBackoff, CheckVerdicts,
+		CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
+		CheckTektonSigner, CheckBackoff, CheckVerdicts,
 	}
 }
 
