@@ -28,8 +28,8 @@ const (
 	certificateLifetime = 7 * 24 * time.Hour
 	// certificateRenewal is how long before its end another one is made.
 	certificateRenewal = 24 * time.Hour
-	// certificateInterval is how often it is looked at: by its end nobody is told.
-	certificateInterval = time.Minute
+	// certificateInterval is how often it is looked at: nobody tells of its end, and by a clock that jumps it comes at once.
+	certificateInterval = 10 * time.Second
 	// certificateBackdate is how far the clocks of API servers may be apart.
 	certificateBackdate = time.Hour
 )

@@ -65,8 +65,8 @@ func newCertificateLab(t *testing.T, data map[string][]byte) *certificateLab {
 func (l *certificateLab) bring(t *testing.T) map[string][]byte {
 	t.Helper()
 	err := l.Reconcile(t.Context(), l.Key().String())
-	if again, after := controller.IsRequeueKey(err); !again || after != time.Minute {
-		t.Fatalf("expected to look again in a minute, got %v", err)
+	if again, after := controller.IsRequeueKey(err); !again || after != 10*time.Second {
+		t.Fatalf("expected to look again in ten seconds, got %v", err)
 	}
 	secret, err := l.fake.CoreV1().Secrets(manifests.Namespace).Get(t.Context(), manifests.CertificateSecret, metav1.GetOptions{})
 	if err != nil {
