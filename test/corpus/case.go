@@ -56,7 +56,7 @@ type maker struct {
 func Generate(seed uint64) ([]Case, error) {
 	m := &maker{random: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- only values of results come from it
 	m.setUp()
-	for _, group := range []func(){m.evidence, m.records, m.keys, m.parsers, m.resources, m.display} {
+	for _, group := range []func(){m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display} {
 		if m.err == nil {
 			group()
 		}
