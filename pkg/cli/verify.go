@@ -58,7 +58,8 @@ With -f and --trust-bundle no network is used; --offline makes sure of it. Witho
 cluster of the kubeconfig.
 
 Which tokens sign is in ConfigMap config-signing of the cluster, read unless both TaskRuns and keys come from files. Where it says
-something else than the defaults, an offline verification needs --audience and --token-lifetime.
+something else than the defaults, an offline verification needs --audience and --token-lifetime. Where the admission policies that
+confine such tokens can be read too, it is told when they are missing or were changed.
 
 The formats json and yaml give one object of kind VerificationReport, on success and on failure; docs/schema has its schema.
 jsonpath and go-template are applied to that object, custom-columns to each of its items. What a terminal might obey is

@@ -21,7 +21,7 @@ import (
 type trusted struct {
 	cluster  *trust.Cluster
 	report   *report.Trust
-	warnings []string // what is wrong with the cluster's trust history
+	warnings []string // what is wrong with the cluster's trust history, or with what protects signing tokens
 	unread   error    // why the cluster's settings of signing tokens are not known, nil if they are or need not be
 }
 
@@ -52,6 +52,10 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 		return nil, trusted{}, err
 	}
 	t.unread = rules.unread
+	if rules.drift != nil {
+		t.warnings = append(t.warnings, rules.drift.Error()+": others than the TaskRuns' own pods may have got signing tokens since; "+
+			"see kubectl tekton-sign status")
+	}
 	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))
 	l.verifier, err = verify.New(t.cluster, options...)
 	return l, t, err

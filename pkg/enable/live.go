@@ -6,30 +6,104 @@ import (
 	"context"
 	"fmt"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // stockNamespace is where releases of Tekton install it.
 const stockNamespace = "tekton-pipelines"
 
-// LiveSettings reads ConfigMap config-signing of Tekton's namespace. Whoever may not look for Tekton in the whole cluster is
+// Live is what an installation says to whoever verifies with the cluster at hand.
+type Live struct {
+	TektonNamespace string
+	Settings        settings.Settings
+}
+
+// ReadLive reads ConfigMap config-signing of Tekton's namespace. Whoever may not look for Tekton in the whole cluster is
 // taken to have it where its releases install it.
-func LiveSettings(ctx context.Context, client kubernetes.Interface) (settings.Settings, error) {
-	namespace := stockNamespace
+func ReadLive(ctx context.Context, client kubernetes.Interface) (Live, error) {
+	live := Live{TektonNamespace: stockNamespace}
 	controller, err := findTekton(ctx, client, "")
 	switch {
 	case err == nil:
-		namespace = controller.Namespace
+		live.TektonNamespace = controller.Namespace
 	case !apierrors.IsForbidden(err):
-		return settings.Settings{}, err
+		return Live{}, err
 	}
-	cm, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
+	cm, err := client.CoreV1().ConfigMaps(live.TektonNamespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
 	if err != nil {
-		return settings.Settings{}, fmt.Errorf("reading the settings in namespace %s: %w", namespace, err)
+		return Live{}, fmt.Errorf("reading the settings in namespace %s: %w", live.TektonNamespace, err)
 	}
-	return settings.Parse(cm.Data)
+	live.Settings, err = settings.Parse(cm.Data)
+	return live, err
+}
+
+// TokenPolicyDrift is an error that names the first policy or binding, of those without which signing tokens prove nothing, that the
+// cluster lacks or has in another form; nil if they are in order, if signing takes no tokens, or if they may not be read.
+// With an add-on of another version than this tool's only what is missing counts.
+func (l Live) TokenPolicyDrift(ctx context.Context, client kubernetes.Interface, version string) error {
+	if l.Settings.Backend != signing.BackendOIDCSAToken {
+		return nil
+	}
+	all, err := manifests.RenderPolicies(manifests.Options{TektonNamespace: l.TektonNamespace, Settings: l.Settings})
+	if err != nil {
+		return err
+	}
+	want := all.TokenPolicies()
+	admission := client.AdmissionregistrationV1()
+	policies, err := existing(ctx, want.Policies, admission.ValidatingAdmissionPolicies().Get)
+	if err != nil {
+		return nil // who verifies need not be an administrator
+	}
+	bindings, err := existing(ctx, want.Bindings, admission.ValidatingAdmissionPolicyBindings().Get)
+	if err != nil {
+		return nil
+	}
+	if addOnVersion(ctx, client) != version { // its policies are other ones
+		for _, p := range want.Policies {
+			if got := policies[p.Name]; got != nil {
+				got.Spec = p.Spec
+			}
+		}
+		for _, b := range want.Bindings {
+			if got := bindings[b.Name]; got != nil {
+				got.Spec = b.Spec
+			}
+		}
+	}
+	return want.Drift(
+		func(name string) *admissionv1.ValidatingAdmissionPolicy { return policies[name] },
+		func(name string) *admissionv1.ValidatingAdmissionPolicyBinding { return bindings[name] })
+}
+
+// existing returns those of the wanted objects that the cluster has, by name.
+func existing[T metav1.Object](
+	ctx context.Context, wanted []T, get func(context.Context, string, metav1.GetOptions) (T, error),
+) (map[string]T, error) {
+	found := map[string]T{}
+	for _, w := range wanted {
+		got, err := get(ctx, w.GetName(), metav1.GetOptions{})
+		switch {
+		case err == nil:
+			found[w.GetName()] = got
+		case !apierrors.IsNotFound(err):
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// addOnVersion returns the version of the add-on, empty if that cannot be read.
+func addOnVersion(ctx context.Context, client kubernetes.Interface) string {
+	d, err := client.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
+	if err != nil {
+		return ""
+	}
+	return d.Labels[manifests.LabelVersion]
 }

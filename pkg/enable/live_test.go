@@ -14,7 +14,7 @@ import (
 	k8stesting "k8s.io/client-go/testing"
 )
 
-func TestLiveSettings(t *testing.T) {
+func TestReadLive(t *testing.T) {
 	configSigning := func(namespace, audience string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{
 			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "config-signing"},
@@ -50,15 +50,15 @@ func TestLiveSettings(t *testing.T) {
 					return true, nil, apierrors.NewForbidden(appsv1.Resource(c.forbidden), "", nil)
 				})
 			}
-			got, err := LiveSettings(t.Context(), client)
+			got, err := ReadLive(t.Context(), client)
 			if c.is != nil {
 				if err == nil || !c.is(err) {
 					t.Errorf("got %v", err)
 				}
 				return
 			}
-			if err != nil || got.AudiencePrefix != c.want {
-				t.Errorf("got %q and %v, want %q", got.AudiencePrefix, err, c.want)
+			if err != nil || got.Settings.AudiencePrefix != c.want {
+				t.Errorf("got %q and %v, want %q", got.Settings.AudiencePrefix, err, c.want)
 			}
 		})
 	}

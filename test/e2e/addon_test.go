@@ -170,6 +170,10 @@ func testDrift(t *testing.T, c *cluster) {
 	wantSucceeded(t, tr)
 	wantResultNames(t, tr, "digest", "tags", "image")
 	wantUnsigned(t, c, tr, "token-denied")
+	const told = "warning: ValidatingAdmissionPolicyBinding tekton-sign-signing-tokens is missing"
+	if out := c.kubectl(t, "tekton-sign", "verify", "-n", ns, "taskrun/"+tr.Name); !strings.Contains(out.stderr, told) {
+		t.Errorf("verify does not tell that the policies are gone: %s", out)
+	}
 
 	if out := c.kubectl(t, enableArgs("--yes")...); out.code != 0 {
 		t.Fatalf("enable after drift: %s", out)
@@ -178,4 +182,7 @@ func testDrift(t *testing.T, c *cluster) {
 	again := fixture(t, "results")
 	again.Name = "results-again"
 	wantCondition(t, c.finish(t, ns, again), "True", "TaskRunResultsVerified")
+	if out := c.kubectl(t, "tekton-sign", "verify", "-n", ns, "taskrun/"+again.Name); out.code != 0 || strings.Contains(out.stderr, "warning") {
+		t.Errorf("want it verified without a warning: %s", out)
+	}
 }
