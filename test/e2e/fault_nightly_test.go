@@ -151,7 +151,8 @@ func strikeSettings(t *testing.T, c *cluster) {
 	bad := good.DeepCopy()
 	bad.Data = map[string]string{"enforce-nonfalsifiability": "oidc-sa-tokken", "signing-enforcement": "sometimes"}
 	_, err = maps.Update(t.Context(), bad, metav1.UpdateOptions{})
-	if !(apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) || !strings.Contains(err.Error(), "enforce-nonfalsifiability") {
+	refused := apierrors.IsInvalid(err) || apierrors.IsForbidden(err)
+	if !refused || !strings.Contains(err.Error(), "enforce-nonfalsifiability") {
 		t.Errorf("expected a refusal that says what is wrong, got %v", err)
 	}
 
