@@ -170,6 +170,18 @@ func (l *recordsLab) token(_ context.Context, digest signing.Digest) (string, er
 	return l.cluster.RecorderToken(signing.RecordAudience(signing.AudiencePrefix, digest))
 }
 
+// enqueued takes what waits out of the queue and returns how much that was. What is on its way into the queue is waited for: one
+// more is sent after it.
+func (l *recordsLab) enqueued() int {
+	last := types.NamespacedName{Name: "the-last"}
+	l.queue.EnqueueKey(last)
+	for n := 0; ; n++ {
+		if key, ended := l.queue.WorkQueue().Get(); ended || key == last {
+			return n
+		}
+	}
+}
+
 // stored returns the TaskRun as it is now.
 func (l *recordsLab) stored(t *testing.T) *v1.TaskRun {
 	t.Helper()
@@ -508,7 +520,7 @@ func TestRecordsSeen(t *testing.T) {
 				event = test.event
 			}
 			lab.seen(event, &items[0])
-			if got := lab.queue.WorkQueue().Len(); got != test.want {
+			if got := lab.enqueued(); got != test.want {
 				t.Errorf("expected %d keys, got %d", test.want, got)
 			}
 		})
