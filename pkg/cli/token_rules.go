@@ -17,15 +17,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
 // tokenRules say which tokens sign.
 type tokenRules struct {
 	audiencePrefix string
 	lifetime       time.Duration
-	unread         error // why the cluster's own settings could not be taken, nil if they were or if none were wanted
-	drift          error // in what the policies that confine signing tokens are not as they should be
+	unread         error       // why the cluster's own settings could not be taken, nil if they were or if none were wanted
+	live           enable.Live // what they were taken from; zero if nothing was
 }
 
 // tokenFlags are the flags that say which tokens sign. What they leave open the cluster's settings say, else the defaults.
@@ -65,12 +64,13 @@ func (o *tokenFlags) check() error {
 // settings may not be read, or are absent, the defaults hold: then other tokens are refused, and none is accepted in their place.
 func (o *tokenFlags) rules(ctx context.Context, kube kubernetes.Interface) (tokenRules, error) {
 	s := settings.Default()
-	var unread, drift error
+	var live enable.Live
+	var unread error
 	if kube != nil && (o.audience == "" || o.lifetime == 0) {
-		live, err := enable.ReadLive(ctx, kube)
+		read, err := enable.ReadLive(ctx, kube)
 		switch {
 		case err == nil:
-			s, drift = live.Settings, live.TokenPolicyDrift(ctx, kube, version.Get().Version)
+			live, s = read, read.Settings
 		case isClusterError(err) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
 			return tokenRules{}, explainCluster(err)
 		default:
@@ -78,7 +78,7 @@ func (o *tokenFlags) rules(ctx context.Context, kube kubernetes.Interface) (toke
 		}
 	}
 	return tokenRules{
-		audiencePrefix: cmp.Or(o.audience, s.AudiencePrefix), lifetime: cmp.Or(o.lifetime, s.TokenLifetime), unread: unread, drift: drift,
+		audiencePrefix: cmp.Or(o.audience, s.AudiencePrefix), lifetime: cmp.Or(o.lifetime, s.TokenLifetime), unread: unread, live: live,
 	}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
 // trusted is what to verify with, and where it comes from.
@@ -52,8 +53,8 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 		return nil, trusted{}, err
 	}
 	t.unread = rules.unread
-	if rules.drift != nil {
-		t.warnings = append(t.warnings, rules.drift.Error()+": others than the TaskRuns' own pods may have got signing tokens since; "+
+	if drift := rules.live.TokenPolicyDrift(ctx, kube, version.Get().Version); drift != nil {
+		t.warnings = append(t.warnings, drift.Error()+": others than the TaskRuns' own pods may have got signing tokens since; "+
 			"see kubectl tekton-sign status")
 	}
 	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))

@@ -218,12 +218,13 @@ func (l *look) clock(ahead time.Duration) {
 		Part: status.PartAddOn, ID: status.CheckClock, Status: verify.Pass, Message: "the leader's clock is that of the API server",
 	}
 	if ahead.Abs() > clockTolerance {
+		where := "ahead"
+		if ahead < 0 {
+			where = "behind"
+		}
 		check.Status, check.Message = verify.Warn, "the leader's clock is not that of the API server"
-		check.Expected, check.Got = "at most "+clockTolerance.String()+" apart", ahead.Abs().Round(time.Second).String()+" ahead"
+		check.Expected, check.Got = "at most "+clockTolerance.String()+" apart", ahead.Abs().Round(time.Second).String()+" "+where
 		check.Next = "set the clocks of the nodes: kubectl get pods -n " + manifests.Namespace + " -o wide names them"
-	}
-	if ahead < -clockTolerance {
-		check.Got = ahead.Abs().Round(time.Second).String() + " behind"
 	}
 	if ahead < -verify.DefaultClockSkew {
 		check.Status, check.Message = verify.Fail, "the leader's clock is behind: by it, tokens are from the future, and no TaskRun is judged"
