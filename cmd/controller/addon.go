@@ -7,21 +7,15 @@ import (
 	"fmt"
 	"time"
 
-	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
-	corelisters "k8s.io/client-go/listers/core/v1"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -29,88 +23,77 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// addOn holds what the webhooks and reconcilers share.
+// addOn is the program that serves the webhooks and records.
 type addOn struct {
-	log             *zap.SugaredLogger
-	metrics         *metrics.Metrics
-	client          kubernetes.Interface
-	tektonNamespace string
-	tektonAccount   string
-	signerImage     string
-	pod             podIdentity
+	*common
 
-	settings   *reconciler.Settings
-	namespaces *reconciler.Namespaces
-	delivery   *reconciler.Delivery
-	history    *reconciler.History
-	grants     *reconciler.Grants // nil until its controller was made
-	trust      *admission.Trust
-	recorder   record.EventRecorder
-	pods       podMetadata
-	dynamic    dynamic.Interface
-	probe      *reconciler.Probe
-	secrets    corelisters.SecretLister // nil until the webhooks were made
+	tektonAccount string
+	signerImage   string
+	pod           podIdentity
+	delivery      *reconciler.Delivery
+	history       *reconciler.History
+	grants        *reconciler.GrantTimes
+	trust         *admission.Trust
+	pods          podMetadata
+	dynamic       dynamic.Interface
 }
 
 // podIdentity is the pod that the add-on runs in.
 type podIdentity struct{ name, uid string }
 
-// newAddOn prepares the views of the cluster. run makes them follow it.
-func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, counted *metrics.Metrics) (*addOn, error) {
-	a := &addOn{log: log, metrics: counted}
+// newAddOn prepares the views of the cluster. follow makes them follow it.
+func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
+	a := &addOn{common: shared}
+	for _, env := range []struct {
+		name  string
+		value *string
+	}{
+		{manifests.EnvTektonAccount, &a.tektonAccount},
+		{manifests.EnvSignerImage, &a.signerImage},
+		{manifests.EnvPodName, &a.pod.name},
+		{manifests.EnvPodUID, &a.pod.uid},
+	} {
+		var err error
+		if *env.value, err = requiredEnv(env.name); err != nil {
+			return nil, err
+		}
+	}
 	var err error
-	if a.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
-		return nil, err
-	}
-	if a.tektonAccount, err = requiredEnv(manifests.EnvTektonAccount); err != nil {
-		return nil, err
-	}
-	if a.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
-		return nil, err
-	}
-	if a.pod.name, err = requiredEnv(manifests.EnvPodName); err != nil {
-		return nil, err
-	}
-	if a.pod.uid, err = requiredEnv(manifests.EnvPodUID); err != nil {
-		return nil, err
-	}
-	if a.client, err = kubernetes.NewForConfig(config); err != nil {
-		return nil, fmt.Errorf("connecting to the API server: %w", err)
-	}
 	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
-	meta, err := metadata.NewForConfig(config)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the API server: %w", err)
-	}
-	if a.probe, err = reconciler.NewProbe(config); err != nil {
-		return nil, err
-	}
-	a.settings = reconciler.NewSettings(a.client, a.tektonNamespace, log)
-	a.namespaces = reconciler.NewNamespaces(meta, a.settings, a.tektonNamespace)
-	a.delivery = reconciler.NewDelivery(a.client, log)
-	a.pods = podMetadata{meta}
-	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
-	broadcaster.StartRecordingToSink(&typedcorev1.EventSinkImpl{Interface: a.client.CoreV1().Events(manifests.Namespace)})
-	a.recorder = broadcaster.NewRecorder(scheme.Scheme, corev1.EventSource{Component: manifests.Controller})
+	a.delivery = reconciler.NewDelivery(a.client, a.log)
+	a.grants = reconciler.NewGrantTimes(a.client)
+	a.pods = podMetadata{a.metadata}
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
-		Client: a.client, Recorder: a.recorder, Log: log, Now: time.Now, OnSync: counted.TrustHistory,
+		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client)}, time.Now, log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client)}, time.Now, a.log)
 	return a, nil
 }
 
-// run follows the cluster until ctx ends. Everybody who wants to hear of changes has said so before.
-func (a *addOn) run(ctx context.Context) {
-	go a.settings.Run(ctx)
-	go a.namespaces.Run(ctx)
+// name implements process.
+func (a *addOn) name() string { return manifests.Controller }
+
+// follow implements process.
+func (a *addOn) follow(ctx context.Context) {
+	a.common.follow(ctx)
 	go a.delivery.Run(ctx)
+	go a.grants.Run(ctx)
 	go a.trust.Run(ctx)
 	go a.history.Run(ctx)
+}
+
+// controllers implements process.
+func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
+	return []*controller.Impl{
+		a.newChainsGate(ctx, reconciler.TaskRuns),
+		a.newChainsGate(ctx, reconciler.PipelineRuns),
+		a.newRecordsController(ctx),
+	}, nil
 }
 
 // tokenReviews asks the API server about tokens for the status webhook.

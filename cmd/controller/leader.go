@@ -12,8 +12,6 @@ import (
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/leaderelection"
 	pkgreconciler "knative.dev/pkg/reconciler"
-
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
 // crew leads all reconcilers with one Lease: one replica does all the work that is not a webhook's, and kubectl get lease
@@ -31,10 +29,10 @@ type member struct {
 // follower is a reconciler that is told by the crew who leads, not by an election of its own.
 type follower struct{ controller.Reconciler }
 
-// newCrew returns the election for the controllers, which it takes over. leading hears whether this replica leads.
-func newCrew(ctx context.Context, client kubernetes.Interface, controllers []*controller.Impl, leading func(bool)) (
-	leaderelection.Elector, error,
-) {
+// newCrew returns the election, by the Lease of this name, for the controllers, which it takes over. leading hears whether this replica leads.
+func newCrew(
+	ctx context.Context, client kubernetes.Interface, name string, controllers []*controller.Impl, leading func(bool),
+) (leaderelection.Elector, error) {
 	c := &crew{leading: leading}
 	for _, impl := range controllers {
 		aware, ok := impl.Reconciler.(pkgreconciler.LeaderAware)
@@ -45,11 +43,11 @@ func newCrew(ctx context.Context, client kubernetes.Interface, controllers []*co
 		impl.Reconciler = follower{impl.Reconciler}
 	}
 	ctx = leaderelection.WithStandardLeaderElectorBuilder(ctx, client, leaderelection.ComponentConfig{
-		Component: manifests.Controller, Buckets: 1, Identity: os.Getenv("POD_NAME"),
+		Component: name, Buckets: 1, Identity: os.Getenv("POD_NAME"),
 		LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
-		LeaseName: func(uint32) string { return manifests.Controller },
+		LeaseName: func(uint32) string { return name },
 	})
-	return leaderelection.BuildElector(ctx, c, manifests.Controller, nil)
+	return leaderelection.BuildElector(ctx, c, name, nil)
 }
 
 // Promote implements reconciler.LeaderAware.

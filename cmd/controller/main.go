@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command controller is the add-on: the webhooks that inject the signer and verify TaskRuns, and the reconcilers of
-// certificates, token grants and the trust history, in one process. config/ holds its manifests.
+// Command controller is the add-on. As it is called without arguments it is the webhooks that inject the signer and verify
+// TaskRuns, and the reconcilers of records and of the trust history. Called with the argument keeper it is what keeps
+// certificate, webhook configurations, bindings of the policies and token grants: rights that no process has which listens to
+// the network. config/ holds the manifests of both.
 package main
 
 import (
@@ -17,7 +19,6 @@ import (
 	"k8s.io/client-go/rest"
 	clientmetrics "k8s.io/client-go/tools/metrics"
 	"k8s.io/klog/v2"
-	kubeclient "knative.dev/pkg/client/injection/kube/client"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/injection"
 	"knative.dev/pkg/logging"
@@ -30,14 +31,37 @@ import (
 )
 
 func main() {
-	if err := run(signals.NewContext()); err != nil {
+	if err := run(signals.NewContext(), os.Args[1:]); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run is the add-on, until stop ends. Then the reconcilers end at once, and another replica takes over. The webhooks are
+// process is one of the two programs of the add-on.
+type process interface {
+	// name is that of its Deployment and of its Lease.
+	name() string
+	// controllers makes its reconcilers.
+	controllers(ctx context.Context) ([]*controller.Impl, error)
+	// follow follows the cluster until ctx ends. Everybody who wants to hear of changes has said so before.
+	follow(ctx context.Context)
+	// listen opens its ports, so that a port which is taken is an error at once.
+	listen(ctx context.Context) ([]server, error)
+}
+
+// newProcess returns the program that the arguments name.
+func newProcess(args []string, shared *common, config *rest.Config) (process, error) {
+	switch {
+	case len(args) == 0:
+		return newAddOn(shared, config)
+	case len(args) == 1 && args[0] == keeperCommand:
+		return newKeeper(shared, config)
+	}
+	return nil, fmt.Errorf("arguments: expected none or %s, got %q", keeperCommand, args)
+}
+
+// run is the program, until stop ends. Then the reconcilers end at once, and another replica takes over. The webhooks are
 // drained, and what they look at is followed until they are done.
-func run(stop context.Context) error {
+func run(stop context.Context, args []string) error {
 	if system.Namespace() != manifests.Namespace {
 		return fmt.Errorf("expected to run in namespace %s, got %s", manifests.Namespace, system.Namespace())
 	}
@@ -54,29 +78,33 @@ func run(stop context.Context) error {
 
 	work, end := context.WithCancel(logging.WithLogger(context.WithoutCancel(stop), quiet))
 	defer end()
-	addon, err := newAddOn(work, config, newLogger(os.Stderr, zapcore.InfoLevel, counted.LogLine), counted)
+	shared, err := newCommon(work, config, newLogger(os.Stderr, zapcore.InfoLevel, counted.LogLine), counted)
 	if err != nil {
 		return err
 	}
-	return addon.serve(stop, injection.WithNamespaceScope(work, system.Namespace()), config)
+	p, err := newProcess(args, shared, config)
+	if err != nil {
+		return err
+	}
+	return shared.serve(stop, work, p)
 }
 
-// serve makes the reconcilers and webhooks and runs them. stop ends them, ctx what they look at.
-func (a *addOn) serve(stop, ctx context.Context, config *rest.Config) error {
-	ctx, startInformers := injection.EnableInjectionOrDie(ctx, config)
+// serve makes the reconcilers and servers of the process and runs them. stop ends them, ctx what they look at.
+func (c *common) serve(stop, ctx context.Context, p process) error {
 	reconciling, halt := context.WithCancel(ctx)
 	defer halt()
 	context.AfterFunc(stop, halt)
 
-	controllers := a.controllers(reconciling)
-	crew, err := newCrew(reconciling, kubeclient.Get(ctx), controllers, a.metrics.Leading)
+	controllers, err := p.controllers(reconciling)
 	if err != nil {
 		return err
 	}
-	startInformers()
-	a.run(ctx)
-
-	servers, err := a.listen(ctx)
+	crew, err := newCrew(reconciling, c.client, p.name(), controllers, c.metrics.Leading)
+	if err != nil {
+		return err
+	}
+	p.follow(ctx)
+	servers, err := p.listen(ctx)
 	if err != nil {
 		return err
 	}
@@ -87,9 +115,9 @@ func (a *addOn) serve(stop, ctx context.Context, config *rest.Config) error {
 	}
 	group.Go(func() error { return controller.StartAll(reconciling, controllers...) })
 	group.Go(func() error { crew.Run(reconciling); return nil })
-	a.log.Infow("started", "version", version.Get().Version, "pod", os.Getenv("POD_NAME"))
+	c.log.Infow("started", "version", version.Get().Version, "pod", os.Getenv("POD_NAME"))
 	err = group.Wait()
-	a.log.Infow("ended", "pod", os.Getenv("POD_NAME"))
+	c.log.Infow("ended", "pod", os.Getenv("POD_NAME"))
 	return err
 }
 

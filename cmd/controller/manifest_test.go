@@ -17,6 +17,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/controller/internal/serve"
 	"github.com/tekton-sign/kubectl-tekton-sign/config"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -33,7 +34,13 @@ func TestManifest(t *testing.T) {
 	for _, o := range objects {
 		switch o := o.(type) {
 		case *appsv1.Deployment:
-			deployment = o
+			if o.Name == manifests.Controller {
+				deployment = o
+				continue
+			}
+			if c := o.Spec.Template.Spec.Containers[0]; len(c.Command) != 2 || c.Command[1] != keeperCommand || o.Name != manifests.Keeper {
+				t.Errorf("Deployment %s: expected the keeper, called with %s, got %q", o.Name, keeperCommand, c.Command)
+			}
 		case *policyv1.PodDisruptionBudget:
 			budget = o
 		case *schedulingv1.PriorityClass:
@@ -75,7 +82,7 @@ func checkPorts(t *testing.T, container corev1.Container) {
 // checkProbes wants somebody to answer at the paths in the manifest.
 func checkProbes(t *testing.T, container corev1.Container) {
 	t.Helper()
-	a := &addOn{metrics: metrics.New(version.Info{})}
+	a := &addOn{common: &common{metrics: metrics.New(version.Info{})}}
 	stopped, cancel := context.WithCancel(t.Context())
 	cancel()
 	probes := a.probes(stopped, serve.NewTraffic(http.NotFoundHandler(), time.Now), nil)

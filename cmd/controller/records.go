@@ -12,7 +12,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"knative.dev/pkg/configmap"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 
@@ -33,7 +32,7 @@ const recordTimeout = 10 * time.Second
 
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
-func (a *addOn) newRecordsController(ctx context.Context, _ configmap.Watcher) *controller.Impl {
+func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,

@@ -49,35 +49,58 @@ const certificateOverlap = time.Minute
 // server serves until the context ends.
 type server func(stop context.Context) error
 
-// listen opens the ports, so that a port which is taken is an error at once.
+// listen implements process.
 func (a *addOn) listen(ctx context.Context) ([]server, error) {
 	traffic := serve.NewTraffic(a.webhooks(), time.Now)
 	certificate := serve.NewCertificate(a.readCertificate, certificateOverlap, time.Now)
-	measured := http.NewServeMux()
-	measured.Handle("/metrics", a.metrics.Handler())
 	errors := zap.NewStdLog(a.log.Desugar())
-	var servers []server
-	for _, s := range []struct {
-		address string
-		serve   func(context.Context, net.Listener) error
-	}{
-		{webhookAddress, func(stop context.Context, l net.Listener) error {
+	servers, err := listenPlainly(ctx, a.common, map[string]http.Handler{})
+	if err != nil {
+		return nil, err
+	}
+	for address, serveOn := range map[string]func(context.Context, net.Listener) error{
+		webhookAddress: func(stop context.Context, l net.Listener) error {
 			return serve.Webhooks(stop, l, traffic, certificate.Get, drain, errors)
-		}},
-		{probeAddress, func(stop context.Context, l net.Listener) error {
+		},
+		probeAddress: func(stop context.Context, l net.Listener) error {
 			return servePlainly(ctx, stop, l, a.probes(stop, traffic, certificate), errors)
-		}},
-		{metricsAddress, func(stop context.Context, l net.Listener) error {
-			return servePlainly(ctx, stop, l, measured, errors)
-		}},
+		},
 	} {
-		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", s.address)
+		s, err := listenOn(ctx, address, serveOn)
 		if err != nil {
-			return nil, fmt.Errorf("opening a port: %w", err)
+			return nil, err
 		}
-		servers = append(servers, func(stop context.Context) error { return s.serve(stop, listener) })
+		servers = append(servers, s)
 	}
 	return servers, nil
+}
+
+// listenPlainly opens a port without TLS for each handler, and one for the metrics.
+func listenPlainly(ctx context.Context, c *common, handlers map[string]http.Handler) ([]server, error) {
+	measured := http.NewServeMux()
+	measured.Handle("/metrics", c.metrics.Handler())
+	handlers[metricsAddress] = measured
+	errors := zap.NewStdLog(c.log.Desugar())
+	var servers []server
+	for address, handler := range handlers {
+		s, err := listenOn(ctx, address, func(stop context.Context, l net.Listener) error {
+			return servePlainly(ctx, stop, l, handler, errors)
+		})
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, s)
+	}
+	return servers, nil
+}
+
+// listenOn opens a port, so that a port which is taken is an error at once.
+func listenOn(ctx context.Context, address string, serve func(context.Context, net.Listener) error) (server, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("opening a port: %w", err)
+	}
+	return func(stop context.Context) error { return serve(stop, listener) }, nil
 }
 
 // servePlainly serves for as long as the webhooks may be drained: the kubelet and Prometheus want to know about a replica that leaves too.
@@ -108,7 +131,7 @@ func (a *addOn) webhooks() http.Handler {
 
 // readCertificate reads the certificate of the webhooks from what is known of its Secret.
 func (a *addOn) readCertificate() (serve.Pair, error) {
-	secret, err := a.secrets.Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
+	secret, err := a.secrets().Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
 	if err != nil {
 		return serve.Pair{}, fmt.Errorf("reading Secret %s: %w", manifests.CertificateSecret, err)
 	}

@@ -29,8 +29,7 @@ type enableOptions struct {
 	delivery        string
 	guard           guardOptions
 	tokens          tokenOptions
-	exempt          []string
-	keepExempt      bool // the flag was not given: exempt accounts stay as they are
+	trusted         trustedOptions
 	registry        string
 	tektonNamespace string
 	output          string
@@ -56,11 +55,11 @@ rest. To change the mode, run enable with another --enforcement, edit the Config
 enforcement on shows how many TaskRuns are running unsigned, which will fail.
 
 Policies: standard says who may obtain signing tokens, who may take a namespace out of enforcement, and what the settings may
-hold; strict also who may make, enter or imitate a TaskRun's pod, and who writes its status. Without the flag they are strict in
+hold; strict also who may make, enter or imitate a TaskRun's pod, who may make a part of a PipelineRun, and who writes status. Without the flag they are strict in
 the namespaces whose mode is enforce. --policies standard together with --enforcement enforce gives that up.
 
 What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
-material, the gate of Chains, exempt service accounts and the audience. Everything else has its default again, the namespaces,
+material, the gate of Chains, exempt service accounts, trusted controllers and the audience. Everything else has its default again, the namespaces,
 too. The manifests of --output hold what the flags say, and nothing from the cluster.
 
 Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
@@ -81,7 +80,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.keepExempt = !cmd.Flags().Changed("exempt-service-account")
+			o.trusted.given(cmd.Flags())
 			o.guard.given(cmd.Flags())
 			o.tokens.given(cmd.Flags())
 			return o.run(cmd.Context(), e, args[0])
@@ -94,8 +93,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	f.StringVar(&o.delivery, "delivery", string(settings.DeliveryAuto),
 		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
 	o.tokens.addFlags(f)
-	f.StringSliceVar(&o.exempt, "exempt-service-account", nil,
-		"service account (namespace/name) that may go on requesting tokens of any audience; repeatable")
+	o.trusted.addFlags(f)
 	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
@@ -160,18 +158,15 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if err := o.tokens.set(&s); err != nil {
 		return enable.Request{}, err
 	}
-	for _, value := range o.exempt {
-		account, err := settings.ParseAccount(value)
-		if err != nil {
-			return enable.Request{}, fmt.Errorf("--exempt-service-account: %w", err)
-		}
-		s.Exempt = append(s.Exempt, account)
+	if err := o.trusted.set(&s); err != nil {
+		return enable.Request{}, err
 	}
 	if err := s.Supported(); err != nil {
 		return enable.Request{}, err
 	}
 	keep := o.guard.keep
-	keep.Exempt, keep.Audience = o.keepExempt, !o.tokens.audienceGiven
+	keep.Audience = !o.tokens.audienceGiven
+	o.trusted.keep(&keep)
 	return enable.Request{
 		Settings: s, Keep: keep,
 		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,

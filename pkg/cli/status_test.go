@@ -50,7 +50,11 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 		}}),
 	}
 	on = maps.Clone(off)
-	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci")}})
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci", fence)}})
 	if err := addInstallation(on); err != nil {
 		return nil, nil, nil, err
 	}
@@ -84,10 +88,12 @@ func addInstallation(answers map[string]string) error {
 		return err
 	}
 	answers["/api/v1/namespaces/"+manifests.Namespace+"/configmaps"] = mustJSON(corev1.ConfigMapList{Items: []corev1.ConfigMap{*history}})
-	objects = append(objects, &coordinationv1.Lease{
-		ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
-		Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
-	})
+	for _, name := range []string{manifests.Controller, manifests.Keeper} {
+		objects = append(objects, &coordinationv1.Lease{
+			ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: name},
+			Spec:       coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
+		})
+	}
 	for _, object := range objects {
 		switch o := object.(type) {
 		case *admissionv1.MutatingWebhookConfiguration:

@@ -53,8 +53,12 @@ func serving(without string) []runtime.Object {
 	if without != "deployment" {
 		deployment.Status = appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1}
 	}
+	keeper := &appsv1.Deployment{
+		ObjectMeta: name("namespaced", manifests.Keeper, nil),
+		Status:     appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
+	}
 	objects := []runtime.Object{
-		deployment, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ChainsGate),
+		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ChainsGate),
 		&corev1.Namespace{ObjectMeta: name("", "ci", map[string]string{"kubernetes.io/metadata.name": "ci"})},
 		&corev1.Namespace{ObjectMeta: name("", "kube-system", map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
 		&corev1.Pod{
@@ -65,9 +69,7 @@ func serving(without string) []runtime.Object {
 		},
 	}
 	if without != "grant" {
-		objects = append(objects, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{
-			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
-		}})
+		objects = append(objects, grantOf("ci"))
 	}
 	return objects
 }
@@ -94,7 +96,7 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, c.writes, "Namespace "+manifests.Namespace, "ServiceAccount", "ClusterRole "+manifests.Controller,
-		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens, "ValidatingAdmissionPolicyBinding "+manifests.TokenRequestersProbe,
+		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens, "ValidatingAdmissionPolicyBinding "+manifests.PodTokensProbe,
 		"Deployment", "ConfigMap", "MutatingWebhookConfiguration "+manifests.InjectWebhook)
 	inOrder(t, said, "created ConfigMap", "the add-on is available", "every namespace in scope has its grant",
 		"created MutatingWebhookConfiguration", "certificate authority", "comes back with the signer")

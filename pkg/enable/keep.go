@@ -13,7 +13,7 @@ import (
 // Kept says which settings stay as the cluster has them, because the user did not name them: those whose default could weaken
 // what somebody once decided. All others have the default again.
 type Kept struct {
-	Enforcement, Policies, MinimumFormat, KeepMaterial, GateChains, Exempt, Audience bool
+	Enforcement, Policies, MinimumFormat, KeepMaterial, GateChains, Exempt, Audience, ManagedBy, CustomRuns bool
 }
 
 // current returns the settings of ConfigMap config-signing, the defaults if there is none. Settings that cannot be read are
@@ -39,6 +39,8 @@ func (r *Request) keep(before settings.Settings) {
 	take(k.GateChains, &s.GateChains, before.GateChains)
 	take(k.Exempt, &s.Exempt, before.Exempt)
 	take(k.Audience, &s.AudiencePrefix, before.AudiencePrefix)
+	take(k.ManagedBy, &s.ManagedBy, before.ManagedBy)
+	take(k.CustomRuns, &s.CustomRunControllers, before.CustomRunControllers)
 }
 
 func take[T any](keep bool, setting *T, before T) {

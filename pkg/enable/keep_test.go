@@ -32,6 +32,7 @@ func TestPlanKeepsSettings(t *testing.T) {
 	live := liveWith(map[string]string{
 		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2", settings.KeyKeepMaterial: "true",
 		settings.KeyGateChains: "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours", settings.KeyDelivery: "init",
+		settings.KeyManagedBy: "kueue.x-k8s.io/multikueue", settings.KeyCustomRuns: "approvals/controller",
 	})
 	before, err := settings.Parse(live.Data)
 	if err != nil {
@@ -48,9 +49,11 @@ func TestPlanKeepsSettings(t *testing.T) {
 		"material":       {Kept{KeepMaterial: true}, func(s *settings.Settings) { s.KeepMaterial = true }},
 		"gate":           {Kept{GateChains: true}, func(s *settings.Settings) { s.GateChains = true }},
 		"exempt":         {Kept{Exempt: true}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
+		"managed by":     {Kept{ManagedBy: true}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
+		"custom runs":    {Kept{CustomRuns: true}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
 		"audience":       {Kept{Audience: true}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
 		"none":           {Kept{}, func(*settings.Settings) {}},
-		"all": {Kept{true, true, true, true, true, true, true}, func(s *settings.Settings) {
+		"all": {Kept{true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
 			*s = before
 			s.Delivery = settings.DeliveryAuto
 		}},

@@ -55,7 +55,7 @@ func (l Live) TokenPolicyDrift(ctx context.Context, client kubernetes.Interface,
 	if err != nil {
 		return err
 	}
-	want := all.TokenPolicies()
+	want := all.OfTokens()
 	admission := client.AdmissionregistrationV1()
 	policies, err := existing(ctx, want.Policies, admission.ValidatingAdmissionPolicies().Get)
 	if err != nil {

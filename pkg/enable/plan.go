@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -156,7 +157,30 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		}
 		plan.Changes = append(plan.Changes, change)
 	}
+	obsolete, err := c.planObsolete(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	plan.Changes = append(plan.Changes, obsolete...)
 	return plan, nil
+}
+
+// planObsolete deletes what earlier versions installed and this one does not have.
+func (c Clients) planObsolete(ctx context.Context) ([]Change, error) {
+	var changes []Change
+	for _, name := range manifests.ObsoleteBindings() {
+		object := &unstructured.Unstructured{}
+		object.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"))
+		object.SetName(name)
+		_, err := resourceOf(c.Dynamic, object).Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			changes = append(changes, Change{Action: Delete, Object: object, Note: "of an earlier version"})
+		case !apierrors.IsNotFound(err):
+			return nil, fmt.Errorf("reading %s: %w", describe(object), err)
+		}
+	}
+	return changes, nil
 }
 
 // checkNotTerminating is an error while an earlier disable is still at work.

@@ -147,10 +147,15 @@ func TestPlanEnableOtherScope(t *testing.T) {
 	narrower := testRequest()
 	narrower.Settings.Scope.Names = []string{"ci"}
 	want := strings.Join([]string{
-		"update ValidatingAdmissionPolicyBinding " + manifests.TokenRequesters,
+		"update ValidatingAdmissionPolicyBinding " + manifests.PodTokens,
+		"update ValidatingAdmissionPolicy " + manifests.GrantsGuard,
+		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunPodMarks,
 		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunPods,
 		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunPodAccess,
 		"update ValidatingAdmissionPolicyBinding " + manifests.TaskRunStatus,
+		"update ValidatingAdmissionPolicyBinding " + manifests.PipelineChildren,
+		"update ValidatingAdmissionPolicyBinding " + manifests.PipelineStatus,
+		"update ValidatingAdmissionPolicyBinding " + manifests.ManagedBy,
 		"update ConfigMap openshift-pipelines/config-signing",
 		"update MutatingWebhookConfiguration " + manifests.InjectWebhook,
 		"update MutatingWebhookConfiguration " + manifests.StatusWebhook,

@@ -21,7 +21,8 @@ import (
 // beforeWebhooks is what has to hold before the API server is pointed to the add-on.
 func (p Plan) beforeWebhooks(c Clients) []condition {
 	return []condition{
-		{"the add-on is available", c.deploymentAvailable},
+		{"the keeper is available", c.keeperAvailable},
+		{"the add-on is available", c.addOnAvailable},
 		{"the policies bite and every namespace in scope has its grant", p.grantsInPlace(c)},
 	}
 }
@@ -34,15 +35,28 @@ func (p Plan) afterWebhooks(c Clients) []condition {
 	}
 }
 
-// deploymentAvailable looks at the add-on's Deployment.
-func (c Clients) deploymentAvailable(ctx context.Context) (bool, string, error) {
-	d, err := c.Kube.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
+// addOnAvailable looks at the Deployment of the webhooks.
+func (c Clients) addOnAvailable(ctx context.Context) (bool, string, error) {
+	done, missing, err := c.deploymentAvailable(ctx, manifests.Controller)
+	if err != nil || !done {
+		return false, missing, err
+	}
+	return c.noneLeaves(ctx)
+}
+
+// keeperAvailable looks at the Deployment of the keeper.
+func (c Clients) keeperAvailable(ctx context.Context) (bool, string, error) {
+	return c.deploymentAvailable(ctx, manifests.Keeper)
+}
+
+func (c Clients) deploymentAvailable(ctx context.Context, name string) (bool, string, error) {
+	d, err := c.Kube.AppsV1().Deployments(manifests.Namespace).Get(ctx, name, metav1.GetOptions{})
 	if err != nil {
-		return false, "", fmt.Errorf("reading Deployment %s: %w", manifests.Controller, err)
+		return false, "", fmt.Errorf("reading Deployment %s: %w", name, err)
 	}
 	switch complete, missing := available(d); {
 	case complete:
-		return c.noneLeaves(ctx)
+		return true, "", nil
 	case missing != "":
 		return false, missing, nil
 	}
@@ -98,6 +112,10 @@ func (c Clients) whyUnavailable(ctx context.Context, d *appsv1.Deployment) strin
 func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, error) {
 	inScope := p.Settings.Scope.Matcher(settings.Reserved(p.Environment.TektonNamespace))
 	return func(ctx context.Context) (bool, string, error) {
+		fence, err := manifests.FenceVersion()
+		if err != nil {
+			return false, "", err
+		}
 		namespaces, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 		if err != nil {
 			return false, "", fmt.Errorf("listing namespaces: %w", err)
@@ -109,8 +127,11 @@ func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, erro
 			return false, "", fmt.Errorf("listing the grants: %w", err)
 		}
 		granted := map[string]bool{}
-		for _, b := range bindings.Items {
-			granted[b.Namespace] = granted[b.Namespace] || b.Name == manifests.TokenRequester
+		for i := range bindings.Items {
+			b := &bindings.Items[i]
+			if b.Name == manifests.TokenRequester {
+				granted[b.Namespace] = manifests.SameGrant(b, manifests.Grant(b.Namespace, fence))
+			}
 		}
 		wanted, missing := 0, 0
 		for _, ns := range namespaces.Items {

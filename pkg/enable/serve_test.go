@@ -44,7 +44,7 @@ func TestAvailable(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
 				Spec:       appsv1.DeploymentSpec{Replicas: &two}, Status: tt.status,
 			})}
-			got, why, err := c.deploymentAvailable(t.Context())
+			got, why, err := c.addOnAvailable(t.Context())
 			if err != nil || got != tt.want || got == (why != "") {
 				t.Errorf("expected %v, got %v, %q, %v", tt.want, got, why, err)
 			}

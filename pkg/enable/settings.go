@@ -31,7 +31,7 @@ func settingsKeys() []string {
 		settings.KeyBackend, settings.KeyEnforcement, settings.KeyEnforcementAlias, settings.KeyPolicies,
 		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyMinimumFormat, settings.KeyDelivery,
 		settings.KeyFormat, settings.KeyBinding, settings.KeyAudience, settings.KeyTokenSeconds,
-		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts,
+		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts, settings.KeyManagedBy, settings.KeyCustomRuns,
 	}
 }
 

@@ -86,8 +86,10 @@ func (l *look) lookAtAddOn(ctx context.Context) {
 		l.availability(ctx)
 		l.version()
 		l.images()
+		l.keeper(ctx)
 	}
-	l.leader(ctx)
+	l.leader(ctx, manifests.Controller, "no replica records: late verdicts and records wait")
+	l.leader(ctx, manifests.Keeper, "no keeper works: grants, certificates and what follows the settings wait")
 	l.certificate(ctx)
 	l.trustHistory(ctx)
 }
@@ -113,6 +115,31 @@ func (l *look) availability(ctx context.Context) {
 		}
 	}
 	l.add(check)
+}
+
+// keeper looks whether the keeper runs. That it is missing is found with the other objects.
+func (l *look) keeper(ctx context.Context) {
+	object := own("apps", "Deployment", manifests.Keeper)
+	d, err := l.Kube.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Keeper, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return
+	}
+	if err != nil {
+		l.unreadable(status.PartAddOn, status.CheckDeployment, object.String(), err)
+		return
+	}
+	complete, missing := available(d)
+	if complete {
+		l.pass(status.PartAddOn, status.CheckDeployment, "the keeper is available")
+		return
+	}
+	if missing == "" {
+		missing = l.whyUnavailable(ctx, d)
+	}
+	l.add(status.Check{
+		Part: status.PartAddOn, ID: status.CheckDeployment, Status: verify.Warn, Object: object, Message: "the keeper does not run",
+		Expected: "1 replica of the latest state, available", Got: missing, Next: "kubectl describe pods -n " + manifests.Namespace,
+	})
 }
 
 // available reports whether a Deployment is complete, and if not so for want of replicas what else is missing.
@@ -163,14 +190,14 @@ func (l *look) images() {
 // leaderless is how old the last renewal of the lease may be: it lasts 15 s, and clocks may differ.
 const leaderless = 2 * time.Minute
 
-// leader looks who reconciles.
-func (l *look) leader(ctx context.Context) {
-	object := own("coordination.k8s.io", "Lease", manifests.Controller)
-	lease, err := l.Kube.CoordinationV1().Leases(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
+// leader looks who reconciles, by the Lease of a Deployment's name. idle is what it means that nobody does.
+func (l *look) leader(ctx context.Context, name, idle string) {
+	object := own("coordination.k8s.io", "Lease", name)
+	lease, err := l.Kube.CoordinationV1().Leases(manifests.Namespace).Get(ctx, name, metav1.GetOptions{})
 	check := status.Check{
 		Part: status.PartAddOn, ID: status.CheckLeader, Status: verify.Fail, Object: object,
-		Message: "no replica reconciles: grants, certificates and late verdicts wait",
-		Next:    "kubectl logs -n " + manifests.Namespace + " deployment/" + manifests.Controller,
+		Message: idle,
+		Next:    "kubectl logs -n " + manifests.Namespace + " deployment/" + name,
 	}
 	switch {
 	case apierrors.IsNotFound(err):

@@ -54,7 +54,7 @@ func (l *look) certificateCheck(data []byte, roots *x509.CertPool, object *statu
 	check := status.Check{
 		Part: status.PartAddOn, ID: status.CheckCertificate, Status: verify.Fail, Object: object,
 		Message: "the API server cannot trust the webhooks, and does not call them",
-		Next:    "kubectl rollout restart -n " + manifests.Namespace + " deployment/" + manifests.Controller,
+		Next:    "kubectl rollout restart -n " + manifests.Namespace + " deployment/" + manifests.Keeper,
 	}
 	block, _ := pem.Decode(data)
 	if block == nil {

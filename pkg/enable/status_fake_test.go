@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -68,9 +69,18 @@ func newInstalled(t *testing.T, change func(*settings.Settings)) *installed {
 		},
 		namespaceWith("kube-system", nil), namespaceWith("ci", nil), namespaceWith("other", nil),
 		namespaceWith("release", map[string]string{settings.LabelEnforcement: "enforce"}),
-		manifests.Grant("ci"), manifests.Grant("release"),
+		grantOf("ci"), grantOf("release"),
 	)
 	return in
+}
+
+// grantOf is the grant that this version gives a namespace.
+func grantOf(namespace string) *rbacv1.RoleBinding {
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		panic(err)
+	}
+	return manifests.Grant(namespace, fence)
 }
 
 func namespaceWith(name string, labels map[string]string) *corev1.Namespace {
@@ -99,20 +109,21 @@ func (in *installed) serving() {
 				certresources.ServerKey: key, certresources.ServerCert: certificate, certresources.CACert: authority,
 			}
 		case *appsv1.Deployment:
-			o.Status = appsv1.DeploymentStatus{Replicas: 2, UpdatedReplicas: 2, AvailableReplicas: 2}
+			n := *o.Spec.Replicas
+			o.Status = appsv1.DeploymentStatus{Replicas: n, UpdatedReplicas: n, AvailableReplicas: n}
 		}
 	}
 	holder, renewed := "tekton-sign-controller-1", metav1.NewMicroTime(in.now.Add(-3*time.Second))
-	in.add(
-		&coordinationv1.Lease{
+	for _, name := range []string{manifests.Controller, manifests.Keeper} {
+		in.add(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{
-				Namespace: manifests.Namespace, Name: manifests.Controller,
+				Namespace: manifests.Namespace, Name: name,
 				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", Time: new(metav1.NewTime(renewed.Truncate(time.Second)))}},
 			},
 			Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
-		},
-		in.trustHistory(in.now.Add(-10*time.Minute)),
-	)
+		})
+	}
+	in.add(in.trustHistory(in.now.Add(-10 * time.Minute)))
 }
 
 func (in *installed) trustHistory(seen time.Time) *corev1.ConfigMap {

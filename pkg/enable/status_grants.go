@@ -52,7 +52,7 @@ func (l *look) compareGrants(ctx context.Context) {
 func (l *look) grantChecks(inScope int, missing, surplus []string) {
 	check := status.Check{
 		Part: status.PartInstallation, ID: status.CheckGrants, Status: verify.Fail,
-		Next: "kubectl logs -n " + manifests.Namespace + " deployment/" + manifests.Controller,
+		Next: "kubectl logs -n " + manifests.Namespace + " deployment/" + manifests.Keeper,
 	}
 	if n := len(missing); n > 0 {
 		c := check
@@ -96,19 +96,26 @@ func (l *look) grants(ctx context.Context) (map[string]*rbacv1.RoleBinding, erro
 
 // compareGrant looks whether a grant gives what it should.
 func (l *look) compareGrant(namespace string, grant *rbacv1.RoleBinding) {
-	wanted := manifests.Grant(namespace)
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		l.unreadable(status.PartInstallation, status.CheckGrants, "the policies of this plugin", err)
+		return
+	}
+	wanted := manifests.Grant(namespace, fence)
 	if manifests.SameGrant(grant, wanted) {
 		return
 	}
 	text := func(b *rbacv1.RoleBinding) string {
-		return jsonText(map[string]any{"roleRef": b.RoleRef, "subjects": b.Subjects, "labels": b.Labels})
+		return jsonText(map[string]any{
+			"roleRef": b.RoleRef, "subjects": b.Subjects, "labels": b.Labels, manifests.AnnotationFence: b.Annotations[manifests.AnnotationFence],
+		})
 	}
-	l.add(status.Check{
+	l.add(l.ofVersion(status.Check{
 		Part: status.PartInstallation, ID: status.CheckGrants, Status: verify.Fail,
 		Object:   &status.Object{Group: rbacv1.GroupName, Kind: "RoleBinding", Namespace: namespace, Name: manifests.TokenRequester},
 		Expected: text(wanted), Got: text(grant), Message: "was changed",
 		Next: "kubectl delete rolebinding -n " + namespace + " " + manifests.TokenRequester + ": the add-on gives it anew",
-	})
+	}))
 }
 
 // leftOver looks for what is in the cluster although signing is off. Webhooks without an add-on, and rights to request tokens, do

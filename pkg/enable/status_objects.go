@@ -148,10 +148,9 @@ func (l *look) objectChecks(wanted, live *unstructured.Unstructured) []status.Ch
 		Part: status.PartInstallation, ID: status.CheckObjects, Status: verify.Fail, Object: object, Next: l.enable(),
 	}
 	switch {
+	case wanted.GetKind() == "Deployment" && !l.deployment.found:
+		return nil // that the add-on is not there is told already, and without it nothing names the images
 	case live == nil:
-		if wanted.GetKind() == "Deployment" && wanted.GetName() == manifests.Controller {
-			return nil // told already
-		}
 		check.Message = "is missing"
 		return []status.Check{l.ofVersion(check)}
 	case live.GetDeletionTimestamp() != nil:
@@ -210,7 +209,7 @@ func (l *look) unserved(wanted, live *unstructured.Unstructured) []status.Check 
 	return []status.Check{{
 		Part: status.PartInstallation, ID: status.CheckObjects, Status: verify.Fail, Object: nameOf(wanted),
 		Field: "clientConfig.caBundle", Expected: "the add-on's certificate authority", Got: "none in " + fewOf(without),
-		Message: "cannot be called", Next: "kubectl logs -n " + manifests.Namespace + " deployment/" + manifests.Controller,
+		Message: "cannot be called", Next: "kubectl logs -n " + manifests.Namespace + " deployment/" + manifests.Keeper,
 	}}
 }
 

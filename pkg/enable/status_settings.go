@@ -79,10 +79,6 @@ func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 	if s.Scope.Selector != "" {
 		scope = settings.KeyNamespaceSelector
 	}
-	exempt := make([]string, len(s.Exempt))
-	for i, account := range s.Exempt {
-		exempt[i] = account.String()
-	}
 	values := []status.Setting{
 		{Name: "backend", Key: settings.KeyBackend, Value: string(s.Backend)},
 		{Name: "enforcement", Key: enforcement, Value: string(s.Enforcement)},
@@ -94,7 +90,9 @@ func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 		{Name: "binding", Key: settings.KeyBinding, Value: string(s.Binding)},
 		{Name: "audience", Key: settings.KeyAudience, Value: s.AudiencePrefix},
 		{Name: "token lifetime", Key: settings.KeyTokenSeconds, Value: s.TokenLifetime.String()},
-		{Name: "exempt accounts", Key: settings.KeyExemptAccounts, Value: joined(exempt, "none")},
+		{Name: "exempt accounts", Key: settings.KeyExemptAccounts, Value: joined(namesOf(s.Exempt), "none")},
+		{Name: "managed by", Key: settings.KeyManagedBy, Value: joined(s.ManagedBy, "Tekton only")},
+		{Name: "custom runs", Key: settings.KeyCustomRuns, Value: joined(namesOf(s.CustomRunControllers), "no controller")},
 		{Name: "keep material", Key: settings.KeyKeepMaterial, Value: fmt.Sprint(s.KeepMaterial)},
 		{Name: "gate of Chains", Key: settings.KeyGateChains, Value: fmt.Sprint(s.GateChains)},
 	}
@@ -103,6 +101,14 @@ func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 		values[i].Default = !set
 	}
 	return values
+}
+
+func namesOf(accounts []settings.Account) []string {
+	names := make([]string, len(accounts))
+	for i, account := range accounts {
+		names[i] = account.String()
+	}
+	return names
 }
 
 func policiesText(p settings.Policies) string {
@@ -244,6 +250,8 @@ func Command(s settings.Settings, registry string) string {
 	for _, account := range s.Exempt {
 		flag("exempt-service-account", account.String(), true)
 	}
+	flag("managed-by", strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
+	flag("custom-run-controller", strings.Join(namesOf(s.CustomRunControllers), ","), len(s.CustomRunControllers) > 0)
 	flag("keep-material", "true", s.KeepMaterial)
 	flag("gate-chains", "true", s.GateChains)
 	flag("registry", registry, registry != "" && registry != manifests.DefaultRegistry)

@@ -86,7 +86,11 @@ type edit = func(*installed)
 
 // renewed has the API server store the Lease, and the leader renew it, that much later, each by its own clock.
 func renewed(stored, renewed time.Duration) edit {
-	return edited(manifests.Controller, func(l *coordinationv1.Lease) {
+	return renewedBy(manifests.Controller, stored, renewed)
+}
+
+func renewedBy(name string, stored, renewed time.Duration) edit {
+	return edited(name, func(l *coordinationv1.Lease) {
 		l.ManagedFields[0].Time = new(metav1.NewTime(l.ManagedFields[0].Time.Add(stored)))
 		l.Spec.RenewTime = new(metav1.NewMicroTime(l.Spec.RenewTime.Add(renewed)))
 	})
@@ -212,6 +216,21 @@ func TestStatusAmiss(t *testing.T) {
 		"the add-on is not there": {
 			dropped[deployment](manifests.Controller), status.Broken, []string{"fail deployment Deployment tekton-sign/tekton-sign-controller: the add-on is not installed"},
 		},
+		"the keeper is not there": {
+			dropped[deployment](manifests.Keeper), status.Broken, []string{"fail objects Deployment tekton-sign/tekton-sign-keeper: is missing"},
+		},
+		"the keeper does not run": {
+			edited(manifests.Keeper, func(d deployment) { d.Status.AvailableReplicas = 0 }), status.Warnings,
+			[]string{"warn deployment Deployment tekton-sign/tekton-sign-keeper: the keeper does not run"},
+		},
+		"the keeper does not work": {
+			renewedBy(manifests.Keeper, -time.Hour, -time.Hour), status.Broken,
+			[]string{"fail leader Lease tekton-sign/tekton-sign-keeper: no keeper works"},
+		},
+		"a grant of another version": {
+			func(in *installed) { dropGrant(in, "ci"); in.add(manifests.Grant("ci", "before")) }, status.Broken,
+			[]string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed", manifests.AnnotationFence},
+		},
 		"one replica serves": {
 			edited(manifests.Controller, func(d deployment) { d.Status.AvailableReplicas = 1 }), status.Warnings,
 			[]string{"warn deployment", "2 replicas of the latest state, all available, got 2 updated, 1 available: no pod yet"},
@@ -259,7 +278,9 @@ func TestStatusAmiss(t *testing.T) {
 		"the certificate is old": {
 			func(in *installed) {
 				in.now = in.now.Add(6*24*time.Hour + 12*time.Hour)
-				renewed(6*24*time.Hour+12*time.Hour, 6*24*time.Hour+12*time.Hour)(in)
+				for _, name := range []string{manifests.Controller, manifests.Keeper} {
+					renewedBy(name, 6*24*time.Hour+12*time.Hour, 6*24*time.Hour+12*time.Hour)(in)
+				}
 				drop[settingsMap](in, trust.HistoryName(1))
 				in.add(in.trustHistory(in.now))
 			}, status.Warnings, []string{"warn certificate", "it should have been renewed"},
@@ -281,12 +302,12 @@ func TestStatusAmiss(t *testing.T) {
 			[]string{"fail grants", "1 of 2 namespaces in scope lack RoleBinding", "none in ci"},
 		},
 		"a namespace out of scope has a grant": {
-			func(in *installed) { in.add(manifests.Grant("other")) }, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
+			func(in *installed) { in.add(grantOf("other")) }, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
 		},
 		"a grant is for everybody": {
 			func(in *installed) {
 				dropGrant(in, "ci")
-				grant := manifests.Grant("ci")
+				grant := grantOf("ci")
 				grant.Subjects[0].Name = "system:authenticated"
 				in.add(grant)
 			}, status.Broken, []string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed", "system:serviceaccounts:ci", "system:authenticated"},
@@ -386,7 +407,7 @@ func TestStatusOff(t *testing.T) {
 	}{
 		"never on":                {empty, status.Off, ""},
 		"off by the settings":     {off, status.Off, "warn left-over: signing is off, but this is still there: ClusterRole "},
-		"no grant may stay":       {func(in *installed) { off(in); in.add(manifests.Grant("ci")) }, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester"},
+		"no grant may stay":       {func(in *installed) { off(in); in.add(grantOf("ci")) }, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester"},
 		"no webhook may stay":     {func(in *installed) { empty(in); in.add(newInstalled(t, nil).webhooksOnly()) }, status.Broken, "still in effect: MutatingWebhookConfiguration"},
 		"the history may":         {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
 		"Tekton is not there":     {func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines"},

@@ -31,6 +31,16 @@ type replaced struct {
 	until time.Time
 }
 
+// learn takes what API servers accept already for the authority of before, so that a keeper that starts in the middle of a
+// replacement does not cut it short.
+func (a *authorities) learn(accepted []byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.present) == 0 {
+		a.present = bytes.Clone(accepted)
+	}
+}
+
 // remember notes the present authority, and returns all that API servers are to accept now and when that changes; 0: not by
 // itself. Every replica does, not only the one that leads: another may lead when it changes.
 func (a *authorities) remember(present []byte) (bundle []byte, again time.Duration) {

@@ -88,7 +88,7 @@ func (b *Bindings) Reconcile(ctx context.Context, key string) error {
 	}
 	updated.Spec.MatchResources.NamespaceSelector = wanted
 	_, err = b.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Update(ctx, updated,
-		metav1.UpdateOptions{FieldManager: manifests.Controller})
+		metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return nil // the change is seen soon, and calls again
 	}

@@ -40,8 +40,8 @@ func TestBindingsFollowTheSettings(t *testing.T) {
 	if err := b.Promote(pkgreconciler.UniversalBucket(), func(_ pkgreconciler.Bucket, key types.NamespacedName) { keys = append(keys, key) }); err != nil {
 		t.Fatal(err)
 	}
-	if len(keys) != 5 {
-		t.Errorf("a new leader looks at %v, want the five bindings that depend on the settings", keys)
+	if len(keys) != 9 {
+		t.Errorf("a new leader looks at %v, want the nine bindings that depend on the settings", keys)
 	}
 	s := settings.Default()
 	for _, change := range []func(){

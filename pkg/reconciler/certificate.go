@@ -112,7 +112,7 @@ func (c *Certificate) replace(ctx context.Context, secret *corev1.Secret, why er
 	updated.Data = map[string][]byte{
 		certresources.ServerKey: made.key, certresources.ServerCert: made.certificate, certresources.CACert: made.authority,
 	}
-	_, err = c.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated, metav1.UpdateOptions{FieldManager: manifests.Controller})
+	_, err = c.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated, metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsConflict(err) {
 		return nil // the change is seen soon, and calls again
 	}

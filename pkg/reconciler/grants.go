@@ -14,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	rbacinformers "k8s.io/client-go/informers/rbac/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
@@ -34,7 +33,8 @@ type Grants struct {
 	client     kubernetes.Interface
 	settings   *Settings
 	namespaces *Namespaces
-	bindings   cache.SharedIndexInformer
+	given      *GrantTimes
+	fence      string // of the policies of this version
 	policies   *policyWatch
 	recorder   record.EventRecorder
 	log        *zap.SugaredLogger
@@ -64,12 +64,14 @@ type GrantsConfig struct {
 }
 
 // NewGrants returns the reconciler. Start connects it with a work queue.
-func NewGrants(c GrantsConfig) *Grants {
+func NewGrants(c GrantsConfig) (*Grants, error) {
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		return nil, err
+	}
 	g := &Grants{
 		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder, log: c.Log,
-		bindings: rbacinformers.NewFilteredRoleBindingInformer(c.Client, metav1.NamespaceAll, 0, cache.Indexers{},
-			onlyName(manifests.TokenRequester)),
-		policies: newPolicyWatch(c.Client),
+		given: NewGrantTimes(c.Client), fence: fence, policies: newPolicyWatch(c.Client),
 	}
 	g.guard = guard{
 		drift: func() error { return g.policies.drift(c.TektonNamespace, g.settings.Get()) },
@@ -83,7 +85,7 @@ func NewGrants(c GrantsConfig) *Grants {
 		}
 		return nil
 	}
-	return g
+	return g, nil
 }
 
 // Start has changes put into the work queue and runs the informers until ctx ends.
@@ -91,7 +93,7 @@ func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
 	g.enqueue = queue.EnqueueKey
 	g.namespaces.OnChange(func(name string) { g.enqueue(types.NamespacedName{Name: name}) })
 	g.settings.OnChange(g.policiesChanged)
-	mustAdd(g.bindings, controller.HandleAll(func(obj any) {
+	mustAdd(g.given.informer, controller.HandleAll(func(obj any) {
 		if m, ok := obj.(metav1.Object); ok {
 			g.enqueue(types.NamespacedName{Name: m.GetNamespace()})
 		}
@@ -100,26 +102,17 @@ func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
 		mustAdd(informer, controller.HandleAll(func(any) { g.policiesChanged() }))
 		go informer.RunWithContext(ctx)
 	}
-	go g.bindings.RunWithContext(ctx)
+	go g.given.Run(ctx)
 }
 
 // HasSynced reports whether everything has been seen that Reconcile decides upon.
 func (g *Grants) HasSynced() bool {
-	for _, informer := range append(g.policies.informers(), g.bindings) {
+	for _, informer := range g.policies.informers() {
 		if !informer.HasSynced() {
 			return false
 		}
 	}
-	return g.settings.HasSynced() && g.namespaces.HasSynced()
-}
-
-// Since returns when a namespace was given the grant that it has now, and false if it has none.
-func (g *Grants) Since(namespace string) (time.Time, bool) {
-	live := get[*rbacv1.RoleBinding](g.bindings, namespace+"/"+manifests.TokenRequester)
-	if live == nil {
-		return time.Time{}, false
-	}
-	return live.CreationTimestamp.Time, true
+	return g.given.HasSynced() && g.settings.HasSynced() && g.namespaces.HasSynced()
 }
 
 // policiesChanged has the policies looked at anew, and every namespace after a change of the settings.
@@ -176,10 +169,10 @@ func (g *Grants) lookAtPolicies(ctx context.Context) error {
 	return controller.NewRequeueAfter(again)
 }
 
-// tell reports a change of the guard's opinion as a log line and an event of the add-on's Deployment.
+// tell reports a change of the guard's opinion as a log line and an event of the keeper's Deployment.
 func (g *Grants) tell(state verdict, reason error) {
 	deployment := &corev1.ObjectReference{
-		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
+		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Keeper,
 	}
 	if state == bites {
 		g.log.Info("the admission policies bite: namespaces in scope get their grants")
@@ -198,22 +191,36 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	state := g.guard.state
 	g.mu.Unlock()
 	wanted := g.settings.Get().Backend == signing.BackendOIDCSAToken && g.namespaces.InScope(name)
-	live := get[*rbacv1.RoleBinding](g.bindings, name+"/"+manifests.TokenRequester)
+	live := g.given.of(name)
 	switch {
 	case live != nil && (!wanted || state == fails):
 		return g.withdraw(ctx, live)
 	case wanted && state == bites:
 		return g.give(ctx, name, live)
+	case live != nil && live.Annotations[manifests.AnnotationFence] != g.fence && len(live.Subjects) > 0:
+		return g.suspend(ctx, live)
+	}
+	return nil
+}
+
+// suspend takes the right away that was given under the policies of another version, until those of this one were seen to hold.
+// The RoleBinding stays: its age says since when the namespace signs.
+func (g *Grants) suspend(ctx context.Context, live *rbacv1.RoleBinding) error {
+	suspended := live.DeepCopy()
+	suspended.Subjects = nil
+	_, err := g.client.RbacV1().RoleBindings(live.Namespace).Update(ctx, suspended, metav1.UpdateOptions{FieldManager: manifests.Keeper})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("suspending the grant of namespace %s: %w", live.Namespace, err)
 	}
 	return nil
 }
 
 // give creates the grant, or puts it right.
 func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
-	grant := manifests.Grant(namespace)
+	grant := manifests.Grant(namespace, g.fence)
 	client := g.client.RbacV1().RoleBindings(namespace)
 	if live == nil {
-		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Controller})
+		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Keeper})
 		if apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
 			return nil // seen soon; or the namespace is gone again
 		}
@@ -229,8 +236,8 @@ func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBi
 		return g.withdraw(ctx, live)
 	}
 	repaired := live.DeepCopy()
-	repaired.Labels, repaired.Subjects = grant.Labels, grant.Subjects
-	if _, err := client.Update(ctx, repaired, metav1.UpdateOptions{FieldManager: manifests.Controller}); err != nil {
+	repaired.Labels, repaired.Annotations, repaired.Subjects = grant.Labels, grant.Annotations, grant.Subjects
+	if _, err := client.Update(ctx, repaired, metav1.UpdateOptions{FieldManager: manifests.Keeper}); err != nil {
 		return fmt.Errorf("repairing the grant of namespace %s: %w", namespace, err)
 	}
 	return nil

@@ -28,11 +28,11 @@ func newPolicyWatch(client kubernetes.Interface) *policyWatch {
 	w := &policyWatch{
 		policies: map[string]cache.SharedIndexInformer{}, bindings: map[string]cache.SharedIndexInformer{},
 	}
-	for _, name := range []string{manifests.SigningTokens, manifests.TokenRequesters} {
+	for _, name := range manifests.TokenPolicies() {
 		w.policies[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyInformer(
 			client, 0, cache.Indexers{}, onlyName(name))
 	}
-	for _, name := range []string{manifests.SigningTokens, manifests.TokenRequesters, manifests.TokenRequestersProbe} {
+	for _, name := range manifests.TokenBindings() {
 		w.bindings[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyBindingInformer(
 			client, 0, cache.Indexers{}, onlyName(name))
 	}
@@ -56,7 +56,7 @@ func (w *policyWatch) drift(tektonNamespace string, s settings.Settings) error {
 	if err != nil {
 		return err
 	}
-	return want.TokenPolicies().Drift(
+	return want.OfTokens().Drift(
 		func(name string) *admissionv1.ValidatingAdmissionPolicy {
 			return get[*admissionv1.ValidatingAdmissionPolicy](w.policies[name], name)
 		},

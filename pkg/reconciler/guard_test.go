@@ -12,7 +12,9 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
@@ -92,12 +94,17 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' denied request: no`, policy)
 	}
 	for name, c := range map[string]struct {
-		signing, ordinary error
-		bites, granted    bool
+		signing, ordinary, pod error
+		bites, granted         bool
 	}{
-		"both refuse":               {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), bites: true},
-		"signing token handed out":  {ordinary: denial(manifests.TokenRequesters), granted: true},
-		"ordinary token handed out": {signing: denial(manifests.SigningTokens), granted: true},
+		"all refuse":                {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), bites: true},
+		"signing token handed out":  {ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), granted: true},
+		"ordinary token handed out": {signing: denial(manifests.SigningTokens), pod: denial(manifests.PodTokens), granted: true},
+		"pod's token handed out":    {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), granted: true},
+		"only the pod is missing": {
+			signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
+			pod: apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "policy-probe"), granted: true,
+		},
 		"refused by RBAC":           {signing: errors.New("forbidden: cannot create serviceaccounts/token"), ordinary: denial(manifests.TokenRequesters)},
 		"refused by another policy": {signing: denial("others"), ordinary: denial(manifests.TokenRequesters)},
 		"policies swapped":          {signing: denial(manifests.TokenRequesters), ordinary: denial(manifests.SigningTokens)},
@@ -110,8 +117,11 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 					t.Fatalf("unexpected request %+v", action)
 				}
 				asked = append(asked, request.Spec.Audiences[0])
-				if request.Spec.Audiences[0] == ordinaryAudience {
+				switch request.Spec.Audiences[0] {
+				case ordinaryAudience:
 					return true, request, c.ordinary
+				case podAudience:
+					return true, request, c.pod
 				}
 				return true, request, c.signing
 			})
@@ -124,14 +134,14 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 			if c.bites {
 				const digest = "dGVrdG9uLXNpZ24gcHJvYmUsIG5vdCBhIGRpZ2VzdCE"
 				want := []string{
-					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, ordinaryAudience, "tekton-result-signing",
+					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, ordinaryAudience, podAudience, "tekton-result-signing",
 				}
 				if !slices.Equal(asked, want) {
 					t.Errorf("asked for %q, want %q", asked, want)
 				}
 				asked = nil
-				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil || !slices.Equal(asked, want[:3]) {
-					t.Errorf("by default asked for %q with error %v, want %q", asked, err, want[:3])
+				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil || !slices.Equal(asked, want[:4]) {
+					t.Errorf("by default asked for %q with error %v, want %q", asked, err, want[:4])
 				}
 			}
 			var granted *notRefusedError
@@ -143,7 +153,7 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 }
 
 func TestGrantIsForTheNamespaceAlone(t *testing.T) {
-	grant := manifests.Grant("ci")
+	grant := manifests.Grant("ci", "fence")
 	if len(grant.Subjects) != 1 || grant.Subjects[0].Name != "system:serviceaccounts:ci" || grant.Namespace != "ci" {
 		t.Errorf("the grant of ci is for %v in %s", grant.Subjects, grant.Namespace)
 	}
@@ -151,6 +161,9 @@ func TestGrantIsForTheNamespaceAlone(t *testing.T) {
 	edited.Subjects[0].Name = "system:authenticated"
 	if manifests.SameGrant(edited, grant) {
 		t.Error("a grant for everybody counts as the grant")
+	}
+	if manifests.SameGrant(manifests.Grant("ci", "before"), grant) {
+		t.Error("a grant that was given under other policies counts as the grant")
 	}
 	if !manifests.SameGrant(grant.DeepCopy(), grant) {
 		t.Error("the grant does not count as itself")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -47,8 +48,11 @@ func NewProbe(config *rest.Config) (*Probe, error) {
 // probeDigest stands in the probed audience where a signer puts the digest of what it signs.
 const probeDigest = "tekton-sign probe, not a digest!" // 32 bytes
 
-// ordinaryAudience is an audience that no signer asks for.
-const ordinaryAudience = "https://tekton-sign.dev/probe"
+// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods' tokens answers.
+const (
+	ordinaryAudience = "https://tekton-sign.dev/probe"
+	podAudience      = "https://tekton-sign.dev/pod-probe"
+)
 
 // notRefusedError says that a token was handed out which a policy should have refused.
 type notRefusedError struct {
@@ -59,7 +63,7 @@ func (e *notRefusedError) Error() string {
 	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
 }
 
-// Bites is an error unless both policies refused each request, a *notRefusedError if one was granted. A token that is handed
+// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that is handed
 // out after all is dropped unread: it belongs to an account without rights.
 //
 // The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted: elsewhere both
@@ -71,6 +75,7 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest},
 		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest},
 		{manifests.TokenRequesters, ordinaryAudience},
+		{manifests.PodTokens, podAudience}, // with which whoever got it would be the pod
 	}
 	if s.Binding == signing.BindingAudience {
 		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix)})
@@ -97,7 +102,7 @@ func (p *Probe) refused(ctx context.Context, policy, audience string) error {
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	expected := fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding ", policy)
 	switch {
-	case err == nil:
+	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // it came past the policies: there is no such pod
 		return &notRefusedError{policy, audience}
 	case !strings.Contains(err.Error(), expected) || !strings.Contains(err.Error(), " denied request: "):
 		return fmt.Errorf("policy %s: expected it to refuse a token with audience %s, got: %w", policy, audience, err)

@@ -84,12 +84,13 @@ func (w *Webhooks) Reconcile(ctx context.Context, key string) error {
 	if err != nil || len(authority) == 0 {
 		return err
 	}
+	if !w.informer.HasSynced() || !w.settings.HasSynced() {
+		return controller.NewRequeueAfter(retryInterval)
+	}
+	w.authorities.learn(w.accepted())
 	bundle, again := w.authorities.remember(authority)
 	if !w.IsLeaderFor(w.Key()) {
 		return controller.NewSkipKey(key)
-	}
-	if !w.settings.HasSynced() {
-		return controller.NewRequeueAfter(retryInterval)
 	}
 	if err := w.bring(ctx, bundle); err != nil || again == 0 {
 		return err
@@ -108,7 +109,7 @@ func (w *Webhooks) bring(ctx context.Context, authority []byte) error {
 		return err
 	}
 	_, err = w.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(ctx, w.name, types.JSONPatchType,
-		patch, metav1.PatchOptions{FieldManager: manifests.Controller})
+		patch, metav1.PatchOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsNotFound(err) {
 		return nil // deleted just now
 	}
@@ -116,6 +117,15 @@ func (w *Webhooks) bring(ctx context.Context, authority []byte) error {
 		return fmt.Errorf("writing certificate authority and namespaces into webhook configuration %s: %w", w.name, err)
 	}
 	return nil
+}
+
+// accepted returns the authorities that API servers accept now.
+func (w *Webhooks) accepted() []byte {
+	configuration := get[*admissionv1.MutatingWebhookConfiguration](w.informer, w.name)
+	if configuration == nil || len(configuration.Webhooks) == 0 {
+		return nil
+	}
+	return configuration.Webhooks[0].ClientConfig.CABundle
 }
 
 // authority returns the authority of the webhooks' certificate, nil while that is being made, which changes the Secret.

@@ -53,9 +53,10 @@ func newWebhooksFixture(t *testing.T, authority string, s settings.Settings, liv
 		if err := client.Tracker().Add(live); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.informer.GetStore().Add(live); err != nil {
-			t.Fatal(err)
-		}
+	}
+	go w.Run(t.Context())
+	if !cache.WaitForCacheSync(t.Context().Done(), w.informer.HasSynced) {
+		t.Fatal("the configuration was not seen")
 	}
 	if err := w.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
@@ -168,6 +169,20 @@ func TestAuthoritiesOverlap(t *testing.T) {
 		if string(got) != step.want || again != step.again {
 			t.Errorf("authority %s after %s: got %q and %s, want %q and %s", step.current, step.after, got, again, step.want, step.again)
 		}
+	}
+}
+
+// TestAuthoritiesAreLearned: a keeper that starts while replicas still use the certificate of before keeps that accepted.
+func TestAuthoritiesAreLearned(t *testing.T) {
+	clock := time.Unix(1000, 0)
+	a := &authorities{now: func() time.Time { return clock }}
+	a.learn([]byte("before"))
+	for _, want := range []string{"nowbefore", "now"} {
+		if got, _ := a.remember([]byte("now")); string(got) != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		a.learn([]byte("something else"))
+		clock = clock.Add(authorityOverlap)
 	}
 }
 

@@ -155,6 +155,28 @@ func ParseAccount(value string) (Account, error) {
 	return Account{Namespace: namespace, Name: name}, nil
 }
 
+// ParseManager reads a value of spec.managedBy, the name of a controller in the form of a qualified name such as
+// example.com/controller.
+func ParseManager(value string) (string, error) {
+	value = strings.TrimSpace(value)
+	if errs := validation.IsQualifiedName(value); len(errs) > 0 {
+		return "", fmt.Errorf("expected a value of spec.managedBy such as example.com/controller, got %q: %s", value, errs[0])
+	}
+	return value, nil
+}
+
+func parseManagers(value string) ([]string, error) {
+	var managers []string
+	for part := range strings.SplitSeq(value, ",") {
+		manager, err := ParseManager(part)
+		if err != nil {
+			return nil, err
+		}
+		managers = append(managers, manager)
+	}
+	return managers, nil
+}
+
 func parseAccounts(value string) ([]Account, error) {
 	var accounts []Account
 	for part := range strings.SplitSeq(value, ",") {

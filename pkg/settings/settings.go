@@ -36,6 +36,8 @@ const (
 	KeyNamespaces        = "namespaces"              // names, joined by commas; absent: all
 	KeyNamespaceSelector = "namespace-selector"      // a label selector; absent: all
 	KeyExemptAccounts    = "exempt-service-accounts" // namespace/name, joined by commas
+	KeyManagedBy         = "managed-by"              // values of spec.managedBy, joined by commas
+	KeyCustomRuns        = "custom-run-controllers"  // namespace/name, joined by commas
 )
 
 // KeyEnforcementAlias is the plan's name for KeyEnforcement. It is read, and never written.
@@ -69,6 +71,10 @@ type Settings struct {
 	TokenLifetime  time.Duration
 	Scope          Scope
 	Exempt         []Account // service accounts that may go on asking for tokens of any audience
+	// ManagedBy are the values of spec.managedBy, beside Tekton's own, that are admitted where results are enforced.
+	ManagedBy []string
+	// CustomRunControllers are the service accounts that may write the status of CustomRuns where policies are strict.
+	CustomRunControllers []Account
 }
 
 // Default returns the settings of a cluster where nothing was configured: signing is off.
@@ -150,6 +156,10 @@ func (s *Settings) set(key, value string) (err error) {
 		s.Scope.Selector, err = parseSelector(value)
 	case KeyExemptAccounts:
 		s.Exempt, err = parseAccounts(value)
+	case KeyManagedBy:
+		s.ManagedBy, err = parseManagers(value)
+	case KeyCustomRuns:
+		s.CustomRunControllers, err = parseAccounts(value)
 	case keyExample:
 	default:
 		return fmt.Errorf("unknown key; remove it, or use a version of tekton-sign that knows it")
@@ -205,6 +215,8 @@ func (s Settings) Data() map[string]string {
 	put(KeyNamespaces, strings.Join(s.Scope.Names, ","), len(s.Scope.Names) > 0)
 	put(KeyNamespaceSelector, s.Scope.Selector, s.Scope.Selector != "")
 	put(KeyExemptAccounts, joinAccounts(s.Exempt), len(s.Exempt) > 0)
+	put(KeyManagedBy, strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
+	put(KeyCustomRuns, joinAccounts(s.CustomRunControllers), len(s.CustomRunControllers) > 0)
 	return data
 }
 

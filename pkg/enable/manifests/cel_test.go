@@ -23,6 +23,8 @@ type tokenRequest struct {
 	username       string
 	namespace      string // of the account whose token is asked for; empty: ci
 	account        string // empty: builder
+	group          string // of the requester, beside those of everybody
+	ungranted      bool   // the namespace has no token grant
 }
 
 // addOns is the request of the add-on for a record, for its own pod.
@@ -54,7 +56,7 @@ func (r tokenRequest) object() map[string]any {
 }
 
 func (r tokenRequest) request() map[string]any {
-	user := map[string]any{"username": r.username}
+	user := map[string]any{"username": r.username, "groups": []string{"system:authenticated", r.group}}
 	if r.podUID != "" {
 		user["extra"] = map[string]any{
 			"authentication.kubernetes.io/pod-uid":  []string{r.podUID},
@@ -69,7 +71,11 @@ func (r tokenRequest) request() map[string]any {
 // denial is the message of the rule of a policy that refuses the request, empty if none does.
 func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
 	t.Helper()
-	message, _ := refusal(t, p, map[string]any{"object": r.object(), "request": r.request()})
+	values := map[string]any{"object": r.object(), "request": r.request()}
+	if namespace := cmp.Or(r.namespace, "ci"); !r.ungranted {
+		values["authorizer"] = "/" + namespace + ":tekton-sign-any-account//serviceaccounts/token/" + namespace + "/create"
+	}
+	message, _ := refusal(t, p, values)
 	return message
 }
 
@@ -129,6 +135,68 @@ func TestSigningTokensPolicy(t *testing.T) {
 		"an editor for a pod": {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), "only for itself"},
 	} {
 		policy, _ := policiesFor(t, nil)
+		checkDenial(t, name, denial(t, policy, c.request), c.message)
+	}
+}
+
+// TestTokenRequestersFollowTheGrant: whoever was not given the right to request tokens loses none.
+func TestTokenRequestersFollowTheGrant(t *testing.T) {
+	_, policy := policiesFor(t, nil)
+	const refused = "with a signing audience only"
+	own := tokenRequest{audiences: []string{"vault"}, seconds: 600, username: "system:serviceaccount:ci:builder"}
+	ungranted, elsewhere, probe := own, own, own
+	ungranted.ungranted = true
+	elsewhere.username = "system:serviceaccount:vault:server"
+	probe.username, probe.namespace, probe.account = "system:serviceaccount:tekton-sign:keeper", "tekton-sign", "policy-probe"
+	probe.ungranted = true
+	podProbe, almost := probe, probe
+	podProbe.audiences = []string{"https://tekton-sign.dev/pod-probe"}
+	almost.audiences = []string{"https://tekton-sign.dev/pod-probe", "vault"}
+	for name, c := range map[string]struct {
+		request tokenRequest
+		message string
+	}{
+		"where results are signed":           {own, refused},
+		"without the grant":                  {ungranted, ""},
+		"an account of another namespace":    {elsewhere, ""},
+		"the add-on's own namespace, always": {probe, refused},
+		"the probe of pods' tokens":          {podProbe, ""},
+		"and more than that":                 {almost, refused},
+	} {
+		checkDenial(t, name, denial(t, policy, c.request), c.message)
+	}
+}
+
+// TestPodTokensPolicy: nobody becomes a pod by a token.
+func TestPodTokensPolicy(t *testing.T) {
+	o := testOptions()
+	o.Settings = settings.Default()
+	o.Settings.Exempt = []settings.Account{{Namespace: "vault", Name: "csi"}, {Namespace: "ci", Name: "operator"}}
+	policy := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), PodTokens)
+	with := func(change func(*tokenRequest)) tokenRequest {
+		r := tokenRequest{audiences: []string{"vault"}, seconds: 3600, podUID: "u1", podRef: "u1", username: "system:serviceaccount:ci:builder"}
+		change(&r)
+		return r
+	}
+	const refused = "for the kubelet and for that pod itself"
+	for name, c := range map[string]struct {
+		request tokenRequest
+		message string
+	}{
+		"the pod itself":                {with(func(*tokenRequest) {}), ""},
+		"the pod itself, for the API":   {with(func(r *tokenRequest) { r.audiences = nil }), ""},
+		"the kubelet":                   {with(func(r *tokenRequest) { r.podUID, r.username, r.group = "", "system:node:n", "system:nodes" }), ""},
+		"not bound":                     {with(func(r *tokenRequest) { r.podUID, r.podRef, r.username = "", "", "jane" }), ""},
+		"an editor":                     {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), refused},
+		"an editor, for the API":        {with(func(r *tokenRequest) { r.podUID, r.username, r.audiences = "", "jane", nil }), refused},
+		"a node's name without a group": {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), refused},
+		"another pod":                   {with(func(r *tokenRequest) { r.podUID = "u2" }), refused},
+		"another account's token":       {with(func(r *tokenRequest) { r.account = "deployer" }), refused},
+		"an exempt account":             {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:vault:csi" }), ""},
+		"an exempt account of the very namespace, which every editor can be": {
+			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:ci:operator" }), refused,
+		},
+	} {
 		checkDenial(t, name, denial(t, policy, c.request), c.message)
 	}
 }

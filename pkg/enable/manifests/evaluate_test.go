@@ -3,6 +3,7 @@
 package manifests
 
 import (
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -36,10 +37,14 @@ const authorizerSeparator = "?"
 // celEnvironment declares what the expressions use.
 var celEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 	options := []cel.EnvOption{cel.OptionalTypes(), ext.Strings()}
-	for _, name := range []string{"object", "oldObject", "request", "variables", "authorizer"} {
+	for _, name := range []string{"object", "oldObject", "request", "variables", "authorizer", "namespaceObject"} {
 		options = append(options, cel.Variable(name, cel.DynType))
 	}
-	for _, name := range []string{"group", "resource", "namespace", "name", "check"} {
+	options = append(options, cel.Function("serviceAccount", cel.MemberOverload("question_serviceAccount",
+		[]*cel.Type{cel.DynType, cel.StringType, cel.StringType}, cel.DynType, cel.FunctionBinding(func(args ...ref.Val) ref.Val {
+			return types.String(fmt.Sprintf("%s/%s:%s", args[0].Value(), args[1].Value(), args[2].Value()))
+		}))))
+	for _, name := range []string{"group", "resource", "subresource", "namespace", "name", "check"} {
 		options = append(options, cel.Function(name, cel.MemberOverload("question_"+name,
 			[]*cel.Type{cel.DynType, cel.StringType}, cel.DynType, cel.BinaryBinding(func(question, more ref.Val) ref.Val {
 				return types.String(question.Value().(string) + "/" + more.Value().(string)) //nolint:forcetypeassert // strings

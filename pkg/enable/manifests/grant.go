@@ -3,18 +3,29 @@
 package manifests
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
+// AnnotationFence is the annotation of a grant that names the policies under which it was given: see FenceVersion.
+const AnnotationFence = "tekton-sign.dev/fence"
+
 // Grant returns the RoleBinding that gives a namespace the right to request tokens: all of its service accounts, because any of
-// them may run a TaskRun.
-func Grant(namespace string) *rbacv1.RoleBinding {
+// them may run a TaskRun. fence is the FenceVersion of the policies that were seen to confine it.
+func Grant(namespace, fence string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: namespace, Name: TokenRequester,
-			Labels: map[string]string{"app.kubernetes.io/name": "token-requester", LabelPartOf: PartOf},
+			Labels:      map[string]string{"app.kubernetes.io/name": "token-requester", LabelPartOf: PartOf},
+			Annotations: map[string]string{AnnotationFence: fence},
 		},
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: TokenRequester},
 		Subjects: []rbacv1.Subject{{
@@ -26,5 +37,24 @@ func Grant(namespace string) *rbacv1.RoleBinding {
 // SameGrant reports whether live gives what grant does, no less and no more, and is found by its label.
 func SameGrant(live, grant *rbacv1.RoleBinding) bool {
 	return live.RoleRef == grant.RoleRef && equality.Semantic.DeepEqual(live.Subjects, grant.Subjects) &&
-		live.Labels[LabelPartOf] == PartOf
+		live.Labels[LabelPartOf] == PartOf && live.Annotations[AnnotationFence] == grant.Annotations[AnnotationFence]
 }
+
+// FenceVersion names the policies on token requests of this version of tekton-sign, apart from what the settings change in
+// them. A grant that was given under others is of no use until these were seen to hold.
+func FenceVersion() (string, error) {
+	all, err := RenderPolicies(Options{TektonNamespace: stockNamespace, Settings: settings.Default()})
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.New()
+	for _, policy := range all.OfTokens().Policies {
+		if err := json.NewEncoder(sum).Encode(policy.Spec); err != nil {
+			return "", fmt.Errorf("encoding policy %s: %w", policy.Name, err)
+		}
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:fenceDigits], nil
+}
+
+// fenceDigits is how much of a digest is enough to tell versions apart.
+const fenceDigits = 16

@@ -17,22 +17,34 @@ const LabelVersion = "app.kubernetes.io/version"
 const (
 	Namespace         = settings.Namespace
 	Controller        = "tekton-sign-controller"      // Deployment, Service, ClusterRole and its binding
-	ServiceAccount    = "controller"                  // the add-on's identity
+	Keeper            = "tekton-sign-keeper"          // Deployment, ClusterRole and its binding
+	ServiceAccount    = "controller"                  // the identity of Controller
 	ProbeAccount      = "policy-probe"                // the service account whose tokens the probe asks for
 	CertificateSecret = "webhook-certificate"         // #nosec G101 -- the name of a Secret
 	TokenRequester    = "tekton-sign-token-requester" // ClusterRole, and the RoleBinding in each namespace in scope
 	SigningTokens     = "tekton-sign-signing-tokens"  // policy and binding: who may obtain a signing token
 	TokenRequesters   = "tekton-sign-token-requesters"
-	// TokenRequestersProbe binds policy TokenRequesters in the add-on's own namespace.
-	TokenRequestersProbe = "tekton-sign-token-requesters-probe"
-	TaskRunPods          = "tekton-sign-taskrun-pods"       // policy and binding: who may make a TaskRun's pod
-	TaskRunPodAccess     = "tekton-sign-taskrun-pod-access" // who may get into it
-	TaskRunStatus        = "tekton-sign-taskrun-status"     // who may write taskruns/status
-	EnforcementGuard     = "tekton-sign-enforcement"        // who may take a namespace out of enforcement
-	SettingsGuard        = "tekton-sign-settings"           // what ConfigMap config-signing may hold
-	InjectWebhook        = "tekton-sign-inject"             // configuration of the webhook for pods
-	StatusWebhook        = "tekton-sign-status"             // configuration of the webhook for taskruns/status
+	PodTokens         = "tekton-sign-pod-tokens"         // who may obtain a token that is bound to a pod
+	PodTokensProbe    = "tekton-sign-pod-tokens-probe"   // binds policy PodTokens in the add-on's own namespace
+	GrantsGuard       = "tekton-sign-grants"             // what the add-on itself may grant
+	TaskRunPodMarks   = "tekton-sign-taskrun-pod-marks"  // who may mark a pod as that of a TaskRun
+	TaskRunPods       = "tekton-sign-taskrun-pods"       // who may name one so, and change its images
+	TaskRunPodAccess  = "tekton-sign-taskrun-pod-access" // who may get into it
+	TaskRunStatus     = "tekton-sign-taskrun-status"     // who may write taskruns/status
+	PipelineChildren  = "tekton-sign-pipeline-children"  // who may make a part of a PipelineRun
+	PipelineStatus    = "tekton-sign-pipeline-status"    // who may write pipelineruns/status and customruns/status
+	ManagedBy         = "tekton-sign-managed-by"         // whose controllers may run TaskRuns and PipelineRuns
+	EnforcementGuard  = "tekton-sign-enforcement"        // who may take a namespace out of enforcement
+	SettingsGuard     = "tekton-sign-settings"           // what ConfigMap config-signing may hold
+	InjectWebhook     = "tekton-sign-inject"             // configuration of the webhook for pods
+	StatusWebhook     = "tekton-sign-status"             // configuration of the webhook for taskruns/status
 )
+
+// ObsoleteBindings are the names of policies' bindings that earlier versions installed.
+func ObsoleteBindings() []string { return []string{"tekton-sign-token-requesters-probe"} }
+
+// WebhookConfigurations are the names of the webhook configurations of an installation.
+func WebhookConfigurations() []string { return []string{InjectWebhook, StatusWebhook, ChainsGate} }
 
 // WebhookHost is the name by which API servers call the add-on's webhooks.
 const WebhookHost = Controller + "." + Namespace + ".svc"

@@ -4,6 +4,7 @@ package manifests
 
 import (
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -33,9 +34,17 @@ func RenderPolicies(o Options) (Policies, error) {
 	return p, nil
 }
 
-// TokenPolicies returns those of the policies without which no namespace is given the right to request tokens.
-func (p Policies) TokenPolicies() Policies {
-	ofTokens := func(policy string) bool { return policy == SigningTokens || policy == TokenRequesters }
+// TokenPolicies are the names of the policies without which no namespace is given the right to request tokens.
+func TokenPolicies() []string {
+	return []string{SigningTokens, TokenRequesters, PodTokens, GrantsGuard}
+}
+
+// TokenBindings are the names of their bindings.
+func TokenBindings() []string { return append(TokenPolicies(), PodTokensProbe) }
+
+// OfTokens returns those policies and their bindings.
+func (p Policies) OfTokens() Policies {
+	ofTokens := func(policy string) bool { return slices.Contains(TokenPolicies(), policy) }
 	var tokens Policies
 	for _, policy := range p.Policies {
 		if ofTokens(policy.Name) {

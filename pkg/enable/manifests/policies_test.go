@@ -16,7 +16,7 @@ func tokenPolicies(t *testing.T) Policies {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.TokenPolicies()
+	return p.OfTokens()
 }
 
 func TestDrift(t *testing.T) {
@@ -27,7 +27,7 @@ func TestDrift(t *testing.T) {
 		"none":            {change: func(*Policies) {}},
 		"labels differ":   {change: func(p *Policies) { p.Policies[0].Labels = nil }},
 		"missing policy":  {change: func(p *Policies) { p.Policies = p.Policies[1:] }, err: SigningTokens + " is missing"},
-		"missing binding": {change: func(p *Policies) { p.Bindings = p.Bindings[:2] }, err: TokenRequestersProbe + " is missing"},
+		"missing binding": {change: func(p *Policies) { p.Bindings = p.Bindings[:4] }, err: GrantsGuard + " is missing"},
 		"policy being deleted": {change: func(p *Policies) {
 			p.Policies[1].DeletionTimestamp = &metav1.Time{}
 		}, err: TokenRequesters + " is missing"},
@@ -45,8 +45,8 @@ func TestDrift(t *testing.T) {
 			p.Bindings[0].Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
 		}, err: "ValidatingAdmissionPolicyBinding " + SigningTokens + " was changed"},
 		"fewer namespaces": {change: func(p *Policies) {
-			p.Bindings[1].Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Values = []string{"cd"}
-		}, err: "ValidatingAdmissionPolicyBinding " + TokenRequesters + " was changed"},
+			p.Bindings[2].Spec.MatchResources.NamespaceSelector.MatchExpressions[0].Values = []string{"cd"}
+		}, err: "ValidatingAdmissionPolicyBinding " + PodTokens + " was changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, live := tokenPolicies(t), tokenPolicies(t)

@@ -97,9 +97,11 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
-		for name, value := range map[string]string{
-			EnvTektonNamespace: o.TektonNamespace, EnvTektonAccount: o.tektonAccount().Name, EnvSignerImage: o.SignerImage(),
-		} {
+		variables := map[string]string{EnvTektonNamespace: o.TektonNamespace}
+		if d.Name == Controller {
+			variables[EnvTektonAccount], variables[EnvSignerImage] = o.tektonAccount().Name, o.SignerImage()
+		}
+		for name, value := range variables {
 			if !setEnv(c, name, value) {
 				return fmt.Errorf("manifest of the add-on: container %s has no variable %s", c.Name, name)
 			}

@@ -110,14 +110,14 @@ func TestRenderScope(t *testing.T) {
 			"openshift-pipelines-resolvers",
 		}},
 	}}
-	binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, TokenRequesters)
+	binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, PodTokens)
 	if diff := cmp.Diff(want, binding.Spec.MatchResources.NamespaceSelector); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", TokenRequesters, diff)
+		t.Errorf("%s (-want +got):\n%s", PodTokens, diff)
 	}
-	probe := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, TokenRequestersProbe)
+	probe := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, PodTokensProbe)
 	ours := &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": Namespace}}
 	if diff := cmp.Diff(ours, probe.Spec.MatchResources.NamespaceSelector); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", TokenRequestersProbe, diff)
+		t.Errorf("%s (-want +got):\n%s", PodTokensProbe, diff)
 	}
 }
 
@@ -192,9 +192,9 @@ func TestRenderPolicies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens := p.TokenPolicies()
-	if len(tokens.Policies) != 2 || len(tokens.Bindings) != 3 || len(p.Policies) != 8 || len(p.Bindings) != 9 {
-		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 8 and 9, of tokens 2 and 3",
+	tokens := p.OfTokens()
+	if len(tokens.Policies) != 4 || len(tokens.Bindings) != 5 || len(p.Policies) != 14 || len(p.Bindings) != 15 {
+		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 14 and 15, of tokens 4 and 5",
 			len(p.Policies), len(p.Bindings), len(tokens.Policies), len(tokens.Bindings))
 	}
 	for _, policy := range p.Policies {

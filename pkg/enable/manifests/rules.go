@@ -22,13 +22,42 @@ func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) error {
 	for _, text := range textsOf(p) {
 		*text = o.rules().Replace(*text)
 	}
-	switch {
-	case p.Name == TokenRequesters && len(o.Settings.Exempt) > 0:
-		p.Spec.MatchConditions = append(p.Spec.MatchConditions, exemptCondition(o.Settings.Exempt))
-	case p.Name == EnforcementGuard && o.Settings.Scope.Selector != "":
+	switch p.Name {
+	case TokenRequesters:
+		exempt(p, o.Settings.Exempt, "")
+	case PodTokens:
+		exempt(p, o.Settings.Exempt, ofThisNamespace)
+	case EnforcementGuard:
 		return o.guardScope(p)
+	case GrantsGuard:
+		return o.guardGrants(p)
+	case PipelineStatus:
+		return mustSet(p, "customRunControllers", listOf(usernames(o.Settings.CustomRunControllers)))
+	case ManagedBy:
+		return mustSet(p, "allowed", listOf(o.Settings.ManagedBy))
 	}
 	return nil
+}
+
+// ofThisNamespace keeps accounts of the very namespace confined: whoever may edit it can act as any of them.
+const ofThisNamespace = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':') || "
+
+func usernames(accounts []settings.Account) []string {
+	names := make([]string, len(accounts))
+	for i, a := range accounts {
+		names[i] = a.Username()
+	}
+	return names
+}
+
+// listOf returns an expression for a list of texts, none of which has a character that could end a string: the settings take
+// no others.
+func listOf(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, text := range texts {
+		quoted[i] = "'" + text + "'"
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // textsOf returns all expressions and messages of a policy.
@@ -78,20 +107,18 @@ func (o Options) rules() *strings.Replacer {
 	)
 }
 
-// exemptCondition keeps the policy away from the given accounts. Their names are valid names of Kubernetes objects, so that
-// nothing in them can end the string.
-func exemptCondition(accounts []settings.Account) admissionv1.MatchCondition {
-	names := make([]string, len(accounts))
-	for i, a := range accounts {
-		names[i] = "'" + a.Username() + "'"
+// exempt keeps the policy away from the given accounts, but for those of which confined says otherwise.
+func exempt(p *admissionv1.ValidatingAdmissionPolicy, accounts []settings.Account, confined string) {
+	if len(accounts) == 0 {
+		return
 	}
-	return admissionv1.MatchCondition{
+	p.Spec.MatchConditions = append(p.Spec.MatchConditions, admissionv1.MatchCondition{
 		Name:       "not-exempt",
-		Expression: "!(request.userInfo.username in [" + strings.Join(names, ", ") + "])",
-	}
+		Expression: confined + "!(request.userInfo.username in " + listOf(usernames(accounts)) + ")",
+	})
 }
 
-// Variables of the policy that guards the labels of namespaces.
+// Variables of the policies that depend on which namespaces the settings choose.
 const (
 	variableInScope    = "inScope"
 	variableWasInScope = "wasInScope"
@@ -99,6 +126,9 @@ const (
 
 // guardScope has the policy guard the labels by which a namespace is in scope.
 func (o Options) guardScope(p *admissionv1.ValidatingAdmissionPolicy) error {
+	if o.Settings.Scope.Selector == "" {
+		return nil
+	}
 	selector, err := metav1.ParseToLabelSelector(o.Settings.Scope.Selector)
 	if err != nil {
 		return fmt.Errorf("the label selector of the settings: %w", err)
@@ -113,21 +143,41 @@ func (o Options) guardScope(p *admissionv1.ValidatingAdmissionPolicy) error {
 		if variable == variableWasInScope {
 			expression = "oldObject != null && " + expression
 		}
-		if !setVariable(p, variable, expression) {
-			return fmt.Errorf("manifest of policy %s has no variable %s", p.Name, variable)
+		if err := mustSet(p, variable, expression); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-func setVariable(p *admissionv1.ValidatingAdmissionPolicy, name, expression string) bool {
+// guardGrants has the policy for the add-on's own grants refuse them in namespaces that the settings do not choose.
+func (o Options) guardGrants(p *admissionv1.ValidatingAdmissionPolicy) error {
+	switch scope := o.Settings.Scope; {
+	case len(scope.Names) > 0:
+		return mustSet(p, variableInScope, "request.namespace in "+listOf(scope.Names))
+	case scope.Selector != "":
+		selector, err := metav1.ParseToLabelSelector(scope.Selector)
+		if err != nil {
+			return fmt.Errorf("the label selector of the settings: %w", err)
+		}
+		expression, err := selectorExpression(selector, "namespaceObject.metadata.?labels.orValue({})")
+		if err != nil {
+			return err
+		}
+		return mustSet(p, variableInScope, expression)
+	}
+	return nil
+}
+
+// mustSet writes the expression of a variable of the policy.
+func mustSet(p *admissionv1.ValidatingAdmissionPolicy, name, expression string) error {
 	for i := range p.Spec.Variables {
 		if p.Spec.Variables[i].Name == name {
 			p.Spec.Variables[i].Expression = expression
-			return true
+			return nil
 		}
 	}
-	return false
+	return fmt.Errorf("manifest of policy %s has no variable %s", p.Name, name)
 }
 
 // selectorExpression returns the selector as an expression over a map of labels. Keys and values of labels are without

@@ -32,10 +32,14 @@ func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*m
 func BindingSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
 	reserved := settings.Reserved(tektonNamespace)
 	return map[string]*metav1.LabelSelector{
-		TokenRequesters:  s.Scope.LabelSelector(reserved),
+		PodTokens:        s.Scope.LabelSelector(reserved),
+		TaskRunPodMarks:  s.Scope.LabelSelector(reserved),
 		TaskRunPods:      s.StrictSelector(reserved),
 		TaskRunPodAccess: s.StrictSelector(reserved),
 		TaskRunStatus:    s.StrictSelector(reserved),
+		PipelineChildren: s.StrictSelector(reserved),
+		PipelineStatus:   s.StrictSelector(reserved),
+		ManagedBy:        s.EnforcementSelector(settings.Enforce, reserved),
 		ChainsGate:       s.GateSelector(reserved),
 	}
 }

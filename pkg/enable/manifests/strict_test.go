@@ -9,6 +9,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -27,17 +28,24 @@ type asked struct {
 	dryRun                             bool
 	old, object                        any
 	mayChangeSettings                  bool
+	namespace, resource                string
+	groups                             []string
+	namespaceLabels                    map[string]string
 }
 
 func (a asked) values(t *testing.T) map[string]any {
 	t.Helper()
 	request := map[string]any{
-		"userInfo": map[string]any{"username": a.user}, "operation": a.operation, "name": a.name, "subResource": a.subresource,
+		"userInfo": map[string]any{"username": a.user, "groups": a.groups}, "operation": a.operation, "name": a.name,
+		"subResource": a.subresource, "namespace": a.namespace, "resource": map[string]any{"resource": a.resource},
 	}
 	if a.dryRun {
 		request["dryRun"] = true
 	}
-	values := map[string]any{"request": request, "oldObject": plain(t, a.old), "object": plain(t, a.object)}
+	values := map[string]any{
+		"request": request, "oldObject": plain(t, a.old), "object": plain(t, a.object),
+		"namespaceObject": map[string]any{"metadata": map[string]any{"labels": a.namespaceLabels}},
+	}
 	if a.mayChangeSettings {
 		values["authorizer"] = "//configmaps/openshift-pipelines/config-signing/update"
 	}
@@ -60,16 +68,29 @@ func plain(t *testing.T, object any) any {
 	return m
 }
 
-// checkRefusals holds a policy to what it is to show; empty: it refuses nothing.
-func checkRefusals(t *testing.T, policy string, cases map[string]struct {
+// checkRefusals holds policies, whose names are given one after the other, to what the first that refuses is to show; empty:
+// none refuses.
+func checkRefusals(t *testing.T, policies string, cases map[string]struct {
 	asked asked
 	shown string
 }) {
 	t.Helper()
-	o := testOptions()
-	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), policy)
+	checkRefusalsWith(t, testOptions(), policies, cases)
+}
+
+func checkRefusalsWith(t *testing.T, o Options, policies string, cases map[string]struct {
+	asked asked
+	shown string
+}) {
+	t.Helper()
+	objects := render(t, o)
 	for name, c := range cases {
-		_, shown := refusal(t, p, c.asked.values(t))
+		shown := ""
+		for policy := range strings.FieldsSeq(policies) {
+			if shown == "" {
+				_, shown = refusal(t, find[*admissionv1.ValidatingAdmissionPolicy](t, objects, policy), c.asked.values(t))
+			}
+		}
 		if (shown == "") != (c.shown == "") || !strings.Contains(shown, c.shown) {
 			t.Errorf("%s: refused with %q, want %q", name, shown, c.shown)
 		}
@@ -122,7 +143,7 @@ func TestTaskRunPodsPolicy(t *testing.T) {
 	dry.dryRun = true
 	const made, reserved = "a TaskRun as owner, and such pods only " + tekton, "names that end in -pod or -pod-retry"
 	const gc = "system:serviceaccount:kube-system:generic-garbage-collector"
-	checkRefusals(t, TaskRunPods, map[string]struct {
+	checkRefusals(t, TaskRunPods+" "+TaskRunPodMarks, map[string]struct {
 		asked asked
 		shown string
 	}{
@@ -162,6 +183,156 @@ func TestTaskRunPodsPolicy(t *testing.T) {
 		"an ordinary pod's image":  {update("jane", bare("x"), bare("x", func(p *corev1.Pod) { p.Spec.Containers[0].Image = "b" })), ""},
 		"an ordinary pod labelled": {update("jane", bare("x"), bare("x", label("tekton.dev/pipelineRun", "p"))), ""},
 	})
+}
+
+// TestTaskRunPodMarksPolicy: what verification believes of a live pod comes from Tekton's controller, where policies are standard too.
+func TestTaskRunPodMarksPolicy(t *testing.T) {
+	marked := tektonsPod(func(p *corev1.Pod) { p.Name = "x" })
+	bare := tektonsPod(func(p *corev1.Pod) { p.Labels, p.OwnerReferences = nil, nil })
+	adopted := tektonsPod(func(p *corev1.Pod) { p.Labels = nil })
+	checkRefusals(t, TaskRunPodMarks, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"a marked pod":                {asked{user: "jane", operation: "CREATE", object: marked}, "pod x was not created for jane"},
+		"by Tekton":                   {asked{user: tekton, operation: "CREATE", object: marked}, ""},
+		"made in advance":             {asked{user: "jane", operation: "CREATE", object: bare}, ""},
+		"made in advance and adopted": {asked{user: "jane", operation: "UPDATE", old: bare, object: adopted}, "the owners of a TaskRun's pod"},
+		"made in advance and marked":  {asked{user: "jane", operation: "UPDATE", old: bare, object: tektonsPod()}, "the labels tekton.dev/*"},
+	})
+}
+
+func TestPipelineChildrenPolicy(t *testing.T) {
+	child := func(change func(*metav1.ObjectMeta)) map[string]any {
+		m := metav1.ObjectMeta{Name: "release-build", Labels: map[string]string{"team": "a"}}
+		if change != nil {
+			change(&m)
+		}
+		return map[string]any{"kind": "TaskRun", "metadata": plain(t, &metav1.PartialObjectMetadata{ObjectMeta: m}).(map[string]any)["metadata"]} //nolint:forcetypeassert // a map
+	}
+	labelled := child(func(m *metav1.ObjectMeta) { m.Labels["tekton.dev/pipelineRun"] = "release" })
+	owned := child(func(m *metav1.ObjectMeta) {
+		m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: "release", UID: "u"}}
+	})
+	relabelled := child(func(m *metav1.ObjectMeta) { m.Labels["team"] = "b" })
+	create := func(user string, object any) asked { return asked{user: user, operation: "CREATE", object: object} }
+	update := func(user string, old, object any) asked {
+		return asked{user: user, operation: "UPDATE", old: old, object: object}
+	}
+	const gc = "system:serviceaccount:kube-system:generic-garbage-collector"
+	checkRefusals(t, PipelineChildren, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"Tekton makes it":       {create(tekton, owned), ""},
+		"a TaskRun by itself":   {create("jane", child(nil)), ""},
+		"with the label":        {create("jane", labelled), "TaskRun release-build was not written for jane: the labels tekton.dev/pipelineRun"},
+		"with the owner":        {create("jane", owned), "TaskRun release-build was not written for jane: a PipelineRun is made its owner only by " + tekton},
+		"another Tekton":        {create("system:serviceaccount:tekton-pipelines:tekton-pipelines-controller", owned), "a PipelineRun is made its owner"},
+		"labelled later":        {update("jane", child(nil), labelled), "the labels"},
+		"adopted later":         {update("jane", child(nil), owned), "made its owner"},
+		"unlabelled":            {update("jane", labelled, child(nil)), "the labels"},
+		"disowned":              {update("jane", owned, child(nil)), "made its owner"},
+		"another label":         {update("jane", child(nil), relabelled), ""},
+		"orphaned":              {update(gc, owned, child(nil)), ""},
+		"adopted by the mantle": {update(gc, child(nil), owned), "made its owner"},
+	})
+}
+
+func TestPipelineStatusPolicy(t *testing.T) {
+	write := func(user, resource, managedBy string) asked {
+		spec := map[string]any{}
+		if managedBy != "" {
+			spec["managedBy"] = managedBy
+		}
+		return asked{
+			user: user, operation: "UPDATE", name: "release", subresource: "status", resource: resource,
+			old: map[string]any{"spec": spec}, object: map[string]any{},
+		}
+	}
+	o := testOptions()
+	o.Settings.CustomRunControllers = []settings.Account{{Namespace: "approvals", Name: "controller"}}
+	const approvals = "system:serviceaccount:approvals:controller"
+	checkRefusalsWith(t, o, PipelineStatus, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"Tekton":                      {write(tekton, "pipelineruns", ""), ""},
+		"a user":                      {write("jane", "pipelineruns", ""), "jane may not write the status of PipelineRun release"},
+		"the add-on":                  {write(addOn, "pipelineruns", ""), "may not write the status of PipelineRun"},
+		"run by another":              {write("jane", "pipelineruns", "else.dev/controller"), ""},
+		"a custom task's controller":  {write(approvals, "customruns", ""), ""},
+		"for a PipelineRun":           {write(approvals, "pipelineruns", ""), "may not write the status of PipelineRun"},
+		"a user, for a custom task":   {write("jane", "customruns", ""), "jane may not write the status of CustomRun release"},
+		"nothing excepts a CustomRun": {write("jane", "customruns", "else.dev/controller"), "--custom-run-controller"},
+	})
+	checkRefusals(t, PipelineStatus, map[string]struct {
+		asked asked
+		shown string
+	}{"no controller is named": {write(approvals, "customruns", ""), "the settings do not name it"}})
+}
+
+func TestManagedByPolicy(t *testing.T) {
+	create := func(managedBy any) asked {
+		return asked{
+			user: "jane", operation: "CREATE", namespace: "release",
+			object: map[string]any{"spec": map[string]any{"managedBy": managedBy}},
+		}
+	}
+	o := testOptions()
+	o.Settings.ManagedBy = []string{"kueue.x-k8s.io/multikueue"}
+	checkRefusalsWith(t, o, ManagedBy, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"Tekton":   {create("tekton.dev/pipeline"), ""},
+		"nobody":   {asked{user: "jane", operation: "CREATE", object: map[string]any{"spec": map[string]any{}}}, ""},
+		"named":    {create("kueue.x-k8s.io/multikueue"), ""},
+		"another":  {create("other"), "enable --managed-by other"},
+		"an empty": {create(""), "spec.managedBy"},
+	})
+}
+
+// TestGrantsPolicy: a stolen token of the add-on binds nothing but the grant.
+func TestGrantsPolicy(t *testing.T) {
+	const keeper = "system:serviceaccount:tekton-sign:keeper"
+	bind := func(namespace string, change func(*rbacv1.RoleBinding)) asked {
+		grant := Grant(namespace, "fence")
+		if change != nil {
+			change(grant)
+		}
+		return asked{
+			user: keeper, groups: []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}, operation: "CREATE",
+			namespace: namespace, object: grant, namespaceLabels: map[string]string{"team": namespace},
+		}
+	}
+	by := func(a asked, user string, groups ...string) asked { a.user, a.groups = user, groups; return a }
+	cases := map[string]struct {
+		asked asked
+		shown string
+	}{
+		"the grant":        {bind("ci", nil), ""},
+		"suspended":        {bind("ci", func(b *rbacv1.RoleBinding) { b.Subjects = nil }), ""},
+		"under any name":   {bind("ci", func(b *rbacv1.RoleBinding) { b.Name = "x" }), "of the name tekton-sign-token-requester only"},
+		"of another role":  {bind("ci", func(b *rbacv1.RoleBinding) { b.RoleRef.Name = "cluster-admin" }), "grants ClusterRole tekton-sign-token-requester only"},
+		"of a role's name": {bind("ci", func(b *rbacv1.RoleBinding) { b.RoleRef.Kind = "Role" }), "grants ClusterRole tekton-sign-token-requester only"},
+		"to itself": {bind("ci", func(b *rbacv1.RoleBinding) {
+			b.Subjects = []rbacv1.Subject{{Kind: "ServiceAccount", Name: "keeper", Namespace: "tekton-sign"}}
+		}), "to the service accounts of the namespace itself only"},
+		"to another namespace": {bind("ci", func(b *rbacv1.RoleBinding) { b.Subjects[0].Name = "system:serviceaccounts:cd" }), "itself only"},
+		"to itself beside": {bind("ci", func(b *rbacv1.RoleBinding) {
+			b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: "User", Name: keeper})
+		}), "itself only"},
+		"out of scope":         {bind("web", nil), "namespace web is not in the scope"},
+		"where Tekton runs":    {bind("openshift-pipelines", nil), "is not in the scope"},
+		"in the add-on's own":  {bind("tekton-sign", nil), "is not in the scope"},
+		"by the other account": {by(bind("ci", func(b *rbacv1.RoleBinding) { b.Name = "x" }), addOn, "system:serviceaccounts:tekton-sign"), "of the name"},
+		"by an administrator":  {by(bind("web", func(b *rbacv1.RoleBinding) { b.Name = "x" }), "kubernetes-admin", "system:masters"), ""},
+	}
+	checkRefusals(t, GrantsGuard, cases)
+	o := testOptions()
+	o.Settings.Scope = settings.Scope{Selector: "team in (cd,ci)"}
+	checkRefusalsWith(t, o, GrantsGuard, cases)
 }
 
 func TestTaskRunPodAccessPolicy(t *testing.T) {

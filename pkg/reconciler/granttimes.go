@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	rbacinformers "k8s.io/client-go/informers/rbac/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+)
+
+// GrantTimes follows the token grants of all namespaces.
+type GrantTimes struct {
+	informer cache.SharedIndexInformer
+}
+
+// NewGrantTimes returns the view. It is empty until Run has been called.
+func NewGrantTimes(client kubernetes.Interface) *GrantTimes {
+	return &GrantTimes{rbacinformers.NewFilteredRoleBindingInformer(client, metav1.NamespaceAll, 0, cache.Indexers{},
+		onlyName(manifests.TokenRequester))}
+}
+
+// Run follows the grants until ctx ends.
+func (g *GrantTimes) Run(ctx context.Context) { g.informer.RunWithContext(ctx) }
+
+// HasSynced reports whether all grants have been seen.
+func (g *GrantTimes) HasSynced() bool { return g.informer.HasSynced() }
+
+// Since returns when a namespace was given its grant, and false if it has none. A grant that is suspended counts.
+func (g *GrantTimes) Since(namespace string) (time.Time, bool) {
+	live := g.of(namespace)
+	if live == nil {
+		return time.Time{}, false
+	}
+	return live.CreationTimestamp.Time, true
+}
+
+// of returns the grant of a namespace, nil if it has none.
+func (g *GrantTimes) of(namespace string) *rbacv1.RoleBinding {
+	return get[*rbacv1.RoleBinding](g.informer, namespace+"/"+manifests.TokenRequester)
+}
