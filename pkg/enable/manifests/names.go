@@ -27,6 +27,7 @@ const (
 	PodTokens         = "tekton-sign-pod-tokens"         // who may obtain a token that is bound to a pod
 	PodTokensProbe    = "tekton-sign-pod-tokens-probe"   // binds policy PodTokens in the add-on's own namespace
 	GrantsGuard       = "tekton-sign-grants"             // what the add-on itself may grant
+	WebhooksGuard     = "tekton-sign-webhooks"           // what it may write into webhook configurations
 	TaskRunPodMarks   = "tekton-sign-taskrun-pod-marks"  // who may mark a pod as that of a TaskRun
 	TaskRunPods       = "tekton-sign-taskrun-pods"       // who may name one so, and change its images
 	TaskRunPodAccess  = "tekton-sign-taskrun-pod-access" // who may get into it

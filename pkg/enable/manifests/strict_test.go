@@ -335,6 +335,53 @@ func TestGrantsPolicy(t *testing.T) {
 	checkRefusalsWith(t, o, GrantsGuard, cases)
 }
 
+// TestWebhooksPolicy: nor does it have anything else sent to its webhooks, or them called elsewhere.
+func TestWebhooksPolicy(t *testing.T) {
+	const keeper = "system:serviceaccount:tekton-sign:keeper"
+	live := func(change func(*admissionv1.MutatingWebhookConfiguration)) *admissionv1.MutatingWebhookConfiguration {
+		c := find[*admissionv1.MutatingWebhookConfiguration](t, render(t, testOptions()), StatusWebhook)
+		if change != nil {
+			change(c)
+		}
+		return c
+	}
+	update := func(change func(*admissionv1.MutatingWebhookConfiguration)) asked {
+		return asked{
+			user: keeper, groups: []string{"system:serviceaccounts:tekton-sign"}, operation: "UPDATE", old: live(nil), object: live(change),
+		}
+	}
+	create := update(nil)
+	create.operation, create.old = "CREATE", nil
+	administrator := update(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks = nil })
+	administrator.user, administrator.groups = "kubernetes-admin", []string{"system:masters"}
+	const refused = "the certificate authority and the namespaces of its webhooks only"
+	ignore, url := admissionv1.Ignore, "https://elsewhere.example"
+	checkRefusals(t, WebhooksGuard, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"nothing": {update(nil), ""},
+		"its own part": {update(func(c *admissionv1.MutatingWebhookConfiguration) {
+			c.Webhooks[0].ClientConfig.CABundle, c.Webhooks[1].NamespaceSelector = []byte("ca"), &metav1.LabelSelector{}
+		}), ""},
+		"Secrets": {update(func(c *admissionv1.MutatingWebhookConfiguration) {
+			c.Webhooks[0].Rules[0].Resources = append(c.Webhooks[0].Rules[0].Resources, "secrets")
+		}), refused},
+		"another address": {update(func(c *admissionv1.MutatingWebhookConfiguration) {
+			c.Webhooks[0].ClientConfig.Service, c.Webhooks[0].ClientConfig.URL = nil, &url
+		}), refused},
+		"another Service":         {update(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[0].ClientConfig.Service.Name = "x" }), refused},
+		"enforcement made weaker": {update(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[1].FailurePolicy = &ignore }), refused},
+		"everything matches":      {update(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks[0].MatchConditions = nil }), refused},
+		"one webhook less":        {update(func(c *admissionv1.MutatingWebhookConfiguration) { c.Webhooks = c.Webhooks[:1] }), refused},
+		"one webhook more": {update(func(c *admissionv1.MutatingWebhookConfiguration) {
+			c.Webhooks = append(c.Webhooks, admissionv1.MutatingWebhook{Name: "more"})
+		}), refused},
+		"a configuration of its own": {create, refused},
+		"by an administrator":        {administrator, ""},
+	})
+}
+
 func TestTaskRunPodAccessPolicy(t *testing.T) {
 	connect := func(user, pod, subresource string) asked {
 		return asked{user: user, operation: "CONNECT", name: pod, subresource: subresource, object: map[string]any{"kind": "PodExecOptions", "command": []any{"sh"}}}
