@@ -215,11 +215,12 @@ func (c Clients) planRestore(ctx context.Context, namespace string, installed bo
 func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	for _, change := range p.Changes {
+	isDeployment := func(change Change) bool { return change.Object.GetKind() == "Deployment" }
+	for i, change := range p.Changes {
 		if err := c.make(ctx, change, false, progress); err != nil {
 			return err
 		}
-		if change.Object.GetKind() == "Deployment" {
+		if isDeployment(change) && !slices.ContainsFunc(p.Changes[i+1:], isDeployment) {
 			if err := c.await(ctx, []condition{{"the add-on has stopped", c.podsGone}}, progress); err != nil {
 				return err
 			}
