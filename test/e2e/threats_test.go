@@ -33,6 +33,13 @@ func TestThreats(t *testing.T) {
 		t.Run("is a step", func(t *testing.T) { t.Parallel(); testStepsThreats(t, c) })
 		t.Run("reads TaskRuns", func(t *testing.T) { t.Parallel(); testReadersThreats(t, c) })
 		t.Run("labels namespaces", func(t *testing.T) { t.Parallel(); testLabellersThreats(t, c) })
+		t.Run("asks for tokens of pods", func(t *testing.T) { t.Parallel(); testPodTokenThreats(t, c) })
+		t.Run("holds a token of the add-on", func(t *testing.T) { t.Parallel(); testStolenTokenThreats(t, c) })
+		t.Run("makes a pod in advance", func(t *testing.T) { t.Parallel(); testAdvancePod(t, c) })
+		t.Run("names another controller", func(t *testing.T) { t.Parallel(); testManagedBy(t, c) })
+		t.Run("makes parts of a PipelineRun", func(t *testing.T) { t.Parallel(); testPipelineThreats(t, c) })
+		t.Run("writes more than the webhook reads", func(t *testing.T) { t.Parallel(); testClaims(t, c) })
+		t.Run("redirects the signer", func(t *testing.T) { t.Parallel(); testRedirectedSigner(t, c) })
 		t.Run("edits what is installed", func(t *testing.T) { t.Parallel(); testInstallationThreats(t, c) })
 	})
 	t.Run("the mode changes without a restart", func(t *testing.T) { testModeChanges(t, c) })
@@ -145,8 +152,8 @@ func testEditorsThreats(t *testing.T, c *cluster) {
 		"debug", "-n", ns, pod.Name, "--image=docker.io/library/busybox:1.36", "--target=step-slow", "--", "true")
 
 	editor.cannot(t, []string{policyPods, "the images of a TaskRun's pod"}, "set", "image", "-n", ns, "pod/"+pod.Name, "step-slow=docker.io/library/busybox:evil")
-	editor.cannot(t, []string{policyPods, "the labels tekton.dev/*"}, "label", "-n", ns, "pod/"+pod.Name, "tekton.dev/taskRun-")
-	editor.cannot(t, []string{policyPods, "the owners of a TaskRun's pod"}, "patch", "-n", ns, "pod/"+pod.Name, "-p", `{"metadata":{"ownerReferences":null}}`, "--type=merge")
+	editor.cannot(t, []string{policyMarks, "the labels tekton.dev/*"}, "label", "-n", ns, "pod/"+pod.Name, "tekton.dev/taskRun-")
+	editor.cannot(t, []string{policyMarks, "the owners of a TaskRun's pod"}, "patch", "-n", ns, "pod/"+pod.Name, "-p", `{"metadata":{"ownerReferences":null}}`, "--type=merge")
 	editor.can(t, "label", "-n", ns, "pod/"+pod.Name, "mine=yes")
 
 	testForeignPods(t, c, editor, pod)
@@ -178,8 +185,8 @@ func testForeignPods(t *testing.T, c *cluster, editor actor, pod *corev1.Pod) {
 	apply := []string{"create", "-n", ns, "-f", "-"}
 	editor.cannotWith(t, impostor(t, "soon-pod", func(*metav1.ObjectMeta) {}), []string{policyPods, "names that end in -pod"}, apply...)
 	editor.cannotWith(t, impostor(t, "soon-pod-retry1", func(*metav1.ObjectMeta) {}), []string{policyPods, "names that end in -pod"}, apply...)
-	editor.cannotWith(t, impostor(t, "x", func(m *metav1.ObjectMeta) { m.Labels = pod.Labels }), []string{policyPods, "create a TaskRun"}, apply...)
-	editor.cannotWith(t, impostor(t, "x", func(m *metav1.ObjectMeta) { m.OwnerReferences = pod.OwnerReferences }), []string{policyPods, "create a TaskRun"}, apply...)
+	editor.cannotWith(t, impostor(t, "x", func(m *metav1.ObjectMeta) { m.Labels = pod.Labels }), []string{policyMarks, "create a TaskRun"}, apply...)
+	editor.cannotWith(t, impostor(t, "x", func(m *metav1.ObjectMeta) { m.OwnerReferences = pod.OwnerReferences }), []string{policyMarks, "create a TaskRun"}, apply...)
 	editor.canWith(t, impostor(t, "x", func(*metav1.ObjectMeta) {}), apply...)
 
 	job := `{"apiVersion":"batch/v1","kind":"Job","metadata":{"name":"imitates"},"spec":{"template":{"metadata":{"labels":{"tekton.dev/taskRun":"cancelled"}},` +
@@ -187,7 +194,7 @@ func testForeignPods(t *testing.T, c *cluster, editor actor, pod *corev1.Pod) {
 	editor.canWith(t, job, apply...)
 	c.eventually(t, "the refusal of the Job's pod", func(ctx context.Context) (bool, error) {
 		events, err := c.kube.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "involvedObject.name=imitates,reason=FailedCreate"})
-		return err == nil && len(events.Items) > 0 && strings.Contains(events.Items[0].Message, policyPods), err
+		return err == nil && len(events.Items) > 0 && strings.Contains(events.Items[0].Message, policyMarks), err
 	})
 }
 
@@ -203,7 +210,7 @@ func testRecreatedPod(t *testing.T, c *cluster, editor actor, tr *pipelinev1.Tas
 			switch {
 			case out.code == 0:
 				return false, fmt.Errorf("another pod took the name %s", pod.Name)
-			case strings.Contains(out.stderr, policyPods):
+			case strings.Contains(out.stderr, policyPods), strings.Contains(out.stderr, policyMarks):
 				return true, nil
 			case strings.Contains(out.stderr, "AlreadyExists"): // the pod is not gone yet, or Tekton was faster
 				return false, nil

@@ -16,7 +16,7 @@ import (
 )
 
 // previous is the commit of the version before this one.
-const previous = "f1a6258"
+const previous = "d5b69a1"
 
 // TestNightlyUpgrade installs the previous version, built from its commit, as its enable did, goes on to this version, and back,
 // while TaskRuns come and go: none is broken, and what was verified before verifies after. In the end nothing of either is left.
