@@ -210,17 +210,6 @@ func testNotAttested(t *testing.T, c *cluster) {
 	}
 }
 
-func (c *cluster) pipelineRunUntil(t *testing.T, pr *pipelinev1.PipelineRun, what string, wanted func(*pipelinev1.PipelineRun) bool) *pipelinev1.PipelineRun {
-	t.Helper()
-	var got *pipelinev1.PipelineRun
-	c.eventually(t, fmt.Sprintf("PipelineRun %s to be %s", pr.Name, what), func(ctx context.Context) (bool, error) {
-		var err error
-		got, err = c.tekton.TektonV1().PipelineRuns(pr.Namespace).Get(ctx, pr.Name, metav1.GetOptions{})
-		return err == nil && wanted(got), err
-	})
-	return got
-}
-
 func (c *cluster) startPipeline(t *testing.T, ns string, pr *pipelinev1.PipelineRun) *pipelinev1.PipelineRun {
 	t.Helper()
 	pr, err := c.tekton.TektonV1().PipelineRuns(ns).Create(t.Context(), pr, metav1.CreateOptions{})
