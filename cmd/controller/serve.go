@@ -56,6 +56,7 @@ type server func(stop context.Context) error
 
 // listen opens the ports, so that a port which is taken is an error at once.
 func (a *addOn) listen(ctx context.Context) ([]server, error) {
+	saveMemory()
 	bodies, err := serve.NewBodies(bodyMemory, admission.MaxReview)
 	if err != nil {
 		return nil, err

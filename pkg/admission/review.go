@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,6 +28,19 @@ type Rule struct {
 // NewRule returns a rule for resources of one group and version.
 func NewRule(group, version string, operation admissionv1.Operation, kinds map[string]string, subResources ...string) Rule {
 	return Rule{metav1.GroupVersion{Group: group, Version: version}, kinds, subResources, operation}
+}
+
+// String returns a line for each resource, in order.
+func (r Rule) String() string {
+	var lines []string
+	for resource := range r.kinds {
+		for _, sub := range r.subResources {
+			name := strings.TrimSuffix(resource+"/"+sub, "/")
+			lines = append(lines, fmt.Sprintf("%s %s %s", r.operation, r.of, name))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }
 
 // objectHead is what names an object.

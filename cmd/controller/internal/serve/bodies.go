@@ -80,7 +80,7 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 		return nil, nil, &refused{http.StatusServiceUnavailable, "too much is being read already"}
 	}
 	if body, err = read(control, r, place); err == nil {
-		err = errors.Join(place.Keep(), c.place.Keep())
+		err = errors.Join(place.Keep(), c.place.Load().Keep())
 	}
 	if err != nil {
 		place.Leave()

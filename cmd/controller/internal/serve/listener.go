@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"sync/atomic"
 )
 
 // receiveBuffer bounds what the kernel keeps of each connection until it is read, in bytes: it counts as this process's memory.
@@ -28,19 +29,22 @@ func limit(l net.Listener, places *Pool) *listener {
 
 // Accept implements net.Listener.
 func (l *listener) Accept() (net.Conn, error) {
-	accepted, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	if tcp, ok := accepted.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(receiveBuffer) // without it more is kept, no more than that
-	}
-	c := &connection{Conn: accepted, source: sourceOf(accepted.RemoteAddr())}
-	if c.place, err = l.places.Take(l.open, c.source, 1, func() { _ = c.Close() }); err != nil {
+	for {
+		accepted, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		c := &connection{Conn: accepted, source: sourceOf(accepted.RemoteAddr())}
+		place, err := l.places.Take(l.open, c.source, 1, func() { _ = c.Close() })
+		switch {
+		case err == nil && c.hold(place):
+			return c, nil
+		case l.open.Err() != nil:
+			_ = accepted.Close()
+			return nil, net.ErrClosed
+		}
 		_ = accepted.Close()
-		return nil, net.ErrClosed
 	}
-	return c, nil
 }
 
 // Close implements net.Listener.
@@ -53,13 +57,28 @@ func (l *listener) Close() error {
 type connection struct {
 	net.Conn
 	source string
-	place  *Place
+	place  atomic.Pointer[Place]
+}
+
+// hold has the place given back with the connection. It reports false if it was taken away before.
+func (c *connection) hold(place *Place) bool {
+	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetReadBuffer(receiveBuffer) // without it more is kept, no more than that
+	}
+	c.place.Store(place)
+	if place.Evicted() {
+		place.Leave()
+		return false
+	}
+	return true
 }
 
 // Close implements net.Conn.
 func (c *connection) Close() error {
 	err := c.Conn.Close()
-	c.place.Leave()
+	if place := c.place.Load(); place != nil {
+		place.Leave()
+	}
 	return err
 }
 
@@ -91,6 +110,6 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 // answered is http.Server.ConnState: a connection that waits for the next request may be closed for another one.
 func answered(c net.Conn, state http.ConnState) {
 	if known := connectionOf(c); known != nil && state == http.StateIdle {
-		known.place.Release()
+		known.place.Load().Release()
 	}
 }

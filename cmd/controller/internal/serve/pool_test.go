@@ -4,22 +4,27 @@ package serve
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // crowd takes places of a pool and notes who had to go.
 type crowd struct {
 	t       *testing.T
 	pool    *Pool
+	now     time.Time
 	evicted []string
 	places  map[string]*Place
 }
 
 func newCrowd(t *testing.T, size int64) *crowd {
-	return &crowd{t: t, pool: NewPool(size), places: map[string]*Place{}}
+	c := &crowd{t: t, pool: NewPool(size), places: map[string]*Place{}, now: time.Unix(1000, 0)}
+	c.pool.now = func() time.Time { return c.now }
+	return c
 }
 
 // take takes a place for a name that begins with its source.
@@ -34,6 +39,7 @@ func (c *crowd) take(name string, weight int64) *Place {
 		c.t.Fatal(err)
 	}
 	c.places[name] = place
+	c.now = c.now.Add(ripe)
 	return place
 }
 
@@ -68,7 +74,8 @@ func TestPoolKeepsWhatIsWorkedWith(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.places["a-1"].Release() // as new as can be, but the only one that may go
+	c.places["a-1"].Release()
+	c.now = c.now.Add(ripe)
 	c.take("b-2", 1)
 	c.want("a-1")
 	if !c.places["a-1"].Evicted() || c.places["a-1"].Keep() == nil {
@@ -133,11 +140,74 @@ func TestPoolServesWhoHoldsLeast(t *testing.T) {
 			place.Leave()
 			synctest.Wait()
 		}
-		if want := []string{"b", "c", "greedy"}; !slices.Equal(order, want) {
+		if want := []string{"c", "b", "greedy"}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
 		if len(pool.waiting) != 0 || pool.free != 0 {
 			t.Errorf("pool %+v", pool)
 		}
 	})
+}
+
+// TestPoolSparesTheYoung lets what has just come go on, but for what is much larger.
+func TestPoolSparesTheYoung(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := NewPool(100)
+		evicted := map[string]time.Duration{}
+		start := time.Now()
+		take := func(source string, weight int64) {
+			var place *Place
+			place, err := pool.Take(t.Context(), source, weight, func() {
+				evicted[source] = time.Since(start)
+				go place.Leave()
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		take("large", 60)
+		take("honest", 40)
+		go take("as large", 50)
+		synctest.Wait()
+		if len(evicted) != 0 {
+			t.Errorf("evicted %v", evicted)
+		}
+		go take("smaller", 20)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := evicted["large"]; got < ripe || got > ripe+10*time.Millisecond {
+			t.Errorf("evicted %v, want large after %v", evicted, ripe)
+		}
+	})
+}
+
+func TestPoolEvictsWhatIsMuchLarger(t *testing.T) {
+	c := newCrowd(t, 100)
+	c.take("large-1", 60)
+	c.take("large-2", 40)
+	c.now = c.now.Add(-2 * ripe)
+	c.take("small-1", 1)
+	c.want("large-1")
+}
+
+// TestCrowdRefusesWhoHasMost keeps a flood from one address out while another one waits.
+func TestCrowdRefusesWhoHasMost(t *testing.T) {
+	c := newCrowd(t, 3)
+	c.pool.refuse = 1
+	c.take("flood-1", 1)
+	c.take("flood-2", 1)
+	c.take("other-1", 1)
+	c.now = c.now.Add(-4 * ripe) // all of them are young
+	if _, err := c.pool.Take(t.Context(), "flood", 1, func() {}); !errors.Is(err, errCrowded) {
+		t.Errorf("got %v, want %v", err, errCrowded)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := c.pool.Take(ctx, "honest", 1, func() {}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want to wait until the end", err)
+	}
+	c.want()
+	c.now = c.now.Add(10 * ripe)
+	c.take("honest-1", 1)
+	c.want("flood-1")
 }

@@ -28,7 +28,7 @@ const (
 const (
 	maxHead = 16 << 10 // bytes of a request's head
 	// A connection takes about 60 KiB, most of it for TLS.
-	webhookConnections = 400
+	webhookConnections = 500
 	plainConnections   = 50
 )
 
@@ -50,7 +50,7 @@ func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, cer
 		MinVersion:     tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
 	}
-	limited := limit(listener, NewPool(webhookConnections))
+	limited := limit(listener, NewCrowd(webhookConnections))
 	return serve(stop, server, func() error { return server.ServeTLS(limited, "", "") }, func() {
 		handler.Drain()
 		awaitQuiet(handler, drain)
@@ -60,7 +60,7 @@ func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, cer
 // Plain serves handler without TLS until stop ends.
 func Plain(stop context.Context, listener net.Listener, handler http.Handler, errorLog *log.Logger) error {
 	server := newServer(handler, errorLog)
-	limited := limit(listener, NewPool(plainConnections))
+	limited := limit(listener, NewCrowd(plainConnections))
 	return serve(stop, server, func() error { return server.Serve(limited) }, func() {}, time.Second)
 }
 
