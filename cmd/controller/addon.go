@@ -37,6 +37,7 @@ type addOn struct {
 	tektonNamespace string
 	tektonAccount   string
 	signerImage     string
+	api             apiServer
 	pod             podIdentity
 
 	settings   *reconciler.Settings
@@ -72,6 +73,9 @@ func newAddOn(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, 
 		return nil, err
 	}
 	if a.pod.uid, err = requiredEnv(manifests.EnvPodUID); err != nil {
+		return nil, err
+	}
+	if a.api, err = newAPIServer(config); err != nil {
 		return nil, err
 	}
 	if a.client, err = kubernetes.NewForConfig(config); err != nil {
