@@ -37,7 +37,8 @@ const (
 	OutcomePanic      Outcome = "panic"       // a mistake in the add-on
 )
 
-// TakeBody reads the body of a request, within what its server has for that. done must be called after the answer.
+// TakeBody reads the body of a request, within what its server has for that. done is called when the answer is ready to be sent;
+// it may be called more than once.
 type TakeBody func(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error)
 
 // Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Nobody proves to be an API server, so a
@@ -71,6 +72,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer, outcome, err := h.work(ctx, body)
 	h.Done(outcome, time.Since(came), time.Since(began)-outside(ctx))
+	done() // who does not take the answer keeps nobody else waiting
 	if err != nil {
 		http.Error(w, err.Error(), statusOf(outcome))
 		return

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -73,7 +74,8 @@ func TestWebhook(t *testing.T) {
 						return nil, nil, http.StatusRequestEntityTooLarge, errors.New("too large")
 					}
 					taken++
-					return body, func() { done++ }, status, err
+					var once sync.Once
+					return body, func() { once.Do(func() { done++ }) }, status, err
 				},
 				Done: func(o Outcome, _, _ time.Duration) { told = append(told, o) },
 			}

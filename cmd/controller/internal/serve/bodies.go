@@ -40,8 +40,9 @@ func NewBodies(memory, largest int64) (*Bodies, error) {
 
 func weight(length int64) int64 { return bodyBase + bodyFactor*length }
 
-// Take reads the whole body. done must be called once the request was answered. With an error comes the status of the answer,
-// and the connection ends after it: nobody waits for the rest.
+// Take reads the whole body. done must be called when the answer is ready: until then the request is being worked on, and keeps
+// its memory and its connection. After that it has them until its handler returns, unless others need them. With an error comes
+// the status of the answer, and the connection ends after it: nobody waits for the rest.
 func (b *Bodies) Take(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error) {
 	control := http.NewResponseController(w)
 	body, done, err = b.take(control, r)
@@ -75,7 +76,9 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), bodyWait)
 	defer cancel()
-	place, err := b.pool.Take(ctx, c.source, weight(r.ContentLength), func() { _ = control.SetReadDeadline(past()) })
+	place, err := b.pool.Take(ctx, c.source, weight(r.ContentLength), func() {
+		_ = errors.Join(control.SetReadDeadline(past()), control.SetWriteDeadline(past()))
+	})
 	if err != nil {
 		return nil, nil, &refused{http.StatusServiceUnavailable, "too much is being read already"}
 	}
@@ -86,7 +89,8 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 		place.Leave()
 		return nil, nil, &refused{http.StatusBadRequest, "it did not come in time"}
 	}
-	return body, place.Leave, nil
+	context.AfterFunc(r.Context(), place.Leave)
+	return body, func() { place.Release(); c.place.Load().Release() }, nil
 }
 
 // check looks at what is announced, before anything is read.

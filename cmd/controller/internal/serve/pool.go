@@ -21,6 +21,8 @@ const (
 	// ripe is how old a place is that may be taken away although nothing was done with it yet: what API servers send comes
 	// in a fraction of that.
 	ripe = time.Second
+	// usedRipe is the same for one that was worked with: API servers take an answer at once.
+	usedRipe = 100 * time.Millisecond
 	// dwarfed is how many times larger a younger place must be than the one that needs it.
 	dwarfed = 4
 	// much is the part of a crowd, one in so many, from which on a source is refused where it would have to wait.
@@ -196,7 +198,7 @@ func (p *Pool) lookAgain() {
 	wait := ripe
 	for _, l := range p.places {
 		if !l.kept && !l.evicted {
-			wait = min(wait, max(ripe-p.now().Sub(l.since), 0))
+			wait = min(wait, max(l.young(), 0))
 		}
 	}
 	p.timer = time.AfterFunc(wait+time.Millisecond, func() { p.change(func() { p.timer = nil }) })
@@ -238,7 +240,7 @@ func (p *Pool) makeRoom(weight int64) (evicted []*Place) {
 // victim returns what has to go first for a place of this weight, nil if nothing may.
 func (p *Pool) victim(weight int64) *Place {
 	may := func(l *Place) bool {
-		return !l.kept && !l.evicted && (p.now().Sub(l.since) >= ripe || l.weight > dwarfed*weight)
+		return !l.kept && !l.evicted && (l.young() <= 0 || l.weight > dwarfed*weight)
 	}
 	held := p.held(may)
 	var victim *Place
@@ -248,6 +250,15 @@ func (p *Pool) victim(weight int64) *Place {
 		}
 	}
 	return victim
+}
+
+// young returns for how long the place is not to be taken away yet.
+func (l *Place) young() time.Duration {
+	age := l.pool.now().Sub(l.since)
+	if l.used {
+		return usedRipe - age
+	}
+	return ripe - age
 }
 
 // before reports whether a place has to go before another one that is older, by what their sources hold.

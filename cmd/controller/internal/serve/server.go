@@ -70,7 +70,7 @@ func newServer(handler http.Handler, errorLog *log.Logger) *http.Server {
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler: handler, ErrorLog: errorLog, Protocols: protocols, MaxHeaderBytes: maxHead,
+		Handler: handler, ErrorLog: calmed(errorLog, time.Now), Protocols: protocols, MaxHeaderBytes: maxHead,
 		ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
 		ConnContext: withConnection, ConnState: answered,
 	}
