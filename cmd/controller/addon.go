@@ -29,6 +29,7 @@ type addOn struct {
 
 	tektonAccount string
 	signerImage   string
+	api           apiServer
 	pod           podIdentity
 	delivery      *reconciler.Delivery
 	history       *reconciler.History
@@ -59,6 +60,9 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 		}
 	}
 	var err error
+	if a.api, err = newAPIServer(config); err != nil {
+		return nil, err
+	}
 	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}

@@ -13,11 +13,17 @@ import (
 
 // inject implements admission.Injector.
 func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.Pod, string, error) {
+	api, err := a.api.get()
+	if err != nil {
+		return nil, "", err
+	}
 	injected, err := inject.Pod(pod, inject.Options{
 		SignerImage: a.signerImage,
 		PullPolicy:  corev1.PullIfNotPresent,
 		Delivery:    inject.Delivery(injection.Delivery),
 		Step:        injection.Step,
+		API:         api,
+		Patience:    injection.Patience,
 	})
 	var skipped *inject.SkippedError
 	if errors.As(err, &skipped) {

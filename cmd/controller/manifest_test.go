@@ -62,6 +62,9 @@ func TestManifest(t *testing.T) {
 	if pod.PriorityClassName != priority.Name {
 		t.Errorf("priority class: expected %s, got %s", priority.Name, pod.PriorityClassName)
 	}
+	if memory := pod.Containers[0].Resources.Limits.Memory().Value(); bodyMemory > memory/4 {
+		t.Errorf("reviews may take %d bytes, a quarter of the memory limit is %d", bodyMemory, memory/4)
+	}
 	checkPorts(t, pod.Containers[0])
 	checkProbes(t, pod.Containers[0])
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	admissionv1 "k8s.io/api/admission/v1"
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/controller/internal/serve"
@@ -42,6 +43,10 @@ var drain = serve.Drain{
 	Grace: 12 * time.Second, // API servers give up on a webhook after ten
 }
 
+// bodyMemory is what reviews may take while they are read and answered, in bytes. With the connections it stays below half of
+// the memory limit in the manifests.
+const bodyMemory = 48 << 20
+
 // certificateOverlap is how long the certificate before is used after a new one was made. Meanwhile the new authority reaches
 // every API server; they accept both for longer than this.
 const certificateOverlap = time.Minute
@@ -51,7 +56,12 @@ type server func(stop context.Context) error
 
 // listen implements process.
 func (a *addOn) listen(ctx context.Context) ([]server, error) {
-	traffic := serve.NewTraffic(a.webhooks(), time.Now)
+	saveMemory()
+	bodies, err := serve.NewBodies(bodyMemory, admission.MaxReview)
+	if err != nil {
+		return nil, err
+	}
+	traffic := serve.NewTraffic(a.webhooks(bodies.Take), time.Now)
 	certificate := serve.NewCertificate(a.readCertificate, certificateOverlap, time.Now)
 	errors := zap.NewStdLog(a.log.Desugar())
 	servers, err := listenPlainly(ctx, a.common, map[string]http.Handler{})
@@ -111,20 +121,31 @@ func servePlainly(ctx, stop context.Context, l net.Listener, handler http.Handle
 	return serve.Plain(late, l, handler, errors)
 }
 
+// rules are what the webhooks are asked about, as the manifests have it.
+func rules() map[string]admission.Rule {
+	taskRun := map[string]string{"taskruns": "TaskRun"}
+	runs := map[string]string{"taskruns": "TaskRun", "pipelineruns": "PipelineRun"}
+	return map[string]admission.Rule{
+		pathInject: admission.NewRule("", "v1", admissionv1.Create, map[string]string{"pods": "Pod"}, ""),
+		pathStatus: admission.NewRule("tekton.dev", "v1", admissionv1.Update, taskRun, "status"),
+		pathChains: admission.NewRule("tekton.dev", "v1", admissionv1.Update, runs, "", "status"),
+	}
+}
+
 // webhooks serves all webhooks.
-func (a *addOn) webhooks() http.Handler {
+func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Log: a.log}
 	status := &admission.StatusHandler{
-		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: a.pods,
+		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
 		OnVerdict: a.metrics.Verdict, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
-	gate, mux := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux()
+	gate, mux, asked := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
 	for path, admit := range map[string]admission.Admit{
 		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,
 	} {
 		done := a.metrics.Webhook(strings.TrimPrefix(path, "/"))
-		mux.Handle(path, &admission.Webhook{Admit: admit, Gate: gate, Done: done, Log: a.log})
+		mux.Handle(path, &admission.Webhook{Admit: admit, Rule: asked[path], Take: take, Gate: gate, Done: done, Log: a.log})
 	}
 	return mux
 }

@@ -81,7 +81,7 @@ func (w wrapper) sayRefused(r result.RunResult) {
 
 // signed returns the message with the step's evidence.
 func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) ([]byte, error) {
-	ended := endedStep{config: w.config, exitCode: exitCode}
+	ended := endedStep{config: w.config, exitCode: exitCode, hurries: w.hurries()}
 	if w.config.Values != nil {
 		var err error
 		if ended.entries, err = values.Read(*w.config.Values, w.config.Container); err != nil {
@@ -133,5 +133,6 @@ func (w wrapper) explain(err error) signing.UnsignedReason {
 		return ""
 	}
 	w.say("step is not signed (%s): %v", unsigned.Reason, unsigned.Err)
+	w.remember(unsigned.Reason)
 	return unsigned.Reason
 }

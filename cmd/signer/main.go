@@ -52,8 +52,7 @@ func command(args []string, stderr io.Writer, newSigner signerFactory) int {
 func newOIDCSigner(s endedStep) signing.EntrypointerClient {
 	return oidc.NewSigner(oidc.SignerOptions{
 		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: oidc.CredentialDir,
-		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"),
-		Now: time.Now, Random: rand.Reader,
+		Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
 	})
 }
 

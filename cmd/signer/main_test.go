@@ -5,12 +5,13 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -54,8 +55,7 @@ func newTestSigner(s endedStep) signing.EntrypointerClient {
 	}
 	return oidc.NewSigner(oidc.SignerOptions{
 		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: os.Getenv(credentialVariable),
-		Host: os.Getenv("KUBERNETES_SERVICE_HOST"), Port: os.Getenv("KUBERNETES_SERVICE_PORT"),
-		Now: time.Now, Random: rand.Reader,
+		Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
 	})
 }
 
@@ -86,17 +86,16 @@ func newBench(t *testing.T) *bench {
 	}))
 	b.answerWith(grant)
 	t.Cleanup(server.Close)
-	host, port, err := net.SplitHostPort(server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.environment = []string{"KUBERNETES_SERVICE_HOST=" + host, "KUBERNETES_SERVICE_PORT=" + port}
+	// The environment comes from Services that others may have made.
+	b.environment = []string{"KUBERNETES_SERVICE_HOST=127.0.0.9", "KUBERNETES_SERVICE_PORT=9", "HTTPS_PROXY=http://127.0.0.9:9"}
+	digest := sha256.Sum256(server.Certificate().Raw)
 	write(t, filepath.Join(b.credentials, "ca.crt"),
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
 	write(t, filepath.Join(b.credentials, "token"), jwt(map[string]any{"kubernetes.io": map[string]any{
 		"namespace": "ci", "serviceaccount": map[string]any{"name": "builder"},
 		"pod": map[string]any{"name": "build-pod", "uid": benchPodUID},
 	}}))
+	var err error
 	if b.entrypoint, err = exec.LookPath("entrypoint"); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +111,8 @@ func newBench(t *testing.T) *bench {
 			Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
+		API:      step.APIServer{Address: server.URL, CAs: []string{hex.EncodeToString(digest[:])}},
+		Patience: 5 * time.Second,
 	}
 	write(t, b.config.TerminationPath, "")
 	return b

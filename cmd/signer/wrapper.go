@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"strings"
@@ -17,7 +18,7 @@ import (
 // Bounds of what the signer adds to a step.
 const (
 	leftoverLimit   = time.Second            // for ending what the step left running
-	signLimit       = 5 * time.Second        // for signing
+	signLimit       = 5 * time.Second        // for signing, unless the add-on says another one
 	terminatedLimit = 900 * time.Millisecond // for signing once the container was told to end
 )
 
@@ -26,6 +27,7 @@ type endedStep struct {
 	config   step.Config
 	exitCode int32           // with which the container will exit
 	entries  []signing.Entry // what travels by the log of Tekton's results sidecar, if the step's values do
+	hurries  bool            // an earlier step of the pod got no token
 }
 
 // signerFactory makes the backend's signer of a step.
@@ -55,7 +57,7 @@ func (w wrapper) run(entrypoint []string) int {
 	if !process.KillLeftovers(leftoverLimit) {
 		w.say("processes of the step outlive it by more than %v; what they still write makes its verification fail", leftoverLimit)
 	}
-	ctx, cancel := budget(child.Terminated())
+	ctx, cancel := w.budget(child.Terminated())
 	defer cancel()
 	w.guarded(func() { w.leaveEvidence(ctx, int32(code)) }) // #nosec G115 -- exit codes are below 256
 	w.publish()
@@ -73,8 +75,8 @@ func (w wrapper) guarded(f func()) {
 }
 
 // budget returns the context for signing. A step that is cancelled must end about as fast as without a signer.
-func budget(terminated <-chan struct{}) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(context.Background(), signLimit)
+func (w wrapper) budget(terminated <-chan struct{}) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(w.config.Patience, signLimit))
 	go func() {
 		select {
 		case <-terminated:

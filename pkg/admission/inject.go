@@ -3,17 +3,20 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 	"gomodules.xyz/jsonpatch/v2"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -25,6 +28,21 @@ import (
 type Injection struct {
 	Delivery settings.Delivery // image or init
 	Step     step.Options
+	Patience time.Duration // of a step, for its token
+}
+
+// Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
+// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less.
+const (
+	auditPatience   = 5 * time.Second
+	enforcePatience = 30 * time.Second
+)
+
+func patienceIn(mode settings.Enforcement) time.Duration {
+	if mode == settings.Enforce {
+		return enforcePatience
+	}
+	return auditPatience
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
@@ -45,7 +63,7 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 	if !h.Scope.Ready() {
 		unanswered()
 	}
-	log := h.Log.With("namespace", request.Namespace, "pod", request.Name)
+	log := h.Log.With("namespace", request.Namespace)
 	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
 		if p := recover(); p != nil {
@@ -56,9 +74,9 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
 		return allow()
 	}
-	response, err := h.admit(request, s)
+	response, err := h.admit(request, s, mode, log)
 	if err != nil {
-		log.Errorw("this pod will not sign", zap.Error(err))
+		log.Errorw("this pod will not sign", "pod", request.Name, zap.Error(err))
 		return notInjected(mode, err)
 	}
 	return response
@@ -73,21 +91,24 @@ func notInjected(mode settings.Enforcement, err error) *admissionv1.AdmissionRes
 	return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
 }
 
-func (h *InjectHandler) admit(request *admissionv1.AdmissionRequest, s settings.Settings) (*admissionv1.AdmissionResponse, error) {
+func (h *InjectHandler) admit(
+	request *admissionv1.AdmissionRequest, s settings.Settings, mode settings.Enforcement, log *zap.SugaredLogger,
+) (*admissionv1.AdmissionResponse, error) {
 	pod := &corev1.Pod{}
-	if err := json.Unmarshal(request.Object.Raw, pod); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(request.Object.Raw, pod); err != nil {
 		return nil, fmt.Errorf("reading the pod: %w", err)
 	}
 	if pod.Namespace == "" { // left to the API server, which fills it in later
 		pod.Namespace = request.Namespace
 	}
 	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), Step: s.Step(),
+		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode),
 	})
 	if err != nil {
 		return nil, err
 	}
 	if reason != "" {
+		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
 		return allowWithWarning("this pod will not sign: %s", report.Safe(reason)), nil
 	}
 	patch, err := podPatch(pod, injected)

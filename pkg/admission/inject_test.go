@@ -8,8 +8,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -59,7 +63,7 @@ func TestPodIsPatched(t *testing.T) {
 	}
 	wantStep := settings.Default().Step()
 	wantStep.AudiencePrefix = "lab-prefix"
-	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep}, got); diff != "" {
+	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep, Patience: 5 * time.Second}, got); diff != "" {
 		t.Error(diff)
 	}
 	if namespace != "ci" {
@@ -101,6 +105,40 @@ func TestPodsLeftAlone(t *testing.T) {
 				t.Errorf("warnings %q, want %q", response.Warnings, tt.warning)
 			}
 		})
+	}
+}
+
+// TestReasonIsLogged has the reason in the log as well: who makes the pod may not show warnings.
+func TestReasonIsLogged(t *testing.T) {
+	core, logs := observer.New(zapcore.InfoLevel)
+	handler := newInjectHandler(func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) {
+		return pod, "another webhook changed it before", nil
+	})
+	handler.Log = zap.New(core).Sugar()
+	handler.Admit(t.Context(), podCreation(podJSON))
+	want := map[string]any{"namespace": "ci", "pod": "build-pod", "reason": "another webhook changed it before"}
+	all := logs.All()
+	if len(all) != 1 || all[0].Level != zapcore.InfoLevel || all[0].Message != "this pod will not sign" {
+		t.Fatalf("logged %+v", all)
+	}
+	if diff := cmp.Diff(want, all[0].ContextMap()); diff != "" {
+		t.Errorf("fields (-want +got):\n%s", diff)
+	}
+}
+
+// TestPatience lets a step wait for its token for long only where it must have one.
+func TestPatience(t *testing.T) {
+	for mode, want := range map[settings.Enforcement]time.Duration{settings.Audit: 5 * time.Second, settings.Enforce: 30 * time.Second} {
+		var got time.Duration
+		handler := newInjectHandler(func(pod *corev1.Pod, i Injection) (*corev1.Pod, string, error) {
+			got = i.Patience
+			return wrap(pod, i)
+		})
+		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: mode}
+		handler.Admit(t.Context(), podCreation(podJSON))
+		if got != want {
+			t.Errorf("%s: patience %v, want %v", mode, got, want)
+		}
 	}
 }
 

@@ -7,18 +7,18 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"time"
 
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
-// maxReview bounds a review, in bytes. It holds an object twice, and an API server takes none above 3 MiB.
-const maxReview = 8 << 20
+// MaxReview bounds a review, in bytes. It holds an object twice, and an API server takes none above 3 MiB.
+const MaxReview = 8 << 20
 
 // Admit answers one admission request.
 type Admit func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
@@ -37,10 +37,17 @@ const (
 	OutcomePanic      Outcome = "panic"       // a mistake in the add-on
 )
 
-// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP.
+// TakeBody reads the body of a request, within what its server has for that. done is called when the answer is ready to be sent;
+// it may be called more than once.
+type TakeBody func(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error)
+
+// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Nobody proves to be an API server, so a
+// review is a question about one object, and never a reason to change anything.
 type Webhook struct {
 	Admit Admit
-	Gate  *Gate // shared by all webhooks of the process
+	Rule  Rule     // what Admit is asked about, and nothing else
+	Take  TakeBody // shared by all webhooks of the process, as is
+	Gate  *Gate
 	// Done is told about every request: how long it took in all, and how much of that this process worked on it. The rest is
 	// waiting: for its turn, and for the API server.
 	Done func(o Outcome, whole, worked time.Duration)
@@ -49,12 +56,13 @@ type Webhook struct {
 
 // ServeHTTP implements http.Handler.
 func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, status, err := readBody(w, r)
+	body, done, status, err := h.take(w, r)
 	if err != nil {
 		h.Done(OutcomeBadRequest, 0, 0)
 		http.Error(w, err.Error(), status)
 		return
 	}
+	defer done()
 	came := time.Now()
 	ctx, err := h.Gate.Enter(r.Context())
 	if err != nil { // the caller is gone
@@ -64,12 +72,22 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer, outcome, err := h.work(ctx, body)
 	h.Done(outcome, time.Since(came), time.Since(began)-outside(ctx))
+	done() // who does not take the answer keeps nobody else waiting
 	if err != nil {
 		http.Error(w, err.Error(), statusOf(outcome))
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(answer) // a caller who is gone needs no answer
+}
+
+// take returns the body of a request that may hold a review.
+func (h *Webhook) take(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error) {
+	if status, err := checkHead(r); err != nil {
+		w.Header().Set("Connection", "close")
+		return nil, nil, status, err
+	}
+	return h.Take(w, r)
 }
 
 // work returns the answer to a review, and leaves the gate.
@@ -79,7 +97,10 @@ func (h *Webhook) work(ctx context.Context, body []byte) (answer []byte, outcome
 	if err != nil {
 		return nil, OutcomeBadRequest, err
 	}
-	response, outcome := h.answer(ctx, review.Request)
+	if err := h.Rule.check(review.Request); err != nil {
+		return nil, OutcomeBadRequest, fmt.Errorf("not a review for this webhook: %w", err)
+	}
+	response, outcome := h.answer(withSubject(ctx, review.Request), review.Request)
 	switch outcome {
 	case OutcomeUnanswered:
 		return nil, outcome, errors.New("the add-on is starting")
@@ -133,32 +154,13 @@ func outcomeOf(r *admissionv1.AdmissionResponse) Outcome {
 	return OutcomeAllowed
 }
 
-// readBody reads the request's body. status is that of the answer to one that is not taken.
-func readBody(w http.ResponseWriter, r *http.Request) (body []byte, status int, err error) {
+// checkHead looks at what announces a review. status is that of the answer to one that is not taken.
+func checkHead(r *http.Request) (status int, err error) {
 	if r.Method != http.MethodPost {
-		return nil, http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", r.Method)
+		return http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", report.Short(r.Method, maxWarning))
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, http.StatusUnsupportedMediaType, errors.New("content type: expected application/json")
+		return http.StatusUnsupportedMediaType, errors.New("content type: expected application/json")
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(w, r.Body, maxReview))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return nil, http.StatusRequestEntityTooLarge, fmt.Errorf("body: expected at most %d bytes", maxReview)
-	case err != nil:
-		return nil, http.StatusBadRequest, errors.New("body: cannot be read")
-	}
-	return body, http.StatusOK, nil
-}
-
-func parseReview(body []byte) (review admissionv1.AdmissionReview, err error) {
-	if err := json.Unmarshal(body, &review); err != nil {
-		return review, errors.New("body: expected an AdmissionReview, got something else")
-	}
-	want := metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}
-	if review.TypeMeta != want || review.Request == nil {
-		return review, errors.New("body: expected an AdmissionReview of admission.k8s.io/v1 with a request")
-	}
-	return review, nil
+	return http.StatusOK, nil
 }

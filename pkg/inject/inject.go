@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -18,6 +19,8 @@ type Options struct {
 	PullPolicy  corev1.PullPolicy
 	Delivery    Delivery
 	Step        step.Options
+	API         step.APIServer // that the signer may talk to
+	Patience    time.Duration  // of the signer
 }
 
 // SkippedError says why a pod cannot be wrapped. Its steps run as Tekton made them and stay unsigned.
@@ -76,6 +79,9 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if err := setValues(pod, steps, options.Step); err != nil {
 		return nil, err
 	}
+	if steps[0].wrapped && options.API.Known() && !steps[0].api.Known() {
+		return pod, nil // by an earlier version, whose signer takes no other arguments
+	}
 	if !steps[0].wrapped {
 		if err := deliver(pod, steps, options); err != nil {
 			return nil, err
@@ -86,7 +92,7 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 		s.wrap(step.Config{
 			Namespace: pod.Namespace, TaskRun: owner.name, TaskRunUID: owner.uid, Container: s.container.Name,
 			Index: uint8(i), Count: uint8(len(steps)), // #nosec G115 -- stepsOf returns no more
-			Share: share, Options: options.Step,
+			Share: share, Options: options.Step, API: options.API, Patience: options.Patience,
 		})
 	}
 	return pod, nil

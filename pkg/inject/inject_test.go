@@ -38,6 +38,8 @@ func testOptions(delivery Delivery) Options {
 			Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
+		API:      step.APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},
+		Patience: 5 * time.Second,
 	}
 }
 
@@ -270,5 +272,23 @@ func TestShare(t *testing.T) {
 		if got := Share(p); got != want {
 			t.Errorf("%d containers: share %d, want %d", containers, got, want)
 		}
+	}
+}
+
+// TestPodOfAnEarlierAddOn leaves a pod alone that another version injected: its signer knows no other arguments.
+func TestPodOfAnEarlierAddOn(t *testing.T) {
+	options := testOptions(DeliveryInit)
+	earlier := options
+	earlier.API, earlier.Patience = step.APIServer{}, 0
+	injected, err := Pod(stockPod(t, nil, "build", scripts("build"), nil), earlier)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := Pod(injected, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(injected, again); diff != "" {
+		t.Errorf("the pod was changed (-before +after):\n%s", diff)
 	}
 }

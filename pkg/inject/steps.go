@@ -20,8 +20,9 @@ type stepContainer struct {
 	container *corev1.Container
 	args      []string // of Tekton's entrypoint
 	flags     entrypointFlags
-	wrapped   bool         // the pod was injected before
-	values    *step.Values // where results travel by the log of Tekton's results sidecar
+	wrapped   bool           // the pod was injected before
+	api       step.APIServer // that the signer was told of then
+	values    *step.Values   // where results travel by the log of Tekton's results sidecar
 }
 
 // stepsOf returns the pod's steps in order. All of them are wrapped or none is.
@@ -52,13 +53,14 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	s := stepContainer{container: c, args: c.Args}
 	switch {
 	case slices.Equal(c.Command, []string{step.PodPath}):
-		args, err := unwrap(c.Args)
+		args, api, err := unwrap(c.Args)
 		if err != nil {
 			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
 		}
-		s.args, s.wrapped = args, true
+		s.args, s.api, s.wrapped = args, api, true
 	case !slices.Equal(c.Command, []string{entrypointPath}):
-		return stepContainer{}, skipped("expected container %s to start %s, got %q", c.Name, entrypointPath, c.Command)
+		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
+			"have that leave pods of TaskRuns alone", c.Name, entrypointPath, c.Command)
 	}
 	flags, err := parseEntrypoint(s.args)
 	if err != nil {
@@ -75,28 +77,28 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	return s, nil
 }
 
-// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step.
-func unwrap(args []string) ([]string, error) {
+// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told of the API server.
+func unwrap(args []string) ([]string, step.APIServer, error) {
 	config, command, err := step.Parse(args)
 	if err != nil {
-		return nil, err
+		return nil, step.APIServer{}, err
 	}
 	if command[0] != entrypointPath {
-		return nil, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
+		return nil, step.APIServer{}, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
 	}
 	stock := slices.Clone(command[1:])
 	if config.PostFile == "" {
-		return stock, nil
+		return stock, config.API, nil
 	}
 	flags, err := parseEntrypoint(stock)
 	if err != nil {
-		return nil, err
+		return nil, step.APIServer{}, err
 	}
 	if want := step.PrivatePostFile(config.PostFile); stock[flags.post] != want {
-		return nil, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
+		return nil, step.APIServer{}, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
 	}
 	stock[flags.post] = config.PostFile
-	return stock, nil
+	return stock, config.API, nil
 }
 
 // wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -61,7 +62,8 @@ func BenchmarkStatusWebhook(b *testing.B) {
 	for i := range replayed {
 		reviews = append(reviews, statusReview(b, cluster, i))
 	}
-	replay(b, handler.Admit, reviews, `"path":"/status/conditions`)
+	rule := admission.NewRule("tekton.dev", "v1", admissionv1.Update, map[string]string{"taskruns": "TaskRun"}, "status")
+	replay(b, handler.Admit, rule, reviews, `"path":"/status/conditions`)
 }
 
 // BenchmarkInjectWebhook replays the creations of 500 pods, 100 at a time, against the inject webhook's handler.
@@ -81,19 +83,20 @@ func BenchmarkInjectWebhook(b *testing.B) {
 	for i := range replayed {
 		reviews = append(reviews, podReview(b, i))
 	}
-	replay(b, handler.Admit, reviews, "tekton-sign")
+	rule := admission.NewRule("", "v1", admissionv1.Create, map[string]string{"pods": "Pod"}, "")
+	replay(b, handler.Admit, rule, reviews, "tekton-sign")
 }
 
 const tekton = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 
 // replay sends the reviews and reports how long the handler took, and how long a caller waited. Every answer must have a
 // patch that contains want.
-func replay(b *testing.B, admit admission.Admit, reviews [][]byte, want string) {
+func replay(b *testing.B, admit admission.Admit, rule admission.Rule, reviews [][]byte, want string) {
 	b.Helper()
 	var mu sync.Mutex
 	var inside, waited []time.Duration
 	webhook := &admission.Webhook{
-		Admit: admit, Gate: admission.NewGate(runtime.GOMAXPROCS(0)), Log: zap.NewNop().Sugar(),
+		Admit: admit, Rule: rule, Take: takeBody, Gate: admission.NewGate(runtime.GOMAXPROCS(0)), Log: zap.NewNop().Sugar(),
 		Done: func(o admission.Outcome, _, worked time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -140,6 +143,12 @@ func replay(b *testing.B, admit admission.Admit, reviews [][]byte, want string) 
 	b.ReportMetric(percentile(waited, 99), "ms-p99-caller")
 	b.ReportMetric(float64(len(inside))/b.Elapsed().Seconds(), "reviews/s")
 	b.ReportMetric(float64(peak)/(1<<20), "MiB-heap")
+}
+
+// takeBody reads a body without the limits of a server.
+func takeBody(_ http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error) {
+	body, err = io.ReadAll(r.Body)
+	return body, func() {}, http.StatusBadRequest, err
 }
 
 func post(ctx context.Context, webhook http.Handler, body []byte) *httptest.ResponseRecorder {
@@ -215,8 +224,11 @@ func statusReview(b *testing.B, cluster *verifytest.Cluster, i int) []byte {
 	before.Status.TaskSpec = after.Status.TaskSpec
 	request := &admissionv1.AdmissionRequest{
 		UID: after.UID, Namespace: after.Namespace, Name: after.Name, Operation: admissionv1.Update,
-		UserInfo: authenticationv1.UserInfo{Username: tekton},
+		Kind:        metav1.GroupVersionKind{Group: "tekton.dev", Version: "v1", Kind: "TaskRun"},
+		Resource:    metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"},
+		SubResource: "status", UserInfo: authenticationv1.UserInfo{Username: tekton},
 	}
+	before.APIVersion, before.Kind = "tekton.dev/v1", "TaskRun"
 	request.OldObject.Raw, request.Object.Raw = encode(b, before), encode(b, after)
 	return review(b, request)
 }
@@ -249,6 +261,8 @@ func podReview(b *testing.B, i int) []byte {
 	}
 	request := &admissionv1.AdmissionRequest{
 		UID: types.UID(run.UID), Namespace: run.Namespace, Name: pod.Name, Operation: admissionv1.Create,
+		Kind:     metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
+		Resource: metav1.GroupVersionResource{Version: "v1", Resource: "pods"},
 		UserInfo: authenticationv1.UserInfo{Username: tekton},
 	}
 	request.Object.Raw = encode(b, pod)

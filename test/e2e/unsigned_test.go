@@ -23,9 +23,17 @@ func testUnsigned(t *testing.T, c *cluster) {
 	}{
 		{
 			name: "the API server is unreachable", reason: "api-unreachable",
-			change: func(tr *pipelinev1.TaskRun) {
-				tr.Spec.TaskSpec.StepTemplate = &pipelinev1.StepTemplate{Env: []corev1.EnvVar{
-					{Name: "KUBERNETES_SERVICE_HOST", Value: "127.0.0.1"}, {Name: "KUBERNETES_SERVICE_PORT", Value: "1"},
+			change: func(tr *pipelinev1.TaskRun) { // the signer knows no authority of this ca.crt
+				tr.Spec.PodTemplate = &podtemplate.Template{Volumes: []corev1.Volume{{
+					Name: "credentials", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+						Items: []corev1.DownwardAPIVolumeFile{
+							{Path: "token", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}},
+							{Path: "ca.crt", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.name"}},
+						},
+					}},
+				}}}
+				tr.Spec.TaskSpec.StepTemplate = &pipelinev1.StepTemplate{VolumeMounts: []corev1.VolumeMount{
+					{Name: "credentials", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount"},
 				}}
 			},
 			results: []string{"digest", "tags", "image"},

@@ -3,12 +3,16 @@
 package oidc
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -23,7 +27,6 @@ const (
 // identity is what a pod knows of itself: its projected token, and what that token says.
 type identity struct {
 	token          string
-	roots          *x509.CertPool
 	namespace      string
 	serviceAccount string
 	pod            string
@@ -58,24 +61,60 @@ func (a *audienceClaim) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(a))
 }
 
-// readIdentity reads the pod's credentials from dir and checks that they belong to namespace.
-func readIdentity(dir, namespace string) (identity, error) {
-	token, err := readCapped(filepath.Join(dir, "token"), maxToken)
+// credentials are the files of a pod's service account.
+type credentials struct {
+	dir, namespace string
+}
+
+// roots returns the authorities of ca.crt that the add-on named. Whoever may change ConfigMaps of the namespace may put others
+// there, and lead the pod's token to a server of their own.
+func (c credentials) roots(named []string) (*x509.CertPool, error) {
+	ca, err := readCapped(filepath.Join(c.dir, "ca.crt"), maxCAFile)
 	if err != nil {
-		return identity{}, fmt.Errorf("the pod has no service account token: %w; "+
-			"set automountServiceAccountToken: true in the TaskRun's podTemplate or service account", err)
+		return nil, fmt.Errorf("the pod has no certificate authority of the API server: %w; "+
+			"check the ConfigMap kube-root-ca.crt of namespace %s", err, c.namespace)
 	}
-	ca, err := readCapped(filepath.Join(dir, "ca.crt"), maxCAFile)
+	roots, found := x509.NewCertPool(), false
+	for block, rest := pem.Decode(ca); block != nil; block, rest = pem.Decode(rest) {
+		digest := sha256.Sum256(block.Bytes)
+		if block.Type != "CERTIFICATE" || !slices.Contains(named, hex.EncodeToString(digest[:])) {
+			continue
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading ca.crt: %w; check the add-on's own ca.crt", err)
+		}
+		roots.AddCert(certificate)
+		found = true
+	}
+	if !found {
+		return nil, fmt.Errorf("ca.crt of the pod has no certificate authority that the add-on knows for the API server's; "+
+			"check the ConfigMap kube-root-ca.crt of namespace %s", c.namespace)
+	}
+	return roots, nil
+}
+
+// exist is an error if the pod has no token. It does not read it.
+func (c credentials) exist() error {
+	_, err := os.Stat(filepath.Join(c.dir, "token"))
+	return c.noToken(err)
+}
+
+func (c credentials) noToken(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the pod has no service account token: %w; "+
+		"set automountServiceAccountToken: true in the TaskRun's podTemplate or service account", err)
+}
+
+// identity reads the pod's token and checks that it belongs to the namespace.
+func (c credentials) identity() (identity, error) {
+	token, err := readCapped(filepath.Join(c.dir, "token"), maxToken)
 	if err != nil {
-		return identity{}, fmt.Errorf("the pod has no certificate authority of the API server: %w; "+
-			"check the ConfigMap kube-root-ca.crt of namespace %s", err, namespace)
+		return identity{}, c.noToken(err)
 	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(ca) {
-		return identity{}, fmt.Errorf("ca.crt of the pod has no PEM certificate; "+
-			"check the ConfigMap kube-root-ca.crt of namespace %s", namespace)
-	}
-	id := identity{token: string(token), roots: roots, namespace: namespace}
+	id := identity{token: string(token), namespace: c.namespace}
 	if err := id.readClaims(); err != nil {
 		return identity{}, fmt.Errorf("the pod's own token is of no use: %w; "+
 			"signing needs the token that Kubernetes projects into the pod", err)

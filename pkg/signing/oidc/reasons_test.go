@@ -4,10 +4,17 @@ package oidc
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,11 +22,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 func TestSignReasons(t *testing.T) {
@@ -32,7 +41,7 @@ func TestSignReasons(t *testing.T) {
 		"unauthorized": {func(_ int, _ string, w http.ResponseWriter) { refuse(w, 401, "Unauthorized") },
 			signing.UnsignedTokenDenied, "answered 401: Unauthorized; run kubectl tekton-sign enable", 1},
 		"forbidden": {func(_ int, _ string, w http.ResponseWriter) { refuse(w, 403, "no\n\x1b[31mway") },
-			signing.UnsignedTokenDenied, "answered 403: no  [31mway; ", 1},
+			signing.UnsignedTokenDenied, "answered 403: no  [31mway; ", 3},
 		"not found": {func(_ int, _ string, w http.ResponseWriter) { refuse(w, 404, "gone") },
 			signing.UnsignedTokenDenied, "404: gone", 1},
 		"long message": {func(_ int, _ string, w http.ResponseWriter) { refuse(w, 422, strings.Repeat("ä", 301)) },
@@ -136,10 +145,9 @@ func TestSignRefusesAnotherServer(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	f := newFakeAPI(t, nil)
-	f.options.Host = "127.0.0.2"
-	_, f.options.Port, _ = net.SplitHostPort(listener.Addr().String())
+	f.options.Step.API.Address = "https://" + listener.Addr().String()
 	carriers, err := f.sign(t, time.Second)
-	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "is not the one of ca.crt")
+	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "is not the one that the add-on knows")
 }
 
 func TestSignWithoutServer(t *testing.T) {
@@ -148,14 +156,10 @@ func TestSignWithoutServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, f.options.Port, _ = net.SplitHostPort(listener.Addr().String())
+	f.options.Step.API.Address = "https://" + listener.Addr().String()
 	listener.Close()
 	carriers, err := f.sign(t, 500*time.Millisecond)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "connection refused")
-
-	f.options.Host = ""
-	carriers, err = f.sign(t, time.Second)
-	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "KUBERNETES_SERVICE_HOST")
 }
 
 func TestSignWithoutCredential(t *testing.T) {
@@ -172,13 +176,11 @@ func TestSignWithoutCredential(t *testing.T) {
 		file, text string
 		content    []byte // nil: the file is missing
 	}{
-		"no token":       {"token", "has no service account token", nil},
-		"large token":    {"token", "larger than 8192 bytes", make([]byte, 8193)},
-		"no JWT":         {"token", "expected a token of 3 parts, got 1", []byte("x")},
-		"no base64url":   {"token", "decoding the token", []byte("a.b.c")},
-		"no claims":      {"token", "reading the token's claims", []byte("e30.e30x.e30")},
-		"no CA":          {"ca.crt", "has no certificate authority", nil},
-		"CA without PEM": {"ca.crt", "has no PEM certificate", []byte("x")},
+		"no token":     {"token", "has no service account token", nil},
+		"large token":  {"token", "larger than 8192 bytes", make([]byte, 8193)},
+		"no JWT":       {"token", "expected a token of 3 parts, got 1", []byte("x")},
+		"no base64url": {"token", "decoding the token", []byte("a.b.c")},
+		"no claims":    {"token", "reading the token's claims", []byte("e30.e30x.e30")},
 		"other namespace": {"token", `expected a token of namespace "ci", got one of "prod"`,
 			kubernetes(func(k map[string]any) { k["namespace"] = "prod" })},
 		"no account": {"token", "names no service account", kubernetes(func(k map[string]any) { delete(k, "serviceaccount") })},
@@ -208,4 +210,137 @@ func TestSignAsksNoProxy(t *testing.T) {
 	if !ok || transport.Proxy != nil {
 		t.Error("the client would hand the pod's token to a proxy")
 	}
+}
+
+// TestSignTrustsNobodyElse has the pod be told of another API server. Nobody gets its token, which is not even read.
+func TestSignTrustsNobodyElse(t *testing.T) {
+	hostile := func() []byte {
+		_, other := selfSigned(t)
+		return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Raw})
+	}()
+	for name, c := range map[string]struct {
+		change func(f *fakeAPI)
+		text   string
+	}{
+		"no CA":           {func(f *fakeAPI) { _ = os.Remove(filepath.Join(f.options.CredentialDir, "ca.crt")) }, "has no certificate authority"},
+		"CA without PEM":  {func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", []byte("x")) }, "that the add-on knows"},
+		"CA of another":   {func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", hostile) }, "that the add-on knows"},
+		"CA not named":    {func(f *fakeAPI) { f.options.Step.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows"},
+		"no server named": {func(f *fakeAPI) { f.options.Step.API = step.APIServer{} }, "named no API server"},
+		"no CA named":     {func(f *fakeAPI) { f.options.Step.API.CAs = nil }, "expected 1 to 64 times -api-server-ca"},
+		"no encryption":   {func(f *fakeAPI) { f.options.Step.API.Address = "http://127.0.0.1:80" }, "expected -api-server https://HOST:PORT"},
+	} {
+		f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { grant(w, a) })
+		c.change(f)
+		// A token that cannot be read shows that it is not.
+		if err := os.WriteFile(filepath.Join(f.options.CredentialDir, "token"), make([]byte, 9000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		carriers, err := f.sign(t, time.Second)
+		wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, c.text)
+		if got := f.calls.Load(); got != 0 {
+			t.Errorf("%s: %d requests, want none", name, got)
+		}
+	}
+}
+
+// TestSignUsesOnlyTheNamedAuthority has a server of the namespace's editor, with a certificate that the pod's ca.crt trusts.
+func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
+	f := newFakeAPI(t, nil)
+	pair, other := selfSigned(t)
+	calls := 0
+	hostile := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls++ }))
+	hostile.Config.ErrorLog = log.New(io.Discard, "", 0)
+	hostile.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	hostile.StartTLS()
+	t.Cleanup(hostile.Close)
+	ca, err := os.ReadFile(filepath.Join(f.options.CredentialDir, "ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Raw}), ca...)
+	writeFile(t, f.options.CredentialDir, "ca.crt", both)
+
+	f.options.Step.API.Address = hostile.URL // as if the address had been redirected
+	carriers, err := f.sign(t, time.Second)
+	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "is not the one that the add-on knows")
+	if calls != 0 {
+		t.Errorf("%d requests came, want none", calls)
+	}
+	f.options.Step.API.CAs = append(f.options.Step.API.CAs, digestOf(other)) // the rotation's second one
+	carriers, err = f.sign(t, time.Second)
+	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "reading the API server's answer")
+	if calls != 1 {
+		t.Errorf("%d requests came, want 1: the server of this test is not reached", calls)
+	}
+}
+
+// TestSignWaitsForTheGrant has the grant come a moment after the namespace.
+func TestSignWaitsForTheGrant(t *testing.T) {
+	f := newFakeAPI(t, func(call int, audience string, w http.ResponseWriter) {
+		if call < 3 {
+			refuse(w, 403, "not yet")
+			return
+		}
+		grant(w, audience)
+	})
+	if _, err := f.sign(t, 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	f = newFakeAPI(t, func(_ int, _ string, w http.ResponseWriter) { refuse(w, 403, "never") })
+	f.options.Hasty = true
+	carriers, err := f.sign(t, 5*time.Second)
+	wantReason(t, carriers, err, signing.UnsignedTokenDenied, "answered 403: never")
+	if got := f.calls.Load(); got != 1 {
+		t.Errorf("%d requests in haste, want 1", got)
+	}
+}
+
+// TestSignGivesUpWhereNobodyAnswers bounds what a firewall that drops everything costs.
+func TestSignGivesUpWhereNobodyAnswers(t *testing.T) {
+	silence := func() error { return &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded} }
+	for name, c := range map[string]struct {
+		errors []error
+		want   int
+		hasty  bool
+	}{
+		"dropped":           {[]error{silence(), silence(), silence()}, 2, false},
+		"dropped, in haste": {[]error{silence(), silence()}, 1, true},
+		"one dead server":   {[]error{silence(), io.EOF, silence(), io.EOF}, 4, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+			defer cancel()
+			attempts := 0
+			_, err := tokenRequest{hasty: c.hasty}.repeat(ctx, func() (string, error) {
+				attempts++
+				return "", retryable{unreachable(c.errors[min(attempts, len(c.errors))-1])}
+			})
+			if err == nil || attempts != c.want {
+				t.Errorf("%s: %d attempts, %v, want %d", name, attempts, err, c.want)
+			}
+		})
+	}
+}
+
+// selfSigned returns a certificate for 127.0.0.1 that is its own authority.
+func selfSigned(t *testing.T) (tls.Certificate, *x509.Certificate) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, parsed
 }

@@ -24,7 +24,7 @@ type SignerOptions struct {
 	Step          step.Config
 	ExitCode      int32            // status with which the container will exit
 	CredentialDir string           // folder with the files token and ca.crt
-	Host, Port    string           // API server
+	Hasty         bool             // an earlier step of the pod got no token: try once, and not for long
 	Now           func() time.Time // clock for the header, and for nothing else
 	Random        io.Reader        // for the keys of the step
 	Entries       []signing.Entry  // what travels by the log of Tekton's results sidecar, if the step's values do
@@ -45,33 +45,54 @@ func NewSigner(options SignerOptions) *Signer { return &Signer{options: options}
 // Close has nothing to release.
 func (s *Signer) Close() error { return nil }
 
-// errNoAddress is the failure of a step whose environment was emptied of what the kubelet sets.
-var errNoAddress = errors.New("the address of the API server is unknown; " +
-	"leave KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT in the step's environment as the kubelet sets them")
+// errNoAPIServer is the failure of a step that was injected by an add-on of an earlier version.
+var errNoAPIServer = errors.New("the add-on that injected this pod named no API server; " +
+	"let the add-on and the signer image be of one version")
 
 // Sign returns the carriers for what termination.ParseMessage returned. It asks the API server until ctx ends at most. Failures
 // of the credentials, the request and the network are *signing.UnsignedError.
 func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result.RunResult, error) {
-	id, err := readIdentity(s.options.CredentialDir, s.options.Step.Namespace)
-	if err != nil {
-		return nil, &signing.UnsignedError{Reason: signing.UnsignedNoCredential, Err: err}
-	}
-	if s.options.Host == "" || s.options.Port == "" {
-		return nil, unreachable(errNoAddress)
-	}
-	signed, audience, err := s.evidence(id, results)
+	request, err := s.request()
 	if err != nil {
 		return nil, err
 	}
-	request := tokenRequest{
-		host: s.options.Host, port: s.options.Port, identity: id,
-		audience: audience, lifetime: s.options.Step.TokenLifetime,
+	signed, audience, err := s.evidence(request.identity, results)
+	if err != nil {
+		return nil, err
 	}
+	request.audience = audience
 	token, err := request.do(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return append(signed, carrier(signing.CarrierToken, token)), nil
+}
+
+// request returns a request but for its audience. The pod's token is read once it is known who alone will get it.
+func (s *Signer) request() (tokenRequest, error) {
+	api, files := s.options.Step.API, credentials{s.options.CredentialDir, s.options.Step.Namespace}
+	if !api.Known() {
+		return tokenRequest{}, unreachable(errNoAPIServer)
+	}
+	if err := api.Validate(); err != nil {
+		return tokenRequest{}, unreachable(fmt.Errorf("%w; let the add-on and the signer image be of one version", err))
+	}
+	if err := files.exist(); err != nil {
+		return tokenRequest{}, noCredential(err)
+	}
+	r := tokenRequest{address: api.Address, lifetime: s.options.Step.TokenLifetime, hasty: s.options.Hasty}
+	var err error
+	if r.roots, err = files.roots(api.CAs); err != nil {
+		return tokenRequest{}, unreachable(err)
+	}
+	if r.identity, err = files.identity(); err != nil {
+		return tokenRequest{}, noCredential(err)
+	}
+	return r, nil
+}
+
+func noCredential(err error) error {
+	return &signing.UnsignedError{Reason: signing.UnsignedNoCredential, Err: err}
 }
 
 // evidence returns the carriers but for the token, and the audience of that.

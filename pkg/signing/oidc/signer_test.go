@@ -5,12 +5,14 @@ package oidc
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -83,10 +85,6 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 	dir := t.TempDir()
 	writeFile(t, dir, "token", []byte(podToken()))
 	writeFile(t, dir, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
-	host, port, err := net.SplitHostPort(server.Listener.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
 	uid, err := signing.ParseUID(testTaskRunUID)
 	if err != nil {
 		t.Fatal(err)
@@ -99,11 +97,17 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 				Format: signing.FormatV2, Binding: signing.BindingPayload,
 				AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 			},
+			API: step.APIServer{Address: server.URL, CAs: []string{digestOf(server.Certificate())}},
 		},
-		CredentialDir: dir, Host: host, Port: port,
-		Now: func() time.Time { return time.Unix(1795341966, 5).UTC() }, Random: rand.Reader,
+		CredentialDir: dir,
+		Now:           func() time.Time { return time.Unix(1795341966, 5).UTC() }, Random: rand.Reader,
 	}
 	return f
+}
+
+func digestOf(c *x509.Certificate) string {
+	digest := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(digest[:])
 }
 
 func writeFile(t *testing.T, dir, name string, b []byte) {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,19 +22,32 @@ import (
 )
 
 const (
-	maxResponse    = 64 << 10               // bytes
-	maxServerText  = 300                    // characters of a server's message that are shown
-	attemptTimeout = 2 * time.Second        // a server that hangs must leave time for another attempt
-	firstDelay     = 200 * time.Millisecond // doubles with each attempt
+	maxResponse   = 64 << 10               // bytes
+	maxServerText = 300                    // characters of a server's message that are shown
+	firstDelay    = 200 * time.Millisecond // doubles with each attempt
+	longestDelay  = 2 * time.Second
+)
+
+// Patience of one attempt. A server that hangs must leave time for another one.
+const (
+	attemptTimeout = 2 * time.Second
+	dialTimeout    = time.Second
+	hastyTimeout   = time.Second
+	hastyDial      = 500 * time.Millisecond
+	// silences is how many attempts in a row may end without a connection. Two may meet two servers behind one address; more
+	// mean that a firewall drops what is sent, for all steps of the pod.
+	silences = 2
 )
 
 // tokenRequest asks the API server for a token of the pod's own service account, by the subresource serviceaccounts/token
 // (authentication.k8s.io/v1). It is plain HTTPS: a client library would be several times the size of the signer.
 type tokenRequest struct {
-	host, port string
-	identity   identity
-	audience   string
-	lifetime   time.Duration
+	address  string
+	roots    *x509.CertPool
+	identity identity
+	audience string
+	lifetime time.Duration
+	hasty    bool // one attempt
 }
 
 // tokenRequestBody and tokenReply are the parts of the API type TokenRequest, and of Status on failure, that are used.
@@ -69,7 +83,7 @@ type statusReply struct {
 // Next steps of errors that have several causes.
 const (
 	askWebhooks = "check the admission webhooks that change token requests"
-	askAddress  = "check what listens at the step's KUBERNETES_SERVICE_HOST"
+	askAddress  = "check what listens at the address of the API server"
 )
 
 // retryable marks a failure that another attempt may not have.
@@ -77,7 +91,8 @@ type retryable struct{ error }
 
 func (r retryable) Unwrap() error { return r.error }
 
-// do returns the token. It tries again after failures of the network and of the server, until ctx ends.
+// do returns the token. It tries again after failures of the network and of the server, and while the grant may be on its way,
+// until ctx ends.
 func (r tokenRequest) do(ctx context.Context) (string, error) {
 	body, err := json.Marshal(r.body())
 	if err != nil {
@@ -85,13 +100,29 @@ func (r tokenRequest) do(ctx context.Context) (string, error) {
 	}
 	client := r.client()
 	defer client.CloseIdleConnections()
-	for delay := firstDelay; ; delay *= 2 {
-		token, err := r.attempt(ctx, client, body)
+	return r.repeat(ctx, func() (string, error) { return r.attempt(ctx, client, body) })
+}
+
+func (r tokenRequest) repeat(ctx context.Context, attempt func() (string, error)) (string, error) {
+	silent := 0
+	for delay := firstDelay; ; delay = min(2*delay, longestDelay) {
+		token, err := attempt()
+		if isSilence(err) {
+			silent++
+		} else {
+			silent = 0
+		}
 		var again retryable
-		if err == nil || !errors.As(err, &again) || !sleep(ctx, delay) {
+		if err == nil || r.hasty || silent == silences || !errors.As(err, &again) || !sleep(ctx, delay) {
 			return token, err
 		}
 	}
+}
+
+// isSilence reports whether nobody answered at the address at all.
+func isSilence(err error) bool {
+	var network *net.OpError
+	return errors.As(err, &network) && network.Op == "dial" && network.Timeout()
 }
 
 func (r tokenRequest) body() tokenRequestBody {
@@ -108,28 +139,36 @@ func (r tokenRequest) body() tokenRequestBody {
 	}
 }
 
-// client trusts the pod's certificate authority only, and sends the pod's token nowhere else: no proxy, no redirects.
+// client trusts the authorities that the add-on named only, and sends the pod's token nowhere else: no proxy, no redirects.
 func (r tokenRequest) client() *http.Client {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	if r.hasty {
+		dialer.Timeout = hastyDial
+	}
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  nil,
-			TLSClientConfig:        &tls.Config{RootCAs: r.identity.roots, MinVersion: tls.VersionTLS12},
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{RootCAs: r.roots, MinVersion: tls.VersionTLS12},
 			MaxResponseHeaderBytes: maxResponse,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-func (r tokenRequest) attempt(ctx context.Context, client *http.Client, body []byte) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	target := url.URL{
-		Scheme: "https",
-		Host:   net.JoinHostPort(r.host, r.port),
-		Path: fmt.Sprintf("/api/v1/namespaces/%s/serviceaccounts/%s/token",
-			r.identity.namespace, r.identity.serviceAccount),
+func (r tokenRequest) timeout() time.Duration {
+	if r.hasty {
+		return hastyTimeout
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target.String(), bytes.NewReader(body))
+	return attemptTimeout
+}
+
+func (r tokenRequest) attempt(ctx context.Context, client *http.Client, body []byte) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout())
+	defer cancel()
+	target := fmt.Sprintf("%s/api/v1/namespaces/%s/serviceaccounts/%s/token",
+		r.address, url.PathEscape(r.identity.namespace), url.PathEscape(r.identity.serviceAccount))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
 		return "", unreachable(fmt.Errorf("address of the API server: %w; %s", err, askAddress))
 	}
@@ -148,7 +187,7 @@ func (r tokenRequest) attempt(ctx context.Context, client *http.Client, body []b
 	}
 	if len(reply) > maxResponse {
 		return "", unreachable(fmt.Errorf("expected an answer of at most %d bytes from %s; %s",
-			maxResponse, target.Host, askAddress))
+			maxResponse, r.address, askAddress))
 	}
 	return r.judge(response.StatusCode, reply)
 }
@@ -161,12 +200,18 @@ func (r tokenRequest) judge(status int, reply []byte) (string, error) {
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		return "", retryable{unreachable(fmt.Errorf("the API server answered %d: %s; "+
 			"check its health and priority-and-fairness limits", status, serverText(reply)))}
+	case status == http.StatusForbidden: // the grant may come a moment after the namespace
+		return "", retryable{r.denied(status, reply)}
 	case status >= 400:
-		return "", denied(fmt.Errorf("the API server answered %d: %s; "+
-			"run kubectl tekton-sign enable oidc-sa-token for namespace %s, which grants service account %s its own tokens",
-			status, serverText(reply), r.identity.namespace, r.identity.serviceAccount))
+		return "", r.denied(status, reply)
 	}
 	return "", unreachable(fmt.Errorf("expected the API server to answer 201, got %d; %s", status, askAddress))
+}
+
+func (r tokenRequest) denied(status int, reply []byte) error {
+	return denied(fmt.Errorf("the API server answered %d: %s; "+
+		"run kubectl tekton-sign enable oidc-sa-token for namespace %s, which grants service account %s its own tokens",
+		status, serverText(reply), r.identity.namespace, r.identity.serviceAccount))
 }
 
 // accept returns the token in reply if it is for the one audience that was asked for.
@@ -194,8 +239,8 @@ func (r tokenRequest) accept(reply []byte) (string, error) {
 func (r tokenRequest) networkError(err error) error {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
-		return unreachable(fmt.Errorf("the API server is not the one of ca.crt: %w; "+
-			"check the ConfigMap kube-root-ca.crt of namespace %s", err, r.identity.namespace))
+		return unreachable(fmt.Errorf("the API server is not the one that the add-on knows: %w; "+
+			"check what listens at %s for namespace %s", err, r.address, r.identity.namespace))
 	}
 	return retryable{unreachable(fmt.Errorf("%w; "+
 		"check the network policies of namespace %s: steps must reach the API server", err, r.identity.namespace))}

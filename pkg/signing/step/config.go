@@ -36,6 +36,9 @@ const (
 // MaxMessage is the most bytes that a container's termination message may ever have (Kubernetes and Tekton agree on it).
 const MaxMessage = 4096
 
+// MaxPatience is the longest that a signer may try to get a token.
+const MaxPatience = time.Minute
+
 // privateSuffix makes a private post file of a public one. Both are in one folder, so that renaming is atomic.
 const privateSuffix = ".unsigned"
 
@@ -52,7 +55,9 @@ type Config struct {
 	TerminationPath string
 	Compress        bool // the entrypoint compresses termination messages, so the signer may as well
 	Options
-	Values *Values // where results travel by the log of Tekton's results sidecar; nil: by termination message
+	API      APIServer
+	Patience time.Duration // for what the API server may do another time; whole seconds
+	Values   *Values       // where results travel by the log of Tekton's results sidecar; nil: by termination message
 }
 
 // Options say how the steps of a cluster sign.
@@ -104,6 +109,10 @@ func (c Config) Args(command []string) []string {
 		"-audience-prefix", c.AudiencePrefix,
 		"-token-seconds", strconv.Itoa(int(c.TokenLifetime / time.Second)),
 	}
+	args = append(args, c.API.args()...)
+	if c.Patience != 0 {
+		args = append(args, "-patience-seconds", strconv.Itoa(int(c.Patience/time.Second)))
+	}
 	if c.PostFile != "" {
 		args = append(args, "-post-file", c.PostFile)
 	}
@@ -154,6 +163,8 @@ func parseFlags(args []string) (Config, error) {
 	fs.StringVar(&c.TerminationPath, "termination-path", "", "")
 	fs.BoolVar(&c.Compress, "compress", false, "")
 	c.addFlags(fs)
+	c.API.addFlags(fs)
+	fs.Func("patience-seconds", "", secondsVar(&c.Patience))
 	values := addValueFlags(fs)
 	if err := fs.Parse(args); err != nil {
 		return Config{}, err
@@ -166,11 +177,15 @@ func (o *Options) addFlags(fs *flag.FlagSet) {
 	fs.StringVar((*string)(&o.Format), "format", "", "")
 	fs.StringVar((*string)(&o.Binding), "binding", "", "")
 	fs.StringVar(&o.AudiencePrefix, "audience-prefix", "", "")
-	fs.Func("token-seconds", "", func(s string) error {
+	fs.Func("token-seconds", "", secondsVar(&o.TokenLifetime))
+}
+
+func secondsVar(d *time.Duration) func(string) error {
+	return func(s string) error {
 		n, err := strconv.ParseUint(s, 10, 16)
-		o.TokenLifetime = time.Duration(n) * time.Second
+		*d = time.Duration(n) * time.Second
 		return err
-	})
+	}
 }
 
 func byteVar(b *uint8) func(string) error {
@@ -201,6 +216,13 @@ func (c Config) Validate() error {
 		return fmt.Errorf("expected a clean absolute -termination-path, got %q", c.TerminationPath)
 	case c.PostFile != "" && !cleanPath(c.PostFile):
 		return fmt.Errorf("expected a clean absolute -post-file, got %q", c.PostFile)
+	case c.Patience < 0 || c.Patience > MaxPatience:
+		return fmt.Errorf("expected -patience-seconds of at most %v, got %v", MaxPatience, c.Patience)
+	}
+	if c.API.Known() { // without, the step runs and is not signed
+		if err := c.API.Validate(); err != nil {
+			return err
+		}
 	}
 	if err := c.Options.Validate(); err != nil {
 		return err

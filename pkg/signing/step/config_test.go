@@ -3,6 +3,7 @@
 package step
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +22,8 @@ func validConfig() Config {
 			Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
+		API:      APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},
+		Patience: 5 * time.Second,
 	}
 }
 
@@ -36,13 +39,17 @@ func sidecarConfig() Config {
 func TestParseReadsWhatArgsWrites(t *testing.T) {
 	command := []string{"/tekton/bin/entrypoint", "-post_file", "x", "--", "-index", "--"}
 	for name, change := range map[string]func(*Config){
-		"plain":        func(*Config) {},
-		"last":         func(c *Config) { c.Index = 1 },
-		"compress":     func(c *Config) { c.Compress = true },
-		"no post file": func(c *Config) { c.PostFile = "" },
-		"v1":           func(c *Config) { c.Format, c.Binding = signing.FormatV1, signing.BindingAudience },
-		"hour":         func(c *Config) { c.TokenLifetime = time.Hour },
-		"sidecar logs": func(c *Config) { *c = sidecarConfig() },
+		"plain":          func(*Config) {},
+		"last":           func(c *Config) { c.Index = 1 },
+		"compress":       func(c *Config) { c.Compress = true },
+		"no post file":   func(c *Config) { c.PostFile = "" },
+		"v1":             func(c *Config) { c.Format, c.Binding = signing.FormatV1, signing.BindingAudience },
+		"earlier add-on": func(c *Config) { c.API, c.Patience = APIServer{}, 0 },
+		"IPv6":           func(c *Config) { c.API.Address = "https://[fd00::1]:6443" },
+		"name":           func(c *Config) { c.API.Address = "https://api.example:443" },
+		"CA rotation":    func(c *Config) { c.API.CAs = append(c.API.CAs, strings.Repeat("0b", 32)) },
+		"hour":           func(c *Config) { c.TokenLifetime = time.Hour },
+		"sidecar logs":   func(c *Config) { *c = sidecarConfig() },
 		"sidecar logs without names": func(c *Config) {
 			*c = sidecarConfig()
 			c.Values.Results, c.Values.StepResults, c.Values.Artifacts = nil, nil, false
@@ -71,33 +78,48 @@ func TestParseReadsWhatArgsWrites(t *testing.T) {
 func TestParseRefuses(t *testing.T) {
 	valid := strings.Join(validConfig().Args([]string{"true"}), " ")
 	for name, c := range map[string]struct{ old, new string }{
-		"other command":        {"run ", "walk "},
-		"no command":           {"-- true", "--"},
-		"no separator":         {"-- true", "true"},
-		"missing flag":         {"-namespace ci ", ""},
-		"empty value":          {"-namespace ci", "-namespace= "},
-		"unknown flag":         {"-namespace ci", "-namespace ci -x"},
-		"repeated flag":        {"-namespace ci", "-namespace ci -namespace ci"},
-		"other order":          {"-namespace ci -taskrun build", "-taskrun build -namespace ci"},
-		"two dashes":           {"-namespace", "--namespace"},
-		"leading zero":         {"-index 0", "-index 00"},
-		"index beyond count":   {"-index 0", "-index 2"},
-		"index beyond a byte":  {"-count 2", "-count 256"},
-		"share beyond message": {"-share 3072", "-share 4097"},
-		"no share":             {"-share 3072", "-share 0"},
-		"UID in upper case":    {"01000000-", "0A000000-"},
-		"no UID":               {"01000000-", "00000000-"},
-		"relative path":        {"/tekton/termination", "termination"},
-		"path with dots":       {"/tekton/run/0/out", "/tekton/run/../out"},
-		"words before --":      {"-- true", "x -- true"},
-		"unknown format":       {"-format v2", "-format v3"},
-		"unknown binding":      {"-binding payload", "-binding none"},
-		"v1 without a key":     {"-format v2", "-format v1"},
-		"no prefix":            {"-audience-prefix tekton-result-signing", "-audience-prefix="},
-		"short token":          {"-token-seconds 600", "-token-seconds 599"},
-		"long token":           {"-token-seconds 600", "-token-seconds 3601"},
-		"seconds in words":     {"-token-seconds 600", "-token-seconds 10m"},
-		"values without mode":  {"-- true", "-step-dir /x -- true"},
+		"other command":           {"run ", "walk "},
+		"no command":              {"-- true", "--"},
+		"no separator":            {"-- true", "true"},
+		"missing flag":            {"-namespace ci ", ""},
+		"empty value":             {"-namespace ci", "-namespace= "},
+		"unknown flag":            {"-namespace ci", "-namespace ci -x"},
+		"repeated flag":           {"-namespace ci", "-namespace ci -namespace ci"},
+		"other order":             {"-namespace ci -taskrun build", "-taskrun build -namespace ci"},
+		"two dashes":              {"-namespace", "--namespace"},
+		"leading zero":            {"-index 0", "-index 00"},
+		"index beyond count":      {"-index 0", "-index 2"},
+		"index beyond a byte":     {"-count 2", "-count 256"},
+		"share beyond message":    {"-share 3072", "-share 4097"},
+		"no share":                {"-share 3072", "-share 0"},
+		"UID in upper case":       {"01000000-", "0A000000-"},
+		"no UID":                  {"01000000-", "00000000-"},
+		"relative path":           {"/tekton/termination", "termination"},
+		"path with dots":          {"/tekton/run/0/out", "/tekton/run/../out"},
+		"words before --":         {"-- true", "x -- true"},
+		"unknown format":          {"-format v2", "-format v3"},
+		"unknown binding":         {"-binding payload", "-binding none"},
+		"v1 without a key":        {"-format v2", "-format v1"},
+		"no prefix":               {"-audience-prefix tekton-result-signing", "-audience-prefix="},
+		"short token":             {"-token-seconds 600", "-token-seconds 599"},
+		"long token":              {"-token-seconds 600", "-token-seconds 3601"},
+		"seconds in words":        {"-token-seconds 600", "-token-seconds 10m"},
+		"API server by HTTP":      {"https://10", "http://10"},
+		"API server with a path":  {"0.1:443", "0.1:443/x"},
+		"API server with a user":  {"https://10", "https://a@10"},
+		"API server without port": {"0.1:443", "0.1"},
+		"port of a name":          {"0.1:443", "0.1:https"},
+		"port 0":                  {"0.1:443", "0.1:0"},
+		"IPv6 without brackets":   {"10.96.0.1:443", "fd00::1:443"},
+		"no API server":           {"-api-server https://10.96.0.1:443 ", ""},
+		"no authority":            {"-api-server-ca " + strings.Repeat("0a", 32) + " ", ""},
+		"short digest":            {strings.Repeat("0a", 32), strings.Repeat("0a", 31)},
+		"digest in upper case":    {strings.Repeat("0a", 32), strings.Repeat("0A", 32)},
+		"digest that is none":     {strings.Repeat("0a", 32), strings.Repeat("0x", 32)},
+		"authority twice":         {strings.Repeat("0a", 32), strings.Repeat("0a", 32) + " -api-server-ca " + strings.Repeat("0a", 32)},
+		"too many authorities":    {strings.Repeat("0a", 32), manyCAs()},
+		"too much patience":       {"-patience-seconds 5", "-patience-seconds 61"},
+		"values without mode":     {"-- true", "-step-dir /x -- true"},
 	} {
 		refuses(t, name, valid, c.old, c.new)
 	}
@@ -121,6 +143,15 @@ func TestParseRefusesValues(t *testing.T) {
 	} {
 		refuses(t, name, valid, c.old, c.new)
 	}
+}
+
+// manyCAs returns the flags of more authorities than a signer takes, but for the first flag.
+func manyCAs() string {
+	var digests []string
+	for i := range maxCAs + 1 {
+		digests = append(digests, fmt.Sprintf("%064x", i))
+	}
+	return strings.Join(digests, " -api-server-ca ")
 }
 
 func refuses(t *testing.T, name, valid, old, new string) {

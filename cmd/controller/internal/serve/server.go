@@ -15,9 +15,21 @@ import (
 
 // Timing of the servers.
 const (
+	// headTimeout bounds the handshake of TLS, and the head of each request.
+	headTimeout = 5 * time.Second
 	// requestTimeout bounds reading a request and writing its answer. API servers give up on a webhook after ten seconds.
 	requestTimeout = 15 * time.Second
-	idleTimeout    = 3 * time.Minute
+	// idleTimeout is above the 90 seconds after which API servers close a connection themselves: a request on one that is just
+	// being closed is lost.
+	idleTimeout = 2 * time.Minute
+)
+
+// Sizes of the servers.
+const (
+	maxHead = 16 << 10 // bytes of a request's head
+	// A connection takes about 60 KiB, most of it for TLS.
+	webhookConnections = 500
+	plainConnections   = 50
 )
 
 // Drain says how a server ends.
@@ -28,7 +40,8 @@ type Drain struct {
 	Grace time.Duration // what requests have that are still being answered then
 }
 
-// Webhooks serves handler with TLS until stop ends, and then drains it.
+// Webhooks serves handler with TLS until stop ends, and then drains it. What callers can take of memory is bounded for handlers
+// that read by Bodies.
 func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, certificate func() (*tls.Certificate, error),
 	drain Drain, errorLog *log.Logger,
 ) error {
@@ -37,9 +50,8 @@ func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, cer
 		MinVersion:     tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
 	}
-	// HTTP/1.1 only, which is what API servers speak with webhooks: it lets them spread requests over the replicas.
-	server.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){}
-	return serve(stop, server, func() error { return server.ServeTLS(listener, "", "") }, func() {
+	limited := limit(listener, NewCrowd(webhookConnections))
+	return serve(stop, server, func() error { return server.ServeTLS(limited, "", "") }, func() {
 		handler.Drain()
 		awaitQuiet(handler, drain)
 	}, drain.Grace)
@@ -48,13 +60,19 @@ func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, cer
 // Plain serves handler without TLS until stop ends.
 func Plain(stop context.Context, listener net.Listener, handler http.Handler, errorLog *log.Logger) error {
 	server := newServer(handler, errorLog)
-	return serve(stop, server, func() error { return server.Serve(listener) }, func() {}, time.Second)
+	limited := limit(listener, NewCrowd(plainConnections))
+	return serve(stop, server, func() error { return server.Serve(limited) }, func() {}, time.Second)
 }
 
 func newServer(handler http.Handler, errorLog *log.Logger) *http.Server {
+	// HTTP/1.1 only, which is what API servers speak with webhooks: it lets them spread requests over the replicas, and a
+	// connection has one request at a time.
+	protocols := &http.Protocols{}
+	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler: handler, ErrorLog: errorLog,
-		ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
+		Handler: handler, ErrorLog: calmed(errorLog, time.Now), Protocols: protocols, MaxHeaderBytes: maxHead,
+		ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
+		ConnContext: withConnection, ConnState: answered,
 	}
 }
 

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// Timing of bodies. API servers send one in a few milliseconds.
+const (
+	bodyWait = 5 * time.Second // for room
+	bodyLead = 2 * time.Second // to begin with
+	bodyRate = 2 << 20         // bytes that have to come in each further second
+)
+
+// Costs of a body in memory, while it is read and until it was answered.
+const (
+	bodyFactor = 4        // the body itself, what is decoded from it, and what that is compared with
+	bodyBase   = 16 << 10 // whatever its size
+)
+
+// Bodies reads the bodies of requests. What is not read yet and what is not answered yet share a fixed amount of memory.
+type Bodies struct {
+	pool    *Pool
+	largest int64
+}
+
+// NewBodies returns what reads bodies of up to largest bytes each within so many bytes of memory.
+func NewBodies(memory, largest int64) (*Bodies, error) {
+	if weight(largest) > memory {
+		return nil, fmt.Errorf("bodies of %d bytes take %d bytes of memory, more than %d", largest, weight(largest), memory)
+	}
+	return &Bodies{pool: NewPool(memory), largest: largest}, nil
+}
+
+func weight(length int64) int64 { return bodyBase + bodyFactor*length }
+
+// Take reads the whole body. done must be called when the answer is ready: until then the request is being worked on, and keeps
+// its memory and its connection. After that it has them until its handler returns, unless others need them. With an error comes
+// the status of the answer, and the connection ends after it: nobody waits for the rest.
+func (b *Bodies) Take(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error) {
+	control := http.NewResponseController(w)
+	body, done, err = b.take(control, r)
+	if err == nil {
+		return body, done, http.StatusOK, nil
+	}
+	w.Header().Set("Connection", "close")
+	_ = control.SetReadDeadline(past()) // it fails only when the connection is gone
+	var known *refused
+	if errors.As(err, &known) {
+		return nil, nil, known.status, err
+	}
+	return nil, nil, http.StatusInternalServerError, err
+}
+
+// refused is a body that is not taken, and the status of the answer.
+type refused struct {
+	status int
+	reason string
+}
+
+func (r *refused) Error() string { return "body: " + r.reason }
+
+func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body []byte, done func(), err error) {
+	if err := b.check(r); err != nil {
+		return nil, nil, err
+	}
+	c, _ := r.Context().Value(connectionKey{}).(*connection)
+	if c == nil {
+		return nil, nil, errors.New("body: its connection is not known")
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), bodyWait)
+	defer cancel()
+	place, err := b.pool.Take(ctx, c.source, weight(r.ContentLength), func() {
+		_ = errors.Join(control.SetReadDeadline(past()), control.SetWriteDeadline(past()))
+	})
+	if err != nil {
+		return nil, nil, &refused{http.StatusServiceUnavailable, "too much is being read already"}
+	}
+	if body, err = read(control, r, place); err == nil {
+		err = errors.Join(place.Keep(), c.place.Load().Keep())
+	}
+	if err != nil {
+		place.Leave()
+		return nil, nil, &refused{http.StatusBadRequest, "it did not come in time"}
+	}
+	context.AfterFunc(r.Context(), place.Leave)
+	return body, func() { place.Release(); c.place.Load().Release() }, nil
+}
+
+// check looks at what is announced, before anything is read.
+func (b *Bodies) check(r *http.Request) error {
+	switch {
+	case r.ContentLength < 0: // API servers always name it
+		return &refused{http.StatusLengthRequired, "expected a Content-Length"}
+	case r.ContentLength > b.largest:
+		return &refused{http.StatusRequestEntityTooLarge, fmt.Sprintf("expected at most %d bytes", b.largest)}
+	}
+	return nil
+}
+
+func read(control *http.ResponseController, r *http.Request, place *Place) ([]byte, error) {
+	limit := bodyLead + time.Duration(r.ContentLength)*time.Second/bodyRate
+	if err := control.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return nil, err
+	}
+	if place.Evicted() { // perhaps before this deadline, which replaced the one of the eviction
+		return nil, errEvicted
+	}
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		return nil, err
+	}
+	// The connection must not end while the request is answered; the next request has deadlines of its own.
+	return body, control.SetReadDeadline(time.Time{})
+}
+
+// past is a deadline that was.
+func past() time.Time { return time.Unix(1, 0) }

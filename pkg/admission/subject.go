@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// Subject is the object that a review asks about.
+type Subject struct{ Namespace, Name string }
+
+type subjectKey struct{}
+
+func withSubject(ctx context.Context, request *admissionv1.AdmissionRequest) context.Context {
+	return context.WithValue(ctx, subjectKey{}, Subject{request.Namespace, request.Name})
+}
+
+// OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server: a review
+// that names another pod must tell nothing about that.
+type OwnPods struct {
+	Pods PodGetter
+}
+
+// nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton keeps more.
+const nameKept = 16
+
+// Get implements PodGetter. A pod that is not the TaskRun's own comes back as one without UID and owner.
+func (p OwnPods) Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	subject, ok := ctx.Value(subjectKey{}).(Subject)
+	if !ok || subject.Name == "" || namespace != subject.Namespace {
+		return nil, errors.New("expected the namespace of the request")
+	}
+	stranger := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	if !strings.HasPrefix(name, subject.Name[:min(len(subject.Name), nameKept)]) {
+		return stranger, nil
+	}
+	pod, err := p.Pods.Get(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	owner := metav1.GetControllerOf(pod)
+	if owner == nil || owner.Kind != "TaskRun" || owner.Name != subject.Name {
+		return stranger, nil
+	}
+	return pod, nil
+}
