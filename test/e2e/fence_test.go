@@ -68,8 +68,8 @@ func testStolenTokenThreats(t *testing.T, c *cluster) {
 	keeper.cannot(t, []string{policyGrants, "is not in the scope"}, bind("default", grant, grant, "--group=system:serviceaccounts:default")...)
 	keeper.cannot(t, []string{policyGrants, "is not in the scope"}, bind("kube-system", grant, grant, "--group=system:serviceaccounts:kube-system")...)
 	keeper.cannot(t, []string{"forbidden"}, bind(ns, grant+"-x", "cluster-admin", itself)...)
-	keeper.cannot(t, []string{policyGrants}, "patch", "rolebinding", grant, "-n", ns, "--type=json",
-		"-p", `[{"op":"add","path":"/subjects/-","value":{"kind":"User","apiGroup":"rbac.authorization.k8s.io","name":"mallory"}}]`)
+	changed := strings.Replace(c.mustKubectl(t, "get", "rolebinding", grant, "-n", ns, "-o", "json"), "system:serviceaccounts:"+ns, "system:authenticated", 1)
+	keeper.cannotWith(t, changed, []string{policyGrants, "itself only"}, "replace", "-f", "-")
 	for name, patch := range map[string]string{
 		"Secrets":         `[{"op":"add","path":"/webhooks/0/rules/0/resources/-","value":"secrets"}]`,
 		"elsewhere":       `[{"op":"replace","path":"/webhooks/0/clientConfig/service/name","value":"evil"}]`,
@@ -95,18 +95,26 @@ func testStolenTokenThreats(t *testing.T, c *cluster) {
 	controller.cannotWith(t, impostor(t, "mine", func(*metav1.ObjectMeta) {}), []string{"orbidden"}, "create", "-n", "tekton-sign", "-f", "-")
 }
 
-// testAdvancePod makes the pod of a TaskRun before Tekton does, and tries to have the TaskRun own it afterwards.
+// testAdvancePod makes the pod of a TaskRun before Tekton does, with a result of its own, and tries to have the TaskRun own it
+// afterwards.
 func testAdvancePod(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	editor := c.editor(t, ns)
-	tr := fixture(t, "results")
-	editor.canWith(t, impostor(t, tr.Name+"-pod", func(*metav1.ObjectMeta) {}), "create", "-n", ns, "-f", "-")
-	tr = c.start(t, ns, tr)
+	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"soon-pod"},"spec":{"restartPolicy":"Never","containers":[{"name":"step-a",` +
+		`"image":"docker.io/library/busybox:1.36","command":["sh","-c","echo '[{\"key\":\"value\",\"value\":\"evil\",\"type\":1}]' > /dev/termination-log"]}]}}`
+	editor.canWith(t, pod, "create", "-n", ns, "-f", "-")
+	editor.can(t, "wait", "-n", ns, "pod/soon-pod", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=120s")
+	writer := c.pipelinesEditor(t, ns)
+	writer.canWith(t, evilTaskRun("soon", ""), "create", "-n", ns, "-f", "-")
+	tr := c.getTaskRun(t, ns, "soon")
 	owner := fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":%q,"uid":%q,"controller":true}]}}`, tr.Name, tr.UID)
-	editor.cannot(t, []string{policyMarks, "the owners of a TaskRun's pod"}, "patch", "pod", tr.Name+"-pod", "-n", ns, "--type=merge", "-p", owner)
-	editor.cannot(t, []string{policyMarks, "the labels tekton.dev/*"}, "label", "pod", tr.Name+"-pod", "-n", ns, "tekton.dev/taskRunUID="+string(tr.UID))
-	done := c.watchUntil(t, tr, "is done", (*pipelinev1.TaskRun).IsDone)
+	editor.cannot(t, []string{policyMarks, "the owners of a TaskRun's pod"}, "patch", "pod", "soon-pod", "-n", ns, "--type=merge", "-p", owner)
+	editor.cannot(t, []string{policyMarks, "the labels tekton.dev/*"}, "label", "pod", "soon-pod", "-n", ns, "tekton.dev/taskRunUID="+string(tr.UID))
+	c.watchUntil(t, tr, "has a pod", func(tr *pipelinev1.TaskRun) bool { return tr.Status.PodName == "soon-pod" })
+	writer.can(t, "annotate", "taskrun", "soon", "-n", ns, "look=again") // Tekton hears of changes of pods that TaskRuns own only
+	done := c.watchUntil(t, c.getTaskRun(t, ns, "soon"), "is done", (*pipelinev1.TaskRun).IsDone)
 	wantCondition(t, done, "False", "TaskRunResultsVerificationFailed")
+	c.verify(t, "FAILED", 4, "taskrun/soon", "-n", ns)
 }
 
 // testManagedBy has another controller run a TaskRun, that is nobody, and writes what it would report.
@@ -114,7 +122,8 @@ func testManagedBy(t *testing.T, c *cluster) {
 	const managed = `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"managed"},"spec":{"managedBy":"other","taskSpec":{"results":[{"name":"out"}],` +
 		`"steps":[{"name":"a","image":"docker.io/library/busybox:1.36","command":["true"]}]}}}`
 	const forged = `{"status":{"results":[{"name":"out","type":"string","value":"forged"}],"conditions":[` +
-		`{"type":"Succeeded","status":"True","reason":"Succeeded"},{"type":"SignedResultsVerified","status":"True","reason":"TaskRunResultsVerified"}],` +
+		`{"type":"Succeeded","status":"True","reason":"Succeeded","lastTransitionTime":"2026-01-01T00:00:00Z"},` +
+		`{"type":"SignedResultsVerified","status":"True","reason":"TaskRunResultsVerified","lastTransitionTime":"2026-01-01T00:00:00Z"}],` +
 		`"annotations":{"tekton-sign.dev/record":"x"}}}`
 	enforced, audited := c.enforced(t), c.namespace(t, true)
 	writer, _ := c.allowStatus(t, enforced)
@@ -216,11 +225,11 @@ func testClaims(t *testing.T, c *cluster) {
 	tr := c.finish(t, ns, fixture(t, "results"))
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	conditions := []map[string]string{
-		{"type": "Succeeded", "status": "True", "reason": "Succeeded"},
-		{"type": string(conditionType), "status": "True", "reason": "TaskRunResultsVerified"},
+		{"type": "Succeeded", "status": "True", "reason": "Succeeded", "lastTransitionTime": "2026-01-01T00:00:00Z"},
+		{"type": string(conditionType), "status": "True", "reason": "TaskRunResultsVerified", "lastTransitionTime": "2026-01-01T00:00:00Z"},
 	}
 	for i := range 16000 {
-		conditions = append(conditions, map[string]string{"type": fmt.Sprint("Junk", i), "status": "True"})
+		conditions = append(conditions, map[string]string{"type": fmt.Sprint("Junk", i), "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"})
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
 		"conditions": conditions, "results": []map[string]string{{"name": "forged", "type": "string", "value": "evil"}},
