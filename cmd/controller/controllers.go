@@ -21,6 +21,7 @@ func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 	var all []*controller.Impl
 	for _, make := range []func(context.Context, configmap.Watcher) *controller.Impl{
 		a.newCertificateController,
+		a.newSealKeyController,
 		a.newInjectController,
 		a.newStatusController,
 		a.newChainsController,

@@ -93,7 +93,7 @@ func (a *addOn) webhooks() http.Handler {
 	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Log: a.log}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: a.pods,
-		OnVerdict: a.metrics.Verdict, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
+		SealKey: a.sealKey, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
 	gate, mux := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux()
