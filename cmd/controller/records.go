@@ -39,8 +39,7 @@ func (a *addOn) newRecordsController(ctx context.Context, _ configmap.Watcher) *
 			since, granted := a.grants.Since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
 		},
-		SealKey:   a.sealKey,
-		Recorded:  a.recorded,
+		Proof:     a.proof(),
 		Cluster:   a.clusterUID,
 		Token:     a.recordToken,
 		OnCatchUp: a.metrics.CatchUp,
@@ -56,6 +55,11 @@ func (a *addOn) newRecordsController(ctx context.Context, _ configmap.Watcher) *
 	})
 	records.Start(ctx, queue)
 	return queue
+}
+
+// proof is how the reconcilers know verdicts of the add-on.
+func (a *addOn) proof() reconciler.Proof {
+	return reconciler.Proof{SealKey: a.sealKey, Recorded: a.recorded}
 }
 
 // recorded returns the verdict in a TaskRun's record, by the rules of the namespace's mode.

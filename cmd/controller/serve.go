@@ -95,7 +95,7 @@ func (a *addOn) webhooks() http.Handler {
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: a.pods,
 		SealKey: a.sealKey, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
-	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
+	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
 	gate, mux := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux()
 	for path, admit := range map[string]admission.Admit{
 		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,

@@ -49,16 +49,14 @@ type Records struct {
 
 // RecordsConfig is what NewRecords needs.
 type RecordsConfig struct {
+	Proof
+
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
 	// Ready reports whether Wanted can be asked.
 	Ready func() bool
 	// Wanted reports whether TaskRuns of a namespace that were created then are judged.
 	Wanted func(namespace string, created time.Time) bool
-	// SealKey is the key of the add-on's replicas.
-	SealKey func() seal.Key
-	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is.
-	Recorded func(context.Context, *v1.TaskRun) (verify.Verdict, bool)
 	// Cluster returns the UID of the cluster, for records of TaskRuns that were judged without any key.
 	Cluster func(context.Context) (string, error)
 	// Token returns a token of the add-on that vouches for the record with this digest.

@@ -75,7 +75,9 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 	object := untyped(t, tr)
 	if state := stateOf(object); state.judged() && state.seal == "" {
 		found := lab.found(t, tr)
-		found.Record = seal.RecordDigest(state.record)
+		if _, err := record.Decode(state.record); err == nil {
+			found.Record = seal.RecordDigest(state.record)
+		}
 		lab.seal(t, object, found)
 	}
 	lab.api = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
@@ -87,8 +89,10 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		Wanted: func(namespace string, created time.Time) bool {
 			return namespace == "ci" && !created.Before(verifytest.Start())
 		},
-		SealKey: testKey, Token: lab.token,
-		Recorded:  func(_ context.Context, tr *v1.TaskRun) (verify.Verdict, bool) { return lab.verifier(t).Recorded(tr) },
+		Token: lab.token,
+		Proof: Proof{SealKey: testKey, Recorded: func(_ context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
+			return lab.verifier(t).Recorded(tr)
+		}},
 		Cluster:   func(context.Context) (string, error) { return "", errors.New("no cluster") },
 		OnVerdict: func(r verify.Result) { lab.verdicts = append(lab.verdicts, string(r.Verdict)+" "+r.Reason) },
 		OnGivenUp: func() { lab.givenUp++ },

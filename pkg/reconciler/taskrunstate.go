@@ -142,28 +142,6 @@ func (r *Records) todo(ctx context.Context, taskRun *unstructured.Unstructured) 
 	return ask, seal.Facts{}
 }
 
-func (r *Records) opened(taskRun *unstructured.Unstructured, s taskRunState) (seal.Facts, error) {
-	if s.seal == "" || s.verdicts > 0 && !s.judged() {
-		return seal.Facts{}, seal.ErrForged
-	}
-	of, err := seal.SubjectOf(taskRun)
-	if err != nil {
-		return seal.Facts{}, err
-	}
-	return seal.Open(r.SealKey(), of, s.seal)
-}
-
-// isRecorded reports whether the record proves the condition.
-func (r *Records) isRecorded(ctx context.Context, taskRun *unstructured.Unstructured, s taskRunState) bool {
-	tr, err := typed(taskRun)
-	if err != nil {
-		return false
-	}
-	tr.Status.Annotations = map[string]string{record.Annotation: s.record}
-	verdict, ok := r.Recorded(ctx, tr)
-	return ok && (verdict == verify.Verified) == (s.ours.status == string(corev1.ConditionTrue))
-}
-
 // failure says what is wrong, in the words of the condition where there is one.
 func (s taskRunState) failure(r verify.Result) string {
 	if s.ours.status == string(corev1.ConditionFalse) && s.ours.message != "" {

@@ -43,12 +43,14 @@ func Make(key Key, of Subject, found Facts) (string, error) {
 		return "", fmt.Errorf("encoding the seal: %w", err)
 	}
 	sum := authenticator(key, of, body)
-	text := prefix + base64.RawURLEncoding.EncodeToString(body) + "." + base64.RawURLEncoding.EncodeToString(sum)
+	text := prefix + encode(body) + "." + encode(sum)
 	if len(text) > MaxBytes {
 		return "", fmt.Errorf("expected a seal of at most %d bytes, got %d", MaxBytes, len(text))
 	}
 	return text, nil
 }
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // Open returns what a seal says of its subject. It is an error unless a holder of the key made it, of exactly this subject.
 func Open(key Key, of Subject, text string) (Facts, error) {
