@@ -15,11 +15,8 @@ type marks struct{ record, seal string }
 
 // parseMarks reads ours without keeping the others: there may be any number of them.
 func parseMarks(annotations json.RawMessage) (m marks, err error) {
-	if isNull(annotations) {
-		return m, nil
-	}
-	if annotations[0] != '{' {
-		return m, fmt.Errorf("reading status.annotations: %w", errForm)
+	if !isObject(annotations) {
+		return m, nil // nobody reads any in it
 	}
 	err = walk(annotations, func(key, value []byte) {
 		switch string(unquote(key)) {
@@ -34,6 +31,8 @@ func parseMarks(annotations json.RawMessage) (m marks, err error) {
 	}
 	return m, nil
 }
+
+func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
 
 // text returns a mark that is a string, empty if it is something else.
 func text(mark string) string {
@@ -67,7 +66,7 @@ func (m marks) changes(came marks) map[string]string {
 // in returns annotations with these marks and no others, nil if there are none at all.
 func (m marks) in(annotations json.RawMessage) (json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
-	if !isNull(annotations) {
+	if isObject(annotations) {
 		if err := json.Unmarshal(annotations, &all); err != nil {
 			return nil, fmt.Errorf("reading status.annotations: %w", err)
 		}

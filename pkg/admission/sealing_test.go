@@ -290,6 +290,35 @@ func TestAttemptsAreBounded(t *testing.T) {
 	}
 }
 
+// What Tekton could not read either keeps nobody from being judged, and lets no forged condition stand.
+func TestUnreadableStatus(t *testing.T) {
+	forged := func(change func(fields)) func(fields) { return func(s fields) { withOurs("True")(s); change(s) } }
+	odd := map[string]func(fields){
+		"annotations": func(s fields) { s["annotations"] = []any{"x"} }, "annotations are a text": func(s fields) { s["annotations"] = "x" },
+		"attempts": func(s fields) { s["retriesStatus"] = 5 }, "an attempt": func(s fields) { s["retriesStatus"] = []any{5} },
+		"steps": func(s fields) { s["steps"] = "x" }, "conditions of an attempt": func(s fields) { s["retriesStatus"] = []any{fields{"conditions": 5}} },
+	}
+	for name, change := range odd {
+		for _, succeeded := range []string{"True", "Unknown"} {
+			handler := newStatusHandler(&fakeVerifier{result: failing(verify.Failed)})
+			response, request := admitAs(t, handler, "mallory", run("Unknown", nil), run(succeeded, forged(change)))
+			for _, c := range ourConditions(stored(t, response, request.Object)) {
+				if c["status"] == "True" {
+					t.Errorf("%s, %s: a forged condition stands: %v", name, succeeded, c)
+				}
+			}
+		}
+	}
+	odd["conditions"] = func(s fields) { s["conditions"] = 5 }
+	for name, change := range odd {
+		verifier := &fakeVerifier{result: failing(verify.Failed)}
+		response, request := admitAs(t, newStatusHandler(verifier), tekton, run("Unknown", change), run("True", nil))
+		if ours := ourConditions(stored(t, response, request.Object)); len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != 1 {
+			t.Errorf("an old object with odd %s: judged %d times, %v", name, verifier.calls, ours)
+		}
+	}
+}
+
 // The object is the one of the request: a review that says otherwise leads to no look at another pod.
 func TestAnotherObjectThanTheRequest(t *testing.T) {
 	for _, metadata := range []fields{{"namespace": "kube-system", "name": "build"}, {"namespace": "ci", "name": "other"}, {}} {

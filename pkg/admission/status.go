@@ -123,9 +123,9 @@ func (h *StatusHandler) admit(
 	ctx context.Context, request *admissionv1.AdmissionRequest, s settings.Settings, mode settings.Enforcement,
 ) (*admissionv1.AdmissionResponse, error) {
 	old, err := parseObject(request.OldObject.Raw)
-	if err != nil {
+	if err != nil && (mode == settings.Enforce || old.id.UID == "") {
 		return nil, fmt.Errorf("old object: %w", err)
-	}
+	} // else whoever wrote that keeps nobody from being judged
 	if old.id.Namespace != request.Namespace || old.id.Name != request.Name {
 		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace, request.Name)
 	}
@@ -139,7 +139,13 @@ func (h *StatusHandler) admit(
 			return nil, err
 		}
 	}
-	wanted, err := h.decide(ctx, w.pinned())
+	pinned := w.changesDeclaration() && !old.managedByOther()
+	w = w.pinned()
+	wanted, err := h.decide(ctx, w)
+	if err != nil && mode != settings.Enforce {
+		logging.FromContext(ctx).Errorw("this TaskRun cannot be read", zap.Error(err))
+		wanted, err = h.unreadable(ctx, w, err)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +159,7 @@ func (h *StatusHandler) admit(
 			return nil, err
 		}
 	}
-	if w.changesDeclaration() && !old.managedByOther() {
+	if pinned {
 		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))
 	}
 	return response, nil
@@ -186,6 +192,20 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 		h.seal(ctx, w.old.id, &wanted, published(result, wanted), facts)
 	}
 	return wanted, err
+}
+
+// unreadable returns the status of a TaskRun that cannot be judged because of its form: no verdict of somebody else's stands in it.
+func (h *StatusHandler) unreadable(ctx context.Context, w write, why error) (state, error) {
+	wanted := unjudged(w.submitted.state)
+	if !wanted.complete() {
+		return wanted, nil
+	}
+	found := indeterminate("input", why)
+	if err := wanted.setCondition(conditionFor(found, h.Now())); err != nil {
+		return state{}, err
+	}
+	h.seal(ctx, w.old.id, &wanted, found, verify.Facts{})
+	return wanted, nil
 }
 
 // unjudged returns the status without a verdict of anybody's.

@@ -33,23 +33,20 @@ type identity struct {
 	UID       string `json:"uid"`
 }
 
-func parseObject(raw []byte) (object, error) {
-	var o object
-	var err error
+// parseObject returns who the TaskRun is also where its status cannot be read.
+func parseObject(raw []byte) (o object, err error) {
 	if o.members, err = members(raw); err != nil {
 		return object{}, fmt.Errorf("reading the object: %w", err)
-	}
-	if status, ok := o.members["status"]; ok {
-		if o.state, err = parseState(status); err != nil {
-			return object{}, err
-		}
 	}
 	if metadata, ok := o.members["metadata"]; ok {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(metadata, &o.id); err != nil {
 			return object{}, fmt.Errorf("reading the metadata: %w", err)
 		}
 	}
-	return o, nil
+	if status, ok := o.members["status"]; ok {
+		o.state, err = parseState(status)
+	}
+	return o, err
 }
 
 // runSpec is what is looked at in a TaskRun's spec.
@@ -197,7 +194,7 @@ func (o object) patchTo(wanted state) []operation {
 // patchMarks leaves other annotations alone, however many there are.
 func (o object) patchMarks(wanted marks) []operation {
 	changed := wanted.changes(o.state.marks)
-	if isNull(o.state.fields[fieldAnnotations]) && len(changed) > 0 {
+	if !isObject(o.state.fields[fieldAnnotations]) && len(changed) > 0 {
 		all := map[string]json.RawMessage{}
 		for key, value := range changed {
 			all[key] = json.RawMessage(value)
