@@ -168,6 +168,20 @@ func TestRecordStandsForTheSeal(t *testing.T) {
 	}
 }
 
+// In enforce, a claim about what was published is replaced; its results are taken away where they are wrong, not where nobody can tell
+// any more, as when the key of the seals was lost and the pod is gone.
+func TestClaimsWhereEnforced(t *testing.T) {
+	for verdict, taken := range map[verify.Verdict]bool{verify.Indeterminate: false, verify.Failed: true, verify.Unsigned: true} {
+		response, request := admitAs(t, enforcing(&fakeVerifier{result: failing(verdict)}), addOn, carriedRun(nil), carriedRun(nil))
+		after := stored(t, response, request.Object)
+		_, left := after["status"].(fields)["results"]
+		if ours := ourConditions(after); left == taken || len(ours) != 1 || ours[0]["status"] != "False" {
+			t.Errorf("%s: results left %v, conditions %v", verdict, left, ours)
+		}
+		withoutSeal(t, after)
+	}
+}
+
 // Until there is a key verdicts are given, and nothing is refused.
 func TestWithoutAKey(t *testing.T) {
 	for _, mode := range []settings.Enforcement{settings.Audit, settings.Enforce} {

@@ -139,10 +139,12 @@ func (w write) judged(result verify.Result, now time.Time) (state, error) {
 		return state{}, err
 	}
 	good := cond.Status == corev1.ConditionTrue
+	// What stood there for all to read is not taken away because it cannot be judged any more.
+	unproven := result.Verdict == verify.Indeterminate && w.old.complete() && sameJudged(w.old.state, w.submitted.state)
 	switch {
 	case good && !w.settings.KeepMaterial:
 		return wanted, wanted.stripMaterial()
-	case good || w.mode != settings.Enforce:
+	case good || unproven || w.mode != settings.Enforce:
 		return wanted, nil
 	}
 	if err := wanted.fail(cond.Message, now); err != nil {

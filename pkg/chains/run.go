@@ -115,8 +115,8 @@ func (s status) complete() bool {
 	})
 }
 
-// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing to wait for if the TaskRun has and declares no
-// results: then the add-on sets none.
+// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing to wait for if the TaskRun
+// has and declares no results: then the add-on sets none.
 func (s status) verdict() (Verdict, string) {
 	var found []condition
 	for _, c := range s.Conditions {

@@ -159,7 +159,8 @@ func (s taskRunState) replacedBy(after taskRunState) string {
 	if after.verdicts > 0 {
 		now = fmt.Sprintf("%s=%s: %s", verify.ConditionType, after.ours.status, after.ours.message)
 	}
-	return "nothing proved that the verdict in the status is the add-on's: expected its seal, got " + was + " without one that fits; now " + now
+	return fmt.Sprintf("nothing proved that the verdict in the status is the add-on's: expected its seal, got %s without one that fits; now %s",
+		was, now)
 }
 
 // Reasons, for metrics, of TaskRuns that ordinarily have no evidence, or less than they should.
