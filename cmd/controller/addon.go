@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
@@ -37,6 +38,7 @@ type addOn struct {
 	trust         *admission.Trust
 	pods          podMetadata
 	dynamic       dynamic.Interface
+	sealSecret    cache.SharedIndexInformer // of the Secret that holds the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
@@ -68,6 +70,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	}
 	a.delivery = reconciler.NewDelivery(a.client, a.log)
 	a.grants = reconciler.NewGrantTimes(a.client)
+	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = podMetadata{a.metadata}
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
@@ -87,6 +90,7 @@ func (a *addOn) follow(ctx context.Context) {
 	a.common.follow(ctx)
 	go a.delivery.Run(ctx)
 	go a.grants.Run(ctx)
+	go a.sealSecret.RunWithContext(ctx)
 	go a.trust.Run(ctx)
 	go a.history.Run(ctx)
 }
@@ -94,6 +98,7 @@ func (a *addOn) follow(ctx context.Context) {
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	return []*controller.Impl{
+		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
 		a.newRecordsController(ctx),

@@ -54,6 +54,8 @@ func (a *addOn) ready(stop context.Context, certificate *serve.Certificate) erro
 		return errors.New("the nodes are not known yet")
 	case !a.trust.Ready():
 		return errors.New("the issuer's keys are not known yet")
+	case !a.sealKey().Usable():
+		return errors.New("the key of the seals is not known yet")
 	}
 	return certificate.Valid()
 }

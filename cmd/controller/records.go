@@ -4,12 +4,10 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/controller"
@@ -18,7 +16,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -36,15 +33,18 @@ func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
-		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() },
+		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
 			since, granted := a.grants.Since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
 		},
-		Judge:     a.judge,
+		Proof:     a.proof(),
+		Cluster:   a.clusterUID,
 		Token:     a.recordToken,
 		OnCatchUp: a.metrics.CatchUp,
 		OnRecord:  a.metrics.Record,
+		OnVerdict: a.metrics.Verdict,
+		OnGivenUp: a.metrics.RecordGivenUp,
 		Version:   version.Get().Version,
 		Now:       time.Now,
 		Log:       a.log,
@@ -56,26 +56,27 @@ func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
 	return queue
 }
 
-// judge implements reconciler.Judge with the rules of the namespace's mode.
-func (a *addOn) judge(ctx context.Context, tr *v1.TaskRun, pinned bool) (reconciler.Judgement, error) {
+// proof is how the reconcilers know verdicts of the add-on.
+func (a *addOn) proof() reconciler.Proof {
+	return reconciler.Proof{SealKey: a.sealKey, Recorded: a.recorded}
+}
+
+// recorded returns the verdict in a TaskRun's record, by the rules of the namespace's mode.
+func (a *addOn) recorded(ctx context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
+	s, mode := a.settings.Get(), a.namespaces.Enforcement(tr.Namespace)
+	rules := admission.Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+	return a.trust.Recorded(ctx, rules, tr)
+}
+
+// clusterUID returns the UID of the cluster.
+func (a *addOn) clusterUID(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	s, mode := a.settings.Get(), a.namespaces.Enforcement(tr.Namespace)
-	found := reconciler.Judgement{Pod: &verify.PodFacts{}, Due: mode == settings.Enforce}
-	if name := tr.Status.PodName; name != "" {
-		pod, err := a.pods.Get(ctx, tr.Namespace, name)
-		switch {
-		case err == nil:
-			found.Pod = verify.FactsOf(pod)
-		case !apierrors.IsNotFound(err):
-			return found, fmt.Errorf("reading the TaskRun's pod: %w", err)
-		}
+	cluster, err := a.history.Cluster(ctx)
+	if err != nil {
+		return "", err
 	}
-	rules := admission.Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
-	facts := verify.Facts{Live: true, RequirePod: true, Pinned: pinned, Pod: found.Pod}
-	var err error
-	found.Result, err = a.trust.TaskRun(ctx, rules, tr, facts)
-	return found, err
+	return cluster.UID, nil
 }
 
 // recordToken asks for a token of the add-on itself that vouches for a record. It is bound to this pod, and no API server accepts it.

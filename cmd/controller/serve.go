@@ -137,9 +137,9 @@ func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Log: a.log}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
-		OnVerdict: a.metrics.Verdict, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
+		SealKey: a.sealKey, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
-	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
+	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
 	gate, mux, asked := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
 	for path, admit := range map[string]admission.Admit{
 		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,

@@ -5,16 +5,16 @@ package admission
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"time"
 
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -22,26 +22,25 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// MetadataPatcher changes the metadata of an object by a JSON merge patch.
-type MetadataPatcher interface {
-	Patch(ctx context.Context, resource schema.GroupVersionResource, namespace, name string, patch []byte) error
-}
-
-// holdTimeout bounds the one request to the API server that a missing hold needs.
-const holdTimeout = 3 * time.Second
+// Bounds of refusals in audit, where no build breaks for the gate.
+const (
+	// holdAge is how long the add-on's leader has to place a hold that the first write did not get. It takes about a second.
+	holdAge = 10 * time.Second
+	// holdTimeout is the shortest timeout of a TaskRun or PipelineRun that is not endangered by that.
+	holdTimeout = time.Minute
+)
 
 // ChainsHandler holds TaskRuns and PipelineRuns from Chains, in the first write to them, whoever makes it. That is nearly always
 // Tekton's own, or Chains' when it sets its finalizer. A write to the status that completes an object without the hold is
-// refused, after the hold was placed: a status write cannot change metadata.
+// refused until the replica that leads has placed it: a status write cannot change metadata, and a webhook changes nothing else.
 type ChainsHandler struct {
-	Scope   Scope
-	Objects MetadataPatcher
-	Now     func() time.Time
-	Log     *zap.SugaredLogger
+	Scope Scope
+	Now   func() time.Time
+	Log   *zap.SugaredLogger
 }
 
 // Admit answers for one write to a TaskRun or PipelineRun, or to the status of one.
-func (h *ChainsHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (h *ChainsHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if !h.Scope.Ready() {
 		unanswered()
 	}
@@ -65,7 +64,7 @@ func (h *ChainsHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	if !chains.Read(old).Complete {
 		return allow()
 	}
-	return h.holdFirst(ctx, request, run, decision)
+	return h.notYet(request, run, old)
 }
 
 func bothObjects(request *admissionv1.AdmissionRequest) (old, submitted *unstructured.Unstructured, err error) {
@@ -91,38 +90,29 @@ func (h *ChainsHandler) hold(
 	return response
 }
 
-// holdFirst places the hold by a request of its own, and has the write come again. Tekton's controller makes a write that met a
-// conflict anew at once.
-func (h *ChainsHandler) holdFirst(
-	ctx context.Context, request *admissionv1.AdmissionRequest, run chains.Run, decision chains.Decision,
+// notYet has the write come again: Tekton's controller makes one that met a conflict anew at once, and then with growing pauses.
+// In audit that ends by itself, by the object's age, which the API server knows: what nobody has held by then is not held.
+func (h *ChainsHandler) notYet(
+	request *admissionv1.AdmissionRequest, run chains.Run, old *unstructured.Unstructured,
 ) *admissionv1.AdmissionResponse {
-	if request.DryRun == nil || !*request.DryRun {
-		if err := h.place(ctx, request, run, decision); err != nil {
-			return h.notHeld(request, err)
-		}
+	young := h.Now().Sub(old.GetCreationTimestamp().Time) < holdAge
+	if h.Scope.Enforcement(request.Namespace) != settings.Enforce && (!young || timeoutOf(old) < holdTimeout) {
+		return h.notHeld(request, errors.New("it completes before the add-on could hold it"))
 	}
 	return refuse(&refusal{metav1.StatusReasonConflict, http.StatusConflict,
-		fmt.Sprintf("this %s was not held from Tekton Chains yet; now it is: make the write again", run.Kind)})
+		fmt.Sprintf("this %s is not held from Tekton Chains yet: make the write again in a moment", run.Kind)})
 }
 
-func (h *ChainsHandler) place(
-	ctx context.Context, request *admissionv1.AdmissionRequest, run chains.Run, decision chains.Decision,
-) error {
-	patch, err := decision.Change(run).MergePatch(run)
-	if err != nil {
-		return err
+// timeoutOf returns the timeout of a TaskRun or PipelineRun, the longest there is where it has none of its own.
+func timeoutOf(u *unstructured.Unstructured) time.Duration {
+	least := time.Duration(math.MaxInt64)
+	for _, path := range [][]string{{"timeout"}, {"timeouts", "pipeline"}, {"timeouts", "tasks"}} {
+		text, _, _ := unstructured.NestedString(u.Object, append([]string{"spec"}, path...)...)
+		if d, err := time.ParseDuration(text); err == nil && d > 0 {
+			least = min(least, d)
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, holdTimeout)
-	defer cancel()
-	resource := schema.GroupVersionResource(request.Resource)
-	err = h.Objects.Patch(ctx, resource, request.Namespace, request.Name, patch)
-	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil // somebody was faster; the write that comes again shows what is there
-	}
-	if err != nil {
-		return fmt.Errorf("placing the hold: %w", err)
-	}
-	return nil
+	return least
 }
 
 // notHeld answers where the hold could not be placed: audit breaks no build for it.

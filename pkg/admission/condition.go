@@ -121,6 +121,19 @@ func decidingCheck(r verify.Result) (verify.Check, bool) {
 	return verify.Check{}, false
 }
 
+// published is the result as the condition has it. One that is False stands for something that verification of the status alone
+// cannot see, such as a change by somebody else.
+func published(r verify.Result, s state) verify.Result {
+	ours := s.ours()
+	good := r.Verdict == verify.Verified || r.Verdict == verify.NoResults
+	if !good || len(ours) != 1 || ours[0].head.Status != string(corev1.ConditionFalse) {
+		return r
+	}
+	r.Verdict, r.Reason, r.Assurance, r.Identity = verify.Failed, string(verify.CheckCondition), "", nil
+	r.Checks = append([]verify.Check{{ID: verify.CheckCondition, Status: verify.Fail}}, r.Checks...)
+	return r
+}
+
 func cut(s string) string {
 	if len(s) <= maxMessage {
 		return s

@@ -126,7 +126,7 @@ func TestVerdictIsCarriedOver(t *testing.T) {
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			verifier := &fakeVerifier{result: verified()}
-			request := statusWrite(t, carriedRun(nil), carriedRun(change))
+			request := statusWrite(t, sealed(carriedRun(nil)), carriedRun(change))
 			after := stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)
 			if diff := cmp.Diff([]fields{oursIs("True")}, ourConditions(after)); diff != "" {
 				t.Error(diff)
@@ -154,7 +154,7 @@ func TestVerdictIsFoundAnew(t *testing.T) {
 	for name, change := range tests {
 		t.Run(name, func(t *testing.T) {
 			verifier := &fakeVerifier{result: verify.Result{Verdict: verify.Failed, Reason: "results"}}
-			request := statusWrite(t, carriedRun(nil), carriedRun(change))
+			request := statusWrite(t, sealed(carriedRun(nil)), carriedRun(change))
 			after := stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)
 			ours := ourConditions(after)
 			if len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != 1 {
@@ -217,7 +217,7 @@ func TestRetryAwaitsResults(t *testing.T) {
 	for name, submitted := range tests {
 		t.Run(name, func(t *testing.T) {
 			verifier := &fakeVerifier{result: verified()}
-			request := statusWrite(t, carriedRun(nil), submitted)
+			request := statusWrite(t, sealed(carriedRun(nil)), submitted)
 			after := stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)
 			ours := ourConditions(after)
 			if len(ours) != 1 || ours[0]["status"] != "Unknown" || ours[0]["reason"] != "AwaitingTaskRunResults" {

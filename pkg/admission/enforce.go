@@ -17,14 +17,14 @@ import (
 // fail makes the attempt a failed one and takes away everything that Tekton hands on: it reads the results of failed
 // TaskRuns, too (finally tasks, and those after onError: continue). An attempt that had failed anyway keeps its reason, by
 // which Tekton tells a cancelled TaskRun from one that timed out.
-func (s state) fail(message string, now time.Time) error {
+func (s *state) fail(message string, now time.Time) error {
 	if s.succeeded().Status != string(corev1.ConditionFalse) {
 		if err := s.setSucceeded(corev1.ConditionFalse, verify.ReasonVerificationFailed, message, now); err != nil {
 			return err
 		}
 	}
-	delete(s, fieldResults)
-	delete(s, fieldArtifacts)
+	delete(s.fields, fieldResults)
+	delete(s.fields, fieldArtifacts)
 	steps, err := s.list(fieldSteps)
 	if err != nil || len(steps) == 0 {
 		return err
@@ -55,19 +55,19 @@ func (s state) fail(message string, now time.Time) error {
 
 // retry does to a failed attempt what Tekton's controller does when attempts are left (retryTaskRun of Tekton v1.15.0): it
 // archives it and asks for the next one. A failure that was published first would start finally tasks before the last attempt.
-func (s state) retry(message string, now time.Time) error {
+func (s *state) retry(message string, now time.Time) error {
 	attempts, err := s.attempts()
 	if err != nil {
 		return err
 	}
 	archived := s.clone()
-	delete(archived, fieldRetries)
+	delete(archived.fields, fieldRetries)
 	if err := s.setAttempts(append(attempts, archived)); err != nil {
 		return err
 	}
-	delete(s, fieldStartTime)
-	delete(s, fieldCompletionTime)
-	delete(s, fieldResults)
+	delete(s.fields, fieldStartTime)
+	delete(s.fields, fieldCompletionTime)
+	delete(s.fields, fieldResults)
 	if err := s.set(fieldPodName, ""); err != nil {
 		return err
 	}
@@ -78,8 +78,8 @@ func (s state) retry(message string, now time.Time) error {
 }
 
 // setSucceeded replaces the first condition Succeeded, which is the one that everybody reads.
-func (s state) setSucceeded(status corev1.ConditionStatus, reason, message string, now time.Time) error {
+func (s *state) setSucceeded(status corev1.ConditionStatus, reason, message string, now time.Time) error {
 	cond := newCondition(status, reason, message, now)
 	cond.Type = string(apis.ConditionSucceeded)
-	return s.placeCondition(cond.Type, cond)
+	return s.replaceCondition(cond)
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -136,7 +138,7 @@ func TestClockBehind(t *testing.T) {
 		t.Error("audit: expected the results, got none")
 	}
 	// What was judged does not become unjudged by a later write.
-	changed := statusWrite(t, carriedRun(nil), carriedRun(func(s fields) { s["steps"] = []any{} }))
+	changed := statusWrite(t, sealed(carriedRun(nil)), carriedRun(func(s fields) { s["steps"] = []any{} }))
 	after = stored(t, newStatusHandler(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), changed), changed.Object)
 	if found := ourConditions(after); len(found) != 1 || found[0]["status"] != "False" {
 		t.Errorf("audit, changed after it was judged: expected one condition False, got %v", found)
@@ -151,7 +153,7 @@ func TestEnforceLetsVerifiedResultsPass(t *testing.T) {
 	want["status"].(fields)["conditions"] = []any{
 		succeededIs("True"), ours("True", "TaskRunResultsVerified", "VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity"),
 	}
-	if diff := cmp.Diff(want, after); diff != "" {
+	if diff := cmp.Diff(want, withoutSeal(t, after)); diff != "" {
 		t.Error(diff)
 	}
 	if verifier.rules.MinimumFormat != signing.FormatV2 {
@@ -400,7 +402,7 @@ func TestStrangersInAudit(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: tt.result}), tt.who, carriedRun(nil), carriedRun(tt.change))
+			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: tt.result}), tt.who, sealed(carriedRun(nil)), carriedRun(tt.change))
 			conditions := ourConditions(stored(t, response, request.Object))
 			if len(conditions) != 1 || conditions[0]["status"] != "False" || !strings.HasPrefix(conditions[0]["message"].(string), tt.message) {
 				t.Errorf("conditions %v", conditions)
@@ -409,7 +411,7 @@ func TestStrangersInAudit(t *testing.T) {
 	}
 	// What a stranger wrote back is judged as what it is.
 	spoilt := run("True", withOurs("False"))
-	response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), "admin", spoilt, carriedRun(changed))
+	response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), "admin", sealed(spoilt), carriedRun(changed))
 	if conditions := ourConditions(stored(t, response, request.Object)); conditions[0]["status"] != "True" {
 		t.Errorf("conditions %v", conditions)
 	}
@@ -481,21 +483,25 @@ func TestRecord(t *testing.T) {
 	}
 	both := func(a, b func(fields)) func(fields) { return func(s fields) { a(s); b(s) } }
 	otherSteps := func(s fields) { s["steps"] = []any{} }
+	good := func(record any) fields { return sealed(carriedRun(with(record))) }
 	tests := map[string]struct {
 		old, submitted fields
 		who            string
 		want           any
 	}{
-		"the add-on writes it":          {carriedRun(with(nil)), carriedRun(with("v1.a")), addOn, "v1.a"},
-		"the add-on writes another":     {carriedRun(with("v1.a")), carriedRun(with("v1.b")), addOn, "v1.b"},
-		"a stranger writes it":          {carriedRun(with(nil)), carriedRun(with("v1.evil")), "mallory", nil},
-		"a stranger changes it":         {carriedRun(with("v1.a")), carriedRun(with("v1.evil")), "mallory", "v1.a"},
-		"Tekton drops it":               {carriedRun(with("v1.a")), carriedRun(with(nil)), tekton, "v1.a"},
-		"Tekton drops all annotations":  {carriedRun(with("v1.a")), carriedRun(nil), tekton, "v1.a"},
-		"judged again":                  {carriedRun(with("v1.a")), carriedRun(both(with("v1.a"), otherSteps)), tekton, nil},
+		"the add-on writes it":          {good(nil), good("v1.a"), addOn, "v1.a"},
+		"the add-on writes another":     {good("v1.a"), good("v1.b"), addOn, "v1.b"},
+		"without a seal that names it":  {good(nil), carriedRun(with("v1.a")), addOn, nil},
+		"a stranger writes it":          {good(nil), carriedRun(with("v1.evil")), "mallory", nil},
+		"a stranger changes it":         {good("v1.a"), carriedRun(with("v1.evil")), "mallory", "v1.a"},
+		"a stranger takes it back":      {good("v1.a"), good(nil), "mallory", "v1.a"},
+		"Tekton drops it":               {good("v1.a"), carriedRun(with(nil)), tekton, "v1.a"},
+		"Tekton drops all annotations":  {good("v1.a"), carriedRun(nil), tekton, "v1.a"},
+		"it was not the add-on's":       {withRecord(good(nil), "v1.evil"), carriedRun(with("v1.evil")), tekton, nil},
+		"judged again":                  {good("v1.a"), carriedRun(both(with("v1.a"), otherSteps)), tekton, nil},
 		"with the completion":           {run("Unknown", nil), run("True", with("v1.evil")), tekton, nil},
 		"while it runs":                 {run("Unknown", nil), run("Unknown", with("v1.evil")), "mallory", nil},
-		"the add-on with other results": {carriedRun(with(nil)), carriedRun(both(with("v1.a"), otherSteps)), addOn, nil},
+		"the add-on with other results": {good(nil), carriedRun(both(with("v1.a"), otherSteps)), addOn, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -509,4 +515,29 @@ func TestRecord(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withRecord puts a record beside a seal that does not name it.
+func withRecord(object fields, record string) fields {
+	object["status"].(fields)["annotations"].(fields)["tekton-sign.dev/record"] = record
+	return object
+}
+
+// withoutSeal takes the seal off again, and fails where there is none or it does not fit.
+func withoutSeal(t *testing.T, object fields) fields {
+	t.Helper()
+	of, err := seal.SubjectOf(&unstructured.Unstructured{Object: object})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := object["status"].(fields)
+	annotations := status["annotations"].(fields)
+	if _, err := seal.Open(testKey(), of, annotations[seal.Annotation].(string)); err != nil {
+		t.Error(err)
+	}
+	delete(annotations, seal.Annotation)
+	if len(annotations) == 0 {
+		delete(status, "annotations")
+	}
+	return object
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"testing"
 	"time"
 
@@ -15,11 +16,14 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 const (
@@ -91,8 +95,44 @@ func newStatusHandler(v *fakeVerifier) *StatusHandler {
 	}}
 	return &StatusHandler{
 		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
-		Log: quiet(),
+		SealKey: testKey, Log: quiet(),
 	}
+}
+
+// testKey is the key of the replicas.
+func testKey() seal.Key {
+	key, err := seal.ParseKey([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		panic(err)
+	}
+	return key
+}
+
+// sealed returns the TaskRun with a seal of the add-on's over it as it is.
+func sealed(object fields) fields {
+	return sealedWith(object, testKey(), seal.Facts{Verdict: "VERIFIED", At: testNow()})
+}
+
+func sealedWith(object fields, key seal.Key, facts seal.Facts) fields {
+	object = maps.Clone(object)
+	status := maps.Clone(object["status"].(fields))
+	object["status"] = status
+	annotations := fields{}
+	if have, ok := status["annotations"].(fields); ok {
+		annotations = maps.Clone(have)
+	}
+	status["annotations"] = annotations
+	if recorded, ok := annotations[record.Annotation].(string); ok {
+		facts.Record = seal.RecordDigest(recorded)
+	}
+	of, err := seal.SubjectOf(&unstructured.Unstructured{Object: object})
+	if err != nil {
+		panic(err)
+	}
+	if annotations[seal.Annotation], err = seal.Make(key, of, facts); err != nil {
+		panic(err)
+	}
+	return object
 }
 
 // quiet is a logger that keeps its mouth shut.
@@ -199,4 +239,12 @@ func ourConditions(object fields) []fields {
 		}
 	}
 	return found
+}
+
+// statusWriteRaw is a write by Tekton's controller that changes nothing.
+func statusWriteRaw(object []byte) *admissionv1.AdmissionRequest {
+	return &admissionv1.AdmissionRequest{
+		Namespace: "ci", Name: "build", OldObject: runtime.RawExtension{Raw: object}, Object: runtime.RawExtension{Raw: object},
+		UserInfo: authenticationv1.UserInfo{Username: tekton},
+	}
 }

@@ -9,12 +9,10 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"knative.dev/pkg/apis"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // Fields of a TaskRun's status (v1.TaskRunStatus).
@@ -32,14 +30,38 @@ const (
 )
 
 // state is the status of a TaskRun, or of one of its attempts, taken apart no further than needed, so that what this version
-// does not know survives. Setters replace fields and never change what a field holds: a clone shares everything else.
-type state map[string]json.RawMessage
+// does not know survives, and once: whoever writes it may make it as long as the API server takes. Setters replace fields and
+// never change what a field holds: a clone shares everything else.
+type state struct {
+	fields     map[string]json.RawMessage // nil: there is no status
+	conditions []entry                    // what the field of that name holds
+	came       marks                      // what the field annotations holds of ours
+	marks      marks                      // what it is to hold
+}
+
+func parseState(raw json.RawMessage) (s state, err error) {
+	if isNull(raw) {
+		return state{}, nil
+	}
+	if s.fields, err = members(raw); err != nil {
+		return state{}, fmt.Errorf("reading the status: %w", err)
+	}
+	if s.conditions, err = parseConditions(s.fields[fieldConditions]); err != nil {
+		return state{}, err
+	}
+	if s.came, err = parseMarks(s.fields[fieldAnnotations]); err != nil {
+		return state{}, err
+	}
+	s.marks = s.came
+	return s, nil
+}
 
 func (s state) clone() state {
-	if s == nil {
-		return state{}
+	s.fields = maps.Clone(s.fields)
+	if s.fields == nil {
+		s.fields = map[string]json.RawMessage{}
 	}
-	return maps.Clone(s)
+	return s
 }
 
 func (s state) set(field string, value any) error {
@@ -47,82 +69,46 @@ func (s state) set(field string, value any) error {
 	if err != nil {
 		return err
 	}
-	s[field] = raw
+	s.fields[field] = raw
 	return nil
 }
 
 // list returns the elements of a field that is a list, none if it is absent.
 func (s state) list(field string) ([]json.RawMessage, error) {
-	var all []json.RawMessage
-	if raw, ok := s[field]; ok {
-		if err := json.Unmarshal(raw, &all); err != nil {
-			return nil, fmt.Errorf("reading status.%s: %w", field, err)
-		}
+	raw := s.fields[field]
+	if isNull(raw) {
+		return nil, nil
+	}
+	all, err := elements(raw)
+	if err != nil {
+		return nil, fmt.Errorf("reading status.%s: %w", field, err)
 	}
 	return all, nil
 }
 
-// conditions returns the conditions. That they are a list was seen when the object was read.
-func (s state) conditions() []json.RawMessage {
-	all, _ := s.list(fieldConditions)
-	return all
-}
-
-// conditionHead is what is looked at in other conditions.
-type conditionHead struct {
-	Type, Status, Reason string
-}
-
-// headOf reads each field on its own: who waits for a condition may look at type and status only, so that nonsense in
-// another field must not hide it. What is no string is empty.
-func headOf(raw json.RawMessage) conditionHead {
-	var fields map[string]any
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return conditionHead{}
-	}
-	text := func(name string) string {
-		s, _ := fields[name].(string)
-		return s
-	}
-	return conditionHead{Type: text("type"), Status: text("status"), Reason: text("reason")}
-}
-
-// succeeded returns the first condition Succeeded, as Tekton's own libraries do.
-func (s state) succeeded() conditionHead {
-	for _, c := range s.conditions() {
-		if head := headOf(c); head.Type == string(apis.ConditionSucceeded) {
-			return head
+// MarshalJSON implements json.Marshaler.
+func (s state) MarshalJSON() ([]byte, error) {
+	fields := s.fields
+	if s.marks != s.came {
+		annotations, err := s.marks.in(fields[fieldAnnotations])
+		if err != nil {
+			return nil, err
+		}
+		fields = maps.Clone(fields)
+		fields[fieldAnnotations] = annotations
+		if annotations == nil {
+			delete(fields, fieldAnnotations)
 		}
 	}
-	return conditionHead{}
+	return json.Marshal(fields)
 }
 
 // complete reports whether the attempt has succeeded or failed.
-func (s state) complete() bool {
-	status := s.succeeded().Status
+func (s state) complete() bool { return decided(s.succeeded().Status) }
+
+// decided reports whether the status of a condition is an answer.
+func decided(status string) bool {
 	return status == string(corev1.ConditionTrue) || status == string(corev1.ConditionFalse)
-}
-
-// ours returns the conditions of our type.
-func (s state) ours() []json.RawMessage {
-	var found []json.RawMessage
-	for _, c := range s.conditions() {
-		if headOf(c).Type == string(verify.ConditionType) {
-			found = append(found, c)
-		}
-	}
-	return found
-}
-
-// judged reports whether the status carries one condition of ours that holds a verdict.
-func (s state) judged() bool {
-	ours := s.ours()
-	return len(ours) == 1 && headOf(ours[0]).Status != string(corev1.ConditionUnknown)
-}
-
-// verified reports whether the verdict is a good one.
-func (s state) verified() bool {
-	return s.judged() && headOf(s.ours()[0]).Status == string(corev1.ConditionTrue)
 }
 
 // failedByEnforcement reports whether enforce mode has failed the attempt.
@@ -131,103 +117,36 @@ func (s state) failedByEnforcement() bool {
 	return succeeded.Status == string(corev1.ConditionFalse) && succeeded.Reason == verify.ReasonVerificationFailed
 }
 
-// ranNothing reports whether there is no trace of a pod: a TaskRun that Tekton refused before it made one.
+// ranNothing reports whether there is no trace of a pod: a TaskRun that Tekton refused before it made one, in every attempt.
 func (s state) ranNothing() bool {
-	for _, field := range []string{fieldPodName, fieldSteps, fieldResults, fieldArtifacts, fieldRetries} {
-		switch string(s[field]) {
-		case "", "null", `""`, "[]", "{}":
-		default:
-			return false
-		}
+	if s.hasAny(fieldPodName, fieldSteps, fieldResults, fieldArtifacts) {
+		return false
 	}
-	return true
-}
-
-// setCondition puts cond, a *condition or one as it was, in the place of ours. A condition that says the same as before keeps the
-// time of its transition.
-func (s state) setCondition(cond any) error {
-	if c, ok := cond.(*condition); ok {
-		if have := s.ours(); len(have) == 1 && sameCondition(have[0], c) {
-			return nil
-		}
-	}
-	return s.placeCondition(string(verify.ConditionType), cond)
-}
-
-// placeCondition puts cond in the place of the first condition of a type, or at the end, and drops others of the type.
-func (s state) placeCondition(kind string, cond any) error {
-	all := []any{}
-	placed := false
-	for _, c := range s.conditions() {
-		switch {
-		case headOf(c).Type != kind:
-			all = append(all, c)
-		case !placed:
-			all = append(all, cond)
-			placed = true
-		}
-	}
-	if !placed {
-		all = append(all, cond)
-	}
-	return s.set(fieldConditions, all)
-}
-
-// otherConditions returns the conditions of other types.
-func (s state) otherConditions() []json.RawMessage {
-	return slices.DeleteFunc(s.conditions(), func(c json.RawMessage) bool {
-		return headOf(c).Type == string(verify.ConditionType)
+	attempts, err := s.attempts()
+	return err == nil && !slices.ContainsFunc(attempts, func(a state) bool {
+		return a.hasAny(fieldPodName, fieldSteps, fieldResults, fieldArtifacts, fieldRetries)
 	})
 }
 
-// withoutVerdict returns a copy without our condition and without a record.
-func (s state) withoutVerdict() (state, error) {
+// hasAny reports whether one of the fields holds anything.
+func (s state) hasAny(fields ...string) bool {
+	return slices.ContainsFunc(fields, func(field string) bool {
+		switch string(s.fields[field]) {
+		case "", "null", `""`, "[]", "{}":
+			return false
+		}
+		return true
+	})
+}
+
+// withoutVerdict returns a copy without our condition, seal and record.
+func (s state) withoutVerdict() state {
 	wanted := s.clone()
-	if len(s.ours()) > 0 {
-		if err := wanted.set(fieldConditions, s.otherConditions()); err != nil {
-			return nil, err
-		}
+	wanted.marks = marks{}
+	if slices.ContainsFunc(s.conditions, isOurs) {
+		wanted.setConditions(slices.DeleteFunc(slices.Clone(s.conditions), isOurs))
 	}
-	return wanted, wanted.setRecord(nil)
-}
-
-// record returns the record that the status carries, nil if there is none.
-func (s state) record() (json.RawMessage, error) {
-	all, err := s.annotations()
-	return all[record.Annotation], err
-}
-
-func (s state) annotations() (map[string]json.RawMessage, error) {
-	all := map[string]json.RawMessage{}
-	if raw, ok := s[fieldAnnotations]; ok {
-		if err := json.Unmarshal(raw, &all); err != nil {
-			return nil, fmt.Errorf("reading status.annotations: %w", err)
-		}
-	}
-	return all, nil
-}
-
-// setRecord writes the record, or takes it out if it is nil.
-func (s state) setRecord(value json.RawMessage) error {
-	all, err := s.annotations()
-	if err != nil {
-		return err
-	}
-	if sameJSON(all[record.Annotation], value) {
-		return nil
-	}
-	if all == nil {
-		all = map[string]json.RawMessage{}
-	}
-	all[record.Annotation] = value
-	if value == nil {
-		delete(all, record.Annotation)
-	}
-	if len(all) == 0 {
-		delete(s, fieldAnnotations)
-		return nil
-	}
-	return s.set(fieldAnnotations, all)
+	return wanted
 }
 
 // stripMaterial takes the signing material out of status.results.
@@ -252,7 +171,7 @@ func (s state) stripMaterial() error {
 	case len(all):
 		return nil
 	case 0:
-		delete(s, fieldResults)
+		delete(s.fields, fieldResults)
 		return nil
 	}
 	return s.set(fieldResults, kept)
@@ -275,19 +194,8 @@ func (s state) attempts() ([]state, error) {
 
 func (s state) setAttempts(attempts []state) error {
 	if len(attempts) == 0 {
-		delete(s, fieldRetries)
+		delete(s.fields, fieldRetries)
 		return nil
 	}
 	return s.set(fieldRetries, attempts)
-}
-
-func parseState(raw json.RawMessage) (state, error) {
-	var s state
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return nil, fmt.Errorf("reading the status: %w", err)
-	}
-	if _, err := s.list(fieldConditions); err != nil {
-		return nil, err
-	}
-	return s, nil
 }

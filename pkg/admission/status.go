@@ -18,6 +18,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -64,11 +65,13 @@ type StatusHandler struct {
 	Accounts Accounts
 	Verifier Verifier
 	Pods     PodGetter
-	// OnVerdict is told every verdict, and OnRetry every attempt that was sent into the next; they may be nil.
-	OnVerdict func(verify.Result)
-	OnRetry   func()
-	Now       func() time.Time
-	Log       *zap.SugaredLogger
+	// SealKey is the key of the add-on's replicas. While it is none, verdicts are given without a seal, and judged again later.
+	SealKey func() seal.Key
+	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is; it may be nil.
+	Recorded func(ctx context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool)
+	OnRetry  func() // is told every attempt that was sent into the next; it may be nil
+	Now      func() time.Time
+	Log      *zap.SugaredLogger
 }
 
 // Admit judges one write to taskruns/status. Where the namespace's mode is audit it never refuses it.
@@ -120,25 +123,34 @@ func (h *StatusHandler) admit(
 	ctx context.Context, request *admissionv1.AdmissionRequest, s settings.Settings, mode settings.Enforcement,
 ) (*admissionv1.AdmissionResponse, error) {
 	old, err := parseObject(request.OldObject.Raw)
-	if err != nil {
+	if err != nil && (mode == settings.Enforce || old.id.UID == "") {
 		return nil, fmt.Errorf("old object: %w", err)
+	} // else whoever wrote that keeps nobody from being judged
+	if old.id.Namespace != request.Namespace || old.id.Name != request.Name {
+		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace, request.Name)
 	}
 	submitted, err := parseObject(request.Object.Raw)
 	if err != nil {
 		return nil, err
 	}
-	if old.managedByOther() {
-		return allow(), nil
-	}
 	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts, by: request.UserInfo.Username}
-	if err := w.refused(); err != nil {
-		return nil, err
+	if !old.managedByOther() {
+		if err := w.refused(); err != nil {
+			return nil, err
+		}
 	}
-	wanted, err := h.decide(ctx, w.pinned())
+	pinned := w.changesDeclaration() && !old.managedByOther()
+	w = w.pinned()
+	wanted, err := h.decide(ctx, w)
+	if err != nil && mode != settings.Enforce {
+		logging.FromContext(ctx).Errorw("this TaskRun cannot be read", zap.Error(err))
+		wanted, err = h.unreadable(ctx, w, err)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if h.OnRetry != nil && submitted.complete() && !wanted.complete() {
+	dryRun := request.DryRun != nil && *request.DryRun
+	if h.OnRetry != nil && !dryRun && submitted.complete() && !wanted.complete() {
 		h.OnRetry()
 	}
 	response := allow()
@@ -147,114 +159,156 @@ func (h *StatusHandler) admit(
 			return nil, err
 		}
 	}
-	if w.changesDeclaration() {
+	if pinned {
 		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))
 	}
 	return response, nil
 }
 
-// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes.
+// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes, and whenever
+// nothing proves that the add-on gave the verdict that is there.
 func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
+	if w.old.managedByOther() {
+		return w.submitted.withoutVerdict(), nil // it is nobody's
+	}
+	w.before = h.standing(ctx, w)
 	switch {
-	case w.old.complete() && w.old.judged() && sameJudged(w.old, w.submitted):
-		return w.carried()
+	case w.before.judged && sameJudged(w.old.state, w.submitted.state):
+		return h.carry(w), nil
 	case !w.submitted.complete():
 		return h.running(ctx, w)
 	case w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing():
-		return w.submitted.withoutVerdict()
+		return unjudged(w.submitted.state), nil
 	}
-	result, err := h.judge(ctx, w.settings, w.mode, w.old, w.submitted.state)
+	result, facts, err := h.judge(ctx, w, w.submitted.state)
 	switch {
 	case err != nil:
-		return nil, err
-	case result.Reason == verify.ReasonClockBehind && !w.old.judged():
-		return w.submitted.withoutVerdict() // judged late, when the clock is right or by a replica whose clock is
+		return state{}, err
+	case result.Reason == verify.ReasonClockBehind && !w.before.judged:
+		return unjudged(w.submitted.state), nil // judged late, when the clock is right or by a replica whose clock is
 	}
-	return w.judged(result, h.Now())
+	wanted, err := w.judged(result, h.Now())
+	if err == nil && wanted.complete() {
+		h.seal(ctx, w.old.id, &wanted, published(result, wanted), facts)
+	}
+	return wanted, err
 }
 
-// running returns the status of a TaskRun that is not completed: no verdict is due. An attempt that Tekton archived in this
-// write is judged by itself.
-func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
-	wanted, err := w.submitted.withoutVerdict()
-	if err != nil {
-		return nil, err
+// unreadable returns the status of a TaskRun that cannot be judged because of its form: no verdict of somebody else's stands in it.
+func (h *StatusHandler) unreadable(ctx context.Context, w write, why error) (state, error) {
+	wanted := unjudged(w.submitted.state)
+	if !wanted.complete() {
+		return wanted, nil
 	}
+	found := indeterminate("input", why)
+	if err := wanted.setCondition(conditionFor(found, h.Now())); err != nil {
+		return state{}, err
+	}
+	h.seal(ctx, w.old.id, &wanted, found, verify.Facts{})
+	return wanted, nil
+}
+
+// unjudged returns the status without a verdict of anybody's.
+func unjudged(s state) state {
+	wanted := s.withoutVerdict()
+	wanted.inOrder()
+	return wanted
+}
+
+// maxAttempts is how many archived attempts are judged in one write. Tekton's controller adds one at a time.
+const maxAttempts = 4
+
+// running returns the status of a TaskRun that is not completed: no verdict is due. Attempts that were archived or changed in
+// this write are judged by themselves.
+func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
+	wanted := w.submitted.withoutVerdict()
 	if err := wanted.setCondition(awaiting(h.Now())); err != nil {
-		return nil, err
+		return state{}, err
 	}
 	attempts, err := w.submitted.attempts()
 	if err != nil {
-		return nil, err
+		return state{}, err
 	}
 	before, err := w.old.attempts()
 	if err != nil {
-		return nil, err
+		return state{}, err
 	}
-	for n := len(before); n < len(attempts); n++ {
-		attempt := attempts[n].clone()
-		if err := attempt.setAttempts(attempts[:n]); err != nil {
-			return nil, err
-		}
-		result, err := h.judge(ctx, w.settings, w.mode, w.old, attempt)
-		if err != nil {
-			return nil, err
-		}
-		if attempts[n], err = w.judgedAttempt(attempts[n], result, h.Now()); err != nil {
-			return nil, err
+	first := 0
+	for first < min(len(attempts), len(before)) && sameState(attempts[first], before[first]) {
+		first++
+	}
+	for n := first; n < len(attempts); n++ {
+		if attempts[n], err = h.attempt(ctx, w, attempts, n); err != nil {
+			return state{}, err
 		}
 	}
-	if len(attempts) > len(before) {
+	if len(attempts) > first {
 		err = wanted.setAttempts(attempts)
 	}
 	return wanted, err
 }
 
+// attempt judges an archived attempt.
+func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, n int) (state, error) {
+	nothing := attempts[n].succeeded().Status == "False" && attempts[n].ranNothing()
+	if nothing || n < len(attempts)-maxAttempts {
+		return attempts[n].withoutVerdict(), nil
+	}
+	attempt := attempts[n].clone()
+	if err := attempt.setAttempts(attempts[:n]); err != nil {
+		return state{}, err
+	}
+	result, _, err := h.judge(ctx, w, attempt)
+	if err != nil {
+		return state{}, err
+	}
+	return w.judgedAttempt(attempts[n], result, h.Now())
+}
+
+// rules are what the settings ask of evidence in a mode.
+func rules(s settings.Settings, mode settings.Enforcement) Rules {
+	return Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+}
+
 // judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by hand
 // does not stand. It is an error where enforce would fail a TaskRun for what may have passed in a moment.
-func (h *StatusHandler) judge(
-	ctx context.Context, s settings.Settings, mode settings.Enforcement, old object, submitted state,
-) (verify.Result, error) {
+func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (verify.Result, verify.Facts, error) {
 	log := logging.FromContext(ctx)
-	tr, err := asStored(old, submitted)
-	if err != nil {
-		return indeterminate("input", err), nil
-	}
-	declared := old.state[fieldTaskSpec]
+	// What Tekton set before the write that completes the TaskRun is what it ran.
+	declared := w.old.fields[fieldTaskSpec]
 	facts := verify.Facts{
 		Live: true, RequirePod: true,
-		// What Tekton set before the write that completes the TaskRun is what it ran.
-		Pinned: !old.complete() && !isNull(declared) && sameJSON(declared, submitted[fieldTaskSpec]),
+		Pinned: !w.old.complete() && !isNull(declared) && sameJSON(declared, submitted.fields[fieldTaskSpec]),
+	}
+	tr, err := asStored(w.old, submitted)
+	if err != nil {
+		return indeterminate("input", err), facts, nil
 	}
 	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
-		if mode == settings.Enforce {
-			return verify.Result{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
+		if w.mode == settings.Enforce {
+			return verify.Result{}, facts, fmt.Errorf("reading the TaskRun's pod: %w", err)
 		}
 		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	rules := Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
-	result, err := h.Verifier.TaskRun(ctx, rules, tr, facts)
+	result, err := h.Verifier.TaskRun(ctx, rules(w.settings, w.mode), tr, facts)
 	if err != nil {
-		if mode == settings.Enforce {
-			return verify.Result{}, err
+		if w.mode == settings.Enforce {
+			return verify.Result{}, facts, err
 		}
-		return indeterminate(string(verify.CheckKey), err), nil
+		return indeterminate(string(verify.CheckKey), err), facts, nil
 	}
 	if result.Reason == verify.ReasonClockBehind {
-		if mode == settings.Enforce {
-			return verify.Result{}, errors.New(failureMessage(result))
+		if w.mode == settings.Enforce {
+			return verify.Result{}, facts, errors.New(failureMessage(result))
 		}
 		log.Errorw("the clock of this replica is behind that of the API server", "message", failureMessage(result))
 	}
-	if mode == settings.Enforce && result.Verdict == verify.NoResults {
+	if w.mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)
 		result.Message = "no step of the TaskRun is signed, and its namespace enforces signed results"
 	}
-	if h.OnVerdict != nil {
-		h.OnVerdict(result)
-	}
-	log.Infow("verified", "verdict", result.Verdict, "reason", result.Reason, "uid", result.TaskRun.UID)
-	return result, nil
+	log.Infow("judged", "verdict", result.Verdict, "reason", result.Reason, "uid", result.TaskRun.UID)
+	return result, facts, nil
 }
 
 func indeterminate(reason string, err error) verify.Result {

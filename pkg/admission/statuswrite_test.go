@@ -77,7 +77,7 @@ func TestCarriersLeaveResultsOnlyWhenVerified(t *testing.T) {
 	}
 }
 
-// The patch touches the conditions and nothing else, so that fields of later versions survive.
+// The patch touches the conditions and the seal and nothing else, so that fields of later versions survive.
 func TestUnknownFieldsSurvive(t *testing.T) {
 	submitted := run("True", func(s fields) {
 		s["conditions"].([]any)[0].(fields)["severity"] = "Later"
@@ -87,10 +87,10 @@ func TestUnknownFieldsSurvive(t *testing.T) {
 	request := statusWrite(t, run("Unknown", nil), submitted)
 	response := newStatusHandler(&fakeVerifier{result: verified()}).Admit(t.Context(), request)
 	if !strings.HasPrefix(string(response.Patch), `[{"op":"add","path":"/status/conditions",`) ||
-		strings.Count(string(response.Patch), `"op"`) != 1 {
+		strings.Count(string(response.Patch), `"op"`) != 2 {
 		t.Errorf("patch %s", response.Patch)
 	}
-	after := stored(t, response, request.Object)
+	after := withoutSeal(t, stored(t, response, request.Object))
 	conditions := after["status"].(fields)["conditions"].([]any)
 	after["status"].(fields)["conditions"] = conditions[:1]
 	want := stored(t, &admissionv1.AdmissionResponse{Allowed: true}, request.Object)
@@ -159,7 +159,7 @@ func TestTroubleNeverRefusesAWrite(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			response := newStatusHandler(tt.verifier).Admit(t.Context(), &admissionv1.AdmissionRequest{
-				Namespace: "ci", Object: runtime.RawExtension{Raw: tt.object}, OldObject: runtime.RawExtension{Raw: tt.old},
+				Namespace: "ci", Name: "build", Object: runtime.RawExtension{Raw: tt.object}, OldObject: runtime.RawExtension{Raw: tt.old},
 			})
 			if !response.Allowed || response.Patch != nil || len(response.Warnings) != 1 {
 				t.Fatalf("allowed %v, patch %s, warnings %q", response.Allowed, response.Patch, response.Warnings)

@@ -14,6 +14,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -21,21 +22,31 @@ import (
 type object struct {
 	state
 
-	fields map[string]json.RawMessage
+	members map[string]json.RawMessage
+	id      identity
 }
 
-func parseObject(raw []byte) (object, error) {
-	var o object
-	if err := json.Unmarshal(raw, &o.fields); err != nil {
+// identity is who a TaskRun is. A write to the status cannot change it.
+type identity struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	UID       string `json:"uid"`
+}
+
+// parseObject returns who the TaskRun is also where its status cannot be read.
+func parseObject(raw []byte) (o object, err error) {
+	if o.members, err = members(raw); err != nil {
 		return object{}, fmt.Errorf("reading the object: %w", err)
 	}
-	if status, ok := o.fields["status"]; ok {
-		var err error
-		if o.state, err = parseState(status); err != nil {
-			return object{}, err
+	if metadata, ok := o.members["metadata"]; ok {
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(metadata, &o.id); err != nil {
+			return object{}, fmt.Errorf("reading the metadata: %w", err)
 		}
 	}
-	return o, nil
+	if status, ok := o.members["status"]; ok {
+		o.state, err = parseState(status)
+	}
+	return o, err
 }
 
 // runSpec is what is looked at in a TaskRun's spec.
@@ -50,7 +61,7 @@ func (r runSpec) cancelled() bool { return r.Status == v1.TaskRunSpecStatusCance
 // spec returns an empty one where it cannot be read: Tekton's own webhook has seen it.
 func (o object) spec() runSpec {
 	var spec runSpec
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(o.fields["spec"], &spec); err != nil {
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(o.members["spec"], &spec); err != nil {
 		return runSpec{}
 	}
 	return spec
@@ -62,29 +73,48 @@ func (o object) managedByOther() bool {
 	return manager != nil && *manager != verify.TektonController
 }
 
-// judgedFields are the fields of the status that a verdict rests on, beside the condition Succeeded. The TaskRun's UID and
-// spec cannot change in a status write.
-var judgedFields = []string{
-	fieldPodName, fieldStartTime, fieldCompletionTime, fieldSteps, fieldRetries, fieldResults, fieldArtifacts, fieldTaskSpec,
-}
-
-// sameJudged reports whether two states agree in all that a verdict rests on.
-func sameJudged(a, b object) bool {
-	if a.succeeded() != b.succeeded() {
+// sameJudged reports whether two states agree in all that a verdict rests on. The TaskRun's UID and spec cannot change in a
+// status write.
+func sameJudged(a, b state) bool {
+	if !slices.Equal(a.outcomes(), b.outcomes()) {
 		return false
 	}
-	return !slices.ContainsFunc(judgedFields, func(field string) bool { return !sameJSON(a.state[field], b.state[field]) })
+	return !slices.ContainsFunc(seal.Fields(), func(field string) bool { return !sameJSON(a.fields[field], b.fields[field]) })
+}
+
+// subject returns what a seal of the TaskRun is of, when it has this status.
+func (i identity) subject(s state) (seal.Subject, error) {
+	cond, err := s.condition()
+	if err != nil {
+		return seal.Subject{}, err
+	}
+	of := seal.Subject{Namespace: i.Namespace, Name: i.Name, UID: i.UID, Condition: seal.Condition{
+		Type: cond.Type, Status: string(cond.Status), Reason: cond.Reason, Message: cond.Message,
+	}}
+	values := map[string]any{}
+	for _, field := range seal.Fields() {
+		var value any
+		if raw := s.fields[field]; !isNull(raw) {
+			if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &value); err != nil {
+				return seal.Subject{}, fmt.Errorf("reading status.%s: %w", field, err)
+			}
+			values[field] = value
+		}
+	}
+	var outcomes []seal.Outcome
+	for _, c := range s.outcomes() {
+		outcomes = append(outcomes, seal.Outcome{c.Status, c.Reason})
+	}
+	of.State, err = seal.StateOf(values, outcomes)
+	return of, err
 }
 
 // sameState compares two states as a whole. An absent field equals null.
 func sameState(a, b state) bool {
-	fields := maps.Clone(a)
-	if fields == nil {
-		fields = state{}
-	}
-	maps.Copy(fields, b)
+	fields := a.clone().fields
+	maps.Copy(fields, b.fields)
 	for field := range fields {
-		if !sameJSON(a[field], b[field]) {
+		if !sameJSON(a.fields[field], b.fields[field]) {
 			return false
 		}
 	}
@@ -108,22 +138,27 @@ func sameJSON(a, b json.RawMessage) bool {
 
 func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "null" }
 
-// asStored returns the TaskRun that the API server will store: of a status write it takes the status, and everything else
-// from the old object, although the request may carry another spec or another name. Our own condition and record are left out.
+// maxOutcomes is how many conditions Succeeded are judged: more than one is too many.
+const maxOutcomes = 8
+
+// asStored returns the TaskRun that the API server will store, as far as a verdict rests on it: of a status write it takes the
+// status, and everything else from the old object, although the request may carry another spec or another name. Annotations of the
+// status and all conditions but Succeeded are left out.
 func asStored(old object, status state) (*v1.TaskRun, error) {
-	wanted, err := status.withoutVerdict()
-	if err != nil {
-		return nil, err
-	}
+	wanted := status.clone()
+	delete(wanted.fields, fieldAnnotations)
+	wanted.came, wanted.marks = marks{}, marks{}
+	outcomes := slices.DeleteFunc(slices.Clone(status.conditions), func(e entry) bool { return !isSucceeded(e) })
+	wanted.setConditions(outcomes[:min(len(outcomes), maxOutcomes)])
 	encoded, err := encode(wanted)
 	if err != nil {
 		return nil, err
 	}
-	stored := maps.Clone(old.fields)
+	stored := maps.Clone(old.members)
 	stored["status"] = encoded
-	raw, err := json.Marshal(stored)
+	raw, err := encode(stored)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the TaskRun: %w", err)
+		return nil, err
 	}
 	tr := &v1.TaskRun{}
 	if err := strictjson.DecodeOpen(raw, tr); err != nil {
@@ -135,22 +170,44 @@ func asStored(old object, status state) (*v1.TaskRun, error) {
 // patchTo returns the operations that make the status of the object the wanted one. add replaces a member that exists, and
 // needs the one around it (RFC 6902, section 4.1).
 func (o object) patchTo(wanted state) []operation {
-	if o.state == nil {
-		if len(wanted) == 0 {
+	if o.state.fields == nil {
+		if len(wanted.fields) == 0 {
 			return nil
 		}
 		return []operation{{Op: "add", Path: "/status", Value: wanted}}
 	}
 	var patch []operation
-	fields := maps.Clone(o.state)
-	maps.Copy(fields, wanted)
+	fields := maps.Clone(o.state.fields)
+	maps.Copy(fields, wanted.fields)
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
-		value, ok := wanted[field]
+		value, ok := wanted.fields[field]
 		switch {
 		case !ok:
 			patch = append(patch, operation{Op: "remove", Path: "/status/" + escapePointer(field)})
-		case string(value) != string(o.state[field]) && !sameJSON(value, o.state[field]):
+		case !bytes.Equal(value, o.state.fields[field]):
 			patch = append(patch, operation{Op: "add", Path: "/status/" + escapePointer(field), Value: value})
+		}
+	}
+	return append(patch, o.patchMarks(wanted.marks)...)
+}
+
+// patchMarks leaves other annotations alone, however many there are.
+func (o object) patchMarks(wanted marks) []operation {
+	changed := wanted.changes(o.state.marks)
+	if !isObject(o.state.fields[fieldAnnotations]) && len(changed) > 0 {
+		all := map[string]json.RawMessage{}
+		for key, value := range changed {
+			all[key] = json.RawMessage(value)
+		}
+		return []operation{{Op: "add", Path: "/status/" + fieldAnnotations, Value: all}}
+	}
+	var patch []operation
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		path := "/status/" + fieldAnnotations + "/" + escapePointer(key)
+		if changed[key] == "" {
+			patch = append(patch, operation{Op: "remove", Path: path})
+		} else {
+			patch = append(patch, operation{Op: "add", Path: path, Value: json.RawMessage(changed[key])})
 		}
 	}
 	return patch

@@ -21,7 +21,17 @@ type write struct {
 	settings       settings.Settings
 	mode           settings.Enforcement
 	accounts       Accounts
-	by             string // the user who writes
+	by             string   // the user who writes
+	before         standing // of the verdict in old
+}
+
+// standing is how far the verdict in a status is the add-on's own. The zero value: nothing proves that it judged this state.
+type standing struct {
+	judged bool // a seal or a record proves it
+	sealed bool // the seal is the add-on's
+	has    bool // it set a condition
+	good   bool // which is True
+	record bool // the record in it is the add-on's
 }
 
 // refusal is an error that says why a write must not be stored.
@@ -59,7 +69,7 @@ func (w write) refused() error {
 	switch {
 	case len(after) != len(before):
 		return w.forbidden("only Tekton's controller retries a TaskRun")
-	case w.old.complete() && !sameJudged(w.old, w.submitted):
+	case w.old.complete() && !sameJudged(w.old.state, w.submitted.state):
 		return w.forbidden("the TaskRun is completed, and its results are enforced")
 	}
 	return nil
@@ -87,58 +97,58 @@ func begins(all, before []state) bool {
 // changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once: it holds which results the
 // Task declares, and nothing that a step signs says so.
 func (w write) changesDeclaration() bool {
-	declared := w.old.state[fieldTaskSpec]
-	return !isNull(declared) && !sameJSON(declared, w.submitted.state[fieldTaskSpec])
+	declared := w.old.fields[fieldTaskSpec]
+	return !isNull(declared) && !sameJSON(declared, w.submitted.fields[fieldTaskSpec])
 }
 
 // pinned returns the write with status.taskSpec as it was.
 func (w write) pinned() write {
 	if w.changesDeclaration() {
 		w.submitted.state = w.submitted.clone()
-		w.submitted.state[fieldTaskSpec] = w.old.state[fieldTaskSpec]
+		w.submitted.fields[fieldTaskSpec] = w.old.fields[fieldTaskSpec]
 	}
 	return w
 }
 
-// carried returns the status of a write that changes nothing that was judged: verdict and record stay, whoever drops or
-// changes them. Only the add-on writes a record.
-func (w write) carried() (state, error) {
-	wanted := w.submitted.clone()
-	if err := wanted.setCondition(w.old.ours()[0]); err != nil {
-		return nil, err
+// carried returns the status of a write that changes nothing that was judged: condition and seal stay, whoever drops or changes
+// them, and the record if it is the add-on's.
+func (w write) carried() state {
+	wanted := w.submitted.withoutVerdict()
+	if w.before.sealed {
+		wanted.marks.seal = w.old.marks.seal
 	}
-	if w.by == w.accounts.AddOn {
-		return wanted, nil
+	if w.before.record {
+		wanted.marks.record = w.old.marks.record
 	}
-	record, err := w.old.record()
-	if err != nil {
-		return nil, err
+	if w.before.has {
+		wanted.placeCondition(w.old.ours()[0])
 	}
-	return wanted, wanted.setRecord(record)
+	wanted.inOrder()
+	return wanted
 }
 
 // judged returns the status of a completed TaskRun with the verdict in it. A record of an earlier verdict goes.
 func (w write) judged(result verify.Result, now time.Time) (state, error) {
-	wanted, err := w.submitted.withoutVerdict()
-	if err != nil {
-		return nil, err
-	}
+	wanted := w.submitted.withoutVerdict()
 	cond := w.condition(result, now)
 	if cond == nil {
+		wanted.inOrder()
 		return wanted, nil
 	}
 	if err := wanted.setCondition(cond); err != nil {
-		return nil, err
+		return state{}, err
 	}
 	good := cond.Status == corev1.ConditionTrue
+	// What stood there for all to read is not taken away because it cannot be judged any more.
+	unproven := result.Verdict == verify.Indeterminate && w.old.complete() && sameJudged(w.old.state, w.submitted.state)
 	switch {
 	case good && !w.settings.KeepMaterial:
 		return wanted, wanted.stripMaterial()
-	case good || w.mode != settings.Enforce:
+	case good || unproven || w.mode != settings.Enforce:
 		return wanted, nil
 	}
 	if err := wanted.fail(cond.Message, now); err != nil {
-		return nil, err
+		return state{}, err
 	}
 	if w.submitted.succeeded().Status == "True" && w.retriable() {
 		return wanted, wanted.retry(cond.Message, now)
@@ -148,16 +158,13 @@ func (w write) judged(result verify.Result, now time.Time) (state, error) {
 
 // judgedAttempt returns an archived attempt with the verdict in it.
 func (w write) judgedAttempt(attempt state, result verify.Result, now time.Time) (state, error) {
-	wanted, err := attempt.withoutVerdict()
-	if err != nil {
-		return nil, err
-	}
+	wanted := attempt.withoutVerdict()
 	cond := conditionFor(result, now)
 	if cond == nil {
 		return wanted, nil
 	}
 	if err := wanted.setCondition(cond); err != nil {
-		return nil, err
+		return state{}, err
 	}
 	if cond.Status != corev1.ConditionTrue && w.mode == settings.Enforce {
 		return wanted, wanted.fail(cond.Message, now)
@@ -176,16 +183,16 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 		said, good = cond.Message, cond.Status == corev1.ConditionTrue
 	}
 	switch {
-	case w.old.verified() && w.by != w.accounts.Tekton:
+	case w.before.good && w.by != w.accounts.Tekton:
 		if good {
 			said = "FAILED: what was verified has changed since"
 		}
 		return failedCondition("written after completion by "+report.Short(w.by, maxValue)+": "+said, now)
 	case good && w.old.failedByEnforcement() && w.submitted.failedByEnforcement():
 		return failedCondition("FAILED: enforcement took the results of this TaskRun away", now)
-	case cond == nil && w.old.judged():
+	case cond == nil && w.before.has:
 		return failedCondition(said, now)
-	case cond != nil && !w.old.judged():
+	case cond != nil && !w.before.judged:
 		cond.Message = cut(said + late)
 	}
 	return cond

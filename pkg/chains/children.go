@@ -4,46 +4,77 @@ package chains
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// Child is a TaskRun of a PipelineRun.
+// Child is a TaskRun that a PipelineRun owns.
 type Child struct {
 	Name string
 	Run
 }
 
-// LabelPipelineRunUID is the label by which Tekton marks the TaskRuns of a PipelineRun. Its value is the PipelineRun's UID.
+// LabelPipelineRunUID is the label by which Tekton marks the TaskRuns of a PipelineRun. Its value is the PipelineRun's UID. Everybody
+// can write it: it is where to look, and proves nothing.
 const LabelPipelineRunUID = "tekton.dev/pipelineRunUID"
 
-// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are the TaskRuns that
-// belong to it, whether its status names them or not; what the status names beside them cannot be verified.
-func Judge(pipelineRun *unstructured.Unstructured, children []Child) (Verdict, string) {
-	known := map[string]bool{}
-	verdict := Good
-	for _, c := range children {
-		known[c.Name] = true
-		switch {
-		case c.Complete && c.Verdict == Bad:
-			return Bad, fmt.Sprintf("of TaskRun %s: %s", c.Name, c.Why)
-		case !c.Complete || c.Verdict == Pending:
-			verdict = Pending
-		}
-	}
+// maxReferences bounds what the status of a PipelineRun may name.
+const maxReferences = 2048
+
+// Owns reports whether a PipelineRun is the controller of a TaskRun, by its UID.
+func Owns(pipelineRun, taskRun metav1.Object) bool {
+	owner := metav1.GetControllerOf(taskRun)
+	return owner != nil && owner.Kind == "PipelineRun" && strings.HasPrefix(owner.APIVersion, "tekton.dev/") &&
+		owner.UID == pipelineRun.GetUID() && owner.UID != ""
+}
+
+// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it names what cannot be
+// verified.
+func References(pipelineRun *unstructured.Unstructured) (names []string, why string) {
 	references, _, err := unstructured.NestedSlice(pipelineRun.Object, "status", "childReferences")
-	if err != nil {
-		return Bad, "its status cannot be read"
+	switch {
+	case err != nil:
+		return nil, "its status cannot be read"
+	case len(references) > maxReferences:
+		return nil, fmt.Sprintf("its status names more than %d runs", maxReferences)
 	}
 	for _, entry := range references {
 		reference, _ := entry.(map[string]any)
 		kind, _ := reference["kind"].(string)
 		name, _ := reference["name"].(string)
+		if kind != "TaskRun" || name == "" {
+			return nil, "it ran something else than TaskRuns, whose results nobody verifies"
+		}
+		names = append(names, name)
+	}
+	return names, ""
+}
+
+// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are those that it owns, whether
+// its status names them or not. One that the status does not name may be somebody's who wants to keep the provenance from being
+// made: the PipelineRun waits until it is verified, or gone.
+func Judge(pipelineRun *unstructured.Unstructured, children []Child) (Verdict, string) {
+	names, why := References(pipelineRun)
+	if why != "" {
+		return Bad, why
+	}
+	owned := map[string]bool{}
+	verdict := Good
+	for _, c := range children {
+		owned[c.Name] = true
 		switch {
-		case kind != "TaskRun":
-			return Bad, "it ran something else than TaskRuns, whose results nobody verifies"
-		case !known[name]:
-			return Bad, "one of its TaskRuns is gone"
+		case c.Complete && c.Verdict == Bad && slices.Contains(names, c.Name):
+			return Bad, fmt.Sprintf("of TaskRun %s: %s", c.Name, c.Why)
+		case !c.Complete || c.Verdict != Good:
+			verdict = Pending
+		}
+	}
+	for _, name := range names {
+		if !owned[name] {
+			return Bad, "one of its TaskRuns is gone, or not its own"
 		}
 	}
 	return verdict, ""

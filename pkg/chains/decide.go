@@ -74,7 +74,7 @@ func (r Run) decideHeld(end time.Time, overdue bool) Decision {
 	case r.Verdict == Bad:
 		return Decision{Action: Refuse, Why: r.Why}
 	case overdue:
-		return Decision{Action: Refuse, Why: "it was not judged within " + Patience.String()}
+		return Decision{Action: Refuse, Why: "it was not judged in time"}
 	}
 	return Decision{Again: end}
 }

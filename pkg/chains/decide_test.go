@@ -41,9 +41,9 @@ func run(words string) Run {
 		case "future":
 			r.Complete, r.Completed = true, now.Add(24*time.Hour)
 		case "deleted":
-			r.Deleted = now.Add(-2 * time.Minute)
+			r.Deleted = now.Add(-10 * time.Second)
 		case "deleted-long-ago":
-			r.Deleted = now.Add(-Patience)
+			r.Deleted = now.Add(-DeletionPatience)
 		case "good":
 			r.Verdict = Good
 		case "bad":
@@ -61,7 +61,7 @@ func run(words string) Run {
 
 // TestDecide is the table of states: every action, and every state in which there is none.
 func TestDecide(t *testing.T) {
-	completed, deleted := now.Add(Patience-time.Minute), now.Add(Patience-2*time.Minute)
+	completed, deleted := now.Add(Patience-time.Minute), now.Add(DeletionPatience-10*time.Second)
 	for _, tc := range []struct {
 		run  string
 		on   Decision
@@ -90,12 +90,12 @@ func TestDecide(t *testing.T) {
 		{run: "held kept complete good", on: Decision{Action: Release}, off: Withdraw},
 		{run: "held kept complete bad", on: Decision{Action: Refuse, Why: "it is bad"}, off: Withdraw},
 		{run: "held kept complete deleted", on: Decision{Again: deleted}, off: Withdraw},
-		{run: "held kept old", on: Decision{Action: Refuse, Why: "it was not judged within 1h0m0s"}, off: Withdraw},
+		{run: "held kept old", on: Decision{Action: Refuse, Why: "it was not judged in time"}, off: Withdraw},
 		{run: "held kept old good", on: Decision{Action: Release}, off: Withdraw},
 		{run: "held kept timeless", off: Withdraw},
 		{run: "held kept future deleted", on: Decision{Again: deleted}, off: Withdraw},
 		{
-			run: "held kept future deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged within 1h0m0s"}, off: Withdraw,
+			run: "held kept future deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"}, off: Withdraw,
 			note: "a forged time of completion does not block a deletion",
 		},
 
@@ -109,6 +109,8 @@ func TestDecide(t *testing.T) {
 		{run: "released kept complete good deleted watched", on: Decision{Again: deleted}, off: Forget, note: "Chains may have seen it held"},
 		{run: "released kept complete good deleted attested", on: Decision{Action: Forget}, off: Forget},
 		{run: "released kept old good", on: Decision{Action: Forget}, off: Forget},
+		{run: "released kept complete good deleted-long-ago", on: Decision{Action: Forget}, off: Forget, note: "nobody attests"},
+		{run: "held kept complete deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"}, off: Withdraw},
 		{run: "released complete bad", on: Decision{Action: Refuse, Why: "it is bad"}, note: "changed before Chains came"},
 		{run: "released complete bad attested"},
 		{run: "released kept complete bad attested", on: Decision{Action: Forget}, off: Forget},

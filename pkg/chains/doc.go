@@ -24,7 +24,12 @@ const (
 )
 
 // Patience is how long a completed object may wait for its verdict, or for Chains, before the gate lets it be deleted.
-const Patience = time.Hour
+// DeletionPatience is how long, once somebody wants it to be: nobody tells whether Chains is there, and while it is, it answers within
+// seconds.
+const (
+	Patience         = time.Hour
+	DeletionPatience = 45 * time.Second
+)
 
 // State is how the gate stands to an object.
 type State string

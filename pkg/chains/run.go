@@ -39,12 +39,24 @@ type Run struct {
 	Completed       time.Time // as the status says; zero: it does not
 	Verdict         Verdict   // of a PipelineRun: Pending, until Judge was asked
 	Why             string    // the reason of a Bad verdict, without text from the object
+	Idle            bool      // a TaskRun that never had a pod, and has nothing to verify
+}
+
+// Unproven returns the run with the verdict that it has where nothing proves that the condition is the add-on's: none yet. One that
+// never ran has nothing that could be judged.
+func (r Run) Unproven() Run {
+	r.Verdict, r.Why = Pending, ""
+	if r.Complete && r.Idle {
+		r.Verdict = Good
+	}
+	return r
 }
 
 // status is the part of a status that matters here.
 type status struct {
 	Conditions     []condition  `json:"conditions,omitempty"`
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+	PodName        string       `json:"podName,omitempty"`
 	carried        `json:",inline"`
 	Steps          []carried `json:"steps,omitempty"`
 	TaskSpec       *struct {
@@ -91,6 +103,7 @@ func Read(u *unstructured.Unstructured) Run {
 	}
 	if r.Kind == "TaskRun" {
 		r.Verdict, r.Why = s.verdict()
+		r.Idle = s.PodName == "" && len(s.Steps) == 0 && s.empty()
 	}
 	return r
 }
@@ -102,8 +115,8 @@ func (s status) complete() bool {
 	})
 }
 
-// verdict goes by the condition of the add-on. Without one there is nothing to wait for if the TaskRun has and declares no
-// results: then the add-on sets none.
+// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing to wait for if the TaskRun
+// has and declares no results: then the add-on sets none.
 func (s status) verdict() (Verdict, string) {
 	var found []condition
 	for _, c := range s.Conditions {
@@ -160,10 +173,11 @@ func (r Run) has(finalizer string) bool { return slices.Contains(r.Finalizers, f
 // the later of the two never counts.
 func (r Run) deadline() time.Time {
 	var end time.Time
-	for _, began := range []time.Time{r.Completed, r.Deleted} {
-		if t := began.Add(Patience); !began.IsZero() && (end.IsZero() || t.Before(end)) {
-			end = t
-		}
+	if !r.Completed.IsZero() {
+		end = r.Completed.Add(Patience)
+	}
+	if t := r.Deleted.Add(DeletionPatience); !r.Deleted.IsZero() && (end.IsZero() || t.Before(end)) {
+		end = t
 	}
 	return end
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -32,6 +33,7 @@ metadata:
   annotations: {tekton-sign.dev/chains: "0b8e4b2c: held", chains.tekton.dev/signed: failed}
   finalizers: [tekton-sign.dev/chains]
 status:
+  podName: build-pod
   completionTime: "2026-05-04T10:00:00Z"
   conditions:
   - {type: Succeeded, status: "False"}
@@ -125,24 +127,28 @@ func TestJudge(t *testing.T) {
 		return Child{name, Run{Kind: "TaskRun", Complete: complete, Verdict: v, Why: "it is " + string(v)}}
 	}
 	good, other := child("a", true, Good), child("b", true, Good)
+	const gone = "one of its TaskRuns is gone, or not its own"
 	for name, tc := range map[string]struct {
 		references string
 		children   []Child
 		want       Verdict
 		why        string
 	}{
-		"nothing ran":            {`[]`, nil, Good, ""},
-		"all good":               {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good, other}, Good, ""},
-		"one runs":               {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", false, Pending)}, Pending, ""},
-		"one runs, verified":     {`[]`, []Child{child("b", false, Good)}, Pending, ""},
-		"one waits":              {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Pending)}, Pending, ""},
-		"one bad":                {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Bad), other}, Bad, "of TaskRun a: it is bad"},
-		"one bad, one waits":     {`[]`, []Child{child("b", true, Pending), child("a", true, Bad)}, Bad, "of TaskRun a: it is bad"},
-		"a bad one is not named": {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", true, Bad)}, Bad, "of TaskRun b: it is bad"},
-		"one is gone":            {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good}, Bad, "one of its TaskRuns is gone"},
-		"a custom run":           {`[{kind: CustomRun, name: a}]`, []Child{good}, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
-		"nonsense":               {`[5]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
-		"no list":                {`x`, nil, Bad, "its status cannot be read"},
+		"nothing ran":                  {`[]`, nil, Good, ""},
+		"all good":                     {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good, other}, Good, ""},
+		"one is not named":             {`[{kind: TaskRun, name: a}]`, []Child{good, other}, Good, ""},
+		"one runs":                     {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", false, Pending)}, Pending, ""},
+		"one runs, verified":           {`[]`, []Child{child("b", false, Good)}, Pending, ""},
+		"one waits":                    {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Pending)}, Pending, ""},
+		"one bad":                      {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Bad), other}, Bad, "of TaskRun a: it is bad"},
+		"one bad, one waits":           {`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Pending), child("a", true, Bad)}, Bad, "of TaskRun a: it is bad"},
+		"a bad one is not named":       {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", true, Bad)}, Pending, ""},
+		"one is gone":                  {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good}, Bad, gone},
+		"one is gone, another one bad": {`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Bad)}, Bad, gone},
+		"without a name":               {`[{kind: TaskRun}]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
+		"a custom run":                 {`[{kind: CustomRun, name: a}]`, []Child{good}, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
+		"nonsense":                     {`[5]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
+		"no list":                      {`x`, nil, Bad, "its status cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, why := Judge(object(t, "kind: PipelineRun\nstatus: {childReferences: "+tc.references+"}"), tc.children)
@@ -150,5 +156,42 @@ func TestJudge(t *testing.T) {
 				t.Errorf("got %q, %q; want %q, %q", got, why, tc.want, tc.why)
 			}
 		})
+	}
+}
+
+func TestUnproven(t *testing.T) {
+	for name, tc := range map[string]struct {
+		run  Run
+		want Verdict
+	}{
+		"good":               {Run{Kind: "TaskRun", Complete: true, Verdict: Good}, Pending},
+		"bad":                {Run{Kind: "TaskRun", Complete: true, Verdict: Bad, Why: "x"}, Pending},
+		"never ran":          {Run{Kind: "TaskRun", Complete: true, Verdict: Pending, Idle: true}, Good},
+		"never ran, goes on": {Run{Kind: "TaskRun", Verdict: Pending, Idle: true}, Pending},
+		"never ran, forged":  {Run{Kind: "TaskRun", Complete: true, Verdict: Bad, Why: "x", Idle: true}, Good},
+	} {
+		if got := tc.run.Unproven(); got.Verdict != tc.want || got.Why != "" {
+			t.Errorf("%s: got %q, %q", name, got.Verdict, got.Why)
+		}
+	}
+}
+
+func TestOwns(t *testing.T) {
+	yes, no := true, false
+	pipelineRun := &metav1.ObjectMeta{UID: "p"}
+	for name, tc := range map[string]struct {
+		owners []metav1.OwnerReference
+		want   bool
+	}{
+		"its controller":     {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, true},
+		"an owner":           {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &no}}, false},
+		"another one":        {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "q", Controller: &yes}}, false},
+		"another kind":       {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: "p", Controller: &yes}}, false},
+		"of somebody else's": {[]metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, false},
+		"nobody":             {nil, false},
+	} {
+		if got := Owns(pipelineRun, &metav1.ObjectMeta{OwnerReferences: tc.owners}); got != tc.want {
+			t.Errorf("%s: got %v", name, got)
+		}
 	}
 }

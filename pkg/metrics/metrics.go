@@ -49,13 +49,13 @@ func New(build version.Info) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		reasons:  newBounded(64),
-		verdicts: counters("verdicts_total", "TaskRuns judged, by backend, verdict, and the check or the signer's reason that decided.",
+		verdicts: counters("verdicts_total", "TaskRuns that have a verdict, each once, by backend, verdict, and the check or other reason that decided.",
 			"backend", "verdict", "reason"),
 		webhooks: histograms("webhook_duration_seconds", "Time from a request to a webhook until its answer, by webhook and outcome.", "webhook", outcome),
 		works:    histograms("webhook_work_seconds", "How much of that the add-on worked on it, without waiting.", "webhook"),
 		retries:  counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
 		catchUps: counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
-		records:  counters("records_total", "Records of verification, by whether they could be written.", outcome),
+		records:  counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
 		leader:   gauge("leader", "1 in the replica that reconciles, 0 in the others."),
 		keys:     gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
@@ -72,6 +72,7 @@ func New(build version.Info) *Metrics {
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 	}
+	m.records.WithLabelValues(givenUp)
 	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -116,7 +117,7 @@ func (m *Metrics) Webhook(name string) func(o admission.Outcome, whole, worked t
 	}
 }
 
-// Verdict counts a judgement.
+// Verdict counts a verdict, once for each TaskRun.
 func (m *Metrics) Verdict(r verify.Result) {
 	backend, verdict := string(r.Backend), string(r.Verdict)
 	if _, err := signing.ParseBackend(backend); err != nil {
@@ -131,6 +132,7 @@ func (m *Metrics) Retry() { m.retries.Inc() }
 const (
 	succeeded = "succeeded"
 	failed    = "failed"
+	givenUp   = "given-up"
 )
 
 func outcomeOf(err error) string {
@@ -145,6 +147,9 @@ func (m *Metrics) CatchUp(err error) { m.catchUps.WithLabelValues(outcomeOf(err)
 
 // Record counts a record. err is why it could not be written.
 func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).Inc() }
+
+// RecordGivenUp counts a record that can never be written.
+func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
 
 // Leading says whether this replica is the one that reconciles.
 func (m *Metrics) Leading(leads bool) {

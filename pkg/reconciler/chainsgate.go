@@ -5,6 +5,9 @@ package reconciler
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -25,6 +28,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // Resources that the gate in front of Chains holds.
@@ -38,6 +42,7 @@ const (
 	gateSynced = 100 * time.Millisecond // between looks whether settings and namespaces are known
 	gateSweep  = 30 * time.Second       // between attempts to list everything when the gate is turned off
 	gatePoll   = 15 * time.Second       // between looks at the TaskRuns of a completed PipelineRun
+	gateHold   = time.Second            // so long the webhook has time to place the hold
 )
 
 // ChainsGateConfig is what a ChainsGate works with.
@@ -46,18 +51,21 @@ type ChainsGateConfig struct {
 	Settings   *Settings
 	Namespaces *Namespaces
 	Resource   string // TaskRuns or PipelineRuns
-	Log        *zap.SugaredLogger
-	Now        func() time.Time
+	// Proves reports whether the verdict in a TaskRun is the add-on's.
+	Proves func(context.Context, *unstructured.Unstructured) bool
+	Log    *zap.SugaredLogger
+	Now    func() time.Time
 }
 
-// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places no hold:
-// the webhook does. Turned off, it takes every hold away that is undecided.
+// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places the hold where
+// the webhook, which comes first, was not called. Turned off, it takes every hold away that is undecided.
 type ChainsGate struct {
 	pkgreconciler.LeaderAwareFuncs
 	ChainsGateConfig
 
 	queue   *controller.Impl
 	leading Leading
+	since   atomic.Int64  // when this replica began to lead (Unix time)
 	changed chan struct{} // the settings
 }
 
@@ -84,6 +92,7 @@ func (g *ChainsGate) Start(ctx context.Context, queue *controller.Impl) {
 
 // run follows all objects while the gate is on, and looks at each once when it is off. A change of the settings begins anew.
 func (g *ChainsGate) run(ctx context.Context) {
+	g.since.Store(g.Now().Unix())
 	for !g.Settings.HasSynced() || !g.Namespaces.HasSynced() {
 		if !pause(ctx, gateSynced, nil) {
 			return
@@ -158,9 +167,11 @@ func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 		return
 	}
 	key := types.NamespacedName{Namespace: u.GetNamespace(), Name: u.GetName()}
-	run := chains.Read(u)
-	decision := g.decide(run, u.GetNamespace())
+	run := g.read(context.Background(), u)
+	decision := g.decide(run, u)
 	switch {
+	case decision.Action == chains.Place && run.State() == chains.None:
+		g.queue.EnqueueKeyAfter(key, gateHold)
 	case decision.Action != chains.Nothing || g.toBeJudged(run, u.GetNamespace()):
 		g.queue.EnqueueKey(key)
 	case !decision.Again.IsZero():
@@ -168,10 +179,24 @@ func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 	}
 }
 
-// decide leaves objects to the webhook that the gate has not seen.
-func (g *ChainsGate) decide(run chains.Run, namespace string) chains.Decision {
-	d := chains.Decide(run, g.onIn(namespace), g.Now())
-	if d.Action == chains.Place && run.State() == chains.None {
+// read returns what the gate looks at. A verdict on a TaskRun is none unless it is the add-on's. A deletion from before this replica
+// began to lead begins with that: nobody has decided until then.
+func (g *ChainsGate) read(ctx context.Context, u *unstructured.Unstructured) chains.Run {
+	run := chains.Read(u)
+	if run.Kind == "TaskRun" && run.Complete && !g.Proves(ctx, u) {
+		run = run.Unproven()
+	}
+	if since := time.Unix(g.since.Load(), 0); !run.Deleted.IsZero() && run.Deleted.Before(since) {
+		run.Deleted = since
+	}
+	return run
+}
+
+// decide leaves TaskRuns and PipelineRuns alone that another controller runs.
+func (g *ChainsGate) decide(run chains.Run, u *unstructured.Unstructured) chains.Decision {
+	d := chains.Decide(run, g.onIn(u.GetNamespace()), g.Now())
+	by, managed, _ := unstructured.NestedString(u.Object, "spec", "managedBy")
+	if d.Action == chains.Place && managed && by != verify.TektonController {
 		return chains.Decision{}
 	}
 	return d
@@ -197,14 +222,14 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 	if err != nil {
 		return fmt.Errorf("reading %s %s: %w", g.Resource, key, err)
 	}
-	run := chains.Read(u)
+	run := g.read(ctx, u)
 	composed := g.toBeJudged(run, namespace)
 	if composed {
 		if run.Verdict, run.Why, err = g.judge(ctx, u); err != nil {
 			return err
 		}
 	}
-	switch decision := g.decide(run, namespace); {
+	switch decision := g.decide(run, u); {
 	case decision.Action != chains.Nothing:
 		return g.carryOut(ctx, u, run, decision)
 	case composed: // that its last TaskRun is judged does not change it
@@ -215,18 +240,37 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 	return nil
 }
 
-// judge looks at the TaskRuns of a PipelineRun.
+// judge looks at the TaskRuns that a PipelineRun owns.
 func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string, error) {
+	taskRuns := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace())
 	selector := labels.Set{chains.LabelPipelineRunUID: string(pipelineRun.GetUID())}.String()
-	list, err := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace()).
-		List(ctx, metav1.ListOptions{LabelSelector: selector})
+	list, err := taskRuns.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return chains.Pending, "", fmt.Errorf("listing the TaskRuns of PipelineRun %s/%s: %w",
 			pipelineRun.GetNamespace(), pipelineRun.GetName(), err)
 	}
-	children := make([]chains.Child, len(list.Items))
+	found := map[string]*unstructured.Unstructured{}
 	for i := range list.Items {
-		children[i] = chains.Child{Name: list.Items[i].GetName(), Run: chains.Read(&list.Items[i])}
+		found[list.Items[i].GetName()] = &list.Items[i]
+	}
+	names, _ := chains.References(pipelineRun)
+	for _, name := range names { // those that have lost their label
+		if found[name] != nil {
+			continue
+		}
+		taskRun, err := taskRuns.Get(ctx, name, metav1.GetOptions{})
+		switch {
+		case err == nil:
+			found[name] = taskRun
+		case !apierrors.IsNotFound(err):
+			return chains.Pending, "", fmt.Errorf("reading TaskRun %s/%s: %w", pipelineRun.GetNamespace(), name, err)
+		}
+	}
+	var children []chains.Child
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		if chains.Owns(pipelineRun, found[name]) {
+			children = append(children, chains.Child{Name: name, Run: g.read(ctx, found[name])})
+		}
 	}
 	verdict, why := chains.Judge(pipelineRun, children)
 	return verdict, why, nil

@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,9 @@ func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *g
 	namespaces := NewNamespaces(metadatafake.NewSimpleMetadataClient(scheme, namespaceMetadata("ci"), namespaceMetadata("elsewhere"), leaving), s, "tekton-pipelines")
 	c.gate = NewChainsGate(ChainsGateConfig{
 		Client: c.client, Settings: s, Namespaces: namespaces, Resource: resource, Log: log, Now: time.Now,
+		Proves: func(_ context.Context, u *unstructured.Unstructured) bool {
+			return !strings.HasPrefix(u.GetName(), "forged")
+		},
 	})
 	queue := controller.NewContext(t.Context(), c.gate, controller.ControllerOptions{WorkQueueName: resource, Logger: log})
 	c.gate.Start(t.Context(), queue)
@@ -89,6 +93,13 @@ func heldRun(kind, namespace, name string, conditions ...any) *unstructured.Unst
 	return u
 }
 
+func ownedBy(u *unstructured.Unstructured, pipelineRun string) {
+	yes := true
+	u.SetOwnerReferences([]metav1.OwnerReference{{
+		APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: pipelineRun, UID: types.UID(pipelineRun), Controller: &yes,
+	}})
+}
+
 func conditionOf(kind, status string) any { return map[string]any{"type": kind, "status": status} }
 
 var (
@@ -96,6 +107,17 @@ var (
 	verified  = conditionOf("SignedResultsVerified", "True")
 	failed    = conditionOf("SignedResultsVerified", "False")
 )
+
+// unheld is a TaskRun that runs and is not held.
+func unheld(name, manager string) *unstructured.Unstructured {
+	u := heldRun("TaskRun", "ci", name)
+	u.SetAnnotations(nil)
+	u.SetFinalizers(nil)
+	if manager != "" {
+		u.Object["spec"] = map[string]any{"managedBy": manager}
+	}
+	return u
+}
 
 // await waits until the marker of an object says this; empty: until it has none.
 func (c *gateCluster) await(t *testing.T, resource, namespace, name, want string) {
@@ -119,6 +141,9 @@ func TestChainsGateTaskRuns(t *testing.T) {
 		heldRun("TaskRun", "ci", "bad", succeeded, failed),
 		heldRun("TaskRun", "ci", "late", succeeded),
 		heldRun("TaskRun", "ci", "running"),
+		heldRun("TaskRun", "ci", "forged", succeeded, verified),
+		heldRun("TaskRun", "ci", "forged-bad", succeeded, failed),
+		unheld("missed", ""), unheld("others", "other.example/x"),
 		heldRun("TaskRun", "elsewhere", "strange"),
 		heldRun("TaskRun", "leaving", "left", succeeded),
 		heldRun("TaskRun", "leaving", "leaving", succeeded, verified),
@@ -129,6 +154,10 @@ func TestChainsGateTaskRuns(t *testing.T) {
 	c.await(t, TaskRuns, "leaving", "leaving", "leaving: released")
 	c.await(t, TaskRuns, "leaving", "left", "left: held") // Chains does not get it for the namespace's deletion
 	c.await(t, TaskRuns, "ci", "late", "late: held")
+	c.await(t, TaskRuns, "ci", "forged", "forged: held")         // nothing proves that the add-on said so
+	c.await(t, TaskRuns, "ci", "forged-bad", "forged-bad: held") // nor that it did not
+	c.await(t, TaskRuns, "ci", "missed", "missed: held")         // the webhook was not called
+	c.await(t, TaskRuns, "ci", "others", "")
 	c.await(t, TaskRuns, "ci", "running", "running: held")
 
 	late := heldRun("TaskRun", "ci", "late", succeeded, verified)
@@ -150,11 +179,18 @@ func TestChainsGateTaskRuns(t *testing.T) {
 }
 
 func TestChainsGatePipelineRuns(t *testing.T) {
-	child := func(name, of string, conditions ...any) *unstructured.Unstructured {
+	labelled := func(name, of string, conditions ...any) *unstructured.Unstructured {
 		u := heldRun("TaskRun", "ci", name, conditions...)
 		u.SetLabels(map[string]string{chains.LabelPipelineRunUID: of})
 		return u
 	}
+	child := func(name, of string, conditions ...any) *unstructured.Unstructured {
+		u := labelled(name, of, conditions...)
+		ownedBy(u, of)
+		return u
+	}
+	bare := child("bare-a", "bare", succeeded, verified)
+	bare.SetLabels(nil)
 	parent := func(name, child string) *unstructured.Unstructured {
 		u := heldRun("PipelineRun", "ci", name, succeeded)
 		u.Object["status"].(map[string]any)["childReferences"] = []any{ //nolint:forcetypeassert // as made by heldRun
@@ -164,14 +200,24 @@ func TestChainsGatePipelineRuns(t *testing.T) {
 	}
 	c := newGateCluster(t, PipelineRuns,
 		parent("good", "good-a"), child("good-a", "good", succeeded, verified), child("good-b", "good", succeeded, verified),
-		parent("bad", "bad-a"), child("bad-a", "bad", succeeded, verified), child("bad-hidden", "bad", succeeded, failed),
+		parent("bad", "bad-a"), child("bad-a", "bad", succeeded, failed),
+		parent("hidden", "hidden-a"), child("hidden-a", "hidden", succeeded, verified), child("hidden-b", "hidden", succeeded, failed),
+		parent("poisoned", "poisoned-a"), child("poisoned-a", "poisoned", succeeded, verified), labelled("strange", "poisoned", succeeded, failed),
+		parent("redirected", "foreign"), labelled("foreign", "redirected", succeeded, verified),
+		parent("claimed", "forged-a"), child("forged-a", "claimed", succeeded, verified),
+		parent("bare", "bare-a"), bare,
 		parent("lost", "lost-a"),
 		parent("waiting", "waiting-a"), child("waiting-a", "waiting", succeeded),
 		heldRun("PipelineRun", "ci", "running"),
 	)
 	c.await(t, PipelineRuns, "ci", "good", "good: released")
-	c.await(t, PipelineRuns, "ci", "bad", "bad: refused, of TaskRun bad-hidden: SignedResultsVerified is False")
-	c.await(t, PipelineRuns, "ci", "lost", "lost: refused, one of its TaskRuns is gone")
+	c.await(t, PipelineRuns, "ci", "bad", "bad: refused, of TaskRun bad-a: SignedResultsVerified is False")
+	c.await(t, PipelineRuns, "ci", "lost", "lost: refused, one of its TaskRuns is gone, or not its own")
+	c.await(t, PipelineRuns, "ci", "poisoned", "poisoned: released")
+	c.await(t, PipelineRuns, "ci", "bare", "bare: released")
+	c.await(t, PipelineRuns, "ci", "redirected", "redirected: refused, one of its TaskRuns is gone, or not its own")
+	c.await(t, PipelineRuns, "ci", "hidden", "hidden: held") // until it is verified, or gone
+	c.await(t, PipelineRuns, "ci", "claimed", "claimed: held")
 	c.await(t, PipelineRuns, "ci", "waiting", "waiting: held")
 	c.await(t, PipelineRuns, "ci", "running", "running: held")
 
@@ -193,6 +239,7 @@ func TestChainsGateLooksAgain(t *testing.T) {
 		func() runtime.Object {
 			u := heldRun("TaskRun", "ci", "child", succeeded)
 			u.SetLabels(map[string]string{chains.LabelPipelineRunUID: "waiting"})
+			ownedBy(u, "waiting")
 			return u
 		}())
 	for !c.gate.Settings.HasSynced() || !c.gate.Namespaces.HasSynced() {

@@ -24,8 +24,8 @@ import (
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
@@ -34,51 +34,46 @@ import (
 // recordRetries bounds the attempts at one TaskRun, about two minutes, until everything is looked at again.
 const recordRetries = 14
 
-// Records has every completed TaskRun judged and recorded: it calls the status webhook for those that were completed while
-// nobody judged them, and writes the add-on's record (docs/format.md) of those that have a verdict. It keeps nothing in memory
-// but the keys of TaskRuns that wait for it.
+// Records has every completed TaskRun judged and recorded: it calls the status webhook for those whose verdict nothing proves to be
+// the add-on's, and writes the add-on's record (docs/format.md) of what is sealed. It keeps nothing in memory but the keys of
+// TaskRuns that wait for it.
 type Records struct {
 	pkgreconciler.LeaderAwareFuncs
 	RecordsConfig
 
 	taskRuns dynamic.NamespaceableResourceInterface
+	hopeless *hopeless
 	leading  Leading
 	queue    *controller.Impl
 }
 
 // RecordsConfig is what NewRecords needs.
 type RecordsConfig struct {
+	Proof
+
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
 	// Ready reports whether Wanted can be asked.
 	Ready func() bool
 	// Wanted reports whether TaskRuns of a namespace that were created then are judged.
 	Wanted func(namespace string, created time.Time) bool
-	// Judge verifies a TaskRun that the API server handed out.
-	Judge Judge
+	// Cluster returns the UID of the cluster, for records of TaskRuns that were judged without any key.
+	Cluster func(context.Context) (string, error)
 	// Token returns a token of the add-on that vouches for the record with this digest.
 	Token func(context.Context, signing.Digest) (string, error)
 	// OnCatchUp and OnRecord are told of every TaskRun that was completed without a verdict, and of every record.
 	OnCatchUp, OnRecord func(error)
-	Version             string
-	Now                 func() time.Time
-	Log                 *zap.SugaredLogger
-}
-
-// Judge verifies a TaskRun as the status webhook does. pinned says that the webhook kept its declaration.
-type Judge func(ctx context.Context, tr *v1.TaskRun, pinned bool) (Judgement, error)
-
-// Judgement is what verification found, and what was seen of the pod.
-type Judgement struct {
-	Result verify.Result
-	Pod    *verify.PodFacts
-	// Due says that a verdict is due even where there is nothing to verify.
-	Due bool
+	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as OnGivenUp is.
+	OnVerdict func(verify.Result)
+	OnGivenUp func()
+	Version   string
+	Now       func() time.Time
+	Log       *zap.SugaredLogger
 }
 
 // NewRecords returns the reconciler. Start connects it with a work queue.
 func NewRecords(c RecordsConfig) *Records {
-	return &Records{RecordsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns))}
+	return &Records{RecordsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns)), hopeless: newHopeless()}
 }
 
 // Start has TaskRuns put into the work queue while this replica leads, until ctx ends.
@@ -101,7 +96,7 @@ func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured
 	if event == watch.Deleted || !r.Wanted(taskRun.GetNamespace(), taskRun.GetCreationTimestamp().Time) {
 		return
 	}
-	if stateOf(taskRun).open() {
+	if task, _ := r.todo(context.Background(), taskRun); task != nothing {
 		r.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
 	}
 }
@@ -133,87 +128,88 @@ func (r *Records) reconcile(ctx context.Context, id types.NamespacedName) error 
 	if err != nil {
 		return err
 	}
-	if !r.Wanted(id.Namespace, taskRun.GetCreationTimestamp().Time) || !stateOf(taskRun).open() {
+	if !r.Wanted(id.Namespace, taskRun.GetCreationTimestamp().Time) {
 		return nil
 	}
-	if late := !stateOf(taskRun).judged(); late {
-		if taskRun, err = r.catchUp(ctx, taskRun); taskRun == nil || err != nil {
-			return err
+	task, found := r.todo(ctx, taskRun)
+	if task == ask {
+		if taskRun, err = r.catchUp(ctx, taskRun); err != nil {
+			return r.unless(ctx, taskRun, err)
 		}
+		task, found = r.todo(ctx, taskRun)
 	}
-	err = r.record(ctx, taskRun)
+	if task != write {
+		return nil
+	}
+	result, err := r.record(ctx, taskRun, found)
+	if err == nil {
+		r.OnVerdict(counted(result, stateOf(taskRun)))
+	}
 	if !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		r.OnRecord(err)
 	}
-	return err
+	return r.unless(ctx, taskRun, err)
 }
 
-// catchUp has the status webhook judge a completed TaskRun, by a write that changes nothing. It returns the TaskRun with its
-// verdict, nil if none is due.
+// catchUp has the status webhook look at a TaskRun, by a write that changes nothing. It returns the TaskRun as it is then; with an
+// error, as it was.
 func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	patched, err := r.taskRuns.Namespace(taskRun.GetNamespace()).Patch(ctx, taskRun.GetName(), types.MergePatchType, []byte(`{}`),
 		metav1.PatchOptions{FieldManager: manifests.Controller}, "status")
 	if err != nil {
 		r.OnCatchUp(err)
-		return nil, fmt.Errorf("having the TaskRun judged: %w", err)
+		return taskRun, fmt.Errorf("having the TaskRun judged: %w", err)
 	}
-	state := stateOf(patched)
-	if !state.complete() {
-		return nil, nil // enforcement runs it again
-	}
-	if !state.judged() {
-		tr, err := typed(patched)
-		if err != nil {
-			return nil, controller.NewPermanentError(err)
-		}
-		judgement, err := r.Judge(ctx, tr, false)
-		if err == nil && judgement.Result.Verdict == verify.NoResults && !judgement.Due {
-			return nil, nil
-		}
-		err = errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, and their clocks right")
+	before, after := stateOf(taskRun), stateOf(patched)
+	if task, _ := r.todo(ctx, patched); task == ask {
+		err := errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, and their clocks right")
 		r.OnCatchUp(err)
-		return nil, err
+		return taskRun, err
 	}
-	r.OnCatchUp(nil)
-	return patched, r.tell(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, state.ours.message)
+	if before.complete() && !before.foreign {
+		r.OnCatchUp(nil)
+	}
+	switch {
+	case before.claims():
+		err = r.tell(ctx, patched, corev1.EventTypeWarning, ReasonNotOurs, before.replacedBy(after))
+	case after.judged():
+		err = r.tell(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, after.ours.message)
+	}
+	return patched, err
 }
 
-// record verifies a TaskRun that has a verdict once more, by itself, and writes the record of that.
-func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured) error {
+// record writes the record of what is sealed, and returns it.
+func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured, found seal.Facts) (verify.Result, error) {
+	result := found.Result()
 	tr, err := typed(taskRun)
 	if err != nil {
-		return controller.NewPermanentError(err)
+		return result, errHopeless{err}
 	}
-	state := stateOf(taskRun)
-	judgement, err := r.Judge(ctx, tr, state.pinned())
-	if err != nil {
-		return fmt.Errorf("verifying the TaskRun: %w", err)
+	if result.Cluster == nil {
+		uid, err := r.Cluster(ctx)
+		if err != nil {
+			return result, fmt.Errorf("naming the cluster: %w", err)
+		}
+		result.Cluster = &verify.ClusterRef{UID: uid}
 	}
-	if judgement.Result.Reason == verify.ReasonClockBehind {
-		return fmt.Errorf("verifying the TaskRun: %s", judgement.Result.Message) // it would stay recorded as INDETERMINATE
-	}
-	result := agreed(judgement.Result, state.ours)
-	if bad(result.Verdict) {
-		if err := r.tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, state.failure(result)); err != nil {
-			return err
+	if !found.Good() {
+		message := stateOf(taskRun).failure(result)
+		if err := r.tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, message); err != nil {
+			return result, err
 		}
 	}
-	more := verify.Recording{At: r.Now(), Version: r.Version}
-	if pod := judgement.Pod; pod != nil && pod.Found && pod.ControllerUID == tr.UID {
-		more.PodUID = pod.UID
-	}
-	made, err := verify.NewRecord(tr, result, more)
+	made, err := verify.NewRecord(tr, result, verify.Recording{At: found.At, Version: r.Version, PodUID: found.Pod(tr.UID)})
 	if err != nil {
-		return controller.NewPermanentError(fmt.Errorf("making the record: %w", err))
+		return result, errHopeless{fmt.Errorf("making the record: %w", err)}
 	}
-	return r.write(ctx, taskRun, made)
+	return result, r.write(ctx, taskRun, made, found)
 }
 
 // write proves the record and puts it into the status that was verified, and into no other.
-func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured, made record.Record) error {
+func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured, made record.Record, found seal.Facts) error {
 	statement, err := made.Statement()
 	if err != nil {
-		return controller.NewPermanentError(fmt.Errorf("making the record: %w", err))
+		return errHopeless{fmt.Errorf("making the record: %w", err)}
 	}
 	token, err := r.Token(ctx, record.DigestOf(statement))
 	if err != nil {
@@ -221,11 +217,20 @@ func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured,
 	}
 	value, err := record.Encode(statement, token)
 	if err != nil {
-		return controller.NewPermanentError(err)
+		return errHopeless{err}
+	}
+	of, err := seal.SubjectOf(taskRun)
+	if err != nil {
+		return err
+	}
+	found.Record = seal.RecordDigest(value)
+	sealed, err := seal.Make(r.SealKey(), of, found)
+	if err != nil {
+		return err
 	}
 	patch, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": taskRun.GetUID(), "resourceVersion": taskRun.GetResourceVersion()},
-		"status":   map[string]any{"annotations": map[string]any{record.Annotation: value}},
+		"status":   map[string]any{"annotations": map[string]any{record.Annotation: value, seal.Annotation: sealed}},
 	})
 	if err != nil {
 		return controller.NewPermanentError(err)
@@ -235,7 +240,7 @@ func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured,
 	if err != nil {
 		return fmt.Errorf("writing the record: %w", err)
 	}
-	if stateOf(stored).record != value {
+	if s := stateOf(stored); s.record != value || s.seal != sealed {
 		return errors.New("the record was not stored as it was written: somebody else's webhook changes the status of TaskRuns")
 	}
 	return nil
@@ -253,26 +258,4 @@ func typed(taskRun *unstructured.Unstructured) (*v1.TaskRun, error) {
 	}
 	delete(tr.Status.Annotations, record.Annotation)
 	return tr, nil
-}
-
-// agreed is the result that is recorded. A condition of ours that is not True stands for something that verification of the
-// status alone cannot see, such as results that enforcement took out, or a change by somebody else.
-func agreed(r verify.Result, ours condition) verify.Result {
-	if ours.status == string(corev1.ConditionTrue) || r.Verdict != verify.Verified {
-		return r
-	}
-	r.Verdict, r.Reason, r.Message = verify.Failed, string(verify.CheckCondition), ours.message
-	r.Assurance = ""
-	r.Checks = append([]verify.Check{{
-		ID: verify.CheckCondition, Status: verify.Fail, Expected: "condition " + string(verify.ConditionType) + "=True",
-		Got: ours.status, Message: ours.message,
-	}}, r.Checks...)
-	return r
-}
-
-func bad(v verify.Verdict) bool { return v != verify.Verified && v != verify.NoResults }
-
-// pinned reports whether the status webhook has kept the declaration since before the TaskRun completed.
-func (s taskRunState) pinned() bool {
-	return s.ours.status == string(corev1.ConditionTrue) && !admission.SaysLate(s.ours.message)
 }

@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,6 +30,7 @@ import (
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
@@ -41,14 +44,13 @@ type recordsLab struct {
 	events  *fake.Clientset
 	cluster *verifytest.Cluster
 
-	webhook  func(map[string]any) // what the status webhook does to a status; nil: nobody answers
-	patches  []string             // bodies, the record's shortened
-	asked    []bool               // pinned, of each judgement
-	judgeErr error
-	clock    func() time.Time
-	due      bool
+	webhook  func(*unstructured.Unstructured) // what the status webhook does to a TaskRun; nil: nobody answers
+	refusal  error                            // of the API server, to a write
+	patches  []string                         // UID and version that are asked for
 	recorded []error
 	caughtUp []error
+	verdicts []string
+	givenUp  int
 }
 
 // newRecordsLab returns a lab with one TaskRun.
@@ -69,9 +71,17 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 	if change != nil {
 		change(tr)
 	}
-	lab := &recordsLab{cluster: cluster, events: fake.NewClientset(), clock: verifytest.RecordedAt}
+	lab := &recordsLab{cluster: cluster, events: fake.NewClientset()}
+	object := untyped(t, tr)
+	if state := stateOf(object); state.judged() && state.seal == "" {
+		found := lab.found(t, tr)
+		if _, err := record.Decode(state.record); err == nil {
+			found.Record = seal.RecordDigest(state.record)
+		}
+		lab.seal(t, object, found)
+	}
 	lab.api = dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
-		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, untyped(t, tr))
+		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, object)
 	lab.api.PrependReactor("patch", TaskRuns, lab.patch)
 	lab.Records = NewRecords(RecordsConfig{
 		Client: lab.events, Dynamic: lab.api,
@@ -79,7 +89,13 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		Wanted: func(namespace string, created time.Time) bool {
 			return namespace == "ci" && !created.Before(verifytest.Start())
 		},
-		Judge: lab.judge, Token: lab.token,
+		Token: lab.token,
+		Proof: Proof{SealKey: testKey, Recorded: func(_ context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
+			return lab.verifier(t).Recorded(tr)
+		}},
+		Cluster:   func(context.Context) (string, error) { return "", errors.New("no cluster") },
+		OnVerdict: func(r verify.Result) { lab.verdicts = append(lab.verdicts, string(r.Verdict)+" "+r.Reason) },
+		OnGivenUp: func() { lab.givenUp++ },
 		OnCatchUp: func(err error) { lab.caughtUp = append(lab.caughtUp, err) },
 		OnRecord:  func(err error) { lab.recorded = append(lab.recorded, err) },
 		Version:   "v0.4.0", Now: verifytest.RecordedAt, Log: zap.NewNop().Sugar(),
@@ -136,34 +152,91 @@ func (l *recordsLab) patch(action clienttesting.Action) (bool, runtime.Object, e
 		return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: TaskRuns}, patch.GetName(), errors.New("another version"))
 	}
 	l.patches = append(l.patches, body.Metadata.UID+" "+body.Metadata.ResourceVersion)
-	status := taskRun.Object["status"].(map[string]any)
+	if l.refusal != nil {
+		return true, nil, l.refusal
+	}
 	for key, value := range body.Status.Annotations {
 		if err := unstructured.SetNestedField(taskRun.Object, value, "status", "annotations", key); err != nil {
 			return true, nil, err
 		}
 	}
 	if l.webhook != nil {
-		l.webhook(status)
+		l.webhook(taskRun)
 	}
 	return true, taskRun, l.api.Tracker().Update(tektonResource(TaskRuns), taskRun, patch.GetNamespace())
 }
 
-func (l *recordsLab) judge(ctx context.Context, tr *v1.TaskRun, pinned bool) (Judgement, error) {
-	l.asked = append(l.asked, pinned)
-	if l.judgeErr != nil {
-		return Judgement{}, l.judgeErr
+func testKey() seal.Key {
+	key, err := seal.ParseKey([]byte("0123456789abcdef0123456789abcdef"))
+	if err != nil {
+		panic(err)
 	}
+	return key
+}
+
+func (l *recordsLab) verifier(t *testing.T) *verify.Verifier {
+	t.Helper()
 	cluster, err := l.cluster.Trust()
 	if err != nil {
-		return Judgement{}, err
+		t.Fatal(err)
 	}
-	v, err := verify.New(cluster, verify.WithClock(l.clock))
+	v, err := verify.New(cluster, verify.WithClock(verifytest.RecordedAt))
 	if err != nil {
-		return Judgement{}, err
+		t.Fatal(err)
 	}
-	pod := &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID}
-	result := v.TaskRun(ctx, tr, verify.Facts{Live: true, RequirePod: true, Pinned: pinned, Pod: pod})
-	return Judgement{Result: result, Pod: pod, Due: l.due}, nil
+	return v
+}
+
+// found is what the webhook saw in the write that completed the TaskRun.
+func (l *recordsLab) found(t *testing.T, tr *v1.TaskRun) seal.Facts {
+	t.Helper()
+	facts := verify.Facts{Live: true, RequirePod: true, Pinned: true, Pod: &verify.PodFacts{Found: true, UID: podUID, ControllerUID: tr.UID}}
+	result := l.verifier(t).TaskRun(t.Context(), tr, facts)
+	if tr.Status.GetCondition(verify.ConditionType).IsFalse() && result.Verdict == verify.Verified {
+		result.Verdict, result.Reason = verify.Failed, "condition"
+	}
+	return seal.FactsOf(result, facts, verifytest.RecordedAt())
+}
+
+// podUID is the pod that the evidence names.
+const podUID = "3db15e48-971f-4815-84b3-272e52f61a10"
+
+// seal puts a seal over the TaskRun as it is.
+func (l *recordsLab) seal(t *testing.T, object *unstructured.Unstructured, found seal.Facts) {
+	t.Helper()
+	of, err := seal.SubjectOf(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := seal.Make(testKey(), of, found)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unstructured.SetNestedField(object.Object, text, "status", "annotations", seal.Annotation); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// judges is a status webhook that sets the condition, none if status is empty, and seals what it found.
+func (l *recordsLab) judges(t *testing.T, status, message string, found seal.Facts) func(*unstructured.Unstructured) {
+	return func(object *unstructured.Unstructured) {
+		if state := stateOf(object); state.record != "" && state.judged() && state.ours.message == message {
+			return // it carries what is there
+		}
+		fields := object.Object["status"].(map[string]any)
+		kept := []any{}
+		for _, c := range fields["conditions"].([]any) {
+			if c.(map[string]any)["type"] != "SignedResultsVerified" {
+				kept = append(kept, c)
+			}
+		}
+		if status != "" {
+			kept = append(kept, map[string]any{"type": "SignedResultsVerified", "status": status, "message": message})
+		}
+		fields["conditions"] = kept
+		delete(fields, "annotations")
+		l.seal(t, object, found)
+	}
 }
 
 func (l *recordsLab) token(_ context.Context, digest signing.Digest) (string, error) {
@@ -203,15 +276,7 @@ func (l *recordsLab) stored(t *testing.T) *v1.TaskRun {
 // verified is what a verifier with the cluster's bundle says of the TaskRun as it is now.
 func (l *recordsLab) verified(t *testing.T) verify.Result {
 	t.Helper()
-	cluster, err := l.cluster.Trust()
-	if err != nil {
-		t.Fatal(err)
-	}
-	v, err := verify.New(cluster, verify.WithClock(verifytest.RecordedAt))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return v.TaskRun(t.Context(), l.stored(t), verify.Facts{})
+	return l.verifier(t).TaskRun(t.Context(), l.stored(t), verify.Facts{})
 }
 
 // told lists the events.
@@ -258,22 +323,23 @@ func TestRecordsWritesARecordThatVerifies(t *testing.T) {
 	}
 }
 
-// A replica whose clock is behind cannot verify what is true: no record says so for good.
-func TestRecordsWaitsForItsClock(t *testing.T) {
+// The pod is gone when the record is written: it says what was seen.
+func TestRecordsSaysWhatWasSeen(t *testing.T) {
 	lab := newRecordsLab(t, nil)
-	lab.clock = func() time.Time { return verifytest.Start().Add(-time.Hour) }
-	if err := lab.Reconcile(t.Context(), "ci/build"); err == nil || !strings.Contains(err.Error(), "set this clock") {
-		t.Errorf("expected an error about the clock, got %v", err)
-	}
-	if told := lab.told(t); len(lab.patches) != 0 || len(told) != 0 {
-		t.Errorf("expected neither a record nor an event, got %q, %q", lab.patches, told)
-	}
-	lab.clock = verifytest.RecordedAt
 	if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
 		t.Fatal(err)
 	}
-	if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Verified {
-		t.Errorf("expected a record that says VERIFIED, got %+v", got.Record)
+	encoded, err := record.Decode(lab.stored(t).Status.Annotations[record.Annotation])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := encoded.Record.Predicate
+	if p.Verdict != "VERIFIED" || p.PodUID != podUID || !p.VerifiedAt.Equal(verifytest.RecordedAt()) || p.Assurance == "" || len(p.Keys) == 0 ||
+		!slices.Contains(p.Checks, record.Check{ID: "pod", Status: "pass"}) || !slices.Contains(p.Checks, record.Check{ID: "declaration", Status: "pass"}) {
+		t.Errorf("recorded %+v", p)
+	}
+	if diff := cmp.Diff([]string{"VERIFIED "}, lab.verdicts); diff != "" {
+		t.Errorf("counted (-want +got):\n%s", diff)
 	}
 }
 
@@ -331,14 +397,7 @@ func TestRecordsNeverImprovesAVerdict(t *testing.T) {
 
 func TestRecordsCatchesUp(t *testing.T) {
 	lab := newRecordsLab(t, func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] })
-	lab.webhook = func(status map[string]any) {
-		conditions := status["conditions"].([]any)
-		if len(conditions) == 1 {
-			status["conditions"] = append(conditions, map[string]any{
-				"type": "SignedResultsVerified", "status": "True", "message": "VERIFIED: 3 results; verified late, the add-on did not see",
-			})
-		}
-	}
+	lab.webhook = lab.judges(t, "True", "VERIFIED: 3 results; verified late, the add-on did not see", lab.found(t, lab.stored(t)))
 	if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
 		t.Fatal(err)
 	}
@@ -348,9 +407,6 @@ func TestRecordsCatchesUp(t *testing.T) {
 	if diff := cmp.Diff([]string{"Normal TaskRunResultsVerifiedLate: VERIFIED: 3 results; verified late, the add-on did not see"}, lab.told(t)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]bool{false}, lab.asked); diff != "" {
-		t.Errorf("pinned (-want +got): a declaration that nobody watched is not vouched for\n%s", diff)
-	}
 	if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Verified {
 		t.Errorf("expected a record, got %+v", got.Checks)
 	}
@@ -359,47 +415,193 @@ func TestRecordsCatchesUp(t *testing.T) {
 	}
 }
 
-func TestRecordsVouchesForAPinnedDeclaration(t *testing.T) {
-	for message, want := range map[string]bool{"VERIFIED: 3 results": true, "VERIFIED: 3 results; verified late, x": false} {
-		lab := newRecordsLab(t, func(tr *v1.TaskRun) { setVerdict(tr, "True", message) })
-		if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff([]bool{want}, lab.asked); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", message, diff)
-		}
+// A record stands for the seal where an earlier version of the add-on wrote it: if it is good, and says what the condition says.
+func TestRecordsTakesARecordForASeal(t *testing.T) {
+	for name, test := range map[string]struct {
+		condition corev1.ConditionStatus
+		change    func(*v1.TaskRun)
+		want      task
+	}{
+		"good":                    {"True", func(*v1.TaskRun) {}, nothing},
+		"the condition is better": {"False", func(*v1.TaskRun) {}, ask},
+		"of another state":        {"True", func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "evil" }, ask},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newRecordsLab(t, nil)
+			tr := lab.stored(t)
+			delete(tr.Status.Annotations, seal.Annotation)
+			if err := lab.cluster.Record(tr, verifytest.Recording{}); err != nil {
+				t.Fatal(err)
+			}
+			setVerdict(tr, test.condition, "VERIFIED")
+			test.change(tr)
+			if got, _ := lab.todo(t.Context(), untyped(t, tr)); got != test.want {
+				t.Errorf("expected %d, got %d", test.want, got)
+			}
+		})
+	}
+}
+
+// What stands there without a seal that fits is a claim: it is judged again, replaced, and said.
+func TestRecordsReplacesClaims(t *testing.T) {
+	forged := "v1.e30.AAAA"
+	for name, change := range map[string]func(*v1.TaskRun){
+		"with nonsense for a seal": func(tr *v1.TaskRun) { tr.Status.Annotations = map[string]string{seal.Annotation: forged} },
+		"with a record, too": func(tr *v1.TaskRun) {
+			tr.Status.Annotations = map[string]string{seal.Annotation: forged, record.Annotation: "v1.x.y"}
+		},
+		"of another status": func(tr *v1.TaskRun) {
+			setVerdict(tr, "true", "")
+			tr.Status.Annotations = map[string]string{seal.Annotation: forged}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newRecordsLab(t, change)
+			found := lab.found(t, lab.stored(t))
+			found.Verdict = "FAILED"
+			lab.webhook = lab.judges(t, "False", "FAILED: results", found)
+			if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+				t.Fatal(err)
+			}
+			told := lab.told(t)
+			if len(told) != 2 || !slices.ContainsFunc(told, func(e string) bool {
+				return strings.HasPrefix(e, "Warning SignedResultsConditionReplaced: ") && strings.HasSuffix(e, "now SignedResultsVerified=False: FAILED: results")
+			}) {
+				t.Errorf("events %q", told)
+			}
+			if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Failed {
+				t.Errorf("expected a record that says FAILED, got %+v", got.Record)
+			}
+		})
+	}
+}
+
+// A record that the seal does not name is replaced, without another judgement.
+func TestRecordsReplacesARecord(t *testing.T) {
+	lab := newRecordsLab(t, nil)
+	object := untyped(t, lab.stored(t))
+	if err := unstructured.SetNestedField(object.Object, "v1.x.y", "status", "annotations", record.Annotation); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.api.Tracker().Update(tektonResource(TaskRuns), object, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+		t.Fatal(err)
+	}
+	if got := lab.verified(t); got.Record == nil || got.Verdict != verify.Verified || len(lab.patches) != 1 {
+		t.Errorf("got %+v after %d writes", got.Record, len(lab.patches))
+	}
+}
+
+// Of a TaskRun that another controller manages, or that runs, only what pretends to be a verdict is touched.
+func TestRecordsTakesOutWhatIsNobodys(t *testing.T) {
+	by := "other.example/x"
+	for name, change := range map[string]func(*v1.TaskRun){
+		"managed by somebody else": func(tr *v1.TaskRun) { tr.Spec.ManagedBy = &by },
+		"running":                  func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			lab := newRecordsLab(t, change)
+			lab.webhook = func(o *unstructured.Unstructured) {
+				status := o.Object["status"].(map[string]any)
+				status["conditions"] = status["conditions"].([]any)[:1]
+				delete(status, "annotations")
+			}
+			if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+				t.Fatal(err)
+			}
+			told := lab.told(t)
+			if len(lab.patches) != 1 || len(lab.recorded) != 0 || len(told) != 1 || !strings.Contains(told[0], "now none is due") {
+				t.Errorf("writes %q, records %v, events %q", lab.patches, lab.recorded, told)
+			}
+		})
 	}
 }
 
 func TestRecordsWithoutTheWebhook(t *testing.T) {
 	bare := func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] }
-	nothing := func(tr *v1.TaskRun) {
-		bare(tr)
-		tr.Spec.TaskSpec, tr.Status.TaskSpec, tr.Status.Results = nil, nil, nil
-		for i := range tr.Status.Steps {
-			tr.Status.Steps[i].Terminated.Message = ""
+	lab := newRecordsLab(t, bare)
+	if err := lab.Reconcile(t.Context(), "ci/build"); err == nil || !strings.Contains(err.Error(), "the status webhook did not judge") {
+		t.Errorf("got %v", err)
+	}
+	if len(lab.recorded) != 0 || len(lab.caughtUp) != 1 {
+		t.Errorf("expected no record, got %v and %v", lab.recorded, lab.caughtUp)
+	}
+	lab.webhook = lab.judges(t, "", "", seal.Facts{Verdict: "NO_RESULTS"})
+	for range 2 {
+		if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+			t.Fatal(err)
 		}
 	}
-	for name, test := range map[string]struct {
-		change func(*v1.TaskRun)
-		due    bool
-		want   string // in the error
-	}{
-		"nobody judged":                       {change: bare, want: "the status webhook did not judge"},
-		"nothing to judge":                    {change: nothing},
-		"nothing, where evidence is enforced": {change: nothing, due: true, want: "the status webhook did not judge"},
+	if len(lab.recorded) != 0 || len(lab.caughtUp) != 2 || len(lab.patches) != 2 {
+		t.Errorf("nothing to verify: got %v and %v after %d writes", lab.recorded, lab.caughtUp, len(lab.patches))
+	}
+}
+
+// What no repetition mends is given up, said once, counted, and left alone until it changes.
+func TestRecordsHopeless(t *testing.T) {
+	for name, refusal := range map[string]error{
+		"413":  apierrors.NewRequestEntityTooLargeError("limit is 3145728"),
+		"422":  apierrors.NewInvalid(schema.GroupKind{Kind: "TaskRun"}, "build", nil),
+		"etcd": apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
+		"grpc": apierrors.NewInternalError(errors.New("rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097200 vs. 2097152)")),
 	} {
 		t.Run(name, func(t *testing.T) {
-			lab := newRecordsLab(t, test.change)
-			lab.due = test.due
-			err := lab.Reconcile(t.Context(), "ci/build")
-			if (err != nil) != (test.want != "") || err != nil && !strings.Contains(err.Error(), test.want) {
-				t.Errorf("expected an error with %q, got %v", test.want, err)
+			lab := newRecordsLab(t, nil)
+			lab.refusal = refusal
+			for range 3 {
+				if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+					t.Fatal(err)
+				}
 			}
-			if len(lab.recorded) != 0 || (len(lab.caughtUp) != 0) != (test.want != "") {
-				t.Errorf("expected no record, got %v and %v", lab.recorded, lab.caughtUp)
+			told := lab.told(t)
+			if len(lab.patches) != 1 || lab.givenUp != 1 || len(lab.verdicts) != 1 || len(told) != 1 || !strings.HasPrefix(told[0], "Warning "+ReasonNotRecorded) {
+				t.Errorf("%d writes, given up %d times, verdicts %q, events %q", len(lab.patches), lab.givenUp, lab.verdicts, told)
+			}
+			lab.refusal = nil
+			object := untyped(t, lab.stored(t))
+			object.SetResourceVersion("8")
+			if err := lab.api.Tracker().Update(tektonResource(TaskRuns), object, "ci"); err != nil {
+				t.Fatal(err)
+			}
+			if err := lab.Reconcile(t.Context(), "ci/build"); err != nil || len(lab.patches) != 2 {
+				t.Errorf("after a change: %d writes, %v", len(lab.patches), err)
 			}
 		})
+	}
+}
+
+func TestHopelessIsBounded(t *testing.T) {
+	h := newHopeless()
+	object := func(i int) *metav1.ObjectMeta {
+		return &metav1.ObjectMeta{UID: types.UID(strconv.Itoa(i)), ResourceVersion: "1"}
+	}
+	for i := range maxHopeless + 10 {
+		h.add(object(i))
+	}
+	if len(h.at) != maxHopeless || h.has(object(9)) || !h.has(object(10)) {
+		t.Errorf("%d are remembered", len(h.at))
+	}
+}
+
+// What ended early is no alarm, unless it FAILED.
+func TestCounted(t *testing.T) {
+	for name, test := range map[string]struct {
+		verdict verify.Verdict
+		state   taskRunState
+		want    string
+	}{
+		"cancelled":           {verify.Unsigned, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""}, hasPod: true}, "cancelled"},
+		"timed out":           {verify.Indeterminate, taskRunState{succeeded: condition{"False", "TaskRunTimeout", ""}, hasPod: true}, "timed-out"},
+		"without a pod":       {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}}, "no-pod"},
+		"failed":              {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}, hasPod: true}, "coverage"},
+		"cancelled, tampered": {verify.Failed, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""}, hasPod: true}, "coverage"},
+		"succeeded":           {verify.Unsigned, taskRunState{succeeded: condition{"True", "TaskRunCancelled", ""}}, "coverage"},
+	} {
+		if got := counted(verify.Result{Verdict: test.verdict, Reason: "coverage"}, test.state); got.Reason != test.want {
+			t.Errorf("%s: expected %s, got %s", name, test.want, got.Reason)
+		}
 	}
 }
 
@@ -408,7 +610,7 @@ func TestRecordsFailures(t *testing.T) {
 		damage func(*recordsLab)
 		want   string
 	}{
-		"verification": {func(l *recordsLab) { l.judgeErr = errors.New("no keys yet") }, "no keys yet"},
+		"no key": {func(l *recordsLab) { l.SealKey = func() seal.Key { return seal.Key{} } }, "the status webhook did not judge"},
 		"the token": {func(l *recordsLab) {
 			l.Token = func(context.Context, signing.Digest) (string, error) { return "", errors.New("denied") }
 		}, "asking for the record's proof: denied"},
@@ -428,7 +630,7 @@ func TestRecordsFailures(t *testing.T) {
 			}
 		}, "another version"},
 		"another webhook": {func(l *recordsLab) {
-			l.webhook = func(status map[string]any) { delete(status, "annotations") }
+			l.webhook = func(o *unstructured.Unstructured) { unstructured.RemoveNestedField(o.Object, "status", "annotations") }
 		}, "was not stored as it was written"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -447,7 +649,7 @@ func TestRecordsFailures(t *testing.T) {
 // A TaskRun that cannot be recorded is left alone after a while.
 func TestRecordsGivesUp(t *testing.T) {
 	lab := newRecordsLab(t, nil)
-	lab.judgeErr = errors.New("no keys yet")
+	lab.Token = func(context.Context, signing.Digest) (string, error) { return "", errors.New("denied") }
 	id := types.NamespacedName{Namespace: "ci", Name: "build"}
 	for i := range recordRetries {
 		if err := lab.Reconcile(t.Context(), "ci/build"); err == nil {
@@ -484,13 +686,18 @@ func TestRecordsSeen(t *testing.T) {
 		"not judged":              {change: func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] }, want: 1},
 		"awaited":                 {change: func(tr *v1.TaskRun) { setVerdict(tr, "Unknown", "") }, want: 1},
 		"two verdicts":            {change: func(tr *v1.TaskRun) { tr.Status.Conditions = append(tr.Status.Conditions, tr.Status.Conditions[1]) }, want: 1},
-		"running":                 {change: func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown" }},
+		"running":                 {change: func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown"; setVerdict(tr, "Unknown", "") }},
+		"running, with a verdict": {change: func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown" }, want: 1},
 		"never ran": {change: func(tr *v1.TaskRun) {
-			tr.Status.PodName, tr.Status.Steps, tr.Status.Results = "", nil, nil
+			tr.Status.PodName, tr.Status.Steps, tr.Status.Results, tr.Status.Conditions = "", nil, nil, tr.Status.Conditions[:1]
 		}},
-		"managed by somebody else": {change: func(tr *v1.TaskRun) { by := "other.example/x"; tr.Spec.ManagedBy = &by }},
-		"managed by Tekton":        {change: func(tr *v1.TaskRun) { by := "tekton.dev/pipeline"; tr.Spec.ManagedBy = &by }, want: 1},
-		"another namespace":        {change: func(tr *v1.TaskRun) { tr.Namespace = "other" }},
+		"managed by somebody else": {change: func(tr *v1.TaskRun) { by := "other.example/x"; tr.Spec.ManagedBy = &by }, want: 1},
+		"and nothing of ours": {change: func(tr *v1.TaskRun) {
+			by := "other.example/x"
+			tr.Spec.ManagedBy, tr.Status.Conditions = &by, tr.Status.Conditions[:1]
+		}},
+		"managed by Tekton": {change: func(tr *v1.TaskRun) { by := "tekton.dev/pipeline"; tr.Spec.ManagedBy = &by }, want: 1},
+		"another namespace": {change: func(tr *v1.TaskRun) { tr.Namespace = "other" }},
 		"from before": {change: func(tr *v1.TaskRun) {
 			tr.CreationTimestamp = metav1.NewTime(verifytest.Start().Add(-time.Second))
 		}},
@@ -529,12 +736,13 @@ func TestRecordsSeen(t *testing.T) {
 
 // Nonsense in a status stops nobody.
 func TestStateOfNonsense(t *testing.T) {
+	lab := newRecordsLab(t, nil)
 	for _, status := range []any{
 		nil, "x", []any{}, map[string]any{"conditions": "x", "annotations": "x", "podName": 7, "steps": "x"},
 		map[string]any{"conditions": []any{"x", nil, map[string]any{"type": 7, "status": map[string]any{}}}},
 	} {
 		u := &unstructured.Unstructured{Object: map[string]any{"spec": "x", "status": status}}
-		if stateOf(u).open() {
+		if task, _ := lab.todo(t.Context(), u); task != nothing {
 			t.Errorf("%v: expected nothing to do, got something", status)
 		}
 	}

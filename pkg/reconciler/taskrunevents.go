@@ -18,9 +18,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
-// ReasonVerifiedLate is the reason of the event that a TaskRun was completed while nobody judged it. The other event has the
-// reason of the condition, verify.ReasonVerificationFailed.
-const ReasonVerifiedLate = "TaskRunResultsVerifiedLate"
+// Reasons of events. That a TaskRun did not verify has the reason of the condition, verify.ReasonVerificationFailed.
+const (
+	ReasonVerifiedLate = "TaskRunResultsVerifiedLate"     // it was completed while nobody judged it
+	ReasonNotOurs      = "SignedResultsConditionReplaced" // somebody else wrote a verdict
+	ReasonNotRecorded  = "TaskRunResultsCannotBeRecorded" // and will not be tried again
+)
 
 // Caps of an event: those of the API server, in bytes, less something for safety.
 const (

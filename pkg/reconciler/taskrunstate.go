@@ -3,12 +3,15 @@
 package reconciler
 
 import (
+	"context"
 	"fmt"
 
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"knative.dev/pkg/apis"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
@@ -20,26 +23,29 @@ type taskRunState struct {
 	ours      condition
 	verdicts  int // conditions of our type
 	record    string
+	seal      string
+	hasPod    bool
 	hasRun    bool // there is a trace of a pod
 	foreign   bool // another controller's
 }
 
 // condition is what is looked at in a condition.
-type condition struct{ status, message string }
+type condition struct{ status, reason, message string }
 
 func stateOf(taskRun *unstructured.Unstructured) taskRunState {
 	spec, _ := taskRun.Object["spec"].(map[string]any)
 	status, _ := taskRun.Object["status"].(map[string]any)
-	annotations, _ := status["annotations"].(map[string]any)
-	s := taskRunState{hasRun: status["podName"] != nil && status["podName"] != ""}
-	s.record, _ = annotations[record.Annotation].(string)
+	s := taskRunState{record: mark(status, record.Annotation), seal: mark(status, seal.Annotation)}
+	s.hasPod = status["podName"] != nil && status["podName"] != ""
+	s.hasRun = hasRun(status)
+	attempts, _ := status["retriesStatus"].([]any)
+	for _, a := range attempts {
+		attempt, _ := a.(map[string]any)
+		nested, _ := attempt["retriesStatus"].([]any)
+		s.hasRun = s.hasRun || hasRun(attempt) || len(nested) > 0
+	}
 	if by, ok := spec["managedBy"].(string); ok && by != verify.TektonController {
 		s.foreign = true
-	}
-	for _, field := range []string{"steps", "results", "retriesStatus"} {
-		if list, ok := status[field].([]any); ok && len(list) > 0 {
-			s.hasRun = true
-		}
 	}
 	conditions, _ := status["conditions"].([]any)
 	for _, c := range conditions {
@@ -47,6 +53,7 @@ func stateOf(taskRun *unstructured.Unstructured) taskRunState {
 		kind, _ := fields["type"].(string)
 		var found condition
 		found.status, _ = fields["status"].(string)
+		found.reason, _ = fields["reason"].(string)
 		found.message, _ = fields["message"].(string)
 		switch {
 		case kind == string(apis.ConditionSucceeded) && s.succeeded == condition{}:
@@ -59,6 +66,31 @@ func stateOf(taskRun *unstructured.Unstructured) taskRunState {
 	return s
 }
 
+// mark returns an annotation of the status that is the add-on's. What is no string is there all the same.
+func mark(status map[string]any, key string) string {
+	annotations, _ := status["annotations"].(map[string]any)
+	value, present := annotations[key]
+	text, ok := value.(string)
+	if present && !ok {
+		return "no text"
+	}
+	return text
+}
+
+// hasRun reports whether there is a trace of a pod, as the status webhook sees it.
+func hasRun(status map[string]any) bool {
+	if status["podName"] != nil && status["podName"] != "" {
+		return true
+	}
+	for _, field := range []string{"steps", "results"} {
+		if list, ok := status[field].([]any); ok && len(list) > 0 {
+			return true
+		}
+	}
+	artifacts, _ := status["artifacts"].(map[string]any)
+	return len(artifacts) > 0
+}
+
 // complete reports whether the TaskRun has succeeded or failed.
 func (s taskRunState) complete() bool { return decided(s.succeeded.status) }
 
@@ -69,18 +101,45 @@ func decided(status string) bool {
 // judged reports whether the status carries one condition of ours that holds a verdict.
 func (s taskRunState) judged() bool { return s.verdicts == 1 && decided(s.ours.status) }
 
-// open reports whether there is something to do: the TaskRun is completed, ran a pod of Tekton's, and has no verdict, or no
-// record that can be read. A record that can be read stays: where the TaskRun is no longer what was recorded, somebody changed
-// it, and verification says so.
-func (s taskRunState) open() bool {
-	if !s.complete() || !s.hasRun || s.foreign {
-		return false
+// claims reports whether something pretends to be a verdict.
+func (s taskRunState) claims() bool {
+	awaited := s.verdicts == 1 && s.ours.status == string(corev1.ConditionUnknown)
+	return s.verdicts > 0 && !awaited || s.record != "" || s.seal != ""
+}
+
+// task is what is to be done about a TaskRun.
+type task int
+
+const (
+	nothing task = iota
+	ask          // the status webhook
+	write        // the record
+)
+
+// todo returns what is to be done about a TaskRun, and what is sealed in it. A verdict is the add-on's where a seal that fits proves
+// it, or a record that says the same. A record is the add-on's where the seal names it.
+func (r *Records) todo(ctx context.Context, taskRun *unstructured.Unstructured) (task, seal.Facts) {
+	s := stateOf(taskRun)
+	switch {
+	case s.foreign || !s.complete():
+		if s.claims() && (s.foreign || s.verdicts > 0) {
+			return ask, seal.Facts{} // it goes
+		}
+		return nothing, seal.Facts{}
+	case !s.hasRun && !s.claims() || r.hopeless.has(taskRun):
+		return nothing, seal.Facts{}
 	}
-	if !s.judged() || s.record == "" {
-		return true
+	if found, err := r.opened(taskRun, s); err == nil {
+		none := found.Verdict == string(verify.NoResults) && s.verdicts == 0 && s.record == ""
+		if none || s.record != "" && found.Record == seal.RecordDigest(s.record) {
+			return nothing, found
+		}
+		return write, found
 	}
-	_, err := record.Decode(s.record)
-	return err != nil
+	if s.judged() && s.record != "" && r.isRecorded(ctx, taskRun, s) {
+		return nothing, seal.Facts{}
+	}
+	return ask, seal.Facts{}
 }
 
 // failure says what is wrong, in the words of the condition where there is one.
@@ -89,4 +148,40 @@ func (s taskRunState) failure(r verify.Result) string {
 		return s.ours.message
 	}
 	return fmt.Sprintf("%s: %s: %s", r.Verdict, r.Reason, r.Message)
+}
+
+// replacedBy says what became of a verdict that was not the add-on's.
+func (s taskRunState) replacedBy(after taskRunState) string {
+	was, now := "no condition "+string(verify.ConditionType), "none is due"
+	if s.verdicts > 0 {
+		was = fmt.Sprintf("%s=%s", verify.ConditionType, s.ours.status)
+	}
+	if after.verdicts > 0 {
+		now = fmt.Sprintf("%s=%s: %s", verify.ConditionType, after.ours.status, after.ours.message)
+	}
+	return fmt.Sprintf("nothing proved that the verdict in the status is the add-on's: expected its seal, got %s without one that fits; now %s",
+		was, now)
+}
+
+// Reasons, for metrics, of TaskRuns that ordinarily have no evidence, or less than they should.
+const (
+	reasonCancelled = "cancelled"
+	reasonTimedOut  = "timed-out"
+	reasonNoPod     = "no-pod"
+)
+
+// counted is the result as it is counted: that a TaskRun ended early is the reason why it is not signed. One that FAILED is alarming
+// all the same.
+func counted(r verify.Result, s taskRunState) verify.Result {
+	early := r.Verdict == verify.Unsigned || r.Verdict == verify.Indeterminate
+	switch {
+	case !early || s.succeeded.status != string(corev1.ConditionFalse):
+	case s.succeeded.reason == v1.TaskRunReasonCancelled.String():
+		r.Reason = reasonCancelled
+	case s.succeeded.reason == v1.TaskRunReasonTimedOut.String():
+		r.Reason = reasonTimedOut
+	case !s.hasPod:
+		r.Reason = reasonNoPod
+	}
+	return r
 }

@@ -21,6 +21,7 @@ const (
 	ServiceAccount    = "controller"                  // the identity of Controller
 	ProbeAccount      = "policy-probe"                // the service account whose tokens the probe asks for
 	CertificateSecret = "webhook-certificate"         // #nosec G101 -- the name of a Secret
+	SealKeySecret     = "seal-key"                    // #nosec G101 -- the name of a Secret
 	TokenRequester    = "tekton-sign-token-requester" // ClusterRole, and the RoleBinding in each namespace in scope
 	SigningTokens     = "tekton-sign-signing-tokens"  // policy and binding: who may obtain a signing token
 	TokenRequesters   = "tekton-sign-token-requesters"

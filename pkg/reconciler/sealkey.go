@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
+)
+
+// sealKeyInterval is how often the key is looked at, beside every change of its Secret.
+const sealKeyInterval = time.Minute
+
+// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that can be used.
+type SealKey struct {
+	pkgreconciler.LeaderAwareFuncs
+
+	client  kubernetes.Interface
+	secrets corelisters.SecretLister
+	log     *zap.SugaredLogger
+}
+
+// NewSealKey returns the reconciler.
+func NewSealKey(client kubernetes.Interface, secrets corelisters.SecretLister, log *zap.SugaredLogger) *SealKey {
+	k := &SealKey{client: client, secrets: secrets, log: log}
+	k.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		enqueue(b, k.Key())
+		return nil
+	}
+	return k
+}
+
+// Key is the one key of the reconciler.
+func (k *SealKey) Key() types.NamespacedName {
+	return types.NamespacedName{Namespace: manifests.Namespace, Name: manifests.SealKeySecret}
+}
+
+// Reconcile implements controller.Reconciler.
+func (k *SealKey) Reconcile(ctx context.Context, key string) error {
+	if !k.IsLeaderFor(k.Key()) {
+		return controller.NewSkipKey(key)
+	}
+	secret, err := k.secrets.Secrets(manifests.Namespace).Get(manifests.SealKeySecret)
+	if apierrors.IsNotFound(err) {
+		return nil // enable brings it
+	}
+	if err != nil {
+		return fmt.Errorf("reading Secret %s: %w", manifests.SealKeySecret, err)
+	}
+	if _, err := seal.ParseKey(secret.Data[seal.SecretKey]); err == nil {
+		return controller.NewRequeueAfter(sealKeyInterval)
+	}
+	updated := secret.DeepCopy() // with its resourceVersion: nobody else's key is overwritten
+	updated.Data = map[string][]byte{seal.SecretKey: seal.NewSecret()}
+	_, err = k.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated, metav1.UpdateOptions{FieldManager: manifests.Controller})
+	if apierrors.IsConflict(err) {
+		return nil // the change is seen soon, and calls again
+	}
+	if err != nil {
+		return fmt.Errorf("writing Secret %s: %w", manifests.SealKeySecret, err)
+	}
+	k.log.Infow("made a key for the seals of verdicts", "secret", manifests.SealKeySecret)
+	return controller.NewRequeueAfter(sealKeyInterval)
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seal
+
+import (
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// maxReason bounds the reason, in bytes. A longer one is none that a version of the add-on gives.
+const maxReason = 64
+
+// Facts is what a replica found, and what it saw of the pod: all that the record needs beside the TaskRun itself.
+type Facts struct {
+	Verdict   string    `json:"verdict"`
+	Reason    string    `json:"reason,omitempty"`
+	Backend   string    `json:"backend,omitempty"`
+	Assurance string    `json:"assurance,omitempty"`
+	Checks    []string  `json:"checks,omitempty"` // "<id> <status>"
+	Keys      []string  `json:"keys,omitempty"`
+	Cluster   string    `json:"cluster,omitempty"` // UID
+	PodUID    string    `json:"podUID,omitempty"`  // empty: nobody saw a pod
+	PodOwner  string    `json:"podOwner,omitempty"`
+	Pinned    bool      `json:"pinned,omitempty"`
+	At        time.Time `json:"at"`
+	Record    string    `json:"record,omitempty"` // RecordDigest of the record beside the seal
+}
+
+// FactsOf describes a judgement.
+func FactsOf(r verify.Result, seen verify.Facts, at time.Time) Facts {
+	f := Facts{
+		Verdict: string(r.Verdict), Reason: r.Reason, Backend: string(r.Backend), Assurance: string(r.Assurance),
+		Pinned: seen.Pinned, At: at.UTC().Truncate(time.Second),
+	}
+	if len(f.Reason) > maxReason {
+		f.Reason = ""
+	}
+	if r.Cluster != nil {
+		f.Cluster = r.Cluster.UID
+	}
+	if r.Identity != nil {
+		f.Keys = r.Identity.KeyIDs
+	}
+	if seen.Pod != nil && seen.Pod.Found {
+		f.PodUID, f.PodOwner = string(seen.Pod.UID), string(seen.Pod.ControllerUID)
+	}
+	told := map[string]bool{}
+	for _, c := range r.Checks {
+		if text := string(c.ID) + " " + string(c.Status); c.Status != verify.Note && !told[text] {
+			told[text] = true
+			f.Checks = append(f.Checks, text)
+		}
+	}
+	return f
+}
+
+// Result is the judgement, as far as a record repeats it.
+func (f Facts) Result() verify.Result {
+	r := verify.Result{
+		Verdict: verify.Verdict(f.Verdict), Reason: f.Reason, Backend: signing.Backend(f.Backend),
+		Assurance: signing.Assurance(f.Assurance), Identity: &verify.Identity{KeyIDs: f.Keys},
+	}
+	if f.Cluster != "" {
+		r.Cluster = &verify.ClusterRef{UID: f.Cluster}
+	}
+	for _, text := range f.Checks {
+		id, status, _ := strings.Cut(text, " ")
+		r.Checks = append(r.Checks, verify.Check{ID: verify.CheckID(id), Status: verify.Status(status)})
+	}
+	return r
+}
+
+// Pod is the UID of the pod that was seen, empty unless it was the TaskRun's own.
+func (f Facts) Pod(taskRun types.UID) types.UID {
+	if f.PodOwner != string(taskRun) {
+		return ""
+	}
+	return types.UID(f.PodUID)
+}
+
+// Good reports whether the add-on verified the results, or found that there are none.
+func (f Facts) Good() bool {
+	v := verify.Verdict(f.Verdict)
+	return v == verify.Verified || v == verify.NoResults
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package seal
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"knative.dev/pkg/apis"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// Subject is what a seal is of: a TaskRun in one state, with one condition of ours or none.
+type Subject struct {
+	Namespace, Name, UID string
+
+	State     [sha256.Size]byte // of all that the verdict rests on
+	Condition Condition         // the zero value: there is none
+}
+
+// Condition is what is sealed of a condition. When it last changed is not.
+type Condition struct{ Type, Status, Reason, Message string }
+
+// Fields are those of the status that a verdict rests on, beside the condition Succeeded.
+func Fields() []string {
+	return []string{"podName", "startTime", "completionTime", "steps", "retriesStatus", "results", "artifacts", "taskSpec"}
+}
+
+// Outcome is status and reason of a condition Succeeded.
+type Outcome [2]string
+
+// StateOf returns the digest of all that a verdict rests on: the SHA-256 of an object as encoding/json writes it, with members of
+// the status, and the outcomes of all conditions Succeeded. What is null is absent.
+func StateOf(status map[string]any, succeeded []Outcome) (digest [sha256.Size]byte, err error) {
+	rests := map[string]any{"succeeded": succeeded}
+	for _, name := range Fields() {
+		if value := status[name]; value != nil {
+			rests[name] = value
+		}
+	}
+	var b bytes.Buffer
+	if err := json.NewEncoder(&b).Encode(rests); err != nil {
+		return digest, fmt.Errorf("encoding the status: %w", err)
+	}
+	return sha256.Sum256(b.Bytes()), nil
+}
+
+// SubjectOf reads a TaskRun as the API server handed it out. It is an error if there are several conditions of ours, or one
+// that is not of strings.
+func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
+	status, _ := taskRun.Object["status"].(map[string]any)
+	conditions, _ := status["conditions"].([]any)
+	s := Subject{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName(), UID: string(taskRun.GetUID())}
+	var succeeded []Outcome
+	for _, c := range conditions {
+		fields, _ := c.(map[string]any)
+		read, err := conditionOf(fields)
+		switch {
+		case read.Type == string(apis.ConditionSucceeded):
+			succeeded = append(succeeded, Outcome{read.Status, read.Reason})
+		case read.Type != string(verify.ConditionType):
+		case err != nil:
+			return Subject{}, err
+		case s.Condition != Condition{}:
+			return Subject{}, fmt.Errorf("expected one condition %s, got several", verify.ConditionType)
+		default:
+			s.Condition = read
+		}
+	}
+	var err error
+	s.State, err = StateOf(status, succeeded)
+	return s, err
+}
+
+// conditionOf reads each field by itself: what is no string is empty, and an error at the end.
+func conditionOf(fields map[string]any) (c Condition, err error) {
+	for name, to := range map[string]*string{"type": &c.Type, "status": &c.Status, "reason": &c.Reason, "message": &c.Message} {
+		value, present := fields[name]
+		text, ok := value.(string)
+		if present && !ok {
+			err = fmt.Errorf("expected strings in a condition, got another value as %s", name)
+		}
+		*to = text
+	}
+	return c, err
+}
