@@ -24,6 +24,7 @@ func (a *addOn) controllers(ctx context.Context) []*controller.Impl {
 		a.newInjectController,
 		a.newStatusController,
 		a.newChainsController,
+		a.newConsumersController,
 		a.newTaskRunGate,
 		a.newPipelineRunGate,
 		a.newBindingsController,

@@ -98,7 +98,7 @@ func (a *addOn) webhooks() http.Handler {
 	chains := &admission.ChainsHandler{Scope: a, Objects: metadataPatcher{a.dynamic}, Now: time.Now, Log: a.log}
 	gate, mux := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux()
 	for path, admit := range map[string]admission.Admit{
-		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,
+		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit, pathConsumers: a.newConsumers().Admit,
 	} {
 		done := a.metrics.Webhook(strings.TrimPrefix(path, "/"))
 		mux.Handle(path, &admission.Webhook{Admit: admit, Gate: gate, Done: done, Log: a.log})

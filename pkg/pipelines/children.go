@@ -129,7 +129,7 @@ func (j *judge) output(task *v1.PipelineTask, children []*Child) Output {
 		case !j.own(c) || c.PipelineRun != nil:
 			open = verify.Unknown
 		case c.CustomRun != nil:
-			return customOutput(c.CustomRun)
+			return CustomOutput(c.CustomRun)
 		case c.Verdict == verify.Unsigned && open == "":
 			open = verify.Missing
 		case c.Verdict != verify.Verified && c.Verdict != verify.NoResults && c.Verdict != verify.Unsigned:
@@ -145,7 +145,8 @@ func (j *judge) output(task *v1.PipelineTask, children []*Child) Output {
 	return OutputOf(task.IsMatrixed(), runs...)
 }
 
-func customOutput(run *CustomRun) Output {
+// CustomOutput returns what a custom run gave.
+func CustomOutput(run *CustomRun) Output {
 	out := Output{Custom: true}
 	for _, r := range run.Status.Results {
 		out.Results = append(out.Results, v1.TaskRunResult{

@@ -166,16 +166,16 @@ func (j *judge) pipeline() {
 		j.caveats = append(j.caveats, "which pipeline ran is known from the status alone")
 		return
 	}
-	if difference := comparePipelines(spec, j.spec); difference != nil {
+	if difference := ComparePipelines(spec, j.spec); difference != nil {
 		j.add(CheckPipeline, verify.Fail, "", difference.Expected, difference.Got, "the pipeline that ran is not that of the spec: "+difference.What)
 		return
 	}
 	j.passed(CheckPipeline, "the pipeline that ran has the tasks and references of the spec")
 }
 
-// comparePipelines returns how the resolved pipeline differs from the one in the spec in what no parameter can change: the tasks,
+// ComparePipelines returns how the resolved pipeline differs from the one in the spec in what no parameter can change: the tasks,
 // what each takes of others, and the results.
-func comparePipelines(spec, resolved *v1.PipelineSpec) *Difference {
+func ComparePipelines(spec, resolved *v1.PipelineSpec) *Difference {
 	if want, got := namesOf(spec), namesOf(resolved); want != got {
 		return &Difference{"the tasks", want, got}
 	}

@@ -131,6 +131,16 @@ func paramsOf(c *Child) v1.Params {
 	return nil
 }
 
+// CompareRun returns how the parameters of a run differ from those that an applied task has, or from the closest combination of its
+// matrix.
+func CompareRun(applied *v1.PipelineTask, got v1.Params) ([]Difference, error) {
+	all, err := Combinations(applied)
+	if err != nil {
+		return nil, err
+	}
+	return closest(all, got), nil
+}
+
 // closest returns the differences to the combination that has the fewest.
 func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {
