@@ -93,8 +93,11 @@ type Judgement struct {
 	Caveats []string
 }
 
-// ReasonChild says that a child's verdict is the PipelineRun's.
-const ReasonChild = "child"
+// Reasons that are no check's id.
+const (
+	ReasonChild      = "child"               // a child's verdict is the PipelineRun's
+	ReasonCustomRuns = "custom-runs-allowed" // verified but for custom runs, whose controllers somebody trusts
+)
 
 // judge collects what the checks find.
 type judge struct {
@@ -233,12 +236,18 @@ func (j *judge) judgement() Judgement {
 			continue
 		}
 		out.Verdict, out.Reason = c.Verdict, ReasonChild
+		if !slices.Contains(verify.Verdicts(), c.Verdict) {
+			out.Verdict = verify.Failed
+		}
 		out.Message = fmt.Sprintf("%s %s is %s", c.Kind, c.Name, c.Verdict)
 	}
 	for _, c := range j.checks {
 		if v := verdictOf(c.Status); v != "" && (verify.Worse(out.Verdict, v) != out.Verdict || out.Reason == ReasonChild && v == out.Verdict) {
 			out.Verdict, out.Reason, out.Message = v, string(c.ID), c.Message
 		}
+	}
+	if out.Verdict == verify.Verified && slices.ContainsFunc(j.Children, func(c Child) bool { return c.CustomRun != nil }) {
+		out.Reason = ReasonCustomRuns
 	}
 	if out.Verdict == verify.NoResults && out.Reason == "" {
 		out.Message = "none of its children has results"
