@@ -52,8 +52,14 @@ type CustomRun struct {
 		Params v1.Params `json:"params"`
 	} `json:"spec"`
 	Status struct {
-		Results []struct{ Name, Value string } `json:"results"`
+		Results []CustomResult `json:"results"`
 	} `json:"status"`
+}
+
+// CustomResult is one of its results.
+type CustomResult struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 func (c *Child) object() metav1.Object {

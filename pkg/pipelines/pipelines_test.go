@@ -118,7 +118,7 @@ func TestJudge(t *testing.T) {
 			if r.Value.Type == v1.ParamTypeArray {
 				value = `["v1","latest"]`
 			}
-			run.Status.Results = append(run.Status.Results, struct{ Name, Value string }{r.Name, value})
+			run.Status.Results = append(run.Status.Results, CustomResult{r.Name, value})
 		}
 		run.Spec.Params = tr(f, 0).Spec.Params
 		f.Children[0] = Child{Kind: KindCustomRun, Name: "release-build", PipelineTask: "build", CustomRun: run}

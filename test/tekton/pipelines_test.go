@@ -115,7 +115,7 @@ func (m maker) world() world {
 	custom.Status.Results = []v1beta1.CustomRunResult{{Name: "text", Value: m.given()}, {Name: "list", Value: m.given()}}
 	mine := &pipelines.CustomRun{}
 	for _, r := range custom.Status.Results {
-		mine.Status.Results = append(mine.Status.Results, struct{ Name, Value string }{r.Name, r.Value})
+		mine.Status.Results = append(mine.Status.Results, pipelines.CustomResult{Name: r.Name, Value: r.Value})
 	}
 	matrix := &v1.Matrix{Params: v1.Params{{Name: "x", Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{"1", "2"}}}}}
 	task := func(name string) *v1.PipelineTask { return &v1.PipelineTask{Name: name} }
