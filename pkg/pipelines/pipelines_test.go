@@ -396,6 +396,38 @@ func TestJudgeMatrix(t *testing.T) {
 	}
 }
 
+// TestJudgeNested looks at a PipelineRun that a pipeline runs.
+func TestJudgeNested(t *testing.T) {
+	inline := &v1.PipelineSpec{Tasks: []v1.PipelineTask{{Name: "a"}}}
+	for name, c := range map[string]struct {
+		task v1.PipelineTask
+		spec v1.PipelineRunSpec
+		want string
+	}{
+		"named":         {v1.PipelineTask{PipelineRef: &v1.PipelineRef{Name: "inner"}}, v1.PipelineRunSpec{PipelineRef: &v1.PipelineRef{Name: "inner"}}, ""},
+		"another":       {v1.PipelineTask{PipelineRef: &v1.PipelineRef{Name: "inner"}}, v1.PipelineRunSpec{PipelineRef: &v1.PipelineRef{Name: "evil"}}, "fail:task:inner"},
+		"of its own":    {v1.PipelineTask{PipelineRef: &v1.PipelineRef{Name: "inner"}}, v1.PipelineRunSpec{PipelineSpec: inline}, "fail:task:inner"},
+		"embedded":      {v1.PipelineTask{PipelineSpec: inline}, v1.PipelineRunSpec{PipelineSpec: inline}, ""},
+		"one task more": {v1.PipelineTask{PipelineSpec: inline}, v1.PipelineRunSpec{PipelineSpec: &v1.PipelineSpec{Tasks: make([]v1.PipelineTask, 2)}}, "fail:task:inner"},
+		"a task":        {v1.PipelineTask{TaskRef: &v1.TaskRef{Name: "t"}}, v1.PipelineRunSpec{PipelineRef: &v1.PipelineRef{Name: "t"}}, "fail:task:inner"},
+		"parameters": {
+			v1.PipelineTask{PipelineRef: &v1.PipelineRef{Name: "inner"}},
+			v1.PipelineRunSpec{PipelineRef: &v1.PipelineRef{Name: "inner"}, Params: v1.Params{param("a", text("b"))}}, "fail:inputs:inner:a",
+		},
+	} {
+		c.task.Name = "inner"
+		pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", UID: releaseUID}}
+		pr.Status.Status, pr.Status.PipelineSpec = done("True"), &v1.PipelineSpec{Tasks: []v1.PipelineTask{c.task}}
+		inner := &v1.PipelineRun{ObjectMeta: taskRun("inner", nil).ObjectMeta, Spec: c.spec}
+		j := Judge(Family{PipelineRun: pr, Children: []Child{
+			{Kind: KindPipelineRun, Name: "inner", PipelineTask: "inner", Verdict: verify.Verified, PipelineRun: inner},
+		}})
+		if found(j) != c.want || (j.Verdict == verify.Verified) != (c.want == "") {
+			t.Errorf("%s: got %s: %s, want %s", name, j.Verdict, found(j), c.want)
+		}
+	}
+}
+
 // TestProducers finds what a task takes of others wherever it names it.
 func TestProducers(t *testing.T) {
 	const taking = "$(tasks.build.results.digest)"

@@ -26,8 +26,11 @@ func (j *judge) ran(c *Child) {
 	if j.open(c, producers) {
 		return
 	}
-	if c.TaskRun != nil {
+	switch {
+	case c.TaskRun != nil:
 		j.task(c, task)
+	case c.PipelineRun != nil:
+		j.nested(c, task)
 	}
 	applied := j.outputs.Apply(task)
 	j.when(c, applied)
@@ -62,6 +65,22 @@ func (j *judge) task(c *Child, task *v1.PipelineTask) {
 	default:
 		j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the Task that the pipeline names")
 	}
+}
+
+// nested checks that a PipelineRun runs the pipeline that the task names.
+func (j *judge) nested(c *Child, task *v1.PipelineTask) {
+	got := c.PipelineRun.Spec
+	switch {
+	case task.PipelineSpec != nil && got.PipelineSpec != nil:
+		if d := ComparePipelines(task.PipelineSpec, got.PipelineSpec); d != nil {
+			j.add(CheckTask, verify.Fail, c.Name, d.Expected, d.Got, "it ran another pipeline than the task embeds: "+d.What)
+			return
+		}
+	case task.PipelineRef == nil || jsonOf(task.PipelineRef) != jsonOf(got.PipelineRef):
+		j.add(CheckTask, verify.Fail, c.Name, jsonOf(task.PipelineRef), jsonOf(got.PipelineRef), "it ran another pipeline than the task names")
+		return
+	}
+	j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the pipeline that the task names")
 }
 
 func (j *judge) when(c *Child, applied *v1.PipelineTask) {
