@@ -162,6 +162,9 @@ func customTask(task *v1.PipelineTask) (apiVersion, kind string) {
 // compareConsumer compares the values in the created object with those that the children gave. Values are shown as digests: nobody
 // is to read from an event what was not to be used.
 func compareConsumer(plural string, task *v1.PipelineTask, c *consumer, outputs pipelines.Outputs) error {
+	if err := outputs.CheckSize(task); err != nil {
+		return never("task %s: %s", task.Name, err)
+	}
 	applied := outputs.Apply(task)
 	refusing, err := pipelines.Refusing(applied)
 	switch {

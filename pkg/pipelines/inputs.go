@@ -26,6 +26,30 @@ const nothing = "none"
 // maxCombinations is how many runs of a matrix are looked at. Tekton's own limit is 256 unless it is configured.
 const maxCombinations = 1024
 
+// maxStateText is the longest text, in bytes, in which states are looked for: a pattern takes much more than its text.
+const maxStateText = 16 << 10
+
+// maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
+const maxExpanded = 8 << 20
+
+// CheckSize refuses a part of a pipeline whose references would become too much: a short text can name a large result many times.
+func (o Outputs) CheckSize(part any) error {
+	text, err := textOf(part)
+	if err != nil {
+		return err
+	}
+	size := len(text)
+	for _, match := range given.FindAllStringSubmatch(text, -1) {
+		if size += o[match[1]].largest(); size > maxExpanded {
+			return fmt.Errorf("expected results that take at most %d bytes where they are referred to, got more", maxExpanded)
+		}
+	}
+	return nil
+}
+
+// given matches the beginning of a reference to what a task gives.
+var given = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
+
 // Apply returns a task of the pipeline as Tekton runs it once the tasks before it gave their results.
 func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
 	r := o.referred(task)
@@ -67,27 +91,54 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 // CompareParams returns where the parameters of a run differ from those of the pipeline.
 func CompareParams(expected, got v1.Params) []Difference {
 	var differences []Difference
-	rest := map[string]v1.ParamValue{}
-	for _, p := range got {
-		if _, twice := rest[p.Name]; twice {
-			differences = append(differences, Difference{p.Name, "one of this name", "two"})
-		}
-		rest[p.Name] = p.Value
+	for _, d := range differing(expected, got) {
+		differences = append(differences, d.shown())
 	}
-	for _, p := range expected {
-		value, ok := rest[p.Name]
+	return differences
+}
+
+// unlike is a parameter that differs. It is shown only if somebody is to see it: values may be large.
+type unlike struct {
+	name          string
+	expected, got *v1.ParamValue // nil: there is none
+	twice         bool
+}
+
+func (u unlike) shown() Difference {
+	d := Difference{u.name, nothing, nothing}
+	if u.twice {
+		return Difference{u.name, "one of this name", "two"}
+	}
+	if u.expected != nil {
+		d.Expected = show(*u.expected)
+	}
+	if u.got != nil {
+		d.Got = show(*u.got)
+	}
+	return d
+}
+
+func differing(expected, got v1.Params) []unlike {
+	var all []unlike
+	rest := map[string]*v1.ParamValue{}
+	for i := range got {
+		if _, twice := rest[got[i].Name]; twice {
+			all = append(all, unlike{name: got[i].Name, twice: true})
+		}
+		rest[got[i].Name] = &got[i].Value
+	}
+	for i := range expected {
+		p := &expected[i]
+		value := rest[p.Name]
 		delete(rest, p.Name)
-		switch {
-		case !ok:
-			differences = append(differences, Difference{p.Name, show(p.Value), nothing})
-		case !sameValue(p.Value, value):
-			differences = append(differences, Difference{p.Name, show(p.Value), show(value)})
+		if value == nil || !sameValue(p.Value, *value) {
+			all = append(all, unlike{name: p.Name, expected: &p.Value, got: value})
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(rest)) {
-		differences = append(differences, Difference{name, nothing, show(rest[name])})
+		all = append(all, unlike{name: name, got: rest[name]})
 	}
-	return differences
+	return all
 }
 
 func show(value v1.ParamValue) string {
@@ -129,7 +180,7 @@ func sameText(expected, got string) bool {
 		return true
 	}
 	states := state.FindAllStringIndex(expected, -1)
-	if len(states) == 0 {
+	if len(states) == 0 || len(expected) > maxStateText {
 		return false
 	}
 	pattern, from := `\A`, 0

@@ -55,6 +55,25 @@ func OutputOf(matrix bool, runs ...*v1.TaskRun) Output {
 
 func failed(tr *v1.TaskRun) bool { return tr.Status.GetCondition(apis.ConditionSucceeded).IsFalse() }
 
+// largest returns the size of the largest result or artifacts, in bytes.
+func (o Output) largest() int {
+	size := 0
+	if text, err := textOf(o.Artifacts); err == nil {
+		size = len(text)
+	}
+	for _, r := range o.Results {
+		sum := len(r.Value.StringVal)
+		for _, element := range r.Value.ArrayVal {
+			sum += len(element)
+		}
+		for _, element := range r.Value.ObjectVal {
+			sum += len(element)
+		}
+		size = max(size, sum)
+	}
+	return size
+}
+
 // result returns the value of a result as it is declared.
 func (o Output) result(name string) (v1.ParamValue, bool) {
 	for _, r := range o.Results {

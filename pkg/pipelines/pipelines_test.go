@@ -458,6 +458,20 @@ func TestProducers(t *testing.T) {
 	}
 }
 
+// TestCheckSize refuses what would become too large, before it does.
+func TestCheckSize(t *testing.T) {
+	f := release()
+	f.Children[0].TaskRun.Status.Results[0].Value.StringVal = strings.Repeat("x", 1<<20)
+	f.PipelineRun.Status.PipelineSpec.Finally[0].Params[0].Value.StringVal = strings.Repeat("$(tasks.build.results.digest)", 20_000)
+	f.PipelineRun.Status.PipelineSpec.Results[0].Value.StringVal = strings.Repeat("$(tasks.build.results.digest)", 20_000)
+	j := Judge(*f)
+	for _, want := range []string{"unknown:inputs:release-notify", "unknown:pipeline-results"} {
+		if !strings.Contains(found(j), want) {
+			t.Errorf("got %s, want %s", found(j), want)
+		}
+	}
+}
+
 // TestCompareSpecs compares embedded Tasks.
 func TestCompareSpecs(t *testing.T) {
 	spec := func(script string, more ...v1.Step) *v1.TaskSpec {

@@ -26,6 +26,10 @@ func (j *judge) ran(c *Child) {
 	if j.open(c, producers) {
 		return
 	}
+	if err := j.outputs.CheckSize(task); err != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+		return
+	}
 	switch {
 	case c.TaskRun != nil:
 		j.task(c, task)
@@ -128,8 +132,8 @@ func (j *judge) combinations(first *Child, all []v1.Params) {
 	left := slices.Clone(all)
 	for _, c := range children {
 		got := paramsOf(c)
-		at := slices.IndexFunc(left, func(p v1.Params) bool { return len(CompareParams(p, got)) == 0 })
-		if at < 0 && slices.ContainsFunc(all, func(p v1.Params) bool { return len(CompareParams(p, got)) == 0 }) {
+		at := slices.IndexFunc(left, func(p v1.Params) bool { return len(differing(p, got)) == 0 })
+		if at < 0 && slices.ContainsFunc(all, func(p v1.Params) bool { return len(differing(p, got)) == 0 }) {
 			j.add(CheckChildren, verify.Fail, c.Name, "a combination of its own", "one that another run has", "two runs of the matrix are the same")
 		}
 		if at >= 0 {
@@ -165,13 +169,13 @@ func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {
 		return []Difference{{"matrix", "no run", "a run"}}
 	}
-	best := CompareParams(all[0], got)
-	for _, params := range all[1:] {
-		if differences := CompareParams(params, got); len(differences) < len(best) {
-			best = differences
+	best, fewest := 0, -1
+	for i, params := range all {
+		if n := len(differing(params, got)); fewest < 0 || n < fewest {
+			best, fewest = i, n
 		}
 	}
-	return best
+	return CompareParams(all[best], got)
 }
 
 // results compares the PipelineRun's results with those that its verified children give.
@@ -185,6 +189,10 @@ func (j *judge) results() {
 			j.result(verify.Fail, r.Name, "one of this name", "two", "two results have one name")
 		}
 		got[r.Name] = r.Value
+	}
+	if err := j.outputs.CheckSize(j.spec.Results); err != nil {
+		j.result(verify.Unknown, "", "", "", err.Error())
+		return
 	}
 	expected := map[string]v1.ParamValue{}
 	for _, r := range j.outputs.PipelineResults(j.spec.Results) {

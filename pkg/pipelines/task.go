@@ -38,7 +38,7 @@ func (o Outputs) compareRefs(task *v1.PipelineTask, got *v1.TaskRef) *Difference
 }
 
 func sameRef(a, b v1.TaskRef) bool {
-	if len(CompareParams(a.Params, b.Params)) > 0 {
+	if len(differing(a.Params, b.Params)) > 0 {
 		return false
 	}
 	for _, ref := range []*v1.TaskRef{&a, &b} {
