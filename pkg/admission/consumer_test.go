@@ -202,6 +202,18 @@ func TestConsumers(t *testing.T) {
 				s.build()["spec"] = fields{"taskSpec": fields{"steps": []any{fields{"name": "evil", "image": "i"}}}}
 			}, never400, "release-build, ran another Task",
 		},
+		"made before Tekton's, with other parameters": {
+			func(s *scene) {
+				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"}}
+				at(s.build(), "spec")["params"] = []any{fields{"name": "branch", "value": "evil"}}
+			}, never400, `ran with another parameter branch than the pipeline gives: expected "main", got "evil"`,
+		},
+		"with the parameters of the pipeline": {
+			func(s *scene) {
+				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"}, fields{"name": "of", "value": "$(tasks.first.results.x)"}}
+				at(s.build(), "spec")["params"] = []any{fields{"name": "of", "value": "any"}, fields{"name": "branch", "value": "main"}}
+			}, asked, "",
+		},
 		"a custom run": {(*scene).customBuild, never400, "CustomRun release-build: nobody verifies the results of a custom run"},
 		"a custom run of a trusted controller": {
 			func(s *scene) { s.customBuild(); s.custom = "example.dev/v1/Wait" }, asked, "",

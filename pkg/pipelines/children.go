@@ -54,7 +54,8 @@ func (j *judge) child(c *Child) {
 
 func (j *judge) custom(c *Child) {
 	if j.AllowCustomRuns {
-		j.add(CheckChildren, verify.Note, c.Name, "", "", "a custom run, allowed by --allow-custom-runs: its controller alone vouches for its results")
+		j.add(CheckChildren, verify.Note, c.Name, "", "",
+			"a custom run, allowed by --allow-custom-runs: its controller alone vouches for its results")
 		j.caveats = append(j.caveats, "custom runs are allowed: nothing proves the results of "+c.Name)
 		return
 	}

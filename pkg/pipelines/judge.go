@@ -176,7 +176,8 @@ func (j *judge) pipeline() {
 		return
 	}
 	if difference := ComparePipelines(spec, j.spec); difference != nil {
-		j.add(CheckPipeline, verify.Fail, "", difference.Expected, difference.Got, "the pipeline that ran is not that of the spec: "+difference.What)
+		j.add(CheckPipeline, verify.Fail, "", difference.Expected, difference.Got,
+			"the pipeline that ran is not that of the spec: "+difference.What)
 		return
 	}
 	j.passed(CheckPipeline, "the pipeline that ran has the tasks and references of the spec")

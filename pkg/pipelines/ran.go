@@ -164,6 +164,19 @@ func CompareRun(applied *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	return closest(all, got), nil
 }
 
+// CompareKnown is CompareRun for the parameters that take nothing of other tasks.
+func CompareKnown(task *v1.PipelineTask, got v1.Params) ([]Difference, error) {
+	if takes(task.Matrix) {
+		return nil, nil
+	}
+	taking := func(name string) bool {
+		return slices.ContainsFunc(task.Params, func(p v1.Param) bool { return p.Name == name && takes(p) })
+	}
+	applied := Outputs(nil).Apply(task)
+	applied.Params = slices.DeleteFunc(applied.Params, func(p v1.Param) bool { return taking(p.Name) })
+	return CompareRun(applied, slices.DeleteFunc(slices.Clone(got), func(p v1.Param) bool { return taking(p.Name) }))
+}
+
 // closest returns the differences to the combination that has the fewest.
 func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {

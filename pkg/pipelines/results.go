@@ -57,7 +57,8 @@ func (r replacements) has(variable string) bool {
 // result, which may have an index, and the property of an object.
 func (o Outputs) resolve(variable string, known replacements) bool {
 	parts := strings.Split(variable, ".")
-	if len(parts) != 4 && len(parts) != 5 || parts[0] != v1.ResultTaskPart && parts[0] != v1.ResultFinallyPart || parts[2] != v1.ResultResultPart {
+	if len(parts) != 4 && len(parts) != 5 || parts[2] != v1.ResultResultPart ||
+		parts[0] != v1.ResultTaskPart && parts[0] != v1.ResultFinallyPart {
 		return false
 	}
 	output := o[parts[1]]
