@@ -55,18 +55,34 @@ func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name
 	}
 	*reads += len(references)
 	takes := fmt.Sprintf("task %s takes results of task %s", consumer.Name, name)
+	wanted, known := pipelines.Runs(task)
 	switch {
 	case len(references) == 0:
 		return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names no child yet", takes, p.run.Name)
-	case len(references) > 1 && !task.IsMatrixed():
-		return pipelines.Output{}, never("%s: expected one child of it in the status of PipelineRun %s, got %d, such as %s and %s",
-			takes, p.run.Name, len(references), references[0].Name, references[1].Name)
+	case known && len(references) > wanted:
+		return pipelines.Output{}, never("%s: expected %d of its children in the status of PipelineRun %s, got %d, such as %s and %s",
+			takes, wanted, p.run.Name, len(references), references[0].Name, references[len(references)-1].Name)
+	case known && len(references) < wanted:
+		return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names %d children of %d yet",
+			takes, p.run.Name, len(references), wanted)
 	case *reads > maxProducers:
 		return pipelines.Output{}, never("%s: expected it to take results of at most %d children, got %d", takes, maxProducers, *reads)
 	}
+	return p.outputOf(ctx, task, references, takes)
+}
+
+// outputOf returns what the children gave that the status names for a task.
+func (p *pipelineOf) outputOf(
+	ctx context.Context, task *v1.PipelineTask, references []v1.ChildStatusReference, takes string,
+) (pipelines.Output, error) {
 	var runs []*v1.TaskRun
+	seen := map[string]bool{}
 	for _, reference := range references {
 		what := fmt.Sprintf("%s, %s %s", takes, reference.Kind, reference.Name)
+		if seen[reference.Name] {
+			return pipelines.Output{}, never("%s: the status of PipelineRun %s names it twice", what, p.run.Name)
+		}
+		seen[reference.Name] = true
 		switch reference.Kind {
 		case pipelines.KindTaskRun:
 			tr, err := p.taskRun(ctx, task, reference.Name, what)

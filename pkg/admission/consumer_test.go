@@ -195,7 +195,7 @@ func TestConsumers(t *testing.T) {
 					fields{"kind": "TaskRun", "name": "evil", "pipelineTaskName": "build"},
 					fields{"kind": "TaskRun", "name": "release-build", "pipelineTaskName": "build"},
 				}
-			}, never400, "expected one child of it",
+			}, never400, "expected 1 of its children",
 		},
 		"made before Tekton's, with label and owner, of another Task": {
 			func(s *scene) {
@@ -359,6 +359,46 @@ func checkForTekton(t *testing.T, r *metav1.Status) {
 	}
 	if strings.ContainsAny(r.Message, "%\n\x1b") {
 		t.Errorf("Tekton takes the message for a format, and people read it: %q", r.Message)
+	}
+}
+
+// TestConsumersOfMatrix takes results of a task that runs for each platform.
+func TestConsumersOfMatrix(t *testing.T) {
+	reference := func(name string) fields { return fields{"kind": "TaskRun", "name": name, "pipelineTaskName": "build"} }
+	for name, c := range map[string]struct {
+		references []any
+		took       []any
+		code       int32
+	}{
+		"both":             {[]any{reference("mac"), reference("linux")}, []any{"sha256:linux", "sha256:mac"}, asked},
+		"in another order": {[]any{reference("mac"), reference("linux")}, []any{"sha256:mac", "sha256:linux"}, never400},
+		"one more":         {[]any{reference("mac"), reference("linux"), reference("evil")}, []any{"sha256:evil", "sha256:linux", "sha256:mac"}, never400},
+		"one twice":        {[]any{reference("mac"), reference("mac")}, []any{"sha256:mac", "sha256:mac"}, never400},
+		"one less":         {[]any{reference("mac")}, []any{"sha256:mac"}, later409},
+		"another":          {[]any{reference("mac"), reference("evil")}, []any{"sha256:evil", "sha256:mac"}, never400},
+	} {
+		s := newScene()
+		s.task(0)["matrix"] = fields{"params": []any{fields{"name": "platform", "value": []any{"linux", "mac"}}}}
+		s.task(1)["params"] = []any{fields{"name": "digests", "value": []any{"$(tasks.build.results.digest[*])"}}}
+		delete(s.task(1), "when")
+		at(s.created, "spec")["params"] = []any{fields{"name": "digests", "value": c.took}}
+		at(s.run(), "status")["childReferences"] = c.references
+		for _, platform := range []string{"linux", "mac", "evil"} {
+			s.objects.objects["taskruns/"+platform] = fields{
+				"metadata": childMeta(platform, "build"),
+				"spec": fields{
+					"taskRef": fields{"name": "build", "kind": "Task"}, "params": []any{fields{"name": "platform", "value": platform}},
+				},
+				"status": fields{
+					"conditions": []any{succeededIs("True"), oursIs("True")},
+					"results":    []any{fields{"name": "digest", "type": "string", "value": "sha256:" + platform}},
+				},
+			}
+		}
+		response := s.admit(t)
+		if response.Allowed != (c.code == asked) || !response.Allowed && response.Result.Code != c.code {
+			t.Errorf("%s: got %+v, want %d", name, response, c.code)
+		}
 	}
 }
 

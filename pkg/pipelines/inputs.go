@@ -88,6 +88,15 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 	return all, nil
 }
 
+// Runs returns how many runs a task has, false if that depends on the results of others.
+func Runs(task *v1.PipelineTask) (int, bool) {
+	if takes(task.Matrix) {
+		return 0, false
+	}
+	all, err := Combinations(Outputs(nil).Apply(task))
+	return len(all), err == nil
+}
+
 // CompareParams returns where the parameters of a run differ from those of the pipeline.
 func CompareParams(expected, got v1.Params) []Difference {
 	var differences []Difference
