@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
@@ -34,8 +33,8 @@ func result(name string, value v1.ParamValue) v1.TaskRunResult {
 	return v1.TaskRunResult{Name: name, Type: v1.ResultsType(value.Type), Value: value}
 }
 
-func done(status corev1.ConditionStatus) duckv1.Status {
-	return duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: status}}}
+func done() duckv1.Status {
+	return duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}}
 }
 
 func owner(uid types.UID) []metav1.OwnerReference {
@@ -49,7 +48,7 @@ func taskRun(task string, params v1.Params, results ...v1.TaskRunResult) *v1.Tas
 		Labels: map[string]string{LabelPipelineRun: "release", LabelPipelineTask: task},
 	}}
 	tr.Spec.Params, tr.Spec.TaskRef = params, &v1.TaskRef{Name: task, Kind: v1.NamespacedTaskKind}
-	tr.Status.Status, tr.Status.Results = done("True"), results
+	tr.Status.Status, tr.Status.Results = done(), results
 	return tr
 }
 
@@ -85,7 +84,7 @@ func release() *Family {
 		},
 	}
 	pr.Spec.PipelineSpec, pr.Status.PipelineSpec = spec.DeepCopy(), spec
-	pr.Status.Status = done("True")
+	pr.Status.Status = done()
 	pr.Status.Results = []v1.PipelineRunResult{{Name: "digest", Value: text("sha256:1")}, {Name: "tags", Value: list("v1", "latest")}}
 	source := v1.ParamValue{Type: v1.ParamTypeObject, ObjectVal: map[string]string{"commit": "8f3c", "url": "https://git.example"}}
 	build := taskRun("build", v1.Params{param("branch", text("main"))},
@@ -348,7 +347,7 @@ func noResults(f *Family) {
 // matrixRun is a PipelineRun with a task that runs once for each platform, and one that takes all of their results.
 func matrixRun() *Family {
 	pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", UID: releaseUID}}
-	pr.Status.Status = done("True")
+	pr.Status.Status = done()
 	pr.Status.PipelineSpec = &v1.PipelineSpec{Tasks: []v1.PipelineTask{
 		{
 			Name: "build", TaskRef: &v1.TaskRef{Name: "build"},
@@ -417,7 +416,7 @@ func TestJudgeNested(t *testing.T) {
 	} {
 		c.task.Name = "inner"
 		pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", UID: releaseUID}}
-		pr.Status.Status, pr.Status.PipelineSpec = done("True"), &v1.PipelineSpec{Tasks: []v1.PipelineTask{c.task}}
+		pr.Status.Status, pr.Status.PipelineSpec = done(), &v1.PipelineSpec{Tasks: []v1.PipelineTask{c.task}}
 		inner := &v1.PipelineRun{ObjectMeta: taskRun("inner", nil).ObjectMeta, Spec: c.spec}
 		j := Judge(Family{PipelineRun: pr, Children: []Child{
 			{Kind: KindPipelineRun, Name: "inner", PipelineTask: "inner", Verdict: verify.Verified, PipelineRun: inner},

@@ -89,7 +89,7 @@ func (o Outputs) compareSpecs(expected, got *v1.TaskSpec) (*Difference, error) {
 		place, a, b := c.first("", want, have)
 		return &Difference{"Task" + place, a, b}, nil
 	}
-	return nil, nil //nolint:nilnil // no difference
+	return nil, nil
 }
 
 // plain returns an embedded Task as JSON values.

@@ -32,7 +32,7 @@ func Refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
 			return &when, nil
 		}
 	}
-	return nil, nil //nolint:nilnil // they all let it run
+	return nil, nil
 }
 
 // evaluate returns the value of an expression in CEL, as Tekton does: without variables.
