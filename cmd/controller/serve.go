@@ -128,6 +128,8 @@ func rules() map[string]admission.Rule {
 	return map[string]admission.Rule{
 		pathInject: admission.NewRule("", "v1", admissionv1.Create, map[string]string{"pods": "Pod"}, ""),
 		pathStatus: admission.NewRule("tekton.dev", "v1", admissionv1.Update, taskRun, "status"),
+		pathConsumers: admission.NewRule("tekton.dev", "v1", admissionv1.Create, runs, "").Or(
+			admission.NewRule("tekton.dev", "v1beta1", admissionv1.Create, map[string]string{"customruns": "CustomRun"}, "")),
 		pathChains: admission.NewRule("tekton.dev", "v1", admissionv1.Update, runs, "", "status"),
 	}
 }
@@ -142,7 +144,7 @@ func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
 	gate, mux, asked := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
 	for path, admit := range map[string]admission.Admit{
-		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit,
+		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit, pathConsumers: a.newConsumers().Admit,
 	} {
 		done := a.metrics.Webhook(strings.TrimPrefix(path, "/"))
 		mux.Handle(path, &admission.Webhook{Admit: admit, Rule: asked[path], Take: take, Gate: gate, Done: done, Log: a.log})

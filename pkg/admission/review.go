@@ -23,11 +23,18 @@ type Rule struct {
 	kinds        map[string]string // of each resource
 	subResources []string          // "" is the object itself
 	operation    admissionv1.Operation
+	other        *Rule // for what this one does not cover
 }
 
 // NewRule returns a rule for resources of one group and version.
 func NewRule(group, version string, operation admissionv1.Operation, kinds map[string]string, subResources ...string) Rule {
-	return Rule{metav1.GroupVersion{Group: group, Version: version}, kinds, subResources, operation}
+	return Rule{of: metav1.GroupVersion{Group: group, Version: version}, kinds: kinds, subResources: subResources, operation: operation}
+}
+
+// Or returns a rule for what either covers.
+func (r Rule) Or(other Rule) Rule {
+	r.other = &other
+	return r
 }
 
 // String returns a line for each resource, in order.
@@ -38,6 +45,9 @@ func (r Rule) String() string {
 			name := strings.TrimSuffix(resource+"/"+sub, "/")
 			lines = append(lines, fmt.Sprintf("%s %s %s", r.operation, r.of, name))
 		}
+	}
+	if r.other != nil {
+		lines = append(lines, r.other.String())
 	}
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
@@ -57,6 +67,9 @@ type objectHead struct {
 // check is an error for a request that no API server sends under this rule. Anybody who reaches the port may send one: what
 // comes through speaks of one object, the one that the request names.
 func (r Rule) check(request *admissionv1.AdmissionRequest) error {
+	if r.other != nil && !r.covers(request) {
+		return r.other.check(request)
+	}
 	kind := metav1.GroupVersionKind{Group: r.of.Group, Version: r.of.Version, Kind: r.kinds[request.Resource.Resource]}
 	switch {
 	case request.UID == "":

@@ -84,7 +84,6 @@ func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httpte
 const (
 	taskRunsPath    = "/apis/tekton.dev/v1/namespaces/ci/taskruns"
 	allTaskRunsPath = "/apis/tekton.dev/v1/taskruns"
-	releaseUID      = "9a1b3c5d-0000-4000-8000-000000000001"
 )
 
 func mustJSON(v any) string {
@@ -108,9 +107,10 @@ func fakeTaskRuns(cluster *verifytest.Cluster) ([]*v1.TaskRun, error) {
 		verifytest.DropCarriers(tr)
 		tr.Labels = map[string]string{"app": "shop"}
 		if name != "slow" {
-			tr.Labels["tekton.dev/pipelineRun"] = "release"
-			controller := true
-			tr.OwnerReferences = []metav1.OwnerReference{{Kind: "PipelineRun", Name: "release", UID: releaseUID, Controller: &controller}}
+			adopt(tr, "release", releaseUID, strings.TrimPrefix(name, "release-"))
+		}
+		if name == "release-deploy" {
+			tr.Spec.Params = v1.Params{{Name: "digest", Value: textValue(builtDigest())}}
 		}
 		list = append(list, tr)
 	}
@@ -182,13 +182,6 @@ func apiError(code int, reason, message string) string {
 	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"%s"}`, code, reason, message)
 }
 
-// fakePipelineRun returns a completed PipelineRun that ran children.
-func fakePipelineRun(name, children string) string {
-	return `{"apiVersion":"tekton.dev/v1","kind":"PipelineRun","metadata":{"name":"` + name + `","namespace":"ci","uid":"` + releaseUID + `"},` +
-		`"status":{"conditions":[{"type":"Succeeded","status":"True"}],"childReferences":[` + children + `],` +
-		`"pipelineSpec":{"tasks":[{"name":"build"},{"name":"deploy","onError":"continue"}]}}}`
-}
-
 func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
 	jwk, err := cluster.JWK()
 	if err != nil {
@@ -199,18 +192,14 @@ func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
 		return nil, err
 	}
 	answers := map[string]string{
-		"/api":                `{"kind":"APIVersions","versions":["v1"]}`,
-		"/apis":               `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev","versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
-		"/api/v1":             `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,"verbs":["get","list"]}]}`,
-		"/apis/tekton.dev/v1": `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1","resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun","namespaced":true,"verbs":["get","list"]},{"name":"pipelineruns","singularName":"pipelinerun","shortNames":["pr","prs"],"kind":"PipelineRun","namespaced":true,"verbs":["get","list"]}]}`,
-		"/apis/tekton.dev/v1/namespaces/ci/pipelineruns/release": fakePipelineRun("release",
-			`{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"release-build"},{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"release-deploy"}`),
-		"/apis/tekton.dev/v1/namespaces/ci/pipelineruns/broken": fakePipelineRun("broken",
-			`{"kind":"TaskRun","name":"gone"},{"kind":"TaskRun","name":"build"},{"kind":"CustomRun","name":"wait"}`),
-		"/.well-known/openid-configuration":         `{"issuer":"` + verifytest.Issuer + `"}`,
-		"/openid/v1/jwks":                           `{"keys":[` + string(key) + `]}`,
-		"/api/v1/namespaces/kube-system":            `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + verifytest.ClusterUID + `"}}`,
-		"/api/v1/namespaces/ci":                     `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
+		"/api":                              `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis":                             `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev","versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
+		"/api/v1":                           `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,"verbs":["get","list"]}]}`,
+		"/apis/tekton.dev/v1":               `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1","resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun","namespaced":true,"verbs":["get","list"]},{"name":"pipelineruns","singularName":"pipelinerun","shortNames":["pr","prs"],"kind":"PipelineRun","namespaced":true,"verbs":["get","list"]}]}`,
+		"/.well-known/openid-configuration": `{"issuer":"` + verifytest.Issuer + `"}`,
+		"/openid/v1/jwks":                   `{"keys":[` + string(key) + `]}`,
+		"/api/v1/namespaces/kube-system":    `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + verifytest.ClusterUID + `"}}`,
+		"/api/v1/namespaces/ci":             `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
 		"/api/v1/namespaces/ci/configmaps/settings": `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"settings","namespace":"ci"}}`,
 		"/api/v1/namespaces/ci/pods/build-pod": `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"build-pod","namespace":"ci",` +
 			`"uid":"3db15e48-971f-4815-84b3-272e52f61a10","ownerReferences":[{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"build",` +
@@ -218,6 +207,11 @@ func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
 		taskRunsPath: `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{},` +
 			`"items":[{"metadata":{"name":"build"}},{"metadata":{"name":"deploy"}}]}`,
 	}
+	runs, err := fakePipelineRuns(cluster)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(answers, runs)
 	for name, change := range copies() {
 		tr, err := signedTaskRun(cluster, name)
 		if err != nil {

@@ -103,3 +103,37 @@ func TestReportsAreAsTheSchemaSays(t *testing.T) {
 		}
 	}
 }
+
+// Reports on PipelineRuns are, too.
+func TestPipelineRunReportsAreAsTheSchemaSays(t *testing.T) {
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "docs", "schema", "verificationreport.v1alpha1.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := verifytest.NewCluster()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := newFakeServer(cluster, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := os.WriteFile(config, kubeconfig(server.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, code := range map[string]int{"release": ExitOK, "outer": ExitOK, "changed-results": ExitFailed, "broken": ExitFailed, "custom": ExitIndeterminate} {
+		out, got := runPlugin(t, "verify", "pipelinerun/"+name, "-o", "json", "--kubeconfig", config)
+		object, err := jsonschema.UnmarshalJSON(strings.NewReader(out))
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, out)
+		}
+		if err := schema.Validate(object); err != nil || got != code {
+			t.Errorf("%s: exit code %d, want %d: %v", name, got, code, err)
+		}
+		if runs, _ := object.(map[string]any)["pipelineRuns"].([]any); len(runs) == 0 {
+			t.Errorf("%s: no PipelineRun in %s", name, out)
+		}
+	}
+}

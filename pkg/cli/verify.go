@@ -37,6 +37,7 @@ type verifyOptions struct {
 	minimumFormat    string
 	minimumAssurance string
 	requireSigned    bool
+	allowCustomRuns  bool
 }
 
 func newVerifyCommand(e *env) *cobra.Command {
@@ -47,8 +48,9 @@ func newVerifyCommand(e *env) *cobra.Command {
 		Long: `Verify that the results of TaskRuns are the ones which their steps signed.
 
 Every step's evidence is compared with what the TaskRun shows now: its results, artifacts, exit codes, UID and pod. Earlier
-attempts of a TaskRun that was retried are verified, too. TYPE is taskrun, or pipelinerun for all TaskRuns of a PipelineRun;
-with -l or -A it may be left out.
+attempts of a TaskRun that was retried are verified, too. TYPE is taskrun, or pipelinerun for a PipelineRun and all that it
+ran: each child is its own, each ran what the pipeline names with what the children before it gave, and the PipelineRun's results are
+theirs. With -l or -A TYPE may be left out.
 
 Files hold TaskRuns in JSON or YAML, one or many: several documents, lines of JSON, Lists, exports of Tekton Results (records
 in JSON), all of it also in gzip. They are read one TaskRun at a time. In a folder every file is read whose name ends in
@@ -117,6 +119,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.minimumFormat, "minimum-format", "", "refuse evidence of a weaker format: "+join(signing.Formats()))
 	f.StringVar(&o.minimumAssurance, "minimum-assurance", "",
 		"refuse evidence whose identity proves less: "+join(signing.Assurances()))
+	f.BoolVar(&o.allowCustomRuns, "allow-custom-runs", false, "take the results of a PipelineRun's custom runs for true: nothing proves them")
 	f.BoolVar(&o.requireSigned, "require-signed", false, "a TaskRun without results counts as unsigned")
 }
 

@@ -99,7 +99,7 @@ func (o *verifyOptions) oneOf(ctx context.Context, e *env, info *resource.Info, 
 	case kind.Group == "tekton.dev" && kind.Kind == "TaskRun":
 		return yield(liveSubject(place, data))
 	case kind.Group == "tekton.dev" && kind.Kind == "PipelineRun":
-		return e.taskRunsOf(ctx, place, data, yield)
+		return o.taskRunsOf(ctx, e, place, data, yield)
 	}
 	return yield(*failing("", withExit(ExitError, fmt.Errorf("expected a TaskRun or a PipelineRun, got %s %q: %s",
 		kind.Kind, info.Name, nameThem))))
@@ -149,7 +149,7 @@ func (o *verifyOptions) taskRuns(ctx context.Context, e *env, args []string) ([]
 	var taskRuns []*v1.TaskRun
 	var errs []error
 	for s := range subjects {
-		if s.note != "" {
+		if s.note != "" || s.pipelineRun != nil {
 			continue
 		}
 		tr, err := s.read()

@@ -26,6 +26,9 @@ type subject struct {
 	note  string // something to say instead
 
 	running bool // the note is about something that may still bring more
+
+	seen        *seen // of a child of a PipelineRun, nil otherwise
+	pipelineRun *run  // the subject is a PipelineRun, whose children were handed out before
 }
 
 // finding is what came of a subject.
@@ -34,6 +37,8 @@ type finding struct {
 	item  *report.Item
 	err   error
 	note  string
+
+	pipelineRun *report.PipelineRun
 }
 
 // looker verifies subjects. It is safe for concurrent use.
@@ -43,8 +48,17 @@ type looker struct {
 	requireSigned bool
 }
 
-// look reads and verifies one subject. Whatever happens is of this subject alone.
-func (l *looker) look(ctx context.Context, s subject) (f finding) {
+// look reads and verifies one subject, once.
+func (l *looker) look(ctx context.Context, s subject) finding {
+	if s.seen == nil {
+		return l.lookNow(ctx, s)
+	}
+	s.seen.once.Do(func() { s.seen.finding = l.lookNow(ctx, s) })
+	return s.seen.finding
+}
+
+// lookNow reads and verifies one subject. Whatever happens is of this subject alone.
+func (l *looker) lookNow(ctx context.Context, s subject) (f finding) {
 	defer func() {
 		if r := recover(); r != nil {
 			f = finding{place: s.place, err: fmt.Errorf("%sinternal error: %v: please report it", prefix(s.place), r)}
@@ -53,6 +67,9 @@ func (l *looker) look(ctx context.Context, s subject) (f finding) {
 	if s.note != "" {
 		return finding{note: s.note}
 	}
+	if s.pipelineRun != nil {
+		return finding{place: s.place, pipelineRun: s.pipelineRun.judge(ctx, l)}
+	}
 	tr, err := s.read()
 	var omitted *source.Omitted
 	switch {
@@ -60,6 +77,9 @@ func (l *looker) look(ctx context.Context, s subject) (f finding) {
 		return finding{note: omitted.What}
 	case err != nil:
 		return finding{place: s.place, err: fmt.Errorf("%s%w", prefix(s.place), err)}
+	}
+	if s.seen != nil {
+		s.seen.taskRun = tr
 	}
 	item := &report.Item{Result: l.verify(ctx, tr, s.live)}
 	if !s.live {

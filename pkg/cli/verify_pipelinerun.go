@@ -4,7 +4,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -18,26 +20,38 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
 )
 
 // maxNested is how deep PipelineRuns may run others.
 const maxNested = 8
 
-// labelPipelineRun is the label with which Tekton marks the TaskRuns of a PipelineRun.
-const labelPipelineRun = "tekton.dev/pipelineRun"
-
 func resourceOf(plural string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: plural}
 }
 
-// family finds the TaskRuns of a PipelineRun.
-type family struct {
-	client dynamic.Interface
-	yield  func(subject) bool
+// resourceOfKind returns the resource of a kind of child, false if it is none that is read.
+func resourceOfKind(kind string) (schema.GroupVersionResource, bool) {
+	switch kind {
+	case pipelines.KindTaskRun:
+		return resourceOf("taskruns"), true
+	case pipelines.KindPipelineRun:
+		return resourceOf("pipelineruns"), true
+	case pipelines.KindCustomRun:
+		return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1beta1", Resource: "customruns"}, true
+	}
+	return schema.GroupVersionResource{}, false
 }
 
-// taskRunsOf hands out the TaskRuns of the PipelineRun in data. It reports whether more are wanted.
-func (e *env) taskRunsOf(ctx context.Context, place string, data []byte, yield func(subject) bool) bool {
+// family finds the children of PipelineRuns.
+type family struct {
+	client          dynamic.Interface
+	allowCustomRuns bool
+	yield           func(subject) bool
+}
+
+// taskRunsOf hands out the TaskRuns of the PipelineRun in data, then the PipelineRun. It reports whether more are wanted.
+func (o *verifyOptions) taskRunsOf(ctx context.Context, e *env, place string, data []byte, yield func(subject) bool) bool {
 	config, err := e.restConfig()
 	if err != nil {
 		return yield(*failing(place, err))
@@ -46,48 +60,67 @@ func (e *env) taskRunsOf(ctx context.Context, place string, data []byte, yield f
 	if err != nil {
 		return yield(*failing(place, err))
 	}
-	return (&family{client: client, yield: yield}).of(ctx, place, data, 0)
+	f := &family{client: client, allowCustomRuns: o.allowCustomRuns, yield: yield}
+	_, more := f.of(ctx, place, data, 0)
+	return more
 }
 
-// of hands out the TaskRuns that the PipelineRun refers to, in that order, then those that it owns and does not refer to.
-func (f *family) of(ctx context.Context, place string, data []byte, depth int) bool {
-	var pr v1.PipelineRun
-	if err := strictjson.DecodeOpen(data, &pr); err != nil {
-		return f.yield(*failing(place, withExit(ExitError, err)))
+// of hands out the children that the PipelineRun refers to, in that order, then those that it owns and does not refer to, then the
+// PipelineRun itself. It returns nil for a PipelineRun that cannot be read.
+func (f *family) of(ctx context.Context, place string, data []byte, depth int) (_ *run, more bool) {
+	r := &run{place: place, allowCustomRuns: f.allowCustomRuns}
+	if err := strictjson.DecodeOpen(data, &r.pipelineRun); err != nil {
+		return nil, f.yield(*failing(place, withExit(ExitError, err)))
 	}
-	for _, note := range notesOn(place, &pr) {
+	pr := &r.pipelineRun
+	for _, note := range notesOn(place, pr) {
 		if !f.yield(subject{note: note}) {
-			return false
+			return r, false
 		}
 	}
-	owned, err := f.owned(ctx, &pr)
-	if err != nil && !f.yield(*failing(place, explainCluster(fmt.Errorf("listing its TaskRuns: %w", err)))) {
-		return false
-	}
-	for _, child := range pr.Status.ChildReferences {
-		tr := owned[child.Name]
-		delete(owned, child.Name)
-		if !f.child(ctx, place, &pr, child, tr, depth) {
-			return false
+	owned, err := f.owned(ctx, pr)
+	if err != nil {
+		r.unlisted = explainCluster(fmt.Errorf("listing its TaskRuns: %w", err))
+		if !f.yield(*failing(place, r.unlisted)) {
+			return r, false
 		}
 	}
-	names := make([]string, 0, len(owned))
-	for name := range owned {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if !f.handOut(owned[name]) {
-			return false
+	for _, reference := range pr.Status.ChildReferences {
+		m, more := f.child(ctx, r, reference, owned, depth)
+		r.members = append(r.members, m)
+		if !more {
+			return r, false
 		}
 	}
-	if pr.Status.GetCondition(apis.ConditionSucceeded).IsUnknown() {
-		return f.yield(subject{note: place + " is not completed: more TaskRuns may follow", running: true})
+	for _, reference := range pr.Status.ChildReferences {
+		if reference.Kind == pipelines.KindTaskRun {
+			delete(owned, reference.Name)
+		}
 	}
-	if len(pr.Status.ChildReferences)+len(names) == 0 && err == nil {
-		return f.yield(*failing(place, withExit(ExitUnsigned, fmt.Errorf("the PipelineRun has no TaskRuns"))))
+	return r, f.strays(r, owned) && f.end(r)
+}
+
+// strays hands out the TaskRuns that name the PipelineRun as owner, and that it does not refer to.
+func (f *family) strays(r *run, owned map[string]*unstructured.Unstructured) bool {
+	for _, name := range slices.Sorted(maps.Keys(owned)) {
+		r.strays = append(r.strays, owned[name])
+		if !f.yield(handOut(owned[name])) {
+			return false
+		}
 	}
 	return true
+}
+
+// end hands out the PipelineRun itself.
+func (f *family) end(r *run) bool {
+	if r.running() && !f.yield(subject{note: r.place + " is not completed: more TaskRuns may follow", running: true}) {
+		return false
+	}
+	empty := len(r.members)+len(r.strays) == 0 && !r.running() && r.unlisted == nil
+	if empty && !f.yield(*failing(r.place, withExit(ExitUnsigned, errors.New("the PipelineRun has no TaskRuns")))) {
+		return false
+	}
+	return f.yield(subject{place: r.place, pipelineRun: r})
 }
 
 // notesOn says what a reader of the PipelineRun's outcome must know.
@@ -97,7 +130,7 @@ func notesOn(place string, pr *v1.PipelineRun) []string {
 		return nil
 	}
 	var notes []string
-	for _, task := range slices.Concat(spec.Tasks, spec.Finally) {
+	for _, task := range pipelines.Tasks(spec) {
 		if task.OnError == v1.PipelineTaskContinue {
 			notes = append(notes, fmt.Sprintf("%s: the task %s has onError: continue: "+
 				"the PipelineRun can be Succeeded although its TaskRun failed", place, task.Name))
@@ -106,20 +139,20 @@ func notesOn(place string, pr *v1.PipelineRun) []string {
 	return notes
 }
 
-// owned returns the TaskRuns that bear the PipelineRun's label and are controlled by it, by name.
+// owned returns the TaskRuns that bear the PipelineRun's label and name it as an owner, by name.
 func (f *family) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*unstructured.Unstructured, error) {
 	owned := map[string]*unstructured.Unstructured{}
 	if len(validation.IsValidLabelValue(pr.Name)) > 0 {
 		return owned, nil // no TaskRun can have the label
 	}
-	options := metav1.ListOptions{LabelSelector: labelPipelineRun + "=" + pr.Name, Limit: pageSize}
+	options := metav1.ListOptions{LabelSelector: pipelines.LabelPipelineRun + "=" + pr.Name, Limit: pageSize}
 	for {
 		list, err := f.client.Resource(resourceOf("taskruns")).Namespace(pr.Namespace).List(ctx, options)
 		if err != nil {
 			return owned, err
 		}
 		for i := range list.Items {
-			if isOwned(&list.Items[i], pr) {
+			if pipelines.Claims(pr.UID, &list.Items[i]) {
 				owned[list.Items[i].GetName()] = &list.Items[i]
 			}
 		}
@@ -129,52 +162,96 @@ func (f *family) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*uns
 	}
 }
 
-func isOwned(object metav1.Object, pr *v1.PipelineRun) bool {
-	owner := metav1.GetControllerOf(object)
-	return owner != nil && owner.UID == pr.UID
-}
-
 // child hands out what a PipelineRun refers to. Of what is no TaskRun and runs none it says so.
 func (f *family) child(
-	ctx context.Context, place string, pr *v1.PipelineRun, child v1.ChildStatusReference, found *unstructured.Unstructured, depth int,
-) bool {
-	plural := map[string]string{"TaskRun": "taskruns", "PipelineRun": "pipelineruns"}[child.Kind]
-	where := fmt.Sprintf("%s, %s %s", place, strings.ToLower(child.Kind), child.Name)
+	ctx context.Context, r *run, reference v1.ChildStatusReference, owned map[string]*unstructured.Unstructured, depth int,
+) (m member, more bool) {
+	m.child = pipelines.Child{Kind: reference.Kind, Name: reference.Name, PipelineTask: reference.PipelineTaskName}
+	where := fmt.Sprintf("%s, %s %s", r.place, strings.ToLower(reference.Kind), reference.Name)
+	resource, known := resourceOfKind(reference.Kind)
+	custom := reference.Kind == pipelines.KindCustomRun
 	switch {
-	case plural == "":
-		return f.yield(subject{note: where + ": only TaskRuns carry evidence"})
+	case !known || custom && !f.allowCustomRuns:
+		m.child.Missing = "only TaskRuns carry evidence"
+		return m, f.yield(subject{note: where + ": only TaskRuns carry evidence"})
 	case depth == maxNested:
-		return f.yield(*failing(where, withExit(ExitIndeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d", maxNested))))
+		return f.missing(m, where, withExit(ExitIndeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d", maxNested)))
 	}
-	if found == nil {
+	found := owned[reference.Name]
+	if found == nil || reference.Kind != pipelines.KindTaskRun {
 		var err error
-		found, err = f.client.Resource(resourceOf(plural)).Namespace(pr.Namespace).Get(ctx, child.Name, metav1.GetOptions{})
-		if apierrors.IsNotFound(err) {
-			err = fmt.Errorf("the PipelineRun ran it, and it is gone: verify an archived copy with -f FILE: %w", err)
-		}
-		if err != nil {
-			return f.yield(*failing(where, explainCluster(err)))
-		}
-		if !isOwned(found, pr) {
-			return f.yield(*failing(where, withExit(ExitIndeterminate, fmt.Errorf(
-				"expected one that is controlled by the PipelineRun, UID %s, got another one of that name", pr.UID))))
+		if found, err = f.client.Resource(resource).Namespace(r.pipelineRun.Namespace).Get(ctx, reference.Name, metav1.GetOptions{}); err != nil {
+			return f.missing(m, where, unread(err))
 		}
 	}
-	if child.Kind == "TaskRun" {
-		return f.handOut(found)
+	if !pipelines.Controls(r.pipelineRun.UID, found) {
+		return f.foreign(m, where, r, found)
+	}
+	return f.own(ctx, m, where, found, depth)
+}
+
+func unread(err error) error {
+	if apierrors.IsNotFound(err) {
+		err = fmt.Errorf("the PipelineRun ran it, and it is gone: verify an archived copy with -f FILE: %w", err)
+	}
+	return explainCluster(err)
+}
+
+func (f *family) missing(m member, where string, err error) (member, bool) {
+	m.child.Missing = err.Error()
+	return m, f.yield(*failing(where, err))
+}
+
+// foreign hands out an error in place of somebody else's object: what that is says nothing about the PipelineRun.
+func (f *family) foreign(m member, where string, r *run, found *unstructured.Unstructured) (member, bool) {
+	if err := m.take(found); err != nil {
+		return f.missing(m, where, err)
+	}
+	return m, f.yield(*failing(where, withExit(ExitFailed, fmt.Errorf(
+		"expected one that is controlled by the PipelineRun, UID %s, got one that is controlled by %s",
+		r.pipelineRun.UID, pipelines.Controller(found)))))
+}
+
+// own hands out one of the PipelineRun's own children.
+func (f *family) own(ctx context.Context, m member, where string, found *unstructured.Unstructured, depth int) (member, bool) {
+	switch m.child.Kind {
+	case pipelines.KindTaskRun:
+		m.subject = handOut(found)
+		m.subject.seen = &seen{}
+		m.running = !isCompleted(found)
+		return m, f.yield(m.subject)
+	case pipelines.KindCustomRun:
+		if err := m.take(found); err != nil {
+			return f.missing(m, where, err)
+		}
+		return m, true
 	}
 	data, err := found.MarshalJSON()
 	if err != nil {
-		return f.yield(*failing(where, err))
+		return f.missing(m, where, err)
 	}
-	return f.of(ctx, fmt.Sprintf("pipelinerun %s/%s", pr.Namespace, child.Name), data, depth+1)
+	nested, more := f.of(ctx, fmt.Sprintf("pipelinerun %s/%s", found.GetNamespace(), found.GetName()), data, depth+1)
+	if nested == nil {
+		m.child.Missing = "it cannot be read"
+		return m, more
+	}
+	m.nested, m.child.PipelineRun, m.running = nested, &nested.pipelineRun, nested.waits()
+	return m, more
 }
 
-func (f *family) handOut(tr *unstructured.Unstructured) bool {
+func isCompleted(object *unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(object.Object, "status", "conditions")
+	return slices.ContainsFunc(conditions, func(entry any) bool {
+		c, _ := entry.(map[string]any)
+		return c["type"] == string(apis.ConditionSucceeded) && (c["status"] == "True" || c["status"] == "False")
+	})
+}
+
+func handOut(tr *unstructured.Unstructured) subject {
 	place := fmt.Sprintf("taskrun %s/%s", tr.GetNamespace(), tr.GetName())
 	data, err := tr.MarshalJSON()
 	if err != nil {
-		return f.yield(*failing(place, err))
+		return *failing(place, err)
 	}
-	return f.yield(liveSubject(place, data))
+	return liveSubject(place, data)
 }

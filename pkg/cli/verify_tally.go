@@ -84,6 +84,9 @@ func (t *tally) add(f finding) error {
 		t.progress.clear()
 		t.e.printError(f.err)
 		return t.printer.Problem(report.Problem{Source: f.place, Message: f.err.Error()})
+	case f.pipelineRun != nil:
+		t.summary.AddPipelineRun(f.pipelineRun)
+		return t.printer.PipelineRun(f.pipelineRun)
 	default:
 		t.countTokens(f.item)
 		t.summary.Add(f.item)
@@ -154,10 +157,17 @@ func exitOfSummary(s report.Summary) int {
 	if s.Verified == 0 {
 		code = ExitUnsigned
 	}
+	var runs report.PipelineRunCounts
+	if s.PipelineRuns != nil {
+		runs = *s.PipelineRuns
+	}
 	for _, v := range []struct {
 		n       int
 		verdict verify.Verdict
-	}{{s.Unsigned, verify.Unsigned}, {s.Indeterminate, verify.Indeterminate}, {s.Failed, verify.Failed}} {
+	}{
+		{s.Unsigned + runs.Unsigned, verify.Unsigned}, {s.Indeterminate + runs.Indeterminate, verify.Indeterminate},
+		{s.Failed + runs.Failed, verify.Failed},
+	} {
 		if v.n > 0 {
 			code = stronger(code, exitOf(v.verdict))
 		}

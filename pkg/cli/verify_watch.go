@@ -63,6 +63,9 @@ func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, 
 	if s.running {
 		return 1, nil
 	}
+	if s.pipelineRun != nil {
+		return 0, w.seeRun(ctx, s)
+	}
 	if s.note != "" {
 		return 0, w.once(s.note, finding{note: s.note})
 	}
@@ -84,6 +87,16 @@ func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, 
 	}
 	w.shown[tr.UID] = true
 	return 0, w.t.add(w.l.look(ctx, s))
+}
+
+// seeRun shows a PipelineRun that is done, with all that it ran, and was not shown before.
+func (w *watcher) seeRun(ctx context.Context, s subject) error {
+	uid := s.pipelineRun.pipelineRun.UID
+	if w.shown[uid] || s.pipelineRun.waits() || w.lost {
+		return nil
+	}
+	w.shown[uid] = true
+	return w.t.add(w.l.look(ctx, s))
 }
 
 // once adds a finding unless it is known.

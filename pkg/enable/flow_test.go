@@ -58,7 +58,7 @@ func serving(without string) []runtime.Object {
 		Status:     appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
 	}
 	objects := []runtime.Object{
-		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ChainsGate),
+		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ConsumersWebhook), webhook(manifests.ChainsGate),
 		&corev1.Namespace{ObjectMeta: name("", "ci", map[string]string{"kubernetes.io/metadata.name": "ci"})},
 		&corev1.Namespace{ObjectMeta: name("", "kube-system", map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
 		&corev1.Pod{

@@ -54,7 +54,7 @@ func (c *fakeCluster) sync(t *testing.T) {
 func (c *fakeCluster) serve(t *testing.T) {
 	t.Helper()
 	selectors := manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)
-	for _, name := range []string{manifests.InjectWebhook, manifests.StatusWebhook, manifests.ChainsGate} {
+	for _, name := range manifests.WebhookConfigurations() {
 		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), name, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
@@ -159,6 +159,7 @@ func TestPlanEnableOtherScope(t *testing.T) {
 		"update ConfigMap openshift-pipelines/config-signing",
 		"update MutatingWebhookConfiguration " + manifests.InjectWebhook,
 		"update MutatingWebhookConfiguration " + manifests.StatusWebhook,
+		"update MutatingWebhookConfiguration " + manifests.ConsumersWebhook,
 	}, "\n")
 	if diff := cmp.Diff(want, changed(planEnable(t, c, narrower))); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)

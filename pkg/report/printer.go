@@ -17,6 +17,7 @@ type Printer interface {
 	// Start says what is known before the first TaskRun.
 	Start(tool version.Info, trust *Trust) error
 	Item(item *Item) error
+	PipelineRun(run *PipelineRun) error
 	Problem(problem Problem) error
 	End(end Ending) error
 }

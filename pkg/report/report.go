@@ -21,15 +21,17 @@ const (
 
 // Report is the outcome of one run of verify. docs/schema has its JSON schema.
 type Report struct {
-	APIVersion  string       `json:"apiVersion"`
-	Kind        string       `json:"kind"`
-	Tool        version.Info `json:"tool"`
-	Trust       *Trust       `json:"trust,omitempty"` // absent when there was nothing to verify with
-	Items       []Item       `json:"items"`
-	Errors      []Problem    `json:"errors,omitempty"`      // what could not be read or verified at all
-	Notes       []string     `json:"notes,omitempty"`       // what was passed over, and why
-	Interrupted bool         `json:"interrupted,omitempty"` // the run was ended before everything was looked at
-	Summary     Summary      `json:"summary"`
+	APIVersion string       `json:"apiVersion"`
+	Kind       string       `json:"kind"`
+	Tool       version.Info `json:"tool"`
+	Trust      *Trust       `json:"trust,omitempty"` // absent when there was nothing to verify with
+	Items      []Item       `json:"items"`
+	// PipelineRuns are those that were asked for, and those that they ran.
+	PipelineRuns []PipelineRun `json:"pipelineRuns,omitempty"`
+	Errors       []Problem     `json:"errors,omitempty"`      // what could not be read or verified at all
+	Notes        []string      `json:"notes,omitempty"`       // what was passed over, and why
+	Interrupted  bool          `json:"interrupted,omitempty"` // the run was ended before everything was looked at
+	Summary      Summary       `json:"summary"`
 }
 
 // Item is what was found about one TaskRun.
@@ -69,6 +71,8 @@ type Summary struct {
 	Indeterminate int `json:"indeterminate"`
 	NoResults     int `json:"noResults"`
 	Errors        int `json:"errors"`
+	// PipelineRuns counts them, absent if there was none.
+	PipelineRuns *PipelineRunCounts `json:"pipelineRuns,omitempty"`
 }
 
 // Problem is something that never became a TaskRun.
@@ -122,10 +126,13 @@ func (s Summary) String() string {
 	if s.Attempts > 0 {
 		text += " and " + plural(s.Attempts, "earlier attempt")
 	}
-	if len(parts) == 0 {
-		return text
+	if len(parts) > 0 {
+		text += ": " + strings.Join(parts, ", ")
 	}
-	return text + ": " + strings.Join(parts, ", ")
+	if s.PipelineRuns != nil {
+		text += "; " + s.PipelineRuns.String()
+	}
+	return text
 }
 
 func plural(n int, noun string) string {

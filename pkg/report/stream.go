@@ -23,6 +23,9 @@ type stream struct {
 	items    int
 	problems []Problem
 	omitted  int
+
+	pipelineRuns []*PipelineRun
+	unlisted     int // PipelineRuns
 }
 
 // encoder is what JSON and YAML write differently.
@@ -96,6 +99,9 @@ func (s *stream) Problem(p Problem) error {
 // End implements Printer.
 func (s *stream) End(end Ending) error {
 	if err := s.write(s.encode.endItems(s.items)); err != nil {
+		return err
+	}
+	if err := s.endPipelineRuns(); err != nil {
 		return err
 	}
 	if s.omitted > 0 {

@@ -162,7 +162,7 @@ func (t *table) End(end Ending) error {
 	switch {
 	case t.first != nil:
 		l.item(t.trust, &t.first.Result)
-	case t.several && end.Summary.TaskRuns+end.Summary.Errors > 0:
+	case t.several && (end.Summary.TaskRuns+end.Summary.Errors > 0 || end.Summary.PipelineRuns != nil):
 		l.line("")
 		l.line(interrupted(end.Interrupted) + end.Summary.String())
 	}

@@ -164,7 +164,10 @@ func (c *customColumns) Start(version.Info, *Trust) error { return nil }
 func (c *customColumns) Problem(Problem) error            { return nil }
 func (c *customColumns) End(Ending) error                 { return c.aligner.flush() }
 
-func (c *customColumns) Item(item *Item) error {
+func (c *customColumns) Item(item *Item) error { return c.object(item) }
+
+// object adds the row of a TaskRun or PipelineRun.
+func (c *customColumns) object(item any) error {
 	if !c.headed {
 		c.headed = true
 		if err := c.aligner.row(alignedRow{cells: c.titles}); err != nil {

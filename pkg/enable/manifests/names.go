@@ -40,13 +40,16 @@ const (
 	SettingsGuard     = "tekton-sign-settings"           // what ConfigMap config-signing may hold
 	InjectWebhook     = "tekton-sign-inject"             // configuration of the webhook for pods
 	StatusWebhook     = "tekton-sign-status"             // configuration of the webhook for taskruns/status
+	ConsumersWebhook  = "tekton-sign-consumers"          // configuration of the webhook for children of PipelineRuns
 )
 
 // ObsoleteBindings are the names of policies' bindings that earlier versions installed.
 func ObsoleteBindings() []string { return []string{"tekton-sign-token-requesters-probe"} }
 
 // WebhookConfigurations are the names of the webhook configurations of an installation.
-func WebhookConfigurations() []string { return []string{InjectWebhook, StatusWebhook, ChainsGate} }
+func WebhookConfigurations() []string {
+	return []string{InjectWebhook, StatusWebhook, ConsumersWebhook, ChainsGate}
+}
 
 // WebhookHost is the name by which API servers call the add-on's webhooks.
 const WebhookHost = Controller + "." + Namespace + ".svc"
@@ -63,6 +66,7 @@ const (
 	ChainsHold    = "hold.chains.tekton-sign.dev"
 	ChainsAudit   = "complete-audit.chains.tekton-sign.dev"
 	ChainsEnforce = "complete-enforce.chains.tekton-sign.dev"
+	Consumers     = "consumers.tekton-sign.dev"
 	InjectAudit   = "inject-audit.tekton-sign.dev"
 	InjectEnforce = "inject-enforce.tekton-sign.dev"
 	StatusAudit   = "status-audit.tekton-sign.dev"

@@ -18,6 +18,7 @@ func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*m
 	reserved := settings.Reserved(tektonNamespace)
 	return map[string]*metav1.LabelSelector{
 		ChainsHold:    s.GateSelector(reserved),
+		Consumers:     s.EnforcementSelector(settings.Enforce, reserved),
 		ChainsAudit:   s.GateSelectorIn(settings.Audit, reserved),
 		ChainsEnforce: s.GateSelectorIn(settings.Enforce, reserved),
 		InjectAudit:   s.EnforcementSelector(settings.Audit, reserved),

@@ -96,3 +96,22 @@ func TestInjectWebhookSees(t *testing.T) {
 		}
 	}
 }
+
+func TestConsumersWebhookSees(t *testing.T) {
+	owned := func(owner string) string { return `{"metadata":{"ownerReferences":[` + owner + `]}}` }
+	for name, c := range map[string]struct {
+		object string
+		want   bool
+	}{
+		"a child":            {owned(`{"kind":"PipelineRun","apiVersion":"tekton.dev/v1","controller":true}`), true},
+		"of an older API":    {owned(`{"kind":"PipelineRun","apiVersion":"tekton.dev/v1beta1","controller":true}`), true},
+		"not its controller": {owned(`{"kind":"A","apiVersion":"b/v1"},{"kind":"PipelineRun","apiVersion":"tekton.dev/v1"}`), true},
+		"of a custom run":    {owned(`{"kind":"CustomRun","apiVersion":"tekton.dev/v1beta1","controller":true}`), false},
+		"of something else":  {owned(`{"kind":"PipelineRun","apiVersion":"else.dev/v1","controller":true}`), false},
+		"of nobody":          {`{"metadata":{}}`, false},
+	} {
+		if got := seen(t, ConsumersWebhook, "", c.object); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// pathConsumers is the path of the webhook for the children of PipelineRuns, as the manifests have it.
+const pathConsumers = "/consumers"
+
+// newConsumers returns the webhook for the children of PipelineRuns.
+func (a *addOn) newConsumers() *admission.ConsumerHandler {
+	return &admission.ConsumerHandler{
+		Scope: a, Reader: objectReader{a.dynamic}, Judge: admission.SealJudge{Proves: a.proof().Proves}, Custom: customTasks{a}, Log: a.log,
+	}
+}
+
+// customTasks trusts custom tasks as the settings do.
+type customTasks struct{ admission.Scope }
+
+// TrustedCustomTask implements admission.CustomTasks. The settings name the accounts of their controllers, and only the strict
+// policies keep others from writing for them.
+func (c customTasks) TrustedCustomTask(string, string) bool {
+	s := c.Settings()
+	return len(s.CustomRunControllers) > 0 && s.Policies != settings.PoliciesStandard
+}
+
+// objectReader reads objects for the webhook for the children of PipelineRuns.
+type objectReader struct {
+	client dynamic.Interface
+}
+
+// Get implements admission.ObjectReader.
+func (r objectReader) Get(
+	ctx context.Context, resource schema.GroupVersionResource, namespace, name string,
+) (found *unstructured.Unstructured, err error) {
+	admission.Outside(ctx, func() {
+		found, err = r.client.Resource(resource).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	})
+	return found, err
+}

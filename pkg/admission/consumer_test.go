@@ -1,0 +1,453 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package admission
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+const prUID = "9a1b3c5d-0000-4000-8000-000000000001"
+
+// fakeObjects are the objects of a namespace, by resource/name.
+type fakeObjects struct {
+	objects map[string]fields
+	err     error // of reading what failing names
+	failing string
+	reads   []string
+}
+
+func (f *fakeObjects) Get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
+	key := resource.Resource + "/" + name
+	f.reads = append(f.reads, key)
+	if _, bounded := ctx.Deadline(); !bounded || namespace != "ci" {
+		return nil, errors.New("an unbounded read, or one of another namespace")
+	}
+	if f.failing == key {
+		return nil, f.err
+	}
+	object, ok := f.objects[key]
+	if !ok {
+		return nil, apierrors.NewNotFound(resource.GroupResource(), name)
+	}
+	data, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	found := &unstructured.Unstructured{}
+	return found, json.Unmarshal(data, &found.Object)
+}
+
+type trusts string
+
+func (t trusts) TrustedCustomTask(apiVersion, kind string) bool {
+	return apiVersion+"/"+kind == string(t)
+}
+
+// childMeta is the metadata of a child of the PipelineRun.
+func childMeta(name, task string) fields {
+	return fields{
+		"name": name, "namespace": "ci", "labels": fields{"tekton.dev/pipelineRun": "release", "tekton.dev/pipelineTask": task},
+		"ownerReferences": []any{fields{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "release", "uid": prUID, "controller": true}},
+	}
+}
+
+// scene is a PipelineRun whose task build is done, and whose task deploy is about to start with what build gave.
+type scene struct {
+	objects *fakeObjects
+	scope   fakeScope
+	custom  trusts
+	created fields
+	kind    string
+	claim   bool // the verdicts are not the add-on's
+}
+
+func newScene() *scene {
+	pipeline := fields{"tasks": []any{
+		fields{"name": "build", "taskRef": fields{"name": "build", "kind": "Task"}},
+		fields{
+			"name": "deploy", "taskRef": fields{"name": "deploy", "kind": "Task"},
+			"params": []any{fields{"name": "image", "value": "app@$(tasks.build.results.digest)"}, fields{"name": "where", "value": "here"}},
+			"when":   []any{fields{"input": "$(tasks.build.results.digest)", "operator": "in", "values": []any{"sha256:1"}}},
+		},
+	}, "finally": []any{fields{
+		"name": "notify", "taskSpec": fields{"steps": []any{fields{"name": "s", "image": "i", "script": "say $(tasks.build.results.digest)"}}},
+	}}}
+	build := fields{
+		"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": childMeta("release-build", "build"),
+		"spec": fields{"taskRef": fields{"name": "build", "kind": "Task"}},
+		"status": fields{
+			"conditions": []any{succeededIs("True"), oursIs("True")},
+			"results":    []any{fields{"name": "digest", "type": "string", "value": "sha256:1"}},
+		},
+	}
+	run := fields{
+		"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": fields{"name": "release", "namespace": "ci", "uid": prUID},
+		"spec": fields{"pipelineRef": fields{"name": "release"}},
+		"status": fields{
+			"pipelineSpec":    pipeline,
+			"childReferences": []any{fields{"kind": "TaskRun", "name": "release-build", "pipelineTaskName": "build"}},
+		},
+	}
+	return &scene{
+		objects: &fakeObjects{objects: map[string]fields{"pipelineruns/release": run, "taskruns/release-build": build}},
+		scope:   fakeScope{backend: signing.BackendOIDCSAToken, mode: settings.Enforce}, kind: "taskruns",
+		created: fields{"metadata": childMeta("release-deploy", "deploy"), "spec": fields{
+			"taskRef": fields{"name": "deploy", "kind": "Task"},
+			"params":  []any{fields{"name": "where", "value": "here"}, fields{"name": "image", "value": "app@sha256:1"}},
+		}},
+	}
+}
+
+// at returns the fields at a path.
+func at(object fields, path ...string) fields {
+	for _, name := range path {
+		object, _ = object[name].(fields)
+	}
+	return object
+}
+
+func (s *scene) run() fields   { return s.objects.objects["pipelineruns/release"] }
+func (s *scene) build() fields { return s.objects.objects["taskruns/release-build"] }
+
+func (s *scene) task(i int) fields {
+	tasks, _ := at(s.run(), "status", "pipelineSpec")["tasks"].([]any)
+	task, _ := tasks[i].(fields)
+	return task
+}
+
+func (s *scene) notify(script string) {
+	s.created = fields{"metadata": childMeta("release-notify", "notify"), "spec": fields{
+		"taskSpec": fields{"steps": []any{fields{"name": "s", "image": "i", "script": script}}},
+	}}
+}
+
+func (s *scene) customBuild() {
+	s.task(0)["taskRef"] = fields{"apiVersion": "example.dev/v1", "kind": "Wait", "name": "w"}
+	at(s.run(), "status")["childReferences"] = []any{fields{"kind": "CustomRun", "name": "release-build", "pipelineTaskName": "build"}}
+	s.objects.objects["customruns/release-build"] = fields{
+		"metadata": childMeta("release-build", "build"), "status": fields{"results": []any{fields{"name": "digest", "value": "sha256:1"}}},
+	}
+}
+
+// judge proves every condition but those of scenes whose conditions are claims.
+func (s *scene) judge() SealJudge {
+	return SealJudge{func(context.Context, *unstructured.Unstructured) bool { return !s.claim }}
+}
+
+func (s *scene) admit(t *testing.T) *admissionv1.AdmissionResponse {
+	t.Helper()
+	h := &ConsumerHandler{Scope: s.scope, Reader: s.objects, Judge: s.judge(), Custom: s.custom, Log: quiet()}
+	return h.Admit(t.Context(), &admissionv1.AdmissionRequest{
+		Namespace: "ci", Name: "release-deploy", Object: raw(t, s.created),
+		Resource: metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: s.kind},
+	})
+}
+
+const (
+	asked              = 0 // the child is created
+	never400, later409 = http.StatusBadRequest, http.StatusConflict
+)
+
+func TestConsumers(t *testing.T) {
+	owners := func(uid, kind string, controller bool) []any {
+		return []any{fields{"apiVersion": "tekton.dev/v1", "kind": kind, "name": "release", "uid": uid, "controller": controller}}
+	}
+	for name, c := range map[string]struct {
+		change func(*scene)
+		code   int32
+		text   string // in the message
+	}{
+		"as Tekton makes it": {func(*scene) {}, asked, ""},
+
+		// Somebody else's values.
+		"a TaskRun with the future name alone": {
+			func(s *scene) { delete(at(s.build(), "metadata"), "ownerReferences") }, never400,
+			"task deploy takes results of task build, TaskRun release-build: expected it to be controlled by PipelineRun release, UID " + prUID + ", got none",
+		},
+		"of another PipelineRun": {
+			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners("other", "PipelineRun", true) }, never400, "UID other",
+		},
+		"a claim": {func(s *scene) { s.claim = true }, later409, "is not the add-on's"},
+		"owned, not controlled": {
+			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400, "release-build",
+		},
+		"redirected by the status": {
+			func(s *scene) {
+				other := fields{"metadata": fields{"name": "evil", "namespace": "ci"}, "status": s.build()["status"]}
+				s.objects.objects["taskruns/evil"] = other
+				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "TaskRun", "name": "evil", "pipelineTaskName": "build"}}
+			}, never400, "TaskRun evil",
+		},
+		"redirected to another task of its own": {
+			func(s *scene) { at(s.build(), "metadata", "labels")["tekton.dev/pipelineTask"] = "deploy" }, never400, "expected its label",
+		},
+		"named twice": {
+			func(s *scene) {
+				s.objects.objects["taskruns/evil"] = s.build()
+				at(s.run(), "status")["childReferences"] = []any{
+					fields{"kind": "TaskRun", "name": "evil", "pipelineTaskName": "build"},
+					fields{"kind": "TaskRun", "name": "release-build", "pipelineTaskName": "build"},
+				}
+			}, never400, "expected 1 of its children",
+		},
+		"made before Tekton's, with label and owner, of another Task": {
+			func(s *scene) {
+				s.build()["spec"] = fields{"taskSpec": fields{"steps": []any{fields{"name": "evil", "image": "i"}}}}
+			}, never400, "release-build, ran another Task",
+		},
+		"made before Tekton's, with other parameters": {
+			func(s *scene) {
+				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"}}
+				at(s.build(), "spec")["params"] = []any{fields{"name": "branch", "value": "evil"}}
+			}, never400, `ran with another parameter branch than the pipeline gives: expected "main", got "evil"`,
+		},
+		"with the parameters of the pipeline": {
+			func(s *scene) {
+				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"}, fields{"name": "of", "value": "$(tasks.first.results.x)"}}
+				at(s.build(), "spec")["params"] = []any{fields{"name": "of", "value": "any"}, fields{"name": "branch", "value": "main"}}
+			}, asked, "",
+		},
+		"a custom run": {(*scene).customBuild, never400, "CustomRun release-build: nobody verifies the results of a custom run"},
+		"a custom run of a trusted controller": {
+			func(s *scene) { s.customBuild(); s.custom = "example.dev/v1/Wait" }, asked, "",
+		},
+		"a custom run of a trusted controller, of somebody else": {
+			func(s *scene) {
+				s.customBuild()
+				s.custom = "example.dev/v1/Wait"
+				at(s.objects.objects["customruns/release-build"], "metadata")["ownerReferences"] = []any{}
+			}, never400, "got none",
+		},
+		"a PipelineRun": {
+			func(s *scene) {
+				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "PipelineRun", "name": "nested", "pipelineTaskName": "build"}}
+			}, never400, "PipelineRun nested",
+		},
+		"not verified": {
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True"), oursIs("False")} }, never400, "is not verified: by hand",
+		},
+		"gone": {func(s *scene) { delete(s.objects.objects, "taskruns/release-build") }, never400, "is gone"},
+
+		// Other values than the child's.
+		"another value": {
+			func(s *scene) {
+				at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"}, fields{"name": "image", "value": "app@evil"}}
+			}, never400, "parameter image: expected the value of the verified results, sha256:",
+		},
+		"the result changed meanwhile": {
+			func(s *scene) {
+				at(s.build(), "status")["results"] = []any{fields{"name": "digest", "type": "string", "value": "sha256:2"}}
+			}, never400, "when expression",
+		},
+		"no result":                  {func(s *scene) { delete(at(s.build(), "status"), "results") }, never400, "parameter image"},
+		"in a script":                {func(s *scene) { s.notify("say sha256:1") }, asked, ""},
+		"in a script, another value": {func(s *scene) { s.notify("say evil") }, never400, "Task.steps[0].script"},
+
+		// Whose child it is.
+		"its PipelineRun is another one": {
+			func(s *scene) { at(s.run(), "metadata")["uid"] = "other" }, never400, "expected UID " + prUID + ", got other",
+		},
+		"its PipelineRun is gone": {func(s *scene) { delete(s.objects.objects, "pipelineruns/release") }, never400, "is gone"},
+		"it names no task": {
+			func(s *scene) { delete(at(s.created, "metadata", "labels"), "tekton.dev/pipelineTask") }, never400, "to name a task",
+		},
+		"it names another task": {
+			func(s *scene) { at(s.created, "metadata", "labels")["tekton.dev/pipelineTask"] = "evil" }, never400, "to name a task",
+		},
+		"Tekton would adopt it": {
+			func(s *scene) { at(s.created, "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400, "to be its controller",
+		},
+		"the status holds another pipeline": {
+			func(s *scene) {
+				at(s.run(), "spec")["pipelineSpec"] = fields{"tasks": []any{s.task(0)}}
+			}, never400, "another pipeline than its spec",
+		},
+		"nonsense":                  {func(s *scene) { s.created = fields{"metadata": 5} }, never400, "cannot be read"},
+		"a status that is nonsense": {func(s *scene) { s.run()["status"] = "x" }, never400, "cannot be read"},
+
+		// What passes.
+		"the child runs": {
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("Unknown")} }, later409, "is not completed",
+		},
+		"not judged yet": {
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True")} }, later409, "holds no verdict yet",
+		},
+		"two verdicts": {
+			func(s *scene) {
+				at(s.build(), "status")["conditions"] = []any{succeededIs("True"), oursIs("True"), oursIs("False")}
+			}, later409, "holds no verdict yet",
+		},
+		"the child is not named yet": {
+			func(s *scene) { delete(at(s.run(), "status"), "childReferences") }, later409, "names no child yet",
+		},
+		"the child cannot be read": {
+			func(s *scene) {
+				s.objects.failing, s.objects.err = "taskruns/release-build", errors.New("out of order")
+			}, later409, "out of order",
+		},
+		"the PipelineRun cannot be read": {
+			func(s *scene) {
+				s.objects.failing, s.objects.err = "pipelineruns/release", errors.New("100% out of order")
+			}, later409, "100 out of order",
+		},
+		"the status is not stored yet": {
+			func(s *scene) {
+				s.objects.objects["pipelines/release"] = fields{"spec": at(s.run(), "status", "pipelineSpec")}
+				delete(s.run(), "status")
+			}, later409, "does not hold its pipeline yet",
+		},
+		"nor is the pipeline known": {
+			func(s *scene) {
+				s.run()["spec"] = fields{"pipelineRef": fields{"resolver": "git"}}
+				delete(s.run(), "status")
+			}, later409, "does not hold its pipeline yet",
+		},
+
+		// What is nobody's business here.
+		"the first task, the status is not stored yet": {
+			func(s *scene) {
+				s.objects.objects["pipelines/release"] = fields{"spec": at(s.run(), "status", "pipelineSpec")}
+				delete(s.run(), "status")
+				s.created["metadata"] = childMeta("release-build", "build")
+			}, asked, "",
+		},
+		"no PipelineRun": {func(s *scene) { delete(at(s.created, "metadata"), "ownerReferences") }, asked, ""},
+		"of a PipelineRun, without its label": {
+			func(s *scene) {
+				at(s.created, "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false)
+				delete(at(s.created, "metadata"), "labels")
+			}, asked, "",
+		},
+		"audit":       {func(s *scene) { s.scope.mode = settings.Audit; s.created = nil }, asked, ""},
+		"signing off": {func(s *scene) { s.scope.backend = signing.BackendNone; s.created = nil }, asked, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene()
+			c.change(s)
+			response := s.admit(t)
+			if response.Allowed != (c.code == asked) {
+				t.Fatalf("got %+v, want code %d", response, c.code)
+			}
+			if response.Allowed {
+				return
+			}
+			r := response.Result
+			if r.Code != c.code || !strings.Contains(r.Message, c.text) {
+				t.Errorf("got %d, %s\nwant %d, %s", r.Code, r.Message, c.code, c.text)
+			}
+			checkForTekton(t, r)
+		})
+	}
+}
+
+// checkForTekton wants an answer that Tekton's controller reacts to as it should: see handleRunCreationError of its reconciler.
+func checkForTekton(t *testing.T, r *metav1.Status) {
+	t.Helper()
+	err := &apierrors.StatusError{ErrStatus: *r}
+	if final := apierrors.IsBadRequest(err) || apierrors.IsInvalid(err); final != (r.Code == never400) {
+		t.Errorf("%+v: the PipelineRun fails: %v", r, final)
+	}
+	if again := apierrors.IsConflict(err); again != (r.Code == later409) {
+		t.Errorf("%+v: Tekton tries again without more ado: %v", r, again)
+	}
+	if strings.ContainsAny(r.Message, "%\n\x1b") {
+		t.Errorf("Tekton takes the message for a format, and people read it: %q", r.Message)
+	}
+}
+
+// TestConsumersOfMatrix takes results of a task that runs for each platform.
+func TestConsumersOfMatrix(t *testing.T) {
+	reference := func(name string) fields { return fields{"kind": "TaskRun", "name": name, "pipelineTaskName": "build"} }
+	for name, c := range map[string]struct {
+		references []any
+		took       []any
+		code       int32
+	}{
+		"both":             {[]any{reference("mac"), reference("linux")}, []any{"sha256:linux", "sha256:mac"}, asked},
+		"in another order": {[]any{reference("mac"), reference("linux")}, []any{"sha256:mac", "sha256:linux"}, never400},
+		"one more":         {[]any{reference("mac"), reference("linux"), reference("evil")}, []any{"sha256:evil", "sha256:linux", "sha256:mac"}, never400},
+		"one twice":        {[]any{reference("mac"), reference("mac")}, []any{"sha256:mac", "sha256:mac"}, never400},
+		"one less":         {[]any{reference("mac")}, []any{"sha256:mac"}, later409},
+		"another":          {[]any{reference("mac"), reference("evil")}, []any{"sha256:evil", "sha256:mac"}, never400},
+	} {
+		s := newScene()
+		s.task(0)["matrix"] = fields{"params": []any{fields{"name": "platform", "value": []any{"linux", "mac"}}}}
+		s.task(1)["params"] = []any{fields{"name": "digests", "value": []any{"$(tasks.build.results.digest[*])"}}}
+		delete(s.task(1), "when")
+		at(s.created, "spec")["params"] = []any{fields{"name": "digests", "value": c.took}}
+		at(s.run(), "status")["childReferences"] = c.references
+		for _, platform := range []string{"linux", "mac", "evil"} {
+			s.objects.objects["taskruns/"+platform] = fields{
+				"metadata": childMeta(platform, "build"),
+				"spec": fields{
+					"taskRef": fields{"name": "build", "kind": "Task"}, "params": []any{fields{"name": "platform", "value": platform}},
+				},
+				"status": fields{
+					"conditions": []any{succeededIs("True"), oursIs("True")},
+					"results":    []any{fields{"name": "digest", "type": "string", "value": "sha256:" + platform}},
+				},
+			}
+		}
+		response := s.admit(t)
+		if response.Allowed != (c.code == asked) || !response.Allowed && response.Result.Code != c.code {
+			t.Errorf("%s: got %+v, want %d", name, response, c.code)
+		}
+	}
+}
+
+// TestConsumersRead no more than the objects that the task depends on.
+func TestConsumersRead(t *testing.T) {
+	s := newScene()
+	s.admit(t)
+	if got := strings.Join(s.objects.reads, " "); got != "pipelineruns/release taskruns/release-build" {
+		t.Errorf("read %s", got)
+	}
+	var many []any
+	for range maxProducers + 1 {
+		many = append(many, fields{"kind": "TaskRun", "name": "release-build", "pipelineTaskName": "build"})
+	}
+	s = newScene()
+	s.task(0)["matrix"] = fields{"params": []any{fields{"name": "p", "value": []any{"a"}}}}
+	at(s.run(), "status")["childReferences"] = many
+	if response := s.admit(t); response.Allowed || response.Result.Code != never400 {
+		t.Errorf("got %+v", response)
+	}
+	if len(s.objects.reads) > 2 {
+		t.Errorf("read %d objects", len(s.objects.reads))
+	}
+}
+
+// TestConsumersShowNoValues keeps what did not verify out of events.
+func TestConsumersShowNoValues(t *testing.T) {
+	s := newScene()
+	at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"}, fields{"name": "image", "value": "a-secret"}}
+	if r := s.admit(t); strings.Contains(r.Result.Message, "a-secret") {
+		t.Error(r.Result.Message)
+	}
+}
+
+// TestConsumersStarting leaves the answer to the failure policy while the add-on starts.
+func TestConsumersStarting(t *testing.T) {
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("got %v", p)
+		}
+	}()
+	s := newScene()
+	s.scope.starting = true
+	s.admit(t)
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipelines
+
+import (
+	"fmt"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// children checks that each child is the PipelineRun's own, and that there are as many as the pipeline asks for.
+func (j *judge) children() {
+	seen := map[string]bool{}
+	for i := range j.Children {
+		c := &j.Children[i]
+		key := c.Kind + "/" + c.Name
+		if seen[key] {
+			j.add(CheckChildren, verify.Fail, c.Name, "one reference to it", "two", "the status names one object twice")
+		}
+		seen[key] = true
+		j.child(c)
+	}
+	if j.completed() {
+		j.strays()
+		j.numbers()
+	}
+	j.passed(CheckChildren, "each child is controlled by this PipelineRun, and none is missing")
+}
+
+// child checks one child, and takes away a verdict that is not about the PipelineRun's own.
+func (j *judge) child(c *Child) {
+	task := FindTask(j.spec, c.PipelineTask)
+	object := c.object()
+	switch {
+	case task == nil:
+		j.add(CheckChildren, verify.Fail, c.Name, "a task of the pipeline", orNothing(c.PipelineTask), "no task of the pipeline has this name")
+	case object == nil && c.Kind == KindCustomRun && !j.AllowCustomRuns:
+		j.custom(c)
+	case object == nil:
+		j.add(CheckChildren, verify.Unknown, c.Name, "", "", c.Missing)
+	case !Controls(j.PipelineRun.UID, object):
+		j.add(CheckChildren, verify.Fail, c.Name, fmt.Sprintf("controlled by PipelineRun %s, UID %s", j.PipelineRun.Name, j.PipelineRun.UID),
+			"controlled by "+Controller(object), "it is not a child of this PipelineRun")
+	case object.GetLabels()[LabelPipelineTask] != c.PipelineTask:
+		j.add(CheckChildren, verify.Fail, c.Name, "task "+c.PipelineTask, "task "+orNothing(object.GetLabels()[LabelPipelineTask]),
+			"its label names another task than the PipelineRun's status")
+	case c.CustomRun != nil:
+		j.custom(c)
+	}
+}
+
+func (j *judge) custom(c *Child) {
+	if j.AllowCustomRuns {
+		j.add(CheckChildren, verify.Note, c.Name, "", "",
+			"a custom run, allowed by --allow-custom-runs: its controller alone vouches for its results")
+		j.caveats = append(j.caveats, "custom runs are allowed: nothing proves the results of "+c.Name)
+		return
+	}
+	j.add(CheckChildren, verify.Unknown, c.Name, "", "",
+		"a custom run proves nothing: if you trust its controller, allow it with --allow-custom-runs")
+}
+
+func orNothing(text string) string {
+	if text == "" {
+		return nothing
+	}
+	return text
+}
+
+// strays checks that nobody claims to be a child whom the status does not name.
+func (j *judge) strays() {
+	for _, stray := range j.Strays {
+		j.add(CheckChildren, verify.Fail, stray.GetName(), "named by the PipelineRun's status", "not named",
+			"it has the PipelineRun as an owner, as task "+orNothing(stray.GetLabels()[LabelPipelineTask]))
+	}
+}
+
+// numbers checks that each task has one child, and that those without one were not meant to run.
+func (j *judge) numbers() {
+	for _, task := range Tasks(j.spec) {
+		n := len(j.of(task.Name))
+		switch {
+		case n > 1 && !task.IsMatrixed():
+			j.add(CheckChildren, verify.Fail, task.Name, "one child", fmt.Sprint(n), "several children stand for one task")
+		case n == 0 && j.succeeded() && !j.skipped(task.Name):
+			j.add(CheckChildren, verify.Unknown, task.Name, "", "", "the PipelineRun succeeded, and its status names no child for this task")
+		}
+	}
+}
+
+func (j *judge) skipped(task string) bool {
+	return slices.ContainsFunc(j.PipelineRun.Status.SkippedTasks, func(s v1.SkippedTask) bool { return s.Name == task })
+}
+
+// of returns the children of a task.
+func (j *judge) of(task string) []*Child {
+	var all []*Child
+	for i := range j.Children {
+		if j.Children[i].PipelineTask == task {
+			all = append(all, &j.Children[i])
+		}
+	}
+	return all
+}
+
+// own reports whether a child passed what children checks.
+func (j *judge) own(c *Child) bool {
+	return c.object() != nil && !slices.ContainsFunc(j.checks, func(k Check) bool {
+		return k.ID == CheckChildren && isBad(k.Status) && (k.Child == c.Name || k.Child == c.PipelineTask)
+	})
+}
+
+// collect gathers what the tasks gave.
+func (j *judge) collect() {
+	for _, task := range Tasks(j.spec) {
+		if children := j.of(task.Name); len(children) > 0 {
+			j.outputs[task.Name] = j.output(&task, children)
+		}
+	}
+}
+
+func (j *judge) output(task *v1.PipelineTask, children []*Child) Output {
+	var runs []*v1.TaskRun
+	open := verify.Status("")
+	for _, c := range children {
+		switch {
+		case !j.own(c) || c.PipelineRun != nil:
+			open = verify.Unknown
+		case c.CustomRun != nil:
+			return CustomOutput(c.CustomRun)
+		case c.Verdict == verify.Unsigned && open == "":
+			open = verify.Missing
+		case c.Verdict != verify.Verified && c.Verdict != verify.NoResults && c.Verdict != verify.Unsigned:
+			open = verify.Unknown
+		}
+		if c.TaskRun != nil {
+			runs = append(runs, c.TaskRun)
+		}
+	}
+	if open != "" || len(runs) == 0 {
+		return Output{Open: open, Matrix: task.IsMatrixed()}
+	}
+	return OutputOf(task.IsMatrixed(), runs...)
+}
+
+// CustomOutput returns what a custom run gave.
+func CustomOutput(run *CustomRun) Output {
+	out := Output{Custom: true}
+	for _, r := range run.Status.Results {
+		out.Results = append(out.Results, v1.TaskRunResult{
+			Name: r.Name, Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: r.Value},
+		})
+	}
+	return out
+}

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipelines
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+)
+
+// Difference is one thing that a child has and the pipeline wants otherwise.
+type Difference struct {
+	What     string // the parameter, for one
+	Expected string
+	Got      string
+}
+
+// nothing stands for what is not there.
+const nothing = "none"
+
+// maxCombinations is how many runs of a matrix are looked at. Tekton's own limit is 256 unless it is configured.
+const maxCombinations = 1024
+
+// maxStateText is the longest text, in bytes, in which states are looked for: a pattern takes much more than its text.
+const maxStateText = 16 << 10
+
+// maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
+const maxExpanded = 8 << 20
+
+// CheckSize refuses a part of a pipeline whose references would become too much: a short text can name a large result many times.
+func (o Outputs) CheckSize(part any) error {
+	text, err := textOf(part)
+	if err != nil {
+		return err
+	}
+	size := len(text)
+	for _, match := range given.FindAllStringSubmatch(text, -1) {
+		if size += o[match[1]].largest(); size > maxExpanded {
+			return fmt.Errorf("expected results that take at most %d bytes where they are referred to, got more", maxExpanded)
+		}
+	}
+	return nil
+}
+
+// given matches the beginning of a reference to what a task gives.
+var given = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
+
+// Apply returns a task of the pipeline as Tekton runs it once the tasks before it gave their results.
+func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
+	r := o.referred(task)
+	own := map[string]string{"context.pipelineTask.retries": strconv.Itoa(task.Retries)}
+	applied := task.DeepCopy()
+	applied.Params = applied.Params.ReplaceVariables(r.strings, r.arrays, r.objects).ReplaceVariables(own, nil, nil)
+	if applied.IsMatrixed() {
+		m := applied.Matrix
+		m.Params = m.Params.ReplaceVariables(r.strings, r.arrays, nil).ReplaceVariables(own, nil, nil)
+		for i := range m.Include {
+			m.Include[i].Params = m.Include[i].Params.ReplaceVariables(r.strings, nil, nil).ReplaceVariables(own, nil, nil)
+		}
+	}
+	applied.When = applied.When.ReplaceVariables(r.strings, r.arrays)
+	if ref := applied.TaskRef; ref != nil {
+		ref.Params = ref.Params.ReplaceVariables(r.strings, r.arrays, r.objects)
+		name := v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{ref.Name}}
+		name.ApplyReplacements(r.strings, nil, nil)
+		ref.Name = name.ArrayVal[0]
+	}
+	return applied
+}
+
+// Combinations returns the parameters of each run of an applied task: one run, or those of its matrix.
+func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
+	if !applied.IsMatrixed() {
+		return []v1.Params{applied.Params}, nil
+	}
+	if n := applied.Matrix.CountCombinations(); n > maxCombinations {
+		return nil, fmt.Errorf("expected a matrix of at most %d runs, got %d", maxCombinations, n)
+	}
+	all := applied.Matrix.FanOut()
+	for i := range all {
+		all[i] = append(all[i], applied.Params...)
+	}
+	return all, nil
+}
+
+// Runs returns how many runs a task has, false if that depends on the results of others.
+func Runs(task *v1.PipelineTask) (int, bool) {
+	if takes(task.Matrix) {
+		return 0, false
+	}
+	all, err := Combinations(Outputs(nil).Apply(task))
+	return len(all), err == nil
+}
+
+// CompareParams returns where the parameters of a run differ from those of the pipeline.
+func CompareParams(expected, got v1.Params) []Difference {
+	var differences []Difference
+	for _, d := range differing(expected, got) {
+		differences = append(differences, d.shown())
+	}
+	return differences
+}
+
+// unlike is a parameter that differs. It is shown only if somebody is to see it: values may be large.
+type unlike struct {
+	name          string
+	expected, got *v1.ParamValue // nil: there is none
+	twice         bool
+}
+
+func (u unlike) shown() Difference {
+	d := Difference{u.name, nothing, nothing}
+	if u.twice {
+		return Difference{u.name, "one of this name", "two"}
+	}
+	if u.expected != nil {
+		d.Expected = show(*u.expected)
+	}
+	if u.got != nil {
+		d.Got = show(*u.got)
+	}
+	return d
+}
+
+func differing(expected, got v1.Params) []unlike {
+	var all []unlike
+	rest := map[string]*v1.ParamValue{}
+	for i := range got {
+		if _, twice := rest[got[i].Name]; twice {
+			all = append(all, unlike{name: got[i].Name, twice: true})
+		}
+		rest[got[i].Name] = &got[i].Value
+	}
+	for i := range expected {
+		p := &expected[i]
+		value := rest[p.Name]
+		delete(rest, p.Name)
+		if value == nil || !sameValue(p.Value, *value) {
+			all = append(all, unlike{name: p.Name, expected: &p.Value, got: value})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(rest)) {
+		all = append(all, unlike{name: name, got: rest[name]})
+	}
+	return all
+}
+
+func show(value v1.ParamValue) string {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return "what cannot be read"
+	}
+	return string(data)
+}
+
+func sameValue(expected, got v1.ParamValue) bool {
+	if kindOf(expected) != kindOf(got) {
+		return false
+	}
+	switch kindOf(expected) {
+	case v1.ParamTypeArray:
+		return slices.EqualFunc(expected.ArrayVal, got.ArrayVal, sameText)
+	case v1.ParamTypeObject:
+		return maps.EqualFunc(expected.ObjectVal, got.ObjectVal, sameText)
+	case v1.ParamTypeString:
+	}
+	return sameText(expected.StringVal, got.StringVal)
+}
+
+func kindOf(value v1.ParamValue) v1.ParamType {
+	if value.Type == "" {
+		return v1.ParamTypeString
+	}
+	return value.Type
+}
+
+// state matches references to how tasks ended, or to how many runs a matrix has. Tekton replaces them when a task of finally starts,
+// by a word or a number that no step chooses.
+var state = regexp.MustCompile(`\$\(tasks\.(?:status|[^.()\s]+\.(?:status|reason)|[^.()\s]+\.matrix(?:\.[^()\s]+)?\.length)\)`)
+
+// sameText compares texts. Where a state is referred to, any word or number will do.
+func sameText(expected, got string) bool {
+	if expected == got {
+		return true
+	}
+	states := state.FindAllStringIndex(expected, -1)
+	if len(states) == 0 || len(expected) > maxStateText {
+		return false
+	}
+	pattern, from := `\A`, 0
+	for _, at := range states {
+		pattern += regexp.QuoteMeta(expected[from:at[0]]) + `[A-Za-z0-9]*`
+		from = at[1]
+	}
+	matches, err := regexp.MatchString(pattern+regexp.QuoteMeta(expected[from:])+`\z`, got)
+	return err == nil && matches
+}

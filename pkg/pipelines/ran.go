@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipelines
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// ran checks what one of the PipelineRun's own children ran, and with which values.
+func (j *judge) ran(c *Child) {
+	task := FindTask(j.spec, c.PipelineTask)
+	if task == nil || !j.own(c) {
+		return
+	}
+	producers, err := Producers(j.spec, task, j.PipelineRun.Spec.Workspaces)
+	if err != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+		return
+	}
+	if j.open(c, producers) {
+		return
+	}
+	if err := j.outputs.CheckSize(task); err != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+		return
+	}
+	switch {
+	case c.TaskRun != nil:
+		j.task(c, task)
+	case c.PipelineRun != nil:
+		j.nested(c, task)
+	}
+	applied := j.outputs.Apply(task)
+	j.when(c, applied)
+	j.inputs(c, applied)
+}
+
+// open says of which producers the values are not known, and reports whether there are any.
+func (j *judge) open(c *Child, producers []string) bool {
+	open := false
+	for _, name := range producers {
+		output, ok := j.outputs[name]
+		switch {
+		case !ok:
+			j.add(CheckInputs, verify.Unknown, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which has no child", name))
+		case output.Open != "":
+			j.add(CheckInputs, output.Open, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which are not verified", name))
+		default:
+			continue
+		}
+		open = true
+	}
+	return open
+}
+
+func (j *judge) task(c *Child, task *v1.PipelineTask) {
+	difference, err := j.outputs.CompareTask(task, c.TaskRun)
+	switch {
+	case err != nil:
+		j.add(CheckTask, verify.Unknown, c.Name, "", "", err.Error())
+	case difference != nil:
+		j.add(CheckTask, verify.Fail, c.Name, difference.Expected, difference.Got, "it ran another Task than the pipeline names: "+difference.What)
+	default:
+		j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the Task that the pipeline names")
+	}
+}
+
+// nested checks that a PipelineRun runs the pipeline that the task names.
+func (j *judge) nested(c *Child, task *v1.PipelineTask) {
+	got := c.PipelineRun.Spec
+	switch {
+	case task.PipelineSpec != nil && got.PipelineSpec != nil:
+		if d := ComparePipelines(task.PipelineSpec, got.PipelineSpec); d != nil {
+			j.add(CheckTask, verify.Fail, c.Name, d.Expected, d.Got, "it ran another pipeline than the task embeds: "+d.What)
+			return
+		}
+	case task.PipelineRef == nil || jsonOf(task.PipelineRef) != jsonOf(got.PipelineRef):
+		j.add(CheckTask, verify.Fail, c.Name, jsonOf(task.PipelineRef), jsonOf(got.PipelineRef), "it ran another pipeline than the task names")
+		return
+	}
+	j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the pipeline that the task names")
+}
+
+func (j *judge) when(c *Child, applied *v1.PipelineTask) {
+	refusing, err := Refusing(applied)
+	switch {
+	case err != nil:
+		j.add(CheckWhen, verify.Unknown, c.Name, "", "", err.Error())
+	case refusing != nil:
+		j.add(CheckWhen, verify.Fail, c.Name, "not run", "run", "this expression does not let it run: "+jsonOf(refusing))
+	}
+}
+
+// inputs compares the child's parameters with those that the pipeline gives to a run of its task.
+func (j *judge) inputs(c *Child, applied *v1.PipelineTask) {
+	all, err := Combinations(applied)
+	if err != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+		return
+	}
+	at := slices.IndexFunc(j.of(c.PipelineTask), func(other *Child) bool { return other == c })
+	if applied.IsMatrixed() && at == 0 {
+		j.combinations(c, all)
+	}
+	got := paramsOf(c)
+	best := closest(all, got)
+	for _, d := range best {
+		j.checks = append(j.checks, Check{Check: verify.Check{
+			ID: CheckInputs, Status: verify.Fail, Result: d.What, Expected: d.Expected, Got: d.Got,
+			Message: "this parameter is not what the verified results give",
+		}, Child: c.Name})
+	}
+	if len(best) == 0 {
+		j.add(CheckInputs, verify.Pass, c.Name, "", "", fmt.Sprintf("parameters as the pipeline and the verified results give: %d", len(got)))
+	}
+}
+
+// combinations checks that the runs of a matrix are those that it has, each once.
+func (j *judge) combinations(first *Child, all []v1.Params) {
+	children := j.of(first.PipelineTask)
+	if len(children) != len(all) && j.completed() {
+		j.add(CheckChildren, verify.Fail, first.PipelineTask, fmt.Sprintf("%d runs of its matrix", len(all)), fmt.Sprint(len(children)),
+			"the runs of this task are not those of its matrix")
+		return
+	}
+	left := slices.Clone(all)
+	for _, c := range children {
+		got := paramsOf(c)
+		at := slices.IndexFunc(left, func(p v1.Params) bool { return len(differing(p, got)) == 0 })
+		if at < 0 && slices.ContainsFunc(all, func(p v1.Params) bool { return len(differing(p, got)) == 0 }) {
+			j.add(CheckChildren, verify.Fail, c.Name, "a combination of its own", "one that another run has", "two runs of the matrix are the same")
+		}
+		if at >= 0 {
+			left = slices.Delete(left, at, at+1)
+		}
+	}
+}
+
+func paramsOf(c *Child) v1.Params {
+	switch {
+	case c.TaskRun != nil:
+		return c.TaskRun.Spec.Params
+	case c.PipelineRun != nil:
+		return c.PipelineRun.Spec.Params
+	case c.CustomRun != nil:
+		return c.CustomRun.Spec.Params
+	}
+	return nil
+}
+
+// CompareRun returns how the parameters of a run differ from those that an applied task has, or from the closest combination of its
+// matrix.
+func CompareRun(applied *v1.PipelineTask, got v1.Params) ([]Difference, error) {
+	all, err := Combinations(applied)
+	if err != nil {
+		return nil, err
+	}
+	return closest(all, got), nil
+}
+
+// CompareKnown is CompareRun for the parameters that take nothing of other tasks.
+func CompareKnown(task *v1.PipelineTask, got v1.Params) ([]Difference, error) {
+	if takes(task.Matrix) {
+		return nil, nil
+	}
+	taking := func(name string) bool {
+		return slices.ContainsFunc(task.Params, func(p v1.Param) bool { return p.Name == name && takes(p) })
+	}
+	applied := Outputs(nil).Apply(task)
+	applied.Params = slices.DeleteFunc(applied.Params, func(p v1.Param) bool { return taking(p.Name) })
+	return CompareRun(applied, slices.DeleteFunc(slices.Clone(got), func(p v1.Param) bool { return taking(p.Name) }))
+}
+
+// closest returns the differences to the combination that has the fewest.
+func closest(all []v1.Params, got v1.Params) []Difference {
+	if len(all) == 0 {
+		return []Difference{{"matrix", "no run", "a run"}}
+	}
+	best, fewest := 0, -1
+	for i, params := range all {
+		if n := len(differing(params, got)); fewest < 0 || n < fewest {
+			best, fewest = i, n
+		}
+	}
+	return CompareParams(all[best], got)
+}
+
+// results compares the PipelineRun's results with those that its verified children give.
+func (j *judge) results() {
+	if !j.completed() {
+		return
+	}
+	got := map[string]v1.ParamValue{}
+	for _, r := range j.PipelineRun.Status.Results {
+		if _, twice := got[r.Name]; twice {
+			j.result(verify.Fail, r.Name, "one of this name", "two", "two results have one name")
+		}
+		got[r.Name] = r.Value
+	}
+	if err := j.outputs.CheckSize(j.spec.Results); err != nil {
+		j.result(verify.Unknown, "", "", "", err.Error())
+		return
+	}
+	expected := map[string]v1.ParamValue{}
+	for _, r := range j.outputs.PipelineResults(j.spec.Results) {
+		expected[r.Name] = r.Value
+	}
+	for _, r := range j.spec.Results {
+		value, ok := got[r.Name]
+		delete(got, r.Name)
+		want, wanted := expected[r.Name]
+		j.compareResult(r, want, wanted, value, ok)
+	}
+	for _, name := range slices.Sorted(maps.Keys(got)) {
+		j.result(verify.Fail, name, nothing, show(got[name]), "the pipeline declares no such result")
+	}
+}
+
+func (j *judge) result(status verify.Status, name, expected, got, message string) {
+	j.checks = append(j.checks, Check{Check: verify.Check{
+		ID: CheckResults, Status: status, Result: name, Expected: expected, Got: got, Message: message,
+	}})
+}
+
+func (j *judge) compareResult(r v1.PipelineResult, want v1.ParamValue, wanted bool, value v1.ParamValue, ok bool) {
+	open, certain := j.certain(r)
+	switch {
+	case open != "" && (ok || j.succeeded()):
+		j.result(open, r.Name, "", "", "it is made of results that are not verified")
+	case ok && !wanted:
+		j.result(verify.Fail, r.Name, nothing, show(value), "no verified result gives it")
+	case ok && show(want) != show(value):
+		j.result(verify.Fail, r.Name, show(want), show(value), "it is not what the verified results give")
+	case ok:
+		j.result(verify.Pass, r.Name, "", "", "as the verified results give it")
+	case wanted && certain:
+		j.result(verify.Fail, r.Name, show(want), nothing, "the PipelineRun succeeded, and does not have it")
+	}
+}
+
+// certain returns the status of a result that depends on what is not verified, and whether Tekton must have set it: it leaves those of
+// a PipelineRun that failed, of tasks that failed, and of a matrix that nobody else takes.
+func (j *judge) certain(r v1.PipelineResult) (open verify.Status, certain bool) {
+	certain = j.succeeded()
+	for _, task := range sources(r) {
+		output := j.outputs[task]
+		certain = certain && !output.Failed && !output.Matrix
+		if output.Open != "" && open != verify.Unknown {
+			open = output.Open
+		}
+	}
+	return open, certain
+}

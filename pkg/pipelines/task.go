@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipelines
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"github.com/tektoncd/pipeline/pkg/substitution"
+)
+
+// CompareTask returns how the Task of a run differs from the one that the pipeline names, nil if it does not. task is as the pipeline
+// has it, before the results of others were put in. Without outputs (nil) what refers to them is not compared.
+func (o Outputs) CompareTask(task *v1.PipelineTask, tr *v1.TaskRun) (*Difference, error) {
+	switch {
+	case task.TaskRef != nil:
+		return o.compareRefs(task, tr.Spec.TaskRef), nil
+	case task.TaskSpec != nil && tr.Spec.TaskSpec == nil:
+		return &Difference{"Task", "the one embedded in the pipeline", describe(tr.Spec.TaskRef)}, nil
+	case task.TaskSpec != nil:
+		return o.compareSpecs(&task.TaskSpec.TaskSpec, tr.Spec.TaskSpec)
+	}
+	return &Difference{"Task", "a task that runs as a TaskRun", "TaskRun " + tr.Name}, nil
+}
+
+func (o Outputs) compareRefs(task *v1.PipelineTask, got *v1.TaskRef) *Difference {
+	expected := o.Apply(task).TaskRef
+	if got != nil && (sameRef(*expected, *got) || o == nil && takes(task.TaskRef)) {
+		return nil
+	}
+	return &Difference{"Task", describe(expected), describe(got)}
+}
+
+func sameRef(a, b v1.TaskRef) bool {
+	if len(differing(a.Params, b.Params)) > 0 {
+		return false
+	}
+	for _, ref := range []*v1.TaskRef{&a, &b} {
+		ref.Params = nil
+		if ref.Resolver == "" {
+			ref.Kind = cmp.Or(ref.Kind, v1.NamespacedTaskKind) // Tekton's default
+		}
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+// TaskTakes reports whether the Task that a task of the pipeline runs, or the reference to it, depends on what others give.
+func TaskTakes(task *v1.PipelineTask) bool { return takes(task.TaskRef) || takes(task.TaskSpec) }
+
+// takes reports whether something refers to what a task gives.
+func takes(v any) bool {
+	text, err := textOf(v)
+	return err == nil && taken.MatchString(text)
+}
+
+// describe says which Task is meant, for people.
+func describe(ref *v1.TaskRef) string {
+	if ref == nil {
+		return "a Task of its own"
+	}
+	text, err := textOf(ref)
+	if err != nil {
+		return "what cannot be read"
+	}
+	return text
+}
+
+// compareSpecs compares embedded Tasks as a whole, with Tekton's defaults in both.
+func (o Outputs) compareSpecs(expected, got *v1.TaskSpec) (*Difference, error) {
+	r, err := o.propagated()
+	if err != nil {
+		return nil, err
+	}
+	want, err := plain(expected)
+	if err != nil {
+		return nil, err
+	}
+	have, err := plain(got)
+	if err != nil {
+		return nil, err
+	}
+	if c := (specs{r: r, loose: o == nil}); !c.same(want, have) {
+		place, a, b := c.first("", want, have)
+		return &Difference{"Task" + place, a, b}, nil
+	}
+	return nil, nil
+}
+
+// plain returns an embedded Task as JSON values.
+func plain(spec *v1.TaskSpec) (any, error) {
+	spec = spec.DeepCopy()
+	spec.SetDefaults(context.Background())
+	data, err := json.Marshal(spec)
+	if err != nil {
+		return nil, fmt.Errorf("reading an embedded Task: %w", err)
+	}
+	var value any
+	return value, json.Unmarshal(data, &value)
+}
+
+// specs compares embedded Tasks, given as JSON values, after the references of the first were replaced. Tekton replaces them in some
+// fields only: a reference that stands as it was is the same, too.
+type specs struct {
+	r     replacements
+	loose bool // nothing is known of what tasks gave
+}
+
+func (c specs) same(want, have any) bool {
+	switch want := want.(type) {
+	case string:
+		text, ok := have.(string)
+		return ok && (c.loose && isTaking(want) || want == text || sameText(c.replaced(want), text))
+	case []any:
+		list, ok := have.([]any)
+		if c.loose && slices.ContainsFunc(want, isTaking) {
+			return ok // which may have become any list
+		}
+		return ok && (slices.EqualFunc(want, list, c.same) || slices.EqualFunc(c.expand(want), list, c.same))
+	case map[string]any:
+		fields, ok := have.(map[string]any)
+		if !ok || len(want) != len(fields) {
+			return false
+		}
+		for name, value := range want {
+			if other, ok := fields[name]; !ok || !c.same(value, other) {
+				return false
+			}
+		}
+		return true
+	}
+	return reflect.DeepEqual(want, have)
+}
+
+func isTaking(value any) bool {
+	text, ok := value.(string)
+	return ok && taken.MatchString(text)
+}
+
+func (c specs) replaced(text string) string { return substitution.ApplyReplacements(text, c.r.strings) }
+
+// expand puts lists in the place of references to lists.
+func (c specs) expand(list []any) []any {
+	var expanded []any
+	for _, element := range list {
+		text, ok := element.(string)
+		if !ok || !strings.Contains(text, "$(tasks.") {
+			expanded = append(expanded, element)
+			continue
+		}
+		for _, part := range substitution.ApplyArrayReplacements(text, c.r.strings, c.r.arrays) {
+			expanded = append(expanded, part)
+		}
+	}
+	return expanded
+}
+
+// first returns the place of the first difference, as a path of JSON, and both sides of it.
+func (c specs) first(place string, want, have any) (at, expected, got string) {
+	switch want := want.(type) {
+	case map[string]any:
+		fields, ok := have.(map[string]any)
+		if !ok {
+			break
+		}
+		for _, name := range sortedNames(want, fields) {
+			a, inWant := want[name]
+			b, inHave := fields[name]
+			if inWant != inHave || !c.same(a, b) {
+				return c.first(place+"."+name, a, b)
+			}
+		}
+	case []any:
+		list, ok := have.([]any)
+		if !ok || len(list) != len(want) {
+			break
+		}
+		for i := range want {
+			if !c.same(want[i], list[i]) {
+				return c.first(fmt.Sprintf("%s[%d]", place, i), want[i], list[i])
+			}
+		}
+	}
+	return place, jsonOf(want), jsonOf(have)
+}
+
+func sortedNames(a, b map[string]any) []string {
+	var names []string
+	for name := range a {
+		names = append(names, name)
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func jsonOf(value any) string {
+	if value == nil {
+		return nothing
+	}
+	text, err := textOf(value)
+	if err != nil {
+		return "what cannot be read"
+	}
+	return text
+}
