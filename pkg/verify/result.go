@@ -14,8 +14,9 @@ import (
 type Result struct {
 	TaskRun    Ref               `json:"taskRun"`
 	Verdict    Verdict           `json:"verdict"`
-	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, one of the reasons below, or a signer's reason
-	Message    string            `json:"message,omitempty"` // the reason in one sentence
+	Unrecorded bool              `json:"unrecorded,omitempty"` // VERIFIED, but for the proof that the pod was the TaskRun's: see WithUnrecorded
+	Reason     string            `json:"reason,omitempty"`     // id of the deciding check, one of the reasons below, or a signer's reason
+	Message    string            `json:"message,omitempty"`    // the reason in one sentence
 	Backend    signing.Backend   `json:"backend,omitempty"`
 	Format     signing.Format    `json:"format,omitempty"` // of the evidence
 	Assurance  signing.Assurance `json:"assurance,omitempty"`

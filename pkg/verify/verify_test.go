@@ -42,7 +42,7 @@ func newVerifier(t testing.TB, options ...verify.Option) *verify.Verifier {
 		t.Fatal(err)
 	}
 	clock := verify.WithClock(func() time.Time { return verifytest.Start().Add(24 * time.Hour) })
-	v, err := verify.New(cluster, append([]verify.Option{clock}, options...)...)
+	v, err := verify.New(cluster, append([]verify.Option{clock, verify.WithUnrecorded()}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
