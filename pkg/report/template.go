@@ -171,6 +171,16 @@ func (c *customColumns) Item(item *Item) error {
 			return err
 		}
 	}
+	for i := range item.Attempts {
+		if err := c.row(&item.Attempts[i]); err != nil {
+			return err
+		}
+	}
+	return c.row(item)
+}
+
+// row takes a TaskRun, or an earlier attempt: a row of its own, so that its verdict is not hidden behind the TaskRun's.
+func (c *customColumns) row(item any) error {
 	object, err := safeObject(item)
 	if err != nil {
 		return err
@@ -184,7 +194,7 @@ func (c *customColumns) Item(item *Item) error {
 		var values []string
 		for _, list := range found {
 			for _, value := range list {
-				values = append(values, fmt.Sprint(value.Interface()))
+				values = append(values, inColumn(fmt.Sprint(value.Interface())))
 			}
 		}
 		if len(values) == 0 {
@@ -193,4 +203,12 @@ func (c *customColumns) Item(item *Item) error {
 		cells = append(cells, strings.Join(values, ","))
 	}
 	return c.aligner.row(alignedRow{cells: cells})
+}
+
+// inColumn puts quotes around text with spaces, which could be taken for the gap between two columns.
+func inColumn(text string) string {
+	if !strings.Contains(text, " ") {
+		return text
+	}
+	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
 }

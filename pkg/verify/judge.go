@@ -190,10 +190,11 @@ func (j *judge) result() Result {
 		return cmp.Compare(slices.Index(checkOrder, a.ID), slices.Index(checkOrder, b.ID))
 	})
 	r := Result{
-		TaskRun:    Ref{Namespace: j.tr.Namespace, Name: j.tr.Name, UID: j.tr.UID},
-		Verdict:    verdict,
-		Cluster:    &j.v.cluster,
-		Checks:     j.checks,
+		TaskRun: Ref{Namespace: j.tr.Namespace, Name: j.tr.Name, UID: j.tr.UID},
+		Verdict: verdict,
+		Cluster: &j.v.cluster,
+		Checks:  j.checks,
+		Steps:   len(j.tr.Status.Steps), SignedSteps: len(j.units),
 		Results:    digestsOf(j.withoutSignatures(j.tr.Status.Results), verdict == Verified),
 		Caveats:    j.caveats,
 		MissingKey: j.missingKey,
@@ -202,6 +203,9 @@ func (j *judge) result() Result {
 	}
 	if i := slices.IndexFunc(j.checks, func(c Check) bool { return c.Status == deciding[verdict] }); i >= 0 {
 		r.Reason, r.Message = j.reason(verdict, j.checks[i].ID), j.checks[i].Message
+	}
+	if c := j.tr.Status.GetCondition(apis.ConditionSucceeded); c != nil {
+		r.Succeeded = &Outcome{Status: string(c.Status), Reason: c.Reason}
 	}
 	if len(j.units) > 0 {
 		r.Backend, r.Format = j.units[0].kind.scheme.Backend(), j.units[0].kind.format

@@ -31,6 +31,10 @@ func Parse(data []byte) (*Bundle, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("expected a trust bundle of at most %d bytes, got %d", MaxBytes, len(data))
 	}
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("the text is UTF-16: save it as UTF-8")
+	}
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, fmt.Errorf("the trust bundle is empty: write one with trust export")
 	}
