@@ -64,7 +64,7 @@ func TestExitCodesOfAllFormats(t *testing.T) {
 	formats = append(formats, "jsonpath={.kind}", "go-template={{.kind}}", "custom-columns=A:.verdict")
 	for _, c := range verifyCases {
 		for _, format := range formats {
-			args := []string{"verify", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", format}
+			args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", format}
 			for _, file := range c.files {
 				args = append(args, "-f", filepath.Join(dir, file))
 			}
@@ -85,7 +85,7 @@ func TestReportsAreAsTheSchemaSays(t *testing.T) {
 	}
 	dir := workFolder(t)
 	for _, c := range verifyCases {
-		args := []string{"verify", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", "json"}
+		args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", "json"}
 		for _, file := range c.files {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}

@@ -160,7 +160,7 @@ func verifierOf(t testing.TB, bundle string) *verify.Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(cluster)
+	v, err := verify.New(cluster, verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}
