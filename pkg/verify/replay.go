@@ -227,6 +227,10 @@ func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 // mayPromote doubts TaskRuns whose steps show results while nobody vouches for the declaration: that the Task promotes none of them is the
 // declaration's word, too. Taking a promoted result out together with its declaration would otherwise make a verdict better.
 func (j *judge) mayPromote(want replayed) {
+	said := slices.ContainsFunc(j.checks, func(c Check) bool { return c.ID == CheckDeclaration && c.Status == Unknown })
+	if said || j.isLegacy { // format v1 does not sign them, which is said already
+		return
+	}
 	for i := range want.status.Steps {
 		s := &want.status.Steps[i]
 		if len(s.Results) == 0 {

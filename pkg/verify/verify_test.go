@@ -151,7 +151,8 @@ func cut(check string) (id, result string, found bool) {
 }
 
 func TestVerifiedShowsWhatItRestsOn(t *testing.T) {
-	got := newVerifier(t).TaskRun(t.Context(), newTaskRun(t, nil), verify.Facts{Live: true})
+	tr := newTaskRun(t, nil)
+	got := newVerifier(t).TaskRun(t.Context(), tr, withLivePod(tr))
 	if got.Verdict != verify.Verified || len(got.Caveats) != 0 {
 		t.Fatalf("verdict %s, caveats %q, checks %+v", got.Verdict, got.Caveats, got.Checks)
 	}
