@@ -200,7 +200,7 @@ func blank(data []byte) bool {
 }
 
 // maxYAMLNodes is how many values and keys a YAML text may have. The parser takes a few hundred bytes for each.
-const maxYAMLNodes = 3 * strictjson.MaxValues
+const maxYAMLNodes = 3 * strictjson.MaxValues / 2
 
 // yamlToJSON returns the JSON form of one YAML document.
 func yamlToJSON(data []byte) ([]byte, error) {
