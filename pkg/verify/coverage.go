@@ -80,7 +80,7 @@ func (j *judge) carriesNothing() bool {
 		}
 	}
 	status := &j.tr.Status
-	if len(status.Steps) == 0 && j.succeeded() {
+	if len(status.Steps) == 0 && j.succeeded() && j.declaresStepResults() {
 		return false // somebody took the steps out: one that succeeded had some
 	}
 	if len(status.Results) > 0 || !emptyArtifacts(status.Artifacts) {
@@ -93,6 +93,16 @@ func (j *judge) carriesNothing() bool {
 		}
 	}
 	return !slices.ContainsFunc(j.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
+}
+
+// declaresStepResults reports whether a step of the Task was meant to have results.
+func (j *judge) declaresStepResults() bool {
+	for _, spec := range []*v1.TaskSpec{j.tr.Spec.TaskSpec, j.tr.Status.TaskSpec} {
+		if spec != nil && slices.ContainsFunc(spec.Steps, func(s v1.Step) bool { return len(s.Results) > 0 }) {
+			return true
+		}
+	}
+	return false
 }
 
 // podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
