@@ -51,6 +51,8 @@ run kubectl get -n "$namespace" taskrun/build -o \
 chapter "Verified, live"
 expect 0 kubectl tekton-sign verify taskrun/build -n "$namespace" -v
 
+# Soon after a TaskRun has ended, the add-on records it: then a file of it proves whose pod signed.
+until kubectl get -n "$namespace" taskrun/build -o yaml | grep -q tekton-sign.dev/record; do sleep 0.5; done
 kubectl get -n "$namespace" taskrun/build -o yaml >build.yaml
 kubectl tekton-sign trust export >trust-bundle.json
 tell_tampering build.yaml trust-bundle.json

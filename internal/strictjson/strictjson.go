@@ -9,7 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -23,7 +25,7 @@ const MaxDepth = 64
 // MaxValues is how many values, keys not counted, a text may have. Three bytes of text can take a kilobyte when decoded.
 const MaxValues = 100_000
 
-// maxUnknownFields is how many unknown fields an object may have. The decoder underneath stops counting at 100.
+// maxUnknownFields is how many unknown fields an object may have, each counted once however many elements of a list have it.
 const maxUnknownFields = 64
 
 // Decode reads the one JSON value in data into v. A field that v's type does not have is an error.
@@ -45,20 +47,31 @@ func DecodeOpen(data []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	if len(unknown) > maxUnknownFields {
-		return fmt.Errorf("more than %d unknown fields, the first is %q", maxUnknownFields, unknown[0])
-	}
 	if len(unknown) == 0 {
 		return nil
 	}
+	names, err := Unknown(data, v)
+	if err != nil {
+		return err
+	}
+	if len(names) > maxUnknownFields {
+		return fmt.Errorf("more than %d unknown fields, the first is %q", maxUnknownFields, unknown[0])
+	}
 	known := fieldNamesOf(reflect.TypeOf(v))
-	for _, path := range unknown {
+	for _, path := range slices.Sorted(maps.Keys(names)) {
 		name := path[strings.LastIndexByte(path, '.')+1:]
 		if field, ok := known[fold(name)]; ok && field != name {
 			return fmt.Errorf("field %q differs from %q in case", path, field)
 		}
 	}
 	return nil
+}
+
+// DecodeKnown reads the one JSON value in data into v, and reports whether there are fields that v's type does not have. They are not
+// looked at: then read it with DecodeOpen.
+func DecodeKnown(data []byte, v any) (open bool, err error) {
+	unknown, err := decode(data, v)
+	return len(unknown) > 0, err
 }
 
 // decode reads data into v and returns the paths of the fields that v's type does not have.

@@ -208,7 +208,9 @@ func TestTokenReviewComesAfterFreshKeys(t *testing.T) {
 	}
 	keys = run.cluster
 	c.advance(refreshPause)
-	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{Live: true})
+	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{
+		Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
+	})
 	if err != nil || got.Verdict != verify.Verified || reviewer.asked.Load() != 0 {
 		t.Errorf("got %s, %v and %d questions, want VERIFIED and none", got.Verdict, err, reviewer.asked.Load())
 	}

@@ -68,7 +68,7 @@ func TestMemoryIsConstant(t *testing.T) {
 	}
 	out := &heapWatcher{}
 	streams := genericiooptions.IOStreams{In: &repeated{text: append(line, '\n'), n: taskRuns}, Out: out, ErrOut: &bytes.Buffer{}}
-	args := []string{"verify", "-f", "-", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+	args := []string{"verify", "--allow-unrecorded", "-f", "-", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
 	if code := Run(t.Context(), "kubectl-tekton_sign", args, streams); code != ExitOK {
 		t.Fatalf("exit code %d", code)
 	}

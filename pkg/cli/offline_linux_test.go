@@ -36,7 +36,7 @@ func TestOfflineInAnEmptyNetworkNamespace(t *testing.T) {
 	if bytes.Count(devices, []byte("\n")) != 3 || !bytes.Contains(devices, []byte("lo:")) {
 		t.Fatalf("the namespace is not empty:\n%s", devices)
 	}
-	out, err := inside(binary, "verify", "-f", "list.json", "--trust-bundle", "bundle.json", "--offline").CombinedOutput()
+	out, err := inside(binary, "verify", "--allow-unrecorded", "-f", "list.json", "--trust-bundle", "bundle.json", "--offline").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

@@ -27,7 +27,7 @@ func TestOfflineDialsNothing(t *testing.T) {
 	dir := workFolder(t)
 	t.Setenv("KUBECONFIG", filepath.Join(dir, "none"))
 	for _, c := range verifyCases {
-		args := []string{"verify", "--offline", "--server", "https://cluster.invalid", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+		args := []string{"verify", "--allow-unrecorded", "--offline", "--server", "https://cluster.invalid", "--trust-bundle", filepath.Join(dir, "bundle.json")}
 		for _, file := range c.files {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}
@@ -46,7 +46,7 @@ func TestOfflineDialsNothing(t *testing.T) {
 // The order of a report is that of the input, whatever the number of cores, and its bytes are the same.
 func TestOrderIsThatOfTheInput(t *testing.T) {
 	dir := workFolder(t)
-	args := []string{"verify", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+	args := []string{"verify", "--allow-unrecorded", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
 	for range 15 {
 		for _, file := range []string{"build.yaml", "running.yaml", "list.json", "missing.yaml", "swapped.yaml", "broken.jsonl"} {
 			args = append(args, "-f", filepath.Join(dir, file))

@@ -64,7 +64,7 @@ func TestExitCodesOfAllFormats(t *testing.T) {
 	formats = append(formats, "jsonpath={.kind}", "go-template={{.kind}}", "custom-columns=A:.verdict")
 	for _, c := range verifyCases {
 		for _, format := range formats {
-			args := []string{"verify", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", format}
+			args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", format}
 			for _, file := range c.files {
 				args = append(args, "-f", filepath.Join(dir, file))
 			}
@@ -85,7 +85,7 @@ func TestReportsAreAsTheSchemaSays(t *testing.T) {
 	}
 	dir := workFolder(t)
 	for _, c := range verifyCases {
-		args := []string{"verify", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", "json"}
+		args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", "json"}
 		for _, file := range c.files {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}
@@ -124,7 +124,7 @@ func TestPipelineRunReportsAreAsTheSchemaSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, code := range map[string]int{"release": ExitOK, "outer": ExitOK, "changed-results": ExitFailed, "broken": ExitFailed, "custom": ExitIndeterminate} {
-		out, got := runPlugin(t, "verify", "pipelinerun/"+name, "-o", "json", "--kubeconfig", config)
+		out, got := runPlugin(t, "verify", "--allow-unrecorded", "pipelinerun/"+name, "-o", "json", "--kubeconfig", config)
 		object, err := jsonschema.UnmarshalJSON(strings.NewReader(out))
 		if err != nil {
 			t.Fatalf("%s: %v: %s", name, err, out)

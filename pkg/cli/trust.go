@@ -63,7 +63,7 @@ func exportTrust(ctx context.Context, e *env, output, name string) error {
 		return err
 	}
 	bundle := &trust.Bundle{Clusters: []trust.Cluster{*cluster}}
-	if err := e.writeBundle(bundle, output, nil); err != nil {
+	if err := e.writeBundle(ctx, bundle, output, nil); err != nil {
 		return err
 	}
 	for _, note := range pastNotes(e, past) {

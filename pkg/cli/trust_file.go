@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -15,17 +16,8 @@ import (
 )
 
 // readBundle reads a trust bundle file, or standard input for "-", and returns its bytes as well.
-func readBundle(stdin io.Reader, name string) (*trust.Bundle, []byte, error) {
-	in := stdin
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("reading the trust bundle: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	data, err := io.ReadAll(io.LimitReader(in, trust.MaxBytes+1))
+func readBundle(ctx context.Context, stdin io.Reader, name string) (*trust.Bundle, []byte, error) {
+	data, err := readBundleBytes(ctx, stdin, name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the trust bundle: %w", err)
 	}
@@ -36,9 +28,39 @@ func readBundle(stdin io.Reader, name string) (*trust.Bundle, []byte, error) {
 	return bundle, data, nil
 }
 
+// readBundleBytes reads no more than a trust bundle may have. A file that is a pipe may wait for ever, in being opened as in being read: an
+// interruption ends that.
+func readBundleBytes(ctx context.Context, stdin io.Reader, name string) ([]byte, error) {
+	type content struct {
+		data []byte
+		err  error
+	}
+	done := make(chan content, 1)
+	go func() {
+		in := stdin
+		if name != "-" {
+			f, err := os.Open(name)
+			if err != nil {
+				done <- content{err: err}
+				return
+			}
+			defer f.Close()
+			in = f
+		}
+		data, err := io.ReadAll(io.LimitReader(in, trust.MaxBytes+1))
+		done <- content{data, err}
+	}()
+	select {
+	case c := <-done:
+		return c.data, c.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", name, ctx.Err())
+	}
+}
+
 // writeBundle writes a bundle to the file called output, or to standard output, and says on standard error what it holds.
 // A file that is there already is replaced if no key gets lost by that. inputs are the files that went into the bundle.
-func (e *env) writeBundle(bundle *trust.Bundle, output string, inputs []string) error {
+func (e *env) writeBundle(ctx context.Context, bundle *trust.Bundle, output string, inputs []string) error {
 	data, err := bundle.Marshal()
 	if err != nil {
 		return err
@@ -55,7 +77,7 @@ func (e *env) writeBundle(bundle *trust.Bundle, output string, inputs []string) 
 		fmt.Fprintf(e.ErrOut, "%s, SHA-256 %s\n", summary(bundle), digest)
 		return nil
 	}
-	replaced, err := mayReplace(output, bundle, inputs)
+	replaced, err := mayReplace(ctx, output, bundle, inputs)
 	if err != nil {
 		return err
 	}
@@ -71,7 +93,7 @@ func (e *env) writeBundle(bundle *trust.Bundle, output string, inputs []string) 
 }
 
 // mayReplace reports whether a file is in the place, and is an error if writing there would lose something.
-func mayReplace(output string, bundle *trust.Bundle, inputs []string) (bool, error) {
+func mayReplace(ctx context.Context, output string, bundle *trust.Bundle, inputs []string) (bool, error) {
 	info, err := os.Stat(output)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
 		return false, nil
@@ -84,7 +106,7 @@ func mayReplace(output string, bundle *trust.Bundle, inputs []string) (bool, err
 			return true, nil
 		}
 	}
-	old, _, err := readBundle(nil, output)
+	old, _, err := readBundle(ctx, nil, output)
 	if err != nil {
 		return false, fmt.Errorf("%s is there and is no trust bundle, so it was left alone: name another file, or remove it: %w", output, err)
 	}

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -28,13 +29,13 @@ Exit codes: 0 written, 1 wrong usage, a file that cannot be read, or bundles tha
 
   # Keep one bundle up to date
   %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
-		RunE: func(_ *cobra.Command, args []string) error { return mergeTrust(e, args, output) },
+		RunE: func(cmd *cobra.Command, args []string) error { return mergeTrust(cmd.Context(), e, args, output) },
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, may be one of those to merge (default: standard output)")
 	return cmd
 }
 
-func mergeTrust(e *env, files []string, output string) error {
+func mergeTrust(ctx context.Context, e *env, files []string, output string) error {
 	if len(files) == 0 {
 		return fmt.Errorf("nothing to merge: name trust bundles, as written by trust export")
 	}
@@ -43,7 +44,7 @@ func mergeTrust(e *env, files []string, output string) error {
 	}
 	merged := &trust.Bundle{}
 	for _, name := range files {
-		bundle, _, err := readBundle(e.In, name)
+		bundle, _, err := readBundle(ctx, e.In, name)
 		if err != nil {
 			return err
 		}
@@ -51,5 +52,5 @@ func mergeTrust(e *env, files []string, output string) error {
 			return fmt.Errorf("%s contradicts the files before it: %w", name, err)
 		}
 	}
-	return e.writeBundle(merged, output, files)
+	return e.writeBundle(ctx, merged, output, files)
 }

@@ -53,7 +53,7 @@ func showTrust(ctx context.Context, e *env, args []string, output string) error 
 	var r *report.TrustReport
 	var err error
 	if len(args) > 0 {
-		r, err = reportFile(e, args[0])
+		r, err = reportFile(ctx, e, args[0])
 	} else {
 		r, err = reportCluster(ctx, e)
 	}
@@ -69,8 +69,8 @@ func showTrust(ctx context.Context, e *env, args []string, output string) error 
 	return r.Table(e.Out)
 }
 
-func reportFile(e *env, name string) (*report.TrustReport, error) {
-	bundle, data, err := readBundle(e.In, name)
+func reportFile(ctx context.Context, e *env, name string) (*report.TrustReport, error) {
+	bundle, data, err := readBundle(ctx, e.In, name)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,7 @@ type verifyOptions struct {
 	minimumAssurance string
 	requireSigned    bool
 	allowCustomRuns  bool
+	allowUnrecorded  bool
 }
 
 func newVerifyCommand(e *env) *cobra.Command {
@@ -55,6 +56,10 @@ theirs. With -l or -A TYPE may be left out.
 Files hold TaskRuns in JSON or YAML, one or many: several documents, lines of JSON, Lists, exports of Tekton Results (records
 in JSON), all of it also in gzip. They are read one TaskRun at a time. In a folder every file is read whose name ends in
 .json, .jsonl, .ndjson, .yaml or .yml, also with .gz behind it.
+
+A step's pod itself writes the TaskRun's UID into its evidence. That it was the TaskRun's pod, the owner of the live pod proves, or the
+add-on's record, which it writes into status.annotations soon after a TaskRun has ended. Without either the verdict is INDETERMINATE;
+with --allow-unrecorded it is VERIFIED (unrecorded).
 
 With -f and --trust-bundle no network is used; --offline makes sure of it. Without --trust-bundle the keys are read from the
 cluster of the kubeconfig.
@@ -120,6 +125,8 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.minimumAssurance, "minimum-assurance", "",
 		"refuse evidence whose identity proves less: "+join(signing.Assurances()))
 	f.BoolVar(&o.allowCustomRuns, "allow-custom-runs", false, "take the results of a PipelineRun's custom runs for true: nothing proves them")
+	f.BoolVar(&o.allowUnrecorded, "allow-unrecorded", false, "accept evidence although neither a live pod nor the add-on's record proves that "+
+		"the pod was the TaskRun's; the verdict says so")
 	f.BoolVar(&o.requireSigned, "require-signed", false, "a TaskRun without results counts as unsigned")
 }
 
@@ -164,6 +171,9 @@ func (o *verifyOptions) validate(args []string) error {
 // verifierOptions turns the flags into options of the verifier.
 func (o *verifyOptions) verifierOptions() ([]verify.Option, error) {
 	options := []verify.Option{verify.WithClockSkew(o.skew)}
+	if o.allowUnrecorded {
+		options = append(options, verify.WithUnrecorded())
+	}
 	if o.minimumFormat != "" {
 		format, err := signing.ParseFormat(o.minimumFormat)
 		if err != nil {

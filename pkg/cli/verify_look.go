@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -81,11 +80,12 @@ func (l *looker) lookNow(ctx context.Context, s subject) (f finding) {
 	if s.seen != nil {
 		s.seen.taskRun = tr
 	}
-	item := &report.Item{Result: l.verify(ctx, tr, s.live)}
+	budget := verify.NewBudget()
+	item := &report.Item{Result: l.verify(ctx, tr, s.live, budget)}
 	if !s.live {
 		item.Source = s.place
 	}
-	l.attempts(ctx, tr, s.live, item)
+	l.attempts(ctx, tr, s.live, item, budget)
 	return finding{place: s.place, item: item}
 }
 
@@ -97,8 +97,8 @@ func prefix(place string) string {
 }
 
 // verify looks at the TaskRun's pod and verifies. --require-signed turns "nothing to sign" into "not signed".
-func (l *looker) verify(ctx context.Context, tr *v1.TaskRun, live bool) verify.Result {
-	facts := verify.Facts{Live: live}
+func (l *looker) verify(ctx context.Context, tr *v1.TaskRun, live bool, budget *verify.Budget) verify.Result {
+	facts := verify.Facts{Live: live, Budget: budget}
 	if live {
 		facts.Pod = lookAtPod(ctx, l.kube, tr)
 	}
@@ -113,27 +113,20 @@ func (l *looker) verify(ctx context.Context, tr *v1.TaskRun, live bool) verify.R
 	return r
 }
 
-// attempts verifies the earlier attempts of a TaskRun as far as their steps left messages.
-func (l *looker) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item *report.Item) {
+// attempts verifies the earlier attempts of a TaskRun as far as they left anything that could be believed. Of one that has more than are
+// looked at, none is: its own verdict says so.
+func (l *looker) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item *report.Item, budget *verify.Budget) {
+	if verify.Attempts(tr) > verify.MaxAttempts {
+		return
+	}
 	for n := range verify.Attempts(tr) {
 		attempt, err := verify.Attempt(tr, n)
-		if err != nil || !hasMessages(attempt) {
-			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left no messages: nothing of it was verified", n+1))
+		if err != nil || verify.LeftNothing(attempt) {
+			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left nothing: there was nothing of it to verify", n+1))
 			continue
 		}
-		item.Attempts = append(item.Attempts, report.Attempt{Number: n + 1, Result: l.verify(ctx, attempt, live)})
+		item.Attempts = append(item.Attempts, report.Attempt{Number: n + 1, Result: l.verify(ctx, attempt, live, budget)})
 	}
-}
-
-// hasMessages reports whether a step left a message as Tekton's entrypoint writes it, compressed or not.
-func hasMessages(tr *v1.TaskRun) bool {
-	for i := range tr.Status.Steps {
-		t := tr.Status.Steps[i].Terminated
-		if t != nil && (strings.HasPrefix(t.Message, "[") || strings.HasPrefix(t.Message, "tknz:")) {
-			return true
-		}
-	}
-	return false
 }
 
 // lookAtPod returns what the cluster says of the TaskRun's pod, nil if it does not say.

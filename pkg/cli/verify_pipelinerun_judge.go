@@ -110,14 +110,15 @@ func (m member) verify(ctx context.Context, l *looker) pipelines.Child {
 	c := m.child
 	switch {
 	case m.nested != nil:
-		c.Verdict = m.nested.judge(ctx, l).Verdict
+		nested := m.nested.judge(ctx, l)
+		c.Verdict, c.Unrecorded = nested.Verdict, nested.Unrecorded
 	case m.subject.read != nil:
 		f := l.look(ctx, m.subject)
 		if f.item == nil {
 			c.Missing = "it could not be verified"
 			break
 		}
-		c.Verdict, c.TaskRun = f.item.Verdict, m.subject.seen.taskRun
+		c.Verdict, c.Unrecorded, c.TaskRun = f.item.Verdict, f.item.Unrecorded, m.subject.seen.taskRun
 	}
 	return c
 }
@@ -126,7 +127,7 @@ func reportOf(f pipelines.Family, j pipelines.Judgement) *report.PipelineRun {
 	pr := f.PipelineRun
 	out := &report.PipelineRun{
 		PipelineRun: verify.Ref{Namespace: pr.Namespace, Name: pr.Name, UID: pr.UID},
-		Verdict:     j.Verdict, Reason: j.Reason, Message: j.Message, Checks: j.Checks, Caveats: j.Caveats,
+		Verdict:     j.Verdict, Unrecorded: j.Unrecorded, Reason: j.Reason, Message: j.Message, Checks: j.Checks, Caveats: j.Caveats,
 	}
 	if out.Checks == nil {
 		out.Checks = []pipelines.Check{}

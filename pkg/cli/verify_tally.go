@@ -26,7 +26,9 @@ type tally struct {
 	progress *progress
 	summary  report.Summary
 	code     int            // the strongest exit code of errors so far
-	notes    map[string]int // how often each was made
+	notes    map[string]int // how often each was made, of the first few
+	more     int            // notes that are counted only
+	verified int            // TaskRuns themselves, without their attempts
 	unread   error          // why the cluster's settings of signing tokens are not known
 	tokens   int            // TaskRuns and attempts that failed because of their tokens
 }
@@ -45,7 +47,7 @@ func (t *tally) start(source trusted) error {
 	t.unread = source.unread
 	for _, warning := range source.warnings {
 		fmt.Fprintln(t.e.ErrOut, "warning: "+report.Short(warning, maxErrorText))
-		t.notes[warning]++
+		t.note(warning)
 	}
 	return t.printer.Start(version.Get(), source.report)
 }
@@ -75,12 +77,15 @@ func (t *tally) all(ctx context.Context, l *looker, subjects iter.Seq[subject]) 
 func (t *tally) add(f finding) error {
 	switch {
 	case f.note != "":
-		t.notes[f.note]++
+		t.note(f.note)
 	case errors.Is(f.err, context.Canceled):
 		// the end of the report says so
 	case f.err != nil:
 		t.summary.Errors++
 		t.code = stronger(t.code, exitCode(f.err))
+		if t.summary.Errors > maxShownErrors {
+			return nil // the summary counts them
+		}
 		t.progress.clear()
 		t.e.printError(f.err)
 		return t.printer.Problem(report.Problem{Source: f.place, Message: f.err.Error()})
@@ -90,10 +95,28 @@ func (t *tally) add(f finding) error {
 	default:
 		t.countTokens(f.item)
 		t.summary.Add(f.item)
+		if f.item.Verdict == verify.Verified {
+			t.verified++
+		}
 		t.progress.count(t.summary.TaskRuns)
 		return t.printer.Item(f.item)
 	}
 	return nil
+}
+
+// The input chooses how many errors and notes there are: the first few are shown, the others counted.
+const (
+	maxShownErrors = 1000
+	maxShownNotes  = 100
+)
+
+// note counts a note.
+func (t *tally) note(text string) {
+	if _, known := t.notes[text]; !known && len(t.notes) >= maxShownNotes {
+		t.more++
+		return
+	}
+	t.notes[text]++
 }
 
 // countTokens counts what may have failed because the settings are other ones than the defaults.
@@ -124,11 +147,17 @@ func (t *tally) end(ctx context.Context, err error) error {
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
+	if n := t.summary.Errors - maxShownErrors; n > 0 {
+		fmt.Fprintf(t.e.ErrOut, "error: %d more errors, which are not shown\n", n)
+		if err := t.printer.Problem(report.Problem{Message: fmt.Sprintf("%d more errors, which are not listed", n)}); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
+	}
 	interrupted := ctx.Err() != nil
 	if err := t.printer.End(report.Ending{Summary: t.summary, Notes: t.said(), Interrupted: interrupted}); err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
-	code := stronger(t.code, exitOfSummary(t.summary))
+	code := stronger(t.code, exitOfSummary(t.summary, t.verified))
 	if interrupted {
 		return withExit(stronger(code, ExitIndeterminate),
 			fmt.Errorf("interrupted: %d TaskRuns were looked at, the others were not", t.summary.TaskRuns))
@@ -148,13 +177,17 @@ func (t *tally) said() []string {
 		}
 		notes = append(notes, note)
 	}
+	if t.more > 0 {
+		notes = append(notes, fmt.Sprintf("%d more notes", t.more))
+	}
 	return notes
 }
 
-// exitOfSummary is the exit code of verdicts. Nothing verified is no success: NO_RESULTS is neutral beside VERIFIED only.
-func exitOfSummary(s report.Summary) int {
+// exitOfSummary is the exit code of verdicts, of which so many are TaskRuns that are VERIFIED themselves. Nothing verified is no success, and
+// an earlier attempt does not stand for its TaskRun: NO_RESULTS is neutral beside VERIFIED only.
+func exitOfSummary(s report.Summary, verified int) int {
 	code := ExitOK
-	if s.Verified == 0 {
+	if verified == 0 {
 		code = ExitUnsigned
 	}
 	var runs report.PipelineRunCounts

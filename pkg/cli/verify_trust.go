@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,7 +66,7 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	if o.trustBundle == "" {
 		return o.liveTrust(ctx, e)
 	}
-	data, err := os.ReadFile(o.trustBundle)
+	data, err := readBundleBytes(ctx, e.In, o.trustBundle)
 	if err != nil {
 		return trusted{}, fmt.Errorf("reading the trust bundle: %w", err)
 	}

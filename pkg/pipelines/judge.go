@@ -39,6 +39,7 @@ type Child struct {
 	PipelineTask string // by the reference
 	Missing      string // why it was not found or read; empty if it was
 	Verdict      verify.Verdict
+	Unrecorded   bool // see verify.Result
 	// One of these, unless it is missing.
 	TaskRun     *v1.TaskRun
 	PipelineRun *v1.PipelineRun
@@ -97,6 +98,8 @@ type Judgement struct {
 	Message string
 	Checks  []Check
 	Caveats []string
+	// Unrecorded says that it is VERIFIED but for the proof that the pods of some children were theirs: see verify.WithUnrecorded.
+	Unrecorded bool
 }
 
 // Reasons that are no check's id.
@@ -256,6 +259,7 @@ func (j *judge) judgement() Judgement {
 	if out.Verdict == verify.Verified && slices.ContainsFunc(j.Children, func(c Child) bool { return c.CustomRun != nil }) {
 		out.Reason = ReasonCustomRuns
 	}
+	out.Unrecorded = out.Verdict == verify.Verified && slices.ContainsFunc(j.Children, func(c Child) bool { return c.Unrecorded })
 	if out.Verdict == verify.NoResults && out.Reason == "" {
 		out.Message = "none of its children has results"
 	}

@@ -29,12 +29,22 @@ func (l *lines) item(trust *Trust, r *verify.Result) {
 	l.line(l.style.render(l.style.bold, "TaskRun "+Cell(r.TaskRun.String())) + l.style.render(l.style.dim, uid))
 	l.trust(trust, "  keys")
 	l.checks(r.Checks)
+	l.outcome(r)
 	l.proof(r)
-	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), Safe(string(r.Verdict)), Cell(r.TaskRun.String()))
+	l.covers(r)
+	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), verdictText(r.Verdict, r.Unrecorded), Cell(r.TaskRun.String()))
 	if r.Reason != "" {
 		text += ": " + Safe(r.Reason)
 	}
 	l.line(l.style.verdict(r.Verdict, text))
+}
+
+// verdictText is the verdict as people see it: what the user chose not to ask for stands in it.
+func verdictText(verdict verify.Verdict, unrecorded bool) string {
+	if unrecorded {
+		return Safe(string(verdict)) + " (unrecorded)"
+	}
+	return Safe(string(verdict))
 }
 
 // trust says whose keys are used.
@@ -106,6 +116,25 @@ func (l *lines) proof(r *verify.Result) {
 	}
 	for _, caveat := range r.Caveats {
 		l.line(l.style.render(l.style.dim, "  note: "+Safe(caveat)))
+	}
+}
+
+// outcome shows what the TaskRun says of itself, and how much of it left evidence.
+func (l *lines) outcome(r *verify.Result) {
+	if r.Succeeded == nil {
+		return
+	}
+	l.line(fmt.Sprintf("  Succeeded=%s/%s, evidence: %d of %s", Safe(r.Succeeded.Status), orDash(Short(r.Succeeded.Reason, DefaultWidth)),
+		r.SignedSteps, plural(r.Steps, "step")))
+}
+
+// notCovered is what a verdict of VERIFIED does not speak of.
+const notCovered = "images, parameters, workspaces, labels, owners, provenance, times, and what other pods on the node did"
+
+// covers shows where VERIFIED ends.
+func (l *lines) covers(r *verify.Result) {
+	if r.Verdict == verify.Verified {
+		l.line(l.style.render(l.style.dim, "  not covered: "+notCovered))
 	}
 }
 

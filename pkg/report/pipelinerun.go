@@ -15,9 +15,10 @@ import (
 // PipelineRun is what was found about one PipelineRun as a whole. Its TaskRuns are items of their own.
 type PipelineRun struct {
 	PipelineRun verify.Ref         `json:"pipelineRun"`
-	Verdict     verify.Verdict     `json:"verdict"`           // the worst of its children and of its own checks
-	Reason      string             `json:"reason,omitempty"`  // id of the deciding check, or child
-	Message     string             `json:"message,omitempty"` // the reason in one sentence
+	Verdict     verify.Verdict     `json:"verdict"`              // the worst of its children and of its own checks
+	Unrecorded  bool               `json:"unrecorded,omitempty"` // VERIFIED, but some child is so by --allow-unrecorded
+	Reason      string             `json:"reason,omitempty"`     // id of the deciding check, or child
+	Message     string             `json:"message,omitempty"`    // the reason in one sentence
 	Children    []PipelineRunChild `json:"children,omitempty"`
 	Checks      []pipelines.Check  `json:"checks"`
 	Caveats     []string           `json:"caveats,omitempty"` // what was not proven
@@ -103,7 +104,7 @@ func (t *table) PipelineRun(p *PipelineRun) error {
 // cells returns the cells of a PipelineRun's row. It has a verdict, a name, a reason and a UID of its own, and no signature.
 func (t *table) cells(p *PipelineRun) []string {
 	of := map[string]string{
-		"VERDICT": verdictMark(p.Verdict) + " " + Safe(string(p.Verdict)), "TASKRUN": "pipelinerun " + Cell(p.PipelineRun.String()),
+		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded), "TASKRUN": "pipelinerun " + Cell(p.PipelineRun.String()),
 		"REASON": orDash(Cell(p.Reason)), "UID": orDash(Cell(string(p.PipelineRun.UID))),
 	}
 	var cells []string

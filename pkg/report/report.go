@@ -66,6 +66,7 @@ type Summary struct {
 	TaskRuns      int `json:"taskRuns"`
 	Attempts      int `json:"attempts"` // earlier attempts that were verified
 	Verified      int `json:"verified"`
+	Unrecorded    int `json:"unrecorded,omitempty"` // of the verified ones, those that are so by the flag --allow-unrecorded
 	Failed        int `json:"failed"`
 	Unsigned      int `json:"unsigned"`
 	Indeterminate int `json:"indeterminate"`
@@ -84,15 +85,18 @@ type Problem struct {
 // Add counts an item.
 func (s *Summary) Add(item *Item) {
 	s.TaskRuns++
-	s.count(item.Verdict)
+	s.count(&item.Result)
 	for i := range item.Attempts {
 		s.Attempts++
-		s.count(item.Attempts[i].Verdict)
+		s.count(&item.Attempts[i].Result)
 	}
 }
 
-func (s *Summary) count(v verify.Verdict) {
-	switch v {
+func (s *Summary) count(r *verify.Result) {
+	if r.Unrecorded {
+		s.Unrecorded++
+	}
+	switch r.Verdict {
 	case verify.Verified:
 		s.Verified++
 	case verify.Unsigned:
@@ -120,6 +124,9 @@ func (s Summary) String() string {
 	} {
 		if p.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
+		}
+		if p.text == string(verify.Verified) && s.Unrecorded > 0 {
+			parts[len(parts)-1] += fmt.Sprintf(" (%d unrecorded)", s.Unrecorded)
 		}
 	}
 	text := plural(s.TaskRuns, "TaskRun")

@@ -93,12 +93,17 @@ func (t *table) row(r *verify.Result, suffix string) error {
 	for _, c := range t.columns {
 		row.cells = append(row.cells, c.cell(r, suffix))
 	}
+	l := lines{style: t.options.Style, verbose: t.options.Verbose}
 	if t.options.Verbose || r.Verdict != verify.Verified {
-		l := lines{style: t.options.Style, verbose: t.options.Verbose}
 		l.checks(r.Checks)
-		l.proof(r)
-		row.below = l.b.String()
 	}
+	if t.options.Verbose || r.Verdict != verify.Verified || r.SignedSteps < r.Steps {
+		l.outcome(r)
+	}
+	if t.options.Verbose || r.Verdict != verify.Verified {
+		l.proof(r)
+	}
+	row.below = l.b.String()
 	return t.add(row)
 }
 
@@ -164,6 +169,9 @@ func (t *table) End(end Ending) error {
 		l.item(t.trust, &t.first.Result)
 	case t.several && (end.Summary.TaskRuns+end.Summary.Errors > 0 || end.Summary.PipelineRuns != nil):
 		l.line("")
+		if end.Summary.Verified > 0 {
+			l.line("VERIFIED does not cover " + notCovered)
+		}
 		l.line(interrupted(end.Interrupted) + end.Summary.String())
 	}
 	_, err := io.WriteString(t.w, l.b.String())
@@ -187,7 +195,7 @@ type column struct {
 func columnsOf(wide bool) []column {
 	columns := []column{
 		{"VERDICT", func(r *verify.Result, _ string) string {
-			return verdictMark(r.Verdict) + " " + Safe(string(r.Verdict))
+			return verdictMark(r.Verdict) + " " + verdictText(r.Verdict, r.Unrecorded)
 		}},
 		{"TASKRUN", func(r *verify.Result, suffix string) string { return Cell(r.TaskRun.String()) + suffix }},
 		{"REASON", func(r *verify.Result, _ string) string { return orDash(Cell(r.Reason)) }},

@@ -164,9 +164,17 @@ func (c *customColumns) Start(version.Info, *Trust) error { return nil }
 func (c *customColumns) Problem(Problem) error            { return nil }
 func (c *customColumns) End(Ending) error                 { return c.aligner.flush() }
 
-func (c *customColumns) Item(item *Item) error { return c.object(item) }
+// Item implements Printer.
+func (c *customColumns) Item(item *Item) error {
+	for i := range item.Attempts {
+		if err := c.object(&item.Attempts[i]); err != nil {
+			return err
+		}
+	}
+	return c.object(item)
+}
 
-// object adds the row of a TaskRun or PipelineRun.
+// object adds a row, and the titles before the first.
 func (c *customColumns) object(item any) error {
 	if !c.headed {
 		c.headed = true
@@ -174,6 +182,11 @@ func (c *customColumns) object(item any) error {
 			return err
 		}
 	}
+	return c.row(item)
+}
+
+// row takes a TaskRun, or an earlier attempt: a row of its own, so that its verdict is not hidden behind the TaskRun's.
+func (c *customColumns) row(item any) error {
 	object, err := safeObject(item)
 	if err != nil {
 		return err
@@ -187,7 +200,7 @@ func (c *customColumns) object(item any) error {
 		var values []string
 		for _, list := range found {
 			for _, value := range list {
-				values = append(values, fmt.Sprint(value.Interface()))
+				values = append(values, inColumn(fmt.Sprint(value.Interface())))
 			}
 		}
 		if len(values) == 0 {
@@ -196,4 +209,12 @@ func (c *customColumns) object(item any) error {
 		cells = append(cells, strings.Join(values, ","))
 	}
 	return c.aligner.row(alignedRow{cells: cells})
+}
+
+// inColumn puts quotes around text with spaces, which could be taken for the gap between two columns.
+func inColumn(text string) string {
+	if !strings.Contains(text, " ") {
+		return text
+	}
+	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
 }

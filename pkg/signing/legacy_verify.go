@@ -9,8 +9,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"encoding/asn1"
 	"encoding/base64"
 	"fmt"
+	"math/big"
 )
 
 // VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue returned. It
@@ -46,6 +48,20 @@ func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 		return nil
 	}
 	return fmt.Errorf("a key of type %T cannot sign", key)
+}
+
+// LegacyNonce returns what no two honest ECDSA signatures of format v1 have in common: the number r. The other half of a signature has
+// two values that are equally good, so that its text says little. It returns the text itself where that is no signature.
+func LegacyNonce(signature string) string {
+	raw, err := DecodeBase64(signature)
+	if err != nil {
+		return signature
+	}
+	var pair struct{ R, S *big.Int }
+	if rest, err := asn1.Unmarshal(raw, &pair); err != nil || len(rest) > 0 {
+		return signature
+	}
+	return pair.R.String()
 }
 
 // DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts the canonical form

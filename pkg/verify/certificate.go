@@ -115,17 +115,17 @@ func (j *judge) verifyChain(u *unit) {
 	}
 }
 
-// maxChainLinks is how many signatures of certificates are verified at most for one TaskRun. Hostile chains need many.
+// maxChainLinks is how many signatures of certificates are verified at most for one TaskRun and its attempts. Hostile chains need many.
 const maxChainLinks = 1024
 
 // followable reports whether the chain can be followed in reasonable time: every certificate may claim to be signed by every other.
 func (j *judge) followable(u *unit) bool {
 	n := len(u.svid.Intermediates)
-	j.chainLinks += 1 + n*n
-	if j.chainLinks <= maxChainLinks {
+	j.budget.chainLinks += 1 + n*n
+	if j.budget.chainLinks <= maxChainLinks {
 		return true
 	}
-	j.doubt(u, CheckCertificate, fmt.Sprintf("at most %d links between certificates", maxChainLinks), count(j.chainLinks, "link"),
+	j.doubt(u, CheckCertificate, fmt.Sprintf("at most %d links between certificates", maxChainLinks), count(j.budget.chainLinks, "link"),
 		"the TaskRun has too many certificates to follow them all")
 	return false
 }

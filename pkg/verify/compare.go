@@ -41,15 +41,15 @@ func (j *judge) emptied() bool { return j.failureReason() == ReasonVerificationF
 const OneOfThisName = "one of this name"
 
 // difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each name in which
-// they differ.
-func (j *judge) difference(id CheckID, container, where string, want, got []named) {
+// they differ. It reports whether there was something to compare: what is emptied is neither equal nor different.
+func (j *judge) difference(id CheckID, container, where string, want, got []named) bool {
 	if len(got) == 0 && len(want) > 0 && j.mayBeEmpty() {
 		message := "Tekton ended the run before it took the steps' output over"
 		if j.emptied() {
 			message = "enforcement took the steps' output out"
 		}
 		j.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none", Message: message})
-		return
+		return false
 	}
 	fail := func(name, expected, found, message string) {
 		j.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found, Message: message})
@@ -77,16 +77,18 @@ func (j *judge) difference(id CheckID, container, where string, want, got []name
 			fail(g.name, "nothing", g.text, where+" shows it, no step emitted it")
 		}
 	}
+	return true
 }
 
 func (j *judge) compareResults(want replayed) {
 	emitted := j.withoutMissingSignatures(want.status.Results)
-	j.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(j.tr.Status.Results))
-	j.pass(CheckResults, count(len(namedResults(j.withoutSignatures(j.tr.Status.Results))), "result")+" as the steps emitted them")
+	if j.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(j.tr.Status.Results)) {
+		j.pass(CheckResults, count(len(namedResults(j.withoutSignatures(j.tr.Status.Results))), "result")+" as the steps emitted them")
+	}
 }
 
 func (j *judge) compareSteps(want replayed) {
-	total := 0
+	total, compared := 0, true
 	for i, s := range j.steps {
 		var emitted v1.StepState
 		if i < len(want.status.Steps) {
@@ -94,13 +96,15 @@ func (j *judge) compareSteps(want replayed) {
 		}
 		shown := namedStepResults(s.state.Results)
 		total += len(shown)
-		j.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown)
+		compared = j.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown) && compared
 		j.difference(CheckArtifacts, s.state.Container, "status.steps[].inputs",
 			namedArtifacts(emitted.Inputs), namedArtifacts(s.state.Inputs))
 		j.difference(CheckArtifacts, s.state.Container, "status.steps[].outputs",
 			namedArtifacts(emitted.Outputs), namedArtifacts(s.state.Outputs))
 	}
-	j.pass(CheckStepResults, count(total, "step result")+" as the steps emitted them")
+	if compared {
+		j.pass(CheckStepResults, count(total, "step result")+" as the steps emitted them")
+	}
 }
 
 func (j *judge) compareArtifacts(ctx context.Context, want replayed) {
@@ -118,8 +122,11 @@ func (j *judge) compareArtifacts(ctx context.Context, want replayed) {
 		})
 		shown = v1.Artifacts{}
 	}
-	j.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
-	j.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
+	inputs := j.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
+	outputs := j.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
+	if !inputs || !outputs {
+		return
+	}
 	j.pass(CheckArtifacts, count(len(shown.Inputs)+len(shown.Outputs), "artifact")+" as the steps emitted them")
 }
 
@@ -146,7 +153,7 @@ func namedStepResults(results []v1.TaskRunStepResult) []named {
 // namedArtifacts returns the artifacts by name. Tekton keeps several of one name in what a single step emitted: they count
 // as one.
 func namedArtifacts(artifacts []v1.Artifact) []named {
-	texts, names := map[string]string{}, []string{}
+	texts, names := map[string]*strings.Builder{}, []string{}
 	for _, a := range artifacts {
 		text, err := json.Marshal(struct {
 			Values      []v1.ArtifactValue `json:"values"`
@@ -155,14 +162,14 @@ func namedArtifacts(artifacts []v1.Artifact) []named {
 		if err != nil {
 			text = []byte(err.Error()) // plain strings and booleans always encode
 		}
-		if _, ok := texts[a.Name]; !ok {
-			names = append(names, a.Name)
+		if texts[a.Name] == nil {
+			texts[a.Name], names = &strings.Builder{}, append(names, a.Name)
 		}
-		texts[a.Name] += string(text)
+		texts[a.Name].Write(text)
 	}
 	list := make([]named, 0, len(names))
 	for _, name := range names {
-		list = append(list, named{name, texts[name]})
+		list = append(list, named{name, texts[name].String()})
 	}
 	return list
 }

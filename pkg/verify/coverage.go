@@ -80,6 +80,9 @@ func (j *judge) carriesNothing() bool {
 		}
 	}
 	status := &j.tr.Status
+	if len(status.Steps) == 0 && j.succeeded() && j.declaresStepResults() {
+		return false // somebody took the steps out: one that succeeded had some
+	}
 	if len(status.Results) > 0 || !emptyArtifacts(status.Artifacts) {
 		return false
 	}
@@ -92,17 +95,40 @@ func (j *judge) carriesNothing() bool {
 	return !slices.ContainsFunc(j.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
 }
 
+// declaresStepResults reports whether a step of the Task was meant to have results.
+func (j *judge) declaresStepResults() bool {
+	for _, spec := range []*v1.TaskSpec{j.tr.Spec.TaskSpec, j.tr.Status.TaskSpec} {
+		if spec != nil && slices.ContainsFunc(spec.Steps, func(s v1.Step) bool { return len(s.Results) > 0 }) {
+			return true
+		}
+	}
+	return false
+}
+
 // podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
 var podEndedReasons = []string{
 	string(v1.TaskRunReasonStepFailed), string(v1.TaskRunReasonStepOOM), string(v1.TaskRunReasonFailedValidation),
 	ReasonVerificationFailed,
 }
 
+// brokenPodReasons are those with which a TaskRun fails whose pod may have had containers that never ran to an end.
+var brokenPodReasons = []string{
+	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM), string(v1.TaskRunReasonInitContainerFailed),
+	string(v1.TaskRunReasonSidecarOOM), string(v1.TaskRunReasonSidecarFailed), string(v1.TaskRunReasonFailed),
+	string(v1.TaskRunReasonFailureIgnored), string(v1.TaskRunReasonStopSidecarFailed), "PodAdmissionFailed",
+}
+
+// failedByTekton reports whether the TaskRun failed for a reason that Tekton, or the add-on, gives to TaskRuns with steps. A reason
+// that somebody made up explains nothing.
+func (j *judge) failedByTekton() bool {
+	return slices.Contains(slices.Concat(podEndedReasons, brokenPodReasons, stoppedReasons), j.failureReason())
+}
+
 // exempt reports whether nothing is expected of a step: one that was ended before it could sign. Only a TaskRun that
 // failed has such steps.
 func (j *judge) exempt(s *step) bool {
 	reason := j.failureReason()
-	if reason == "" {
+	if !j.failedByTekton() {
 		return false
 	}
 	if s.ended {
@@ -122,7 +148,7 @@ func (j *judge) bareStep(s *step) {
 		ID: CheckCoverage, Status: Missing, Step: s.state.Container, Expected: "evidence of the step", Got: "none",
 		Message: "the step left no evidence",
 	}
-	if s.state.Terminated == nil && !j.succeeded() {
+	if s.state.Terminated == nil && !j.succeeded() && j.failedByTekton() {
 		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
 		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
 	} else if reason, ok := s.unsigned(); ok {

@@ -17,6 +17,8 @@ type Facts struct {
 	Pod *PodFacts
 	// RequirePod makes a pod that is gone, or that nobody looked for, INDETERMINATE instead of a note.
 	RequirePod bool
+	// Budget is what a TaskRun and its archived attempts may take together; nil for a TaskRun that is looked at alone.
+	Budget *Budget
 }
 
 // PodFacts is what the API server says of the pod named in status.podName.

@@ -24,7 +24,7 @@ type InspectedStep struct {
 
 // Inspect takes the steps of tr apart, at most as many as evidence can count, and says how many were left out.
 func Inspect(tr *v1.TaskRun) (steps []InspectedStep, omitted int) {
-	j := &judge{v: &Verifier{}, tr: tr}
+	j := &judge{v: &Verifier{}, tr: tr, budget: NewBudget()}
 	for i := range tr.Status.Steps {
 		if i == maxSteps {
 			return steps, len(tr.Status.Steps) - maxSteps

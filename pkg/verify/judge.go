@@ -23,14 +23,14 @@ type judge struct {
 	facts Facts
 	now   time.Time
 
-	checks   []Check
-	more     map[kindOfCheck]int // how many of a kind there are
-	caveats  []string
-	messages int // bytes in the steps' messages that were read
-	steps    []*step
-	units    []*unit   // of the steps that left evidence
-	record   *recorded // nil unless its proof is good
-	proven   bool      // every stage ran: without a failed check the verdict is VERIFIED
+	checks  []Check
+	more    map[kindOfCheck]int // how many of a kind there are
+	caveats []string
+	budget  *Budget
+	steps   []*step
+	units   []*unit   // of the steps that left evidence
+	record  *recorded // nil unless its proof is good
+	proven  bool      // every stage ran: without a failed check the verdict is VERIFIED
 
 	restored    bool                   // the only step's message was put together from the status
 	running     bool                   // the TaskRun is not completed
@@ -39,9 +39,8 @@ type judge struct {
 	noResults   bool
 	missingKey  string
 
-	isLegacy         bool // some evidence is of format v1
-	legacySignatures int  // of format v1, verified so far
-	chainLinks       int  // between certificates, followed so far
+	unrecorded bool // nothing but its own word proves whose pod it was
+	isLegacy   bool // some evidence is of format v1
 }
 
 // checkOrder is the order in which checks are reported; the first one that decides the verdict is the reason.
@@ -59,7 +58,7 @@ func (j *judge) run(ctx context.Context) {
 		j.tooEarly(succeeded)
 		return
 	}
-	if j.tooManySteps() {
+	if j.tooManySteps() || j.tooManyAttempts() {
 		return
 	}
 	j.readRecord()
@@ -180,7 +179,9 @@ var deciding = map[Verdict]Status{Failed: Fail, Indeterminate: Unknown, Unsigned
 // result adds everything up.
 func (j *judge) result() Result {
 	if !j.running {
-		j.settleRecord(j.verdict())
+		found := j.verdict()
+		j.settleRecord(found)
+		j.settleOwner()
 	}
 	verdict := j.verdict()
 	j.compareCondition(verdict)
@@ -189,17 +190,22 @@ func (j *judge) result() Result {
 		return cmp.Compare(slices.Index(checkOrder, a.ID), slices.Index(checkOrder, b.ID))
 	})
 	r := Result{
-		TaskRun:    Ref{Namespace: j.tr.Namespace, Name: j.tr.Name, UID: j.tr.UID},
-		Verdict:    verdict,
-		Cluster:    &j.v.cluster,
-		Checks:     j.checks,
+		TaskRun: Ref{Namespace: j.tr.Namespace, Name: j.tr.Name, UID: j.tr.UID},
+		Verdict: verdict,
+		Cluster: &j.v.cluster,
+		Checks:  j.checks,
+		Steps:   len(j.tr.Status.Steps), SignedSteps: len(j.units),
 		Results:    digestsOf(j.withoutSignatures(j.tr.Status.Results), verdict == Verified),
 		Caveats:    j.caveats,
 		MissingKey: j.missingKey,
 		Record:     j.record.summary(),
+		Unrecorded: j.unrecorded && verdict == Verified,
 	}
 	if i := slices.IndexFunc(j.checks, func(c Check) bool { return c.Status == deciding[verdict] }); i >= 0 {
 		r.Reason, r.Message = j.reason(verdict, j.checks[i].ID), j.checks[i].Message
+	}
+	if c := j.tr.Status.GetCondition(apis.ConditionSucceeded); c != nil {
+		r.Succeeded = &Outcome{Status: string(c.Status), Reason: c.Reason}
 	}
 	if len(j.units) > 0 {
 		r.Backend, r.Format = j.units[0].kind.scheme.Backend(), j.units[0].kind.format

@@ -167,6 +167,10 @@ func (j *judge) compareLegacyNames(u *unit) bool {
 			ID: id, Status: Fail, Step: u.step.state.Container, Result: name, Expected: expected, Got: got, Message: message,
 		})
 	}
+	if n := strings.Count(u.legacy.manifest, ","); n >= maxEntries {
+		fail(CheckFormat, "", fmt.Sprintf("at most %d names", maxEntries), count(n+1, "name"), "no message holds that many results")
+		return false
+	}
 	var names []string
 	if u.legacy.manifest != "" {
 		names = strings.Split(u.legacy.manifest, ",")
@@ -200,15 +204,15 @@ func (j *judge) compareLegacyNames(u *unit) bool {
 	return ok
 }
 
-// maxLegacySignatures is how many signatures of format v1 are verified at most for one TaskRun. A pod's messages cannot hold half as
-// many.
-const maxLegacySignatures = 1024
+// maxLegacySignatures is how many signatures of format v1 are verified at most for one TaskRun and its attempts. A pod's messages
+// cannot hold half as many.
+const maxLegacySignatures = 512
 
 // verifyLegacy checks the signatures of format v1.
 func (j *judge) verifyLegacy(u *unit, key crypto.PublicKey) {
-	j.legacySignatures += 1 + len(u.legacy.values)
-	if j.legacySignatures > maxLegacySignatures {
-		j.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures), count(j.legacySignatures, "signature"),
+	j.budget.legacySignatures += 1 + len(u.legacy.values)
+	if j.budget.legacySignatures > maxLegacySignatures {
+		j.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures), count(j.budget.legacySignatures, "signature"),
 			"the TaskRun has too many signatures to verify them all")
 		return
 	}
@@ -235,8 +239,9 @@ func (j *judge) verifyLegacyValue(u *unit, key crypto.PublicKey, name, value, si
 	j.add(c)
 }
 
-// compareLegacySignatures looks for one signature in two places. With ECDSA no two honest signatures are ever the same, so that one of
-// them is a copy; equal values have equal signatures with the other algorithms.
+// compareLegacySignatures looks for one signature in two places. With ECDSA no two honest signatures have the same r, so that one of
+// them is a copy, whatever the text says: (r, s) and (r, N-s) are good for the same value. Equal values have equal signatures with the
+// other algorithms.
 func (j *judge) compareLegacySignatures() {
 	seen := map[string]string{}
 	for _, u := range j.units {
@@ -247,10 +252,11 @@ func (j *judge) compareLegacySignatures() {
 		signatures[signing.CarrierManifest] = u.step.carriers[signing.CarrierManifestSignature]
 		for _, name := range slices.Sorted(maps.Keys(signatures)) {
 			place := fmt.Sprintf("%s of %s", name, u.step.state.Container)
-			if other, twice := seen[signatures[name]]; twice {
+			r := signing.LegacyNonce(signatures[name])
+			if other, twice := seen[r]; twice {
 				j.refute(u, CheckSignature, "a signature of its own for "+place, "that of "+other, "a signature was copied")
 			}
-			seen[signatures[name]] = place
+			seen[r] = place
 		}
 	}
 }

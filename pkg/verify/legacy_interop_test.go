@@ -63,7 +63,7 @@ func verifierOf(t *testing.T, c *verifytest.Cluster, options ...verify.Option) *
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(cluster, options...)
+	v, err := verify.New(cluster, append(options, verify.WithUnrecorded())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestTektonRefusesWhatWeVerify(t *testing.T) {
 				})
 				domain.ServeBundles(t, map[string]*x509.Certificate{spiretest.TrustDomain: root, "another.example": foreign})
 			}
-			v, err := verify.New(bundle)
+			v, err := verify.New(bundle, verify.WithUnrecorded())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestTektonLeavesTheManifestEmpty(t *testing.T) {
 			X509Authorities: []trust.X509Authority{verifytest.Authority(domain.CA.X509Authorities()[0])},
 		}},
 	}
-	v, err := verify.New(bundle)
+	v, err := verify.New(bundle, verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}

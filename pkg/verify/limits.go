@@ -17,6 +17,7 @@ const (
 	maxSteps          = math.MaxUint8 // as many as evidence can count
 	maxPromotions     = 1 << 15       // declared results that promote a step result, times steps
 	maxArtifactValues = 256           // of all steps together
+	inAttempts        = 8             // times as much in all attempts together
 )
 
 // tooManySteps says so of a TaskRun with more steps than evidence can count.
@@ -47,8 +48,12 @@ func (j *judge) replayable(declared *v1.TaskSpec) bool {
 			promoted++
 		}
 	}
+	j.budget.promotions += promoted * len(j.steps)
+	j.budget.artifactValues += min(j.artifactValues(), maxArtifactValues+1)
 	return !tooMany(CheckDeclaration, maxPromotions, promoted*len(j.steps), "promoted results times steps") &&
-		!tooMany(CheckArtifacts, maxArtifactValues, j.artifactValues(), "values of artifacts")
+		!tooMany(CheckDeclaration, inAttempts*maxPromotions, j.budget.promotions, "promoted results times steps of all attempts") &&
+		!tooMany(CheckArtifacts, maxArtifactValues, j.artifactValues(), "values of artifacts") &&
+		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, j.budget.artifactValues, "values of artifacts of all attempts")
 }
 
 // artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.

@@ -21,7 +21,7 @@ import (
 const (
 	maxInflated = 128 << 10
 	maxEntries  = 4096
-	maxMessages = 1 << 20 // of all steps together; a pod's messages are 12 KiB at most, before they are inflated
+	maxMessages = 1 << 20 // of all steps and attempts together; a pod's messages are 12 KiB at most, before they are inflated
 )
 
 // compressedPrefix begins a compressed message: base64 of raw DEFLATE (Tekton's enable-termination-message-compression).
@@ -82,11 +82,11 @@ func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
 		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
 		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
 	}
-	if j.messages > maxMessages {
+	if j.budget.messages > maxMessages {
 		return nil, fmt.Errorf("more than %d bytes in the messages of all steps", maxMessages)
 	}
 	results, err := parseStored(text)
-	j.messages += sizeOf(results)
+	j.budget.messages += sizeOf(results)
 	return results, err
 }
 

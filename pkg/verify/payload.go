@@ -29,6 +29,7 @@ func (j *judge) rebuildCounted(u *unit) (signing.Unit, bool) {
 		}
 		return rebuilt, false
 	}
+	j.checkSpelling(u)
 	return rebuilt, true
 }
 

@@ -101,6 +101,12 @@ func (j *judge) readRecord() {
 	j.record.matches = j.compareRecord(encoded.Record)
 }
 
+// carriesRecord reports whether the TaskRun has a record, good or not.
+func (j *judge) carriesRecord() bool {
+	_, ok := j.tr.Status.Annotations[record.Annotation]
+	return ok
+}
+
 // recorderKey checks who signed the proof. An unknown key proves nothing and refutes nothing.
 func (j *judge) recorderKey(t *oidc.Token) bool {
 	key, known := j.v.keys[t.Claims.Issuer][t.KeyID]
@@ -255,8 +261,7 @@ func (j *judge) recordedFormat() signing.Format {
 func (j *judge) settleRecord(found Verdict) {
 	switch {
 	case j.record == nil:
-		_, present := j.tr.Status.Annotations[record.Annotation]
-		if len(j.units) > 0 && !present {
+		if len(j.units) > 0 && !j.carriesRecord() && (j.ownerProven() || j.v.allowUnrecorded || found != Verified) {
 			j.add(Check{ID: CheckRecord, Status: Note, Message: "the TaskRun carries no record of the add-on"})
 		}
 		return

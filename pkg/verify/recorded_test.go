@@ -36,7 +36,8 @@ func recordedVerifier(t testing.TB) *verify.Verifier {
 		t.Fatal(err)
 	}
 	recorded := readRecorded(t, "types").Status.CompletionTime.Time
-	v, err := verify.New(&bundle.Clusters[0], verify.WithClock(func() time.Time { return recorded.Add(24 * time.Hour) }))
+	v, err := verify.New(&bundle.Clusters[0], verify.WithClock(func() time.Time { return recorded.Add(24 * time.Hour) }),
+		verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}

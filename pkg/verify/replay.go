@@ -178,6 +178,7 @@ func (j *judge) explainDeclaration(declared *v1.TaskSpec, proof string, want rep
 	if proof == "" {
 		j.caveats = append(j.caveats, unprovenDeclaration)
 		j.promoted(declared, want)
+		j.mayPromote(want)
 		j.untyped()
 	}
 	for _, r := range want.dropped {
@@ -223,6 +224,28 @@ func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 	}
 }
 
+// mayPromote doubts TaskRuns whose steps show results while nobody vouches for the declaration: that the Task promotes none of them is the
+// declaration's word, too. Taking a promoted result out together with its declaration would otherwise make a verdict better.
+func (j *judge) mayPromote(want replayed) {
+	said := slices.ContainsFunc(j.checks, func(c Check) bool { return c.ID == CheckDeclaration && c.Status == Unknown })
+	if said || j.isLegacy { // format v1 does not sign them, which is said already
+		return
+	}
+	for i := range want.status.Steps {
+		s := &want.status.Steps[i]
+		if len(s.Results) == 0 {
+			continue
+		}
+		j.add(Check{
+			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
+			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
+			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it with the " +
+				"add-on's record, or live on a TaskRun with an inline taskSpec",
+		})
+		return
+	}
+}
+
 // untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
 func (j *judge) untyped() {
 	noted := map[string]bool{}
@@ -239,7 +262,7 @@ func (j *judge) untyped() {
 	}
 	for _, s := range j.steps {
 		for _, e := range s.entries() {
-			if e.ResultType == result.TaskRunResultType {
+			if e.ResultType == result.TaskRunResultType || e.ResultType == result.StepResultType {
 				note(e.Key, e.Value)
 			}
 		}

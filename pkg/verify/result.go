@@ -12,21 +12,31 @@ import (
 
 // Result is what verifying one TaskRun found. The zero value is no success.
 type Result struct {
-	TaskRun    Ref               `json:"taskRun"`
-	Verdict    Verdict           `json:"verdict"`
-	Reason     string            `json:"reason,omitempty"`  // id of the deciding check, one of the reasons below, or a signer's reason
-	Message    string            `json:"message,omitempty"` // the reason in one sentence
-	Backend    signing.Backend   `json:"backend,omitempty"`
-	Format     signing.Format    `json:"format,omitempty"` // of the evidence
-	Assurance  signing.Assurance `json:"assurance,omitempty"`
-	Identity   *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
-	Time       *SigningTime      `json:"time,omitempty"`
-	Cluster    *ClusterRef       `json:"cluster,omitempty"` // the cluster whose keys were used
-	Checks     []Check           `json:"checks"`
-	Results    []ResultDigest    `json:"results,omitempty"` // status.results without carriers
-	Caveats    []string          `json:"caveats,omitempty"` // what was not proven
-	MissingKey string            `json:"missingKey,omitempty"`
-	Record     *Recorded         `json:"record,omitempty"` // what the add-on recorded, if that is proven
+	TaskRun     Ref               `json:"taskRun"`
+	Verdict     Verdict           `json:"verdict"`
+	Unrecorded  bool              `json:"unrecorded,omitempty"` // VERIFIED, but for the proof that the pod was the TaskRun's: see WithUnrecorded
+	Reason      string            `json:"reason,omitempty"`     // id of the deciding check, one of the reasons below, or a signer's reason
+	Message     string            `json:"message,omitempty"`    // the reason in one sentence
+	Backend     signing.Backend   `json:"backend,omitempty"`
+	Format      signing.Format    `json:"format,omitempty"` // of the evidence
+	Assurance   signing.Assurance `json:"assurance,omitempty"`
+	Identity    *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
+	Time        *SigningTime      `json:"time,omitempty"`
+	Cluster     *ClusterRef       `json:"cluster,omitempty"`     // the cluster whose keys were used
+	Succeeded   *Outcome          `json:"succeeded,omitempty"`   // what the TaskRun says of itself
+	Steps       int               `json:"steps,omitempty"`       // of the TaskRun
+	SignedSteps int               `json:"signedSteps,omitempty"` // those that left evidence, good or not
+	Checks      []Check           `json:"checks"`
+	Results     []ResultDigest    `json:"results,omitempty"` // status.results without carriers
+	Caveats     []string          `json:"caveats,omitempty"` // what was not proven
+	MissingKey  string            `json:"missingKey,omitempty"`
+	Record      *Recorded         `json:"record,omitempty"` // what the add-on recorded, if that is proven
+}
+
+// Outcome is the condition Succeeded of a TaskRun.
+type Outcome struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // Reasons of INDETERMINATE that say more than a check's id.

@@ -108,6 +108,24 @@ func (j *judge) logged(u *unit) []loggedValue {
 	return values
 }
 
+// checkSpelling doubts strings that are shown in another form than the one that was hashed. What looks like an array or object is hashed in
+// canonical form, which many texts have in common, among them some that other readers understand in other ways.
+func (j *judge) checkSpelling(u *unit) {
+	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
+		return
+	}
+	for _, v := range j.logged(u) {
+		if v.kind == result.StepArtifactsResultType || v.raw == signing.CanonicalValue(v.raw) {
+			continue
+		}
+		j.add(Check{
+			ID: CheckPayload, Status: Unknown, Step: u.step.state.Container, Result: v.name,
+			Expected: "the canonical form of the array or object, which is what was signed", Got: "another spelling, as a string",
+			Message: "the spelling of the value is not proven: emit it as JSON without spaces, with sorted keys, or declare it as an array or object",
+		})
+	}
+}
+
 // promotedNames returns the task results that Tekton makes from the results of steps, as far as steps show any.
 func (j *judge) promotedNames() map[string]bool {
 	declared, _ := j.declared()

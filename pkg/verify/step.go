@@ -85,6 +85,7 @@ func (j *judge) readStep(state *v1.StepState) *step {
 		state, j.restored = restored, true
 	}
 	s := &step{state: state, carriers: map[string]string{}}
+	j.checkState(state)
 	if state.Terminated == nil {
 		return s
 	}
@@ -123,14 +124,33 @@ func (j *judge) readStep(state *v1.StepState) *step {
 // textReasons are the reasons with which a container runtime or the kubelet puts plain text into the place of a message.
 var textReasons = []string{"StartError", "ContainerCannotRun", "ContainerStatusUnknown"}
 
-// endedFromOutside reports whether the step's message is the text of whoever ended it. Only a TaskRun that failed can have
-// such a step: Tekton's controller then gives it the TaskRun's own reason.
+// endedFromOutside reports whether the step's message is the text of whoever ended it. Only a TaskRun that failed can have such a
+// step: Tekton's controller, where it ends a run, gives it the TaskRun's own reason and a text of its own.
 func (j *judge) endedFromOutside(state *v1.StepState) bool {
-	reason := j.failureReason()
-	if reason == "" || strings.HasPrefix(state.Terminated.Message, "[") {
+	t, reason := state.Terminated, j.failureReason()
+	switch {
+	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, compressedPrefix):
 		return false
+	case slices.Contains(stoppedReasons, reason) && t.Reason == reason:
+		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, j.tr.Status.PodName)
 	}
-	return state.Terminated.Reason == reason || slices.Contains(textReasons, state.Terminated.Reason)
+	return slices.Contains(textReasons, t.Reason) && j.failedByTekton() && t.ExitCode != 0
+}
+
+// checkState refuses a step in two states at once: readers would choose.
+func (j *judge) checkState(state *v1.StepState) {
+	n := 0
+	for _, is := range []bool{state.Waiting != nil, state.Running != nil, state.Terminated != nil} {
+		if is {
+			n++
+		}
+	}
+	if n > 1 {
+		j.add(Check{
+			ID: CheckMessage, Status: Fail, Step: state.Container, Expected: "one state of the step", Got: fmt.Sprintf("%d of them", n),
+			Message: "the step is shown in two states at once: Tekton writes one",
+		})
+	}
 }
 
 // checkStepResultNames refuses step results with the name of signing material: those that travel by log stand in no message.

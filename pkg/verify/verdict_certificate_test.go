@@ -198,7 +198,7 @@ func changed(t *testing.T, change func(*trust.Cluster)) *verify.Verifier {
 	}
 	change(cluster)
 	years := verify.WithClock(func() time.Time { return verifytest.Start().AddDate(3, 0, 0) })
-	v, err := verify.New(cluster, years)
+	v, err := verify.New(cluster, years, verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -484,7 +484,7 @@ func TestKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.change(cluster)
-			v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }))
+			v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -506,7 +506,7 @@ func TestUnknownKeyAndTampered(t *testing.T) {
 		t.Fatal(err)
 	}
 	cluster.ServiceAccountIssuers = nil
-	v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }))
+	v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -526,7 +526,7 @@ func TestEllipticKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(trusted, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }))
+	v, err := verify.New(trusted, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -111,7 +111,8 @@ func TestKinds(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := newVerifier(t).TaskRun(t.Context(), newTaskRun(t, c.sign), verify.Facts{Live: true})
+			tr := newTaskRun(t, c.sign)
+			got := newVerifier(t).TaskRun(t.Context(), tr, withLivePod(tr))
 			if got.Verdict != verify.Verified {
 				t.Fatalf("%s: %+v", got.Verdict, got.Checks)
 			}

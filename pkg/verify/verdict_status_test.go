@@ -153,7 +153,8 @@ func withStepOutput(r *verifytest.Run) {
 
 func TestTamperedStepOutput(t *testing.T) {
 	runVerdictCases(t, map[string]verdictCase{
-		"untouched": {sign: withStepOutput, want: verify.Verified},
+		"untouched":            {sign: withStepOutput, facts: verify.Facts{Live: true}, want: verify.Verified},
+		"untouched, in a file": {sign: withStepOutput, want: verify.Indeterminate, checks: []string{"declaration"}},
 		"step result changed": {
 			sign:   withStepOutput,
 			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value = *v1.NewStructuredValues("dirty") },

@@ -34,6 +34,7 @@ type Verifier struct {
 
 	minimumFormat    signing.Format
 	minimumAssurance signing.Assurance
+	allowUnrecorded  bool
 	reviewer         TokenReviewer // nil unless a live cluster may be asked
 }
 
@@ -104,7 +105,10 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 // TaskRun verifies one TaskRun. It never changes tr. When a key is missing, its ID is in Result.MissingKey, so that a
 // caller with a stale bundle can fetch a new one and ask again.
 func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
-	j := &judge{v: v, tr: tr, facts: facts, now: v.now()}
+	j := &judge{v: v, tr: tr, facts: facts, now: v.now(), budget: facts.Budget}
+	if j.budget == nil {
+		j.budget = NewBudget()
+	}
 	j.run(config.ToContext(ctx, v.tekton))
 	return j.result()
 }

@@ -42,7 +42,7 @@ func newVerifier(t testing.TB, options ...verify.Option) *verify.Verifier {
 		t.Fatal(err)
 	}
 	clock := verify.WithClock(func() time.Time { return verifytest.Start().Add(24 * time.Hour) })
-	v, err := verify.New(cluster, append([]verify.Option{clock}, options...)...)
+	v, err := verify.New(cluster, append([]verify.Option{clock, verify.WithUnrecorded()}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,8 @@ func cut(check string) (id, result string, found bool) {
 }
 
 func TestVerifiedShowsWhatItRestsOn(t *testing.T) {
-	got := newVerifier(t).TaskRun(t.Context(), newTaskRun(t, nil), verify.Facts{Live: true})
+	tr := newTaskRun(t, nil)
+	got := newVerifier(t).TaskRun(t.Context(), tr, withLivePod(tr))
 	if got.Verdict != verify.Verified || len(got.Caveats) != 0 {
 		t.Fatalf("verdict %s, caveats %q, checks %+v", got.Verdict, got.Caveats, got.Checks)
 	}

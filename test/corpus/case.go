@@ -22,6 +22,7 @@ type Case struct {
 	File   []byte // what is verified
 	Bundle []byte // the trust bundle it is verified with
 	Args   []string
+	Plain  bool // without --allow-unrecorded: most files carry no record
 	Want   Want
 }
 
@@ -56,7 +57,7 @@ type maker struct {
 func Generate(seed uint64) ([]Case, error) {
 	m := &maker{random: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- only values of results come from it
 	m.setUp()
-	for _, group := range []func(){m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display} {
+	for _, group := range []func(){m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display, m.hostile} {
 		if m.err == nil {
 			group()
 		}

@@ -4,6 +4,7 @@ package corpus
 
 import (
 	"slices"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -93,6 +94,9 @@ func (m *maker) evidence() {
 
 func (m *maker) attack(s scheme, a attack, args ...string) {
 	r := m.newRun()
+	if strings.HasPrefix(a.name, "step result") || strings.HasSuffix(a.name, "entry of type 4") {
+		m.withScan(r)
+	}
 	r.Format, r.Scheme = s.format, s.scheme
 	if s.format == signing.FormatV1 {
 		onlyTaskResults(r)

@@ -109,7 +109,7 @@ func (m *maker) brokenBundles(file []byte) {
 		{"private key", replace(`"kty"`, `"d":"AQAB","kty"`)},
 		{"member twice", replace(`"kty"`, `"kty":"oct","kty"`)},
 		{"member in another case", replace(`"clusters"`, `"Clusters"`)},
-		{"unknown member", replace(`"kty"`, `"use":"sig","kty"`)},
+		{"unknown member", replace(`"uid"`, `"use":"sig","uid"`)},
 		{"symmetric key", replace(`"kty": "RSA"`, `"kty": "oct"`)},
 		{"key with line breaks", replace(`"e": "AQAB"`, `"e": "AQ\nAB"`)},
 		{"cluster without UID", replace(verifytest.ClusterUID, "")},

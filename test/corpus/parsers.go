@@ -52,7 +52,7 @@ func (m *maker) forms(tr *v1.TaskRun, text, document string) {
 		{"YAML", document, verified()},
 		{"YAML in several documents", document + "---\n" + document, verified()},
 		{"YAML, the second document tampered", document + "---\n" + string(badDocument), results},
-		{"YAML with a number for a key", document + "1: 2\n", verified()},
+		{"YAML with a number for a key", document + "1: 2\n", unreadable()},
 		{"YAML with an empty document", "---\n" + document + "---\n---\n", verified()},
 		{"List", list(text, text), verified()},
 		{"List, the last item tampered", list(text, bad), results},

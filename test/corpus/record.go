@@ -22,6 +22,7 @@ type recordCase struct {
 	record verifytest.Recording
 	tamper func(*v1.TaskRun)
 	want   Want
+	scan   bool // a step has a result
 }
 
 // records makes the cases of the add-on's record.
@@ -48,11 +49,15 @@ func (m *maker) record(name string, c recordCase) {
 		c.tamper(tr)
 	}
 	m.add(name, m.text(tr), c.want)
+	m.cases[len(m.cases)-1].Plain = true
 }
 
 // recorded returns the TaskRun of a case as the API server hands it out once the add-on has recorded it.
 func (m *maker) recorded(c recordCase) *v1.TaskRun {
 	r := m.newRun()
+	if c.record.Live || c.scan {
+		m.withScan(r)
+	}
 	if c.sign != nil {
 		c.sign(r)
 	}
@@ -89,9 +94,9 @@ func honestRecords() map[string]recordCase {
 			}, want: verified(),
 		},
 		"promotion, declaration recorded":     {sign: withPromotion, record: verifytest.Recording{Live: true}, want: verified()},
-		"promotion, declaration not recorded": {sign: withPromotion, want: missing(verify.CheckDeclaration)},
+		"promotion, declaration not recorded": {scan: true, sign: withPromotion, want: missing(verify.CheckDeclaration)},
 		"fixed audience":                      {sign: func(r *verifytest.Run) { r.Scheme = signing.SchemeOIDCAudienceOnly }, want: missing(verify.CheckAssurance)},
-		"found INDETERMINATE":                 {record: found(verify.Indeterminate), want: verified()},
+		"found INDETERMINATE":                 {record: found(verify.Indeterminate), want: missing(verify.CheckRecord)},
 	}
 }
 
@@ -117,7 +122,7 @@ func changedAfterRecord() map[string]recordCase {
 			s.TaskSpec.Results[3].Value.StringVal = "$(steps.publish.results.scan)"
 		})},
 		"condition of the add-on": {want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") }},
-		"record removed":          {want: verified(), tamper: status(func(s *v1.TaskRunStatus) { s.Annotations = nil })},
+		"record removed":          {want: missing(verify.CheckRecord), tamper: status(func(s *v1.TaskRunStatus) { s.Annotations = nil })},
 	}
 }
 
@@ -185,7 +190,7 @@ func (m *maker) forgedRecords() map[string]recordCase {
 	if foreign, err := verifytest.NewECCluster(); err != nil {
 		m.err = err
 	} else {
-		cases["of another cluster's issuer"] = recordCase{record: verifytest.Recording{Signer: foreign}, want: verified()} // and a warning
+		cases["of another cluster's issuer"] = recordCase{record: verifytest.Recording{Signer: foreign}, want: missing(verify.CheckRecord)} // and a warning
 		impostor := *foreign
 		impostor.KeyID = m.cluster.KeyID
 		cases["of a key with a known ID"] = recordCase{record: verifytest.Recording{Signer: &impostor}, want: bad}
@@ -231,7 +236,7 @@ func recordedArchives() map[string]recordCase {
 		"found FAILED":          {record: found(verify.Failed), want: failed(verify.CheckRecord), tamper: drop(nil)},
 		"not recorded":          {want: unsigned(), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Annotations = nil })},
 		"result changed":        {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" })},
-		"step result changed":   {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "x" })},
+		"step result changed":   {scan: true, want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "x" })},
 		"exit code changed":     {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 })},
 		"passed off as another": {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" })},
 		"passed off as a retry": {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} })},

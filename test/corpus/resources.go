@@ -114,7 +114,7 @@ func (m *maker) hugeTaskRuns() {
 			}
 			return list
 		})},
-		{name: "10000 retries", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
+		{name: "10000 retries", want: missing(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = make([]v1.TaskRunStatus, 10000)
 		}},
 		{name: "a name of 1 MiB", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Name = strings.Repeat("a", 1<<20) }},

@@ -54,7 +54,7 @@ func decodeUsual(data []byte) *v1.TaskRun {
 		return nil
 	}
 	tr := &v1.TaskRun{}
-	if strictjson.DecodeOpen(data, tr) != nil || len(tr.Status.Results) > maxResults {
+	if open, err := strictjson.DecodeKnown(data, tr); err != nil || open || len(tr.Status.Results) > maxResults || doubtful(&tr.Status) {
 		return nil
 	}
 	if tr.Kind != says["kind"] || tr.APIVersion != says["apiVersion"] {
@@ -70,13 +70,18 @@ func decodeTaskRun(data []byte, h header) (*v1.TaskRun, error) {
 	switch {
 	case h.Kind == "TaskRun" && h.APIVersion == "tekton.dev/v1":
 		tr = &v1.TaskRun{}
-		err = strictjson.DecodeOpen(data, tr)
+		if err = strictjson.DecodeOpen(data, tr); err == nil {
+			err = checkVersion(data, tr, &v1beta1.TaskRun{}, "v1")
+		}
 	case h.Kind == "TaskRun" && h.APIVersion == "tekton.dev/v1beta1":
 		tr, err = decodeV1beta1(data)
 	default:
 		return nil, &KindError{Kind: h.Kind, APIVersion: h.APIVersion, Name: h.Metadata.Name}
 	}
 	if err != nil {
+		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
+	}
+	if err := checkValues(data, tr); err != nil {
 		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
 	}
 	if n := len(tr.Status.Results); n > maxResults {
@@ -105,15 +110,15 @@ func decodeV1beta1(data []byte) (*v1.TaskRun, error) {
 	if err := strictjson.DecodeOpen(data, &old); err != nil {
 		return nil, err
 	}
-	for i := range old.Status.Steps {
-		if len(old.Status.Steps[i].Inputs)+len(old.Status.Steps[i].Outputs) > 0 {
-			return nil, fmt.Errorf("tekton.dev/v1beta1 has no place for the TaskRun's artifacts: " +
-				"read it as v1 with kubectl get taskruns.v1.tekton.dev")
-		}
+	if err := checkVersion(data, &old, &v1.TaskRun{}, "v1beta1"); err != nil {
+		return nil, err
 	}
 	tr := &v1.TaskRun{}
 	if err := old.ConvertTo(context.Background(), tr); err != nil {
 		return nil, fmt.Errorf("converting from tekton.dev/v1beta1: %w", err)
+	}
+	if lacksArtifacts(&old, tr) {
+		return nil, errNoArtifacts
 	}
 	return tr, nil
 }

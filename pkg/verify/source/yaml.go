@@ -189,10 +189,10 @@ func (y *yamlCutter) endOfList(rest []byte) {
 
 func indentOf(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
 
-// blank reports whether a document holds nothing but comments.
+// blank reports whether a document holds nothing but comments, and perhaps the version of YAML.
 func blank(data []byte) bool {
 	for line := range bytes.Lines(data) {
-		if !noContent.Match(line) {
+		if !noContent.Match(line) && !version.Match(line) {
 			return false
 		}
 	}
@@ -200,12 +200,15 @@ func blank(data []byte) bool {
 }
 
 // maxYAMLNodes is how many values and keys a YAML text may have. The parser takes a few hundred bytes for each.
-const maxYAMLNodes = 3 * strictjson.MaxValues
+const maxYAMLNodes = 3 * strictjson.MaxValues / 2
 
 // yamlToJSON returns the JSON form of one YAML document.
 func yamlToJSON(data []byte) ([]byte, error) {
 	if n := nodesAtMost(data); n > maxYAMLNodes {
 		return nil, fmt.Errorf("more than %d values", maxYAMLNodes)
+	}
+	if err := checkDirectives(data); err != nil {
+		return nil, err
 	}
 	if err := checkYAML(data); err != nil {
 		return nil, err
@@ -252,6 +255,9 @@ func checkNode(n *yamlv3.Node, depth int) error {
 		if n.Kind == yamlv3.MappingNode && i%2 == 0 {
 			if child.Kind != yamlv3.ScalarNode || child.Tag == "!!merge" {
 				return fmt.Errorf("line %d: expected a plain key", child.Line)
+			}
+			if !isTextKey(child) {
+				return fmt.Errorf("line %d: the key %s is no text to every reader: write it in quotes", child.Line, child.Value)
 			}
 		}
 		if err := checkNode(child, depth+1); err != nil {

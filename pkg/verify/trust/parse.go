@@ -31,6 +31,10 @@ func Parse(data []byte) (*Bundle, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("expected a trust bundle of at most %d bytes, got %d", MaxBytes, len(data))
 	}
+	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf("the text is UTF-16: save it as UTF-8")
+	}
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
 	if len(bytes.TrimSpace(data)) == 0 {
 		return nil, fmt.Errorf("the trust bundle is empty: write one with trust export")
 	}
@@ -113,13 +117,27 @@ func (c *Cluster) Validate() error {
 	if len(c.ServiceAccountIssuers) > maxIssuers {
 		return fmt.Errorf("expected at most %d issuers, got %d", maxIssuers, len(c.ServiceAccountIssuers))
 	}
-	fingerprints := map[string]string{}
+	fingerprints, issuers := map[string]string{}, map[string]bool{}
 	for _, issuer := range c.ServiceAccountIssuers {
+		if issuers[issuer.Issuer] {
+			return fmt.Errorf("issuer %q stands twice: unite its keys in one place", issuer.Issuer)
+		}
+		issuers[issuer.Issuer] = true
 		if err := issuer.validate(fingerprints); err != nil {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
+	type domain struct {
+		name      string
+		federated bool
+	}
+	domains := map[domain]bool{}
 	for _, s := range c.SPIFFE {
+		if d := (domain{s.TrustDomain, s.Federated}); domains[d] {
+			return fmt.Errorf("trust domain %q stands twice: unite its authorities in one place", s.TrustDomain)
+		} else {
+			domains[d] = true
+		}
 		if err := s.validate(); err != nil {
 			return fmt.Errorf("trust domain %q: %w", s.TrustDomain, err)
 		}
@@ -164,7 +182,12 @@ func (s SPIFFEBundle) validate() error {
 	if len(s.X509Authorities) > maxKeys {
 		return fmt.Errorf("expected at most %d authorities, got %d", maxKeys, len(s.X509Authorities))
 	}
+	seen := map[string]bool{}
 	for n, a := range s.X509Authorities {
+		if seen[a.DER] {
+			return fmt.Errorf("authority %d stands twice", n)
+		}
+		seen[a.DER] = true
 		if _, err := a.Certificate(); err != nil {
 			return fmt.Errorf("authority %d: %w", n, err)
 		}

@@ -34,7 +34,7 @@ func (c *Cluster) Record(tr *v1.TaskRun, change Recording) error {
 	if err != nil {
 		return err
 	}
-	v, err := verify.New(cluster, verify.WithClock(RecordedAt))
+	v, err := verify.New(cluster, verify.WithClock(RecordedAt), verify.WithUnrecorded())
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	yamlv3 "go.yaml.in/yaml/v3"
+	"sigs.k8s.io/yaml"
+)
+
+var (
+	// version matches the one directive that is read: an honest writer may begin a file with it.
+	version = regexp.MustCompile(`^%YAML 1\.[0-9]\s*$`)
+	// wordKey matches what every version of YAML reads as text, unless it is one of notText.
+	wordKey = regexp.MustCompile(`^[A-Za-z_/][A-Za-z0-9_./-]*$`)
+	notText = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
+)
+
+// checkDirectives refuses directives but a first %YAML: no honest TaskRun has them, and the parser takes time for each of %TAG that grows
+// with those before it.
+func checkDirectives(data []byte) error {
+	n := 0
+	for line := range bytes.Lines(data) {
+		n++
+		switch {
+		case !bytes.HasPrefix(line, []byte("%")):
+		case !version.Match(line):
+			return fmt.Errorf("line %d: a directive: leave it out", n)
+		}
+	}
+	return nil
+}
+
+// isTextKey reports whether a key is text to all readers. YAML 1.1 takes on for a boolean, 1 for a number and 1:20 for another, 1.2 does
+// not; in JSON they would all be text, and two keys one.
+func isTextKey(key *yamlv3.Node) bool {
+	switch {
+	case key.Style&(yamlv3.DoubleQuotedStyle|yamlv3.SingleQuotedStyle) != 0:
+		return true
+	case notText.MatchString(key.Value):
+		return false
+	case wordKey.MatchString(key.Value):
+		return true
+	case key.Tag != "!!str" || strings.ContainsAny(key.Value, "\r\n"):
+		return false
+	}
+	var text any
+	if err := yaml.Unmarshal([]byte(key.Value), &text); err != nil {
+		return true // no plain scalar by itself, hence text
+	}
+	as, err := json.Marshal(text)
+	want, _ := json.Marshal(key.Value)
+	return err == nil && (bytes.Equal(as, want) || as[0] == '{' || as[0] == '[')
+}

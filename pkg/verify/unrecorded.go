@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import "slices"
+
+// Which TaskRun a pod belongs to, only two things prove: the owner of the live pod, and the add-on's record of it. The evidence
+// holds the TaskRun's UID, but the pod itself wrote it there: a TaskRun of the same name that was made later can sign for the
+// UID of the one before.
+
+// WithUnrecorded accepts evidence although neither a live pod nor the add-on's record proves that the pod was the TaskRun's. The
+// result is then marked as Unrecorded. The default is INDETERMINATE with the check record.
+func WithUnrecorded() Option { return func(v *Verifier) { v.allowUnrecorded = true } }
+
+// unrecordedCaveat goes with what was accepted in that way.
+const unrecordedCaveat = "unrecorded: that the pod which signed was the pod of this very TaskRun is the word of that pod alone"
+
+// settleOwner makes sure that the pod was the TaskRun's, once all else is good. It comes before the record is compared with what
+// was found.
+func (j *judge) settleOwner() {
+	if len(j.units) == 0 || j.ownerProven() || j.verdict() != Verified {
+		return
+	}
+	if j.v.allowUnrecorded {
+		j.unrecorded = true
+		j.caveats = append(j.caveats, unrecordedCaveat)
+		return
+	}
+	j.add(Check{
+		ID: CheckRecord, Status: Unknown, Expected: "a good record of the add-on, or the live pod of the TaskRun", Got: j.ownerText(),
+		Message: "the pod itself wrote the TaskRun's UID into its evidence: only the add-on's record, or the owner of the live pod, " +
+			"proves that it was this TaskRun's pod. " + j.ownerAdvice(),
+	})
+}
+
+// ownerProven reports whether the live pod, or the add-on, proves that the pod was the TaskRun's. That the pod is the one that signed,
+// comparePods and settleRecord see to.
+func (j *judge) ownerProven() bool {
+	pod := j.facts.Pod
+	live := j.facts.Live && pod != nil && pod.Found && pod.ControllerUID == j.tr.UID && j.tr.UID != ""
+	return live || j.record.proves() && j.record.PodUID != ""
+}
+
+// onlyUnrecorded reports whether nothing but the proof of the pod's owner is missing.
+func (r *Result) onlyUnrecorded() bool {
+	return r.Verdict == Indeterminate && !slices.ContainsFunc(r.Checks, func(c Check) bool {
+		return c.Status == Unknown && c.ID != CheckRecord || c.Status == Missing
+	})
+}
+
+// ownerText says what there is instead of a proof.
+func (j *judge) ownerText() string {
+	switch {
+	case j.record.good() && j.record.proves():
+		return "a record that names no pod"
+	case j.record.good():
+		return "a record that says " + j.record.Verdict
+	case j.carriesRecord():
+		return "a record that proves nothing here"
+	}
+	return "neither"
+}
+
+// ownerAdvice is the next step.
+func (j *judge) ownerAdvice() string {
+	const accept = "accept the word of the pod with --allow-unrecorded"
+	switch {
+	case j.carriesRecord() && j.record == nil:
+		return "See what is said of the record: a trust bundle that was exported again may prove it; or " + accept
+	case j.facts.Live:
+		return "Let the add-on record TaskRuns before their pods are gone; or " + accept
+	}
+	return "Export the TaskRun again once the add-on has recorded it, or verify it live while its pod is there; or " + accept
+}
