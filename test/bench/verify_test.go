@@ -75,7 +75,7 @@ func newCluster(tb testing.TB) (*verifytest.Cluster, *verify.Verifier) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	verifier, err := verify.New(trusted)
+	verifier, err := verify.New(trusted, verify.WithUnrecorded())
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -277,7 +277,7 @@ func (c *cluster) awaitDone(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 // replicas returns the add-on's pods that are not being deleted.
 func (c *cluster) replicas(t *testing.T) []corev1.Pod {
 	t.Helper()
-	list, err := c.kube.CoreV1().Pods("tekton-sign").List(t.Context(), metav1.ListOptions{LabelSelector: partOf})
+	list, err := c.kube.CoreV1().Pods("tekton-sign").List(t.Context(), metav1.ListOptions{LabelSelector: addOnReplicas})
 	if err != nil {
 		t.Fatal(err)
 	}

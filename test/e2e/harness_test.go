@@ -35,6 +35,9 @@ import (
 // selector marks the namespaces in which the tests turn signing on.
 const selector = "e2e.tekton-sign.dev/signed=true"
 
+// addOnReplicas selects the pods that serve the webhooks.
+const addOnReplicas = "app.kubernetes.io/name=controller,app.kubernetes.io/part-of=tekton-sign"
+
 // patience bounds every wait for the cluster.
 const patience = 3 * time.Minute
 

@@ -225,7 +225,8 @@ func testKeptMaterial(t *testing.T, c *cluster) {
 	tr.Status.Steps[0].Terminated.Message = ""
 	delete(tr.Status.Annotations, record.Annotation)
 	writeFile(t, file, describe(tr))
-	c.verify(t, "VERIFIED", 0, "-f", file, "--trust-bundle", bundle, "--offline")
+	c.verify(t, "VERIFIED", 0, "-f", file, "--trust-bundle", bundle, "--offline", "--allow-unrecorded")
+	c.verify(t, "INDETERMINATE", 2, "-f", file, "--trust-bundle", bundle, "--offline")
 	resultOf(t, tr, "digest").Value.StringVal = "sha256:0000"
 	writeFile(t, file, describe(tr))
 	c.verify(t, "FAILED", 4, "-f", file, "--trust-bundle", bundle, "--offline")
@@ -244,7 +245,7 @@ func (c *cluster) scale(t *testing.T, replicas int32) {
 		t.Fatal(err)
 	}
 	c.eventually(t, "the replicas of the add-on", func(ctx context.Context) (bool, error) {
-		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{})
+		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{LabelSelector: addOnReplicas})
 		if err != nil {
 			return false, err
 		}

@@ -194,6 +194,7 @@ func (c *cluster) runSigned(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 // verifyFile verifies a TaskRun offline.
 func (c *cluster) verifyFile(t *testing.T, dir string, tr *pipelinev1.TaskRun, bundle, verdict string, code int) report {
 	t.Helper()
+	c.recorded(t, tr)
 	file := filepath.Join(dir, tr.Name+".yaml")
 	writeFile(t, file, c.mustKubectl(t, "get", "taskrun", tr.Name, "-n", tr.Namespace, "-o", "yaml"))
 	return c.verify(t, verdict, code, "-f", file, "--trust-bundle", bundle)

@@ -30,6 +30,7 @@ func testVerify(t *testing.T, c *cluster) {
 	bundle := filepath.Join(dir, "bundle.json")
 	exported := c.mustKubectl(t, "tekton-sign", "trust", "export")
 	writeFile(t, bundle, exported)
+	c.recorded(t, tr)
 	file := filepath.Join(dir, "taskrun.yaml")
 	writeFile(t, file, c.mustKubectl(t, "get", "taskrun", tr.Name, "-n", ns, "-o", "yaml"))
 
