@@ -117,6 +117,9 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 					t.Fatalf("unexpected request %+v", action)
 				}
 				asked = append(asked, request.Spec.Audiences[0])
+				if bound := request.Spec.BoundObjectRef != nil; bound == (request.Spec.Audiences[0] == ordinaryAudience) {
+					t.Errorf("audience %s: bound to a pod: %v", request.Spec.Audiences[0], bound)
+				}
 				switch request.Spec.Audiences[0] {
 				case ordinaryAudience:
 					return true, request, c.ordinary

@@ -69,35 +69,41 @@ func (e *notRefusedError) Error() string {
 // The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted: elsewhere both
 // policies refuse it, and the API server names either.
 func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
-	type request struct{ policy, audience string }
+	type request struct {
+		policy, audience string
+		bound            bool // to a pod
+	}
 	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
 	requests := []request{
-		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest},
-		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest},
-		{manifests.TokenRequesters, ordinaryAudience},
-		{manifests.PodTokens, podAudience}, // with which whoever got it would be the pod
+		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest, true},
+		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest, true},
+		{manifests.TokenRequesters, ordinaryAudience, false},
+		{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
 	}
 	if s.Binding == signing.BindingAudience {
-		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix)})
+		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix), true})
 	}
 	for _, r := range requests {
-		if err := p.refused(ctx, r.policy, r.audience); err != nil {
+		if err := p.refused(ctx, r.policy, r.audience, r.bound); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refused is an error unless policy refuses a token with this audience that is bound to a pod which is not the requester's.
-func (p *Probe) refused(ctx context.Context, policy, audience string) error {
+// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not the requester's.
+// Each request is one that no other policy refuses: an API server names any that does.
+func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool) error {
 	seconds := int64(signing.MinTokenLifetime / time.Second)
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences:         []string{audience},
 		ExpirationSeconds: &seconds,
-		BoundObjectRef: &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: manifests.ProbeAccount, UID: "00000000-0000-4000-8000-000000000000",
-		},
 	}}
+	if bound {
+		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
+			Kind: "Pod", APIVersion: "v1", Name: manifests.ProbeAccount, UID: "00000000-0000-4000-8000-000000000000",
+		}
+	}
 	_, err := p.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ProbeAccount, request,
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	expected := fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding ", policy)

@@ -196,6 +196,10 @@ func TestPodTokensPolicy(t *testing.T) {
 		"an exempt account of the very namespace, which every editor can be": {
 			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:ci:operator" }), refused,
 		},
+		"the probe of signing tokens, which P1 refuses": {with(func(r *tokenRequest) {
+			r.podUID, r.namespace, r.account, r.username = "", "tekton-sign", "policy-probe", "system:serviceaccount:tekton-sign:keeper"
+			r.audiences = []string{"tekton-result-signing:p:" + digest}
+		}), ""},
 	} {
 		checkDenial(t, name, denial(t, policy, c.request), c.message)
 	}
