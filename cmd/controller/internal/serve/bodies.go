@@ -28,6 +28,7 @@ const (
 type Bodies struct {
 	pool    *Pool
 	largest int64
+	wait    time.Duration // for room
 }
 
 // NewBodies returns what reads bodies of up to largest bytes each within so many bytes of memory.
@@ -35,7 +36,7 @@ func NewBodies(memory, largest int64) (*Bodies, error) {
 	if weight(largest) > memory {
 		return nil, fmt.Errorf("bodies of %d bytes take %d bytes of memory, more than %d", largest, weight(largest), memory)
 	}
-	return &Bodies{pool: NewPool(memory), largest: largest}, nil
+	return &Bodies{pool: NewPool(memory), largest: largest, wait: bodyWait}, nil
 }
 
 func weight(length int64) int64 { return bodyBase + bodyFactor*length }
@@ -74,7 +75,7 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 	if c == nil {
 		return nil, nil, errors.New("body: its connection is not known")
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), bodyWait)
+	ctx, cancel := context.WithTimeout(r.Context(), b.wait)
 	defer cancel()
 	place, err := b.pool.Take(ctx, c.source, weight(r.ContentLength), func() {
 		_ = errors.Join(control.SetReadDeadline(past()), control.SetWriteDeadline(past()))
