@@ -9,9 +9,12 @@ import (
 	"fmt"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"knative.dev/pkg/apis"
+	"knative.dev/pkg/kmeta"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -59,7 +62,7 @@ func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name
 	wanted, known := pipelines.Runs(task)
 	switch {
 	case len(references) == 0:
-		return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names no child yet", takes, p.run.Name)
+		return p.unnamed(ctx, task, takes)
 	case known && len(references) > wanted:
 		return pipelines.Output{}, never("%s: expected %d of its children in the status of PipelineRun %s, got %d, such as %s and %s",
 			takes, wanted, p.run.Name, len(references), references[0].Name, references[len(references)-1].Name)
@@ -70,6 +73,24 @@ func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name
 		return pipelines.Output{}, never("%s: expected it to take results of at most %d children, got %d", takes, maxProducers, *reads)
 	}
 	return p.outputOf(ctx, task, references, takes)
+}
+
+// unnamed returns what the TaskRun gave that Tekton takes for a task's before the status names it: whatever bears the name that it
+// would have. Tekton writes the status after it has started the tasks that it can, so that somebody else's TaskRun of that name
+// would never be named.
+func (p *pipelineOf) unnamed(ctx context.Context, task *v1.PipelineTask, takes string) (pipelines.Output, error) {
+	name := kmeta.ChildName(p.run.Name, "-"+task.Name)
+	if !task.IsMatrixed() {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		_, err := p.handler.Reader.Get(ctx, v1.SchemeGroupVersion.WithResource("taskruns"), p.namespace, name)
+		if !apierrors.IsNotFound(err) {
+			return p.outputOf(ctx, task, []v1.ChildStatusReference{{
+				TypeMeta: runtime.TypeMeta{Kind: pipelines.KindTaskRun}, Name: name, PipelineTaskName: task.Name,
+			}}, takes)
+		}
+	}
+	return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names no child yet", takes, p.run.Name)
 }
 
 // outputOf returns what the children gave that the status names for a task.

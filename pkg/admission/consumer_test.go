@@ -292,7 +292,17 @@ func TestConsumers(t *testing.T) {
 			}, later409, "holds no verdict yet",
 		},
 		"the child is not named yet": {
-			func(s *scene) { delete(at(s.run(), "status"), "childReferences") }, later409, "names no child yet",
+			func(s *scene) {
+				delete(at(s.run(), "status"), "childReferences")
+				delete(s.objects.objects, "taskruns/release-build")
+			}, later409, "names no child yet",
+		},
+		"not named yet, and its own": {func(s *scene) { delete(at(s.run(), "status"), "childReferences") }, asked, ""},
+		"not named, and somebody else's of the future name": {
+			func(s *scene) {
+				delete(at(s.run(), "status"), "childReferences")
+				delete(at(s.build(), "metadata"), "ownerReferences")
+			}, never400, "TaskRun release-build: expected it to be controlled by PipelineRun release",
 		},
 		"the child cannot be read": {
 			func(s *scene) {
