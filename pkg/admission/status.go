@@ -167,8 +167,8 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case result.Reason == verify.ReasonClockBehind && !w.old.judged():
-		return w.submitted.withoutVerdict() // judged late, when the clock is right or by a replica whose clock is
+	case result.Premature() && !w.old.judged():
+		return w.submitted.withoutVerdict() // judged late, when clock and keys are right or by a replica whose are
 	}
 	return w.judged(result, h.Now())
 }
@@ -240,11 +240,11 @@ func (h *StatusHandler) judge(
 		}
 		return indeterminate(string(verify.CheckKey), err), nil
 	}
-	if result.Reason == verify.ReasonClockBehind {
+	if result.Premature() {
 		if mode == settings.Enforce {
 			return verify.Result{}, errors.New(failureMessage(result))
 		}
-		log.Errorw("the clock of this replica is behind that of the API server", "message", failureMessage(result))
+		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message", failureMessage(result))
 	}
 	if mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)

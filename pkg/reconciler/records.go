@@ -170,7 +170,7 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 		if err == nil && judgement.Result.Verdict == verify.NoResults && !judgement.Due {
 			return nil, nil
 		}
-		err = errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, and their clocks right")
+		err = errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, their clocks right, and the issuer's keys known to them")
 		r.OnCatchUp(err)
 		return nil, err
 	}
@@ -189,7 +189,7 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 	if err != nil {
 		return fmt.Errorf("verifying the TaskRun: %w", err)
 	}
-	if judgement.Result.Reason == verify.ReasonClockBehind {
+	if judgement.Result.Premature() {
 		return fmt.Errorf("verifying the TaskRun: %s", judgement.Result.Message) // it would stay recorded as INDETERMINATE
 	}
 	result := agreed(judgement.Result, state.ours)
