@@ -22,6 +22,7 @@ type stepContainer struct {
 	flags     entrypointFlags
 	wrapped   bool           // the pod was injected before
 	api       step.APIServer // that the signer was told of then
+	room      int            // so was this, unless its version was an earlier one
 	values    *step.Values   // where results travel by the log of Tekton's results sidecar
 }
 
@@ -53,11 +54,11 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	s := stepContainer{container: c, args: c.Args}
 	switch {
 	case slices.Equal(c.Command, []string{step.PodPath}):
-		args, api, err := unwrap(c.Args)
+		args, config, err := unwrap(c.Args)
 		if err != nil {
 			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
 		}
-		s.args, s.api, s.wrapped = args, api, true
+		s.args, s.api, s.room, s.wrapped = args, config.API, config.Room, true
 	case !slices.Equal(c.Command, []string{entrypointPath}):
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
 			"have that leave pods of TaskRuns alone", c.Name, entrypointPath, c.Command)
@@ -77,28 +78,28 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	return s, nil
 }
 
-// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told of the API server.
-func unwrap(args []string) ([]string, step.APIServer, error) {
+// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told.
+func unwrap(args []string) ([]string, step.Config, error) {
 	config, command, err := step.Parse(args)
 	if err != nil {
-		return nil, step.APIServer{}, err
+		return nil, config, err
 	}
 	if command[0] != entrypointPath {
-		return nil, step.APIServer{}, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
+		return nil, config, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
 	}
 	stock := slices.Clone(command[1:])
 	if config.PostFile == "" {
-		return stock, config.API, nil
+		return stock, config, nil
 	}
 	flags, err := parseEntrypoint(stock)
 	if err != nil {
-		return nil, step.APIServer{}, err
+		return nil, config, err
 	}
 	if want := step.PrivatePostFile(config.PostFile); stock[flags.post] != want {
-		return nil, step.APIServer{}, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
+		return nil, config, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
 	}
 	stock[flags.post] = config.PostFile
-	return stock, config.API, nil
+	return stock, config, nil
 }
 
 // wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the
@@ -108,6 +109,9 @@ func (s stepContainer) wrap(config step.Config) {
 	config.TerminationPath = s.flags.values[flagTerminationPath]
 	config.Compress = s.flags.has(flagCompress)
 	config.Values = s.values
+	if s.wrapped && s.room == 0 { // by an earlier version, whose signer does not know these
+		config.Room, config.MayCompress, config.Required = 0, false, false
+	}
 	if !s.flags.has(flagBreakpoint) && !s.flags.has(flagBeforeStep) {
 		config.PostFile = s.flags.values[flagPostFile]
 		stock[1+s.flags.post] = step.PrivatePostFile(config.PostFile)
