@@ -90,6 +90,13 @@ func (t *Trust) Ready() bool {
 	return t.cluster != nil
 }
 
+// Cluster returns the keys, which nobody may change, nil if there are none yet.
+func (t *Trust) Cluster() *trust.Cluster {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.cluster
+}
+
 // TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API server is asked
 // about tokens only where that leaves something open.
 func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
