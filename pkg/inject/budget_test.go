@@ -5,10 +5,12 @@ package inject
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 
@@ -144,6 +146,69 @@ func TestBudgetAgain(t *testing.T) {
 				t.Errorf("not the stock pod again (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestWrappedByAnotherWebhook has one put its own program before the signer, and add an init container: the signer must hear of
+// its new share, or be taken out.
+func TestWrappedByAnotherWebhook(t *testing.T) {
+	for name, wrap := range map[string]func(*corev1.Container){
+		"in the arguments": func(c *corev1.Container) { c.Command, c.Args = []string{"/vault/env"}, append(c.Command, c.Args...) },
+		"with a flag": func(c *corev1.Container) {
+			c.Command, c.Args = []string{"/vault/env"}, append([]string{"-v", "--"}, append(c.Command, c.Args...)...)
+		},
+		"in the command": func(c *corev1.Container) { c.Command = append([]string{"/vault/env"}, c.Command...) },
+		"as arguments":   func(c *corev1.Container) { c.Command, c.Args = nil, append(c.Command, c.Args...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, image := range []string{releaseImage, unknownRelease} {
+				stock := made(t, image, withResult(1), nil)
+				got, err := Pod(stock, testOptions(DeliveryInit))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, p := range []*corev1.Pod{stock, got} {
+					wrap(&p.Spec.Containers[0])
+					p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: "vault"})
+				}
+				before := got.DeepCopy()
+				again, err := Pod(got, testOptions(DeliveryInit))
+				if image == unknownRelease {
+					var skip *SkippedError
+					if diff := cmp.Diff(stock, again, cmpopts.EquateEmpty()); !errors.As(err, &skip) || diff != "" {
+						t.Errorf("got %v, want the stock pod (-want +got):\n%s", err, diff)
+					}
+					continue
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				line := func(p *corev1.Pod) string {
+					return strings.Join(append(p.Spec.Containers[0].Command, p.Spec.Containers[0].Args...), " ")
+				}
+				want := strings.NewReplacer("-share 4096", "-share 3072", "-room 3072", "-room 2457").Replace(line(before))
+				if diff := cmp.Diff(want, line(again)); diff != "" {
+					t.Errorf("command line (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+// TestSignerOfAStep is none: the arguments of a step are its own, whatever they look like.
+func TestSignerOfAStep(t *testing.T) {
+	injected, err := Pod(made(t, releaseImage, withResult(1), nil), testOptions(DeliveryInit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := append([]string{step.PodPath}, injected.Spec.Containers[0].Args...)
+	stock := made(t, releaseImage, withResult(1), nil)
+	c := &stock.Spec.Containers[0]
+	c.Command, c.Args = []string{"/vault/env"}, slices.Concat(c.Command, c.Args, line)
+	got, err := Pod(stock, testOptions(DeliveryInit))
+	var skip *SkippedError
+	if !errors.As(err, &skip) || got != stock {
+		t.Errorf("got %v, want the pod left alone", err)
 	}
 }
 

@@ -63,7 +63,7 @@ func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	for _, s := range steps {
 		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
 			func(m corev1.VolumeMount) bool { return m.Name == volumeName })
-		s.container.Command, s.container.Args = []string{entrypointPath}, s.args
+		s.start(entrypointPath, s.args)
 	}
 }
 
