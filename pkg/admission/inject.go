@@ -59,9 +59,6 @@ type InjectHandler struct {
 	Log      *zap.SugaredLogger
 }
 
-// UnsignedAnnotation of a pod says why it will not sign, for people: anybody may have set it.
-const UnsignedAnnotation = "tekton-sign.dev/unsigned"
-
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will not sign: that
 // would fail its TaskRun in the end.
 func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
@@ -138,7 +135,7 @@ func (h *InjectHandler) admit(
 // noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.
 func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 	reason = report.Cut(report.Safe(reason), maxWarning)
-	if pod.Annotations[UnsignedAnnotation] == reason {
+	if pod.Annotations[signing.UnsignedAnnotation] == reason {
 		return pod
 	}
 	pod = pod.DeepCopy()
@@ -146,7 +143,7 @@ func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 		delete(pod.Annotations, UnsignedAnnotation)
 		return pod
 	}
-	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, UnsignedAnnotation, reason)
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, signing.UnsignedAnnotation, reason)
 	return pod
 }
 

@@ -198,7 +198,7 @@ func TestPodThatCannotSign(t *testing.T) {
 				t.Errorf("warnings %q", response.Warnings)
 			}
 			metadata, _ := after["metadata"].(fields)
-			if diff := cmp.Diff(fields{UnsignedAnnotation: reason}, metadata["annotations"]); diff != "" {
+			if diff := cmp.Diff(fields{signing.UnsignedAnnotation: reason}, metadata["annotations"]); diff != "" {
 				t.Errorf("annotations (-want +got):\n%s", diff)
 			}
 			command, _ := after["spec"].(fields)["containers"].([]any)[0].(fields)["command"].([]any)

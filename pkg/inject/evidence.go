@@ -70,11 +70,9 @@ func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
 		audience += len(":p:") + sizeDigest
 	}
 	size := len("[]") - len(",") + sizeStarted + entry(signing.CarrierToken, tokens.size(pod, audience))
-	switch {
-	case options.Format == signing.FormatV1:
-		size += entry(signing.CarrierManifest, 0)
-	default:
-		size += entry(signing.CarrierManifest, sizeManifest)
+	size += entry(signing.CarrierManifest, 0)
+	if options.Format == signing.FormatV2 {
+		size += sizeManifest
 	}
 	if options.Binding != signing.BindingPayload {
 		size += entry(signing.CarrierManifestSignature, sizeSignature) + entry(signing.CarrierPublicKey, sizePublicKey)
