@@ -140,7 +140,7 @@ func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 	}
 	pod = pod.DeepCopy()
 	if reason == "" {
-		delete(pod.Annotations, UnsignedAnnotation)
+		delete(pod.Annotations, signing.UnsignedAnnotation)
 		return pod
 	}
 	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, signing.UnsignedAnnotation, reason)
