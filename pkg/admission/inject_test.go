@@ -197,6 +197,9 @@ func TestPodThatCannotSign(t *testing.T) {
 			if got := strings.Join(response.Warnings, ""); !strings.Contains(got, "this pod will not sign: "+reason) {
 				t.Errorf("warnings %q", response.Warnings)
 			}
+			if got := outcomeOf(response); got != OutcomeWarned {
+				t.Errorf("counted as %s", got)
+			}
 			metadata, _ := after["metadata"].(fields)
 			if diff := cmp.Diff(fields{signing.UnsignedAnnotation: reason}, metadata["annotations"]); diff != "" {
 				t.Errorf("annotations (-want +got):\n%s", diff)
