@@ -100,7 +100,7 @@ func TestResultsArrive(t *testing.T) {
 	share := func(containers int) int { return min(step.MaxMessage, 12288/containers) }
 	file := filepath.Join(t.TempDir(), "message")
 	for _, containers := range []int{2, 3, 4, 6, 8, 9, 12} {
-		for n := 0; n < 4000; n += 173 {
+		for n := 0; n < 4000; n += 397 {
 			for _, value := range []string{noise(n), strings.Repeat("y", n)} {
 				for _, may := range []bool{false, true} {
 					text := fmt.Sprintf(`[{"key":"report","value":%q,"type":1}]`, value)
