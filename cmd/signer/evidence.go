@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/tektoncd/pipeline/pkg/result"
 
@@ -13,16 +12,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/values"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
-
-// tooLong is the failure of evidence that leaves no room for itself.
-type tooLong struct {
-	needs, share int // bytes
-}
-
-func (e tooLong) Error() string {
-	return fmt.Sprintf("the termination message needs %d bytes, the container's share is %d; emit fewer or shorter results, "+
-		"split the Task into fewer containers, or set enable-termination-message-compression", e.needs, e.share)
-}
 
 // leaveEvidence signs what the step emitted and leaves the evidence in the termination message. Where that fails, the results
 // stay as the entrypoint left them, with the reason beside them if there is room.
@@ -41,8 +30,10 @@ func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 		text = w.unsigned(m, w.explain(err))
 	}
 	if text == nil {
+		w.sayLost(m.Size())
 		return
 	}
+	w.sayLost(len(text))
 	if err := message.Write(w.config.TerminationPath, text); err != nil {
 		w.say("step is not signed: %v", err)
 	}
@@ -94,13 +85,13 @@ func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) 
 	if err != nil {
 		return nil, err
 	}
-	text, err := m.With(carriers, w.config.Compress)
+	text, err := w.encode(m, carriers...)
 	if err != nil {
 		return nil, err
 	}
-	if len(text) > w.config.Share {
+	if limit := w.limit(m); len(text) > limit {
 		return nil, &signing.UnsignedError{
-			Reason: signing.UnsignedTooLong, Err: tooLong{needs: len(text), share: w.config.Share},
+			Reason: signing.UnsignedTooLong, Err: w.newTooLong(m, carriers, len(text), limit),
 		}
 	}
 	return text, nil
@@ -108,18 +99,32 @@ func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) 
 
 // unsigned returns the message with the reason for which it has no evidence, nil to leave it as it is.
 func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []byte {
-	if reason != "" {
-		text, err := m.Noted(signing.UnsignedManifest(reason), w.config.Compress)
-		if err == nil && len(text) <= w.config.Share {
-			return text
-		}
+	if text := w.noted(m, reason); text != nil {
+		return text
 	}
-	if len(m.Refused) == 0 {
+	text, err := w.encode(m)
+	switch {
+	case err != nil:
+		return nil
+	case len(m.Refused) > 0: // forged evidence must not stay, also where there is no room to say why there is none
+		return text
+	case m.Size() > w.room() && len(text) < m.Size():
+		return text
+	}
+	return nil
+}
+
+// noted returns the message with the reason beside the results, nil if there is no room for it.
+func (w wrapper) noted(m message.Message, reason signing.UnsignedReason) []byte {
+	if reason == "" {
 		return nil
 	}
-	// Forged evidence must not stay, also where there is no room to say why there is none.
-	text, err := m.With(nil, w.config.Compress)
-	if err != nil {
+	note := signing.UnsignedManifest(reason)
+	text, err := m.Noted(note, w.config.Compress)
+	if err == nil && len(text) > w.room() {
+		text, err = w.encode(m, note)
+	}
+	if err != nil || len(text) > w.limit(m) {
 		return nil
 	}
 	return text

@@ -29,6 +29,7 @@ type Injection struct {
 	Delivery settings.Delivery // image or init
 	Step     step.Options
 	Patience time.Duration // of a step, for its token
+	Required bool          // results are of no use without evidence
 }
 
 // Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
@@ -46,7 +47,7 @@ func patienceIn(mode settings.Enforcement) time.Duration {
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
-// comes back as it is, with the reason; a pod that needs nothing, without one.
+// comes back as Tekton made it, with the reason; a pod that needs nothing, without one.
 type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, reason string, err error)
 
 // InjectHandler wraps the steps of TaskRuns' pods in the signer.
@@ -54,11 +55,12 @@ type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
 	Inject   Injector
+	Tekton   string // the user that makes the pods of TaskRuns
 	Log      *zap.SugaredLogger
 }
 
-// Admit answers for one pod that is being created. It refuses none but where results are enforced and something went wrong:
-// what the pod does not sign would fail its TaskRun in the end.
+// Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will not sign: that
+// would fail its TaskRun in the end.
 func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
 	if !h.Scope.Ready() {
 		unanswered()
@@ -102,23 +104,47 @@ func (h *InjectHandler) admit(
 		pod.Namespace = request.Namespace
 	}
 	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode),
+		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if reason != "" {
 		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
-		return allowWithWarning("this pod will not sign: %s", report.Safe(reason)), nil
+		if mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
+			return refuse(&refusal{metav1.StatusReasonForbidden, http.StatusForbidden,
+				"this pod would not sign, and results are enforced in its namespace: " + report.Safe(reason)}), nil
+		}
 	}
-	patch, err := podPatch(pod, injected)
+	patch, err := podPatch(pod, noted(injected, reason))
 	if err != nil {
 		return nil, err
 	}
-	if len(patch) == 0 {
-		return allow(), nil
+	response := allow()
+	if len(patch) > 0 {
+		if response, err = allowPatched(patch); err != nil {
+			return nil, err
+		}
 	}
-	return allowPatched(patch)
+	if reason != "" {
+		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", report.Safe(reason)))
+	}
+	return response, nil
+}
+
+// noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.
+func noted(pod *corev1.Pod, reason string) *corev1.Pod {
+	reason = report.Cut(report.Safe(reason), maxWarning)
+	if pod.Annotations[signing.UnsignedAnnotation] == reason {
+		return pod
+	}
+	pod = pod.DeepCopy()
+	if reason == "" {
+		delete(pod.Annotations, signing.UnsignedAnnotation)
+		return pod
+	}
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, signing.UnsignedAnnotation, reason)
+	return pod
 }
 
 // podPatch returns the JSON patch from one pod to the other. Both are encoded by the same types, so that fields which these

@@ -73,7 +73,6 @@ func TestPodIsPatched(t *testing.T) {
 
 func TestPodsLeftAlone(t *testing.T) {
 	none := func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "", nil }
-	skip := func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "not \x1b[2Kours", nil }
 	fail := func(*corev1.Pod, Injection) (*corev1.Pod, string, error) { return nil, "", errors.New("no image") }
 	broken := func(*corev1.Pod, Injection) (*corev1.Pod, string, error) { panic("out of order") }
 	outOfScope := podCreation(podJSON)
@@ -88,7 +87,6 @@ func TestPodsLeftAlone(t *testing.T) {
 		"nothing to do": {on, none, podCreation(podJSON), ""},
 		"out of scope":  {on, wrap, outOfScope, ""},
 		"backend none":  {fakeScope{backend: signing.BackendNone}, wrap, podCreation(podJSON), ""},
-		"skipped":       {on, skip, podCreation(podJSON), `this pod will not sign: not \x1b[2Kours`},
 		"error":         {on, fail, podCreation(podJSON), "this pod will not sign: no image"},
 		"panic":         {on, broken, podCreation(podJSON), "this pod will not sign: internal error"},
 		"garbage":       {on, wrap, podCreation(`{"spec":7}`), "this pod will not sign: reading the pod"},
@@ -159,11 +157,83 @@ func TestTroubleRefusesAPodThatIsEnforced(t *testing.T) {
 			}
 		})
 	}
-	// That a pod cannot sign at all is seen by its TaskRun, with the reason.
-	handler := newInjectHandler(func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "it runs on Windows", nil })
-	handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: settings.Enforce}
-	if response := handler.Admit(t.Context(), podCreation(podJSON)); !response.Allowed {
-		t.Errorf("got %+v", response)
+}
+
+// TestPodThatCannotSign has the reason in the answer and in the pod. Where results are enforced, Tekton's controller gets a refusal,
+// which fails the TaskRun before it ran; pods of others are theirs.
+func TestPodThatCannotSign(t *testing.T) {
+	const reason = `not \x1b[2Kours`
+	skip := func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "not \x1b[2Kours", nil }
+	unwrap := func(pod *corev1.Pod, i Injection) (*corev1.Pod, string, error) {
+		unwrapped, _, err := wrap(pod, i)
+		return unwrapped, "not \x1b[2Kours", err
+	}
+	for name, c := range map[string]struct {
+		mode    settings.Enforcement
+		by      string
+		inject  Injector
+		refused bool
+		command string
+	}{
+		"audit":                 {settings.Audit, tekton, skip, false, ""},
+		"audit, wrapped before": {settings.Audit, tekton, unwrap, false, "/signer"},
+		"enforce":               {settings.Enforce, tekton, skip, true, ""},
+		"enforce, of others":    {settings.Enforce, "system:serviceaccount:ci:other-controller", skip, false, ""},
+		"enforce, nobody":       {settings.Enforce, "", skip, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			handler := newInjectHandler(c.inject)
+			handler.Scope, handler.Tekton = fakeScope{backend: signing.BackendOIDCSAToken, mode: c.mode}, tekton
+			request := podCreation(podJSON)
+			request.UserInfo.Username = c.by
+			response := handler.Admit(t.Context(), request)
+			if c.refused {
+				if response.Allowed || response.Result.Code != http.StatusForbidden || !strings.Contains(response.Result.Message, reason) {
+					t.Errorf("got %+v, want a refusal with the reason", response)
+				}
+				return
+			}
+			after := stored(t, response, request.Object)
+			if got := strings.Join(response.Warnings, ""); !strings.Contains(got, "this pod will not sign: "+reason) {
+				t.Errorf("warnings %q", response.Warnings)
+			}
+			if got := outcomeOf(response); got != OutcomeWarned {
+				t.Errorf("counted as %s", got)
+			}
+			metadata, _ := after["metadata"].(fields)
+			if diff := cmp.Diff(fields{signing.UnsignedAnnotation: reason}, metadata["annotations"]); diff != "" {
+				t.Errorf("annotations (-want +got):\n%s", diff)
+			}
+			command, _ := after["spec"].(fields)["containers"].([]any)[0].(fields)["command"].([]any)
+			if got := len(command) > 0; got != (c.command != "") {
+				t.Errorf("command %v, want %q", command, c.command)
+			}
+		})
+	}
+}
+
+// TestReasonGoes takes the reason out of a pod that signs after all: another webhook may have changed it meanwhile.
+func TestReasonGoes(t *testing.T) {
+	request := podCreation(strings.Replace(podJSON, `{"name"`, `{"annotations":{"tekton-sign.dev/unsigned":"x","a":"b"},"name"`, 1))
+	after := stored(t, newInjectHandler(wrap).Admit(t.Context(), request), request.Object)
+	if diff := cmp.Diff(fields{"a": "b"}, after["metadata"].(fields)["annotations"]); diff != "" {
+		t.Errorf("annotations (-want +got):\n%s", diff)
+	}
+}
+
+// TestRequired has the signer know whether results are of use without evidence.
+func TestRequired(t *testing.T) {
+	for _, mode := range []settings.Enforcement{settings.Audit, settings.Enforce} {
+		var got bool
+		handler := newInjectHandler(func(pod *corev1.Pod, i Injection) (*corev1.Pod, string, error) {
+			got = i.Required
+			return wrap(pod, i)
+		})
+		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: mode}
+		handler.Admit(t.Context(), podCreation(podJSON))
+		if got != (mode == settings.Enforce) {
+			t.Errorf("%s: evidence required %v", mode, got)
+		}
 	}
 }
 

@@ -184,8 +184,8 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	switch {
 	case err != nil:
 		return state{}, err
-	case result.Reason == verify.ReasonClockBehind && !w.before.judged:
-		return unjudged(w.submitted.state), nil // judged late, when the clock is right or by a replica whose clock is
+	case result.Premature() && !w.before.judged:
+		return unjudged(w.submitted.state), nil // judged late, when clock and keys are right or by a replica whose are
 	}
 	wanted, err := w.judged(result, h.Now())
 	if err == nil && wanted.complete() {
@@ -297,11 +297,11 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		}
 		return indeterminate(string(verify.CheckKey), err), facts, nil
 	}
-	if result.Reason == verify.ReasonClockBehind {
+	if result.Premature() {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, errors.New(failureMessage(result))
 		}
-		log.Errorw("the clock of this replica is behind that of the API server", "message", failureMessage(result))
+		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message", failureMessage(result))
 	}
 	if w.mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)

@@ -5,6 +5,7 @@ package admission
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,9 @@ const (
 	refreshInterval = 10 * time.Minute // how often the keys are read anyway
 	refreshPause    = 10 * time.Second // least time between two reads that an unknown key asks for
 	refreshTimeout  = 2 * time.Second
+	// settleTime is how long after a step ended the keys must have been read to refute what it signed: API servers that are
+	// restarted one by one with another key, or another issuer, do not agree for a while.
+	settleTime = 10 * time.Minute
 	// reviewTimeout bounds all TokenReviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten seconds
 	// after which the API server gives up on the status webhook.
 	reviewTimeout = 3 * time.Second
@@ -31,8 +35,9 @@ const (
 const maxRules = 8
 
 // Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
-// in memory, and reads them anew now and then and when a TaskRun was signed with a key that it does not know: then at most
-// once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to say (TokenReview).
+// in memory, and reads them anew now and then and when a TaskRun was signed with a key, or under an issuer, that it does not
+// know: then at most once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to
+// say (TokenReview). What stays unknown then is refuted only by keys that were read long enough after it was signed.
 type Trust struct {
 	fetch    func(context.Context) (*trust.Cluster, error)
 	reviewer verify.TokenReviewer
@@ -42,14 +47,17 @@ type Trust struct {
 
 	mu        sync.RWMutex
 	cluster   *trust.Cluster
+	read      time.Time            // when the cluster was asked for these keys
 	verifiers map[Rules]*verifiers // of cluster, one for each mode at most
 	asked     time.Time            // when the keys were last asked for
 }
 
-// verifiers are two with the same keys and rules.
+// verifiers are three with the same keys and rules.
 type verifiers struct {
+	read   time.Time        // when the cluster was asked for the keys
 	local  *verify.Verifier // asks nobody
 	asking *verify.Verifier // asks the API server about tokens that the keys do not prove
+	final  *verify.Verifier // takes the keys for all that the cluster has
 }
 
 // NewTrust returns a Trust that reads the keys by fetch, and asks reviewer about what they do not settle.
@@ -82,6 +90,13 @@ func (t *Trust) Ready() bool {
 	return t.cluster != nil
 }
 
+// Cluster returns the keys, which nobody may change, nil if there are none yet.
+func (t *Trust) Cluster() *trust.Cluster {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.cluster
+}
+
 // TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API server is asked
 // about tokens only where that leaves something open.
 func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
@@ -112,9 +127,36 @@ func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts 
 	if result.Verdict != verify.Indeterminate {
 		return result, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	asking, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	return v.asking.TaskRun(ctx, tr, facts), nil
+	result = v.asking.TaskRun(asking, tr, facts)
+	switch {
+	case result.Verdict != verify.Indeterminate || result.MissingKey == "" || result.Premature():
+	case t.mayBeBehind(v.read, lastEnd(tr)):
+		result.Reason = verify.ReasonKeysBehind
+	default:
+		if final := v.final.TaskRun(ctx, tr, facts); final.Verdict == verify.Failed {
+			result = final
+		}
+	}
+	return result, nil
+}
+
+// mayBeBehind reports whether keys that were read then may lack one that signed a step which ended then. A node whose clock is
+// far ahead keeps nobody waiting.
+func (t *Trust) mayBeBehind(read, ended time.Time) bool {
+	return !ended.After(t.now().Add(settleTime)) && read.Before(ended.Add(settleTime))
+}
+
+// lastEnd returns when the last step ended, as its node says: at that time at the latest it was signed. Unlike the time of
+// completion it is the same in each attempt to write the status.
+func lastEnd(tr *v1.TaskRun) (last time.Time) {
+	for i := range tr.Status.Steps {
+		if ended := tr.Status.Steps[i].Terminated; ended != nil && ended.FinishedAt.After(last) {
+			last = ended.FinishedAt.Time
+		}
+	}
+	return last
 }
 
 // verifiersFor returns the verifiers of the present keys. They are built anew when the keys or the rules have changed.
@@ -131,18 +173,23 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 		verify.WithClock(t.now), verify.WithAudiencePrefix(rules.AudiencePrefix), verify.WithTokenLifetime(rules.Lifetime),
 		verify.WithMinimumFormat(rules.MinimumFormat),
 	}
-	local, err := verify.New(t.cluster, options...)
-	if err != nil {
-		return nil, fmt.Errorf("using the issuer's keys: %w", err)
-	}
-	asking, err := verify.New(t.cluster, append(options, verify.WithTokenReviewer(t.reviewer))...)
-	if err != nil {
-		return nil, fmt.Errorf("using the issuer's keys: %w", err)
+	v := &verifiers{read: t.read}
+	for _, one := range []struct {
+		verifier **verify.Verifier
+		more     []verify.Option
+	}{
+		{&v.local, []verify.Option{verify.WithStaleKeys()}},
+		{&v.asking, []verify.Option{verify.WithStaleKeys(), verify.WithTokenReviewer(t.reviewer)}},
+		{&v.final, nil},
+	} {
+		var err error
+		if *one.verifier, err = verify.New(t.cluster, slices.Concat(options, one.more)...); err != nil {
+			return nil, fmt.Errorf("using the issuer's keys: %w", err)
+		}
 	}
 	if t.verifiers == nil || len(t.verifiers) >= maxRules {
 		t.verifiers = map[Rules]*verifiers{}
 	}
-	v := &verifiers{local: local, asking: asking}
 	t.verifiers[rules] = v
 	return v, nil
 }
@@ -165,8 +212,9 @@ func (t *Trust) refreshOnDemand(ctx context.Context) (err error) {
 }
 
 func (t *Trust) refresh(ctx context.Context) error {
+	asked := t.now()
 	t.mu.Lock()
-	t.asked = t.now()
+	t.asked = asked
 	t.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -176,6 +224,6 @@ func (t *Trust) refresh(ctx context.Context) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.cluster, t.verifiers = cluster, nil
+	t.cluster, t.read, t.verifiers = cluster, asked, nil
 	return nil
 }

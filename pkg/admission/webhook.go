@@ -30,7 +30,7 @@ type Outcome string
 const (
 	OutcomeAllowed    Outcome = "allowed"     // unchanged
 	OutcomePatched    Outcome = "patched"     // with changes
-	OutcomeWarned     Outcome = "warned"      // allowed although something was amiss, as the warning says
+	OutcomeWarned     Outcome = "warned"      // allowed, with changes or without, although something was amiss, as the warning says
 	OutcomeRefused    Outcome = "refused"     // the write is not made
 	OutcomeUnanswered Outcome = "unanswered"  // left to the failure policy, while the add-on starts
 	OutcomeBadRequest Outcome = "bad-request" // no AdmissionReview
@@ -146,10 +146,10 @@ func outcomeOf(r *admissionv1.AdmissionResponse) Outcome {
 	switch {
 	case !r.Allowed:
 		return OutcomeRefused
-	case len(r.Patch) > 0:
-		return OutcomePatched
 	case len(r.Warnings) > 0:
 		return OutcomeWarned
+	case len(r.Patch) > 0:
+		return OutcomePatched
 	}
 	return OutcomeAllowed
 }

@@ -53,6 +53,20 @@ func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 	return nil
 }
 
+// isOwn reports whether a container is the signer's.
+func isOwn(c corev1.Container) bool { return c.Name == initName }
+
+// unwrapPod makes a wrapped pod the stock one again.
+func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName })
+	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, isOwn)
+	for _, s := range steps {
+		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
+			func(m corev1.VolumeMount) bool { return m.Name == volumeName })
+		s.start(entrypointPath, s.args)
+	}
+}
+
 // addInit adds the signer's init container behind Tekton's own one, under the security context and the resources of that: with
 // less, Pod Security and quotas would refuse the pod.
 func addInit(pod *corev1.Pod, options Options) error {

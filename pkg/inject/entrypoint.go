@@ -18,6 +18,8 @@ const (
 	flagPostFile        = "post_file"
 	flagTerminationPath = "termination_path"
 	flagResultFrom      = "result_from"
+	flagResults         = "results"
+	flagStepResults     = "step_results"
 	flagStepDir         = "step_metadata_dir"
 	flagCompress        = "compress_termination_message"
 	flagBreakpoint      = "breakpoint_on_failure"

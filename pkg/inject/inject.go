@@ -21,6 +21,8 @@ type Options struct {
 	Step        step.Options
 	API         step.APIServer // that the signer may talk to
 	Patience    time.Duration  // of the signer
+	Required    bool           // results are of no use without evidence
+	Tokens      TokenForm      // of the cluster
 }
 
 // SkippedError says why a pod cannot be wrapped. Its steps run as Tekton made them and stay unsigned.
@@ -37,14 +39,15 @@ func skipped(format string, args ...any) error {
 // Pod returns pod with each of its steps wrapped. It does not change pod. A pod that is wrapped already stays as it is, but
 // for shares of the termination message that changed because somebody added containers since.
 //
-// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped; with any other error nothing does.
+// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped, and an unwrapped one for a pod that was wrapped
+// and must not be any longer; with any other error nothing does.
 func Pod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
 	}
 	injected, err := wrapPod(pod.DeepCopy(), options)
 	var skip *SkippedError
-	if errors.As(err, &skip) {
+	if errors.As(err, &skip) && injected == nil {
 		return pod, err
 	}
 	return injected, err
@@ -87,23 +90,23 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 			return nil, err
 		}
 	}
-	share := Share(pod)
+	b := budgetOf(pod, steps)
+	if err := b.check(evidenceSize(pod, options.Step, options.Tokens)); err != nil {
+		if !steps[0].wrapped {
+			return nil, err
+		}
+		unwrapPod(pod, steps) // somebody has added containers since
+		return pod, err
+	}
 	for i, s := range steps {
 		s.wrap(step.Config{
 			Namespace: pod.Namespace, TaskRun: owner.name, TaskRunUID: owner.uid, Container: s.container.Name,
 			Index: uint8(i), Count: uint8(len(steps)), // #nosec G115 -- stepsOf returns no more
-			Share: share, Options: options.Step, API: options.API, Patience: options.Patience,
+			Share: b.share(), Room: b.room(), MayCompress: b.reads && !b.compresses, Required: options.Required,
+			Options: options.Step, API: options.API, Patience: options.Patience,
 		})
 	}
 	return pod, nil
-}
-
-// Share returns the bytes that each container's termination message may have: the kubelet cuts what is longer, and it spreads
-// 12 KiB over all containers of the pod.
-func Share(pod *corev1.Pod) int {
-	const all = 12288
-	n := len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
-	return min(step.MaxMessage, all/max(n, 1))
 }
 
 // isWindows reports whether the pod asks for a Windows node.

@@ -31,6 +31,10 @@ var update = flag.Bool("update", false, "write the golden files")
 
 const testUID = "6340374f-3a88-4ff2-812e-c155a2d8e142"
 
+// releaseImage is Tekton's entrypoint as its releases name it.
+const releaseImage = "ghcr.io/tektoncd/pipeline/entrypoint-bff0a22da108bc2f16c818c97641a296:v1.15.0@" +
+	"sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
+
 func testOptions(delivery Delivery) Options {
 	return Options{
 		SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,
@@ -64,7 +68,7 @@ func stockPod(t *testing.T, features map[string]string, name string, spec v1.Tas
 	}
 	builder := pod.Builder{
 		Images: pipeline.Images{
-			EntrypointImage: "tekton/entrypoint", ShellImage: "tekton/shell", WorkingDirInitImage: "tekton/workingdirinit",
+			EntrypointImage: releaseImage, ShellImage: "tekton/shell", WorkingDirInitImage: "tekton/workingdirinit",
 			SidecarLogResultsImage: "tekton/sidecarlogresults",
 		},
 		KubeClient: fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "builder"}}),
@@ -233,21 +237,21 @@ func TestPodAgainAfterAContainerWasAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 4096; shareOf(t, got) != want { // 3 containers
-		t.Errorf("share %d, want %d", shareOf(t, got), want)
+	if want := 4096; toldShare(t, got) != want { // 3 containers
+		t.Errorf("share %d, want %d", toldShare(t, got), want)
 	}
 	got.Spec.Containers = append(got.Spec.Containers, corev1.Container{Name: "proxy"})
 	got, err = Pod(got, testOptions(DeliveryInit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 3072; shareOf(t, got) != want || want != Share(got) {
-		got, want := shareOf(t, got), want
+	if want := 3072; toldShare(t, got) != want || want != Share(got) {
+		got, want := toldShare(t, got), want
 		t.Errorf("share %d after a container was added, want %d", got, want)
 	}
 }
 
-func shareOf(t *testing.T, p *corev1.Pod) int {
+func toldShare(t *testing.T, p *corev1.Pod) int {
 	t.Helper()
 	config, _, err := step.Parse(p.Spec.Containers[0].Args)
 	if err != nil {

@@ -22,6 +22,9 @@ type stepContainer struct {
 	flags     entrypointFlags
 	wrapped   bool           // the pod was injected before
 	api       step.APIServer // that the signer was told of then
+	room      int            // so was this, unless its version was an earlier one
+	command   []string       // that starts the signer, with
+	before    []string       // the first arguments, where another webhook has wrapped it since
 	values    *step.Values   // where results travel by the log of Tekton's results sidecar
 }
 
@@ -50,15 +53,12 @@ func stepsOf(pod *corev1.Pod) ([]stepContainer, error) {
 }
 
 func readStep(c *corev1.Container) (stepContainer, error) {
-	s := stepContainer{container: c, args: c.Args}
-	switch {
-	case slices.Equal(c.Command, []string{step.PodPath}):
-		args, api, err := unwrap(c.Args)
-		if err != nil {
+	s := stepContainer{container: c, args: c.Args, command: []string{step.PodPath}}
+	if at, ok := signerIn(c); ok {
+		if err := s.readWrapped(at); err != nil {
 			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
 		}
-		s.args, s.api, s.wrapped = args, api, true
-	case !slices.Equal(c.Command, []string{entrypointPath}):
+	} else if !slices.Equal(c.Command, []string{entrypointPath}) {
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
 			"have that leave pods of TaskRuns alone", c.Name, entrypointPath, c.Command)
 	}
@@ -77,28 +77,70 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	return s, nil
 }
 
-// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told of the API server.
-func unwrap(args []string) ([]string, step.APIServer, error) {
+// signerIn finds the signer in the command line of a container: in its place, or behind the command of another webhook that has
+// wrapped it. What comes behind the signer is the step's, which must not be taken for it where there is none.
+func signerIn(c *corev1.Container) (at int, ok bool) {
+	if slices.Equal(c.Command, []string{step.PodPath}) {
+		return 0, true
+	}
+	if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volumeName }) {
+		return 0, false
+	}
+	line := slices.Concat(c.Command, c.Args)
+	for at := max(len(c.Command)-1, 0); at < len(line); at++ {
+		if line[at] != step.PodPath {
+			continue
+		}
+		if _, _, err := step.Parse(line[at+1:]); err == nil {
+			return at, true
+		}
+	}
+	return 0, false
+}
+
+// readWrapped reads a command line with the signer in it.
+func (s *stepContainer) readWrapped(at int) error {
+	c := s.container
+	line := slices.Concat(c.Command, c.Args)
+	args, config, err := unwrap(line[at+1:])
+	if err != nil {
+		return err
+	}
+	s.args, s.api, s.room, s.wrapped = args, config.API, config.Room, true
+	s.command, s.before = c.Command, line[len(c.Command):at+1]
+	return nil
+}
+
+// start makes the container start program, in the place of the signer, with args.
+func (s stepContainer) start(program string, args []string) {
+	line := slices.Concat(s.command, s.before)
+	line[len(line)-1] = program
+	n := len(s.command)
+	s.container.Command, s.container.Args = line[:n:n], slices.Concat(line[n:], args)
+}
+
+// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told.
+func unwrap(args []string) ([]string, step.Config, error) {
 	config, command, err := step.Parse(args)
 	if err != nil {
-		return nil, step.APIServer{}, err
+		return nil, config, err
 	}
 	if command[0] != entrypointPath {
-		return nil, step.APIServer{}, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
+		return nil, config, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
 	}
 	stock := slices.Clone(command[1:])
 	if config.PostFile == "" {
-		return stock, config.API, nil
+		return stock, config, nil
 	}
 	flags, err := parseEntrypoint(stock)
 	if err != nil {
-		return nil, step.APIServer{}, err
+		return nil, config, err
 	}
 	if want := step.PrivatePostFile(config.PostFile); stock[flags.post] != want {
-		return nil, step.APIServer{}, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
+		return nil, config, fmt.Errorf("expected -post_file %s, got %s", want, stock[flags.post])
 	}
 	stock[flags.post] = config.PostFile
-	return stock, config.API, nil
+	return stock, config, nil
 }
 
 // wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the
@@ -108,10 +150,12 @@ func (s stepContainer) wrap(config step.Config) {
 	config.TerminationPath = s.flags.values[flagTerminationPath]
 	config.Compress = s.flags.has(flagCompress)
 	config.Values = s.values
+	if s.wrapped && s.room == 0 { // by an earlier version, whose signer does not know these
+		config.Room, config.MayCompress, config.Required = 0, false, false
+	}
 	if !s.flags.has(flagBreakpoint) && !s.flags.has(flagBeforeStep) {
 		config.PostFile = s.flags.values[flagPostFile]
 		stock[1+s.flags.post] = step.PrivatePostFile(config.PostFile)
 	}
-	s.container.Command = []string{step.PodPath}
-	s.container.Args = config.Args(stock)
+	s.start(step.PodPath, config.Args(stock))
 }

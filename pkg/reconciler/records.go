@@ -162,7 +162,7 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 	}
 	before, after := stateOf(taskRun), stateOf(patched)
 	if task, _ := r.todo(ctx, patched); task == ask {
-		err := errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, and their clocks right")
+		err := errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, their clocks right, and the issuer's keys known to them")
 		r.OnCatchUp(err)
 		return taskRun, err
 	}

@@ -51,6 +51,10 @@ const (
 	UnsignedUnreadable     UnsignedReason = "unreadable"
 )
 
+// UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever may write the pod may
+// have set it.
+const UnsignedAnnotation = "tekton-sign.dev/unsigned"
+
 // UnsignedReasons lists every reason.
 func UnsignedReasons() []UnsignedReason {
 	return []UnsignedReason{

@@ -65,6 +65,8 @@ func (j *judge) uncovered() {
 			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
 		} else if !slices.ContainsFunc(j.steps, func(s *step) bool { return !j.exempt(s) }) {
 			message = "every step was ended before it could sign"
+		} else if pod := j.facts.Pod; pod != nil && pod.Unsigned != "" {
+			message = "no step left evidence; the pod says that it does not sign: " + pod.Unsigned
 		}
 		j.add(Check{
 			ID: CheckCoverage, Status: Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: message,

@@ -5,6 +5,8 @@ package verify
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Facts is what the caller knows about a TaskRun from outside of the object. The zero value is an object from a file.
@@ -27,13 +29,21 @@ type PodFacts struct {
 	UID   types.UID
 	// ControllerUID is the UID in the owner reference that has controller: true, empty if there is none.
 	ControllerUID types.UID
+	// Unsigned is why the pod does not sign, as it says itself: it explains, and proves nothing.
+	Unsigned string
 }
+
+// maxUnsigned caps Unsigned, in bytes.
+const maxUnsigned = 512
 
 // FactsOf returns what is to be known of a pod that was found.
 func FactsOf(pod metav1.Object) *PodFacts {
 	facts := &PodFacts{Found: true, UID: pod.GetUID()}
 	if owner := metav1.GetControllerOf(pod); owner != nil {
 		facts.ControllerUID = owner.UID
+	}
+	if why := pod.GetAnnotations()[signing.UnsignedAnnotation]; len(why) <= maxUnsigned {
+		facts.Unsigned = why
 	}
 	return facts
 }

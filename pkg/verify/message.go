@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -89,6 +90,36 @@ func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
 	j.budget.messages += sizeOf(results)
 	return results, err
 }
+
+// What the kubelet leaves of termination messages, in bytes: of one, and of all containers of a pod together.
+const (
+	maxMessage     = 4096
+	maxPodMessages = 12288
+)
+
+// brokenMessage says what became of a message that cannot be read. One that is as long as the kubelet leaves them, and ends in
+// the middle, needs nobody who tampered with it.
+func (j *judge) brokenMessage(text string) string {
+	const changed = "the step's termination message was cut off or changed"
+	begun := strings.HasPrefix(text, compressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
+	whole := strings.TrimRight(text, "\ufffd") // half a character in UTF-8
+	if !begun || len(whole) == 0 {
+		return changed
+	}
+	fewest := 1 + len(j.tr.Status.Steps) + len(j.tr.Status.Sidecars) // with Tekton's own init container
+	for containers := fewest; containers <= fewest+maxMoreContainers; containers++ {
+		share := min(maxMessage, maxPodMessages/containers)
+		if len(whole) <= share && len(whole) > share-utf8.UTFMax && (len(whole) == share || len(whole) < len(text)) {
+			return fmt.Sprintf("the step's termination message was too long: it ends after %d bytes, where the kubelet cuts those of a "+
+				"pod with %d containers; emit fewer or shorter results, or have fewer steps, sidecars and init containers", share, containers)
+		}
+	}
+	return changed
+}
+
+// maxMoreContainers is how many containers of a pod may show nowhere in the status of its TaskRun: init containers, and those of
+// other webhooks.
+const maxMoreContainers = 32
 
 // sizeOf returns about how many bytes results are in a message.
 func sizeOf(results []result.RunResult) int {

@@ -43,7 +43,13 @@ type Outcome struct {
 const (
 	ReasonRunning     = "running"      // the TaskRun is not completed
 	ReasonClockBehind = "clock-behind" // the clock here is: what has happened is yet to happen by it
+	ReasonKeysBehind  = "keys-behind"  // the keys here are: the API server may have others by now
 )
+
+// Premature reports whether the verdict may be another one in a while, though nothing changes in the TaskRun.
+func (r Result) Premature() bool {
+	return r.Reason == ReasonClockBehind || r.Reason == ReasonKeysBehind
+}
 
 // Ref names a TaskRun.
 type Ref struct {

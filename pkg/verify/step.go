@@ -99,7 +99,7 @@ func (j *judge) readStep(state *v1.StepState) *step {
 		j.add(Check{
 			ID: CheckMessage, Status: Fail, Step: state.Container,
 			Expected: "a termination message as Tekton stores it", Got: err.Error(),
-			Message: "the step's termination message was cut off or changed",
+			Message: j.brokenMessage(state.Terminated.Message),
 		})
 		return s
 	}

@@ -62,7 +62,7 @@ func (j *judge) verifySignature(u *unit) keyTrust {
 	t := u.token
 	key, known := j.v.keys[t.Claims.Issuer][t.KeyID]
 	if !known {
-		if issuer, ok := j.v.keys.issuerOf(t.KeyID); ok {
+		if issuer, ok := j.v.keys.issuerOf(t.KeyID); ok && !j.v.staleKeys {
 			j.refute(u, CheckKey, issuer, t.Claims.Issuer, fmt.Sprintf("key %s belongs to another issuer", t.KeyID))
 			return keyRefuted
 		}
@@ -88,6 +88,9 @@ func (j *judge) verifySignature(u *unit) keyTrust {
 func (j *judge) verifyKeyWindow(u *unit, key issuerKey) keyTrust {
 	issued := u.token.Claims.IssuedAt
 	if !key.notAfter.IsZero() && issued.After(key.notAfter.Add(rotationTolerance)) {
+		if j.v.staleKeys {
+			return keyUnknown // it may be in use again
+		}
 		j.refute(u, CheckKey, "a token from before "+key.notAfter.Format(timeFormat), issued.Format(timeFormat),
 			fmt.Sprintf("key %s was retired when it signed", u.token.KeyID))
 		return keyRefuted

@@ -36,6 +36,7 @@ type Verifier struct {
 	minimumAssurance signing.Assurance
 	allowUnrecorded  bool
 	reviewer         TokenReviewer // nil unless a live cluster may be asked
+	staleKeys        bool          // the keys may be older than what was signed
 }
 
 // Option changes a default of New.
@@ -54,6 +55,10 @@ func WithAudiencePrefix(prefix string) Option {
 
 // WithTokenLifetime sets the longest lifetime of a signing token, from iat to exp; the default is DefaultTokenLifetime.
 func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.lifetime = d } }
+
+// WithStaleKeys is for keys that may be older than what was signed, as those of a running process are. That a key is of another
+// issuer, or was retired, refutes nothing then: the cluster may have changed since. The key is missing (Result.MissingKey).
+func WithStaleKeys() Option { return func(v *Verifier) { v.staleKeys = true } }
 
 // New returns a verifier for the TaskRuns of cluster, which it does not keep. It is an error to pass an invalid cluster, a
 // negative skew, a lifetime of zero, an empty prefix or an unknown minimum.

@@ -22,7 +22,7 @@ func testDelivery(t *testing.T, c *cluster) {
 				t.Fatalf("enable: %s", out)
 			}
 			ns := c.namespace(t, true)
-			for _, name := range []string{"results", "restricted"} {
+			for _, name := range []string{"results", "restricted", "wide"} {
 				tr := c.finish(t, ns, fixture(t, name))
 				wantSucceeded(t, tr)
 				wantCondition(t, tr, "True", "TaskRunResultsVerified")

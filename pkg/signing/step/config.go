@@ -51,9 +51,12 @@ type Config struct {
 	Index           uint8  // position among the pod's step containers
 	Count           uint8  // number of the pod's step containers
 	Share           int    // bytes that the container's termination message may have
+	Room            int    // those it may have once one more container is in the pod; 0 if that is not known
 	PostFile        string // file that starts the next step; empty where the entrypoint publishes it itself
 	TerminationPath string
 	Compress        bool // the entrypoint compresses termination messages, so the signer may as well
+	MayCompress     bool // Tekton reads compressed messages: the signer compresses those that are too long
+	Required        bool // results are of no use without evidence, so that evidence may take all of Share
 	Options
 	API      APIServer
 	Patience time.Duration // for what the API server may do another time; whole seconds
@@ -116,13 +119,28 @@ func (c Config) Args(command []string) []string {
 	if c.PostFile != "" {
 		args = append(args, "-post-file", c.PostFile)
 	}
-	if c.Compress {
-		args = append(args, "-compress")
-	}
+	args = append(args, c.budgetArgs()...)
 	if c.Values != nil {
 		args = append(args, c.Values.args()...)
 	}
 	return append(append(args, "--"), command...)
+}
+
+// budgetArgs returns the arguments that say how the signer fills the message.
+func (c Config) budgetArgs() []string {
+	var args []string
+	if c.Room != 0 {
+		args = append(args, "-room", strconv.Itoa(c.Room))
+	}
+	for _, f := range []struct {
+		name string
+		on   bool
+	}{{"-compress", c.Compress}, {"-may-compress", c.MayCompress}, {"-required", c.Required}} {
+		if f.on {
+			args = append(args, f.name)
+		}
+	}
+	return args
 }
 
 // Parse reads arguments written by Args, and only those: any other order, spelling or repetition is an error.
@@ -161,7 +179,10 @@ func parseFlags(args []string) (Config, error) {
 	fs.IntVar(&c.Share, "share", 0, "")
 	fs.StringVar(&c.PostFile, "post-file", "", "")
 	fs.StringVar(&c.TerminationPath, "termination-path", "", "")
+	fs.IntVar(&c.Room, "room", 0, "")
 	fs.BoolVar(&c.Compress, "compress", false, "")
+	fs.BoolVar(&c.MayCompress, "may-compress", false, "")
+	fs.BoolVar(&c.Required, "required", false, "")
 	c.addFlags(fs)
 	c.API.addFlags(fs)
 	fs.Func("patience-seconds", "", secondsVar(&c.Patience))
@@ -212,6 +233,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("-index %d is outside of -count %d", c.Index, c.Count)
 	case c.Share < 1 || c.Share > MaxMessage:
 		return fmt.Errorf("expected a -share of 1 to %d bytes, got %d", MaxMessage, c.Share)
+	case c.Room < 0 || c.Room > c.Share:
+		return fmt.Errorf("expected a -room of at most the share of %d bytes, got %d", c.Share, c.Room)
 	case !cleanPath(c.TerminationPath):
 		return fmt.Errorf("expected a clean absolute -termination-path, got %q", c.TerminationPath)
 	case c.PostFile != "" && !cleanPath(c.PostFile):

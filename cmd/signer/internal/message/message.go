@@ -40,6 +40,9 @@ func Parse(text []byte, refused func(result.RunResult) bool) (Message, error) {
 	return m, nil
 }
 
+// Size returns the bytes of the text as the entrypoint left it.
+func (m Message) Size() int { return len(m.raw) }
+
 // sample names text by its length and its beginning. Tekton's own error would repeat much more of it in a log.
 func sample(text []byte) string {
 	const limit = 32

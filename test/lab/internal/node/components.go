@@ -37,8 +37,11 @@ func HealthURL(l Layout, component string) string {
 
 const etcdClient = "http://127.0.0.1:2379"
 
+// flagIssuer names an issuer of service account tokens. The first one signs them.
+const flagIssuer = "--service-account-issuer="
+
 // Args are a component's arguments. extra come last: a flag given again replaces the first, unless it is one that
-// may be given several times, such as --service-account-key-file.
+// may be given several times, such as --service-account-key-file. Issuers in extra are all that there are.
 func Args(l Layout, component string, extra ...string) ([]string, error) {
 	tables := map[string]func(Layout) []string{
 		Etcd: etcdArgs, Containerd: containerdArgs, APIServer: apiServerArgs,
@@ -48,7 +51,12 @@ func Args(l Layout, component string, extra ...string) ([]string, error) {
 	if !ok {
 		return nil, fmt.Errorf("unknown component %q: expected one of %s", component, strings.Join(Components(), ", "))
 	}
-	return slices.Concat(table(l), extra), nil
+	isIssuer := func(arg string) bool { return strings.HasPrefix(arg, flagIssuer) }
+	args := table(l)
+	if slices.ContainsFunc(extra, isIssuer) {
+		args = slices.DeleteFunc(args, isIssuer)
+	}
+	return slices.Concat(args, extra), nil
 }
 
 func etcdArgs(Layout) []string {
@@ -83,7 +91,7 @@ func apiServerArgs(l Layout) []string {
 		"--kubelet-client-certificate=" + l.PKI("apiserver-kubelet.crt"),
 		"--kubelet-client-key=" + l.PKI("apiserver-kubelet.key"),
 		"--kubelet-preferred-address-types=InternalIP,Hostname",
-		"--service-account-issuer=" + Issuer,
+		flagIssuer + Issuer,
 		"--service-account-signing-key-file=" + l.PKI("service-account.key"),
 		"--service-account-key-file=" + l.PKI("service-account.pub"),
 		"--authorization-mode=Node,RBAC",

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// room returns how long a message may be that nobody cuts, also when somebody adds a container to the pod.
+func (w wrapper) room() int { return cmp.Or(w.config.Room, w.config.Share) }
+
+// encode returns the message with more entries, compressed if the entrypoint does that, or if it is too long else.
+func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, error) {
+	text, err := m.With(more, w.config.Compress)
+	if err == nil && w.config.MayCompress && len(text) > w.room() {
+		return m.With(more, true)
+	}
+	return text, err
+}
+
+// limit returns how long the message may be with evidence. What is cut is lost, results too. So results that would arrive without
+// evidence, also when somebody adds a container to the pod, must arrive with it, unless they are of no use without.
+func (w wrapper) limit(m message.Message) int {
+	if w.config.Required || !emits(m) {
+		return w.config.Share
+	}
+	if bare, err := w.encode(m); err != nil || len(bare) > w.room() {
+		return w.config.Share
+	}
+	return w.room()
+}
+
+// emits reports whether the step has results or artifacts in its message.
+func emits(m message.Message) bool {
+	return slices.ContainsFunc(m.Results, func(r result.RunResult) bool { return signing.IsSignedKind(r.ResultType) })
+}
+
+// tooLong is the failure of evidence that leaves no room for itself.
+type tooLong struct {
+	needs, limit, share int // bytes
+	advice              string
+}
+
+func (e tooLong) Error() string {
+	if e.limit < e.share {
+		return fmt.Sprintf("the termination message needs %d bytes, and with one more container in the pod, such as one for debugging, "+
+			"its share would be %d: the results go first; %s", e.needs, e.limit, e.advice)
+	}
+	return fmt.Sprintf("the termination message needs %d bytes, the container's share is %d; %s", e.needs, e.share, e.advice)
+}
+
+// newTooLong says what would help this step.
+func (w wrapper) newTooLong(m message.Message, carriers []result.RunResult, needs, limit int) tooLong {
+	var advice []string
+	if emits(m) {
+		advice = append(advice, "emit fewer or shorter results")
+	}
+	advice = append(advice, "have fewer steps, sidecars and init containers in the pod")
+	if !w.config.Compress && !w.config.MayCompress {
+		if text, err := m.With(carriers, true); err == nil && len(text) <= limit {
+			advice = append(advice, "set enable-termination-message-compression")
+		}
+	}
+	return tooLong{needs: needs, limit: limit, share: w.config.Share, advice: strings.Join(advice, ", or ")}
+}
+
+// sayLost says that the kubelet is going to cut the message, which Tekton takes for a step without results.
+func (w wrapper) sayLost(size int) {
+	if size > w.config.Share {
+		w.say("the results are lost: they need %d bytes, and the kubelet cuts the termination message after %d, for all containers of a "+
+			"pod share 12288; emit fewer or shorter results, or have fewer steps, sidecars and init containers in the pod",
+			size, w.config.Share)
+	}
+}

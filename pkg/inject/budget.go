@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package inject
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// allMessages is what the termination messages of a pod may hold together, in bytes (Kubernetes, pkg/kubelet).
+const allMessages = 12288
+
+// Share returns the bytes that each container's termination message may have: the kubelet cuts what is longer, and it spreads
+// 12 KiB over all containers of the pod.
+func Share(pod *corev1.Pod) int { return shareOf(containers(pod)) }
+
+func shareOf(containers int) int { return min(step.MaxMessage, allMessages/max(containers, 1)) }
+
+func containers(pod *corev1.Pod) int {
+	return len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
+}
+
+// What compression takes off evidence alone, in bytes: a token is nearly as long compressed. About 55 were measured.
+const leastSaved, mostSaved = 48, 96
+
+// budget is what the termination messages of a pod's steps may hold.
+type budget struct {
+	containers int  // of the pod with the signer in it
+	own        int  // of them the signer's
+	compresses bool // the entrypoint does
+	reads      bool // Tekton's controller reads compressed messages
+	emits      bool // a step may emit results in its message
+}
+
+func budgetOf(pod *corev1.Pod, steps []stepContainer) budget {
+	b := budget{containers: containers(pod), compresses: steps[0].flags.has(flagCompress)}
+	if slices.ContainsFunc(pod.Spec.InitContainers, isOwn) {
+		b.own = 1
+	}
+	// An earlier version's signer cannot be told to compress.
+	b.reads = b.compresses || readsCompressed(pod) && (!steps[0].wrapped || steps[0].room > 0)
+	b.emits = slices.ContainsFunc(steps, func(s stepContainer) bool {
+		return s.values == nil && (s.flags.values[flagResults] != "" || s.flags.values[flagStepResults] != "")
+	})
+	return b
+}
+
+func (b budget) share() int { return shareOf(b.containers) }
+
+// room is the share when somebody adds a container to the pod, such as one for debugging.
+func (b budget) room() int { return shareOf(b.containers + 1) }
+
+// lowered reports whether the signer's container leaves less to the others than they had without it.
+func (b budget) lowered() bool { return b.share() < shareOf(b.containers-b.own) }
+
+// check is an error if results would be lost that arrive without the signer, or if no step could ever sign.
+func (b budget) check(evidence int) error {
+	if b.lowered() && b.emits && !b.reads {
+		return skipped("the signer's init container would leave results %d bytes, not %d, and longer ones would be lost; %s, or %s",
+			b.share(), shareOf(b.containers-b.own), byCompression, byImageVolume)
+	}
+	least := evidence
+	if b.reads {
+		least -= mostSaved
+	}
+	if least <= b.share() {
+		return nil
+	}
+	return skipped("a step's evidence takes about %d bytes, this pod's %d containers leave each message %d; %s",
+		evidence, b.containers, b.share(), b.advice(evidence))
+}
+
+// Ways out.
+const (
+	byImageVolume = "use an image volume (Kubernetes 1.35)"
+	byCompression = "set Tekton's enable-termination-message-compression"
+)
+
+// advice says what would help this pod.
+func (b budget) advice(evidence int) string {
+	compressed := evidence - leastSaved
+	need := evidence
+	if b.reads {
+		need = compressed
+	}
+	most := allMessages / need
+	advice := []string{fmt.Sprintf("have at most %d", most)}
+	if b.own > 0 && b.containers-b.own <= most {
+		advice = append(advice, byImageVolume)
+	}
+	if !b.reads && compressed <= b.share() {
+		advice = append(advice, byCompression)
+	}
+	return strings.Join(advice, ", or ")
+}
+
+// release matches a reference to the entrypoint's image as Tekton's releases have it, wherever it was copied to.
+var release = regexp.MustCompile(`/entrypoint[^/:@]*:v1\.(\d{1,4})\.\d+(@sha256:[0-9a-f]{64})?$`)
+
+// firstThatReads is the minor version of Tekton Pipelines whose controller reads compressed messages, whoever compressed them.
+const firstThatReads = 13
+
+// readsCompressed reports whether the pod was made by a release of Tekton that is known to read compressed messages.
+func readsCompressed(pod *corev1.Pod) bool {
+	i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == prepareName })
+	if i < 0 {
+		return false
+	}
+	match := release.FindStringSubmatch(pod.Spec.InitContainers[i].Image)
+	if match == nil {
+		return false
+	}
+	minor, err := strconv.Atoi(match[1])
+	return err == nil && minor >= firstThatReads
+}
