@@ -226,11 +226,17 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	for _, warning := range plan.Warnings {
 		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
 	}
+	for _, obstacle := range plan.Obstacles {
+		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", report.Safe(obstacle))
+	}
 	switch o.change.dryRun {
 	case "client":
 		return nil
 	case "server":
 		return clusterError(plan.DryRun(ctx, c, e.progress()))
+	}
+	if err := plan.CheckObstacles(); err != nil {
+		return err
 	}
 	if !plan.Empty() {
 		if err := plan.CheckPermissions(ctx, c); err != nil {

@@ -21,7 +21,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -290,17 +289,17 @@ func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
 			return role.GetNamespace(), nil
 		}
 	}
-	list, err := c.Kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: tektonControllers})
-	if err != nil {
-		return "", fmt.Errorf("looking for Tekton Pipelines: %w", err)
+	controllers, err := controllersIn(ctx, c.Kube, metav1.NamespaceAll)
+	if err != nil && (len(controllers) == 0 || !IsForbidden(err)) {
+		return "", err
 	}
-	for _, d := range list.Items {
-		live, err := c.liveSettings(ctx, d.Namespace)
+	for _, controller := range controllers {
+		live, err := c.liveSettings(ctx, controller.Namespace)
 		if err != nil {
 			return "", err
 		}
-		if live != nil && live.Name == settings.ConfigMapName {
-			return d.Namespace, nil
+		if live != nil {
+			return controller.Namespace, nil
 		}
 	}
 	return "", nil

@@ -22,7 +22,7 @@ import (
 
 // testEnvironment is a cluster whose Tekton is not in the usual namespace.
 var testEnvironment = Environment{
-	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0",
+	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0", OthersSeen: true,
 }
 
 func testRequest() Request {
