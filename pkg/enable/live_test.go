@@ -34,7 +34,7 @@ func TestReadLive(t *testing.T) {
 		"may not read the setting": {objects: []runtime.Object{tektonController("tekton-pipelines"), stock}, forbidden: "configmaps", is: apierrors.IsForbidden},
 		"no settings":              {objects: []runtime.Object{tektonController("tekton-pipelines")}, is: apierrors.IsNotFound},
 		"no Tekton":                {objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") }},
-		"a StatefulSet": {objects: []runtime.Object{statefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere"},
+		"a StatefulSet":            {objects: []runtime.Object{statefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere"},
 		"two of them, one signs": {
 			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock}, want: "stock",
 		},

@@ -33,6 +33,11 @@ func (c Clients) warnings(ctx context.Context, p Plan, before settings.Settings)
 		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: no other controller of Tekton was "+
 			"looked for. If there is one, its TaskRuns in the namespaces in scope will fail")
 	}
+	lost, err := c.tokenWarnings(ctx, p, before)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, lost...)
 	failing, err := c.unsignedPods(ctx, p, before)
 	switch {
 	case IsForbidden(err):
