@@ -220,18 +220,18 @@ func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, prog
 			return err
 		}
 		if isDeployment(change) && !slices.ContainsFunc(p.Changes[i+1:], isDeployment) {
-			if err := c.await(ctx, []condition{{"the add-on has stopped", c.podsGone}}, progress); err != nil {
+			if err := c.await(ctx, []condition{{name: "the add-on has stopped", met: c.podsGone}}, progress); err != nil {
 				return err
 			}
 		}
 	}
 	if p.removesNamespace() {
-		gone := condition{"namespace " + manifests.Namespace + " is gone", c.namespaceGone}
+		gone := condition{name: "namespace " + manifests.Namespace + " is gone", met: c.namespaceGone}
 		if err := c.await(ctx, []condition{gone}, progress); err != nil {
 			return err
 		}
 	}
-	return c.await(ctx, []condition{{"nothing is left", c.nothingLeft(p)}}, progress)
+	return c.await(ctx, []condition{{name: "nothing is left", met: c.nothingLeft(p)}}, progress)
 }
 
 func (p Plan) removesNamespace() bool {

@@ -112,8 +112,12 @@ func TestApplyWaits(t *testing.T) {
 		"grant":      {"1 of 1 namespaces lack RoleBinding", false},
 		"authority":  {manifests.InjectWebhook + " has no certificate authority", true},
 		"namespaces": {manifests.InjectAudit + " is not for the namespaces", true},
-		"injection":  {"the pod comes back unchanged", true},
-		"settings":   {"the pod's signer still has the settings from before", true},
+		"injection":  {"the pod comes back unchanged; if that lasts, let the API server reach TCP port 8443", true},
+		"port":       {"does not reach the add-on on port 8443: error trying to reach service: dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true},
+		"the call": {
+			`could not call the webhook: Internal error occurred: failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded; let`, true,
+		},
+		"settings": {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
 			c := newFakeCluster(t, serving(without)...)
@@ -121,7 +125,15 @@ func TestApplyWaits(t *testing.T) {
 			if without == "settings" {
 				old.Binding = "key"
 			}
-			if without != "injection" {
+			switch without {
+			case "injection":
+			case "port":
+				c.reachable(portClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
+			case "the call":
+				c.kube.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+					return true, nil, apierrors.NewInternalError(errors.New(`failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`))
+				})
+			default:
 				c.injecting(old)
 			}
 			err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
@@ -132,7 +144,35 @@ func TestApplyWaits(t *testing.T) {
 			if got != want.webhooks {
 				t.Errorf("webhooks applied: got %v, want %v", got, want.webhooks)
 			}
+			left, err := c.dynamic.Resource(webhookConfigurations).List(t.Context(), metav1.ListOptions{})
+			if err != nil || len(left.Items) > 0 {
+				t.Errorf("%d webhook configurations were left, %v: every TaskRun would wait for them", len(left.Items), err)
+			}
 		})
+	}
+}
+
+// portClosed is an API server's answer about a port that it does not reach.
+func portClosed(why string) error {
+	return apierrors.NewServiceUnavailable("error trying to reach service: " + why)
+}
+
+// TestApplyKeepsWebhooks that were there before: where results are enforced, nothing may run without them.
+func TestApplyKeepsWebhooks(t *testing.T) {
+	c := newFakeCluster(t, serving("")...)
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	c.injecting(testRequest().Settings)
+	stronger := testRequest()
+	stronger.Settings.Enforcement = settings.Enforce
+	c.reachable(portClosed("no route to host"))
+	err := planEnable(t, c, stronger).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
+	if !matches(err, "stay") || !matches(err, "kubectl delete mutatingwebhookconfiguration "+manifests.InjectWebhook) {
+		t.Errorf("got %v, want it to say that the webhooks stay, and how to delete them", err)
+	}
+	left, err := c.dynamic.Resource(webhookConfigurations).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(left.Items) != 3 {
+		t.Errorf("%d webhook configurations are left, %v; want all 3", len(left.Items), err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -142,6 +143,18 @@ func TestStatusAmiss(t *testing.T) {
 		outcome status.Outcome
 		want    []string // each in the one check that is amiss
 	}{
+		"port 8443 is closed": {
+			func(in *installed) {
+				in.spoil = func(c *fakeCluster) { c.reachable(portClosed("dial tcp 10.0.0.9:8443: connect: connection refused")) }
+			}, status.Broken,
+			[]string{"fail webhook-port Service tekton-sign/tekton-sign-controller", "port 8443", "connection refused"},
+		},
+		"port 8443 does not answer": {
+			func(in *installed) {
+				in.spoil = func(c *fakeCluster) { c.reachable(fmt.Errorf("get: %w", context.DeadlineExceeded)) }
+			}, status.Broken,
+			[]string{"fail webhook-port Service", "gets no answer from the add-on on port 8443"},
+		},
 		"a second controller of Tekton": {
 			func(in *installed) { in.add(tenant("b", "-namespace", "ci")) }, status.Broken,
 			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},

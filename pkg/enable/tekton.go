@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
@@ -102,6 +103,9 @@ func deployedControllers(ctx context.Context, client kubernetes.Interface, names
 // statefulControllers finds what Tekton's operator makes of the controller for more replicas.
 func statefulControllers(ctx context.Context, client kubernetes.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.AppsV1().StatefulSets(namespace).List(ctx, o)
+	if apierrors.IsNotFound(err) {
+		return nil, nil // a server that does not know the kind holds none
+	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for Tekton Pipelines (StatefulSets with %s): %w", tektonControllers, err)
 	}
@@ -115,6 +119,9 @@ func statefulControllers(ctx context.Context, client kubernetes.Interface, names
 // podsOfControllers finds the controllers that run in workloads of any other kind.
 func podsOfControllers(ctx context.Context, client kubernetes.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.CoreV1().Pods(namespace).List(ctx, o)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for Tekton Pipelines (pods with %s): %w", tektonControllers, err)
 	}
