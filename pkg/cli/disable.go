@@ -55,6 +55,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 	}
 	if plan.Empty() {
 		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
+		warn(e, plan)
 		tellKept(e, plan)
 		return nil
 	}
@@ -62,6 +63,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 		return err
 	}
 	fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
+	warn(e, plan)
 	switch o.dryRun {
 	case "client":
 		return nil

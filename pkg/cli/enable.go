@@ -223,9 +223,7 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	} else {
 		fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
 	}
-	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
-	}
+	warn(e, plan)
 	for _, obstacle := range plan.Obstacles {
 		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", report.Safe(obstacle))
 	}
@@ -256,6 +254,13 @@ Signing is on. TaskRuns that start from now on are signed and verified:
 Turn it off with: %[1]s disable
 `, e.name)
 	return nil
+}
+
+// warn prints what whoever agrees to the plan should know.
+func warn(e *env, plan enable.Plan) {
+	for _, warning := range plan.Warnings {
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
+	}
 }
 
 func orUnknown(s string) string {

@@ -172,11 +172,21 @@ func (c Clients) delete(ctx context.Context, object *unstructured.Unstructured, 
 		dry = []string{metav1.DryRunAll}
 	}
 	err := resourceOf(c.Dynamic, object).Delete(ctx, object.GetName(),
-		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry})
+		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry, Preconditions: asPlanned(object)})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// asPlanned keeps settings that somebody has changed since the plan was made from being deleted: there may be something of the
+// user's in them now.
+func asPlanned(object *unstructured.Unstructured) *metav1.Preconditions {
+	version := object.GetResourceVersion()
+	if !isSettings(object) || version == "" {
+		return nil
+	}
+	return &metav1.Preconditions{ResourceVersion: &version}
 }
 
 // condition is something to wait for.
