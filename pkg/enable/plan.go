@@ -126,7 +126,10 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	before := current(live)
+	before, unread := current(live)
+	if err := r.checkNamed(unread); err != nil {
+		return Plan{}, err
+	}
 	r.keep(before)
 	if err := r.checkConsent(before); err != nil {
 		return Plan{}, err
