@@ -50,6 +50,7 @@ func GetStatus(ctx context.Context, c Clients, o StatusOptions) (*status.Status,
 		l.modes()
 		l.level()
 		l.lookAtAddOn(ctx)
+		l.waitingPods(ctx)
 		l.compareObjects(ctx)
 		l.compareGrants(ctx)
 		l.lookAtTekton(ctx)

@@ -118,6 +118,7 @@ const (
 	CheckVersion           CheckID = "version"
 	CheckImages            CheckID = "images"
 	CheckWebhookPort       CheckID = "webhook-port"
+	CheckSignerImage       CheckID = "signer-image"
 	CheckLeader            CheckID = "leader"
 	CheckClock             CheckID = "clock"
 	CheckCertificate       CheckID = "certificate"
@@ -135,7 +136,7 @@ const (
 func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
-		CheckWebhookPort, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
+		CheckWebhookPort, CheckSignerImage, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
 		CheckTektonSigner, CheckBackoff, CheckVerdicts,
 	}
 }
