@@ -153,8 +153,12 @@ func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, erro
 func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		namespace, err := p.someNamespace(ctx, c)
-		if err != nil || namespace == "" {
-			return err == nil, "", err
+		if err != nil {
+			return false, "", err
+		}
+		if namespace == "" {
+			reason := c.unreached(ctx)
+			return reason == "", reason + "; " + openPort(), nil
 		}
 		pod, err := c.Kube.CoreV1().Pods(namespace).Create(ctx, canaryPod(namespace),
 			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
