@@ -103,9 +103,9 @@ func tektonPod(namespace, name string) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: d.ObjectMeta, Spec: d.Spec.Template.Spec}
 }
 
-// tenant is a controller of Tekton that runs the TaskRuns of one namespace.
-func tenant(namespace string, args ...string) *appsv1.Deployment {
-	d := tektonController(namespace)
+// tenant is another controller of Tekton, in namespace b.
+func tenant(args ...string) *appsv1.Deployment {
+	d := tektonController("b")
 	d.Spec.Template.Spec.ServiceAccountName = "tenants"
 	d.Spec.Template.Spec.Containers = []corev1.Container{{Args: args}}
 	return d
@@ -119,16 +119,16 @@ func TestOtherControllers(t *testing.T) {
 		scope settings.Scope
 		want  string
 	}{
-		"of all namespaces":           {tenant("b"), settings.Scope{}, "Deployment b/tekton-pipelines-controller (service account tenants, runs the TaskRuns of all namespaces)"},
-		"of all, and some in scope":   {tenant("b"), settings.Scope{Names: []string{"ci"}}, refused},
-		"of one, and all in scope":    {tenant("b", "-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team"},
-		"of one that is in scope":     {tenant("b", "--namespace=team"), settings.Scope{Names: []string{"team"}}, refused},
-		"of one that is not":          {tenant("b", "-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
-		"of one with the labels":      {tenant("b", "-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
-		"of one without the labels":   {tenant("b", "-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
-		"of one that does not exist":  {tenant("b", "-namespace=gone"), settings.Scope{}, refused},
-		"an empty flag":               {tenant("b", "-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
-		"another flag":                {tenant("b", "-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused},
+		"of all namespaces":           {tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller (service account tenants, runs the TaskRuns of all namespaces)"},
+		"of all, and some in scope":   {tenant(), settings.Scope{Names: []string{"ci"}}, refused},
+		"of one, and all in scope":    {tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team"},
+		"of one that is in scope":     {tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused},
+		"of one that is not":          {tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
+		"of one with the labels":      {tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
+		"of one without the labels":   {tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
+		"of one that does not exist":  {tenant("-namespace=gone"), settings.Scope{}, refused},
+		"an empty flag":               {tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
+		"another flag":                {tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused},
 		"at rest":                     {statefulTekton("b", 0), settings.Scope{}, ""},
 		"none":                        {namespaceWith("x", nil), settings.Scope{}, ""},
 		"of the chosen one's account": {statefulTekton("a", 2), settings.Scope{}, ""},

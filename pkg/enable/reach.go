@@ -27,8 +27,12 @@ func openPort() string {
 		"(a private cluster needs a rule for this port) or a NetworkPolicy stops it", webhookPort, manifests.Namespace)
 }
 
-// reachPatience is longer than any healthy answer takes, and shorter than an API server tries to connect.
-const reachPatience = 10 * time.Second
+// Of two replicas one may have just died: only several questions without an answer mean that the port is closed. Each waits for longer
+// than any healthy answer takes, and for less than an API server tries to connect.
+const (
+	reachAttempts = 3
+	reachPatience = 5 * time.Second
+)
 
 // Words of API servers for a connection to a pod, or to a webhook, that did not come about.
 const (
@@ -39,6 +43,16 @@ const (
 // unreached asks the API server to call the add-on on the port of the webhooks, and returns why it cannot. It is empty where it
 // can, and where the user may not ask.
 func (c Clients) unreached(ctx context.Context) string {
+	reason := ""
+	for range reachAttempts {
+		if reason = c.unreachedOnce(ctx); reason == "" {
+			return ""
+		}
+	}
+	return reason
+}
+
+func (c Clients) unreachedOnce(ctx context.Context) string {
 	question, cancel := context.WithTimeout(ctx, reachPatience)
 	defer cancel()
 	_, err := c.Kube.CoreV1().Services(manifests.Namespace).ProxyGet("https", manifests.Controller, webhookService, "/", nil).DoRaw(question)

@@ -11,6 +11,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	restclient "k8s.io/client-go/rest"
+	clienttesting "k8s.io/client-go/testing"
 )
 
 // TestUnreached: only an API server that says so, or does not get through, keeps the port from being open. Whatever the add-on
@@ -54,5 +56,22 @@ func TestUnreachedWhenAborted(t *testing.T) {
 	cancel()
 	if got := c.unreached(ctx); got != "" {
 		t.Errorf("got %q, want nothing", got)
+	}
+}
+
+// TestUnreachedOfTwo: one replica that has just died does not close the port.
+func TestUnreachedOfTwo(t *testing.T) {
+	c := newFakeCluster(t)
+	asked := 0
+	c.kube.ProxyReactionChain = []clienttesting.ProxyReactor{&clienttesting.SimpleProxyReactor{
+		Resource: "services", Reaction: func(clienttesting.Action) (bool, restclient.ResponseWrapper, error) {
+			if asked++; asked < reachAttempts {
+				return true, portAnswer{portClosed("dial tcp 10.0.0.9:8443: connect: connection refused")}, nil
+			}
+			return true, portAnswer{nil}, nil
+		},
+	}}
+	if got := c.unreached(t.Context()); got != "" || asked != reachAttempts {
+		t.Errorf("got %q after %d questions, want an answer", got, asked)
 	}
 }

@@ -94,7 +94,7 @@ func TestStatusTektonsKind(t *testing.T) {
 			drop[deployment](in, "tekton-pipelines-controller")
 			in.add(tektonPod(testEnvironment.TektonNamespace, "tekton-x"))
 		},
-		"a tenant's out of scope": func(in *installed) { in.add(tenant("b", "-namespace", "other")) },
+		"a tenant's out of scope": func(in *installed) { in.add(tenant("-namespace", "other")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := newInstalled(t, nil)
@@ -156,7 +156,7 @@ func TestStatusAmiss(t *testing.T) {
 			[]string{"fail webhook-port Service", "gets no answer from the add-on on port 8443"},
 		},
 		"a second controller of Tekton": {
-			func(in *installed) { in.add(tenant("b", "-namespace", "ci")) }, status.Broken,
+			func(in *installed) { in.add(tenant("-namespace", "ci")) }, status.Broken,
 			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},
 		},
 		"a policy is missing": {
