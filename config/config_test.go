@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/kustomize/api/types"
@@ -37,9 +36,6 @@ func TestObjects(t *testing.T) {
 			t.Errorf("%s appears twice", id)
 		}
 		seen[id] = true
-		if cm, ok := o.(*corev1.ConfigMap); ok && cm.Name == "config-signing" {
-			continue // shared with the user: found by its name
-		}
 		if got := m.GetLabels()["app.kubernetes.io/part-of"]; got != "tekton-sign" {
 			t.Errorf("%s: label app.kubernetes.io/part-of: expected tekton-sign, got %q", id, got)
 		}

@@ -19,7 +19,8 @@ func newDisableCommand(e *env) *cobra.Command {
 		Use:   "disable",
 		Short: "Turn signing off and remove the add-on",
 		Long: `Turn signing off: remove the webhooks, the add-on, the token grants and the policies, in this order, and put the
-previous values of ConfigMap config-signing back. TaskRuns keep what they have: evidence and conditions.
+previous values of ConfigMap config-signing back, as enable recorded them there. A ConfigMap that neither enable nor its manifests made
+stays as it is. TaskRuns keep what they have: evidence and conditions.
 
 The trust history stays: ConfigMaps tekton-sign-trust-<n> in namespace tekton-sign, the public keys that the cluster ever
 signed with. They verify old TaskRuns after the cluster's keys were replaced, and enable goes on with them. --purge deletes
@@ -55,6 +56,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 	}
 	if plan.Empty() {
 		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
+		warn(e, plan)
 		tellKept(e, plan)
 		return nil
 	}
@@ -62,6 +64,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 		return err
 	}
 	fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
+	warn(e, plan)
 	switch o.dryRun {
 	case "client":
 		return nil

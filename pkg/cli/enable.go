@@ -58,9 +58,16 @@ Policies: standard says who may obtain signing tokens, who may take a namespace 
 hold; strict also who may make, enter or imitate a TaskRun's pod, who may make a part of a PipelineRun, and who writes status. Without the flag they are strict in
 the namespaces whose mode is enforce. --policies standard together with --enforcement enforce gives that up.
 
+The plan names the service accounts that may request tokens today and will get signing tokens only, once results are signed in their
+namespace. --exempt-service-account keeps the right of one.
+
+One controller of Tekton runs the TaskRuns in the namespaces in scope: enable refuses to start where a second one does. Tekton may run as a
+Deployment or as a StatefulSet. Where the API server does not reach the add-on (port 8443), enable removes the webhooks that it made.
+
 What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
 material, the gate of Chains, exempt service accounts, trusted controllers and the audience. Everything else has its default again, the namespaces,
-too. The manifests of --output hold what the flags say, and nothing from the cluster.
+too. If the ConfigMap cannot be read, enable asks you to name enforcement and policies. The manifests of --output hold what the flags say,
+and nothing from the cluster.
 
 Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
 		Example: fmt.Sprintf(`  # What would change, in all namespaces
@@ -223,14 +230,18 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	} else {
 		fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())
 	}
-	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
+	warn(e, plan)
+	for _, obstacle := range plan.Obstacles {
+		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", report.Safe(obstacle))
 	}
 	switch o.change.dryRun {
 	case "client":
 		return nil
 	case "server":
 		return clusterError(plan.DryRun(ctx, c, e.progress()))
+	}
+	if err := plan.CheckObstacles(); err != nil {
+		return err
 	}
 	if !plan.Empty() {
 		if err := plan.CheckPermissions(ctx, c); err != nil {
@@ -250,6 +261,13 @@ Signing is on. TaskRuns that start from now on are signed and verified:
 Turn it off with: %[1]s disable
 `, e.name)
 	return nil
+}
+
+// warn prints what whoever agrees to the plan should know.
+func warn(e *env, plan enable.Plan) {
+	for _, warning := range plan.Warnings {
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
+	}
 }
 
 func orUnknown(s string) string {

@@ -49,6 +49,8 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 			{ObjectMeta: metav1.ObjectMeta{Name: "ci", Labels: map[string]string{corev1.LabelMetadataName: "ci"}}},
 		}}),
 	}
+	off["/api/v1/pods"] = mustJSON(corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}})
+	off["/apis/apps/v1/statefulsets"] = mustJSON(appsv1.StatefulSetList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSetList"}})
 	on = maps.Clone(off)
 	fence, err := manifests.FenceVersion()
 	if err != nil {

@@ -4,6 +4,7 @@ package enable
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,12 +37,46 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	if err := c.await(ctx, p.beforeWebhooks(c), progress); err != nil {
 		return err
 	}
+	if err := p.callAddOn(ctx, c, webhooks, progress); err != nil {
+		return c.withdraw(ctx, webhooks, err, progress)
+	}
+	return nil
+}
+
+// callAddOn points the API server to the add-on and waits until it signs.
+func (p Plan) callAddOn(ctx context.Context, c Clients, webhooks []Change, progress Progress) error {
 	for _, change := range webhooks {
 		if err := c.makeWebhooks(ctx, change, progress); err != nil {
 			return err
 		}
 	}
 	return c.await(ctx, p.afterWebhooks(c), progress)
+}
+
+// withdrawPatience bounds the undoing, whose context has often ended.
+const withdrawPatience = 30 * time.Second
+
+// withdraw deletes the webhook configurations that were made for nothing: every TaskRun would wait for an add-on that does not
+// answer. Those that were there before stay: where results are enforced, nothing may run without them.
+func (c Clients) withdraw(ctx context.Context, webhooks []Change, cause error, progress Progress) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawPatience)
+	defer cancel()
+	var kept []string
+	for _, change := range webhooks {
+		if change.Action != Create {
+			kept = append(kept, change.Object.GetName())
+			continue
+		}
+		if err := c.delete(ctx, change.Object, false); err != nil {
+			return errors.Join(cause, fmt.Errorf("removing %s again: %w", describe(change.Object), err))
+		}
+		progress("removed %s again: no TaskRun waits for it", describe(change.Object))
+	}
+	if len(kept) > 0 {
+		return fmt.Errorf("%w; the webhooks were there before and stay. To run TaskRuns without signing: "+
+			"kubectl delete mutatingwebhookconfiguration %s", cause, strings.Join(kept, " "))
+	}
+	return cause
 }
 
 // DryRun sends every change to the API server as a dry run. Objects in a namespace that the plan creates cannot be tried:
@@ -137,11 +172,21 @@ func (c Clients) delete(ctx context.Context, object *unstructured.Unstructured, 
 		dry = []string{metav1.DryRunAll}
 	}
 	err := resourceOf(c.Dynamic, object).Delete(ctx, object.GetName(),
-		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry})
+		metav1.DeleteOptions{PropagationPolicy: &foreground, DryRun: dry, Preconditions: asPlanned(object)})
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	return err
+}
+
+// asPlanned keeps settings that somebody has changed since the plan was made from being deleted: there may be something of the
+// user's in them now.
+func asPlanned(object *unstructured.Unstructured) *metav1.Preconditions {
+	version := object.GetResourceVersion()
+	if !isSettings(object) || version == "" {
+		return nil
+	}
+	return &metav1.Preconditions{ResourceVersion: &version}
 }
 
 // condition is something to wait for.
@@ -149,6 +194,15 @@ type condition struct {
 	name string
 	// met reports whether it holds, and else in a few words what is missing. An error ends the waiting.
 	met func(ctx context.Context) (done bool, missing string, err error)
+	// explained: what is missing says what to do about it.
+	explained bool
+}
+
+func (c condition) advice() string {
+	if c.explained {
+		return ""
+	}
+	return "look at namespace " + manifests.Namespace + ", then "
 }
 
 // pollInterval is the pause between two looks at a condition.
@@ -174,14 +228,14 @@ func awaitOne(ctx context.Context, cond condition, progress Progress) error {
 		case err == nil && done:
 			progress("%s", cond.name)
 			return nil
-		case err == nil && missing != last:
+		case err == nil && missing != last && (last == "" || ctx.Err() == nil): // the last look may have been cut short
 			progress("waiting until %s: %s", cond.name, missing)
 			last = missing
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("gave up waiting until %s: %s; look at namespace %s, then run the command again (it goes on "+
-				"where it stopped), with a longer --timeout if need be", cond.name, last, manifests.Namespace)
+			return fmt.Errorf("gave up waiting until %s: %s; %srun the command again (it goes on where it stopped), "+
+				"with a longer --timeout if need be", cond.name, last, cond.advice())
 		case <-time.After(pollInterval):
 		}
 	}

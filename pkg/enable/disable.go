@@ -22,6 +22,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -101,15 +102,15 @@ func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge b
 		}
 		plan.Changes = append(plan.Changes, rest...)
 	}
-	change, err := c.planRestore(ctx, tektonNamespace, len(plan.Changes) > 0)
+	restore, err := c.planRestore(ctx, tektonNamespace)
 	if err != nil {
 		return Plan{}, err
 	}
-	if change != nil {
-		// Last: as long as the settings say that signing is on, an interrupted run is seen to be unfinished.
-		plan.Changes = append(plan.Changes, *change)
+	// Last: as long as the settings say that signing is on, an interrupted run is seen to be unfinished.
+	plan.Changes = append(append(plan.Changes, restore...), kept...)
+	if plan.Warnings, err = c.settingsThatStay(ctx, tektonNamespace, restore); err != nil {
+		return Plan{}, err
 	}
-	plan.Changes = append(plan.Changes, kept...)
 	return plan, nil
 }
 
@@ -185,9 +186,31 @@ func (c Clients) find(ctx context.Context, kind schema.GroupVersionKind, namespa
 	return found, nil
 }
 
-// planRestore returns what becomes of ConfigMap config-signing, nil for nothing. A ConfigMap that enable never touched is
-// left alone unless other objects of ours show that it belongs to them.
-func (c Clients) planRestore(ctx context.Context, namespace string, installed bool) (*Change, error) {
+// planRestore returns what becomes of ConfigMap config-signing, if anything: what enable recorded there decides, and nothing that
+// is or is not in the cluster beside it. A second run finds no record, and nothing to do.
+func (c Clients) planRestore(ctx context.Context, namespace string) ([]Change, error) {
+	if namespace == "" {
+		return nil, nil
+	}
+	live, err := c.liveSettings(ctx, namespace)
+	if err != nil || live == nil || !isOurs(live) {
+		return nil, err
+	}
+	restored, err := restoreSettings(live)
+	if err != nil {
+		return nil, err
+	}
+	change := Change{Action: Update, Keys: keyChanges(live, restored)}
+	if restored == nil {
+		change.Action, restored = Delete, live
+	}
+	restored.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
+	change.Object, err = toUnstructured(restored)
+	return []Change{change}, err
+}
+
+// settingsThatStay warns of settings of the user's that ask for signing, which nobody does any more.
+func (c Clients) settingsThatStay(ctx context.Context, namespace string, restore []Change) ([]string, error) {
 	if namespace == "" {
 		return nil, nil
 	}
@@ -195,20 +218,18 @@ func (c Clients) planRestore(ctx context.Context, namespace string, installed bo
 	if err != nil || live == nil {
 		return nil, err
 	}
-	if _, recorded := live.Annotations[annotationPrevious]; !recorded && !installed {
+	stays := valueOf(live, settings.KeyBackend)
+	for _, change := range restore {
+		stays = nil
+		if after, ok, _ := unstructured.NestedString(change.Object.Object, "data", settings.KeyBackend); ok && change.Action == Update {
+			stays = &after
+		}
+	}
+	if stays == nil || *stays == string(signing.BackendNone) {
 		return nil, nil
 	}
-	restored, err := restoreSettings(live)
-	if err != nil {
-		return nil, err
-	}
-	change := &Change{Action: Update, Keys: keyChanges(live, restored)}
-	if restored == nil {
-		change.Action, restored = Delete, live
-	}
-	restored.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	change.Object, err = toUnstructured(restored)
-	return change, err
+	return []string{fmt.Sprintf("ConfigMap %s/%s was there before enable and says %s: %s. It is yours and stays so; nobody acts on it any more. "+
+		"To delete it: kubectl delete configmap -n %s %s", namespace, settings.ConfigMapName, settings.KeyBackend, *stays, namespace, settings.ConfigMapName)}, nil
 }
 
 // Remove makes the changes of a plan from PlanDisable and waits until all is gone.
@@ -217,22 +238,42 @@ func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, prog
 	defer cancel()
 	isDeployment := func(change Change) bool { return change.Object.GetKind() == "Deployment" }
 	for i, change := range p.Changes {
-		if err := c.make(ctx, change, false, progress); err != nil {
+		if err := c.remove(ctx, p, change, progress); err != nil {
 			return err
 		}
 		if isDeployment(change) && !slices.ContainsFunc(p.Changes[i+1:], isDeployment) {
-			if err := c.await(ctx, []condition{{"the add-on has stopped", c.podsGone}}, progress); err != nil {
+			if err := c.await(ctx, []condition{{name: "the add-on has stopped", met: c.podsGone}}, progress); err != nil {
 				return err
 			}
 		}
 	}
 	if p.removesNamespace() {
-		gone := condition{"namespace " + manifests.Namespace + " is gone", c.namespaceGone}
+		gone := condition{name: "namespace " + manifests.Namespace + " is gone", met: c.namespaceGone}
 		if err := c.await(ctx, []condition{gone}, progress); err != nil {
 			return err
 		}
 	}
-	return c.await(ctx, []condition{{"nothing is left", c.nothingLeft(p)}}, progress)
+	return c.await(ctx, []condition{{name: "nothing is left", met: c.nothingLeft(p, progress)}}, progress)
+}
+
+// remove makes one change. Settings that somebody has changed meanwhile are looked at again: what was recorded in them still holds.
+func (c Clients) remove(ctx context.Context, p Plan, change Change, progress Progress) error {
+	for {
+		err := c.make(ctx, change, false, progress)
+		switch {
+		case !isSettings(change.Object), ctx.Err() != nil:
+			return err
+		case apierrors.IsNotFound(err): // somebody has deleted them
+			return nil
+		case !apierrors.IsConflict(err):
+			return err
+		}
+		again, err := c.planRestore(ctx, p.Environment.TektonNamespace)
+		if err != nil || len(again) == 0 {
+			return err
+		}
+		change = again[0]
+	}
 }
 
 func (p Plan) removesNamespace() bool {
@@ -261,8 +302,9 @@ func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {
 	return false, "it is being deleted", nil
 }
 
-// nothingLeft looks a second time: for what the garbage collector has not removed yet, and for what came into being in between.
-func (c Clients) nothingLeft(done Plan) func(context.Context) (bool, string, error) {
+// nothingLeft looks again: for what the garbage collector has not removed yet, and for what came into being in between, which
+// goes, too. Only who goes on putting things back keeps disable from its end.
+func (c Clients) nothingLeft(done Plan, progress Progress) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
 		if err != nil || again.Empty() {
@@ -271,7 +313,7 @@ func (c Clients) nothingLeft(done Plan) func(context.Context) (bool, string, err
 		left := slices.DeleteFunc(again.Changes, func(change Change) bool { return change.Action == Keep })
 		for _, change := range left {
 			if change.Object.GetDeletionTimestamp() == nil {
-				return false, "", fmt.Errorf("%s is there again: run disable again", describe(change.Object))
+				return false, describe(change.Object) + " was there again", c.remove(ctx, done, change, progress)
 			}
 		}
 		return false, fmt.Sprintf("%s and %d more are being deleted", describe(left[0].Object), len(left)-1), nil
@@ -290,17 +332,17 @@ func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
 			return role.GetNamespace(), nil
 		}
 	}
-	list, err := c.Kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{LabelSelector: tektonControllers})
-	if err != nil {
-		return "", fmt.Errorf("looking for Tekton Pipelines: %w", err)
+	controllers, err := controllersIn(ctx, c.Kube, metav1.NamespaceAll)
+	if err != nil && (len(controllers) == 0 || !IsForbidden(err)) {
+		return "", err
 	}
-	for _, d := range list.Items {
-		live, err := c.liveSettings(ctx, d.Namespace)
+	for _, controller := range controllers {
+		live, err := c.liveSettings(ctx, controller.Namespace)
 		if err != nil {
 			return "", err
 		}
-		if live != nil && live.Name == settings.ConfigMapName {
-			return d.Namespace, nil
+		if live != nil {
+			return controller.Namespace, nil
 		}
 	}
 	return "", nil

@@ -3,17 +3,22 @@
 package enable
 
 import (
+	"context"
+	"io"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
+	restclient "k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -22,7 +27,7 @@ import (
 
 // testEnvironment is a cluster whose Tekton is not in the usual namespace.
 var testEnvironment = Environment{
-	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0",
+	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0", OthersSeen: true,
 }
 
 func testRequest() Request {
@@ -48,6 +53,7 @@ func newFakeCluster(t *testing.T, kube ...runtime.Object) *fakeCluster {
 	c.dynamic.PrependReactor("patch", "*", c.apply)
 	c.dynamic.PrependReactor("update", "*", c.update)
 	c.dynamic.PrependReactor("delete", "*", c.remove)
+	c.reachable(apierrors.NewNotFound(schema.GroupResource{}, "/"))
 	discovery, ok := c.kube.Discovery().(*fakediscovery.FakeDiscovery)
 	if !ok {
 		t.Fatal("unexpected kind of discovery client")
@@ -151,3 +157,18 @@ func install(t *testing.T, c *fakeCluster, plan Plan) {
 }
 
 func silent(string, ...any) {}
+
+// reachable has the add-on's port answer with an error, or not at all.
+func (c *fakeCluster) reachable(answer error) {
+	c.kube.ProxyReactionChain = []clienttesting.ProxyReactor{&clienttesting.SimpleProxyReactor{
+		Resource: "services", Reaction: func(clienttesting.Action) (bool, restclient.ResponseWrapper, error) {
+			return true, portAnswer{answer}, nil
+		},
+	}}
+}
+
+// portAnswer is what the add-on's port answers to a question through the API server.
+type portAnswer struct{ err error }
+
+func (a portAnswer) DoRaw(context.Context) ([]byte, error)         { return nil, a.err }
+func (a portAnswer) Stream(context.Context) (io.ReadCloser, error) { return nil, a.err }

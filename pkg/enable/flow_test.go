@@ -14,8 +14,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
-	schedulingv1 "k8s.io/api/scheduling/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -112,8 +110,12 @@ func TestApplyWaits(t *testing.T) {
 		"grant":      {"1 of 1 namespaces lack RoleBinding", false},
 		"authority":  {manifests.InjectWebhook + " has no certificate authority", true},
 		"namespaces": {manifests.InjectAudit + " is not for the namespaces", true},
-		"injection":  {"the pod comes back unchanged", true},
-		"settings":   {"the pod's signer still has the settings from before", true},
+		"injection":  {"the pod comes back unchanged; if that lasts, let the API server reach TCP port 8443", true},
+		"port":       {"does not reach the add-on on port 8443: error trying to reach service: dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true},
+		"the call": {
+			`could not call the webhook: Internal error occurred: failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded; let`, true,
+		},
+		"settings": {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
 			c := newFakeCluster(t, serving(without)...)
@@ -121,7 +123,15 @@ func TestApplyWaits(t *testing.T) {
 			if without == "settings" {
 				old.Binding = "key"
 			}
-			if without != "injection" {
+			switch without {
+			case "injection":
+			case "port":
+				c.reachable(portClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
+			case "the call":
+				c.kube.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
+					return true, nil, apierrors.NewInternalError(errors.New(`failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`))
+				})
+			default:
 				c.injecting(old)
 			}
 			err := planEnable(t, c, testRequest()).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
@@ -132,7 +142,35 @@ func TestApplyWaits(t *testing.T) {
 			if got != want.webhooks {
 				t.Errorf("webhooks applied: got %v, want %v", got, want.webhooks)
 			}
+			left, err := c.dynamic.Resource(webhookConfigurations).List(t.Context(), metav1.ListOptions{})
+			if err != nil || len(left.Items) > 0 {
+				t.Errorf("%d webhook configurations were left, %v: every TaskRun would wait for them", len(left.Items), err)
+			}
 		})
+	}
+}
+
+// portClosed is an API server's answer about a port that it does not reach.
+func portClosed(why string) error {
+	return apierrors.NewServiceUnavailable("error trying to reach service: " + why)
+}
+
+// TestApplyKeepsWebhooks that were there before: where results are enforced, nothing may run without them.
+func TestApplyKeepsWebhooks(t *testing.T) {
+	c := newFakeCluster(t, serving("")...)
+	install(t, c, planEnable(t, c, testRequest()))
+	c.sync(t)
+	c.injecting(testRequest().Settings)
+	stronger := testRequest()
+	stronger.Settings.Enforcement = settings.Enforce
+	c.reachable(portClosed("no route to host"))
+	err := planEnable(t, c, stronger).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
+	if !matches(err, "stay") || !matches(err, "kubectl delete mutatingwebhookconfiguration "+manifests.InjectWebhook) {
+		t.Errorf("got %v, want it to say that the webhooks stay, and how to delete them", err)
+	}
+	left, err := c.dynamic.Resource(webhookConfigurations).List(t.Context(), metav1.ListOptions{})
+	if err != nil || len(left.Items) != len(manifests.WebhookConfigurations()) {
+		t.Errorf("%d webhook configurations are left, %v; want all of them", len(left.Items), err)
 	}
 }
 
@@ -147,77 +185,6 @@ func TestDryRunWritesNothing(t *testing.T) {
 		t.Errorf("a dry run has written: %v", c.writes)
 	}
 	inOrder(t, said, "created Namespace tekton-sign (server dry run)", "not tried: ServiceAccount")
-}
-
-func TestRemove(t *testing.T) {
-	c := newFakeCluster(t)
-	install(t, c, planEnable(t, c, testRequest()))
-	c.sync(t)
-	grants := c.dynamic.Resource(rbacv1.SchemeGroupVersion.WithResource("rolebindings")).Namespace("ci")
-	grant := &rbacv1.RoleBinding{
-		TypeMeta: metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
-		},
-	}
-	object, err := toUnstructured(grant)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := grants.Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.writes = nil
-	// The typed client does not see what the dynamic one deletes: the settings go the same way there.
-	c.dynamic.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
-		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
-			testEnvironment.TektonNamespace, "config-signing")
-	})
-	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
-		t.Fatal(err)
-	}
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
-		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "clusterrolebindings", "namespaces", "configmaps")
-	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
-	if err != nil || !again.Empty() {
-		t.Errorf("after disable: got %v and %v, want nothing to do", changed(again), err)
-	}
-}
-
-func TestRemoveWaitsForTheAddOn(t *testing.T) {
-	running := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: manifests.Namespace, Name: "pod", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
-	}}
-	c := newFakeCluster(t, running)
-	install(t, c, planEnable(t, c, testRequest()))
-	c.sync(t)
-	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.writes = nil
-	err = plan.Remove(t.Context(), c.Clients, 30*time.Millisecond, silent)
-	if !matches(err, "the add-on has stopped") {
-		t.Errorf("got %v, want an error about the add-on that still runs", err)
-	}
-	for _, w := range c.writes {
-		if strings.Contains(w, "polic") || strings.Contains(w, "rolebinding") {
-			t.Errorf("%s, although the add-on still runs and would put grants back", w)
-		}
-	}
-}
-
-func TestDisableLeavesForeignSettings(t *testing.T) {
-	foreign := configMap(map[string]string{"enforce-nonfalsifiability": "none"}, nil)
-	foreign.Namespace = testEnvironment.TektonNamespace
-	plan, err := PlanDisable(t.Context(), newFakeCluster(t, foreign).Clients, testEnvironment.TektonNamespace, false)
-	if err != nil || !plan.Empty() {
-		t.Errorf("got %q and %v, want nothing to do", changed(plan), err)
-	}
 }
 
 func TestFindTektonNamespace(t *testing.T) {
@@ -260,83 +227,6 @@ func inOrder(t *testing.T, lines []string, parts ...string) {
 			t.Fatalf("expected %q after line %d of:\n%s", part, at, strings.Join(lines, "\n"))
 		}
 		at += i + 1
-	}
-}
-
-// historyMap is a ConfigMap as the add-on keeps it.
-func historyMap() *corev1.ConfigMap {
-	return &corev1.ConfigMap{
-		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
-		},
-	}
-}
-
-// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to do, and
-// purge removes the rest.
-func TestDisableKeepsTheHistory(t *testing.T) {
-	c := newFakeCluster(t, historyMap())
-	install(t, c, planEnable(t, c, testRequest()))
-	c.sync(t)
-	plan, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.writes = nil
-	c.dynamic.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		name := a.(clienttesting.DeleteAction).GetName() //nolint:forcetypeassert // the reactor's verb
-		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), a.GetNamespace(), name)
-	})
-	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
-		t.Fatal(err)
-	}
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets", "serviceaccounts",
-		"rolebindings", "roles", "configmaps config-signing")
-	for _, w := range c.writes {
-		if strings.Contains(w, "namespaces") || strings.Contains(w, "tekton-sign-trust") {
-			t.Errorf("%s: the history is lost with it", w)
-		}
-	}
-	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
-	if err != nil || !again.Empty() || again.Count(Keep) != 1 {
-		t.Errorf("after disable: got %v and %v, want nothing to do and the history kept", changed(again), err)
-	}
-	purge, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, true)
-	if err != nil || purge.Count(Delete) != 1 || purge.Changes[0].Object.GetKind() != "Namespace" {
-		t.Errorf("purge: got %v and %v, want the namespace deleted", changed(purge), err)
-	}
-}
-
-// TestDisableWaits for what the garbage collector still has to remove, and not for what somebody put back.
-func TestDisableWaits(t *testing.T) {
-	for name, tc := range map[string]struct {
-		deleted bool
-		err     string
-	}{
-		"being deleted": {true, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted"},
-		"put back":      {false, "PriorityClass tekton-sign is there again: run disable again"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			left := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{
-				Name: "tekton-sign", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
-			}}
-			left.SetGroupVersionKind(schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"))
-			if tc.deleted {
-				left.DeletionTimestamp, left.Finalizers = &metav1.Time{Time: time.Now()}, []string{"foregroundDeletion"}
-			}
-			c := newFakeCluster(t)
-			object, err := toUnstructured(left)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := c.dynamic.Tracker().Add(object); err != nil {
-				t.Fatal(err)
-			}
-			if err := (Plan{}).Remove(t.Context(), c.Clients, 30*time.Millisecond, silent); !matches(err, tc.err) {
-				t.Errorf("got %v, want %s", err, tc.err)
-			}
-		})
 	}
 }
 

@@ -6,16 +6,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 )
-
-// tektonControllers selects the Deployment of Tekton's controller in every release and distribution.
-const tektonControllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"
 
 // Environment is what an installation has to fit into.
 type Environment struct {
@@ -23,6 +18,9 @@ type Environment struct {
 	TektonNamespace   string
 	TektonAccount     string // the service account of Tekton's controller; empty: as its releases name it
 	TektonVersion     string // empty if the release does not say
+
+	Others     []Controller // of other installations of Tekton, that run
+	OthersSeen bool         // the user may look for them in the whole cluster
 }
 
 // Inspect finds Tekton and checks that the cluster has what the backend oidc-sa-token needs. tektonNamespace is where to
@@ -40,9 +38,12 @@ func Inspect(ctx context.Context, client kubernetes.Interface, tektonNamespace s
 	if err != nil {
 		return Environment{}, err
 	}
-	env.TektonNamespace = controller.Namespace
-	env.TektonAccount = controller.Spec.Template.Spec.ServiceAccountName
-	env.TektonVersion = controller.Labels["app.kubernetes.io/version"]
+	env.TektonNamespace, env.TektonAccount, env.TektonVersion = controller.Namespace, controller.Account, controller.Version
+	env.Others, err = otherControllers(ctx, client, controller)
+	if err != nil && !IsForbidden(err) {
+		return Environment{}, err
+	}
+	env.OthersSeen = err == nil
 	return env, nil
 }
 
@@ -59,31 +60,6 @@ func requirePolicies(client kubernetes.Interface, version string) error {
 	}
 	return fmt.Errorf("backend oidc-sa-token needs ValidatingAdmissionPolicy of %s, which Kubernetes has since 1.30; "+
 		"this cluster is %s and lacks it: upgrade it first", group, version)
-}
-
-// findTekton returns the Deployment of Tekton's controller.
-func findTekton(ctx context.Context, client kubernetes.Interface, namespace string) (*appsv1.Deployment, error) {
-	list, err := client.AppsV1().Deployments(namespace).List(ctx, metav1.ListOptions{LabelSelector: tektonControllers})
-	if err != nil {
-		return nil, fmt.Errorf("looking for Tekton Pipelines (Deployments with %s): %w", tektonControllers, err)
-	}
-	where := "this cluster"
-	if namespace != "" {
-		where = "namespace " + namespace
-	}
-	switch len(list.Items) {
-	case 0:
-		return nil, fmt.Errorf("no Tekton Pipelines in %s: no Deployment has the labels %s; install Tekton first, "+
-			"or name its namespace with --tekton-namespace", where, tektonControllers)
-	case 1:
-		return &list.Items[0], nil
-	}
-	names := make([]string, len(list.Items))
-	for i, d := range list.Items {
-		names[i] = d.Namespace + "/" + d.Name
-	}
-	return nil, fmt.Errorf("%d installations of Tekton Pipelines in %s: %s; choose one with --tekton-namespace",
-		len(names), where, strings.Join(names, ", "))
 }
 
 // IsForbidden reports whether err says that the user lacks a permission.

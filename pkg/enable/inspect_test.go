@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -15,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 func TestInspect(t *testing.T) {
@@ -26,20 +30,28 @@ func TestInspect(t *testing.T) {
 		want    string // namespace
 		err     string
 	}{
-		"usual namespace":     {[]runtime.Object{tektonController("tekton-pipelines")}, "", "tekton-pipelines", ""},
-		"another namespace":   {[]runtime.Object{tektonController("openshift-pipelines")}, "", "openshift-pipelines", ""},
-		"not the events part": {[]runtime.Object{tektonController("a"), events}, "", "a", ""},
-		"none":                {nil, "", "", "no Tekton Pipelines in this cluster"},
-		"none there":          {[]runtime.Object{tektonController("a")}, "b", "", "no Tekton Pipelines in namespace b"},
-		"two":                 {[]runtime.Object{tektonController("a"), tektonController("b")}, "", "", "choose one with --tekton-namespace"},
-		"one of two":          {[]runtime.Object{tektonController("a"), tektonController("b")}, "b", "b", ""},
+		"usual namespace":      {[]runtime.Object{tektonController("tekton-pipelines")}, "", "tekton-pipelines", ""},
+		"another namespace":    {[]runtime.Object{tektonController("openshift-pipelines")}, "", "openshift-pipelines", ""},
+		"not the events part":  {[]runtime.Object{tektonController("a"), events}, "", "a", ""},
+		"a StatefulSet":        {[]runtime.Object{statefulTekton("a", 3)}, "", "a", ""},
+		"pods of some kind":    {[]runtime.Object{tektonPod("a", "x"), tektonPod("a", "y")}, "", "a", ""},
+		"both, while it moves": {[]runtime.Object{tektonController("a"), statefulTekton("a", 3)}, "", "a", ""},
+		"the one that runs":    {[]runtime.Object{tektonController("a"), statefulTekton("b", 0)}, "", "a", ""},
+		"chosen, at rest":      {[]runtime.Object{tektonController("a"), statefulTekton("b", 0)}, "b", "b", ""},
+		"alone, at rest":       {[]runtime.Object{statefulTekton("b", 0)}, "", "b", ""},
+		"two of two kinds":     {[]runtime.Object{tektonController("a"), statefulTekton("b", 1)}, "", "", "Deployment a/tekton-pipelines-controller, StatefulSet b/tekton-pipelines-controller"},
+		"none":                 {nil, "", "", "no Tekton Pipelines in this cluster"},
+		"none there":           {[]runtime.Object{tektonController("a")}, "b", "", "no Tekton Pipelines in namespace b"},
+		"two":                  {[]runtime.Object{tektonController("a"), tektonController("b")}, "", "", "choose one with --tekton-namespace"},
+		"one of two":           {[]runtime.Object{tektonController("a"), tektonController("b")}, "b", "b", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Inspect(t.Context(), newFakeCluster(t, tc.objects...).Kube, tc.choice)
 			if !matches(err, tc.err) {
 				t.Fatalf("got error %v, want %q", err, tc.err)
 			}
-			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0", TektonAccount: "the-controller"}
+			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0", TektonAccount: "the-controller", OthersSeen: true}
+			got.Others = nil // see TestOtherControllers
 			if diff := cmp.Diff(want, got); tc.err == "" && diff != "" {
 				t.Errorf("environment (-want +got):\n%s", diff)
 			}
@@ -76,4 +88,82 @@ func matches(err error, text string) bool {
 		return err == nil
 	}
 	return err != nil && strings.Contains(err.Error(), text)
+}
+
+// statefulTekton is the controller as Tekton's operator runs it with several replicas.
+func statefulTekton(namespace string, replicas int32) *appsv1.StatefulSet {
+	d := tektonController(namespace)
+	return &appsv1.StatefulSet{ObjectMeta: d.ObjectMeta, Spec: appsv1.StatefulSetSpec{Template: d.Spec.Template, Replicas: &replicas}}
+}
+
+// tektonPod is a pod of the controller, of a workload that nobody looks for.
+func tektonPod(namespace, name string) *corev1.Pod {
+	d := tektonController(namespace)
+	d.Name = name
+	return &corev1.Pod{ObjectMeta: d.ObjectMeta, Spec: d.Spec.Template.Spec}
+}
+
+// tenant is another controller of Tekton, in namespace b.
+func tenant(args ...string) *appsv1.Deployment {
+	d := tektonController("b")
+	d.Spec.Template.Spec.ServiceAccountName = "tenants"
+	d.Spec.Template.Spec.Containers = []corev1.Container{{Args: args}}
+	return d
+}
+
+// TestOtherControllers: a second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere else.
+func TestOtherControllers(t *testing.T) {
+	const refused = "more than one controller of Tekton"
+	for name, tc := range map[string]struct {
+		other runtime.Object
+		scope settings.Scope
+		want  string
+	}{
+		"of all namespaces":           {tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller (service account tenants, runs the TaskRuns of all namespaces)"},
+		"of all, and some in scope":   {tenant(), settings.Scope{Names: []string{"ci"}}, refused},
+		"of one, and all in scope":    {tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team"},
+		"of one that is in scope":     {tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused},
+		"of one that is not":          {tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
+		"of one with the labels":      {tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
+		"of one without the labels":   {tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
+		"of one that does not exist":  {tenant("-namespace=gone"), settings.Scope{}, refused},
+		"an empty flag":               {tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
+		"another flag":                {tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused},
+		"at rest":                     {statefulTekton("b", 0), settings.Scope{}, ""},
+		"none":                        {namespaceWith("x", nil), settings.Scope{}, ""},
+		"of the chosen one's account": {statefulTekton("a", 2), settings.Scope{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, tektonController("a"), tc.other, namespaceWith("else", nil), namespaceWith("team", map[string]string{"sign": "yes"}))
+			environment, err := Inspect(t.Context(), c.Kube, "a")
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := testRequest()
+			r.Settings.Scope = tc.scope
+			plan, err := PlanEnable(t.Context(), c.Clients, environment, r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := plan.CheckObstacles(); !matches(err, tc.want) {
+				t.Errorf("got %v, want %q", err, tc.want)
+			}
+		})
+	}
+}
+
+// TestOtherControllersUnseen: who may not look for them is told what that means.
+func TestOtherControllersUnseen(t *testing.T) {
+	c := newFakeCluster(t, tektonController("a"))
+	c.kube.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {
+		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "statefulsets"}, "", errors.New("no"))
+	})
+	environment, err := Inspect(t.Context(), c.Kube, "")
+	if err != nil || environment.TektonNamespace != "a" {
+		t.Fatalf("got %+v and %v, want the Deployment found all the same", environment, err)
+	}
+	plan, err := PlanEnable(t.Context(), c.Clients, environment, testRequest())
+	if err != nil || !strings.Contains(strings.Join(plan.Warnings, "\n"), "no other controller of Tekton was looked for") {
+		t.Errorf("got warnings %q and %v", plan.Warnings, err)
+	}
 }

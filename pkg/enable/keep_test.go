@@ -116,6 +116,67 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 	}
 }
 
+// TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
+// to be named.
+func TestUnreadSettings(t *testing.T) {
+	keepAll := Kept{true, true, true, true, true, true, true, true, true}
+	named := func(not ...func(*Kept)) Kept {
+		k := keepAll
+		k.Enforcement, k.Policies = false, false
+		for _, f := range not {
+			f(&k)
+		}
+		return k
+	}
+	broken := map[string]string{settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyTokenSeconds: "soon", settings.KeyManagedBy: "a.b/c"}
+	with := func(key, value string) map[string]string {
+		data := map[string]string{key: value}
+		for k, v := range broken {
+			if _, ok := data[k]; !ok {
+				data[k] = v
+			}
+		}
+		return data
+	}
+	for name, tc := range map[string]struct {
+		live map[string]string
+		keep Kept
+		want []string // in the error; none: a plan
+	}{
+		"nothing named": {broken, keepAll, []string{
+			"add --enforcement, --policies. It holds", `signing-enforcement: "enforce"`, `policies: "strict"`,
+			`oidc-token-expiration-seconds: "soon" (not valid)`, "cannot be read",
+		}},
+		"enforcement named":      {broken, named(func(k *Kept) { k.Policies = true }), []string{"add --policies. It holds"}},
+		"both named":             {broken, named(), nil},
+		"the enforcement itself": {with(settings.KeyEnforcement, "enforced"), keepAll, []string{"add --enforcement, --policies", `signing-enforcement: "enforced" (not valid)`}},
+		"another that is kept":   {with(settings.KeyMinimumFormat, "v3"), named(), []string{"add --minimum-format. It holds"}},
+		"another, named":         {with(settings.KeyMinimumFormat, "v3"), named(func(k *Kept) { k.MinimumFormat = false }), nil},
+		"exempt accounts":        {with(settings.KeyExemptAccounts, "x"), named(), []string{"add --exempt-service-account"}},
+		"keys that contradict":   {map[string]string{settings.KeyNamespaces: "a", settings.KeyNamespaceSelector: "b"}, keepAll, []string{"add --enforcement, --policies", "got both"}},
+		"a key of the future":    {with("of-the-future", "x"), keepAll, []string{"key of-the-future: unknown key"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := testRequest()
+			r.Keep = tc.keep
+			plan, err := PlanEnable(t.Context(), newFakeCluster(t, liveWith(tc.live)).Clients, testEnvironment, r)
+			if len(tc.want) == 0 {
+				if err != nil || len(plan.Settings.ManagedBy) != 1 {
+					t.Fatalf("got %v and %v, want what can be read to be kept", plan.Settings.ManagedBy, err)
+				}
+				if !strings.Contains(strings.Join(plan.Warnings, " "), "not enforced any more") {
+					t.Errorf("got warnings %q, want the one that enforcement ends", plan.Warnings)
+				}
+			}
+			for _, want := range tc.want {
+				if !matches(err, want) {
+					t.Errorf("got %v, want %q", err, want)
+				}
+			}
+		})
+	}
+}
+
 // runningPod is the pod of a TaskRun with one step.
 func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	return &corev1.Pod{

@@ -28,20 +28,43 @@ type Live struct {
 // ReadLive reads ConfigMap config-signing of Tekton's namespace. Whoever may not look for Tekton in the whole cluster is
 // taken to have it where its releases install it.
 func ReadLive(ctx context.Context, client kubernetes.Interface) (Live, error) {
-	live := Live{TektonNamespace: stockNamespace}
-	controller, err := findTekton(ctx, client, "")
-	switch {
-	case err == nil:
-		live.TektonNamespace = controller.Namespace
-	case !apierrors.IsForbidden(err):
+	namespace, err := liveNamespace(ctx, client)
+	if err != nil {
 		return Live{}, err
 	}
+	live := Live{TektonNamespace: namespace}
 	cm, err := client.CoreV1().ConfigMaps(live.TektonNamespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		return Live{}, fmt.Errorf("reading the settings in namespace %s: %w", live.TektonNamespace, err)
 	}
 	live.Settings, err = settings.Parse(cm.Data)
 	return live, err
+}
+
+// liveNamespace returns the namespace of Tekton; where there are several, of the one that has the settings beside it.
+func liveNamespace(ctx context.Context, client kubernetes.Interface) (string, error) {
+	all, err := controllersIn(ctx, client, metav1.NamespaceAll)
+	switch {
+	case len(all) == 0 && apierrors.IsForbidden(err):
+		return stockNamespace, nil
+	case err != nil && !IsForbidden(err):
+		return "", err
+	}
+	if len(all) == 1 {
+		return all[0].Namespace, nil
+	}
+	var with []Controller
+	for _, controller := range all {
+		_, err := client.CoreV1().ConfigMaps(controller.Namespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) { // settings that may not be read count, too: nobody else's stand in for them
+			with = append(with, controller)
+		}
+	}
+	if len(with) == 0 {
+		with = running(all)
+	}
+	controller, err := theController(with, metav1.NamespaceAll)
+	return controller.Namespace, err
 }
 
 // TokenPolicyDrift is an error that names the first policy or binding, of those without which signing tokens prove nothing, that the

@@ -34,9 +34,22 @@ func TestReadLive(t *testing.T) {
 		"may not read the setting": {objects: []runtime.Object{tektonController("tekton-pipelines"), stock}, forbidden: "configmaps", is: apierrors.IsForbidden},
 		"no settings":              {objects: []runtime.Object{tektonController("tekton-pipelines")}, is: apierrors.IsNotFound},
 		"no Tekton":                {objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") }},
+		"a StatefulSet":            {objects: []runtime.Object{statefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere"},
+		"two of them, one signs": {
+			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock}, want: "stock",
+		},
 		"two of them": {
-			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock},
+			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock, elsewhere},
 			is:      func(err error) bool { return matches(err, "2 installations") },
+		},
+		"two of them, no settings": {
+			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines")},
+			is:      func(err error) bool { return matches(err, "2 installations") },
+		},
+		"two of them, whose settings may not be read": {
+			objects:   []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock},
+			forbidden: "configmaps",
+			is:        func(err error) bool { return matches(err, "2 installations") },
 		},
 		"broken settings": {
 			objects: []runtime.Object{tektonController("tekton-pipelines"), configSigning("tekton-pipelines", "a:b")},

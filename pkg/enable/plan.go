@@ -53,6 +53,7 @@ type Plan struct {
 	Changes     []Change
 	Purge       bool     // of a plan to disable: the trust history goes, too
 	Warnings    []string // of a plan to enable: what whoever agrees to it should know, a sentence each
+	Obstacles   []string // of a plan to enable: why it must not be carried out
 }
 
 // Empty reports whether the plan changes nothing.
@@ -125,7 +126,10 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	before := current(live)
+	before, unread := current(live)
+	if err := r.checkNamed(unread); err != nil {
+		return Plan{}, err
+	}
 	r.keep(before)
 	if err := r.checkConsent(before); err != nil {
 		return Plan{}, err
@@ -136,6 +140,9 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	}
 	plan := Plan{Environment: env, Settings: r.Settings}
 	if plan.Warnings, err = c.warnings(ctx, plan, before); err != nil {
+		return Plan{}, err
+	}
+	if plan.Obstacles, err = c.obstacles(ctx, plan); err != nil {
 		return Plan{}, err
 	}
 	for _, object := range desired {

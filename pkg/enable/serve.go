@@ -21,17 +21,17 @@ import (
 // beforeWebhooks is what has to hold before the API server is pointed to the add-on.
 func (p Plan) beforeWebhooks(c Clients) []condition {
 	return []condition{
-		{"the keeper is available", c.keeperAvailable},
-		{"the add-on is available", c.addOnAvailable},
-		{"the policies bite and every namespace in scope has its grant", p.grantsInPlace(c)},
+		{name: "the keeper is available", met: c.keeperAvailable},
+		{name: "the add-on is available", met: c.addOnAvailable},
+		{name: "the policies bite and every namespace in scope has its grant", met: p.grantsInPlace(c)},
 	}
 }
 
 // afterWebhooks is what has to hold before signing may be called on.
 func (p Plan) afterWebhooks(c Clients) []condition {
 	return []condition{
-		{"the webhooks have their certificate authority and their namespaces", p.webhooksServed(c)},
-		{"a TaskRun's pod comes back with the signer in it (dry run)", p.podInjected(c)},
+		{name: "the webhooks have their certificate authority and their namespaces", met: p.webhooksServed(c)},
+		{name: "a TaskRun's pod comes back with the signer in it (dry run)", met: p.podInjected(c), explained: true},
 	}
 }
 
@@ -153,27 +153,35 @@ func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, erro
 func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		namespace, err := p.someNamespace(ctx, c)
-		if err != nil || namespace == "" {
-			return err == nil, "", err
+		if err != nil {
+			return false, "", err
+		}
+		if namespace == "" {
+			reason := c.unreached(ctx)
+			return reason == "", reason + "; " + openPort(), nil
 		}
 		pod, err := c.Kube.CoreV1().Pods(namespace).Create(ctx, canaryPod(namespace),
 			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
 			return false, fmt.Sprintf("namespace %s refuses the pod: %v", namespace, err), nil
 		}
+		if reason := notCalled(err); reason != "" {
+			return false, reason, nil
+		}
 		if err != nil {
 			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
 		}
-		reason := p.notInjected(pod.Spec.Containers[0])
+		step := pod.Spec.Containers[0]
+		if step.Command[0] == stockEntrypoint {
+			return false, c.whyUnchanged(ctx), nil
+		}
+		reason := p.notInjected(step)
 		return reason == "", reason, nil
 	}
 }
 
-// notInjected says why the canary's step does not sign as the plan wants it, nothing if it does.
+// notInjected says why the canary's step, which the signer wraps, does not sign as the plan wants it, nothing if it does.
 func (p Plan) notInjected(canary corev1.Container) string {
-	if canary.Command[0] == stockEntrypoint {
-		return "the pod comes back unchanged"
-	}
 	config, _, err := step.Parse(canary.Args)
 	if err != nil {
 		return fmt.Sprintf("the pod's signer comes back with other arguments than this version's: %v", err)

@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -47,6 +48,27 @@ func TestAvailable(t *testing.T) {
 			got, why, err := c.addOnAvailable(t.Context())
 			if err != nil || got != tt.want || got == (why != "") {
 				t.Errorf("expected %v, got %v, %q, %v", tt.want, got, why, err)
+			}
+		})
+	}
+}
+
+// TestNoNamespaceInScope: without a namespace to try a pod in, the port at least is tried.
+func TestNoNamespaceInScope(t *testing.T) {
+	for name, tc := range map[string]struct {
+		answer error
+		want   string
+	}{
+		"open":   {nil, ""},
+		"closed": {portClosed("dial tcp: connection refused"), "port 8443"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, namespaceWith("kube-system", nil))
+			c.reachable(tc.answer)
+			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
+			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) {
+				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
 			}
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -74,6 +75,72 @@ func TestSettingsComeBack(t *testing.T) {
 			}
 			if len(restored.Annotations) != len(before.Annotations) || restored.Annotations["a"] != before.Annotations["a"] {
 				t.Errorf("annotations: before %v, after %v", before.Annotations, restored.Annotations)
+			}
+		})
+	}
+}
+
+// ourLabel is what the ConfigMap of our manifests bears.
+func ourLabel() map[string]string { return map[string]string{manifests.LabelPartOf: manifests.PartOf} }
+
+// TestSettingsOfManifests: who applies the rendered manifests and then enables has no previous settings.
+func TestSettingsOfManifests(t *testing.T) {
+	rendered := configMap(signingOn().Data(), nil)
+	rendered.Labels = ourLabel()
+	for name, added := range map[string]map[string]string{"as rendered": nil, "with a key of somebody's": {"_example": "x"}} {
+		t.Run(name, func(t *testing.T) {
+			before := rendered.DeepCopy()
+			for k, v := range added {
+				before.Data[k] = v
+			}
+			for how, live := range map[string]*corev1.ConfigMap{"applied alone": before, "enabled": enabled(t, before), "enabled twice": enabled(t, enabled(t, before))} {
+				restored, err := restoreSettings(live)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if added == nil {
+					if restored != nil {
+						t.Errorf("%s: the settings stay on: %v", how, restored.Data)
+					}
+					continue
+				}
+				if diff := cmp.Diff(added, restored.Data); diff != "" || len(restored.Labels)+len(restored.Annotations) > 0 {
+					t.Errorf("%s: labels %v, annotations %v, data (-want +got):\n%s", how, restored.Labels, restored.Annotations, diff)
+				}
+			}
+		})
+	}
+}
+
+func enabled(t *testing.T, before *corev1.ConfigMap) *corev1.ConfigMap {
+	t.Helper()
+	merged, err := mergeSettings(before, "tekton", signingOn("ci"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return merged
+}
+
+// TestSettingsRestoredOnce: what was restored bears no record, and is the user's from then on.
+func TestSettingsRestoredOnce(t *testing.T) {
+	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "signing-enforcement": "enforce"}, nil)
+	for name, between := range map[string]func(*corev1.ConfigMap){
+		"enabled":                   func(*corev1.ConfigMap) {},
+		"and our manifests on top":  func(cm *corev1.ConfigMap) { cm.Labels = ourLabel() },
+		"and a label of the user's": func(cm *corev1.ConfigMap) { cm.Labels = map[string]string{"team": "a"} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			live := enabled(t, before)
+			between(live)
+			for range 3 {
+				restored, err := restoreSettings(live)
+				if err != nil || restored == nil {
+					t.Fatalf("the user's ConfigMap is deleted, %v", err)
+				}
+				if diff := cmp.Diff(before.Data, restored.Data); diff != "" || isOurs(restored) {
+					t.Errorf("ours: %v, data (-want +got):\n%s", isOurs(restored), diff)
+				}
+				live = restored
 			}
 		})
 	}

@@ -50,9 +50,11 @@ func GetStatus(ctx context.Context, c Clients, o StatusOptions) (*status.Status,
 		l.modes()
 		l.level()
 		l.lookAtAddOn(ctx)
+		l.waitingPods(ctx)
 		l.compareObjects(ctx)
 		l.compareGrants(ctx)
 		l.lookAtTekton(ctx)
+		l.lookForOthers(ctx)
 		l.verdicts(ctx)
 	}
 	l.status.Checks = sorted(l.status.Checks)
@@ -70,6 +72,7 @@ type look struct {
 	known       bool              // the settings were read, or there are none and no add-on either
 	noSettings  bool              // there is no ConfigMap
 	account     string            // service account of Tekton's controller, empty if not seen
+	controller  Controller        // of Tekton, its namespace empty if not seen
 	deployment  addOnDeployment
 	namespaces  []knownNamespace
 	listed      bool // namespaces is complete
@@ -126,15 +129,15 @@ func (l *look) findTekton(ctx context.Context) {
 	switch {
 	case err == nil:
 		namespace = controller.Namespace
-		l.account = controller.Spec.Template.Spec.ServiceAccountName
-		l.status.Environment.Tekton = controller.Labels["app.kubernetes.io/version"]
+		l.account, l.controller = controller.Account, controller
+		l.status.Environment.Tekton = controller.Version
 		l.pass(status.PartTekton, status.CheckTekton, "version %s", cmp.Or(l.status.Environment.Tekton, "unknown"))
 	case IsForbidden(err):
 		where := "all namespaces"
 		if namespace != "" {
 			where = "namespace " + namespace
 		}
-		l.unreadable(status.PartTekton, status.CheckTekton, "the Deployments of "+where, err)
+		l.unreadable(status.PartTekton, status.CheckTekton, "the Deployments and StatefulSets of "+where, err)
 	default:
 		l.add(status.Check{Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail, Message: err.Error()})
 	}

@@ -86,6 +86,7 @@ func (l *look) lookAtAddOn(ctx context.Context) {
 		l.availability(ctx)
 		l.version()
 		l.images()
+		l.reached(ctx)
 		l.keeper(ctx)
 	}
 	l.leader(ctx, manifests.Controller, "no replica records: late verdicts and records wait")
@@ -115,6 +116,20 @@ func (l *look) availability(ctx context.Context) {
 		}
 	}
 	l.add(check)
+}
+
+// reached looks whether the API server can call the add-on. Without the right to ask, nobody knows.
+func (l *look) reached(ctx context.Context) {
+	if l.status.AddOn.Available == 0 {
+		return // said already
+	}
+	if reason := l.unreached(ctx); reason != "" {
+		l.add(status.Check{
+			Part: status.PartAddOn, ID: status.CheckWebhookPort, Status: verify.Fail, Object: own("", "Service", manifests.Controller),
+			Message: reason + ": nothing is signed or verified, every TaskRun waits for the webhooks' timeouts, and where results are enforced none runs",
+			Next:    openPort(),
+		})
+	}
 }
 
 // keeper looks whether the keeper runs. That it is missing is found with the other objects.

@@ -226,6 +226,7 @@ func (in *installed) clients() Clients {
 		kube: kubefake.NewClientset(in.objects...), dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, untyped...),
 	}
 	c.kube.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.35.4"} //nolint:forcetypeassert // a fake
+	c.reachable(nil)
 	if in.spoil != nil {
 		in.spoil(c)
 	}

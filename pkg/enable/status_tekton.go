@@ -69,3 +69,32 @@ func (l *look) backoff(object status.Object, value string) {
 		Next:    "kubectl patch configmap -n " + object.Namespace + " " + featureFlags + ` --type merge -p '{"data":{"` + flagBackoff + `":"true"}}'`,
 	})
 }
+
+// lookForOthers looks for other installations of Tekton, whose TaskRuns the policies and webhooks do not know.
+func (l *look) lookForOthers(ctx context.Context) {
+	if l.controller.Namespace == "" || !l.known {
+		return // said already
+	}
+	others, err := otherControllers(ctx, l.Kube, l.controller)
+	if err != nil && (len(others) == 0 || !IsForbidden(err)) {
+		if !IsForbidden(err) {
+			l.unreadable(status.PartTekton, status.CheckTekton, "the Deployments and StatefulSets of all namespaces", err)
+		}
+		return
+	}
+	if len(others) == 0 {
+		return
+	}
+	conflicting, err := l.inScopeOf(ctx, l.settings, l.status.Environment.TektonNamespace, others)
+	switch {
+	case err != nil:
+		l.unreadable(status.PartTekton, status.CheckTekton, "the namespaces of other controllers of Tekton", err)
+	case len(conflicting) > 0:
+		l.add(status.Check{
+			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail,
+			Message: conflictText(l.status.Environment.TektonNamespace, conflicting), Next: l.enable(),
+		})
+	default:
+		l.note(status.PartTekton, status.CheckTekton, "other controllers of Tekton run, for no namespace in scope: %s", namesOfControllers(others))
+	}
+}

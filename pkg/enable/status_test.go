@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -82,6 +83,30 @@ func TestStatusHealthy(t *testing.T) {
 	}
 }
 
+// TestStatusTektonsKind: whatever kind runs Tekton's controller, and whatever tenants have controllers of their own, all is well.
+func TestStatusTektonsKind(t *testing.T) {
+	for name, edit := range map[string]edit{
+		"a StatefulSet": func(in *installed) {
+			drop[deployment](in, "tekton-pipelines-controller")
+			in.add(statefulTekton(testEnvironment.TektonNamespace, 3))
+		},
+		"a pod": func(in *installed) {
+			drop[deployment](in, "tekton-pipelines-controller")
+			in.add(tektonPod(testEnvironment.TektonNamespace, "tekton-x"))
+		},
+		"a tenant's out of scope": func(in *installed) { in.add(tenant("-namespace", "other")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := newInstalled(t, nil)
+			edit(in)
+			s := in.status(0)
+			if got := amiss(s); s.Outcome != status.Healthy || s.Environment.Tekton != "v1.15.0" {
+				t.Errorf("got %s with Tekton %q, want %s; amiss:\n%s", s.Outcome, s.Environment.Tekton, status.Healthy, got)
+			}
+		})
+	}
+}
+
 type edit = func(*installed)
 
 // renewed has the API server store the Lease, and the leader renew it, that much later, each by its own clock.
@@ -118,6 +143,22 @@ func TestStatusAmiss(t *testing.T) {
 		outcome status.Outcome
 		want    []string // each in the one check that is amiss
 	}{
+		"port 8443 is closed": {
+			func(in *installed) {
+				in.spoil = func(c *fakeCluster) { c.reachable(portClosed("dial tcp 10.0.0.9:8443: connect: connection refused")) }
+			}, status.Broken,
+			[]string{"fail webhook-port Service tekton-sign/tekton-sign-controller", "port 8443", "connection refused"},
+		},
+		"port 8443 does not answer": {
+			func(in *installed) {
+				in.spoil = func(c *fakeCluster) { c.reachable(fmt.Errorf("get: %w", context.DeadlineExceeded)) }
+			}, status.Broken,
+			[]string{"fail webhook-port Service", "gets no answer from the add-on on port 8443"},
+		},
+		"a second controller of Tekton": {
+			func(in *installed) { in.add(tenant("-namespace", "ci")) }, status.Broken,
+			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},
+		},
 		"a policy is missing": {
 			dropped[policy](manifests.SigningTokens), status.Broken,
 			[]string{"fail objects ValidatingAdmissionPolicy " + manifests.SigningTokens + ": is missing"},
@@ -411,7 +452,7 @@ func TestStatusOff(t *testing.T) {
 		"no webhook may stay":     {func(in *installed) { empty(in); in.add(newInstalled(t, nil).webhooksOnly()) }, status.Broken, "still in effect: MutatingWebhookConfiguration"},
 		"the history may":         {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
 		"Tekton is not there":     {func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines"},
-		"forbidden to look":       {func(in *installed) { empty(in); in.forbid("list", "") }, status.Unknown, "unknown tekton: you may not read the Deployments of all namespaces"},
+		"forbidden to look":       {func(in *installed) { empty(in); in.forbid("list", "") }, status.Unknown, "unknown tekton: you may not read the Deployments and StatefulSets of all namespaces"},
 		"settings cannot be read": {func(in *installed) { empty(in); in.forbid("get", "configmaps") }, status.Broken, "unknown settings: you may not read ConfigMap openshift-pipelines/config-signing"},
 	} {
 		t.Run(name, func(t *testing.T) {

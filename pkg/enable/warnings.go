@@ -29,6 +29,15 @@ func (c Clients) warnings(ctx context.Context, p Plan, before settings.Settings)
 	if signed && before.Policies == settings.PoliciesStrict && after.Policies != settings.PoliciesStrict {
 		warnings = append(warnings, "the strict policies hold in fewer namespaces than before")
 	}
+	if !p.Environment.OthersSeen {
+		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: no other controller of Tekton was "+
+			"looked for. If there is one, its TaskRuns in the namespaces in scope will fail")
+	}
+	lost, err := c.tokenWarnings(ctx, p, before)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, lost...)
 	failing, err := c.unsignedPods(ctx, p, before)
 	switch {
 	case IsForbidden(err):

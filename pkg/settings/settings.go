@@ -126,6 +126,21 @@ func Parse(data map[string]string) (Settings, error) {
 	return s, s.checkMinimum()
 }
 
+// ReadEach reads what can be read of data that Parse refuses: the settings of the good keys, the others with their defaults, and the
+// errors of the bad keys by key. It is for people to see what a broken ConfigMap holds; what applies is what Parse returns.
+func ReadEach(data map[string]string) (Settings, map[string]error) {
+	s, bad := Default(), map[string]error{}
+	for _, key := range slices.Sorted(maps.Keys(data)) {
+		read := s
+		if err := read.set(key, data[key]); err != nil {
+			bad[key] = err
+			continue
+		}
+		s = read
+	}
+	return s, bad
+}
+
 func (s *Settings) set(key, value string) (err error) {
 	switch key {
 	case KeyBackend:

@@ -3,6 +3,8 @@
 package settings
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -244,5 +246,22 @@ func checkError(t *testing.T, err error, want string) {
 		t.Fatalf("got no error, want one with %q", want)
 	case want != "" && !strings.Contains(err.Error(), want):
 		t.Fatalf("got error %q, want one with %q", err, want)
+	}
+}
+
+// TestReadEach: a bad key takes no good one with it, and has no effect itself.
+func TestReadEach(t *testing.T) {
+	got, bad := ReadEach(map[string]string{
+		KeyEnforcement: "enforce", KeyPolicies: "strong", KeyMinimumFormat: "v2", KeyTokenSeconds: "soon", KeyNamespaces: "ci", KeyNamespaceSelector: "a=b",
+		"of-the-future": "x", KeyExemptAccounts: "ci/vault,nonsense",
+	})
+	want := Default()
+	want.Enforcement, want.MinimumFormat, want.Scope = Enforce, "v2", Scope{Names: []string{"ci"}, Selector: "a=b"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("settings (-want +got):\n%s", diff)
+	}
+	wantBad := slices.Sorted(slices.Values([]string{KeyExemptAccounts, KeyTokenSeconds, "of-the-future", KeyPolicies}))
+	if diff := cmp.Diff(wantBad, slices.Sorted(maps.Keys(bad))); diff != "" {
+		t.Errorf("bad keys (-want +got):\n%s", diff)
 	}
 }

@@ -4,7 +4,8 @@ package manifests
 
 import "github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 
-// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name.
+// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name: one that
+// the user made before bears no label of ours.
 const (
 	LabelPartOf = "app.kubernetes.io/part-of"
 	PartOf      = "tekton-sign"

@@ -171,8 +171,10 @@ func TestRenderWebhooks(t *testing.T) {
 	}
 }
 
-// TestWebhooksDifferInPolicyOnly: what is seen in one mode is seen in the other.
+// TestWebhooksDifferInPolicyOnly: what is seen in one mode is seen in the other. In audit nothing waits for long for an add-on
+// that does not answer.
 func TestWebhooksDifferInPolicyOnly(t *testing.T) {
+	auditTimeouts := map[string]int32{InjectWebhook: 3, StatusWebhook: 5}
 	objects := render(t, testOptions())
 	for _, name := range []string{InjectWebhook, StatusWebhook} {
 		webhooks := find[*admissionv1.MutatingWebhookConfiguration](t, objects, name).Webhooks
@@ -180,6 +182,10 @@ func TestWebhooksDifferInPolicyOnly(t *testing.T) {
 			t.Fatalf("%s: got %d webhooks, want 2", name, len(webhooks))
 		}
 		audit, enforce := webhooks[0], webhooks[1]
+		if limit := auditTimeouts[name]; *audit.TimeoutSeconds != limit || *enforce.TimeoutSeconds <= limit {
+			t.Errorf("%s: got timeouts of %d s in audit and %d s in enforce, want %d s and more", name, *audit.TimeoutSeconds, *enforce.TimeoutSeconds, limit)
+		}
+		audit.TimeoutSeconds = enforce.TimeoutSeconds
 		audit.Name, audit.FailurePolicy, audit.NamespaceSelector = enforce.Name, enforce.FailurePolicy, enforce.NamespaceSelector
 		if diff := cmp.Diff(audit, enforce); diff != "" {
 			t.Errorf("%s (-audit +enforce):\n%s", name, diff)

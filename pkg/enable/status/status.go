@@ -117,6 +117,8 @@ const (
 	CheckDeployment        CheckID = "deployment"
 	CheckVersion           CheckID = "version"
 	CheckImages            CheckID = "images"
+	CheckWebhookPort       CheckID = "webhook-port"
+	CheckSignerImage       CheckID = "signer-image"
 	CheckLeader            CheckID = "leader"
 	CheckClock             CheckID = "clock"
 	CheckCertificate       CheckID = "certificate"
@@ -134,7 +136,7 @@ const (
 func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
-		CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
+		CheckWebhookPort, CheckSignerImage, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
 		CheckTektonSigner, CheckBackoff, CheckVerdicts,
 	}
 }
