@@ -98,11 +98,13 @@ func testEnable(t *testing.T, c *cluster) {
 		}
 	}
 	deployments, err := c.kube.AppsV1().Deployments("tekton-sign").List(t.Context(), metav1.ListOptions{LabelSelector: partOf})
-	if err != nil || len(deployments.Items) != 1 {
-		t.Fatalf("want one Deployment in tekton-sign, got %d, %v", len(deployments.Items), err)
+	if err != nil || len(deployments.Items) != 2 {
+		t.Fatalf("want the Deployments of the webhooks and of the keeper in tekton-sign, got %d, %v", len(deployments.Items), err)
 	}
-	if d := deployments.Items[0]; d.Status.AvailableReplicas != *d.Spec.Replicas {
-		t.Errorf("enable came back with %d of %d replicas available", d.Status.AvailableReplicas, *d.Spec.Replicas)
+	for _, d := range deployments.Items {
+		if d.Status.AvailableReplicas != *d.Spec.Replicas {
+			t.Errorf("enable came back with %d of %d replicas of %s available", d.Status.AvailableReplicas, *d.Spec.Replicas, d.Name)
+		}
 	}
 }
 

@@ -350,7 +350,7 @@ func (s *replaySuite) compareOffline(t *testing.T, cases []verifytest.Recorded, 
 	}
 	file := filepath.Join(t.TempDir(), "taskruns.json")
 	writeFile(t, file, string(data))
-	out := s.kubectl(t, "tekton-sign", "verify", "-o", "json", "-f", file, "--trust-bundle", s.bundle)
+	out := s.kubectl(t, "tekton-sign", "verify", "--allow-unrecorded", "-o", "json", "-f", file, "--trust-bundle", s.bundle)
 	var report struct {
 		Items []struct {
 			TaskRun         struct{ Name string }
