@@ -453,7 +453,7 @@ func TestConsumersShowNoValues(t *testing.T) {
 // TestConsumersStarting leaves the answer to the failure policy while the add-on starts.
 func TestConsumersStarting(t *testing.T) {
 	defer func() {
-		if p := recover(); p != http.ErrAbortHandler {
+		if p, _ := recover().(error); !errors.Is(p, http.ErrAbortHandler) {
 			t.Errorf("got %v", p)
 		}
 	}()

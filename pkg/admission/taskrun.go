@@ -170,21 +170,21 @@ func asStored(old object, status state) (*v1.TaskRun, error) {
 // patchTo returns the operations that make the status of the object the wanted one. add replaces a member that exists, and
 // needs the one around it (RFC 6902, section 4.1).
 func (o object) patchTo(wanted state) []operation {
-	if o.state.fields == nil {
+	if o.fields == nil {
 		if len(wanted.fields) == 0 {
 			return nil
 		}
 		return []operation{{Op: "add", Path: "/status", Value: wanted}}
 	}
 	var patch []operation
-	fields := maps.Clone(o.state.fields)
+	fields := maps.Clone(o.fields)
 	maps.Copy(fields, wanted.fields)
 	for _, field := range slices.Sorted(maps.Keys(fields)) {
 		value, ok := wanted.fields[field]
 		switch {
 		case !ok:
 			patch = append(patch, operation{Op: "remove", Path: "/status/" + escapePointer(field)})
-		case !bytes.Equal(value, o.state.fields[field]):
+		case !bytes.Equal(value, o.fields[field]):
 			patch = append(patch, operation{Op: "add", Path: "/status/" + escapePointer(field), Value: value})
 		}
 	}
@@ -194,7 +194,7 @@ func (o object) patchTo(wanted state) []operation {
 // patchMarks leaves other annotations alone, however many there are.
 func (o object) patchMarks(wanted marks) []operation {
 	changed := wanted.changes(o.state.marks)
-	if !isObject(o.state.fields[fieldAnnotations]) && len(changed) > 0 {
+	if !isObject(o.fields[fieldAnnotations]) && len(changed) > 0 {
 		all := map[string]json.RawMessage{}
 		for key, value := range changed {
 			all[key] = json.RawMessage(value)

@@ -133,11 +133,11 @@ func (c *Cluster) Validate() error {
 	}
 	domains := map[domain]bool{}
 	for _, s := range c.SPIFFE {
-		if d := (domain{s.TrustDomain, s.Federated}); domains[d] {
+		d := domain{s.TrustDomain, s.Federated}
+		if domains[d] {
 			return fmt.Errorf("trust domain %q stands twice: unite its authorities in one place", s.TrustDomain)
-		} else {
-			domains[d] = true
 		}
+		domains[d] = true
 		if err := s.validate(); err != nil {
 			return fmt.Errorf("trust domain %q: %w", s.TrustDomain, err)
 		}

@@ -49,7 +49,7 @@ func newFortress(t *testing.T) fortress {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bodies.wait *= 3 // for machines that do something else beside: what counts is whose turn comes
+	bodies.wait *= 3             // for machines that do something else beside: what counts is whose turn comes
 	much := make([]byte, 16<<20) // more than the kernel keeps
 	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, done, status, err := bodies.Take(w, r)
