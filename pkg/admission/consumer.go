@@ -172,6 +172,9 @@ func (p *pipelineOf) read(ctx context.Context, owner *metav1.OwnerReference) err
 	if p.spec == nil {
 		p.spec = spec
 	}
+	if label, where := pipelines.Relabels(&p.run, spec, resolved); label != "" {
+		return never("PipelineRun %s: %s has Tekton write the label %s, by which a child's task is known: leave it out", owner.Name, where, label)
+	}
 	if ref := p.run.Spec.PipelineRef; p.spec == nil && ref != nil && ref.Name != "" && ref.Resolver == "" {
 		var pipeline v1.Pipeline
 		if err := p.get(ctx, "pipelines", ref.Name, &pipeline); err != nil {

@@ -181,6 +181,16 @@ func TestConsumers(t *testing.T) {
 		"of another PipelineRun": {
 			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners("other", "PipelineRun", true) }, never400, "UID other",
 		},
+		"an owner of another group": {
+			func(s *scene) {
+				at(s.build(), "metadata")["ownerReferences"] = []any{fields{"apiVersion": "evil.dev/v1", "kind": "PipelineRun", "name": "release", "uid": prUID, "controller": true}}
+			}, never400, "release-build",
+		},
+		"told to be another task's": {
+			func(s *scene) {
+				at(s.run(), "spec")["taskRunSpecs"] = []any{fields{"pipelineTaskName": "deploy", "metadata": fields{"labels": fields{"tekton.dev/pipelineTask": "build"}}}}
+			}, never400, "taskRunSpecs of task deploy has Tekton write the label tekton.dev/pipelineTask",
+		},
 		"a claim": {func(s *scene) { s.claim = true }, later409, "is not the add-on's"},
 		"owned, not controlled": {
 			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400, "release-build",

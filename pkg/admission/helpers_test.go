@@ -90,12 +90,12 @@ func testNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 func newStatusHandler(v *fakeVerifier) *StatusHandler {
 	yes := true
 	pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		UID:             podUID,
-		OwnerReferences: []metav1.OwnerReference{{UID: runUID, Controller: &yes}},
+		UID: podUID, CreationTimestamp: metav1.NewTime(testNow()),
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes}},
 	}}
 	return &StatusHandler{
 		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
-		SealKey: testKey, Log: quiet(),
+		SealKey: testKey, Since: func(string) (time.Time, bool) { return time.Time{}, false }, Log: quiet(),
 	}
 }
 

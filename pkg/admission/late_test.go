@@ -4,6 +4,7 @@ package admission
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
@@ -45,5 +46,27 @@ func TestRecordIsNotJudged(t *testing.T) {
 	}
 	if annotations := v.taskRun.Status.Annotations; len(annotations) != 0 {
 		t.Errorf("expected no annotations, got %v", annotations)
+	}
+}
+
+// TestPodBeforeTheFence: a pod that is older than the grant of its namespace proves nothing by its owner.
+func TestPodBeforeTheFence(t *testing.T) {
+	for name, c := range map[string]struct {
+		since    time.Time
+		granted  bool
+		unfenced bool
+	}{
+		"granted before":  {testNow().Add(-time.Second), true, false},
+		"granted with it": {testNow(), true, false},
+		"granted after":   {testNow().Add(time.Second), true, true},
+		"not granted":     {testNow().Add(time.Hour), false, false},
+	} {
+		verifier := &fakeVerifier{result: verified()}
+		h := newStatusHandler(verifier)
+		h.Since = func(string) (time.Time, bool) { return c.since, c.granted }
+		h.Admit(t.Context(), statusWrite(t, run("Unknown", nil), run("True", nil)))
+		if verifier.calls != 1 || verifier.facts.Pod == nil || verifier.facts.Pod.Unfenced != c.unfenced {
+			t.Errorf("%s: judged %d times, with %+v", name, verifier.calls, verifier.facts.Pod)
+		}
 	}
 }

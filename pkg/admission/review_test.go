@@ -143,7 +143,7 @@ func (p *recordingPods) Get(_ context.Context, namespace, name string) (*metav1.
 	yes := true
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: "secret", Annotations: map[string]string{"a": "secret"},
-		OwnerReferences: []metav1.OwnerReference{{Kind: "TaskRun", Name: p.owner, UID: "secret", Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: p.owner, UID: "secret", Controller: &yes}},
 	}}, nil
 }
 

@@ -67,6 +67,8 @@ type StatusHandler struct {
 	Pods     PodGetter
 	// SealKey is the key of the add-on's replicas. While it is none, verdicts are given without a seal, and judged again later.
 	SealKey func() seal.Key
+	// Since returns when a namespace was granted signing tokens, false if it was not: what is older is not behind the fence.
+	Since func(namespace string) (time.Time, bool)
 	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is; it may be nil.
 	Recorded func(ctx context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool)
 	OnRetry  func() // is told every attempt that was sent into the next; it may be nil
@@ -329,7 +331,11 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun) (*verify.
 	if err != nil {
 		return nil, err
 	}
-	return verify.FactsOf(pod), nil
+	facts := verify.FactsOf(pod)
+	if since, granted := h.Since(tr.Namespace); granted && pod.CreationTimestamp.Time.Before(since) {
+		facts.Unfenced = true
+	}
+	return facts, nil
 }
 
 // encode is json.Marshal for what always encodes but may be hostile in size or depth.

@@ -239,7 +239,7 @@ func TestPodFacts(t *testing.T) {
 		want   *verify.PodFacts // nil: nobody looked
 	}{
 		"found": {
-			fakePods{pod: pod(metav1.OwnerReference{UID: runUID, Controller: &yes})}, nil,
+			fakePods{pod: pod(metav1.OwnerReference{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes})}, nil,
 			&verify.PodFacts{Found: true, UID: podUID, ControllerUID: runUID},
 		},
 		"owner but no controller": {

@@ -9,6 +9,8 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
 // Subject is the object that a review asks about.
@@ -43,8 +45,7 @@ func (p OwnPods) Get(ctx context.Context, namespace, name string) (*metav1.Parti
 	if err != nil {
 		return nil, err
 	}
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil || owner.Kind != "TaskRun" || owner.Name != subject.Name {
+	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.Name != subject.Name {
 		return stranger, nil
 	}
 	return pod, nil

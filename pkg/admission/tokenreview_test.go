@@ -71,7 +71,7 @@ func (r signedRun) yes() verify.TokenReview {
 func (r signedRun) pods() fakePods {
 	yes := true
 	return fakePods{pod: &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		UID: types.UID(r.PodUID), OwnerReferences: []metav1.OwnerReference{{UID: types.UID(r.UID), Controller: &yes}},
+		UID: types.UID(r.PodUID), OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(r.UID), Controller: &yes}},
 	}}}
 }
 

@@ -5,10 +5,11 @@ package chains
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
 // Child is a TaskRun that a PipelineRun owns.
@@ -26,9 +27,8 @@ const maxReferences = 2048
 
 // Owns reports whether a PipelineRun is the controller of a TaskRun, by its UID.
 func Owns(pipelineRun, taskRun metav1.Object) bool {
-	owner := metav1.GetControllerOf(taskRun)
-	return owner != nil && owner.Kind == "PipelineRun" && strings.HasPrefix(owner.APIVersion, "tekton.dev/") &&
-		owner.UID == pipelineRun.GetUID() && owner.UID != ""
+	ref := owner.Controller(taskRun, owner.PipelineRun)
+	return ref != nil && ref.UID != "" && ref.UID == pipelineRun.GetUID()
 }
 
 // References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it names what cannot be

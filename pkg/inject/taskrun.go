@@ -7,8 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -29,14 +29,7 @@ func IsTaskRunPod(pod *corev1.Pod) bool { return controllerOf(pod) != nil }
 
 // controllerOf returns the reference to the TaskRun that controls the pod, nil if none does.
 func controllerOf(pod *corev1.Pod) *metav1.OwnerReference {
-	owner := metav1.GetControllerOf(pod)
-	if owner == nil || owner.Kind != "TaskRun" {
-		return nil
-	}
-	if version, err := schema.ParseGroupVersion(owner.APIVersion); err != nil || version.Group != "tekton.dev" {
-		return nil
-	}
-	return owner
+	return owner.Controller(pod, owner.TaskRun)
 }
 
 // taskRunOf returns the pod's TaskRun. The owner reference names it; labels that name another one are an error, because the

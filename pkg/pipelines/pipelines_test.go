@@ -37,14 +37,14 @@ func done() duckv1.Status {
 	return duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}}
 }
 
-func owner(uid types.UID) []metav1.OwnerReference {
+func ownedBy(uid types.UID) []metav1.OwnerReference {
 	yes := true
 	return []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: KindPipelineRun, Name: "release", UID: uid, Controller: &yes}}
 }
 
 func taskRun(task string, params v1.Params, results ...v1.TaskRunResult) *v1.TaskRun {
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
-		Name: "release-" + task, UID: types.UID(task), OwnerReferences: owner(releaseUID),
+		Name: "release-" + task, UID: types.UID(task), OwnerReferences: ownedBy(releaseUID),
 		Labels: map[string]string{LabelPipelineRun: "release", LabelPipelineTask: task},
 	}}
 	tr.Spec.Params, tr.Spec.TaskRef = params, &v1.TaskRef{Name: task, Kind: v1.NamespacedTaskKind}
@@ -138,7 +138,7 @@ func TestJudge(t *testing.T) {
 
 		// Who is a child.
 		"of another PipelineRun": {
-			func(f *Family) { tr(f, 0).OwnerReferences = owner("other") }, verify.Failed, "children",
+			func(f *Family) { tr(f, 0).OwnerReferences = ownedBy("other") }, verify.Failed, "children",
 			"fail:children:release-build unknown:inputs:release-deploy unknown:inputs:release-notify unknown:pipeline-results::digest unknown:pipeline-results::tags",
 		},
 		"of nobody, with the future name": {
@@ -220,7 +220,7 @@ func TestJudge(t *testing.T) {
 		"an allowed custom run of somebody else": {
 			func(f *Family) {
 				custom(f)
-				f.AllowCustomRuns, f.Children[0].CustomRun.OwnerReferences = true, owner("other")
+				f.AllowCustomRuns, f.Children[0].CustomRun.OwnerReferences = true, ownedBy("other")
 			}, verify.Failed, "children", "fail:children:release-build unknown:inputs:release-deploy unknown:inputs:release-notify " +
 				"unknown:pipeline-results::digest",
 		},

@@ -13,6 +13,8 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
 // Kinds of children, as status.childReferences calls them.
@@ -24,28 +26,71 @@ const (
 
 // Labels by which Tekton marks the children of a PipelineRun.
 const (
-	LabelPipelineRun  = "tekton.dev/pipelineRun"
-	LabelPipelineTask = "tekton.dev/pipelineTask"
+	LabelPipelineRun    = "tekton.dev/pipelineRun"
+	LabelPipelineRunUID = "tekton.dev/pipelineRunUID"
+	LabelPipelineTask   = "tekton.dev/pipelineTask"
+	LabelMemberOf       = "tekton.dev/memberOf"
 )
+
+// marks are the labels by which Tekton, and what reads after it, knows which PipelineRun and task an object belongs to.
+func marks() []string {
+	return []string{LabelPipelineRun, LabelPipelineRunUID, LabelPipelineTask, LabelMemberOf}
+}
+
+// Relabels returns the first of the labels of Tekton's children that the PipelineRun, or one of its pipelines, has Tekton write
+// otherwise, and where; empty if there is none. Tekton gives a child what taskRunSpecs and embedded tasks say, over its own labels.
+func Relabels(pr *v1.PipelineRun, specs ...*v1.PipelineSpec) (label, where string) {
+	for _, s := range pr.Spec.TaskRunSpecs {
+		if s.Metadata != nil {
+			if label := marked(s.Metadata.Labels); label != "" {
+				return label, "taskRunSpecs of task " + s.PipelineTaskName
+			}
+		}
+	}
+	for _, spec := range specs {
+		if spec == nil {
+			continue
+		}
+		for _, task := range Tasks(spec) {
+			if task.TaskSpec != nil {
+				if label := marked(task.TaskSpec.Metadata.Labels); label != "" {
+					return label, "the taskSpec of task " + task.Name
+				}
+			}
+		}
+	}
+	return "", ""
+}
+
+func marked(labels map[string]string) string {
+	for _, label := range marks() {
+		if _, ok := labels[label]; ok {
+			return label
+		}
+	}
+	return ""
+}
 
 // Controls reports whether the PipelineRun of this UID is the object's controller, as it is of each child that Tekton makes.
 func Controls(uid types.UID, object metav1.Object) bool {
-	owner := metav1.GetControllerOf(object)
-	return uid != "" && owner != nil && owner.UID == uid && owner.Kind == KindPipelineRun
+	ref := owner.Controller(object, owner.PipelineRun)
+	return uid != "" && ref != nil && ref.UID == uid
 }
 
 // Claims reports whether the object names the PipelineRun of this UID among its owners: Tekton adopts some of those, too.
 func Claims(uid types.UID, object metav1.Object) bool {
-	return slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool { return o.UID == uid })
+	return slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
+		return owner.Is(o, owner.PipelineRun) && o.UID == uid
+	})
 }
 
 // Controller names an object's controller, for people.
 func Controller(object metav1.Object) string {
-	owner := metav1.GetControllerOf(object)
-	if owner == nil {
+	ref := metav1.GetControllerOf(object)
+	if ref == nil {
 		return "none"
 	}
-	return fmt.Sprintf("%s %s, UID %s", owner.Kind, owner.Name, owner.UID)
+	return fmt.Sprintf("%s %s of %s, UID %s", ref.Kind, ref.Name, ref.APIVersion, ref.UID)
 }
 
 // Tasks returns all tasks of a pipeline, those of finally last.

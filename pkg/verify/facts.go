@@ -6,6 +6,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -27,8 +28,10 @@ type Facts struct {
 type PodFacts struct {
 	Found bool
 	UID   types.UID
-	// ControllerUID is the UID in the owner reference that has controller: true, empty if there is none.
+	// ControllerUID is the UID of the TaskRun that controls the pod, empty if none does.
 	ControllerUID types.UID
+	// Unfenced says that the pod is older than the policies which keep others from putting a pod into a TaskRun's place.
+	Unfenced bool
 	// Unsigned is why the pod does not sign, as it says itself: it explains, and proves nothing.
 	Unsigned string
 }
@@ -39,8 +42,8 @@ const maxUnsigned = 512
 // FactsOf returns what is to be known of a pod that was found.
 func FactsOf(pod metav1.Object) *PodFacts {
 	facts := &PodFacts{Found: true, UID: pod.GetUID()}
-	if owner := metav1.GetControllerOf(pod); owner != nil {
-		facts.ControllerUID = owner.UID
+	if ref := owner.Controller(pod, owner.TaskRun); ref != nil {
+		facts.ControllerUID = ref.UID
 	}
 	if why := pod.GetAnnotations()[signing.UnsignedAnnotation]; len(why) <= maxUnsigned {
 		facts.Unsigned = why

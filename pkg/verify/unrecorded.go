@@ -37,7 +37,7 @@ func (j *judge) settleOwner() {
 // comparePods and settleRecord see to.
 func (j *judge) ownerProven() bool {
 	pod := j.facts.Pod
-	live := j.facts.Live && pod != nil && pod.Found && pod.ControllerUID == j.tr.UID && j.tr.UID != ""
+	live := j.facts.Live && pod != nil && pod.Found && !pod.Unfenced && pod.ControllerUID == j.tr.UID && j.tr.UID != ""
 	return live || j.record.proves() && j.record.PodUID != ""
 }
 
@@ -51,6 +51,8 @@ func (r *Result) onlyUnrecorded() bool {
 // ownerText says what there is instead of a proof.
 func (j *judge) ownerText() string {
 	switch {
+	case j.facts.Pod != nil && j.facts.Pod.Unfenced:
+		return "a pod that is older than its namespace's token grant, and with it than the policies that keep others from imitating it"
 	case j.record.good() && j.record.proves():
 		return "a record that names no pod"
 	case j.record.good():

@@ -30,6 +30,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -53,10 +54,15 @@ func BenchmarkStatusWebhook(b *testing.B) {
 	now := func() time.Time { return verifytest.Start().Add(2 * time.Minute) }
 	log := zap.NewNop().Sugar()
 	fetch := func(context.Context) (*trust.Cluster, error) { return trusted, nil }
+	key, err := seal.ParseKey(seal.NewSecret())
+	if err != nil {
+		b.Fatal(err)
+	}
 	handler := &admission.StatusHandler{
 		Scope:    everything{},
 		Accounts: admission.Accounts{Tekton: tekton, AddOn: "system:serviceaccount:tekton-sign:controller"},
 		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: ownPods{}, Now: now, Log: log,
+		SealKey: func() seal.Key { return key }, Since: func(string) (time.Time, bool) { return time.Time{}, false },
 	}
 	var reviews [][]byte
 	for i := range replayed {

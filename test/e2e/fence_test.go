@@ -108,7 +108,10 @@ func testAdvancePod(t *testing.T, c *cluster) {
 	writer.canWith(t, evilTaskRun("soon", ""), "create", "-n", ns, "-f", "-")
 	tr := c.getTaskRun(t, ns, "soon")
 	owner := fmt.Sprintf(`{"metadata":{"ownerReferences":[{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":%q,"uid":%q,"controller":true}]}}`, tr.Name, tr.UID)
-	editor.cannot(t, []string{policyMarks, "the owners of a TaskRun's pod"}, "patch", "pod", "soon-pod", "-n", ns, "--type=merge", "-p", owner)
+	for _, group := range []string{"tekton.dev/v1", "tekton.dev/v1beta1", "evil.dev/v1"} {
+		editor.cannot(t, []string{policyMarks, "the owners of a TaskRun's pod"}, "patch", "pod", "soon-pod", "-n", ns, "--type=merge",
+			"-p", strings.Replace(owner, "tekton.dev/v1", group, 1))
+	}
 	editor.cannot(t, []string{policyMarks, "the labels tekton.dev/*"}, "label", "pod", "soon-pod", "-n", ns, "tekton.dev/taskRunUID="+string(tr.UID))
 	// Tekton does not take what the TaskRun does not own, and makes its own pod once there is room for it.
 	editor.can(t, "delete", "pod", "soon-pod", "-n", ns, "--now")
@@ -184,6 +187,9 @@ func testPipelineThreats(t *testing.T, c *cluster) {
 		// By policy P11, or by the webhook, which is asked first.
 		user.cannotWith(t, evilTaskRun("forged", owner), []string{"tekton-sign"}, create...)
 		user.cannotWith(t, strings.Replace(evilTaskRun("forged", owner), "tekton.dev/v1", "tekton.dev/v1beta1", 1), []string{"tekton-sign"}, create...)
+		user.cannotWith(t, evilTaskRun("forged", strings.Replace(owner, "tekton.dev", "evil.dev", 1)), []string{policyChildren, "a PipelineRun is made its owner"}, create...)
+		relabels := strings.Replace(twoTasks("relabels"), `"spec":{`, `"spec":{"taskRunSpecs":[{"pipelineTaskName":"deploy","metadata":{"labels":{"tekton.dev/pipelineTask":"build"}}}],`, 1)
+		user.cannotWith(t, relabels, []string{policyChildren, "leave them out of taskRunSpecs"}, create...)
 		user.canWith(t, evilTaskRun("alone", ""), create...)
 		user.cannot(t, []string{policyChildren}, "label", "taskrun", "alone", "-n", ns, "tekton.dev/pipelineRunUID="+string(pr.UID))
 		user.cannot(t, []string{policyReports, "may not write the status of PipelineRun honest"}, "patch", "pipelinerun", "honest", "-n", ns,

@@ -163,9 +163,9 @@ func TestTaskRunPodsPolicy(t *testing.T) {
 		"an ordinary pod":        {create("jane", bare("web-7c9f-x2b4d", label("app", "web"))), ""},
 		"a name with pod inside": {create("jane", bare("build-pod-0")), ""},
 		"an affinity assistant":  {create("system:serviceaccount:kube-system:statefulset-controller", bare("affinity-assistant-1-0", label("tekton.dev/pipelineRun", "p"))), ""},
-		"another owner": {create("jane", bare("x", func(p *corev1.Pod) {
+		"an owner of another group, which a reader may take for Tekton's": {create("jane", bare("x", func(p *corev1.Pod) {
 			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "else.dev/v1", Kind: "TaskRun"}}
-		})), ""},
+		})), made},
 		"Tekton changes it":        {update(tekton, tektonsPod(), tektonsPod(relabel("tekton.dev/x", "y"), disown)), ""},
 		"a label of one's own":     {update("jane", tektonsPod(), tektonsPod(relabel("team", "b"), relabel("more", "c"))), ""},
 		"a Tekton label changed":   {update("jane", tektonsPod(), tektonsPod(relabel("tekton.dev/taskRun", "other"))), "pod build-pod was not changed for jane: the labels tekton.dev/*"},
@@ -214,6 +214,19 @@ func TestPipelineChildrenPolicy(t *testing.T) {
 	owned := child(func(m *metav1.ObjectMeta) {
 		m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: "release", UID: "u"}}
 	})
+	foreign := child(func(m *metav1.ObjectMeta) {
+		m.OwnerReferences = []metav1.OwnerReference{{APIVersion: "evil.dev/v1", Kind: "PipelineRun", Name: "release", UID: "u"}}
+	})
+	dictating := func(where string) map[string]any {
+		pr := child(nil)
+		labels := map[string]any{"labels": map[string]any{"tekton.dev/pipelineTask": "build"}}
+		spec := map[string]any{"taskRunSpecs": []any{map[string]any{"pipelineTaskName": "use", "metadata": labels}}}
+		if where == "finally" {
+			spec = map[string]any{"pipelineSpec": map[string]any{"finally": []any{map[string]any{"taskSpec": map[string]any{"metadata": labels}}}}}
+		}
+		pr["kind"], pr["spec"] = "PipelineRun", spec
+		return pr
+	}
 	relabelled := child(func(m *metav1.ObjectMeta) { m.Labels["team"] = "b" })
 	create := func(user string, object any) asked { return asked{user: user, operation: "CREATE", object: object} }
 	update := func(user string, old, object any) asked {
@@ -230,6 +243,9 @@ func TestPipelineChildrenPolicy(t *testing.T) {
 		"with the owner":        {create("jane", owned), "TaskRun release-build was not written for jane: a PipelineRun is made its owner only by " + tekton},
 		"another Tekton":        {create("system:serviceaccount:tekton-pipelines:tekton-pipelines-controller", owned), "a PipelineRun is made its owner"},
 		"labelled later":        {update("jane", child(nil), labelled), "the labels"},
+		"of another group":      {create("jane", foreign), "made its owner"},
+		"dictated to Tekton":    {create("jane", dictating("taskRunSpecs")), "leave them out of taskRunSpecs"},
+		"dictated by a task":    {create("jane", dictating("finally")), "leave them out of taskRunSpecs"},
 		"adopted later":         {update("jane", child(nil), owned), "made its owner"},
 		"unlabelled":            {update("jane", labelled, child(nil)), "the labels"},
 		"disowned":              {update("jane", owned, child(nil)), "made its owner"},
