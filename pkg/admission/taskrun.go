@@ -193,7 +193,7 @@ func (o object) patchTo(wanted state) []operation {
 
 // patchMarks leaves other annotations alone, however many there are.
 func (o object) patchMarks(wanted marks) []operation {
-	changed := wanted.changes(o.state.marks)
+	changed := wanted.changes(o.marks)
 	if !isObject(o.fields[fieldAnnotations]) && len(changed) > 0 {
 		all := map[string]json.RawMessage{}
 		for key, value := range changed {
