@@ -23,7 +23,9 @@ import (
 // sealKeyInterval is how often the key is looked at, beside every change of its Secret.
 const sealKeyInterval = time.Minute
 
-// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that can be used.
+// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that can be used. Every
+// replica does, whoever leads: in an upgrade from a version without seals the leader is one of before, which goes only when the
+// new replicas are ready, and these need the key for that.
 type SealKey struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -34,12 +36,7 @@ type SealKey struct {
 
 // NewSealKey returns the reconciler.
 func NewSealKey(client kubernetes.Interface, secrets corelisters.SecretLister, log *zap.SugaredLogger) *SealKey {
-	k := &SealKey{client: client, secrets: secrets, log: log}
-	k.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
-		enqueue(b, k.Key())
-		return nil
-	}
-	return k
+	return &SealKey{client: client, secrets: secrets, log: log}
 }
 
 // Key is the one key of the reconciler.
@@ -48,10 +45,7 @@ func (k *SealKey) Key() types.NamespacedName {
 }
 
 // Reconcile implements controller.Reconciler.
-func (k *SealKey) Reconcile(ctx context.Context, key string) error {
-	if !k.IsLeaderFor(k.Key()) {
-		return controller.NewSkipKey(key)
-	}
+func (k *SealKey) Reconcile(ctx context.Context, _ string) error {
 	secret, err := k.secrets.Secrets(manifests.Namespace).Get(manifests.SealKeySecret)
 	if apierrors.IsNotFound(err) {
 		return nil // enable brings it

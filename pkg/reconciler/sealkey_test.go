@@ -40,7 +40,7 @@ func TestSealKey(t *testing.T) {
 		"too short":                  {data: map[string][]byte{seal.SecretKey: good[:31]}, want: 1},
 		"all the same":               {data: map[string][]byte{seal.SecretKey: make([]byte, seal.KeyBytes)}, want: 1},
 		"absent":                     {absent: true},
-		"another replica leads":      {follow: true},
+		"another replica leads":      {follow: true, want: 1},
 		"somebody was faster":        {err: conflict, want: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
