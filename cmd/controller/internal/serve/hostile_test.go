@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build !race
+
 package serve
 
 import (
@@ -36,6 +38,7 @@ const (
 type fortress struct {
 	address string
 	roots   *x509.CertPool
+	again   int // how often a call that was cut off is made again
 }
 
 func newFortress(t *testing.T) fortress {
@@ -76,7 +79,7 @@ func newFortress(t *testing.T) fortress {
 			t.Error(err)
 		}
 	})
-	return fortress{listener.Addr().String(), roots}
+	return fortress{address: listener.Addr().String(), roots: roots}
 }
 
 // dial opens a connection from an address of its own.
@@ -128,6 +131,9 @@ func (f fortress) honest(t *testing.T, calls, size int) {
 			response, err := call()
 			if err != nil && strings.Contains(err.Error(), "server closed idle connection") {
 				response, err = call() // as whoever uses connections again must: this one was closed between two calls
+			}
+			for again := 0; err != nil && again < f.again; again++ {
+				response, err = call()
 			}
 			if err != nil {
 				t.Errorf("an honest call failed: %v", err)
@@ -187,6 +193,9 @@ func TestHostile(t *testing.T) {
 		} {
 			t.Run(name+" from "+sources, func(t *testing.T) {
 				f := newFortress(t)
+				if sources == "the" {
+					f.again = 3 // nobody can tell whose connection to close: a call that is cut off has to be made again
+				}
 				runtime.GC()
 				heap := watchHeap(t)
 				var wg sync.WaitGroup
