@@ -158,7 +158,7 @@ func startReplica(t *testing.T, certificate *tls.Certificate) replica {
 	}), time.Now)
 	go func() {
 		r.ended <- Webhooks(ctx, listener, handler, func() (*tls.Certificate, error) { return certificate, nil },
-			Drain{Least: 200 * time.Millisecond, Quiet: 50 * time.Millisecond, Most: patience, Grace: 5 * time.Second},
+			Drain{Least: time.Second, Quiet: 300 * time.Millisecond, Most: patience, Grace: 5 * time.Second},
 			log.New(io.Discard, "", 0))
 	}()
 	return r
