@@ -125,24 +125,24 @@ func (f fortress) honest(t *testing.T, calls, size int) {
 			if i%3 == 0 {
 				transport.CloseIdleConnections()
 			}
-			call := func() (*http.Response, error) {
-				return client.Post("https://"+f.address, "application/json", strings.NewReader(strings.Repeat("x", size)))
+			call := func() (string, error) {
+				response, err := client.Post("https://"+f.address, "application/json", strings.NewReader(strings.Repeat("x", size)))
+				if err != nil {
+					return "", err
+				}
+				defer response.Body.Close()
+				answer, err := io.ReadAll(response.Body)
+				return fmt.Sprintf("%d %s", response.StatusCode, answer), err
 			}
-			response, err := call()
+			answer, err := call()
 			if err != nil && strings.Contains(err.Error(), "server closed idle connection") {
-				response, err = call() // as whoever uses connections again must: this one was closed between two calls
+				answer, err = call() // as whoever uses connections again must: this one was closed between two calls
 			}
 			for again := 0; err != nil && again < f.again; again++ {
-				response, err = call()
+				answer, err = call()
 			}
-			if err != nil {
-				t.Errorf("an honest call failed: %v", err)
-				return
-			}
-			defer response.Body.Close()
-			answer, err := io.ReadAll(response.Body)
-			if err != nil || string(answer) != fmt.Sprint(size) {
-				t.Errorf("an honest call got %d %q, %v", response.StatusCode, answer, err)
+			if want := fmt.Sprintf("200 %d", size); err != nil || answer != want {
+				t.Errorf("an honest call got %q, %v; want %q", answer, err, want)
 			}
 		})
 	}
