@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -284,7 +284,7 @@ func (e *env) enableClients() (enable.Clients, error) {
 		return enable.Clients{}, err
 	}
 	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
-	kube, err := kubernetes.NewForConfig(config)
+	kube, err := kubeclient.New(config)
 	if err != nil {
 		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -111,7 +111,7 @@ func (o *evidenceOptions) validate(args []string) error {
 
 // audiencePrefix is the first part of the audience of signing tokens.
 func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool) (string, error) {
-	var kube kubernetes.Interface
+	var kube kubeclient.Interface
 	if live && o.tokens.audience == "" {
 		var err error
 		if kube, err = e.kube(); err != nil {
