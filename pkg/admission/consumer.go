@@ -19,9 +19,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -99,7 +99,7 @@ func later(format string, args ...any) *refusal {
 }
 
 func consumerMessage(format string, args ...any) string {
-	return strings.ReplaceAll(report.Cut(report.Safe(fmt.Sprintf(format, args...)), 2*maxMessage), "%", "")
+	return strings.ReplaceAll(display.Cut(display.Safe(fmt.Sprintf(format, args...)), 2*maxMessage), "%", "")
 }
 
 // consumer is what is read of the object that is created.
@@ -165,7 +165,7 @@ func (p *pipelineOf) read(ctx context.Context, owner *metav1.OwnerReference) err
 	if spec != nil && resolved != nil {
 		if d := pipelines.ComparePipelines(spec, resolved); d != nil {
 			return never("PipelineRun %s: its status holds another pipeline than its spec: %s: expected %s, got %s", owner.Name,
-				d.What, report.Short(d.Expected, maxValue), report.Short(d.Got, maxValue))
+				d.What, display.Short(d.Expected, maxValue), display.Short(d.Got, maxValue))
 		}
 	}
 	p.spec = resolved

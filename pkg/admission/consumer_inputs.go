@@ -16,8 +16,8 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/kmeta"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -155,7 +155,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 		return never("%s: %s", what, err)
 	case difference != nil:
 		return never("%s, ran another Task than the pipeline names: %s: expected %s, got %s", what, difference.What,
-			report.Short(difference.Expected, maxValue), report.Short(difference.Got, maxValue))
+			display.Short(difference.Expected, maxValue), display.Short(difference.Got, maxValue))
 	}
 	differences, err := pipelines.CompareKnown(task, tr.Spec.Params)
 	switch {
@@ -164,7 +164,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 	case len(differences) > 0:
 		d := differences[0]
 		return never("%s, ran with another parameter %s than the pipeline gives: expected %s, got %s", what, d.What,
-			report.Short(d.Expected, maxValue), report.Short(d.Got, maxValue))
+			display.Short(d.Expected, maxValue), display.Short(d.Got, maxValue))
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 func because(what string, err error) error {
 	var r *refusal
 	if errors.As(err, &r) {
-		return &refusal{r.reason, r.code, report.Cut(consumerMessage("%s: ", what)+r.message, 2*maxMessage)}
+		return &refusal{r.reason, r.code, display.Cut(consumerMessage("%s: ", what)+r.message, 2*maxMessage)}
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -207,7 +208,7 @@ func (o *evidenceOptions) export(
 				continue
 			}
 			if step.Note != "" {
-				fmt.Fprintf(e.ErrOut, "note: %s: %s\n", report.Safe(where), report.Safe(step.Note))
+				fmt.Fprintf(e.ErrOut, "note: %s: %s\n", display.Safe(where), display.Safe(step.Note))
 			}
 			text.Write(append(step.Data, '\n'))
 		}
@@ -238,7 +239,7 @@ func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, 
 		return nil, err
 	}
 	if err != nil {
-		fmt.Fprintf(e.ErrOut, "note: the cluster's keys cannot be read: %s\n", report.Short(err.Error(), maxErrorText))
+		fmt.Fprintf(e.ErrOut, "note: the cluster's keys cannot be read: %s\n", display.Short(err.Error(), maxErrorText))
 		return nil, nil
 	}
 	return func(issuer, keyID string) json.RawMessage { return jwkOf(keys.cluster, issuer, keyID) }, nil
