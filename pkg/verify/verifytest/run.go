@@ -4,7 +4,6 @@ package verifytest
 
 import (
 	"cmp"
-	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -14,14 +13,13 @@ import (
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/kmeta"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -133,7 +131,7 @@ func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
 		archived.PodName = fmt.Sprintf("%s-attempt%d", r.Name, i)
 		tr.Status.RetriesStatus = append(tr.Status.RetriesStatus, archived)
 	}
-	status, err := tektonpod.MakeTaskRunStatus(context.Background(), zap.NewNop().Sugar(), tr, pod, nil, &r.Spec)
+	status, err := tektontest.NewController().Status(tr, pod, &r.Spec, nil)
 	if err != nil {
 		return nil, fmt.Errorf("merging the messages: %w", err)
 	}
