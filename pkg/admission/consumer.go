@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -138,11 +139,11 @@ func isPipelineRun(o metav1.OwnerReference) bool {
 
 // adopted refuses what Tekton would take for a child by its label and owner, although nobody controls it.
 func adopted(c *consumer, owner metav1.OwnerReference) error {
-	if c.Labels[pipelines.LabelPipelineRun] == "" {
+	if c.Labels[pipeline.PipelineRunLabelKey] == "" {
 		return nil
 	}
 	return never("%s bears the label %s and has PipelineRun %s as owner: expected that to be its controller, got %s",
-		c.Name, pipelines.LabelPipelineRun, owner.Name, pipelines.Controller(c))
+		c.Name, pipeline.PipelineRunLabelKey, owner.Name, pipelines.Controller(c))
 }
 
 // pipelineOf is the PipelineRun whose child is created.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -23,10 +24,10 @@ import (
 
 // admit checks the children that the created one takes values of, then these values.
 func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) error {
-	name := c.Labels[pipelines.LabelPipelineTask]
+	name := c.Labels[pipeline.PipelineTaskLabelKey]
 	task := pipelines.FindTask(p.spec, name)
 	if task == nil {
-		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name, pipelines.LabelPipelineTask, p.run.Name, name)
+		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name, pipeline.PipelineTaskLabelKey, p.run.Name, name)
 	}
 	producers, err := pipelines.Producers(p.spec, task, p.run.Spec.Workspaces)
 	if err != nil {
@@ -184,8 +185,8 @@ func (p *pipelineOf) own(object metav1.Object, task, what string) error {
 		return never("%s: expected it to be controlled by PipelineRun %s, UID %s, got %s",
 			what, p.run.Name, p.run.UID, pipelines.Controller(object))
 	}
-	if got := object.GetLabels()[pipelines.LabelPipelineTask]; got != task {
-		return never("%s: expected its label %s to be %s, got %q", what, pipelines.LabelPipelineTask, task, got)
+	if got := object.GetLabels()[pipeline.PipelineTaskLabelKey]; got != task {
+		return never("%s: expected its label %s to be %s, got %q", what, pipeline.PipelineTaskLabelKey, task, got)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -157,7 +158,7 @@ func (o *evidenceOptions) inspect(
 		item := evidence.Inspect(tr, prefix)
 		if o.step != "" {
 			item.Steps = slices.DeleteFunc(item.Steps, func(s evidence.Step) bool {
-				return s.Container != o.step && s.Container != "step-"+o.step
+				return s.Container != o.step && s.Container != tekton.StepContainer(o.step)
 			})
 			if len(item.Steps) == 0 {
 				errs = append(errs, fmt.Errorf("--step: TaskRun %s has no step %q", item.TaskRun, o.step))

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/kmeta"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -164,7 +165,7 @@ func (r *Run) pod(c *Cluster) (*corev1.Pod, error) {
 	}
 	for i := range r.Steps {
 		step := &r.Steps[i]
-		status := corev1.ContainerStatus{Name: "step-" + step.Name, ImageID: "registry.example/busybox@sha256:0000"}
+		status := corev1.ContainerStatus{Name: tekton.StepContainer(step.Name), ImageID: "registry.example/busybox@sha256:0000"}
 		if step.Running {
 			status.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(Start())}
 		} else {
@@ -250,7 +251,7 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 			SignedAt: signedAt(), Index: uint8(index), Count: uint8(len(r.Steps)), // #nosec G115 -- a few steps
 			Entries: uint16(len(entries)), // #nosec G115 -- a few entries
 		},
-		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: "step-" + step.Name,
+		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: tekton.StepContainer(step.Name),
 		ExitCode: step.ExitCode, Entries: entries,
 	}
 	if r.Scheme != 0 {

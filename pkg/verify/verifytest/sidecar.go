@@ -9,6 +9,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -71,7 +72,7 @@ func entriesByStep(steps []Step, log *tektontest.Log) [][]signing.Entry {
 	}
 	written, order := map[string]string{}, []string{}
 	for i, step := range steps {
-		container := "step-" + step.Name
+		container := tekton.StepContainer(step.Name)
 		for _, e := range step.Entries {
 			switch e.ResultType {
 			case result.TaskRunResultType:
