@@ -11,11 +11,9 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
-
-// stepPrefix begins the name of a step's container.
-const stepPrefix = "step-"
 
 // step is one entry of status.steps with its message taken apart.
 type step struct {
@@ -129,7 +127,7 @@ var textReasons = []string{"StartError", "ContainerCannotRun", "ContainerStatusU
 func (j *judge) endedFromOutside(state *v1.StepState) bool {
 	t, reason := state.Terminated, j.failureReason()
 	switch {
-	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, compressedPrefix):
+	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, tekton.CompressedPrefix):
 		return false
 	case slices.Contains(stoppedReasons, reason) && t.Reason == reason:
 		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, j.tr.Status.PodName)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -36,9 +37,9 @@ func (j *judge) compareNames() {
 	names := map[string]bool{}
 	for _, s := range j.steps {
 		container := s.state.Container
-		if names[container] || container != stepPrefix+s.state.Name {
+		if names[container] || container != tekton.StepContainer(s.state.Name) {
 			j.add(Check{
-				ID: CheckPosition, Status: Fail, Step: container, Expected: fmt.Sprintf("one step %q", stepPrefix+s.state.Name),
+				ID: CheckPosition, Status: Fail, Step: container, Expected: fmt.Sprintf("one step %q", tekton.StepContainer(s.state.Name)),
 				Got: fmt.Sprintf("container %q", container), Message: "steps and containers do not belong together",
 			})
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -29,8 +28,7 @@ type Verifier struct {
 	skew           time.Duration
 	lifetime       time.Duration
 	audiencePrefix string
-	recorders      []string       // subjects whose records are trusted
-	tekton         *config.Config // defaults of Tekton's ConfigMaps, parsed once
+	recorders      []string // subjects whose records are trusted
 
 	minimumFormat    signing.Format
 	minimumAssurance signing.Assurance
@@ -85,7 +83,6 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 		skew:           DefaultClockSkew,
 		lifetime:       DefaultTokenLifetime,
 		audiencePrefix: signing.AudiencePrefix,
-		tekton:         config.FromContextOrDefaults(context.Background()),
 	}
 	for _, r := range cluster.Recorders {
 		v.recorders = append(v.recorders, r.Subject)
@@ -114,6 +111,6 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 	if j.budget == nil {
 		j.budget = NewBudget()
 	}
-	j.run(config.ToContext(ctx, v.tekton))
+	j.run(ctx)
 	return j.result()
 }
