@@ -41,6 +41,9 @@ func (l *look) exceptions(table delivery.Table) {
 	}
 	n := 0
 	for _, ns := range l.namespaces {
+		if l.status.AddOn == nil {
+			break // a check of its own
+		}
 		if e, ok := table.For(ns.name, l.status.AddOn.SignerImage); ok && ns.inScope {
 			n++
 			l.add(l.exception(ns, e))
