@@ -108,13 +108,21 @@ func (c *cluster) untilDelivered(t *testing.T, ns string, want settings.Delivery
 	time.Sleep(time.Second) // until the replicas have seen it, too
 }
 
+// another returns a TaskRun of a fixture under a name that the API server makes, since namespaces have several here.
+func another(t *testing.T, name string) *pipelinev1.TaskRun {
+	t.Helper()
+	tr := fixture(t, name)
+	tr.Name, tr.GenerateName = "", name+"-"
+	return tr
+}
+
 // testNoImageVolumes: the signer comes by init container, and everything is signed.
 func testNoImageVolumes(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	lift := c.refusePods(t, ns, noImageVolumes)
 	c.untilDelivered(t, ns, settings.DeliveryInit)
 	for _, name := range []string{"results", "restricted"} {
-		tr := c.finish(t, ns, fixture(t, name))
+		tr := c.finish(t, ns, another(t, name))
 		wantSucceeded(t, tr)
 		wantCondition(t, tr, "True", "TaskRunResultsVerified")
 		if got := deliveryOf(c.pod(t, ns, tr.Status.PodName)); got != "init" {
@@ -124,7 +132,7 @@ func testNoImageVolumes(t *testing.T, c *cluster) {
 	c.wantStatus(t, nil, 0, "delivery", "Namespace "+ns, "the signer gets there by init", "not in this namespace")
 	lift()
 	c.untilDelivered(t, ns, "")
-	tr := c.finish(t, ns, fixture(t, "results"))
+	tr := c.finish(t, ns, another(t, "results"))
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	if got := deliveryOf(c.pod(t, ns, tr.Status.PodName)); got != "image" {
 		t.Errorf("the signer came by %s", got)
@@ -136,7 +144,7 @@ func testNotOurRegistry(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	lift := c.refusePods(t, ns, notOurRegistry)
 	c.untilDelivered(t, ns, delivery.None)
-	tr := c.finish(t, ns, fixture(t, "results"))
+	tr := c.finish(t, ns, another(t, "results"))
 	wantSucceeded(t, tr)
 	wantCondition(t, tr, "False", "TaskRunResultsVerificationFailed")
 	pod := c.pod(t, ns, tr.Status.PodName)
@@ -148,7 +156,7 @@ func testNotOurRegistry(t *testing.T, c *cluster) {
 	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned", "not in this namespace")
 	lift()
 	c.untilDelivered(t, ns, "")
-	wantCondition(t, c.finish(t, ns, fixture(t, "results")), "True", "TaskRunResultsVerified")
+	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
 
 // testNotOurRegistryEnforced: no pod runs without the signer, and the TaskRun names the policy.
@@ -156,7 +164,7 @@ func testNotOurRegistryEnforced(t *testing.T, c *cluster) {
 	ns := c.enforced(t)
 	lift := c.refusePods(t, ns, notOurRegistry)
 	c.untilDelivered(t, ns, delivery.None)
-	tr := c.finish(t, ns, fixture(t, "results"))
+	tr := c.finish(t, ns, another(t, "results"))
 	succeeded := tr.Status.GetCondition("Succeeded")
 	if !succeeded.IsFalse() || tr.Status.PodName != "" || !strings.Contains(succeeded.Message, "e2e-policy-"+ns) ||
 		!strings.Contains(succeeded.Message, "results are enforced in its namespace") {
@@ -165,7 +173,7 @@ func testNotOurRegistryEnforced(t *testing.T, c *cluster) {
 	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "no TaskRun runs there")
 	lift()
 	c.untilDelivered(t, ns, "")
-	tr = c.finish(t, ns, fixture(t, "results"))
+	tr = c.finish(t, ns, another(t, "results"))
 	wantSucceeded(t, tr)
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 }
@@ -176,7 +184,10 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=0")
 	t.Cleanup(func() {
-		c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=1")
+		out := c.kubectlUntil(context.Background(), t, "", "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=1")
+		if out.code != 0 {
+			t.Errorf("bringing the keeper back: %s", out)
+		}
 	})
 	c.eventually(t, "the keeper to be gone", func(ctx context.Context) (bool, error) {
 		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=keeper"})
@@ -185,7 +196,7 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	c.refusePods(t, ns, noImageVolumes)
 	var tr *pipelinev1.TaskRun
 	c.eventually(t, "a TaskRun to be refused", func(context.Context) (bool, error) {
-		tr = c.finish(t, ns, fixture(t, "results"))
+		tr = c.finish(t, ns, another(t, "results"))
 		return tr.Status.GetCondition("Succeeded").IsFalse(), nil
 	})
 	if got := tr.Status.GetCondition("Succeeded").Reason; got != pipelinev1.TaskRunReasonPodCreationFailed.String() {
@@ -198,7 +209,7 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	})
 	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=1")
 	c.untilDelivered(t, ns, settings.DeliveryInit)
-	wantCondition(t, c.finish(t, ns, fixture(t, "results")), "True", "TaskRunResultsVerified")
+	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
 
 // testEverythingRefused: where pods without the signer are refused, too, nothing is concluded, and the keeper creates none.
