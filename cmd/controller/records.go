@@ -29,7 +29,9 @@ const recordTimeout = 10 * time.Second
 
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
-func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
+//
+// onRefused hears of TaskRuns whose pods were not created.
+func (a *addOn) newRecordsController(ctx context.Context, onRefused func(namespace string)) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
@@ -45,6 +47,7 @@ func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
 		OnRecord:  a.metrics.Record,
 		OnVerdict: a.metrics.Verdict,
 		OnGivenUp: a.metrics.RecordGivenUp,
+		OnRefused: onRefused,
 		Version:   version.Get().Version,
 		Now:       time.Now,
 		Log:       a.log,

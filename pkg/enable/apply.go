@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
@@ -39,6 +40,10 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	}
 	if err := p.callAddOn(ctx, c, webhooks, progress); err != nil {
 		return c.withdraw(ctx, webhooks, err, progress)
+	}
+	// Whoever enables again may have changed what was in the way.
+	if err := delivery.AskForTrials(ctx, c.Kube.CoreV1(), FieldManager, time.Now()); err != nil {
+		progress("%v", err)
 	}
 	return nil
 }

@@ -66,6 +66,8 @@ type RecordsConfig struct {
 	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as OnGivenUp is.
 	OnVerdict func(verify.Result)
 	OnGivenUp func()
+	// OnRefused is told the namespace of a TaskRun whose pod was not created.
+	OnRefused func(namespace string)
 	Version   string
 	Now       func() time.Time
 	Log       *zap.SugaredLogger
@@ -95,6 +97,9 @@ func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
 func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured) {
 	if event == watch.Deleted || !r.Wanted(taskRun.GetNamespace(), taskRun.GetCreationTimestamp().Time) {
 		return
+	}
+	if event == watch.Modified && stateOf(taskRun).podRefused() { // those of a listing may be from long ago
+		r.OnRefused(taskRun.GetNamespace())
 	}
 	if task, _ := r.todo(context.Background(), taskRun); task != nothing {
 		r.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
