@@ -9,30 +9,6 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// Names of the carriers (TEP-0089 and docs/format.md). A carrier is one of these names with result type 1.
-const (
-	CarrierManifest          = "RESULT_MANIFEST"
-	CarrierManifestSignature = "RESULT_MANIFEST.sig"
-	CarrierSVID              = "SVID"
-	CarrierPublicKey         = "SIGNING_PUBKEY"
-	CarrierToken             = "SIGNING_TOKEN"
-	CarrierCertificate       = "SIGNING_CERT"
-)
-
-// IsReserved reports whether name belongs to a carrier of evidence v2 and may not be the name of a user's result.
-func IsReserved(name string) bool {
-	switch name {
-	case CarrierManifest, CarrierManifestSignature, CarrierSVID, CarrierPublicKey, CarrierToken, CarrierCertificate:
-		return true
-	}
-	return false
-}
-
-// IsCarrier reports whether r is signing material: a reserved name of result type 1.
-func IsCarrier(r result.RunResult) bool {
-	return r.ResultType == result.TaskRunResultType && IsReserved(r.Key)
-}
-
 // unsignedPrefix begins a manifest that says why a step carries no signature.
 const unsignedPrefix = "none:"
 
@@ -61,6 +37,29 @@ func UnsignedReasons() []UnsignedReason {
 		UnsignedTooLong, UnsignedTokenDenied, UnsignedAPIUnreachable, UnsignedNoCredential,
 		UnsignedSVIDTimeout, UnsignedFulcio, UnsignedReserved, UnsignedUnreadable,
 	}
+}
+
+// Explain says in a few words what a reason means, and where to look.
+func (r UnsignedReason) Explain() string {
+	switch r {
+	case UnsignedTooLong:
+		return "results and evidence do not fit the termination message: emit less, or use fewer steps"
+	case UnsignedTokenDenied:
+		return "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"
+	case UnsignedAPIUnreachable:
+		return "it did not reach the API server: see the step's log, and the namespace's network policies"
+	case UnsignedNoCredential:
+		return "it has no service account token: see automountServiceAccountToken"
+	case UnsignedSVIDTimeout:
+		return "SPIRE gave it no identity in time"
+	case UnsignedFulcio:
+		return "Fulcio gave it no certificate"
+	case UnsignedReserved:
+		return "it wrote results with reserved names"
+	case UnsignedUnreadable:
+		return "it may not read a value of its own: see the step's log, and the users that the steps run as"
+	}
+	return string(r)
 }
 
 // UnsignedError is the failure of a signer that has a reason to leave behind in place of evidence.

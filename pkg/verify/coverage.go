@@ -155,7 +155,7 @@ func (j *judge) bareStep(s *step) {
 		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
 	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
-		c.Message = "the step's pod says that it could not sign: " + explainUnsigned(reason)
+		c.Message = "the step's pod says that it could not sign: " + reason.Explain()
 		j.unsigned = cmp.Or(j.unsigned, reason)
 	} else if len(j.units) > 0 {
 		c.Status = Fail
@@ -174,29 +174,6 @@ func (j *judge) coverageMessage() string {
 		message += ", the others were ended before they could"
 	}
 	return message
-}
-
-// explainUnsigned says in a few words what a signer's reason means and where to look.
-func explainUnsigned(reason signing.UnsignedReason) string {
-	switch reason {
-	case signing.UnsignedTooLong:
-		return "results and evidence do not fit the termination message: emit less, or use fewer steps"
-	case signing.UnsignedTokenDenied:
-		return "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"
-	case signing.UnsignedAPIUnreachable:
-		return "it did not reach the API server: see the step's log, and the namespace's network policies"
-	case signing.UnsignedNoCredential:
-		return "it has no service account token: see automountServiceAccountToken"
-	case signing.UnsignedSVIDTimeout:
-		return "SPIRE gave it no identity in time"
-	case signing.UnsignedFulcio:
-		return "Fulcio gave it no certificate"
-	case signing.UnsignedReserved:
-		return "it wrote results with reserved names"
-	case signing.UnsignedUnreadable:
-		return "it may not read a value of its own: see the step's log, and the users that the steps run as"
-	}
-	return string(reason)
 }
 
 // podName is how Tekton calls the pod of a TaskRun's current attempt. Long names are hashed.

@@ -33,36 +33,18 @@ var legacyCaveats = []string{
 	"format v1 does not sign types: an array or object may have been a string, and the other way round",
 }
 
-// legacySchemes are the parts of evidence of format v1, beside the signatures of results, by the scheme with the same identity.
-func legacySchemes() map[signing.Scheme][]string {
-	both := []string{signing.CarrierManifest, signing.CarrierManifestSignature}
-	return map[signing.Scheme][]string{
-		signing.SchemeSPIRE:        append([]string{signing.CarrierSVID}, both...),
-		signing.SchemeOIDCKeyBound: append([]string{signing.CarrierPublicKey, signing.CarrierToken}, both...),
-		signing.SchemeSigstore:     append([]string{signing.CarrierCertificate}, both...),
-	}
-}
-
 // legacyName matches the names of Tekton's results.
 var legacyName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // readLegacy reads evidence of format v1. Whether the token is bound to a key or to an audience alone, its audience will say.
 func (j *judge) readLegacy(u *unit, manifest string) bool {
 	got := u.carrierNames()
-	var expected []string
-	for scheme, names := range legacySchemes() {
-		slices.Sort(names)
-		expected = append(expected, strings.Join(names, ", "))
-		if slices.Equal(names, got) {
-			u.kind = kind{signing.FormatV1, scheme}
-		}
-	}
-	if u.kind == (kind{}) {
-		slices.Sort(expected)
-		j.refute(u, CheckFormat, strings.Join(expected, "; or "), strings.Join(got, ", "),
-			"the evidence has more or fewer parts than a backend's")
+	scheme := signing.LegacyScheme(got)
+	if scheme == 0 {
+		j.refute(u, CheckFormat, legacyParts(), strings.Join(got, ", "), "the evidence has more or fewer parts than a backend's")
 		return false
 	}
+	u.kind = kind{signing.FormatV1, scheme}
 	if !j.isLegacy {
 		j.isLegacy = true
 		j.caveats = append(j.caveats, legacyCaveats...)
@@ -74,6 +56,17 @@ func (j *judge) readLegacy(u *unit, manifest string) bool {
 	u.legacy = &legacyUnit{manifest: manifest, values: map[string]string{}, signatures: map[string]string{}}
 	j.readLegacyEntries(u)
 	return j.compareLegacyNames(u)
+}
+
+// legacyParts shows the parts that evidence of format v1 may have, beside the signatures of results.
+func legacyParts() string {
+	var sets []string
+	for _, names := range signing.LegacyCarriers() {
+		slices.Sort(names)
+		sets = append(sets, strings.Join(names, ", "))
+	}
+	slices.Sort(sets)
+	return strings.Join(sets, "; or ")
 }
 
 // withoutSignatures returns results without those that are signatures of format v1, if there is evidence of that format.

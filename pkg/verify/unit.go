@@ -38,24 +38,7 @@ type kind struct {
 }
 
 func (k kind) String() string {
-	return fmt.Sprintf("format %s, backend %s, %s", k.format, k.scheme.Backend(), k.binding())
-}
-
-// binding is what the identity proves, whatever the format.
-func (k kind) binding() signing.Assurance {
-	switch k.scheme {
-	case signing.SchemeSPIRE:
-		return signing.AssuranceWorkloadIdentity
-	case signing.SchemeOIDCPayloadBound:
-		return signing.AssurancePayloadBound
-	case signing.SchemeOIDCKeyBound:
-		return signing.AssuranceKeyBound
-	case signing.SchemeOIDCAudienceOnly:
-		return signing.AssuranceAudienceOnly
-	case signing.SchemeSigstore:
-		return signing.AssuranceServiceAccount
-	}
-	return ""
+	return fmt.Sprintf("format %s, backend %s, %s", k.format, k.scheme.Backend(), k.scheme.Assurance())
 }
 
 // assurance is what the evidence proves, empty for an unknown kind.
@@ -63,7 +46,7 @@ func (k kind) assurance() signing.Assurance {
 	if k.format == signing.FormatV1 {
 		return signing.AssuranceLegacy
 	}
-	return k.binding()
+	return k.scheme.Assurance()
 }
 
 // refute adds a failed check about a unit.
