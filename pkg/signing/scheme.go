@@ -138,6 +138,17 @@ func (s Scheme) Carriers() []string { return slices.Clone(s.row().carriers) }
 // KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty where no key signs the statement.
 func (s Scheme) KeyCarrier() string { return s.row().key }
 
+// CertificateCarriers lists the carriers that hold certificates.
+func CertificateCarriers() []string {
+	var names []string
+	for i := range schemes {
+		if name := schemes[i].key; name != "" && name != CarrierPublicKey {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // Assurance returns what the identity proves in format v2, empty for an unknown scheme.
 func (s Scheme) Assurance() Assurance { return s.row().assurance }
 
@@ -187,4 +198,31 @@ func (b Binding) Scheme() Scheme {
 		}
 	}
 	return 0
+}
+
+// The reasons a signer can give for leaving no evidence.
+const (
+	UnsignedTooLong        UnsignedReason = "too-long"
+	UnsignedTokenDenied    UnsignedReason = "token-denied"
+	UnsignedAPIUnreachable UnsignedReason = "api-unreachable"
+	UnsignedNoCredential   UnsignedReason = "no-credential"
+	UnsignedSVIDTimeout    UnsignedReason = "svid-timeout"
+	UnsignedFulcio         UnsignedReason = "fulcio"
+	UnsignedReserved       UnsignedReason = "reserved"
+	UnsignedUnreadable     UnsignedReason = "unreadable"
+)
+
+// unsignedRows is the table of those reasons, with words for people. It is never changed.
+var unsignedRows = []struct {
+	reason UnsignedReason
+	words  string
+}{
+	{UnsignedTooLong, "results and evidence do not fit the termination message: emit less, or use fewer steps"},
+	{UnsignedTokenDenied, "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"},
+	{UnsignedAPIUnreachable, "it did not reach the API server: see the step's log, and the namespace's network policies"},
+	{UnsignedNoCredential, "it has no service account token: see automountServiceAccountToken"},
+	{UnsignedSVIDTimeout, "SPIRE gave it no identity in time"},
+	{UnsignedFulcio, "Fulcio gave it no certificate"},
+	{UnsignedReserved, "it wrote results with reserved names"},
+	{UnsignedUnreadable, "it may not read a value of its own: see the step's log, and the users that the steps run as"},
 }

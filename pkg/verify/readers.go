@@ -43,9 +43,12 @@ func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.to
 // issuer, or was retired, refutes nothing then: the cluster may have changed since. The key is missing (Result.MissingKey).
 func WithStaleKeys() Option { return func(v *Verifier) { v.tokens.StaleKeys = true } }
 
+// tokenPolicy is what tokens are trusted for.
+type tokenPolicy = oidcproof.Policy
+
 // newTokenPolicy returns what is trusted of tokens unless an option changes it.
-func newTokenPolicy(cluster *trust.Cluster) (oidcproof.Policy, error) {
-	p := oidcproof.Policy{Keys: oidcproof.Keyring{}, Lifetime: DefaultTokenLifetime, AudiencePrefix: signing.AudiencePrefix}
+func newTokenPolicy(cluster *trust.Cluster) (tokenPolicy, error) {
+	p := tokenPolicy{Keys: oidcproof.Keyring{}, Lifetime: DefaultTokenLifetime, AudiencePrefix: signing.AudiencePrefix}
 	for _, issuer := range cluster.ServiceAccountIssuers {
 		for _, k := range issuer.Keys {
 			key, err := k.JWK.Key()

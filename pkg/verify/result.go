@@ -62,7 +62,7 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
 // Identity is who vouched for the units of a TaskRun.
 type Identity struct {
-	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>, or the SPIFFE ID
+	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>, or the ID of the workload
 	Issuer  string    `json:"issuer,omitempty"` // the cluster's service account issuer
 	PodUID  types.UID `json:"podUID,omitempty"` // absent where nothing that is signed names the pod
 	KeyIDs  []string  `json:"keyIDs,omitempty"` // kid of the issuer's keys, or hex SHA-256 of the authorities' certificates

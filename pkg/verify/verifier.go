@@ -13,7 +13,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
-	oidcproof "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc/proof"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -24,7 +23,7 @@ const DefaultClockSkew = 300 * time.Second
 type Verifier struct {
 	cluster ClusterRef
 	readers map[signing.Backend]check.Reader
-	tokens  oidcproof.Policy // what tokens are trusted for
+	tokens  tokenPolicy
 	now     func() time.Time
 	skew    time.Duration
 	tekton  *config.Config // defaults of Tekton's ConfigMaps, parsed once

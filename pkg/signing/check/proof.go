@@ -51,7 +51,7 @@ type Judgement struct {
 
 // Identity is whose identity it is.
 type Identity struct {
-	Subject string // the service account, or the SPIFFE ID
+	Subject string // the service account, or the ID of the workload
 	Issuer  string // of the cluster's tokens, empty for other identities
 	KeyID   string // of the key that vouches for the identity, empty if that is not known
 	PodUID  string // of the pod that the identity itself names, empty if it names none

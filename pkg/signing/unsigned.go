@@ -15,49 +15,25 @@ const unsignedPrefix = "none:"
 // UnsignedReason says why a step could not sign. It is a claim of the pod, shown and never trusted.
 type UnsignedReason string
 
-// The reasons a signer can give.
-const (
-	UnsignedTooLong        UnsignedReason = "too-long"
-	UnsignedTokenDenied    UnsignedReason = "token-denied"
-	UnsignedAPIUnreachable UnsignedReason = "api-unreachable"
-	UnsignedNoCredential   UnsignedReason = "no-credential"
-	UnsignedSVIDTimeout    UnsignedReason = "svid-timeout"
-	UnsignedFulcio         UnsignedReason = "fulcio"
-	UnsignedReserved       UnsignedReason = "reserved"
-	UnsignedUnreadable     UnsignedReason = "unreadable"
-)
-
 // UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever may write the pod may
 // have set it.
 const UnsignedAnnotation = "tekton-sign.dev/unsigned"
 
 // UnsignedReasons lists every reason.
 func UnsignedReasons() []UnsignedReason {
-	return []UnsignedReason{
-		UnsignedTooLong, UnsignedTokenDenied, UnsignedAPIUnreachable, UnsignedNoCredential,
-		UnsignedSVIDTimeout, UnsignedFulcio, UnsignedReserved, UnsignedUnreadable,
+	reasons := make([]UnsignedReason, len(unsignedRows))
+	for i, row := range unsignedRows {
+		reasons[i] = row.reason
 	}
+	return reasons
 }
 
 // Explain says in a few words what a reason means, and where to look.
 func (r UnsignedReason) Explain() string {
-	switch r {
-	case UnsignedTooLong:
-		return "results and evidence do not fit the termination message: emit less, or use fewer steps"
-	case UnsignedTokenDenied:
-		return "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"
-	case UnsignedAPIUnreachable:
-		return "it did not reach the API server: see the step's log, and the namespace's network policies"
-	case UnsignedNoCredential:
-		return "it has no service account token: see automountServiceAccountToken"
-	case UnsignedSVIDTimeout:
-		return "SPIRE gave it no identity in time"
-	case UnsignedFulcio:
-		return "Fulcio gave it no certificate"
-	case UnsignedReserved:
-		return "it wrote results with reserved names"
-	case UnsignedUnreadable:
-		return "it may not read a value of its own: see the step's log, and the users that the steps run as"
+	for _, row := range unsignedRows {
+		if row.reason == r {
+			return row.words
+		}
 	}
 	return string(r)
 }
