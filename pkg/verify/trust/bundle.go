@@ -10,7 +10,7 @@
 //
 //   - A bundle that Parse returns is valid: it holds public keys only, no unknown members, and no key ID that stands for two keys of
 //     one cluster. Files above [MaxBytes] are refused.
-//   - Merging loses no key. A window only ever becomes wider.
+//   - Merging loses no key. Of the windows of a key, the earliest begin and the latest known end count.
 //   - Only Fetch and FetchUID use a network, with the client that the caller passes. Nothing prints, and nothing has a clock.
 //
 // What it does not promise: whoever writes the file decides what is trusted. The package cannot know whether a bundle comes from the
