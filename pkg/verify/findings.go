@@ -137,23 +137,29 @@ func (f *findings) close() {
 // deciding is the status of a check that leads to each verdict.
 var deciding = map[Verdict]Status{Failed: Fail, Indeterminate: Unknown, Unsigned: Missing}
 
-// decided returns the check that decided on the verdict, the first of those that lead to it, and nil if none had to. Call it
-// after close.
-func (f *findings) decided() *Check {
-	status := deciding[f.verdict()]
-	if i := slices.IndexFunc(f.checks, func(c Check) bool { return c.Status == status }); i >= 0 {
-		return &f.checks[i]
+// Decided returns the check that decided on the verdict, the first of those that lead to it. ok is false where none had to.
+func (r Result) Decided() (decided Check, ok bool) { return decidedBy(r.Checks, r.Verdict) }
+
+func decidedBy(checks []Check, verdict Verdict) (Check, bool) {
+	status, ok := deciding[verdict]
+	if !ok {
+		return Check{}, false
 	}
-	return nil
+	i := slices.IndexFunc(checks, func(c Check) bool { return c.Status == status })
+	if i < 0 {
+		return Check{}, false
+	}
+	return checks[i], true
 }
 
-// reason is the id of the check that decided, or something that says more.
+// reason is the id of the check that decided, or something that says more. Call it after close.
 func (f *findings) reason() (reason, message string) {
-	c := f.decided()
-	if c == nil {
+	verdict := f.verdict()
+	c, ok := decidedBy(f.checks, verdict)
+	if !ok {
 		return "", ""
 	}
-	switch verdict := f.verdict(); {
+	switch {
 	case verdict == Indeterminate && f.running:
 		return ReasonRunning, c.Message
 	case verdict == Indeterminate && c.ID == CheckTime: // only a clock leaves a time open
