@@ -78,7 +78,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client)}, time.Now, a.log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now, a.log)
 	return a, nil
 }
 

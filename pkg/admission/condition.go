@@ -12,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -77,7 +77,7 @@ func failureMessage(r verify.Result) string {
 	check, ok := r.Decided()
 	if !ok {
 		if r.Message != "" {
-			fmt.Fprintf(&b, ": %s", report.Safe(r.Message))
+			fmt.Fprintf(&b, ": %s", display.Safe(r.Message))
 		}
 		return b.String()
 	}
@@ -85,11 +85,11 @@ func failureMessage(r verify.Result) string {
 		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)}, {"got", shown(check.ID, check.Got)},
 	} {
 		if detail.value != "" {
-			fmt.Fprintf(&b, ", %s %s", detail.name, report.Short(detail.value, maxValue))
+			fmt.Fprintf(&b, ", %s %s", detail.name, display.Short(detail.value, maxValue))
 		}
 	}
 	if check.Message != "" {
-		fmt.Fprintf(&b, ": %s", report.Safe(check.Message))
+		fmt.Fprintf(&b, ": %s", display.Safe(check.Message))
 	}
 	return b.String()
 }
@@ -125,7 +125,7 @@ func cut(s string) string {
 	if len(s) <= maxMessage {
 		return s
 	}
-	return report.Cut(s, maxMessage-3) + "..."
+	return display.Cut(s, maxMessage-3) + "..."
 }
 
 // sameCondition reports whether raw is cond but for the time of the transition, which is not news by itself.

@@ -18,7 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
@@ -88,9 +88,9 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 func notInjected(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
 	if mode == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
-			"this pod would not sign, and results are enforced in its namespace: " + report.Safe(err.Error())})
+			"this pod would not sign, and results are enforced in its namespace: " + display.Safe(err.Error())})
 	}
-	return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
+	return allowWithWarning("this pod will not sign: %s", display.Safe(err.Error()))
 }
 
 func (h *InjectHandler) admit(
@@ -113,7 +113,7 @@ func (h *InjectHandler) admit(
 		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
 		if mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
 			return refuse(&refusal{metav1.StatusReasonForbidden, http.StatusForbidden,
-				"this pod would not sign, and results are enforced in its namespace: " + report.Safe(reason)}), nil
+				"this pod would not sign, and results are enforced in its namespace: " + display.Safe(reason)}), nil
 		}
 	}
 	patch, err := podPatch(pod, noted(injected, reason))
@@ -127,14 +127,14 @@ func (h *InjectHandler) admit(
 		}
 	}
 	if reason != "" {
-		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", report.Safe(reason)))
+		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", display.Safe(reason)))
 	}
 	return response, nil
 }
 
 // noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.
 func noted(pod *corev1.Pod, reason string) *corev1.Pod {
-	reason = report.Cut(report.Safe(reason), maxWarning)
+	reason = display.Cut(display.Safe(reason), maxWarning)
 	if pod.Annotations[signing.UnsignedAnnotation] == reason {
 		return pod
 	}

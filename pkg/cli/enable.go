@@ -11,12 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -217,12 +217,12 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 
 // carryOut shows the plan and, if it is to be and the user agrees, applies it.
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
-	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", report.Safe(plan.Environment.KubernetesVersion),
-		report.Safe(orUnknown(plan.Environment.TektonVersion)), report.Safe(plan.Environment.TektonNamespace))
+	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", display.Safe(plan.Environment.KubernetesVersion),
+		display.Safe(orUnknown(plan.Environment.TektonVersion)), display.Safe(plan.Environment.TektonNamespace))
 	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, policies %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
 		plan.Settings.Backend, plan.Settings.Enforcement, describePolicies(plan.Settings.Policies), plan.Settings.Scope,
 		plan.Settings.Delivery, plan.Settings.Format, plan.Settings.Binding)
-	if err := plan.WriteText(e.Out, report.Safe); err != nil {
+	if err := plan.WriteText(e.Out, display.Safe); err != nil {
 		return err
 	}
 	if plan.Empty() {
@@ -232,7 +232,7 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	}
 	warn(e, plan)
 	for _, obstacle := range plan.Obstacles {
-		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", report.Safe(obstacle))
+		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", display.Safe(obstacle))
 	}
 	switch o.change.dryRun {
 	case "client":
@@ -266,7 +266,7 @@ Turn it off with: %[1]s disable
 // warn prints what whoever agrees to the plan should know.
 func warn(e *env, plan enable.Plan) {
 	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning))
 	}
 }
 
@@ -284,7 +284,7 @@ func (e *env) enableClients() (enable.Clients, error) {
 		return enable.Clients{}, err
 	}
 	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
-	kube, err := kubernetes.NewForConfig(config)
+	kube, err := kubeclient.New(config)
 	if err != nil {
 		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)
 	}
@@ -299,6 +299,6 @@ func (e *env) enableClients() (enable.Clients, error) {
 func (e *env) progress() enable.Progress {
 	start := time.Now()
 	return func(format string, args ...any) {
-		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), report.Safe(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), display.Safe(fmt.Sprintf(format, args...)))
 	}
 }

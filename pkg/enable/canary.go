@@ -3,13 +3,13 @@
 package enable
 
 import (
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-)
 
-// stockEntrypoint is the command of every step that the signer does not wrap.
-const stockEntrypoint = "/tekton/bin/entrypoint"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+)
 
 // canaryPod returns a pod of one step in the form in which Tekton makes them (v1.15.0, pkg/pod), for a dry run. It fits
 // the strictest Pod Security level and small quotas, so that what is tried is the injection.
@@ -34,8 +34,8 @@ func canaryPod(namespace string) *corev1.Pod {
 			Name: name + "-pod", Namespace: namespace,
 			Labels: map[string]string{
 				"app.kubernetes.io/managed-by": "tekton-pipelines",
-				"tekton.dev/taskRun":           name,
-				"tekton.dev/taskRunUID":        uid,
+				pipeline.TaskRunLabelKey:       name,
+				pipeline.TaskRunUIDLabelKey:    uid,
 			},
 			OwnerReferences: []metav1.OwnerReference{{
 				APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: name, UID: uid, Controller: &yes,
@@ -45,16 +45,16 @@ func canaryPod(namespace string) *corev1.Pod {
 			RestartPolicy: corev1.RestartPolicyNever,
 			InitContainers: []corev1.Container{{
 				Name: "prepare", Image: "tekton-sign.invalid/entrypoint", WorkingDir: "/",
-				Command:         []string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", stockEntrypoint, "step-canary"},
+				Command:         []string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, "step-canary"},
 				SecurityContext: secure, Resources: resources,
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "tekton-internal-bin", MountPath: "/tekton/bin"},
-					{Name: "tekton-internal-steps", MountPath: "/tekton/steps"},
+					{Name: "tekton-internal-steps", MountPath: pipeline.StepsDir},
 				},
 			}},
 			Containers: []corev1.Container{{
 				Name: "step-canary", Image: "tekton-sign.invalid/step",
-				Command: []string{stockEntrypoint},
+				Command: []string{tekton.Entrypoint},
 				Args: []string{
 					"-post_file", "/tekton/run/0/out", "-termination_path", "/tekton/termination",
 					"-step_metadata_dir", "/tekton/run/0/status", "-entrypoint", "true", "--",
@@ -64,7 +64,7 @@ func canaryPod(namespace string) *corev1.Pod {
 				VolumeMounts: []corev1.VolumeMount{
 					{Name: "tekton-internal-run-0", MountPath: "/tekton/run/0"},
 					{Name: "tekton-internal-bin", MountPath: "/tekton/bin", ReadOnly: true},
-					{Name: "tekton-internal-steps", MountPath: "/tekton/steps", ReadOnly: true},
+					{Name: "tekton-internal-steps", MountPath: pipeline.StepsDir, ReadOnly: true},
 				},
 			}},
 			Volumes: []corev1.Volume{

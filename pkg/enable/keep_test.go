@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -180,9 +182,9 @@ func TestUnreadSettings(t *testing.T) {
 // runningPod is the pod of a TaskRun with one step.
 func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{labelTaskRun: taskRun}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{pipeline.TaskRunLabelKey: taskRun}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{
-			{Name: "sidecar-x", Command: []string{stockEntrypoint}}, {Name: "step-a", Command: []string{command}},
+			{Name: "sidecar-x", Command: []string{tekton.Entrypoint}}, {Name: "step-a", Command: []string{command}},
 		}},
 	}
 }
@@ -198,9 +200,9 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	}
 	objects := []runtime.Object{
 		namespace("ci", ""), namespace("tests", "audit"), namespace("release", "enforce"), namespace("kube-system", ""),
-		runningPod("ci", "a", stockEntrypoint), runningPod("ci", "b", stockEntrypoint), runningPod("ci", "signed", "/signer"),
-		runningPod("ci", "c", stockEntrypoint), runningPod("ci", "d", stockEntrypoint),
-		runningPod("tests", "e", stockEntrypoint), runningPod("release", "f", stockEntrypoint), runningPod("kube-system", "g", stockEntrypoint),
+		runningPod("ci", "a", tekton.Entrypoint), runningPod("ci", "b", tekton.Entrypoint), runningPod("ci", "signed", "/signer"),
+		runningPod("ci", "c", tekton.Entrypoint), runningPod("ci", "d", tekton.Entrypoint),
+		runningPod("tests", "e", tekton.Entrypoint), runningPod("release", "f", tekton.Entrypoint), runningPod("kube-system", "g", tekton.Entrypoint),
 	}
 	on := liveWith(nil)
 	for name, tc := range map[string]struct {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -36,7 +37,7 @@ func (l *look) waitingPods(ctx context.Context) {
 		return // said already
 	}
 	stuck := map[string]stuckPods{}
-	options := metav1.ListOptions{LabelSelector: labelTaskRun, FieldSelector: "status.phase=" + string(corev1.PodPending), Limit: podPage}
+	options := metav1.ListOptions{LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase=" + string(corev1.PodPending), Limit: podPage}
 	for {
 		page, err := l.Kube.CoreV1().Pods(metav1.NamespaceAll).List(ctx, options)
 		if IsForbidden(err) { // pods hold more than a monitor should see

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -63,7 +64,7 @@ func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	for _, s := range steps {
 		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
 			func(m corev1.VolumeMount) bool { return m.Name == volumeName })
-		s.start(entrypointPath, s.args)
+		s.start(tekton.Entrypoint, s.args)
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 // Reasons of events. That a TaskRun did not verify has the reason of the condition, verify.ReasonVerificationFailed.
@@ -33,13 +33,13 @@ const (
 
 // tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
 func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
-	message = report.Cut(report.Safe(message), maxEventMessage)
+	message = display.Cut(display.Safe(message), maxEventMessage)
 	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, message}, "\x00")))
 	now := metav1.NewTime(r.Now())
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: taskRun.GetNamespace(),
-			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(report.Cut(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
+			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(display.Cut(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
 		},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "tekton.dev/v1", Kind: "TaskRun", Namespace: taskRun.GetNamespace(), Name: taskRun.GetName(),

@@ -15,6 +15,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
 // Caps of termination messages: what one may inflate to (as in Tekton's pkg/termination), how many entries it may have, and
@@ -24,9 +25,6 @@ const (
 	maxEntries  = 4096
 	maxMessages = 1 << 20 // of all steps and attempts together; a pod's messages are 12 KiB at most, before they are inflated
 )
-
-// compressedPrefix begins a compressed message: base64 of raw DEFLATE (Tekton's enable-termination-message-compression).
-const compressedPrefix = "tknz:"
 
 // storedEntry is an entry of a message as Tekton's controller stores it. The type is a plain number: result.ResultType also
 // reads names, which Tekton does not write.
@@ -43,7 +41,7 @@ func parseStored(message string) ([]result.RunResult, error) {
 		return nil, nil
 	}
 	text := []byte(message)
-	if encoded, ok := strings.CutPrefix(message, compressedPrefix); ok {
+	if encoded, ok := strings.CutPrefix(message, tekton.CompressedPrefix); ok {
 		inflated, err := inflate(encoded)
 		if err != nil {
 			return nil, err
@@ -79,7 +77,7 @@ func parseStored(message string) ([]result.RunResult, error) {
 // to compress: its controller stores what it inflated, so that others come from elsewhere.
 func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	text := state.Terminated.Message
-	if p := r.tr.Status.Provenance; strings.HasPrefix(text, compressedPrefix) &&
+	if p := r.tr.Status.Provenance; strings.HasPrefix(text, tekton.CompressedPrefix) &&
 		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
 		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
 	}
@@ -101,7 +99,7 @@ const (
 // the middle, needs nobody who tampered with it.
 func (r *stepReader) brokenMessage(text string) string {
 	const changed = "the step's termination message was cut off or changed"
-	begun := strings.HasPrefix(text, compressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
+	begun := strings.HasPrefix(text, tekton.CompressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
 	whole := strings.TrimRight(text, "\ufffd") // half a character in UTF-8
 	if !begun || len(whole) == 0 {
 		return changed

@@ -10,11 +10,9 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
-
-// stepPrefix begins the name of a step's container.
-const stepPrefix = "step-"
 
 // step is one entry of status.steps with its message taken apart.
 type step struct {
@@ -128,7 +126,7 @@ var textReasons = []string{"StartError", "ContainerCannotRun", "ContainerStatusU
 func (r *stepReader) endedFromOutside(state *v1.StepState) bool {
 	t, reason := state.Terminated, r.failureReason()
 	switch {
-	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, compressedPrefix):
+	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, tekton.CompressedPrefix):
 		return false
 	case slices.Contains(stoppedReasons, reason) && t.Reason == reason:
 		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, r.tr.Status.PodName)

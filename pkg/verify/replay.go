@@ -9,19 +9,17 @@ import (
 	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // replayed is what stock Tekton makes of the steps' messages.
 type replayed struct {
-	status  v1.TaskRunStatus
+	merge.Outcome
 	dropped []v1.TaskRunResult // results that are not of their declared type
 }
 
@@ -45,43 +43,22 @@ func (v *Verifier) replay(ctx context.Context, r run, steps []*step, list units,
 	if !stage.replayable(declared) {
 		return
 	}
-	want := stage.merge(ctx, declared)
+	want := stage.merge(declared)
 	stage.explainDeclaration(declared, proof, want)
 	stage.compareResults(want)
 	stage.compareSteps(want)
 	stage.compareArtifacts(ctx, want)
 }
 
-// merge calls Tekton's own MakeTaskRunStatus on a pod that ended as the TaskRun's steps did, then drops what Tekton's
+// merge takes the messages over as Tekton does from a pod that ended as the TaskRun's steps did, then drops what Tekton's
 // reconciler drops.
-func (r *replay) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.tr.Namespace, Name: r.tr.Status.PodName},
-		Status:     corev1.PodStatus{Phase: corev1.PodFailed},
-	}
-	if r.succeeded() {
-		pod.Status.Phase = corev1.PodSucceeded
-	}
+func (r *replay) merge(declared *v1.TaskSpec) replayed {
+	containers := make([]corev1.ContainerStatus, 0, len(r.steps))
 	for _, s := range r.steps {
-		state := r.mergedState(s)
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: s.state.Container})
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses,
-			corev1.ContainerStatus{Name: s.state.Container, State: state})
+		containers = append(containers, corev1.ContainerStatus{Name: s.state.Container, State: r.mergedState(s)})
 	}
-	tr := v1.TaskRun{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.tr.Namespace, Name: r.tr.Name},
-		Status:     v1.TaskRunStatus{TaskRunStatusFields: v1.TaskRunStatusFields{TaskSpec: declared}},
-	}
-	var client kubernetes.Interface // for the log of the results sidecar only, which Tekton's default settings do not use
-	if r.units.sidecarLogs() {
-		log := r.log()
-		ctx, client = log.Context(ctx, r.v.tekton), log.Client()
-		if declared.Results == nil {
-			declared.Results = []v1.TaskResult{} // Tekton reads the log of Tasks that declare results
-		}
-	}
-	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, client, declared)
-	want := replayed{status: status}
+	outcome, err := merge.Merge(declared, containers, r.log())
+	want := replayed{Outcome: outcome}
 	if err == nil {
 		want.dropMismatched(declared)
 	}
@@ -117,7 +94,7 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	for _, d := range declared.Results {
 		types[d.Name] = d.Type
 	}
-	r.status.Results = slices.DeleteFunc(r.status.Results, func(got v1.TaskRunResult) bool {
+	r.Results = slices.DeleteFunc(r.Results, func(got v1.TaskRunResult) bool {
 		want, ok := types[got.Name]
 		if ok && want != got.Type {
 			r.dropped = append(r.dropped, got)
@@ -215,7 +192,7 @@ func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	return tektonpod.GetContainerName(step), stepResult, true
+	return tekton.StepContainer(step), stepResult, true
 }
 
 func hasStepResult(s *v1.StepState, name string) bool {
@@ -229,8 +206,8 @@ func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 		if !ok {
 			continue
 		}
-		for i := range want.status.Steps {
-			if s := &want.status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
+		for i := range want.Steps {
+			if s := &want.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
 				r.found.add(Check{
 					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
 					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
@@ -247,8 +224,8 @@ func (r *replay) mayPromote(want replayed) {
 	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // format v1 does not sign them, which is said already
 		return
 	}
-	for i := range want.status.Steps {
-		s := &want.status.Steps[i]
+	for i := range want.Steps {
+		s := &want.Steps[i]
 		if len(s.Results) == 0 {
 			continue
 		}

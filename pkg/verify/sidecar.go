@@ -10,8 +10,8 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/internal/sidecarlog"
 )
 
 // Where values travel by the log of Tekton's results sidecar (flag bit 1), messages carry evidence alone. What the steps
@@ -155,8 +155,8 @@ func artifactsJSON(state *v1.StepState) string {
 }
 
 // log returns the log that leads to the status: of steps that signed. Without evidence nothing was logged.
-func (r *replay) log() *sidecarlog.Log {
-	log := &sidecarlog.Log{}
+func (r *replay) log() merge.Log {
+	var log merge.Log
 	for _, u := range r.units {
 		if !u.header.Flags.Has(signing.FlagSidecarLogs) {
 			continue

@@ -5,6 +5,7 @@ package verify
 import (
 	"fmt"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -35,9 +36,9 @@ func (i *identification) compareNames() {
 	names := map[string]bool{}
 	for _, s := range i.steps {
 		container := s.state.Container
-		if names[container] || container != stepPrefix+s.state.Name {
+		if names[container] || container != tekton.StepContainer(s.state.Name) {
 			i.found.add(Check{
-				ID: CheckPosition, Status: Fail, Step: container, Expected: fmt.Sprintf("one step %q", stepPrefix+s.state.Name),
+				ID: CheckPosition, Status: Fail, Step: container, Expected: fmt.Sprintf("one step %q", tekton.StepContainer(s.state.Name)),
 				Got: fmt.Sprintf("container %q", container), Message: "steps and containers do not belong together",
 			})
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"knative.dev/pkg/apis"
 
@@ -26,7 +25,6 @@ type Verifier struct {
 	tokens  tokenPolicy
 	now     func() time.Time
 	skew    time.Duration
-	tekton  *config.Config // defaults of Tekton's ConfigMaps, parsed once
 
 	recordProof     func(token string, digest signing.Digest) (check.Proof, error)
 	minimum         minimum
@@ -64,7 +62,6 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 		tokens:  tokens,
 		now:     time.Now,
 		skew:    DefaultClockSkew,
-		tekton:  config.FromContextOrDefaults(context.Background()),
 	}
 	for _, option := range options {
 		option(v)

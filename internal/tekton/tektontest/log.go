@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package sidecarlog lets Tekton's own code read values as if they stood in the log of its results sidecar, without a
-// cluster and without a network.
-package sidecarlog
+package tektontest
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -53,17 +50,17 @@ func (l *Log) add(entry line) {
 	l.longest = max(l.longest, len(data))
 }
 
-// Context returns ctx with Tekton's settings for reading this log, the others as in settings. Reading cannot be cancelled.
-func (l *Log) Context(ctx context.Context, settings *config.Config) context.Context {
-	changed, features := *settings, *settings.FeatureFlags
+// settings returns Tekton's settings for reading this log, the others as given.
+func (l *Log) settings(others *config.Config) *config.Config {
+	changed, features := *others, *others.FeatureFlags
 	features.ResultExtractionMethod = config.ResultExtractionMethodSidecarLogs
 	features.MaxResultSize = l.longest + 1
 	changed.FeatureFlags = &features
-	return config.ToContext(context.WithoutCancel(ctx), &changed)
+	return &changed
 }
 
-// Client returns a Kubernetes client that can do nothing but read this log, of whatever pod.
-func (l *Log) Client() kubernetes.Interface { return client{log: l.text.Bytes()} }
+// client returns a Kubernetes client that can do nothing but read this log, of whatever pod.
+func (l *Log) client() kubernetes.Interface { return client{log: l.text.Bytes()} }
 
 // The nil interfaces stand for everything that is never called.
 type client struct {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package report
+// Package display makes text from clusters and files safe to show to people. It links nothing but the standard library.
+package display
 
 import (
 	"crypto/sha256"
@@ -33,8 +34,8 @@ func Safe(text string) string {
 		switch {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case !shown(r) || marks > maxMarks:
-			b.WriteString(escape(r))
+		case !Visible(r) || marks > maxMarks:
+			b.WriteString(Escape(r))
 		default:
 			b.WriteRune(r)
 		}
@@ -84,14 +85,15 @@ func Cell(name string) string {
 	return Short(name, DefaultWidth)
 }
 
-// shown reports whether a character is visible and stays in its place.
-func shown(r rune) bool {
+// Visible reports whether a character is visible and stays in its place.
+func Visible(r rune) bool {
 	return unicode.IsPrint(r) &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&
 		r != '\u2800' // the braille pattern without a dot
 }
 
-func escape(r rune) string {
+// Escape returns a character in the escaped form of Safe.
+func Escape(r rune) string {
 	switch {
 	case r == '\n':
 		return `\n`
