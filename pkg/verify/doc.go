@@ -16,7 +16,7 @@
 //   - FAILED means that something refutes the evidence. What is missing, such as a key, leads to INDETERMINATE, and TaskRuns without
 //     evidence are UNSIGNED. Only VERIFIED is success; the zero values of Verdict, Status and Result are not.
 //   - The answer depends on the TaskRun, the trust bundle, the options, the [Facts] and the clock, and on nothing else. The package
-//     opens no socket and no file and prints nothing. A [TokenReviewer], if one is passed, is the one way to a cluster.
+//     opens no socket and no file and prints nothing. Only what the caller passes as an option may ask a cluster.
 //   - Time and memory are bounded, whatever the TaskRun holds. A [Budget] bounds all attempts of one TaskRun together.
 //
 // What it does not promise:
