@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -72,6 +73,7 @@ func (r *replay) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.tr.Namespace, Name: r.tr.Name},
 		Status:     v1.TaskRunStatus{TaskRunStatusFields: v1.TaskRunStatusFields{TaskSpec: declared}},
 	}
+	ctx = config.ToContext(ctx, r.v.tekton)
 	var client kubernetes.Interface // for the log of the results sidecar only, which Tekton's default settings do not use
 	if r.units.sidecarLogs() {
 		log := r.log()
