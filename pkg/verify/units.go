@@ -102,7 +102,7 @@ func (i *identification) passUnits() {
 		i.found.pass(CheckPod, fmt.Sprintf("%s, UID %s", i.tr.Status.PodName, uid))
 	}
 	if i.units.all(func(u *unit) bool { return u.judged.Trusted }) {
-		for _, c := range first.judged.Sound {
+		for _, c := range first.proof.Sound() {
 			i.found.pass(c.ID, c.Message)
 		}
 	}

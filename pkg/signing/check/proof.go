@@ -37,12 +37,14 @@ type Proof interface {
 	Who() Identity
 	// When returns when the step signed, as far as the identity says it. Call it after Judge.
 	When() SigningTime
+	// Sound returns passed checks: what is fine about the identity if the cluster vouches for those of all steps. Call it after a
+	// Judge that found so.
+	Sound() []Check
 }
 
 // Judgement is what a backend found out about an identity. The zero value proves nothing.
 type Judgement struct {
 	Checks     []Check        // failed, doubted and noted ones
-	Sound      []Check        // what may be said for it if every step's identity is trusted; set if Trusted is
 	Trusted    bool           // the cluster vouches for the identity
 	Comparable bool           // what Signed returned is to be compared with what the TaskRun shows
 	Scheme     signing.Scheme // as which it turned out; zero if the carriers had said it
