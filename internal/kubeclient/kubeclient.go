@@ -90,6 +90,9 @@ func newBuilder(config rest.Config) (*builder, error) {
 		config.UserAgent = rest.DefaultKubernetesUserAgent()
 	}
 	if config.RateLimiter == nil && config.QPS > 0 {
+		if config.Burst <= 0 {
+			return nil, errors.New("expected a burst above zero with a limit of requests a second")
+		}
 		config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(config.QPS, config.Burst)
 	}
 	client, err := rest.HTTPClientFor(&config)

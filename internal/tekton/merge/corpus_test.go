@@ -6,6 +6,7 @@ package merge_test
 
 import (
 	"encoding/json"
+	"flag"
 	"sync"
 	"testing"
 
@@ -47,6 +48,30 @@ func TestCorpus(t *testing.T) {
 
 // FuzzMerge changes the texts of what the corpus holds: a Task's declaration, two messages, and the same by log.
 func FuzzMerge(f *testing.F) {
+	if worker := flag.Lookup("test.fuzzworker"); worker == nil || worker.Value.String() != "true" { // which is sent its inputs
+		addCorpus(f)
+	}
+	c := tektontest.NewController()
+	f.Fuzz(func(t *testing.T, spec, name, message, other, second, logName, logValue string, kind int) {
+		p := pod{containers: []corev1.ContainerStatus{ended(name, message), ended(other, second)}, failed: kind&1 > 0}
+		if json.Unmarshal([]byte(spec), &p.spec) != nil {
+			return
+		}
+		if kind&2 > 0 {
+			p.logged = []logged{
+				{"", logName, logValue}, {"step-build", logName, logValue}, {name, "a", second}, {other, "", logValue}, {name, "", message},
+			}
+		}
+		if kind&4 > 0 {
+			p.containers = append(p.containers, ended(name, second))
+		}
+		compare(t, c, p)
+	})
+}
+
+// addCorpus adds every declaration of the corpus with every first message that goes with it.
+func addCorpus(f *testing.F) {
+	f.Helper()
 	seen := map[string]bool{}
 	for i, p := range corpusPods(f, 16<<10) {
 		spec, err := json.Marshal(p.spec)
@@ -66,20 +91,4 @@ func FuzzMerge(f *testing.F) {
 			f.Add(string(spec), names[0], messages[0], names[1], messages[1], "TAGS", messages[0], i%8)
 		}
 	}
-	c := tektontest.NewController()
-	f.Fuzz(func(t *testing.T, spec, name, message, other, second, logName, logValue string, kind int) {
-		p := pod{containers: []corev1.ContainerStatus{ended(name, message), ended(other, second)}, failed: kind&1 > 0}
-		if json.Unmarshal([]byte(spec), &p.spec) != nil {
-			return
-		}
-		if kind&2 > 0 {
-			p.logged = []logged{
-				{"", logName, logValue}, {"step-build", logName, logValue}, {name, "a", second}, {other, "", logValue}, {name, "", message},
-			}
-		}
-		if kind&4 > 0 {
-			p.containers = append(p.containers, ended(name, second))
-		}
-		compare(t, c, p)
-	})
 }
