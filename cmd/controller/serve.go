@@ -136,7 +136,9 @@ func rules() map[string]admission.Rule {
 
 // webhooks serves all webhooks.
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
-	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Tekton: a.accounts().Tekton, Log: a.log}
+	inject := &admission.InjectHandler{
+		Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Granted: a.grants.InForce, Tekton: a.accounts().Tekton, Log: a.log,
+	}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
 		SealKey: a.sealKey, Since: a.grants.Since, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,

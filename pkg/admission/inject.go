@@ -33,17 +33,22 @@ type Injection struct {
 }
 
 // Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
-// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less.
+// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a namespace that has no
+// grant yet, it waits as long as a signer may.
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
+	grantPatience   = step.MaxPatience
 )
 
-func patienceIn(mode settings.Enforcement) time.Duration {
-	if mode == settings.Enforce {
-		return enforcePatience
+func (h *InjectHandler) patience(mode settings.Enforcement, namespace string) time.Duration {
+	switch {
+	case mode != settings.Enforce:
+		return auditPatience
+	case !h.Granted(namespace):
+		return grantPatience
 	}
-	return auditPatience
+	return enforcePatience
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
@@ -55,7 +60,8 @@ type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
 	Inject   Injector
-	Tekton   string // the user that makes the pods of TaskRuns
+	Granted  func(namespace string) bool // its pods may request signing tokens
+	Tekton   string                      // the user that makes the pods of TaskRuns
 	Log      *zap.SugaredLogger
 }
 
@@ -104,7 +110,7 @@ func (h *InjectHandler) admit(
 		pod.Namespace = request.Namespace
 	}
 	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
+		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: h.patience(mode, request.Namespace), Required: mode == settings.Enforce,
 	})
 	if err != nil {
 		return nil, err
