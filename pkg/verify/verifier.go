@@ -72,7 +72,10 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if err := v.setReaders(certificates); err != nil {
 		return nil, err
 	}
-	return v, v.minimum.validate()
+	if err := v.minimum.validate(); err != nil {
+		return nil, err
+	}
+	return v, nil
 }
 
 // TaskRun verifies one TaskRun. It never changes tr. When a key is missing, its ID is in Result.MissingKey, so that a
