@@ -167,7 +167,7 @@ func (s Scheme) Algorithm() Algorithm {
 func (s Scheme) allows(a Algorithm) bool { return slices.Contains(s.row().algorithms, a) }
 
 // LegacyScheme returns the scheme of evidence of format v1 with these carriers beside the signatures of results, 0 if there is none.
-// A token without a key of its own has the carriers of one with a key: its audience, not its carriers, tells which it is.
+// A token without a key of its own has the carriers of one with a key: only its audience shows which it is.
 func LegacyScheme(carriers []string) Scheme {
 	got := slices.Sorted(slices.Values(carriers))
 	for i := range schemes {
