@@ -74,7 +74,7 @@ func verifiedMessage(r verify.Result) string {
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
-	check, ok := decidingCheck(r)
+	check, ok := r.Decided()
 	if !ok {
 		if r.Message != "" {
 			fmt.Fprintf(&b, ": %s", display.Safe(r.Message))
@@ -106,19 +106,6 @@ func shown(id verify.CheckID, text string) string {
 		return text
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
-}
-
-// decidingCheck returns the first check whose status leads to the verdict.
-func decidingCheck(r verify.Result) (verify.Check, bool) {
-	status := map[verify.Verdict]verify.Status{
-		verify.Failed: verify.Fail, verify.Indeterminate: verify.Unknown, verify.Unsigned: verify.Missing,
-	}[r.Verdict]
-	for _, c := range r.Checks {
-		if status != "" && c.Status == status {
-			return c, true
-		}
-	}
-	return verify.Check{}, false
 }
 
 // published is the result as the condition has it. One that is False stands for something that verification of the status alone

@@ -21,12 +21,12 @@ func NewBudget() *Budget { return &Budget{attempts: map[int]Verdict{}} }
 const MaxAttempts = 256
 
 // tooManyAttempts says so of a TaskRun with more archived attempts than are looked at.
-func (j *judge) tooManyAttempts() bool {
-	n := Attempts(j.tr)
+func tooManyAttempts(r run, found *findings) bool {
+	n := Attempts(r.tr)
 	if n <= MaxAttempts {
 		return false
 	}
-	j.add(Check{
+	found.add(Check{
 		ID: CheckPod, Status: Unknown, Expected: count(MaxAttempts, "archived attempt") + " at most", Got: count(n, "archived attempt"),
 		Message: "the TaskRun has too many archived attempts to look at them all",
 	})

@@ -21,22 +21,22 @@ const (
 )
 
 // tooManySteps says so of a TaskRun with more steps than evidence can count.
-func (j *judge) tooManySteps() bool {
-	n := len(j.tr.Status.Steps)
+func tooManySteps(r run, found *findings) bool {
+	n := len(r.tr.Status.Steps)
 	if n <= maxSteps {
 		return false
 	}
-	j.fail(CheckPosition, fmt.Sprintf("at most %d steps", maxSteps), count(n, "step"), "no pod has that many steps")
+	found.fail(CheckPosition, fmt.Sprintf("at most %d steps", maxSteps), count(n, "step"), "no pod has that many steps")
 	return true
 }
 
 // replayable reports whether the merge can be replayed in reasonable time.
-func (j *judge) replayable(declared *v1.TaskSpec) bool {
+func (r *replay) replayable(declared *v1.TaskSpec) bool {
 	tooMany := func(id CheckID, limit, n int, what string) bool {
 		if n <= limit {
 			return false
 		}
-		j.add(Check{
+		r.found.add(Check{
 			ID: id, Status: Unknown, Expected: fmt.Sprintf("at most %d %s", limit, what), Got: fmt.Sprint(n),
 			Message: "there are too many of them to replay how Tekton merges the steps' messages",
 		})
@@ -48,17 +48,17 @@ func (j *judge) replayable(declared *v1.TaskSpec) bool {
 			promoted++
 		}
 	}
-	j.budget.promotions += promoted * len(j.steps)
-	j.budget.artifactValues += min(j.artifactValues(), maxArtifactValues+1)
-	return !tooMany(CheckDeclaration, maxPromotions, promoted*len(j.steps), "promoted results times steps") &&
-		!tooMany(CheckDeclaration, inAttempts*maxPromotions, j.budget.promotions, "promoted results times steps of all attempts") &&
-		!tooMany(CheckArtifacts, maxArtifactValues, j.artifactValues(), "values of artifacts") &&
-		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, j.budget.artifactValues, "values of artifacts of all attempts")
+	r.budget.promotions += promoted * len(r.steps)
+	r.budget.artifactValues += min(r.artifactValues(), maxArtifactValues+1)
+	return !tooMany(CheckDeclaration, maxPromotions, promoted*len(r.steps), "promoted results times steps") &&
+		!tooMany(CheckDeclaration, inAttempts*maxPromotions, r.budget.promotions, "promoted results times steps of all attempts") &&
+		!tooMany(CheckArtifacts, maxArtifactValues, r.artifactValues(), "values of artifacts") &&
+		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, r.budget.artifactValues, "values of artifacts of all attempts")
 }
 
 // artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.
-func (j *judge) artifactValues() int {
-	n, byLog := 0, j.sidecarLogs()
+func (r *replay) artifactValues() int {
+	n, byLog := 0, r.units.sidecarLogs()
 	add := func(lists ...[]v1.Artifact) {
 		for _, list := range lists {
 			for _, artifact := range list {
@@ -66,7 +66,7 @@ func (j *judge) artifactValues() int {
 			}
 		}
 	}
-	for _, s := range j.steps {
+	for _, s := range r.steps {
 		if byLog {
 			add(s.state.Inputs, s.state.Outputs)
 		}

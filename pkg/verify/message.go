@@ -75,17 +75,17 @@ func parseStored(message string) ([]result.RunResult, error) {
 
 // message reads the message of a step. A compressed one is accepted only where Tekton recorded that it told the entrypoints
 // to compress: its controller stores what it inflated, so that others come from elsewhere.
-func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
+func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	text := state.Terminated.Message
-	if p := j.tr.Status.Provenance; strings.HasPrefix(text, tekton.CompressedPrefix) &&
+	if p := r.tr.Status.Provenance; strings.HasPrefix(text, tekton.CompressedPrefix) &&
 		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
 		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
 	}
-	if j.budget.messages > maxMessages {
+	if r.budget.messages > maxMessages {
 		return nil, fmt.Errorf("more than %d bytes in the messages of all steps", maxMessages)
 	}
 	results, err := parseStored(text)
-	j.budget.messages += sizeOf(results)
+	r.budget.messages += sizeOf(results)
 	return results, err
 }
 
@@ -97,14 +97,14 @@ const (
 
 // brokenMessage says what became of a message that cannot be read. One that is as long as the kubelet leaves them, and ends in
 // the middle, needs nobody who tampered with it.
-func (j *judge) brokenMessage(text string) string {
+func (r *stepReader) brokenMessage(text string) string {
 	const changed = "the step's termination message was cut off or changed"
 	begun := strings.HasPrefix(text, tekton.CompressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
 	whole := strings.TrimRight(text, "\ufffd") // half a character in UTF-8
 	if !begun || len(whole) == 0 {
 		return changed
 	}
-	fewest := 1 + len(j.tr.Status.Steps) + len(j.tr.Status.Sidecars) // with Tekton's own init container
+	fewest := 1 + len(r.tr.Status.Steps) + len(r.tr.Status.Sidecars) // with Tekton's own init container
 	for containers := fewest; containers <= fewest+maxMoreContainers; containers++ {
 		share := min(maxMessage, maxPodMessages/containers)
 		if len(whole) <= share && len(whole) > share-utf8.UTFMax && (len(whole) == share || len(whole) < len(text)) {

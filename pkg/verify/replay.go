@@ -23,30 +23,41 @@ type replayed struct {
 	dropped []v1.TaskRunResult // results that are not of their declared type
 }
 
+// replay is the stage replay: whether stock Tekton makes of the steps' messages what the TaskRun shows.
+type replay struct {
+	run
+	v      *Verifier
+	found  *findings
+	steps  []*step
+	units  units
+	record *recorded // nil unless its proof is good
+}
+
 // replay merges the steps' messages as stock Tekton does and compares the TaskRun with the outcome.
-func (j *judge) replay(ctx context.Context) {
-	if j.failed(CheckMessage) {
+func (v *Verifier) replay(ctx context.Context, r run, steps []*step, list units, made *recorded, found *findings) {
+	if found.failed(CheckMessage) {
 		return // there is nothing to merge
 	}
-	declared, proof := j.declaration()
-	if !j.replayable(declared) {
+	stage := &replay{r, v, found, steps, list, made}
+	declared, proof := stage.declaration()
+	if !stage.replayable(declared) {
 		return
 	}
-	want := j.merge(declared)
-	j.explainDeclaration(declared, proof, want)
-	j.compareResults(want)
-	j.compareSteps(want)
-	j.compareArtifacts(ctx, want)
+	want := stage.merge(declared)
+	stage.explainDeclaration(declared, proof, want)
+	stage.compareResults(want)
+	stage.compareSteps(want)
+	stage.compareArtifacts(ctx, want)
 }
 
 // merge takes the messages over as Tekton does from a pod that ended as the TaskRun's steps did, then drops what Tekton's
 // reconciler drops.
-func (j *judge) merge(declared *v1.TaskSpec) replayed {
-	containers := make([]corev1.ContainerStatus, 0, len(j.steps))
-	for _, s := range j.steps {
-		containers = append(containers, corev1.ContainerStatus{Name: s.state.Container, State: j.mergedState(s)})
+func (r *replay) merge(declared *v1.TaskSpec) replayed {
+	containers := make([]corev1.ContainerStatus, 0, len(r.steps))
+	for _, s := range r.steps {
+		containers = append(containers, corev1.ContainerStatus{Name: s.state.Container, State: r.mergedState(s)})
 	}
-	outcome, err := merge.Merge(declared, containers, j.log())
+	outcome, err := merge.Merge(declared, containers, r.log())
 	want := replayed{Outcome: outcome}
 	if err == nil {
 		want.dropMismatched(declared)
@@ -56,12 +67,12 @@ func (j *judge) merge(declared *v1.TaskSpec) replayed {
 
 // mergedState returns the step's state as Tekton found it when it merged. Signing material is left out of the message, as
 // it is out of what is compared; where values travel by log it stays, since Tekton passes over steps without a message.
-func (j *judge) mergedState(s *step) corev1.ContainerState {
+func (r *replay) mergedState(s *step) corev1.ContainerState {
 	state := s.state.ContainerState
 	switch {
-	case s.ended && state.Terminated.Reason == j.failureReason():
+	case s.ended && state.Terminated.Reason == r.failureReason():
 		return corev1.ContainerState{} // Tekton wrote the text itself, after it had merged
-	case len(s.carriers) == 0 || j.sidecarLogs():
+	case len(s.carriers) == 0 || r.units.sidecarLogs():
 		return state
 	}
 	terminated := *state.Terminated
@@ -96,38 +107,44 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 // unprovenDeclaration is the caveat that goes with what nobody vouches for.
 const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it"
 
-// declared returns the results that the Task declares, and what proves it, nothing if that is empty. Whoever may write the
-// status may change status.taskSpec; the spec of a live object is as the API server admitted it.
-func (j *judge) declared() (declared *v1.TaskSpec, proof string) {
-	declared = &v1.TaskSpec{}
-	if spec := j.tr.Status.TaskSpec; spec != nil {
+// declared returns the results that the Task declares. Whoever may write the status may change status.taskSpec; the spec of a live
+// object is as the API server admitted it.
+func (r run) declared() *v1.TaskSpec {
+	declared := &v1.TaskSpec{}
+	if spec := r.tr.Status.TaskSpec; spec != nil {
 		declared.Results, declared.Steps = spec.Results, spec.Steps
 	}
-	inline := j.tr.Spec.TaskSpec
-	switch {
-	case j.facts.Live && inline != nil:
+	if inline := r.tr.Spec.TaskSpec; r.facts.Live && inline != nil {
 		declared.Results = inline.Results
-		return declared, "results are declared in the TaskRun's own spec"
-	case j.facts.Live && j.facts.Pinned:
-		return declared, "the add-on has kept the declaration as Tekton set it"
-	case j.record.provesDeclaration():
-		return declared, "the add-on recorded the declaration"
 	}
-	return declared, ""
+	return declared
 }
 
-// declaration returns what declared does, and compares what the TaskRun says of it in two places.
-func (j *judge) declaration() (declared *v1.TaskSpec, proof string) {
-	declared, proof = j.declared()
+// declarationProof is what proves the declaration, nothing if it is empty.
+func (r *replay) declarationProof() string {
+	switch {
+	case r.facts.Live && r.tr.Spec.TaskSpec != nil:
+		return "results are declared in the TaskRun's own spec"
+	case r.facts.Live && r.facts.Pinned:
+		return "the add-on has kept the declaration as Tekton set it"
+	case r.record.provesDeclaration():
+		return "the add-on recorded the declaration"
+	}
+	return ""
+}
+
+// declaration returns the declared results and what proves them, and compares what the TaskRun says of it in two places.
+func (r *replay) declaration() (declared *v1.TaskSpec, proof string) {
+	declared, proof = r.declared(), r.declarationProof()
 	if proof == "" {
 		return declared, ""
 	}
 	var shown []v1.TaskResult
-	if spec := j.tr.Status.TaskSpec; spec != nil {
+	if spec := r.tr.Status.TaskSpec; spec != nil {
 		shown = spec.Results
 	}
 	if want, got := describeDeclared(declared.Results), describeDeclared(shown); want != got {
-		j.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
+		r.found.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
 	}
 	return declared, proof
 }
@@ -151,18 +168,18 @@ func describeDeclared(results []v1.TaskResult) string {
 
 // explainDeclaration says where the outcome rests on the declaration: promoted step results, dropped results, and values
 // that another type would read differently.
-func (j *judge) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
+func (r *replay) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
 	if proof == "" {
-		j.caveats = append(j.caveats, unprovenDeclaration)
-		j.promoted(declared, want)
-		j.mayPromote(want)
-		j.untyped()
+		r.found.caveat(unprovenDeclaration)
+		r.promoted(declared, want)
+		r.mayPromote(want)
+		r.untyped()
 	}
-	for _, r := range want.dropped {
-		j.explainDropped(r)
+	for _, dropped := range want.dropped {
+		r.explainDropped(dropped)
 	}
 	if proof != "" {
-		j.pass(CheckDeclaration, proof)
+		r.found.pass(CheckDeclaration, proof)
 	}
 }
 
@@ -183,7 +200,7 @@ func hasStepResult(s *v1.StepState, name string) bool {
 }
 
 // promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
-func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
+func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 	for _, d := range declared.Results {
 		container, stepResult, ok := promotionOf(d)
 		if !ok {
@@ -191,7 +208,7 @@ func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 		}
 		for i := range want.Steps {
 			if s := &want.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
-				j.add(Check{
+				r.found.add(Check{
 					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
 					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
 					Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
@@ -203,9 +220,8 @@ func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
 
 // mayPromote doubts TaskRuns whose steps show results while nobody vouches for the declaration: that the Task promotes none of them is the
 // declaration's word, too. Taking a promoted result out together with its declaration would otherwise make a verdict better.
-func (j *judge) mayPromote(want replayed) {
-	said := slices.ContainsFunc(j.checks, func(c Check) bool { return c.ID == CheckDeclaration && c.Status == Unknown })
-	if said || j.isLegacy { // format v1 does not sign them, which is said already
+func (r *replay) mayPromote(want replayed) {
+	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // format v1 does not sign them, which is said already
 		return
 	}
 	for i := range want.Steps {
@@ -213,7 +229,7 @@ func (j *judge) mayPromote(want replayed) {
 		if len(s.Results) == 0 {
 			continue
 		}
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
 			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
 			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it with the " +
@@ -224,7 +240,7 @@ func (j *judge) mayPromote(want replayed) {
 }
 
 // untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
-func (j *judge) untyped() {
+func (r *replay) untyped() {
 	noted := map[string]bool{}
 	note := func(name, raw string) {
 		var v v1.ParamValue
@@ -232,20 +248,20 @@ func (j *judge) untyped() {
 			return
 		}
 		noted[name] = true
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckDeclaration, Status: Note, Result: name,
 			Message: "type not proven: the value is signed, whether it is a string, an array or an object is not",
 		})
 	}
-	for _, s := range j.steps {
+	for _, s := range r.steps {
 		for _, e := range s.entries() {
 			if e.ResultType == result.TaskRunResultType || e.ResultType == result.StepResultType {
 				note(e.Key, e.Value)
 			}
 		}
 	}
-	if j.sidecarLogs() {
-		for _, r := range j.tr.Status.Results {
+	if r.units.sidecarLogs() {
+		for _, r := range r.tr.Status.Results {
 			if !signing.IsReserved(r.Name) {
 				note(r.Name, rawValue(r.Value))
 			}
@@ -254,23 +270,23 @@ func (j *judge) untyped() {
 }
 
 // explainDropped accepts a dropped result only where Tekton failed the TaskRun for it.
-func (j *judge) explainDropped(r v1.TaskRunResult) {
-	if signing.IsReserved(r.Name) {
+func (r *replay) explainDropped(dropped v1.TaskRunResult) {
+	if signing.IsReserved(dropped.Name) {
 		return
 	}
-	reason := j.failureReason()
-	if j.mayBeEmpty() {
+	reason := r.failureReason()
+	if r.mayBeEmpty() {
 		return
 	}
 	c := Check{
-		ID: CheckDeclaration, Status: Note, Result: r.Name,
+		ID: CheckDeclaration, Status: Note, Result: dropped.Name,
 		Message: "Tekton dropped the result: it is not of its declared type",
 	}
 	if reason != string(v1.TaskRunReasonFailedValidation) {
 		c.Status = Fail
 		c.Expected = "Succeeded=False with reason " + string(v1.TaskRunReasonFailedValidation)
-		c.Got = j.outcomeText()
+		c.Got = r.outcomeText()
 		c.Message = "the result is not of the declared type, for which Tekton would have failed the TaskRun"
 	}
-	j.add(c)
+	r.found.add(c)
 }

@@ -257,9 +257,7 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 	if r.Scheme != 0 {
 		unit.Header.Scheme = r.Scheme
 	}
-	if unit.Header.Scheme != signing.SchemeOIDCPayloadBound {
-		unit.Header.Algorithm = signing.AlgorithmECDSAP256
-	}
+	unit.Header.Algorithm = unit.Header.Scheme.Algorithm()
 	if r.Scheme == signing.SchemeSPIRE && r.Key != nil {
 		unit.Header.Algorithm = signing.AlgorithmOf(r.Key.Public())
 	}

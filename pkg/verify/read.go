@@ -9,7 +9,6 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -45,77 +44,77 @@ func (s *step) unsigned() (signing.UnsignedReason, bool) {
 	return signing.ParseUnsignedManifest(s.carriers[signing.CarrierManifest])
 }
 
-// readSteps takes every step's message apart.
-func (j *judge) readSteps() {
-	if j.stepsOfEarlierAttempt() {
-		j.add(Check{
+// stepReader is the stage read: it takes the steps' messages apart.
+type stepReader struct {
+	run
+	found    *findings
+	record   *recorded // nil unless its proof is good
+	restored bool      // the only step's message was put together from the status
+}
+
+// readSteps takes every step's message apart. restored says that the only one was put together from the status.
+func readSteps(r run, made *recorded, found *findings) (steps []*step, restored bool) {
+	stage := stepReader{run: r, found: found, record: made}
+	if r.stepsOfEarlierAttempt() {
+		found.add(Check{
 			ID: CheckMessage, Status: Note,
 			Message: "status.steps are those of the attempt before: the last one got no pod",
 		})
-		return
+		return nil, false
 	}
-	for i := range j.tr.Status.Steps {
-		j.steps = append(j.steps, j.readStep(&j.tr.Status.Steps[i]))
+	for i := range r.tr.Status.Steps {
+		steps = append(steps, stage.readStep(&r.tr.Status.Steps[i]))
 	}
-	j.checkDeclaredNames()
+	stage.checkDeclaredNames()
 	switch {
-	case j.restored:
-		j.add(Check{ID: CheckMessage, Status: Note, Message: restoredCaveat})
-		j.caveats = append(j.caveats, restoredCaveat)
-	case len(j.steps) > 0:
-		j.pass(CheckMessage, fmt.Sprintf("the messages of %s are as Tekton stores them", count(len(j.steps), "step")))
+	case stage.restored:
+		found.add(Check{ID: CheckMessage, Status: Note, Message: restoredCaveat})
+		found.caveat(restoredCaveat)
+	case len(steps) > 0:
+		found.pass(CheckMessage, fmt.Sprintf("the messages of %s are as Tekton stores them", count(len(steps), "step")))
 	}
-	j.pass(CheckReserved, "no result bears the name of signing material")
+	found.pass(CheckReserved, "no result bears the name of signing material")
+	return steps, stage.restored
 }
 
-// stepsOfEarlierAttempt reports whether the TaskRun ended between two attempts: then Tekton leaves the steps of the
-// attempt that it has already archived.
-func (j *judge) stepsOfEarlierAttempt() bool {
-	s := &j.tr.Status
-	if s.PodName != "" || len(s.RetriesStatus) == 0 || len(s.Steps) == 0 {
-		return false
-	}
-	return equality.Semantic.DeepEqual(s.Steps, s.RetriesStatus[len(s.RetriesStatus)-1].Steps)
-}
-
-func (j *judge) readStep(state *v1.StepState) *step {
-	if restored, ok := j.restore(state); ok {
-		state, j.restored = restored, true
+func (r *stepReader) readStep(state *v1.StepState) *step {
+	if restored, ok := r.restore(state); ok {
+		state, r.restored = restored, true
 	}
 	s := &step{state: state, carriers: map[string]string{}}
-	j.checkState(state)
+	r.checkState(state)
 	if state.Terminated == nil {
 		return s
 	}
-	if j.endedFromOutside(state) {
+	if r.endedFromOutside(state) {
 		s.ended = true
 		return s
 	}
-	results, err := j.message(state)
+	results, err := r.message(state)
 	if err != nil {
 		s.broken = true
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckMessage, Status: Fail, Step: state.Container,
 			Expected: "a termination message as Tekton stores it", Got: err.Error(),
-			Message: j.brokenMessage(state.Terminated.Message),
+			Message: r.brokenMessage(state.Terminated.Message),
 		})
 		return s
 	}
-	j.checkStepResultNames(state)
+	r.checkStepResultNames(state)
 	s.results = results
-	for _, r := range results {
+	for _, e := range results {
 		switch {
-		case signing.IsCarrier(r):
-			s.carriers[r.Key] = r.Value
-		case signing.IsReserved(r.Key):
-			j.add(Check{
-				ID: CheckReserved, Status: Fail, Step: state.Container, Result: r.Key,
-				Expected: "no entry of this name and type", Got: fmt.Sprintf("an entry of type %d", r.ResultType),
+		case signing.IsCarrier(e):
+			s.carriers[e.Key] = e.Value
+		case signing.IsReserved(e.Key):
+			r.found.add(Check{
+				ID: CheckReserved, Status: Fail, Step: state.Container, Result: e.Key,
+				Expected: "no entry of this name and type", Got: fmt.Sprintf("an entry of type %d", e.ResultType),
 				Message: "the name is reserved for signing material",
 			})
 		}
 	}
-	j.checkLogged(s)
+	r.checkLogged(s)
 	return s
 }
 
@@ -124,19 +123,19 @@ var textReasons = []string{"StartError", "ContainerCannotRun", "ContainerStatusU
 
 // endedFromOutside reports whether the step's message is the text of whoever ended it. Only a TaskRun that failed can have such a
 // step: Tekton's controller, where it ends a run, gives it the TaskRun's own reason and a text of its own.
-func (j *judge) endedFromOutside(state *v1.StepState) bool {
-	t, reason := state.Terminated, j.failureReason()
+func (r *stepReader) endedFromOutside(state *v1.StepState) bool {
+	t, reason := state.Terminated, r.failureReason()
 	switch {
 	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, tekton.CompressedPrefix):
 		return false
 	case slices.Contains(stoppedReasons, reason) && t.Reason == reason:
-		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, j.tr.Status.PodName)
+		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, r.tr.Status.PodName)
 	}
-	return slices.Contains(textReasons, t.Reason) && j.failedByTekton() && t.ExitCode != 0
+	return slices.Contains(textReasons, t.Reason) && r.failedByTekton() && t.ExitCode != 0
 }
 
 // checkState refuses a step in two states at once: readers would choose.
-func (j *judge) checkState(state *v1.StepState) {
+func (r *stepReader) checkState(state *v1.StepState) {
 	n := 0
 	for _, is := range []bool{state.Waiting != nil, state.Running != nil, state.Terminated != nil} {
 		if is {
@@ -144,7 +143,7 @@ func (j *judge) checkState(state *v1.StepState) {
 		}
 	}
 	if n > 1 {
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckMessage, Status: Fail, Step: state.Container, Expected: "one state of the step", Got: fmt.Sprintf("%d of them", n),
 			Message: "the step is shown in two states at once: Tekton writes one",
 		})
@@ -152,11 +151,11 @@ func (j *judge) checkState(state *v1.StepState) {
 }
 
 // checkStepResultNames refuses step results with the name of signing material: those that travel by log stand in no message.
-func (j *judge) checkStepResultNames(state *v1.StepState) {
-	for _, r := range state.Results {
-		if signing.IsReserved(r.Name) {
-			j.add(Check{
-				ID: CheckReserved, Status: Fail, Step: state.Container, Result: r.Name,
+func (r *stepReader) checkStepResultNames(state *v1.StepState) {
+	for _, shown := range state.Results {
+		if signing.IsReserved(shown.Name) {
+			r.found.add(Check{
+				ID: CheckReserved, Status: Fail, Step: state.Container, Result: shown.Name,
 				Expected: "no step result of this name", Got: "a step result", Message: "the name is reserved for signing material",
 			})
 		}
@@ -164,19 +163,19 @@ func (j *judge) checkStepResultNames(state *v1.StepState) {
 }
 
 // checkDeclaredNames refuses a Task that declares a result with the name of signing material.
-func (j *judge) checkDeclaredNames() {
+func (r *stepReader) checkDeclaredNames() {
 	var declared []v1.TaskResult
-	for _, spec := range []*v1.TaskSpec{j.tr.Spec.TaskSpec, j.tr.Status.TaskSpec} {
+	for _, spec := range []*v1.TaskSpec{r.tr.Spec.TaskSpec, r.tr.Status.TaskSpec} {
 		if spec != nil {
 			declared = append(declared, spec.Results...)
 		}
 	}
 	seen := map[string]bool{}
-	for _, r := range declared {
-		if signing.IsReserved(r.Name) && !seen[r.Name] {
-			seen[r.Name] = true
-			j.add(Check{
-				ID: CheckReserved, Status: Fail, Result: r.Name,
+	for _, d := range declared {
+		if signing.IsReserved(d.Name) && !seen[d.Name] {
+			seen[d.Name] = true
+			r.found.add(Check{
+				ID: CheckReserved, Status: Fail, Result: d.Name,
 				Expected: "no declared result of this name", Got: "a declared result",
 				Message: "the name is reserved for signing material: rename the Task's result",
 			})
