@@ -45,5 +45,8 @@ func (s InspectedStep) Rebuild(header signing.Header) (signing.Unit, error) {
 	if s.State.Terminated == nil {
 		return signing.Unit{}, fmt.Errorf("the step has not ended")
 	}
+	if s.judge.tooLong() {
+		return signing.Unit{}, fmt.Errorf("the TaskRun has names that are longer than Kubernetes allows")
+	}
 	return s.judge.rebuild(&unit{step: s.step, header: header})
 }

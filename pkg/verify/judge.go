@@ -58,7 +58,7 @@ func (j *judge) run(ctx context.Context) {
 		j.tooEarly(succeeded)
 		return
 	}
-	if j.tooManySteps() || j.tooManyAttempts() {
+	if j.tooLong() || j.tooManySteps() || j.tooManyAttempts() {
 		return
 	}
 	j.readRecord()
@@ -102,7 +102,7 @@ func (j *judge) add(c Check) {
 	kind := kindOfCheck{c.ID, c.Status}
 	j.more[kind]++
 	if j.more[kind] <= maxOfKind {
-		j.checks = append(j.checks, c)
+		j.checks = append(j.checks, j.budget.shorten(c))
 	}
 }
 

@@ -21,6 +21,7 @@ type step struct {
 	results  []result.RunResult // all entries of the message, carriers too
 	carriers map[string]string  // by name
 	broken   bool               // the message could not be read
+	last     bool               // no other step follows
 	// ended says that the message is no message of the step: Tekton's controller or the kubelet ended the step and wrote
 	// plain text there.
 	ended bool
@@ -79,10 +80,12 @@ func (j *judge) stepsOfEarlierAttempt() bool {
 }
 
 func (j *judge) readStep(state *v1.StepState) *step {
+	all := j.tr.Status.Steps
+	last := state == &all[len(all)-1]
 	if restored, ok := j.restore(state); ok {
 		state, j.restored = restored, true
 	}
-	s := &step{state: state, carriers: map[string]string{}}
+	s := &step{state: state, carriers: map[string]string{}, last: last}
 	j.checkState(state)
 	if state.Terminated == nil {
 		return s
