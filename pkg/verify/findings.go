@@ -21,6 +21,8 @@ type findings struct {
 	missingKey string                 // ID of the last key that the trust bundle lacked
 	unsigned   signing.UnsignedReason // what the first step without evidence says
 
+	budget *Budget // of the texts; nil: they are not counted
+
 	running   bool // the TaskRun is not completed
 	noResults bool // it declares no results and carries none
 	proven    bool // every stage ran: without a failed check the verdict is VERIFIED
@@ -43,7 +45,7 @@ func (f *findings) add(checks ...Check) {
 		kind := kindOfCheck{c.ID, c.Status}
 		f.more[kind]++
 		if f.more[kind] <= maxOfKind {
-			f.checks = append(f.checks, c)
+			f.checks = append(f.checks, f.budget.shorten(c))
 		}
 	}
 }

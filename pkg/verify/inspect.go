@@ -44,5 +44,8 @@ func (s InspectedStep) Rebuild(header signing.Header) (signing.Unit, error) {
 	if s.State.Terminated == nil {
 		return signing.Unit{}, fmt.Errorf("the step has not ended")
 	}
+	if tooLong(s.run, &findings{}) {
+		return signing.Unit{}, fmt.Errorf("the TaskRun has names that are longer than Kubernetes allows")
+	}
 	return s.run.rebuild(&unit{step: s.step, header: header})
 }

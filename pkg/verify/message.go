@@ -40,6 +40,9 @@ func parseStored(message string) ([]result.RunResult, error) {
 	if message == "" {
 		return nil, nil
 	}
+	if len(message) > maxInflated {
+		return nil, fmt.Errorf("expected at most %d bytes, got %d", maxInflated, len(message))
+	}
 	text := []byte(message)
 	if encoded, ok := strings.CutPrefix(message, tekton.CompressedPrefix); ok {
 		inflated, err := inflate(encoded)

@@ -74,7 +74,7 @@ func TestParseStoredRefuses(t *testing.T) {
 	valid := deflated(t, entriesOf(3))
 	for name, c := range map[string]struct{ message, mentions string }{
 		"no entries":             {"[]", "1 to 4096"},
-		"too many entries":       {entriesOf(maxEntries + 1), "4097"},
+		"too many bytes":         {entriesOf(maxEntries + 1), "at most 131072 bytes"},
 		"null":                   {"null", ""},
 		"an object":              {entry("a", 1), ""},
 		"a null entry":           {"[null]", ""},

@@ -20,6 +20,7 @@ type step struct {
 	results  []result.RunResult // all entries of the message, carriers too
 	carriers map[string]string  // by name
 	broken   bool               // the message could not be read
+	last     bool               // no other step follows
 	// ended says that the message is no message of the step: Tekton's controller or the kubelet ended the step and wrote
 	// plain text there.
 	ended bool
@@ -78,10 +79,12 @@ func readSteps(r run, made *recorded, found *findings) (steps []*step, restored 
 }
 
 func (r *stepReader) readStep(state *v1.StepState) *step {
+	all := r.tr.Status.Steps
+	last := state == &all[len(all)-1]
 	if restored, ok := r.restore(state); ok {
 		state, r.restored = restored, true
 	}
-	s := &step{state: state, carriers: map[string]string{}}
+	s := &step{state: state, carriers: map[string]string{}, last: last}
 	r.checkState(state)
 	if state.Terminated == nil {
 		return s

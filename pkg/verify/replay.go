@@ -195,25 +195,16 @@ func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
 	return tekton.StepContainer(step), stepResult, true
 }
 
-func hasStepResult(s *v1.StepState, name string) bool {
-	return slices.ContainsFunc(s.Results, func(r v1.TaskRunStepResult) bool { return r.Name == name })
-}
-
 // promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
 func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
+	emitted := stepResultsOf(want.Steps)
 	for _, d := range declared.Results {
-		container, stepResult, ok := promotionOf(d)
-		if !ok {
-			continue
-		}
-		for i := range want.Steps {
-			if s := &want.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
-				r.found.add(Check{
-					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
-					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
-					Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
-				})
-			}
+		if container, stepResult, ok := promotionOf(d); ok && emitted[[2]string{container, stepResult}] {
+			r.found.add(Check{
+				ID: CheckDeclaration, Status: Unknown, Result: d.Name,
+				Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
+				Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
+			})
 		}
 	}
 }

@@ -84,7 +84,7 @@ func (r run) entriesOf(u *unit) ([]signing.Entry, error) {
 // logged returns what the sidecar must have logged of a step for the status to look as it does.
 func (r run) logged(u *unit) []loggedValue {
 	var values []loggedValue
-	if u.header.Flags.Has(signing.FlagLast) {
+	if u.header.Flags.Has(signing.FlagLast) && u.step.last { // every step may claim to be the last one
 		promoted := r.promotedNames()
 		for _, r := range r.tr.Status.Results {
 			if !signing.IsReserved(r.Name) && !promoted[r.Name] {
@@ -123,19 +123,24 @@ func (c *comparison) checkSpelling(u *unit) {
 // promotedNames returns the task results that Tekton makes from the results of steps, as far as steps show any.
 func (r run) promotedNames() map[string]bool {
 	declared := r.declared()
-	names := map[string]bool{}
+	shown, names := stepResultsOf(r.tr.Status.Steps), map[string]bool{}
 	for _, d := range declared.Results {
-		container, stepResult, ok := promotionOf(d)
-		if !ok {
-			continue
-		}
-		for i := range r.tr.Status.Steps {
-			if s := &r.tr.Status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
-				names[d.Name] = true
-			}
+		if container, stepResult, ok := promotionOf(d); ok && shown[[2]string{container, stepResult}] {
+			names[d.Name] = true
 		}
 	}
 	return names
+}
+
+// stepResultsOf returns the results that steps show, each as container and name.
+func stepResultsOf(steps []v1.StepState) map[[2]string]bool {
+	shown := map[[2]string]bool{}
+	for i := range steps {
+		for _, r := range steps[i].Results {
+			shown[[2]string{steps[i].Container, r.Name}] = true
+		}
+	}
+	return shown
 }
 
 // rawValue returns a result as a step may have written it into its file.
@@ -182,7 +187,7 @@ func (c *comparison) lost(u *unit, shown int) bool {
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) || missing <= 0 {
 		return false
 	}
-	last := u.header.Flags.Has(signing.FlagLast)
+	last := u.header.Flags.Has(signing.FlagLast) && u.step.last
 	message := ""
 	switch {
 	case c.emptied():

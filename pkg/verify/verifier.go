@@ -84,9 +84,10 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 // It goes through the stages in turn: record, read, place, identify, replay, conclude. Each adds what it found to the findings; one
 // that needs what an earlier stage could not provide is left out.
 func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
-	r, found := v.run(tr, facts), &findings{}
+	r := v.run(tr, facts)
+	found := &findings{budget: r.budget}
 	c := &conclusion{run: r, v: v, found: found}
-	if tooEarly(r, found) || tooManySteps(r, found) || tooManyAttempts(r, found) {
+	if tooEarly(r, found) || tooLong(r, found) || tooManySteps(r, found) || tooManyAttempts(r, found) {
 		return c.result()
 	}
 	c.record = v.readRecord(ctx, r, found)
