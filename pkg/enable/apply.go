@@ -19,11 +19,14 @@ import (
 // Progress is told, one line each, what happens while a plan is applied.
 type Progress func(format string, args ...any)
 
-// Apply makes the changes of the plan in their order, each of which can be repeated. The webhooks come last, and only once
+// Apply makes the changes of the plan in their order, each of which can be repeated, once nodes were seen to get the signer. The webhooks come last, and only once
 // the add-on is available and the namespaces in scope have their grant: no pod is wrapped before it could sign.
 func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if err := p.proveSigner(ctx, c, progress); err != nil {
+		return err
+	}
 	var webhooks []Change
 	for _, change := range p.Changes {
 		if isWebhooks(change.Object) {

@@ -15,20 +15,12 @@ const stockEntrypoint = "/tekton/bin/entrypoint"
 // the strictest Pod Security level and small quotas, so that what is tried is the injection.
 func canaryPod(namespace string) *corev1.Pod {
 	const name, uid = "tekton-sign-canary", "00000000-0000-4000-8000-000000000000"
-	yes, no := true, false
-	secure := &corev1.SecurityContext{
-		AllowPrivilegeEscalation: &no,
-		RunAsNonRoot:             &yes,
-		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
-	}
+	yes, secure := true, restricted()
 	few := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("1m"), corev1.ResourceMemory: resource.MustParse("1Mi"),
 	}
 	resources := corev1.ResourceRequirements{Requests: few, Limits: few}
-	emptyDir := func(name string) corev1.Volume {
-		return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
-	}
+	empty := func(name string) corev1.Volume { return corev1.Volume{Name: name, VolumeSource: emptyDir()} }
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: name + "-pod", Namespace: namespace,
@@ -68,7 +60,7 @@ func canaryPod(namespace string) *corev1.Pod {
 				},
 			}},
 			Volumes: []corev1.Volume{
-				emptyDir("tekton-internal-bin"), emptyDir("tekton-internal-run-0"), emptyDir("tekton-internal-steps"),
+				empty("tekton-internal-bin"), empty("tekton-internal-run-0"), empty("tekton-internal-steps"),
 			},
 		},
 	}
