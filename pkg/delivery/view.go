@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// View follows the ConfigMap.
+type View struct {
+	image    string
+	informer cache.SharedIndexInformer
+	table    atomic.Pointer[Table]
+	onChange []func(Table)
+}
+
+// NewView returns the view of the exceptions that were found with a signer's image. It is empty until Run has been called.
+func NewView(client kubernetes.Interface, image string) (*View, error) {
+	v := &View{image: image}
+	v.table.Store(new(Parse(nil)))
+	v.informer = coreinformers.NewFilteredConfigMapInformer(client, settings.Namespace, 0, cache.Indexers{}, func(o *metav1.ListOptions) {
+		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ConfigMapName).String()
+	})
+	_, err := v.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    v.update,
+		UpdateFunc: func(_, obj any) { v.update(obj) },
+		DeleteFunc: func(any) { v.set(Parse(nil)) },
+	})
+	return v, err
+}
+
+// OnChange has f called after every change. It is called before Run only.
+func (v *View) OnChange(f func(Table)) { v.onChange = append(v.onChange, f) }
+
+// Run follows the ConfigMap until ctx ends.
+func (v *View) Run(ctx context.Context) { v.informer.RunWithContext(ctx) }
+
+// HasSynced reports whether the ConfigMap, or its absence, has been seen.
+func (v *View) HasSynced() bool { return v.informer.HasSynced() }
+
+// Table returns what the ConfigMap holds.
+func (v *View) Table() Table { return *v.table.Load() }
+
+// For returns what holds in a namespace now, with this version's image.
+func (v *View) For(namespace string) (Entry, bool) { return v.Table().For(namespace, v.image) }
+
+func (v *View) update(obj any) {
+	if cm, ok := obj.(*corev1.ConfigMap); ok {
+		v.set(Parse(cm.Data))
+	}
+}
+
+func (v *View) set(t Table) {
+	v.table.Store(&t)
+	for _, f := range v.onChange {
+		f(t)
+	}
+}
+
+// data returns the ConfigMap's data, which nobody may change.
+func (v *View) data() map[string]string {
+	obj, _, _ := v.informer.GetStore().GetByKey(settings.Namespace + "/" + ConfigMapName)
+	if cm, ok := obj.(*corev1.ConfigMap); ok {
+		return cm.Data
+	}
+	return nil
+}
