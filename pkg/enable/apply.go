@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
@@ -24,7 +25,8 @@ type Progress func(format string, args ...any)
 func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	if err := p.proveSigner(ctx, c, progress); err != nil {
+	healed, err := p.proveSigner(ctx, c, progress)
+	if err != nil {
 		return err
 	}
 	var webhooks []Change
@@ -40,9 +42,24 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	if err := c.await(ctx, p.beforeWebhooks(c), progress); err != nil {
 		return err
 	}
+	if err := c.heal(ctx, healed, progress); err != nil {
+		return err
+	}
 	if err := p.callAddOn(ctx, c, webhooks, progress); err != nil {
 		return c.withdraw(ctx, webhooks, err, progress)
 	}
+	return nil
+}
+
+// heal has the add-on give pods the signer again in namespaces that it has left alone since one did not start there.
+func (c Clients) heal(ctx context.Context, namespaces []string, progress Progress) error {
+	if len(namespaces) == 0 {
+		return nil
+	}
+	if err := delivery.Forget(ctx, c.Kube, delivery.Start, namespaces, FieldManager); err != nil {
+		return err
+	}
+	progress("pods are given the signer again: namespaces %s", fewOf(namespaces))
 	return nil
 }
 

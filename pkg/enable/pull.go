@@ -55,11 +55,26 @@ type pullPlace struct {
 }
 
 // proveSigner starts pods that show whether nodes get the signer, before anything is changed: no TaskRun is to wait for an image that is
-// not to be had. An error is the proof that some do not. What could not be shown is told to progress.
-func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) error {
-	probes, doubts, err := p.pullProbes(ctx, c)
+// not to be had. An error is the proof that some do not. What could not be shown is told to progress. It returns the namespaces which the
+// add-on has left alone since a pod did not start there, and need not any longer.
+func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
+	before, err := delivery.Read(ctx, c.Kube)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	stopped := map[string]bool{}
+	for _, e := range before.Entries() {
+		if e.Source != delivery.Start {
+			continue
+		}
+		stopped[e.Namespace] = e.Image == p.SignerImage
+		if !stopped[e.Namespace] { // of another image it says nothing
+			healed = append(healed, e.Namespace)
+		}
+	}
+	probes, doubts, err := p.pullProbes(ctx, c, stopped)
+	if err != nil {
+		return nil, err
 	}
 	for _, doubt := range doubts {
 		progress("not proven: %s", doubt)
@@ -67,7 +82,7 @@ func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) err
 	if len(probes) > 0 {
 		progress("trying whether nodes get the signer's image %s: %d short pods", p.SignerImage, len(probes))
 	}
-	failures, say := make([]string, len(probes)), serially(progress)
+	failures, say, started := make([]string, len(probes)), serially(progress), make([]bool, len(probes))
 	var pods sync.WaitGroup
 	for i, probe := range probes {
 		pods.Go(func() {
@@ -78,19 +93,25 @@ func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) err
 			case cmp.Or(failure, doubt) != "":
 				say("not proven that nodes get the signer: %s: %s", probe, cmp.Or(failure, doubt))
 			default:
+				started[i] = true
 				say("nodes get the signer: %s", probe)
 			}
 		})
 	}
 	pods.Wait()
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("interrupted while trying whether nodes get the signer's image: %w; nothing was changed", context.Cause(ctx))
+		return nil, fmt.Errorf("interrupted while trying whether nodes get the signer's image: %w; nothing was changed", context.Cause(ctx))
 	}
 	failures = slices.DeleteFunc(failures, func(f string) bool { return f == "" })
-	if len(failures) == 0 {
-		return nil
+	for i, probe := range probes {
+		if namespace := probe.place.namespace; started[i] && stopped[namespace] {
+			healed = append(healed, namespace)
+		}
 	}
-	return fmt.Errorf("nodes do not get the signer's image %s, and TaskRuns would hang: %s. Nothing was changed. %s",
+	if len(failures) == 0 {
+		return healed, nil
+	}
+	return nil, fmt.Errorf("nodes do not get the signer's image %s, and TaskRuns would hang: %s. Nothing was changed. %s",
 		p.SignerImage, strings.Join(failures, "; "), letPull)
 }
 
@@ -110,13 +131,13 @@ const letPull = "Let the nodes pull it: with a Secret for the registry that the 
 
 // pullProbes returns the pods to try: each kind of node and each set of pull secrets once at least, not each with each. doubts say what
 // is left out.
-func (p Plan) pullProbes(ctx context.Context, c Clients) (probes []pullProbe, doubts []string, err error) {
+func (p Plan) pullProbes(ctx context.Context, c Clients, stopped map[string]bool) (probes []pullProbe, doubts []string, err error) {
 	kinds, byVolume, doubt, err := p.nodeKinds(ctx, c)
 	if err != nil {
 		return nil, nil, err
 	}
 	doubts = appendText(doubts, doubt)
-	places, doubt, err := p.pullPlaces(ctx, c)
+	places, doubt, err := p.pullPlaces(ctx, c, stopped)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -200,8 +221,9 @@ func isTainted(node *corev1.Node) bool {
 // defaultAccount is the service account of pods that name none.
 const defaultAccount = "default"
 
-// pullPlaces returns a namespace in scope for each set of pull secrets that pods of its default service account have.
-func (p Plan) pullPlaces(ctx context.Context, c Clients) (places []pullPlace, doubt string, err error) {
+// pullPlaces returns a namespace in scope for each set of pull secrets that pods of its default service account have, and first each
+// that was stopped.
+func (p Plan) pullPlaces(ctx context.Context, c Clients, stopped map[string]bool) (places []pullPlace, doubt string, err error) {
 	list, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, "", fmt.Errorf("listing namespaces: %w", err)
@@ -225,6 +247,10 @@ func (p Plan) pullPlaces(ctx context.Context, c Clients) (places []pullPlace, do
 			continue
 		}
 		secrets := union(own[ns.Name], p.Settings.PullSecrets)
+		if stopped[ns.Name] {
+			places = slices.Insert(places, 0, pullPlace{ns.Name, secrets})
+			continue
+		}
 		if key := strings.Join(secrets, ","); !seen[key] {
 			seen[key] = true
 			places = append(places, pullPlace{ns.Name, secrets})

@@ -97,7 +97,7 @@ func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Setting
 	t.Helper()
 	p := Plan{Environment: testEnvironment, Settings: s, SignerImage: testSigner}
 	var said []string
-	err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
 	return strings.Join(said, "\n"), err
 }
 

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+)
+
+// ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
+const ReasonNotStarted = "SignerNotDelivered"
+
+// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results are audited, it is the
+// last one of its namespace: the exception that it writes has the inject webhook leave pods there alone. It has TaskRuns shown by Seen,
+// while this replica leads, and keeps nothing in memory but the keys of those that it is going to look at.
+type Starts struct {
+	pkgreconciler.LeaderAwareFuncs
+	StartsConfig
+
+	taskRuns dynamic.NamespaceableResourceInterface
+	queue    *controller.Impl
+}
+
+// StartsConfig is what NewStarts needs.
+type StartsConfig struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Image is the signer's that pods get now. What another one does is past.
+	Image string
+	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there without it.
+	Wanted, Enforced func(namespace string) bool
+	// Stopped reports whether a namespace has an exception already.
+	Stopped func(namespace string) bool
+	// Stop writes the exception of a namespace.
+	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
+	// OnStuck is told of each pod that does not start because of the signer, and whether its namespace is left alone from now on.
+	OnStuck  func(stopped bool)
+	Recorder record.EventRecorder
+	Now      func() time.Time
+	Log      *zap.SugaredLogger
+}
+
+// NewStarts returns the reconciler. Start connects it with a work queue.
+func NewStarts(c StartsConfig) *Starts {
+	return &Starts{StartsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns))}
+}
+
+// Start has what Seen sees put into the work queue.
+func (s *Starts) Start(queue *controller.Impl) { s.queue = queue }
+
+// Seen puts a TaskRun into the work queue if its pod may not start.
+func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
+	if maySuffer(stateOf(taskRun)) && s.Wanted(taskRun.GetNamespace()) && !s.Stopped(taskRun.GetNamespace()) {
+		s.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
+	}
+}
+
+// How Tekton says that a pod does not start (v1.15.0, pkg/pod/status.go).
+const (
+	reasonPullImageFailed = "PullImageFailed"
+	reasonPending         = "Pending"
+	pendingStep           = "build step " // begins the message about a container that waits for a reason
+)
+
+// maySuffer reports whether Tekton's condition says that a container cannot start.
+func maySuffer(s taskRunState) bool {
+	if !s.hasPod || s.foreign {
+		return false
+	}
+	switch c := s.succeeded; corev1.ConditionStatus(c.status) {
+	case corev1.ConditionUnknown:
+		return c.reason == reasonPullImageFailed || c.reason == reasonPending && strings.HasPrefix(c.message, pendingStep)
+	case corev1.ConditionFalse:
+		return slices.Contains(failedToStart(), c.reason)
+	}
+	return false
+}
+
+// failedToStart are Tekton's reasons for a TaskRun whose pod never started.
+func failedToStart() []string {
+	return []string{
+		v1.TaskRunReasonImagePullFailed.String(), v1.TaskRunReasonCreateContainerConfigError.String(), v1.TaskRunReasonPodCreationFailed.String(),
+	}
+}
+
+// Reconcile implements controller.Reconciler.
+func (s *Starts) Reconcile(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return controller.NewPermanentError(err)
+	}
+	if !s.IsLeaderFor(types.NamespacedName{Namespace: namespace, Name: name}) {
+		return controller.NewSkipKey(key)
+	}
+	taskRun, err := s.taskRuns.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !maySuffer(stateOf(taskRun)) || !s.Wanted(namespace) || s.Stopped(namespace) {
+		return nil
+	}
+	why, err := s.why(ctx, taskRun)
+	if err != nil || why == "" {
+		return err
+	}
+	return s.stuck(ctx, taskRun, why)
+}
+
+// why returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
+// its message has the words of the kubelet.
+func (s *Starts) why(ctx context.Context, taskRun *unstructured.Unstructured) (string, error) {
+	podName, _, _ := unstructured.NestedString(taskRun.Object, "status", "podName")
+	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		if c := stateOf(taskRun).succeeded; strings.Contains(c.message, s.Image) {
+			return c.reason + ": " + c.message, nil
+		}
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("reading the TaskRun's pod: %w", err)
+	}
+	if image, why := delivery.Stuck(pod); image == s.Image {
+		return why, nil
+	}
+	return "", nil
+}
+
+// stuck stops injection in the namespace of a TaskRun, or says why its results cannot come about where they are enforced.
+func (s *Starts) stuck(ctx context.Context, taskRun *unstructured.Unstructured, why string) error {
+	namespace, log := taskRun.GetNamespace(), s.Log.With("namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName())
+	enforced := s.Enforced(namespace)
+	outcome := "TaskRuns that start from now on in this namespace run unsigned"
+	if enforced {
+		outcome = "results are enforced here: no TaskRun can start until nodes get the signer"
+	} else if err := s.Stop(ctx, namespace, delivery.Exception{Delivery: delivery.None, Reason: why, Since: s.Now()}); err != nil {
+		if !errors.Is(err, delivery.ErrFull) {
+			return err
+		}
+		outcome = "TaskRuns here go on hanging: " + err.Error()
+	}
+	message := report.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: let nodes pull %s (enable --pull-secret or --registry), "+
+		"and run kubectl tekton-sign enable again", report.Cut(why, maxEventMessage/2), outcome, s.Image))
+	log.Errorw("a pod does not start because of the signer", "reason", why, "outcome", outcome)
+	s.Recorder.Event(ownDeployment(), corev1.EventTypeWarning, ReasonNotStarted, report.Cut("namespace "+namespace+": "+message, maxEventMessage))
+	s.OnStuck(!enforced)
+	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
+}
