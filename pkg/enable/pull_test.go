@@ -206,6 +206,60 @@ func TestPullProbes(t *testing.T) {
 	})
 }
 
+// TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that nodes get it.
+func TestHeal(t *testing.T) {
+	failing := func(pod *corev1.Pod) error {
+		if pod.Namespace == "b" {
+			return waits(delivery.InitContainer, "ErrImagePull", "401")(pod)
+		}
+		return starts(pod)
+	}
+	unproven := func(pod *corev1.Pod) error {
+		if pod.Namespace == "b" {
+			return errors.New("exceeded quota")
+		}
+		return starts(pod)
+	}
+	for name, tc := range map[string]struct {
+		state func(*corev1.Pod) error
+		want  []string
+		err   string
+	}{
+		"all start":       {starts, []string{"gone", "b", "c"}, ""},
+		"one cannot tell": {unproven, []string{"gone", "c"}, ""},
+		"one fails":       {failing, nil, "in namespace b: ErrImagePull: 401"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				stop := func(image string) delivery.Exception {
+					return delivery.Exception{Delivery: delivery.None, Image: image}
+				}
+				objects := slices.Concat(pullingFrom("a"), pullingFrom("b"), pullingFrom("c"), []runtime.Object{readyNode("n", "amd64"), exceptions(t,
+					map[string]delivery.Exception{"b.start": stop(testSigner), "c.start": stop(testSigner), "gone.start": stop("old"), "a.trial": stop(testSigner)})})
+				c := newFakeCluster(t, objects...)
+				c.kubelet(tc.state)
+				p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}
+				healed, err := p.proveSigner(t.Context(), c.Clients, silent)
+				slices.Sort(healed)
+				slices.Sort(tc.want)
+				if diff := cmp.Diff(tc.want, healed); diff != "" || !matches(err, tc.err) {
+					t.Errorf("got error %v; healed (-want +got):\n%s", err, diff)
+				}
+				if err != nil {
+					return
+				}
+				if err := c.heal(t.Context(), healed, silent); err != nil {
+					t.Fatal(err)
+				}
+				left, err := delivery.Read(t.Context(), c.kube)
+				if err != nil || len(left.Entries()) != 4-len(tc.want) {
+					t.Errorf("%d entries are left, %v", len(left.Entries()), err)
+				}
+			})
+		})
+	}
+}
+
 // TestApplyWithoutSigner: where nodes do not get the signer, nothing at all is changed.
 func TestApplyWithoutSigner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
