@@ -4,6 +4,7 @@ package enable
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -204,6 +206,21 @@ func TestPullProbes(t *testing.T) {
 			t.Errorf("got %d pods, %v and %q; want %d", len(*made), err, said, maxProbes)
 		}
 	})
+}
+
+// exceptions is ConfigMap delivery with these keys.
+func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.ConfigMap {
+	t.Helper()
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName}, Data: map[string]string{}}
+	for key, e := range entries {
+		e.Since = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+		value, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cm.Data[key] = string(value)
+	}
+	return cm
 }
 
 // TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that nodes get it.

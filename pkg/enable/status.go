@@ -51,7 +51,6 @@ func GetStatus(ctx context.Context, c Clients, o StatusOptions) (*status.Status,
 		l.level()
 		l.lookAtAddOn(ctx)
 		l.waitingPods(ctx)
-		l.exceptions(ctx)
 		l.compareObjects(ctx)
 		l.compareGrants(ctx)
 		l.lookAtTekton(ctx)
