@@ -31,9 +31,10 @@ import (
 // ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
 const ReasonNotStarted = "SignerNotDelivered"
 
-// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results are audited, it is the
-// last one of its namespace: the exception that it writes has the inject webhook leave pods there alone. It has TaskRuns shown by Seen,
-// while this replica leads, and keeps nothing in memory but the keys of those that it is going to look at.
+// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results are audited, it
+// writes an exception, by which the inject webhook leaves the namespace's pods alone, and deletes the pod: Tekton makes another one for
+// the TaskRun. It is shown TaskRuns by Seen, while this replica leads, and keeps nothing in memory but the keys of those that it is
+// going to look at.
 type Starts struct {
 	pkgreconciler.LeaderAwareFuncs
 	StartsConfig
@@ -54,7 +55,7 @@ type StartsConfig struct {
 	Stopped func(namespace string) bool
 	// Stop writes the exception of a namespace.
 	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
-	// OnStuck is told of each pod that does not start because of the signer, and whether its namespace is left alone from now on.
+	// OnStuck is told when a pod does not start because of the signer, and whether its namespace is left alone from now on.
 	OnStuck  func(stopped bool)
 	Recorder record.EventRecorder
 	Now      func() time.Time
@@ -71,7 +72,7 @@ func (s *Starts) Start(queue *controller.Impl) { s.queue = queue }
 
 // Seen puts a TaskRun into the work queue if its pod may not start.
 func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
-	if maySuffer(stateOf(taskRun)) && s.Wanted(taskRun.GetNamespace()) && !s.Stopped(taskRun.GetNamespace()) {
+	if maySuffer(stateOf(taskRun)) && s.Wanted(taskRun.GetNamespace()) {
 		s.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
 	}
 }
@@ -120,53 +121,98 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if !maySuffer(stateOf(taskRun)) || !s.Wanted(namespace) || s.Stopped(namespace) {
+	if !maySuffer(stateOf(taskRun)) || !s.Wanted(namespace) {
 		return nil
 	}
-	why, err := s.why(ctx, taskRun)
-	if err != nil || why == "" {
+	found, err := s.look(ctx, taskRun)
+	if err != nil || found.why == "" {
 		return err
 	}
-	return s.stuck(ctx, taskRun, why)
+	switch {
+	case s.Enforced(namespace):
+		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer", false)
+	case s.Stopped(namespace):
+		return s.replace(ctx, taskRun, found)
+	}
+	return s.stop(ctx, taskRun, found)
 }
 
-// why returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
+// stuckPod is a pod that does not start because of the signer.
+type stuckPod struct {
+	why string    // empty: it does start, or for another reason not
+	uid types.UID // empty: Tekton has deleted it
+}
+
+// look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
 // its message has the words of the kubelet.
-func (s *Starts) why(ctx context.Context, taskRun *unstructured.Unstructured) (string, error) {
-	podName, _, _ := unstructured.NestedString(taskRun.Object, "status", "podName")
-	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podName, metav1.GetOptions{})
+func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
+	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podNameOf(taskRun), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		if c := stateOf(taskRun).succeeded; strings.Contains(c.message, s.Image) {
-			return c.reason + ": " + c.message, nil
+			return stuckPod{why: c.reason + ": " + c.message}, nil
 		}
-		return "", nil
+		return stuckPod{}, nil
 	case err != nil:
-		return "", fmt.Errorf("reading the TaskRun's pod: %w", err)
+		return stuckPod{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
-		return why, nil
+		return stuckPod{why, pod.UID}, nil
 	}
-	return "", nil
+	return stuckPod{}, nil
 }
 
-// stuck stops injection in the namespace of a TaskRun, or says why its results cannot come about where they are enforced.
-func (s *Starts) stuck(ctx context.Context, taskRun *unstructured.Unstructured, why string) error {
-	namespace, log := taskRun.GetNamespace(), s.Log.With("namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName())
-	enforced := s.Enforced(namespace)
-	outcome := "TaskRuns that start from now on in this namespace run unsigned"
-	if enforced {
-		outcome = "results are enforced here: no TaskRun can start until nodes get the signer"
-	} else if err := s.Stop(ctx, namespace, delivery.Exception{Delivery: delivery.None, Reason: why, Since: s.Now()}); err != nil {
-		if !errors.Is(err, delivery.ErrFull) {
-			return err
-		}
-		outcome = "TaskRuns here go on hanging: " + err.Error()
+func podNameOf(taskRun *unstructured.Unstructured) string {
+	name, _, _ := unstructured.NestedString(taskRun.Object, "status", "podName")
+	return name
+}
+
+// seenEverywhere is the time in which every replica of the webhooks hears of an exception.
+const seenEverywhere = time.Second
+
+// stop has the pods of a namespace left alone from now on, and comes back for this one.
+func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
+	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why, Since: s.Now()})
+	if errors.Is(err, delivery.ErrFull) {
+		return s.tell(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
 	}
+	if err != nil {
+		return err
+	}
+	if err := s.tell(ctx, taskRun, found.why, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
+		return err
+	}
+	return controller.NewRequeueAfter(seenEverywhere)
+}
+
+// replace deletes a pod of which no step has started, in a namespace whose pods are left alone: Tekton makes another one, without the
+// signer. Where it has failed the TaskRun already, nothing helps.
+func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
+	if found.uid == "" || stateOf(taskRun).complete() {
+		return nil
+	}
+	now := int64(0)
+	err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Delete(ctx, podNameOf(taskRun), metav1.DeleteOptions{
+		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &found.uid},
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("deleting a pod that does not start: %w", err)
+	}
+	s.Log.Infow("a pod that did not start because of the signer was deleted: Tekton makes another one without it",
+		"namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName())
+	return nil
+}
+
+// tell says beside the TaskRun and the add-on what is amiss, what follows, and the way out.
+func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string, stopped bool) error {
+	namespace := taskRun.GetNamespace()
 	message := report.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: let nodes pull %s (enable --pull-secret or --registry), "+
 		"and run kubectl tekton-sign enable again", report.Cut(why, maxEventMessage/2), outcome, s.Image))
-	log.Errorw("a pod does not start because of the signer", "reason", why, "outcome", outcome)
+	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(), "reason", why, "outcome", outcome)
 	s.Recorder.Event(ownDeployment(), corev1.EventTypeWarning, ReasonNotStarted, report.Cut("namespace "+namespace+": "+message, maxEventMessage))
-	s.OnStuck(!enforced)
+	s.OnStuck(stopped)
 	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
 }

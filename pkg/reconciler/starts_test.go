@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,7 +43,7 @@ func startingRun(status, reason, message string) *unstructured.Unstructured {
 // startingPod is its pod, which has the signer by an init container that waits.
 func startingPod(image, container, reason, message string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build-pod"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build-pod", UID: "p"},
 		Spec:       corev1.PodSpec{InitContainers: []corev1.Container{{Name: delivery.InitContainer, Image: image}}},
 		Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{
 			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
@@ -50,8 +51,8 @@ func startingPod(image, container, reason, message string) *corev1.Pod {
 	}
 }
 
-// TestStarts: the first pod that does not start because of the signer is the last one of an audited namespace, and is told of. Every
-// other one is left to itself.
+// TestStarts: the first pod that does not start because of the signer is the last one of an audited namespace, and is
+// told of; it is deleted once nobody gives its successor the signer. Every other pod is left to itself.
 func TestStarts(t *testing.T) {
 	pulling := startingRun("Unknown", "PullImageFailed", `pod status "Initialized":"False"`)
 	stuck := startingPod(signerImage, delivery.InitContainer, "ErrImagePull", "401 Unauthorized")
@@ -64,9 +65,10 @@ func TestStarts(t *testing.T) {
 		seen               bool
 		want               delivery.Exception
 		event              string
+		deleted            bool
 	}{
-		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told, event: "TaskRuns that start from now on in this namespace run unsigned"},
-		"enforced":      {taskRun: pulling, pod: stuck, enforced: true, seen: true, event: "no TaskRun can start until nodes get the signer"},
+		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told, event: "TaskRuns of this namespace run unsigned from now on"},
+		"enforced":      {taskRun: pulling, pod: stuck, enforced: true, seen: true, event: "no TaskRun starts until nodes get the signer"},
 		"failed, and its pod is gone": {
 			taskRun: startingRun("False", "TaskRunImagePullFailed", `failed to pull the image "": Back-off pulling image "`+signerImage+`"`), seen: true,
 			want:  delivery.Exception{Delivery: delivery.None, Reason: `TaskRunImagePullFailed: failed to pull the image "": Back-off pulling image "` + signerImage + `"`},
@@ -77,7 +79,13 @@ func TestStarts(t *testing.T) {
 			pod:     startingPod(signerImage, delivery.InitContainer, "CreateContainerError", "x"), seen: true,
 			want: delivery.Exception{Delivery: delivery.None, Reason: "CreateContainerError: x"}, event: "CreateContainerError: x",
 		},
-		"stopped before":           {taskRun: pulling, pod: stuck, stopped: true},
+		"stopped before": {taskRun: pulling, pod: stuck, stopped: true, seen: true, deleted: true},
+		"stopped before, and failed since": {
+			taskRun: startingRun("False", "TaskRunImagePullFailed", ""), pod: stuck, stopped: true, seen: true,
+		},
+		"stopped before, and its own image": {
+			taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), stopped: true, seen: true,
+		},
 		"out of scope":             {taskRun: pulling, pod: stuck, unwanted: true},
 		"an image of its own":      {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
 		"a signer of before":       {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer, "ErrImagePull", "x"), seen: true},
@@ -119,8 +127,15 @@ func TestStarts(t *testing.T) {
 			if seen := queue.WorkQueue().Len() > 0; seen != tc.seen {
 				t.Errorf("put into the queue: got %t, want %t", seen, tc.seen)
 			}
-			if err := s.Reconcile(t.Context(), "ci/build"); err != nil {
+			err := s.Reconcile(t.Context(), "ci/build")
+			if again, _ := controller.IsRequeueKey(err); again != (tc.want != delivery.Exception{}) || err != nil && !again {
 				t.Fatal(err)
+			}
+			if tc.pod != nil {
+				_, err = client.CoreV1().Pods("ci").Get(t.Context(), tc.pod.Name, metav1.GetOptions{})
+				if apierrors.IsNotFound(err) != tc.deleted {
+					t.Errorf("the pod: %v, want it deleted: %t", err, tc.deleted)
+				}
 			}
 			if diff := cmp.Diff(tc.want, got, cmpopts.IgnoreFields(delivery.Exception{}, "Since")); diff != "" {
 				t.Errorf("exception (-want +got):\n%s", diff)
