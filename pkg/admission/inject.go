@@ -18,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -56,10 +57,29 @@ type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, 
 type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
-	Inject   Injector
-	Tekton   string // the user that makes the pods of TaskRuns
-	Log      *zap.SugaredLogger
+	// Exception returns what is otherwise in a namespace.
+	Exception func(namespace string) (delivery.Entry, bool)
+	Inject    Injector
+	Tekton    string // the user that makes the pods of TaskRuns
+	Keeper    string // the user that tries pods, as dry runs
+	// OnLeftAlone is told of every pod that will not sign.
+	OnLeftAlone func(LeftAlone)
+	Log         *zap.SugaredLogger
 }
+
+// LeftAlone says what kind of reason a pod has not to sign.
+type LeftAlone string
+
+// The kinds of reasons.
+const (
+	LeftRefused LeftAlone = "refused"       // a policy refuses pods with the signer
+	LeftStart   LeftAlone = "cannot-start"  // pods do not start with it
+	LeftSkipped LeftAlone = "cannot-inject" // of this pod itself
+	LeftError   LeftAlone = "error"
+)
+
+// LeftAlones lists them all.
+func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftError} }
 
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will not sign: that
 // would fail its TaskRun in the end.
@@ -72,18 +92,25 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the inject webhook failed", "panic", p, zap.Stack("stack"))
+			h.OnLeftAlone(LeftError)
 			response = notInjected(mode, errors.New("internal error"))
 		}
 	}()
-	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
+	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) || h.isTrial(request) {
 		return allow()
 	}
 	response, err := h.admit(request, s, mode, log)
 	if err != nil {
 		log.Errorw("this pod will not sign", "pod", request.Name, zap.Error(err))
+		h.OnLeftAlone(LeftError)
 		return notInjected(mode, err)
 	}
 	return response
+}
+
+// isTrial reports whether the keeper asks whether anybody refuses this very pod. It is no pod that will run.
+func (h *InjectHandler) isTrial(request *admissionv1.AdmissionRequest) bool {
+	return h.Keeper != "" && request.UserInfo.Username == h.Keeper && request.DryRun != nil && *request.DryRun
 }
 
 // notInjected answers for a pod that could not be injected.
@@ -105,14 +132,22 @@ func (h *InjectHandler) admit(
 	if pod.Namespace == "" { // left to the API server, which fills it in later
 		pod.Namespace = request.Namespace
 	}
-	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
-		PullSecrets: s.PullSecrets,
-	})
-	if err != nil {
-		return nil, err
+	injected, kind, reason := pod, LeftSkipped, ""
+	by, exception := h.deliveryIn(request.Namespace, s, mode)
+	if by == delivery.None {
+		kind, reason = leftBy(exception), notDelivered(exception)
+	} else {
+		var err error
+		injected, reason, err = h.Inject(pod, Injection{
+			Delivery: by, Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
+			PullSecrets: s.PullSecrets,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	if reason != "" {
+		h.OnLeftAlone(kind)
 		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
 		if mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
 			return refuse(&refusal{metav1.StatusReasonForbidden, http.StatusForbidden,
@@ -133,6 +168,36 @@ func (h *InjectHandler) admit(
 		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", report.Safe(reason)))
 	}
 	return response, nil
+}
+
+// deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception that says so. Where
+// results are enforced, pods that could not start are tried again: none may run without the signer, and what was missing may be back.
+func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (settings.Delivery, delivery.Entry) {
+	wanted := h.Delivery(s.Delivery)
+	e, ok := h.Exception(namespace)
+	switch {
+	case !ok, mode == settings.Enforce && e.Delivery == delivery.None && e.Source == delivery.Start:
+		return wanted, delivery.Entry{}
+	case e.Delivery == settings.DeliveryImage && wanted != settings.DeliveryImage &&
+		h.Delivery(settings.DeliveryAuto) != settings.DeliveryImage:
+		return delivery.None, e // the nodes have changed since
+	}
+	return e.Delivery, e
+}
+
+func leftBy(e delivery.Entry) LeftAlone {
+	if e.Source == delivery.Start {
+		return LeftStart
+	}
+	return LeftRefused
+}
+
+// notDelivered says why the signer is not delivered to a namespace.
+func notDelivered(e delivery.Entry) string {
+	if e.Source == delivery.Start {
+		return "pods of this namespace do not start with the signer: " + e.Reason
+	}
+	return "pods of this namespace with the signer are refused: " + e.Reason
 }
 
 // noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.

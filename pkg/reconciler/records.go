@@ -67,10 +67,12 @@ type RecordsConfig struct {
 	OnVerdict func(verify.Result)
 	OnGivenUp func()
 	// OnSeen is shown every TaskRun, again after each change.
-	OnSeen  func(*unstructured.Unstructured)
-	Version string
-	Now     func() time.Time
-	Log     *zap.SugaredLogger
+	OnSeen func(*unstructured.Unstructured)
+	// OnRefused is told the namespace of a TaskRun whose pod was not created.
+	OnRefused func(namespace string)
+	Version   string
+	Now       func() time.Time
+	Log       *zap.SugaredLogger
 }
 
 // NewRecords returns the reconciler. Start connects it with a work queue.
@@ -103,6 +105,9 @@ func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured
 	r.OnSeen(taskRun)
 	if !r.Wanted(taskRun.GetNamespace(), taskRun.GetCreationTimestamp().Time) {
 		return
+	}
+	if event == watch.Modified && stateOf(taskRun).podRefused() { // those of a listing may be from long ago
+		r.OnRefused(taskRun.GetNamespace())
 	}
 	if task, _ := r.todo(context.Background(), taskRun); task != nothing {
 		r.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
