@@ -93,16 +93,36 @@ func (s *Store) remove(ctx context.Context, key string) error {
 	return s.patch(ctx, map[string]any{key: nil})
 }
 
-// patch changes keys of the data.
 func (s *Store) patch(ctx context.Context, data map[string]any) error {
-	patch, err := json.Marshal(map[string]any{"data": data})
+	return patch(ctx, s.client, s.owner, data)
+}
+
+// patch changes keys of the data.
+func patch(ctx context.Context, client kubernetes.Interface, owner string, data map[string]any) error {
+	content, err := json.Marshal(map[string]any{"data": data})
 	if err != nil {
 		return fmt.Errorf("encoding a change of ConfigMap %s: %w", ConfigMapName, err)
 	}
-	_, err = s.client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, patch,
-		metav1.PatchOptions{FieldManager: s.owner})
+	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
+		metav1.PatchOptions{FieldManager: owner})
 	if err != nil {
 		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again", ConfigMapName, err)
 	}
 	return nil
+}
+
+// AskForTrials has the keeper try every namespace anew of which there is an exception.
+func AskForTrials(ctx context.Context, client kubernetes.Interface, owner string, now time.Time) error {
+	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading ConfigMap %s: %w", ConfigMapName, err)
+	}
+	data := map[string]any{}
+	for _, e := range Parse(cm.Data).Entries() {
+		data[e.Namespace+"."+keyRefused] = now.UTC().Format(time.RFC3339)
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	return patch(ctx, client, owner, data)
 }

@@ -117,3 +117,16 @@ func TestStoreFull(t *testing.T) {
 	}
 	t.Error("it never got full")
 }
+
+func TestAskForTrials(t *testing.T) {
+	e := encoded(t, Exception{Delivery: None, Image: image, Since: since})
+	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e})
+	if err := AskForTrials(t.Context(), client, "test", since); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c"}, s.view.Table().Refused()) })
+	s, client = newStore(t, nil)
+	if err := AskForTrials(t.Context(), client, "test", since); err != nil || writes(client) != 0 {
+		t.Errorf("nothing to ask for: %d writes, error %v", writes(client), err)
+	}
+}

@@ -48,6 +48,10 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	if err := p.callAddOn(ctx, c, webhooks, progress); err != nil {
 		return c.withdraw(ctx, webhooks, err, progress)
 	}
+	// Whoever enables again may have changed what was in the way.
+	if err := delivery.AskForTrials(ctx, c.Kube, FieldManager, time.Now()); err != nil {
+		progress("%v", err)
+	}
 	return nil
 }
 

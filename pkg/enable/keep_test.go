@@ -240,7 +240,10 @@ func TestSettingsAreWrittenPatiently(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())
 	refusals := 0
-	c.dynamic.PrependReactor("patch", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+	c.dynamic.PrependReactor("patch", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if patch, ok := action.(clienttesting.PatchAction); !ok || patch.GetName() != settings.ConfigMapName {
+			return false, nil, nil
+		}
 		if refusals++; refusals > 2 {
 			return false, nil, nil
 		}

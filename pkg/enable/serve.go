@@ -15,6 +15,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -172,6 +173,9 @@ func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error)
 			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
 		}
 		step := pod.Spec.Containers[0]
+		if step.Command[0] == stockEntrypoint && pod.Annotations[signing.UnsignedAnnotation] != "" {
+			return true, "", nil // it was called, and said why: status does, too
+		}
 		if step.Command[0] == stockEntrypoint {
 			return false, c.whyUnchanged(ctx), nil
 		}

@@ -41,6 +41,9 @@ func (l *look) exceptions(table delivery.Table) {
 	}
 	n := 0
 	for _, ns := range l.namespaces {
+		if l.status.AddOn == nil {
+			break // a check of its own
+		}
 		e, ok := table.For(ns.name, l.status.AddOn.SignerImage)
 		// Where results are enforced, pods are given the signer all the same: those that hang are looked for.
 		idle := e.Source == delivery.Start && l.settings.EnforcementOf(ns.labels) == settings.Enforce

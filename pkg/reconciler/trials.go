@@ -26,6 +26,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -255,7 +256,7 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 	if err != nil {
 		return nil, err
 	}
-	stock := modelPod(namespace, image)
+	stock := inject.Model(namespace, image)
 	wanted := t.Choose(s.Delivery)
 	refused, err := t.refused(ctx, stock, wanted, s)
 	if refused == "" || err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -22,10 +23,13 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
 	metadatafake "k8s.io/client-go/metadata/fake"
 	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/apis"
+	duckv1 "knative.dev/pkg/apis/duck/v1"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
@@ -273,7 +277,7 @@ func TestTrialIsAskedFor(t *testing.T) {
 
 // TestModelPod: Tekton's pod, as the injection takes it.
 func TestModelPod(t *testing.T) {
-	stock := modelPod("ci", "tekton.example.com/entrypoint:v1")
+	stock := inject.Model("ci", "tekton.example.com/entrypoint:v1")
 	for _, by := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
 		injected, err := inject.Pod(stock, inject.Options{SignerImage: trialSigner, Delivery: by, Step: settings.Default().Step()})
 		if err != nil {
@@ -350,6 +354,35 @@ func TestRefusals(t *testing.T) {
 		now = now.Add(tc.after)
 		if err := r.Reconcile(t.Context(), "ci"); tc.want != asked || (err == nil) != (tc.after != time.Second) {
 			t.Errorf("asked %d times, want %d; %v", asked, tc.want, err)
+		}
+	}
+}
+
+// TestRefusedPodsAreTold: a TaskRun that has just failed without a pod, for the reasons that Tekton gives when it could not create one.
+func TestRefusedPodsAreTold(t *testing.T) {
+	for name, tc := range map[string]struct {
+		event  watch.EventType
+		reason string
+		pod    string
+		want   int
+	}{
+		"refused":                 {watch.Modified, "PodCreationFailed", "", 1},
+		"refused by Pod Security": {watch.Modified, "PodAdmissionFailed", "", 1},
+		"from long ago":           {watch.Added, "PodCreationFailed", "", 0},
+		"for a reason of its own": {watch.Modified, "TaskRunValidationFailed", "", 0},
+		"with a pod":              {watch.Modified, "PodCreationFailed", "a-pod", 0},
+	} {
+		lab := newRecordsLab(t, func(tr *v1.TaskRun) {
+			tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse, Reason: tc.reason}}
+			tr.Status.PodName, tr.Status.Steps, tr.Status.Results = tc.pod, nil, nil
+		})
+		items, err := lab.taskRuns.List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		lab.seen(tc.event, &items.Items[0])
+		if len(lab.refused) != tc.want {
+			t.Errorf("%s: told %q", name, lab.refused)
 		}
 	}
 }
