@@ -72,7 +72,7 @@ func (s *Starts) Start(queue *controller.Impl) { s.queue = queue }
 
 // Seen puts a TaskRun into the work queue if its pod may not start.
 func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
-	if maySuffer(stateOf(taskRun)) && s.Wanted(taskRun.GetNamespace()) {
+	if s.maySuffer(taskRun) && s.Wanted(taskRun.GetNamespace()) {
 		s.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
 	}
 }
@@ -84,16 +84,22 @@ const (
 	pendingStep           = "build step " // begins the message about a container that waits for a reason
 )
 
+// failedJustNow is how long the failure of a TaskRun says something of the pods that start now.
+const failedJustNow = time.Minute
+
 // maySuffer reports whether Tekton's condition says that a container cannot start.
-func maySuffer(s taskRunState) bool {
-	if !s.hasPod || s.foreign {
+func (s *Starts) maySuffer(taskRun *unstructured.Unstructured) bool {
+	state := stateOf(taskRun)
+	if !state.hasPod || state.foreign {
 		return false
 	}
-	switch c := s.succeeded; corev1.ConditionStatus(c.status) {
+	switch c := state.succeeded; corev1.ConditionStatus(c.status) {
 	case corev1.ConditionUnknown:
 		return c.reason == reasonPullImageFailed || c.reason == reasonPending && strings.HasPrefix(c.message, pendingStep)
 	case corev1.ConditionFalse:
-		return slices.Contains(failedToStart(), c.reason)
+		text, _, _ := unstructured.NestedString(taskRun.Object, "status", "completionTime")
+		completed, err := time.Parse(time.RFC3339, text)
+		return slices.Contains(failedToStart(), c.reason) && err == nil && s.Now().Sub(completed) < failedJustNow
 	}
 	return false
 }
@@ -121,7 +127,7 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if !maySuffer(stateOf(taskRun)) || !s.Wanted(namespace) {
+	if !s.maySuffer(taskRun) || !s.Wanted(namespace) {
 		return nil
 	}
 	found, err := s.look(ctx, taskRun)

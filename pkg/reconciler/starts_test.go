@@ -34,7 +34,7 @@ func startingRun(status, reason, message string) *unstructured.Unstructured {
 		"apiVersion": "tekton.dev/v1", "kind": "TaskRun",
 		"metadata": map[string]any{"namespace": "ci", "name": "build", "uid": "u"},
 		"status": map[string]any{
-			"podName":    "build-pod",
+			"podName": "build-pod", "completionTime": time.Now().UTC().Format(time.RFC3339),
 			"conditions": []any{map[string]any{"type": "Succeeded", "status": status, "reason": reason, "message": message}},
 		},
 	}}
@@ -86,10 +86,15 @@ func TestStarts(t *testing.T) {
 		"stopped before, and its own image": {
 			taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), stopped: true, seen: true,
 		},
-		"out of scope":             {taskRun: pulling, pod: stuck, unwanted: true},
-		"an image of its own":      {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
-		"a signer of before":       {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer, "ErrImagePull", "x"), seen: true},
-		"starting":                 {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
+		"out of scope":        {taskRun: pulling, pod: stuck, unwanted: true},
+		"an image of its own": {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
+		"a signer of before":  {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer, "ErrImagePull", "x"), seen: true},
+		"starting":            {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
+		"failed long ago": {taskRun: func() *unstructured.Unstructured {
+			tr := startingRun("False", "TaskRunImagePullFailed", signerImage)
+			tr.Object["status"].(map[string]any)["completionTime"] = "2026-01-02T03:04:05Z" //nolint:forcetypeassert // made above
+			return tr
+		}()},
 		"running":                  {taskRun: startingRun("Unknown", "Running", ""), pod: stuck},
 		"succeeded":                {taskRun: startingRun("True", "Succeeded", ""), pod: stuck},
 		"failed for another fault": {taskRun: startingRun("False", "TaskRunImagePullFailed", "busybox"), seen: true},

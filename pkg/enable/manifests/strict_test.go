@@ -384,7 +384,8 @@ func TestDryRunsPolicy(t *testing.T) {
 // concern of the policy what others delete.
 func TestUnstartedPodsPolicy(t *testing.T) {
 	pod := func(change func(*corev1.Pod)) *corev1.Pod {
-		p := tektonsPod()
+		p, yes := tektonsPod(), true
+		p.OwnerReferences[0].Controller = &yes
 		p.Status.Phase = corev1.PodPending
 		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "tekton-internal-sign"})
 		if change != nil {
