@@ -46,6 +46,9 @@ Installs the add-on (namespace tekton-sign), the admission policies, and the set
 namespace). It shows what it will change and asks before it does, then waits until the add-on serves. Running it again changes
 nothing; an interrupted run is finished by the next one.
 
+Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
+name a Secret for the registry (--pull-secret), or another registry (--registry).
+
 The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
 
 Enforcement: audit records the verdict in the condition SignedResultsVerified; enforce also fails a TaskRun whose results do not
