@@ -138,7 +138,7 @@ func rules() map[string]admission.Rule {
 // webhooks serves all webhooks.
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{
-		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Tekton: a.accounts().Tekton,
+		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Granted: a.grants.InForce, Tekton: a.accounts().Tekton,
 		Keeper:      settings.Account{Namespace: manifests.Namespace, Name: manifests.KeeperAccount}.Username(),
 		OnLeftAlone: a.metrics.LeftAlone, Log: a.log,
 	}

@@ -36,17 +36,22 @@ type Injection struct {
 }
 
 // Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
-// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less.
+// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a namespace that has no
+// grant yet, it waits as long as a signer may.
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
+	grantPatience   = step.MaxPatience
 )
 
-func patienceIn(mode settings.Enforcement) time.Duration {
-	if mode == settings.Enforce {
-		return enforcePatience
+func (h *InjectHandler) patience(mode settings.Enforcement, namespace string) time.Duration {
+	switch {
+	case mode != settings.Enforce:
+		return auditPatience
+	case !h.Granted(namespace):
+		return grantPatience
 	}
-	return auditPatience
+	return enforcePatience
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
@@ -60,8 +65,9 @@ type InjectHandler struct {
 	// Exception returns what is otherwise in a namespace.
 	Exception func(namespace string) (delivery.Entry, bool)
 	Inject    Injector
-	Tekton    string // the user that makes the pods of TaskRuns
-	Keeper    string // the user that tries pods, as dry runs
+	Granted   func(namespace string) bool // its pods may request signing tokens
+	Tekton    string                      // the user that makes the pods of TaskRuns
+	Keeper    string                      // the user that tries pods, as dry runs
 	// OnLeftAlone is told of every pod that will not sign.
 	OnLeftAlone func(LeftAlone)
 	Log         *zap.SugaredLogger
@@ -139,7 +145,7 @@ func (h *InjectHandler) admit(
 	} else {
 		var err error
 		injected, reason, err = h.Inject(pod, Injection{
-			Delivery: by, Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
+			Delivery: by, Step: s.Step(), Patience: h.patience(mode, request.Namespace), Required: mode == settings.Enforce,
 			PullSecrets: s.PullSecrets,
 		})
 		if err != nil {

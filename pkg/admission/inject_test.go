@@ -30,6 +30,7 @@ func newInjectHandler(inject Injector) *InjectHandler {
 		Scope:       fakeScope{backend: signing.BackendOIDCSAToken},
 		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryInit },
 		Inject:      inject,
+		Granted:     func(string) bool { return true },
 		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
 		Keeper:      keeperUser,
 		OnLeftAlone: func(LeftAlone) {},
@@ -216,18 +217,28 @@ func TestReasonIsLogged(t *testing.T) {
 	}
 }
 
-// TestPatience lets a step wait for its token for long only where it must have one.
+// TestPatience lets a step wait for its token for long only where it must have one, and longest where nobody may ask for it yet.
 func TestPatience(t *testing.T) {
-	for mode, want := range map[settings.Enforcement]time.Duration{settings.Audit: 5 * time.Second, settings.Enforce: 30 * time.Second} {
+	for _, c := range []struct {
+		mode    settings.Enforcement
+		granted bool
+		want    time.Duration
+	}{
+		{settings.Audit, true, 5 * time.Second},
+		{settings.Audit, false, 5 * time.Second},
+		{settings.Enforce, true, 30 * time.Second},
+		{settings.Enforce, false, time.Minute},
+	} {
 		var got time.Duration
 		handler := newInjectHandler(func(pod *corev1.Pod, i Injection) (*corev1.Pod, string, error) {
 			got = i.Patience
 			return wrap(pod, i)
 		})
-		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: mode}
+		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: c.mode}
+		handler.Granted = func(namespace string) bool { return c.granted && namespace == "ci" }
 		handler.Admit(t.Context(), podCreation(podJSON))
-		if got != want {
-			t.Errorf("%s: patience %v, want %v", mode, got, want)
+		if got != c.want {
+			t.Errorf("%s, granted %v: patience %v, want %v", c.mode, c.granted, got, c.want)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/pem"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -241,6 +242,9 @@ func openLab(t *testing.T) *testlab.Lab {
 	l, err := testlab.Open(testlab.Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if under := os.Getenv("KUBECONFIG"); l.Kubeconfig() != under {
+		t.Fatalf("this test works on the lab itself, but KUBECONFIG is %s and the lab's is %s", under, l.Kubeconfig())
 	}
 	return l
 }

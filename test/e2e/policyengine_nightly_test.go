@@ -182,9 +182,10 @@ func testNotOurRegistryEnforced(t *testing.T, c *cluster) {
 // soon as one is.
 func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
+	replicas := c.mustKubectl(t, "get", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "-o", "jsonpath={.spec.replicas}")
 	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=0")
 	t.Cleanup(func() {
-		out := c.kubectlUntil(context.Background(), t, "", "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=1")
+		out := c.kubectlUntil(context.Background(), t, "", "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas="+replicas)
 		if out.code != 0 {
 			t.Errorf("bringing the keeper back: %s", out)
 		}
@@ -207,7 +208,7 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 		_, asked := cm.Data[ns+".refused"]
 		return asked, err
 	})
-	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=1")
+	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas="+replicas)
 	c.untilDelivered(t, ns, settings.DeliveryInit)
 	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
