@@ -91,12 +91,14 @@ func (a *addOn) follow(ctx context.Context) {
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	refusals := a.newRefusalsController(ctx)
+	starts, startsQueue := a.newStartsController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
 		refusals,
-		a.newRecordsController(ctx, func(namespace string) { refusals.EnqueueKey(types.NamespacedName{Name: namespace}) }),
+		startsQueue,
+		a.newRecordsController(ctx, starts.Seen, func(namespace string) { refusals.EnqueueKey(types.NamespacedName{Name: namespace}) }),
 	}, nil
 }
 
@@ -141,7 +143,7 @@ func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 
 // newRefusalsController makes the reconciler that asks for trials.
 func (a *addOn) newRefusalsController(ctx context.Context) *controller.Impl {
-	store := delivery.NewStore(a.client.CoreV1(), a.exceptions, delivery.Start, manifests.Controller)
+	store := delivery.NewStore(a.client, a.exceptions, delivery.Start, manifests.Controller)
 	return newQueue(ctx, reconciler.NewRefusals(store.AskForTrial, time.Now), "refusals")
 }
 

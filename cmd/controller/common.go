@@ -61,7 +61,7 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 	}
 	c.settings = reconciler.NewSettings(c.client, c.tektonNamespace, log)
 	c.delivery = reconciler.NewDelivery(c.client, log)
-	if c.exceptions, err = delivery.NewView(c.client.CoreV1(), c.signerImage); err != nil {
+	if c.exceptions, err = delivery.NewView(c.client, c.signerImage); err != nil {
 		return nil, fmt.Errorf("following ConfigMap %s: %w", delivery.ConfigMapName, err)
 	}
 	c.namespaces = reconciler.NewNamespaces(c.metadata, c.settings, c.tektonNamespace)

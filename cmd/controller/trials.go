@@ -31,7 +31,7 @@ func (k *keeper) newTrialsController(ctx context.Context) *controller.Impl {
 		Image:      reconciler.NewTektonImage(k.client, k.tektonNamespace, time.Now).Get,
 		Inject:     k.inject,
 		View:       k.exceptions,
-		Store:      delivery.NewStore(k.client.CoreV1(), k.exceptions, delivery.Trial, manifests.Keeper),
+		Store:      delivery.NewStore(k.client, k.exceptions, delivery.Trial, manifests.Keeper),
 		Recorder:   k.recorder,
 		Log:        k.log,
 		Now:        time.Now,
@@ -49,7 +49,7 @@ func (k *keeper) inject(pod *corev1.Pod, by settings.Delivery, s settings.Settin
 		return nil, err
 	}
 	return inject.Pod(pod, inject.Options{
-		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, Delivery: inject.Delivery(by),
+		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, PullSecrets: s.PullSecrets, Delivery: inject.Delivery(by),
 		Step: s.Step(), API: api, Patience: trialPatience,
 	})
 }

@@ -29,8 +29,10 @@ import (
 type Injection struct {
 	Delivery settings.Delivery // image or init
 	Step     step.Options
-	Patience time.Duration // of a step, for its token
-	Required bool          // results are of no use without evidence
+	// PullSecrets are names of Secrets in the pod's namespace with which the signer's image is pulled.
+	PullSecrets []string
+	Patience    time.Duration // of a step, for its token
+	Required    bool          // results are of no use without evidence
 }
 
 // Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
@@ -144,6 +146,7 @@ func (h *InjectHandler) admit(
 		var err error
 		injected, reason, err = h.Inject(pod, Injection{
 			Delivery: by, Step: s.Step(), Patience: h.patience(mode, request.Namespace), Required: mode == settings.Enforce,
+			PullSecrets: s.PullSecrets,
 		})
 		if err != nil {
 			return nil, err

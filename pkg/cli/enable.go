@@ -16,7 +16,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -30,7 +29,7 @@ type enableOptions struct {
 	guard           guardOptions
 	tokens          tokenOptions
 	trusted         trustedOptions
-	registry        string
+	images          imageOptions
 	tektonNamespace string
 	output          string
 	change          changeOptions
@@ -46,6 +45,9 @@ func newEnableCommand(e *env) *cobra.Command {
 Installs the add-on (namespace tekton-sign), the admission policies, and the settings (ConfigMap config-signing in Tekton's
 namespace). It shows what it will change and asks before it does, then waits until the add-on serves. Running it again changes
 nothing; an interrupted run is finished by the next one.
+
+Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
+name a Secret for the registry (--pull-secret), or another registry (--registry).
 
 The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
 
@@ -65,7 +67,7 @@ One controller of Tekton runs the TaskRuns in the namespaces in scope: enable re
 Deployment or as a StatefulSet. Where the API server does not reach the add-on (port 8443), enable removes the webhooks that it made.
 
 What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
-material, the gate of Chains, exempt service accounts, trusted controllers and the audience. Everything else has its default again, the namespaces,
+material, the gate of Chains, exempt service accounts, trusted controllers, pull secrets and the audience. Everything else has its default again, the namespaces,
 too. If the ConfigMap cannot be read, enable asks you to name enforcement and policies. The manifests of --output hold what the flags say,
 and nothing from the cluster.
 
@@ -88,6 +90,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trusted.given(cmd.Flags())
+			o.images.given(cmd.Flags())
 			o.guard.given(cmd.Flags())
 			o.tokens.given(cmd.Flags())
 			return o.run(cmd.Context(), e, args[0])
@@ -101,7 +104,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
 	o.tokens.addFlags(f)
 	o.trusted.addFlags(f)
-	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
+	o.images.addFlags(f)
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
@@ -168,15 +171,19 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if err := o.trusted.set(&s); err != nil {
 		return enable.Request{}, err
 	}
+	if err := o.images.set(&s); err != nil {
+		return enable.Request{}, err
+	}
 	if err := s.Supported(); err != nil {
 		return enable.Request{}, err
 	}
 	keep := o.guard.keep
 	keep.Audience = !o.tokens.audienceGiven
 	o.trusted.keep(&keep)
+	o.images.keep(&keep)
 	return enable.Request{
 		Settings: s, Keep: keep,
-		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
+		Registry: strings.TrimSuffix(o.images.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
 

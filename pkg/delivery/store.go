@@ -12,7 +12,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -25,7 +24,7 @@ var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many name
 
 // Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what the other one did.
 type Store struct {
-	client typedcorev1.ConfigMapsGetter
+	client Client
 	view   *View
 	source Source
 	owner  string // the field manager
@@ -34,7 +33,7 @@ type Store struct {
 }
 
 // NewStore returns the store of a source. What it knows of the ConfigMap is what view knows.
-func NewStore(client typedcorev1.ConfigMapsGetter, view *View, source Source, owner string) *Store {
+func NewStore(client Client, view *View, source Source, owner string) *Store {
 	return &Store{client: client, view: view, source: source, owner: owner}
 }
 
@@ -98,12 +97,12 @@ func (s *Store) patch(ctx context.Context, data map[string]any) error {
 }
 
 // patch changes keys of the data.
-func patch(ctx context.Context, client typedcorev1.ConfigMapsGetter, owner string, data map[string]any) error {
+func patch(ctx context.Context, client Client, owner string, data map[string]any) error {
 	content, err := json.Marshal(map[string]any{"data": data})
 	if err != nil {
 		return fmt.Errorf("encoding a change of ConfigMap %s: %w", ConfigMapName, err)
 	}
-	_, err = client.ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
+	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
 		metav1.PatchOptions{FieldManager: owner})
 	if err != nil {
 		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again", ConfigMapName, err)
@@ -112,8 +111,8 @@ func patch(ctx context.Context, client typedcorev1.ConfigMapsGetter, owner strin
 }
 
 // AskForTrials has the keeper try every namespace anew of which there is an exception.
-func AskForTrials(ctx context.Context, client typedcorev1.ConfigMapsGetter, owner string, now time.Time) error {
-	cm, err := client.ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
+func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
+	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading ConfigMap %s: %w", ConfigMapName, err)
 	}

@@ -24,12 +24,12 @@ func newStore(t *testing.T, data map[string]string) (*Store, *fake.Clientset) {
 	client := fake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: settings.Namespace, Name: ConfigMapName}, Data: data,
 	})
-	view, err := NewView(client.CoreV1(), image)
+	view, err := NewView(client, image)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go view.Run(t.Context())
-	store := NewStore(client.CoreV1(), view, Trial, "test")
+	store := NewStore(client, view, Trial, "test")
 	eventually(t, store, func() bool { return view.HasSynced() && len(view.data()) == len(data) })
 	return store, client
 }
@@ -121,12 +121,12 @@ func TestStoreFull(t *testing.T) {
 func TestAskForTrials(t *testing.T) {
 	e := encoded(t, Exception{Delivery: None, Image: image, Since: since})
 	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e})
-	if err := AskForTrials(t.Context(), client.CoreV1(), "test", since); err != nil {
+	if err := AskForTrials(t.Context(), client, "test", since); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c"}, s.view.Table().Refused()) })
 	s, client = newStore(t, nil)
-	if err := AskForTrials(t.Context(), client.CoreV1(), "test", since); err != nil || writes(client) != 0 {
+	if err := AskForTrials(t.Context(), client, "test", since); err != nil || writes(client) != 0 {
 		t.Errorf("nothing to ask for: %d writes, error %v", writes(client), err)
 	}
 }

@@ -17,6 +17,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
+// Client is a client of the cluster, as far as it is used.
+type Client interface {
+	CoreV1() typedcorev1.CoreV1Interface
+}
+
 // View follows the ConfigMap.
 type View struct {
 	image    string
@@ -26,7 +31,7 @@ type View struct {
 }
 
 // NewView returns the view of the exceptions that were found with a signer's image. It is empty until Run has been called.
-func NewView(client typedcorev1.ConfigMapsGetter, image string) (*View, error) {
+func NewView(client Client, image string) (*View, error) {
 	v := &View{image: image}
 	v.table.Store(new(Parse(nil)))
 	v.informer = cache.NewSharedIndexInformer(onlyConfigMap(client), &corev1.ConfigMap{}, 0, cache.Indexers{})
@@ -39,19 +44,19 @@ func NewView(client typedcorev1.ConfigMapsGetter, image string) (*View, error) {
 }
 
 // onlyConfigMap lists and watches the one ConfigMap. The informers of client-go would link the clients of all API groups.
-func onlyConfigMap(client typedcorev1.ConfigMapsGetter) *cache.ListWatch {
+func onlyConfigMap(client Client) cache.ListerWatcher {
 	only := func(o metav1.ListOptions) metav1.ListOptions {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ConfigMapName).String()
 		return o
 	}
-	return &cache.ListWatch{
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			return client.ConfigMaps(settings.Namespace).List(ctx, only(o))
+			return client.CoreV1().ConfigMaps(settings.Namespace).List(ctx, only(o))
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			return client.ConfigMaps(settings.Namespace).Watch(ctx, only(o))
+			return client.CoreV1().ConfigMaps(settings.Namespace).Watch(ctx, only(o))
 		},
-	}
+	}, client)
 }
 
 // OnChange has f called after every change. It is called before Run only.

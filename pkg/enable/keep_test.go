@@ -35,6 +35,7 @@ func TestPlanKeepsSettings(t *testing.T) {
 		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2", settings.KeyKeepMaterial: "true",
 		settings.KeyGateChains: "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours", settings.KeyDelivery: "init",
 		settings.KeyManagedBy: "kueue.x-k8s.io/multikueue", settings.KeyCustomRuns: "approvals/controller",
+		settings.KeyPullSecrets: "mirror",
 	})
 	before, err := settings.Parse(live.Data)
 	if err != nil {
@@ -53,9 +54,10 @@ func TestPlanKeepsSettings(t *testing.T) {
 		"exempt":         {Kept{Exempt: true}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
 		"managed by":     {Kept{ManagedBy: true}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
 		"custom runs":    {Kept{CustomRuns: true}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
+		"pull secrets":   {Kept{PullSecrets: true}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets }},
 		"audience":       {Kept{Audience: true}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
 		"none":           {Kept{}, func(*settings.Settings) {}},
-		"all": {Kept{true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
+		"all": {Kept{true, true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
 			*s = before
 			s.Delivery = settings.DeliveryAuto
 		}},
@@ -121,7 +123,7 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 // TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
 // to be named.
 func TestUnreadSettings(t *testing.T) {
-	keepAll := Kept{true, true, true, true, true, true, true, true, true}
+	keepAll := Kept{true, true, true, true, true, true, true, true, true, true}
 	named := func(not ...func(*Kept)) Kept {
 		k := keepAll
 		k.Enforcement, k.Policies = false, false

@@ -50,6 +50,7 @@ type Change struct {
 type Plan struct {
 	Environment Environment
 	Settings    settings.Settings
+	SignerImage string // of a plan to enable: that pods will get
 	Changes     []Change
 	Purge       bool     // of a plan to disable: the trust history goes, too
 	Warnings    []string // of a plan to enable: what whoever agrees to it should know, a sentence each
@@ -138,7 +139,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Environment: env, Settings: r.Settings}
+	plan := Plan{Environment: env, Settings: r.Settings, SignerImage: r.options(env).SignerImage()}
 	if plan.Warnings, err = c.warnings(ctx, plan, before); err != nil {
 		return Plan{}, err
 	}

@@ -44,7 +44,10 @@ func (l *look) exceptions(table delivery.Table) {
 		if l.status.AddOn == nil {
 			break // a check of its own
 		}
-		if e, ok := table.For(ns.name, l.status.AddOn.SignerImage); ok && ns.inScope {
+		e, ok := table.For(ns.name, l.status.AddOn.SignerImage)
+		// Where results are enforced, pods are given the signer all the same: those that hang are looked for.
+		idle := e.Source == delivery.Start && l.settings.EnforcementOf(ns.labels) == settings.Enforce
+		if ok && ns.inScope && !idle {
 			n++
 			l.add(l.exception(ns, e))
 		}
@@ -59,7 +62,7 @@ func (l *look) exception(ns knownNamespace, e delivery.Entry) status.Check {
 	refused, wayOut := "are refused", "have the policy admit image volumes and the image, or leave the namespace out of signing"
 	if e.Source == delivery.Start {
 		refused = "do not start"
-		wayOut = "let the nodes get the image, or leave the namespace out of signing"
+		wayOut = "let the nodes pull the image (enable --pull-secret or --registry) and run " + l.enable() + " again, or leave the namespace out of signing"
 	}
 	check := status.Check{
 		Part: status.PartAddOn, ID: status.CheckDelivery, Status: verify.Warn,

@@ -47,6 +47,7 @@ func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 		}
 	}
 	pod.Spec.Volumes = append(pod.Spec.Volumes, volume)
+	addPullSecrets(pod, options.PullSecrets)
 	for _, s := range steps {
 		s.container.VolumeMounts = append(s.container.VolumeMounts,
 			corev1.VolumeMount{Name: volumeName, MountPath: step.MountPath, ReadOnly: true})
@@ -61,6 +62,7 @@ func isOwn(c corev1.Container) bool { return c.Name == initName }
 func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName })
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, isOwn)
+	removePullSecrets(pod)
 	for _, s := range steps {
 		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
 			func(m corev1.VolumeMount) bool { return m.Name == volumeName })

@@ -36,6 +36,7 @@ type Metrics struct {
 	retries   prometheus.Counter
 	catchUps  *prometheus.CounterVec
 	records   *prometheus.CounterVec
+	stuck     *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -58,6 +59,7 @@ func New(build version.Info) *Metrics {
 		retries:   counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
 		catchUps:  counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
 		records:   counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
+		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
 		leader:    gauge("leader", "1 in the replica that reconciles, 0 in the others."),
 		keys:      gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
@@ -78,7 +80,10 @@ func New(build version.Info) *Metrics {
 	for _, kind := range admission.LeftAlones() {
 		m.leftAlone.WithLabelValues(string(kind))
 	}
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
+	for _, o := range []string{leftAlone, injected} {
+		m.stuck.WithLabelValues(o)
+	}
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
@@ -160,6 +165,21 @@ func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).
 
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
+
+// What becomes of a namespace in which a pod did not start because of the signer.
+const (
+	leftAlone = "left-alone" // in audit
+	injected  = "injected"   // as before, where results are enforced
+)
+
+// Stuck counts a pod that did not start because of the signer. stopped: its namespace is left alone from now on.
+func (m *Metrics) Stuck(stopped bool) {
+	if stopped {
+		m.stuck.WithLabelValues(leftAlone).Inc()
+		return
+	}
+	m.stuck.WithLabelValues(injected).Inc()
+}
 
 // Leading says whether this replica is the one that reconciles.
 func (m *Metrics) Leading(leads bool) {

@@ -98,6 +98,7 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		Cluster:   func(context.Context) (string, error) { return "", errors.New("no cluster") },
 		OnVerdict: func(r verify.Result) { lab.verdicts = append(lab.verdicts, string(r.Verdict)+" "+r.Reason) },
 		OnGivenUp: func() { lab.givenUp++ },
+		OnSeen:    func(*unstructured.Unstructured) {},
 		OnCatchUp: func(err error) { lab.caughtUp = append(lab.caughtUp, err) },
 		OnRecord:  func(err error) { lab.recorded = append(lab.recorded, err) },
 		Version:   "v0.4.0", Now: verifytest.RecordedAt, Log: zap.NewNop().Sugar(),

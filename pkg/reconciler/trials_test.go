@@ -79,7 +79,7 @@ func newTrialRig(t *testing.T) *trialRig {
 	log := zap.NewNop().Sugar()
 	followed := NewSettings(rig.client, "tekton-pipelines", log)
 	namespaces := NewNamespaces(meta, followed, "tekton-pipelines")
-	view, err := delivery.NewView(rig.client.CoreV1(), trialSigner)
+	view, err := delivery.NewView(rig.client, trialSigner)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func newTrialRig(t *testing.T) *trialRig {
 		Inject: func(pod *corev1.Pod, by settings.Delivery, s settings.Settings) (*corev1.Pod, error) {
 			return inject.Pod(pod, inject.Options{SignerImage: trialSigner, Delivery: inject.Delivery(by), Step: s.Step()})
 		},
-		View: view, Store: delivery.NewStore(rig.client.CoreV1(), view, delivery.Trial, "test"), Recorder: rig.events, Log: log, Now: time.Now,
+		View: view, Store: delivery.NewStore(rig.client, view, delivery.Trial, "test"), Recorder: rig.events, Log: log, Now: time.Now,
 	})
 	go followed.Run(t.Context())
 	go namespaces.Run(t.Context())

@@ -22,7 +22,6 @@ import (
 // what all may hold, in bytes.
 const (
 	maxInflated = 128 << 10
-	maxStored   = 256 << 10
 	maxEntries  = 4096
 	maxMessages = 1 << 20 // of all steps and attempts together; a pod's messages are 12 KiB at most, before they are inflated
 )
@@ -41,8 +40,8 @@ func parseStored(message string) ([]result.RunResult, error) {
 	if message == "" {
 		return nil, nil
 	}
-	if len(message) > maxStored {
-		return nil, fmt.Errorf("expected at most %d bytes, got %d", maxStored, len(message))
+	if len(message) > maxMessages {
+		return nil, fmt.Errorf("expected at most %d bytes, got %d", maxMessages, len(message))
 	}
 	text := []byte(message)
 	if encoded, ok := strings.CutPrefix(message, tekton.CompressedPrefix); ok {

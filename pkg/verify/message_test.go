@@ -74,7 +74,8 @@ func TestParseStoredRefuses(t *testing.T) {
 	valid := deflated(t, entriesOf(3))
 	for name, c := range map[string]struct{ message, mentions string }{
 		"no entries":             {"[]", "1 to 4096"},
-		"too many bytes":         {entriesOf(maxEntries + 1), "at most 131072 bytes"},
+		"too many bytes":         {strings.Repeat(" ", maxMessages) + entriesOf(1), "at most 1048576 bytes"},
+		"too many entries":       {entriesOf(maxEntries + 1), "1 to 4096 entries"},
 		"null":                   {"null", ""},
 		"an object":              {entry("a", 1), ""},
 		"a null entry":           {"[null]", ""},

@@ -199,7 +199,7 @@ func TestRenderPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens := p.OfTokens()
-	if len(tokens.Policies) != 4 || len(tokens.Bindings) != 5 || len(p.Policies) != 16 || len(p.Bindings) != 17 {
+	if len(tokens.Policies) != 4 || len(tokens.Bindings) != 5 || len(p.Policies) != 17 || len(p.Bindings) != 18 {
 		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 16 and 17, of tokens 4 and 5",
 			len(p.Policies), len(p.Bindings), len(tokens.Policies), len(tokens.Bindings))
 	}

@@ -380,6 +380,39 @@ func TestDryRunsPolicy(t *testing.T) {
 	})
 }
 
+// TestUnstartedPodsPolicy: the add-on's accounts delete pods of TaskRuns with the signer that did not start, and no others. It is no
+// concern of the policy what others delete.
+func TestUnstartedPodsPolicy(t *testing.T) {
+	pod := func(change func(*corev1.Pod)) *corev1.Pod {
+		p, yes := tektonsPod(), true
+		p.OwnerReferences[0].Controller = &yes
+		p.Status.Phase = corev1.PodPending
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "tekton-internal-sign"})
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	deletes := func(user string, change func(*corev1.Pod)) asked {
+		groups := []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}
+		if user != addOn {
+			groups = nil
+		}
+		return asked{user: user, groups: groups, operation: "DELETE", namespace: "ci", old: pod(change)}
+	}
+	const shown = "that did not start, and no others"
+	checkRefusals(t, UnstartedGuard, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"one that did not start": {deletes(addOn, nil), ""},
+		"one that runs":          {deletes(addOn, func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }), shown},
+		"one without the signer": {deletes(addOn, func(p *corev1.Pod) { p.Spec.Volumes = nil }), shown},
+		"one of nobody":          {deletes(addOn, func(p *corev1.Pod) { p.OwnerReferences = nil }), shown},
+		"by somebody else":       {deletes("jane", func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }), ""},
+	})
+}
+
 // TestDryRunsComeAfterTheirPolicy: nobody may create pods before the policy is there that makes dry runs of them.
 func TestDryRunsComeAfterTheirPolicy(t *testing.T) {
 	var order []string
