@@ -31,7 +31,7 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string)
 	plural, prefix := "taskruns", "taskrun/"
 	switch typed, _, named := strings.Cut(toComplete, "/"); {
 	case typed == "pipelinerun" || typed == "pr":
-		plural, prefix = "pipelineruns", typed+"/"
+		plural, prefix = pipelineRuns, typed+"/"
 	case named && typed == "tr":
 		prefix = "tr/"
 	}

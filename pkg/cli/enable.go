@@ -86,7 +86,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 
   # The manifests, to keep them in Git
   %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
-		Args:      cobra.ExactArgs(1),
+		Args:      oneBackend,
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trusted.given(cmd.Flags())
@@ -115,6 +115,15 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	completeWords(cmd, "format", signing.Formats()...)
 	completeWords(cmd, "binding", signing.Bindings()...)
 	return cmd
+}
+
+// oneBackend is the check of the arguments: exactly one of what signs.
+func oneBackend(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("expected one backend, got %d: %s %s signs with the cluster's own service account tokens and needs nothing else",
+		len(args), cmd.CommandPath(), signing.BackendOIDCSAToken)
 }
 
 func (o *enableOptions) run(ctx context.Context, e *env, backend string) error {

@@ -62,7 +62,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: e.name},
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          knownCommand,
 		RunE:          showHelp,
 	}
 	root.SetIn(streams.In)
@@ -79,6 +79,21 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 
 // showHelp is what a command does that only has others under it. Without it cobra takes any unknown command for success.
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// knownCommand is the check of a command that only has others under it: an argument is the name of one that it does not have.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if cmd.SuggestionsMinimumDistance <= 0 {
+		cmd.SuggestionsMinimumDistance = 2 // letters, as cobra has it
+	}
+	hint := "see " + cmd.CommandPath() + " --help"
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return fmt.Errorf("unknown command %q for %q: %s", args[0], cmd.CommandPath(), hint)
+}
 
 // displayName returns how the user calls the program: through kubectl, through tkn, or by its own name.
 func displayName(program string) string {

@@ -18,7 +18,7 @@ func newTrustCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
 		Short: "Keep the keys that TaskRuns are verified with",
-		Args:  cobra.NoArgs,
+		Args:  knownCommand,
 		RunE:  showHelp,
 	}
 	cmd.AddCommand(newTrustExportCommand(e), newTrustMergeCommand(e), newTrustShowCommand(e))

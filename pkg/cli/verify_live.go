@@ -133,12 +133,23 @@ func (o *verifyOptions) explainEach(err error, namespace string) []error {
 			continue
 		}
 		if apierrors.IsNotFound(err) && !o.allNamespaces {
-			err = fmt.Errorf("%w in namespace %q: see kubectl get taskruns -n %s", err, namespace, namespace)
+			err = fmt.Errorf("%w in namespace %q: see kubectl get %s -n %s", err, namespace, kindOf(err), namespace)
 		}
 		errs = append(errs, explainCluster(err))
 	}
 	return errs
 }
+
+// kindOf returns what kubectl calls the objects of which one was not found.
+func kindOf(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == pipelineRuns {
+		return pipelineRuns
+	}
+	return "taskruns"
+}
+
+const pipelineRuns = "pipelineruns"
 
 // taskRuns reads everything that was asked for at once. What cannot be read is an error beside the rest.
 func (o *verifyOptions) taskRuns(ctx context.Context, e *env, args []string) ([]*v1.TaskRun, []error) {

@@ -37,7 +37,7 @@ func resourceOfKind(kind string) (schema.GroupVersionResource, bool) {
 	case pipelines.KindTaskRun:
 		return resourceOf("taskruns"), true
 	case pipelines.KindPipelineRun:
-		return resourceOf("pipelineruns"), true
+		return resourceOf(pipelineRuns), true
 	case pipelines.KindCustomRun:
 		return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1beta1", Resource: "customruns"}, true
 	}
