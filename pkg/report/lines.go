@@ -122,11 +122,11 @@ func (l *lines) proof(r *verify.Result) {
 
 // outcome shows what the TaskRun says of itself, and how much of it left evidence.
 func (l *lines) outcome(r *verify.Result) {
-	if r.Succeeded == nil {
-		return
+	outcome := "no condition Succeeded"
+	if s := r.Succeeded; s != nil {
+		outcome = fmt.Sprintf("Succeeded=%s/%s", display.Safe(s.Status), orDash(display.Short(s.Reason, display.DefaultWidth)))
 	}
-	l.line(fmt.Sprintf("  Succeeded=%s/%s, evidence: %d of %s", display.Safe(r.Succeeded.Status), orDash(display.Short(r.Succeeded.Reason, display.DefaultWidth)),
-		r.SignedSteps, plural(r.Steps, "step")))
+	l.line(fmt.Sprintf("  %s, evidence: %d of %s", outcome, r.SignedSteps, plural(r.Steps, "step")))
 }
 
 // notCovered is what a verdict of VERIFIED does not speak of.

@@ -98,7 +98,8 @@ func (t *table) row(r *verify.Result, suffix string) error {
 	if t.options.Verbose || r.Verdict != verify.Verified {
 		l.checks(r.Checks)
 	}
-	if t.options.Verbose || r.Verdict != verify.Verified || r.SignedSteps < r.Steps {
+	failed := r.Succeeded != nil && r.Succeeded.Status != "True" // evidence of a TaskRun that failed is good evidence
+	if t.options.Verbose || r.Verdict != verify.Verified || r.SignedSteps < r.Steps || failed {
 		l.outcome(r)
 	}
 	if t.options.Verbose || r.Verdict != verify.Verified {

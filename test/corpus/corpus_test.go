@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -135,6 +136,7 @@ func TestCorpus(t *testing.T) {
 				}
 				if format == "table" {
 					lastLine(t, c.Want, out.stdout)
+					saysOutcome(t, c.Want, out.stdout)
 				}
 			}
 		})
@@ -229,6 +231,27 @@ func lastLine(t *testing.T, want corpus.Want, table string) {
 		}
 	}
 }
+
+// saysOutcome wants what the TaskRun says of itself and how many steps left evidence, and with VERIFIED where it ends. In a table of several
+// TaskRuns those that succeeded, with evidence of every step, are a row alone.
+func saysOutcome(t *testing.T, want corpus.Want, table string) {
+	t.Helper()
+	if want.Verdict == "" || want.Verdict == "*" {
+		return
+	}
+	if several := strings.Contains(table, "VERDICT "); !several && !outcomeLine.MatchString(table) {
+		t.Errorf("nothing says how the TaskRun ended and what left evidence:\n%s", table)
+	}
+	if verifiedLine.MatchString(table) && !coverLine.MatchString(table) {
+		t.Errorf("nothing says what VERIFIED does not cover:\n%s", table)
+	}
+}
+
+var (
+	outcomeLine  = regexp.MustCompile(`(?m)^ *(Succeeded=.+|no condition Succeeded), evidence: \d+ of (no|\d+) steps?$`)
+	verifiedLine = regexp.MustCompile(`(?m)^ *✓ VERIFIED`)
+	coverLine    = regexp.MustCompile(`not cover(ed:)? images, parameters, workspaces`)
+)
 
 // TestSameSeedSameCases keeps the corpus from changing from run to run.
 func TestSameSeedSameCases(t *testing.T) {

@@ -27,7 +27,7 @@ func hostile() map[string]string {
 		"zero width":                 "VERI\u200bFIED\u200d\ufeff",
 		"tags":                       "x\U000e0041\U000e0042",
 		"separators":                 "x\u2028✓ VERIFIED\u2029y",
-		"piled up marks":             "x" + strings.Repeat("\u0301", 200),
+		"piled up marks":             "x" + strings.Repeat("\u0301", 100),
 		"letters that look alike":    "ІMAGE_DIGEST",
 		"a workflow command":         "::error file=a::VERIFIED",
 		"a spreadsheet formula":      "=HYPERLINK(\"https://evil.example\")",
@@ -42,15 +42,22 @@ func hostile() map[string]string {
 // display makes cases of such texts everywhere a TaskRun can hold them.
 func (m *maker) display() {
 	for name, text := range sorted(hostile()) {
+		named, ended := failed(verify.CheckPod), verified()
+		if len(text) > 253 { // no name in Kubernetes is longer
+			named = unreadable()
+		}
+		if len(text) > 1024 {
+			ended = failed(verify.CheckSucceeded)
+		}
 		for _, place := range []attack{
 			{name: "result's value", want: failed(verify.CheckResults), tamper: setValue(text)},
 			{name: "result's name", want: failed(verify.CheckResults), tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
 				r[0].Name = text
 				return r
 			})},
-			{name: "TaskRun's name and namespace", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Name, tr.Namespace = text, text }},
+			{name: "TaskRun's name and namespace", want: named, tamper: func(tr *v1.TaskRun) { tr.Name, tr.Namespace = text, text }},
 			{name: "step's name", want: failed(verify.CheckPosition), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = text }},
-			{name: "reason of the outcome", want: verified(), tamper: func(tr *v1.TaskRun) {
+			{name: "reason of the outcome", want: ended, tamper: func(tr *v1.TaskRun) {
 				setCondition(tr, apis.ConditionSucceeded, "True", text)
 			}},
 			{name: "manifest", want: failed(verify.CheckFormat), sign: manifest(func(string) string { return text })},

@@ -211,6 +211,18 @@ var grownObjects = []grown{
 			return grownResult(fmt.Sprint("p", i), fmt.Sprintf("$(steps.s0.results.m%06d)", i))
 		})
 	}},
+	{"step results by sidecar log", "sidecar", 20000, func(o object, n int) {
+		o.steps(240)
+		o.eachStep(func(i int, s object) {
+			if i == 0 {
+				s["results"] = list(n, func(i int) any { return grownResult(fmt.Sprintf("n%06d", i), "x") })
+			}
+		})
+	}},
+	{"steps of the Task", "plain", 48000, func(o object, n int) {
+		o.steps(240)
+		o.at("status", "taskSpec")["steps"] = list(n, func(i int) any { return object{"name": fmt.Sprint("n", i)} })
+	}},
 	{"artifacts of a step", "sidecar", 12000, func(o object, n int) {
 		o.eachStep(func(_ int, s object) {
 			s["outputs"] = list(n/2, func(i int) any { return artifactNamed(fmt.Sprint("a", i%100)) })

@@ -94,7 +94,7 @@ func TestMetamorphic(t *testing.T) {
 
 func mutateAll(t *testing.T, file string, used map[string]bool) {
 	t.Helper()
-	verifier := verifierOf(t, filepath.Join(filepath.Dir(file), bundleName))
+	verifier := verifierOf(t, filepath.Join(filepath.Dir(file), bundleName), verify.WithUnrecorded())
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func isHarmless(tr *v1.TaskRun, path string, used map[string]bool) bool {
 	return false
 }
 
-func verifierOf(t testing.TB, bundle string) *verify.Verifier {
+func verifierOf(t testing.TB, bundle string, options ...verify.Option) *verify.Verifier {
 	t.Helper()
 	data, err := os.ReadFile(bundle)
 	if err != nil {
@@ -159,7 +159,7 @@ func verifierOf(t testing.TB, bundle string) *verify.Verifier {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(cluster, verify.WithUnrecorded())
+	v, err := verify.New(cluster, options...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -75,8 +75,10 @@ func (m *maker) hugeTaskRuns() {
 			return "[" + strings.Repeat(`{"key":"a","value":"b","type":1},`, 180000) + `{"key":"b","value":"","type":1}]`
 		})},
 		{name: "a message nested deeply", want: failed(verify.CheckMessage), tamper: message(0, func(string) string { return strings.Repeat("[", 1<<20) })},
-		{name: "a manifest of 1 MiB", want: failed(verify.CheckFormat), sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 1<<20) })},
-		{name: "a token of 1 MiB", want: failed(verify.CheckToken), sign: rewrite(func(string) string { return strings.Repeat("A.", 1<<19) })},
+		{name: "a manifest of 100 KiB", want: failed(verify.CheckFormat), sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 100<<10) })},
+		{name: "a manifest of 1 MiB", want: failed(verify.CheckMessage), sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 1<<20) })},
+		{name: "a token of 100 KiB", want: failed(verify.CheckToken), sign: rewrite(func(string) string { return strings.Repeat("A.", 50<<10) })},
+		{name: "a token of 1 MiB", want: failed(verify.CheckMessage), sign: rewrite(func(string) string { return strings.Repeat("A.", 1<<19) })},
 		{name: "20000 promoted results", want: missing(verify.CheckDeclaration), tamper: func(tr *v1.TaskRun) {
 			many(20000, func(i int) {
 				tr.Status.TaskSpec.Results = append(tr.Status.TaskSpec.Results, v1.TaskResult{
@@ -84,10 +86,10 @@ func (m *maker) hugeTaskRuns() {
 				})
 			})
 		}},
-		{name: "5000 artifacts", want: failed(verify.CheckPayload), tamper: entries(1, func(list []result.RunResult) []result.RunResult {
+		{name: "2500 artifacts", want: failed(verify.CheckPayload), tamper: entries(1, func(list []result.RunResult) []result.RunResult {
 			for i := range list {
 				if list[i].ResultType == result.StepArtifactsResultType {
-					list[i].Value = `{"outputs":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","values":[{"uri":"b"}]},`, 5000), ",") + `]}`
+					list[i].Value = `{"outputs":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","values":[{"uri":"b"}]},`, 2500), ",") + `]}`
 				}
 			}
 			return list
@@ -117,7 +119,11 @@ func (m *maker) hugeTaskRuns() {
 		{name: "10000 retries", want: missing(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = make([]v1.TaskRunStatus, 10000)
 		}},
-		{name: "a name of 1 MiB", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Name = strings.Repeat("a", 1<<20) }},
+		{name: "a name of 1 MiB", want: unreadable(), tamper: func(tr *v1.TaskRun) { tr.Name = strings.Repeat("a", 1<<20) }},
+		{name: "a pod's name of 1 MiB", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Status.PodName = strings.Repeat("a", 1<<20) }},
+		{name: "a reason of 1 MiB", want: failed(verify.CheckSucceeded), tamper: func(tr *v1.TaskRun) {
+			tr.Status.Conditions[0].Reason = strings.Repeat("a", 1<<20)
+		}},
 	} {
 		m.apply("resources", m.newRun(), m.sign, a)
 	}

@@ -54,9 +54,9 @@ func (l Log) ofType(kind result.ResultType) []result.RunResult {
 // ofStep returns the results of one container's step. Containers of a pod have no dot in their names.
 func (l Log) ofStep(container string) []result.RunResult {
 	var entries []result.RunResult
-	for _, e := range l.ofType(result.StepResultType) {
+	for _, e := range l {
 		step, name, _ := strings.Cut(e.Key, separator)
-		if step == container {
+		if e.ResultType == result.StepResultType && step == container {
 			e.Key = name
 			entries = append(entries, e)
 		}

@@ -30,6 +30,9 @@ const MaxToken = maxToken
 // minRSABits is the size below which an RSA key is refused (NIST SP 800-131A).
 const minRSABits = 2048
 
+// maxRSABits is the size above which an RSA key is refused: what a signature takes to verify grows with its square.
+const maxRSABits = 16384
+
 // algorithms are the JWS algorithms (RFC 7518) with which API servers sign. Nothing else is ever tried, least of all none
 // and the symmetric ones.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
@@ -216,6 +219,8 @@ func (k Key) Validate() error {
 		}
 		if bits := public.N.BitLen(); bits < minRSABits {
 			return fmt.Errorf("expected an RSA key of at least %d bits, got %d", minRSABits, bits)
+		} else if bits > maxRSABits {
+			return fmt.Errorf("expected an RSA key of at most %d bits, got %d", maxRSABits, bits)
 		}
 		return nil
 	case *ecdsa.PublicKey:
