@@ -3,6 +3,7 @@
 package verify_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log"
@@ -48,12 +49,11 @@ func Example() {
 
 // readExample returns the TaskRun in a file.
 func readExample(name string) *v1.TaskRun {
-	file, err := os.Open(name)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer file.Close()
-	for object := range source.Read(file) {
+	for object := range source.Read(bytes.NewReader(data)) {
 		tr, err := object.TaskRun()
 		if err != nil {
 			log.Fatal(err)

@@ -62,11 +62,11 @@ func list(n int, element func(i int) any) []any {
 	return all
 }
 
-// members returns an object with n members.
-func members(n int, value any) map[string]any {
+// members returns an object with n members, each a short text.
+func members(n int) map[string]any {
 	all := map[string]any{}
 	for i := range n {
-		all[fmt.Sprintf("k%06d", i)] = value
+		all[fmt.Sprintf("k%06d", i)] = "x"
 	}
 	return all
 }
@@ -182,11 +182,11 @@ var grownObjects = []grown{
 		o.at("status")["results"] = list(n, func(i int) any { return grownResult(fmt.Sprint("n", i), `{"b": "1", "a": "2"}`) })
 	}},
 	{"members of a result by sidecar log", "sidecar", 200_000, func(o object, n int) {
-		value, _ := json.Marshal(members(n, "x"))
+		value, _ := json.Marshal(members(n))
 		o.at("status")["results"] = []any{grownResult("n", " "+string(value))}
 	}},
 	{"members of a result", "plain", 80_000, func(o object, n int) {
-		o.at("status")["results"] = []any{object{"name": "n", "type": "object", "value": members(n, "x")}}
+		o.at("status")["results"] = []any{object{"name": "n", "type": "object", "value": members(n)}}
 	}},
 	{"elements of a result", "plain", 80_000, func(o object, n int) {
 		o.at("status")["results"] = []any{object{"name": "n", "type": "array", "value": list(n, func(int) any { return "x" })}}
@@ -233,7 +233,7 @@ var grownObjects = []grown{
 	}},
 	{"digests of an artifact", "plain", 80_000, func(o object, n int) {
 		artifact := artifactNamed("a")
-		artifact["values"].([]any)[0].(map[string]any)["digest"] = members(n, "x")
+		artifact["values"].([]any)[0].(map[string]any)["digest"] = members(n)
 		o.at("status")["artifacts"] = object{"outputs": []any{artifact}}
 	}},
 	{"conditions", "plain", 24000, func(o object, n int) {
@@ -243,12 +243,12 @@ var grownObjects = []grown{
 		o.at("status")["sidecars"] = list(n, func(int) any { return object{"name": "a"} })
 		o.eachStep(func(_ int, s object) { s.at("terminated")["message"] = "[" + text(4095) })
 	}},
-	{"annotations", "plain", 80_000, func(o object, n int) { o.at("metadata")["annotations"] = members(n, "x") }},
-	{"labels", "plain", 80_000, func(o object, n int) { o.at("metadata")["labels"] = members(n, "x") }},
+	{"annotations", "plain", 80_000, func(o object, n int) { o.at("metadata")["annotations"] = members(n) }},
+	{"labels", "plain", 80_000, func(o object, n int) { o.at("metadata")["labels"] = members(n) }},
 	{"owners", "plain", 16000, func(o object, n int) {
 		o.at("metadata")["ownerReferences"] = list(n, func(int) any { return object{"kind": "PipelineRun", "name": "a"} })
 	}},
-	{"digests of the source", "plain", 80_000, func(o object, n int) { o.at("status", "provenance", "refSource")["digest"] = members(n, "x") }},
+	{"digests of the source", "plain", 80_000, func(o object, n int) { o.at("status", "provenance", "refSource")["digest"] = members(n) }},
 	{"parameters", "plain", 24000, func(o object, n int) {
 		o.at("spec")["params"] = list(n, func(i int) any { return object{"name": fmt.Sprint("n", i), "value": "x"} })
 	}},
@@ -462,7 +462,6 @@ func checkFile(t *testing.T, bundle []byte, names []string, file func(size int) 
 	for size, data := range files {
 		dirs[size] = place(t, corpus.Case{File: data, Bundle: bundle})
 	}
-	files = nil
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			checkGrowth(t, func(size int) {
