@@ -34,9 +34,9 @@ build: ## Build the plugin, the signer and the add-on into bin/.
 test: lint test-unit test-e2e ## Everything CI runs: lint, unit tests, end-to-end tests in the lab.
 
 test-unit: ## Unit tests, with the race detector.
-	go test -race ./...
+	go test -race -timeout 30m ./...
 	cd test/tekton && go test ./... # Tekton's own functions, in a module of its own: they link much that nothing else needs
-	go test ./test/corpus ./internal/tekton/merge ./cmd/controller/internal/serve # not with the race detector, which takes many times as much time and memory
+	go test -timeout 30m ./test/corpus ./internal/tekton/merge ./cmd/controller/internal/serve # not with the race detector, which takes many times as much time and memory
 
 test-e2e: build lab-up lab-load ## End-to-end tests in the lab.
 	$(IN_LAB) go test -tags e2e -count=1 -timeout 50m ./test/e2e/...
