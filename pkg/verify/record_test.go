@@ -434,14 +434,14 @@ func TestRecordKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr := newRecorded(t, nil, verifytest.Recording{Signer: foreign})
-	verdictWith := func(key *trust.IssuerKey) verify.Result {
+	verdictWith := func(key *trust.IssuerKey, more ...verify.Option) verify.Result {
 		keys := cluster.ServiceAccountIssuers[0].Keys[:1:1]
 		if key != nil {
 			keys = append(keys, *key)
 		}
 		c := *cluster
 		c.ServiceAccountIssuers = []trust.Issuer{{Issuer: verifytest.Issuer, Keys: keys}}
-		v, err := verify.New(&c, verify.WithClock(verifytest.RecordedAt))
+		v, err := verify.New(&c, append(more, verify.WithClock(verifytest.RecordedAt))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -456,6 +456,9 @@ func TestRecordKeys(t *testing.T) {
 	retired := &trust.IssuerKey{JWK: jwk, NotAfter: trust.At(verifytest.RecordedAt().Add(-2 * time.Hour))}
 	if got := verdictWith(retired); got.Verdict != verify.Failed || !strings.Contains(recordCheck(got).Message, "retired") {
 		t.Errorf("with a retired key: expected FAILED, got %s and %+v", got.Verdict, recordCheck(got))
+	}
+	if got := verdictWith(retired, verify.WithStaleKeys()); got.Verdict != verify.Indeterminate || got.MissingKey != foreign.KeyID {
+		t.Errorf("with a key that may be in use again: expected INDETERMINATE for the missing key, got %s %q", got.Verdict, got.MissingKey)
 	}
 }
 

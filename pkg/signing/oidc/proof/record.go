@@ -71,7 +71,7 @@ func (p *recordProof) Sound() []check.Check { return nil }
 func (p *recordProof) words() words {
 	return words{
 		token: check.Record, key: check.Record, signature: check.Record,
-		name: "the record's proof", kind: "a proof", valid: "a proof valid at once", suffix: ", of the record's proof,", signed: " the record's proof", strict: true,
+		name: "the record's proof", kind: "a proof", valid: "a proof valid at once", suffix: ", of the record's proof,", signed: " the record's proof",
 	}
 }
 

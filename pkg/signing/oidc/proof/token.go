@@ -26,7 +26,6 @@ type words struct {
 	valid                 string   // that it is to be, and at once
 	suffix                string   // behind the ID of a key
 	signed                string   // behind "when it signed"
-	strict                bool     // that keys may be stale excuses nothing
 }
 
 // keyTrust is what the keyring says of the key that signed a token.
@@ -54,7 +53,7 @@ func (r *Reader) judgeToken(t *oidc.Token, u use) (keyTrust, []check.Check) {
 
 // judgeKey looks the key up and verifies with it.
 func (r *Reader) judgeKey(t *oidc.Token, w words) (keyTrust, []check.Check) {
-	stale := r.policy.StaleKeys && !w.strict
+	stale := r.policy.StaleKeys
 	refuted := func(id check.ID, expected, got, message string) (keyTrust, []check.Check) {
 		return keyRefuted, []check.Check{check.Refuted(id, expected, got, message)}
 	}
