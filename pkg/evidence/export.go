@@ -18,7 +18,7 @@ import (
 // ExportFormat is a form that other tools read.
 type ExportFormat string
 
-// The forms of exported evidence. docs/format.md describes them.
+// The forms of exported evidence. docs/evidence.md describes them.
 const (
 	ExportDSSE           ExportFormat = "dsse"            // a DSSE envelope
 	ExportSigstoreBundle ExportFormat = "sigstore-bundle" // a Sigstore bundle, version 0.3

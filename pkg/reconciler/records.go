@@ -35,7 +35,7 @@ import (
 const recordRetries = 14
 
 // Records has every completed TaskRun judged and recorded: it calls the status webhook for those whose verdict nothing proves to be
-// the add-on's, and writes the add-on's record (docs/format.md) of what is sealed. It keeps nothing in memory but the keys of
+// the add-on's, and writes the add-on's record (docs/record.md) of what is sealed. It keeps nothing in memory but the keys of
 // TaskRuns that wait for it.
 type Records struct {
 	pkgreconciler.LeaderAwareFuncs

@@ -5,7 +5,7 @@
 //
 // Evidence is the signing material of one step (TEP-0089). It travels as additional task results, the carriers, in the
 // termination message of the step's container. Format v2 is one detached statement for each step over everything that the step
-// emitted: a [Unit] with its [Header]. Format v1 is a signature for each result, compatible with Tekton's own. docs/format.md
+// emitted: a [Unit] with its [Header]. Format v1 is a signature for each result, compatible with Tekton's own. docs/evidence.md
 // specifies both.
 //
 // A backend has a folder of its own below this package, with the half that signs in a pod, and a folder proof below that with the

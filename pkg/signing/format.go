@@ -11,7 +11,7 @@ import (
 // Format is a version of the evidence.
 type Format string
 
-// The formats of docs/format.md.
+// The formats of docs/evidence.md.
 const (
 	FormatV1 Format = "v1" // TEP-0089: one signature a result, compatible with Tekton's own
 	FormatV2 Format = "v2" // one detached statement a step

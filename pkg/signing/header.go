@@ -58,7 +58,7 @@ type Header struct {
 // Has reports whether all bits of flag are set.
 func (f Flags) Has(flag Flags) bool { return f&flag == flag }
 
-// Validate reports the first rule of docs/format.md that the header breaks.
+// Validate reports the first rule of docs/evidence.md that the header breaks.
 func (h Header) Validate() error {
 	switch {
 	case !h.Scheme.allows(h.Algorithm):

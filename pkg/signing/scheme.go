@@ -24,7 +24,7 @@ func Backends() []Backend {
 	return []Backend{BackendNone, BackendOIDCSAToken, BackendSPIRE, BackendSigstoreKeyless}
 }
 
-// Names of the carriers (TEP-0089 and docs/format.md). A carrier is one of these names with result type 1.
+// Names of the carriers (TEP-0089 and docs/evidence.md). A carrier is one of these names with result type 1.
 const (
 	CarrierManifest          = "RESULT_MANIFEST"
 	CarrierManifestSignature = "RESULT_MANIFEST.sig"

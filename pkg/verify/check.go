@@ -4,7 +4,7 @@ package verify
 
 import "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 
-// CheckID names one thing that verification looks at. The names are stable; docs/format.md lists them.
+// CheckID names one thing that verification looks at. The names are stable; docs/verification.md lists them.
 type CheckID = check.ID
 
 // Status is the outcome of one check. The zero value is no success.
@@ -14,7 +14,7 @@ type Status = check.Status
 // person escapes them.
 type Check = check.Check
 
-// The checks of docs/format.md, in the order in which they are reported. Package check says what each looks at.
+// The checks of docs/verification.md, in the order in which they are reported. Package check says what each looks at.
 const (
 	CheckMessage        = check.Message
 	CheckReserved       = check.Reserved

@@ -26,5 +26,5 @@
 //   - Without the live pod or the add-on's record it cannot know that the pod was the TaskRun's own: see [WithUnrecorded].
 //   - Strings in a Result come from the TaskRun. Escape them before you show them to a person.
 //
-// docs/format.md is the specification that the package implements.
+// docs/verification.md is the specification that the package implements.
 package verify

@@ -15,7 +15,7 @@ import (
 )
 
 // Where values travel by the log of Tekton's results sidecar (flag bit 1), messages carry evidence alone. What the steps
-// signed is then rebuilt from the status itself, and hashing decides whether it is that. See docs/format.md, "Values by
+// signed is then rebuilt from the status itself, and hashing decides whether it is that. See docs/evidence.md, "Values by
 // sidecar log".
 
 // loggedValue is a value as the sidecar wrote it into its log.

@@ -23,7 +23,7 @@ func manifest(change func(string) string) func(*verifytest.Run) {
 	}
 }
 
-// headerByte replaces one byte of the header after it was signed. Offsets are those of docs/format.md.
+// headerByte replaces one byte of the header after it was signed. Offsets are those of docs/evidence.md.
 func headerByte(offset int, change func(byte) byte) func(*verifytest.Run) {
 	return manifest(func(m string) string {
 		b, err := signing.DecodeBase64URL(strings.TrimPrefix(m, "v2:"))

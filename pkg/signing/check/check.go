@@ -6,10 +6,10 @@
 // The package knows no cluster, and no clock: the Run holds the time.
 package check
 
-// ID names one thing that verification looks at. The names are stable; docs/format.md lists them.
+// ID names one thing that verification looks at. The names are stable; docs/verification.md lists them.
 type ID string
 
-// The checks of docs/format.md, in the order in which they are reported.
+// The checks of docs/verification.md, in the order in which they are reported.
 const (
 	Message        ID = "message"         // termination messages are as Tekton stores them
 	Reserved       ID = "reserved"        // no result bears the name of a carrier

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package record is the add-on's own record of what it verified and when: an in-toto statement over a completed TaskRun, proven
-// by the add-on's identity (docs/format.md). It makes archives verifiable after everything else has expired.
+// by the add-on's identity (docs/record.md). It makes archives verifiable after everything else has expired.
 package record
 
 // Annotation is the key of status.annotations under which a TaskRun carries its record. Only the add-on writes it.

@@ -63,7 +63,7 @@ func testStatement(t *testing.T) []byte {
 	return statement
 }
 
-// The vector in docs/format.md is what this code makes of testdata/taskrun.json.
+// The vector in docs/record.md is what this code makes of testdata/taskrun.json.
 func TestVector(t *testing.T) {
 	p, err := project(testTaskRun(t))
 	if err != nil {
@@ -81,7 +81,7 @@ func TestVector(t *testing.T) {
 		t.Fatal(err)
 	}
 	digest := DigestOf(statement)
-	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "format.md"))
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "record.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestVector(t *testing.T) {
 		"audience   " + signing.RecordAudience(signing.AudiencePrefix, digest) + "\n",
 	} {
 		if !strings.Contains(string(doc), line) {
-			t.Errorf("expected docs/format.md to hold the line %q", line)
+			t.Errorf("expected docs/record.md to hold the line %q", line)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package trust reads, writes and fetches trust bundles: everything that is needed to verify without a network, each key
-// with the window in which it was seen in use and the cluster it belongs to. docs/format.md describes the file.
+// with the window in which it was seen in use and the cluster it belongs to. docs/trust-bundle.md describes the file.
 //
 // [Parse] reads a bundle, [Bundle.Cluster] chooses the cluster in it that verify.New wants. [Fetch] reads a [Cluster] from a live
 // cluster, [Merge] joins bundles, and a [History] keeps what was seen in the past, for evidence that is verified years later.

@@ -15,7 +15,7 @@ import (
 )
 
 // History is what the add-on saw of a cluster's keys, by data key: "sa." and the hex SHA-256 of an issuer key (SPKI, DER),
-// or "spiffe." and that of an X.509 authority (DER). It only grows. docs/format.md, "Trust history", describes how it is
+// or "spiffe." and that of an X.509 authority (DER). It only grows. docs/trust-bundle.md, "Trust history", describes how it is
 // laid out in ConfigMaps.
 type History map[string][]Sighting
 

@@ -12,7 +12,7 @@ import (
 
 // Merge unites trust bundles. No key gets lost: clusters are united by their UID, keys by issuer and fingerprint, SPIFFE
 // authorities by trust domain and certificate. Of a key's windows the earliest notBefore and the latest end count
-// (docs/format.md, "Merging"). The order of bundles does not matter, nor how often one is given.
+// (docs/trust-bundle.md, "Merging"). The order of bundles does not matter, nor how often one is given.
 //
 // It is an error when one key ID of a cluster belongs to two keys, when a cluster has two trust domains of its own, or when
 // the outcome exceeds the limits of a bundle.
