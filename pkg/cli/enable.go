@@ -82,7 +82,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
   %[1]s enable oidc-sa-token --enforcement enforce
 
   # Stop everything at once, if the add-on keeps TaskRuns from completing
-  kubectl delete mutatingwebhookconfiguration tekton-sign-inject tekton-sign-status tekton-sign-chains
+  kubectl delete mutatingwebhookconfigurations -l app.kubernetes.io/part-of=tekton-sign
 
   # The manifests, to keep them in Git
   %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
