@@ -50,7 +50,7 @@ What is exported, one JSON object a line, one line a step:
   sigstore-bundle  a Sigstore bundle, likewise
   in-toto          the statement with the token that vouches for it, for payload-bound evidence, which has no signature
 
-With -f no network is used: where ConfigMap config-signing of the cluster changes the audience of signing tokens, name it with
+With -f no network is used, and 16 MiB of objects are read at most. Where ConfigMap config-signing of the cluster changes the audience of signing tokens, name it with
 --audience.
 
 Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 unreachable, forbidden or no such TaskRun,

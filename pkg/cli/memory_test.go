@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"k8s.io/cli-runtime/pkg/genericiooptions"
@@ -76,4 +77,28 @@ func TestMemoryIsConstant(t *testing.T) {
 		t.Errorf("the heap grew to %d bytes in %d writes, want at most %d", out.peak, out.writes, limit)
 	}
 	t.Logf("%d MiB at most", out.peak>>20)
+}
+
+// What evidence shows is held in one piece, so that it stops reading in time, however long its input is.
+func TestEvidenceStopsReading(t *testing.T) {
+	const taskRuns, limit = 1 << 20, 256 << 20
+	for _, format := range []string{"table", "json", "in-toto"} {
+		t.Run(format, func(t *testing.T) {
+			line := []byte(`{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"a","namespace":"ci"}}` + "\n")
+			input, errs := &repeated{text: line, n: taskRuns}, &bytes.Buffer{}
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			streams := genericiooptions.IOStreams{In: input, Out: io.Discard, ErrOut: errs}
+			if code := Run(t.Context(), "kubectl-tekton_sign", []string{"evidence", "-f", "-", "-o", format}, streams); code != ExitError {
+				t.Errorf("exit code %d, want %d", code, ExitError)
+			}
+			runtime.ReadMemStats(&after)
+			if input.n == 0 || !strings.Contains(errs.String(), "more than 16 MiB at once") {
+				t.Errorf("%d TaskRuns are left, %.300s", input.n, errs)
+			}
+			if n := after.TotalAlloc - before.TotalAlloc; n > 4*limit {
+				t.Errorf("%d MiB were allocated", n>>20)
+			}
+		})
+	}
 }

@@ -98,7 +98,7 @@ func readFile(stdin io.Reader, name string, yield func(subject) bool) bool {
 		if object.Place != "" {
 			place += ", " + object.Place
 		}
-		if !yield(subject{place: place, read: object.TaskRun}) {
+		if !yield(subject{place: place, read: object.TaskRun, size: object.Size()}) {
 			return false
 		}
 	}

@@ -151,6 +151,12 @@ func kindOf(err error) string {
 
 const pipelineRuns = "pipelineruns"
 
+// What is shown in one piece is held in one piece, which takes many times the size of the input: so much of it is read.
+const (
+	maxAtOnce   = 16 << 20
+	leastObject = 1 << 10 // what each is counted as
+)
+
 // taskRuns reads everything that was asked for at once. What cannot be read is an error beside the rest.
 func (o *verifyOptions) taskRuns(ctx context.Context, e *env, args []string) ([]*v1.TaskRun, []error) {
 	subjects := o.fromFiles(e.In)
@@ -159,9 +165,14 @@ func (o *verifyOptions) taskRuns(ctx context.Context, e *env, args []string) ([]
 	}
 	var taskRuns []*v1.TaskRun
 	var errs []error
+	total := 0
 	for s := range subjects {
 		if s.note != "" || s.pipelineRun != nil {
 			continue
+		}
+		if total += s.size + leastObject; total > maxAtOnce {
+			return taskRuns, append(errs, fmt.Errorf("%sthe rest was not read: more than %d MiB at once: cut the input into pieces",
+				prefix(s.place), maxAtOnce>>20))
 		}
 		tr, err := s.read()
 		if err != nil {

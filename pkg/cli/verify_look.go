@@ -23,6 +23,7 @@ type subject struct {
 	place string // file and position, or what was asked for; empty if there is nothing to tell apart
 	live  bool   // the API server handed it out
 	read  func() (*v1.TaskRun, error)
+	size  int    // of the object in a file, in bytes
 	note  string // something to say instead
 
 	running bool // the note is about something that may still bring more

@@ -13,6 +13,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -141,6 +142,7 @@ func TestVerifySignatureRefuses(t *testing.T) {
 		"another algorithm":     {Algorithm: "ES384", Public: &key.PublicKey},
 		"no algorithm":          {Public: &key.PublicKey},
 		"RSA key":               {Algorithm: "RS256", Public: &rsaKey.PublicKey},
+		"huge RSA key":          {Algorithm: "RS256", Public: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), maxRSABits), E: 65537}},
 		"RSA key called ES256":  {Algorithm: "ES256", Public: &rsaKey.PublicKey},
 		"no key":                {Algorithm: "ES256"},
 		"symmetric key":         {Algorithm: "ES256", Public: []byte("secret")},

@@ -39,6 +39,9 @@ type Object struct {
 	err    error
 }
 
+// Size is how long the object is in the input, in bytes.
+func (o Object) Size() int { return len(o.data) }
+
 // format says how an object is written.
 type format int
 

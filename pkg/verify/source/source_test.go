@@ -77,6 +77,7 @@ func TestRead(t *testing.T) {
 		"v1beta1":            {strings.Replace(plain, "tekton.dev/v1", "tekton.dev/v1beta1", 1), []string{"ci/a"}},
 		"unknown field":      {strings.Replace(plain, `"kind"`, `"newInTekton2":{"x":1},"kind"`, 1), []string{"ci/a"}},
 		"one is no TaskRun":  {plainY + "---\n" + secretY, []string{"ci/a", "document 2: expected kind TaskRun of tekton.dev/v1, got kind Secret of v1"}},
+		"behind a comment":   {plainY + "---\n# b\rkind: Secret\r", []string{"ci/a", "document 2: expected kind TaskRun"}},
 		"item is no TaskRun": {list(plain, secret), []string{"ci/a", "item 2: expected kind TaskRun"}},
 		"list in a list":     {list(list(plain)), []string{"item 1: expected kind TaskRun of tekton.dev/v1, got kind List"}},
 		"empty list":         {list(), []string{"has no items"}},
@@ -125,6 +126,10 @@ func TestReadRefuses(t *testing.T) {
 		"list as a key":     {"? [a]\n: b\n", "plain key"},
 		"second document":   {plainY + "...\n" + secretY, "document"},
 		"too deep":          {strings.Repeat("- ", 80) + "x\n", "nested deeper"},
+		"CR and directive":  {"# a\r%TAG !a! tag:x\r---\ra: b\r\nb: c\n", "a directive"},
+		"LS and directive":  {"# a\u2028%TAG !a! tag:x\u2028---\u2028a: b\nb: c\n", "a directive"},
+		"CR hides values":   {strings.Repeat("a:\r", maxYAMLNodes+1), "more than"},
+		"long name":         {strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", 254)+`"`, 1), "metadata.name has 254 bytes"},
 		"tabs":              {"a:\n\t- b\n", "no plain YAML"},
 	} {
 		compare(t, name, read(t, c.text), []string{c.want})
