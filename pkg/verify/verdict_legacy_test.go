@@ -4,6 +4,7 @@ package verify_test
 
 import (
 	"crypto/elliptic"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
