@@ -33,22 +33,6 @@ func TestHealMany(t *testing.T) {
 	})
 }
 
-// TestHealGone: a namespace that is not there any more keeps no exception: one of its name that is made later starts afresh, and the
-// ConfigMap does not fill up with those of the past.
-func TestHealGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		objects := append(pullingFrom("ci"), readyNode("n", "amd64"),
-			exceptions(t, map[string]delivery.Exception{"gone.start": {Delivery: delivery.None, Image: testSigner}}))
-		c := newFakeCluster(t, objects...)
-		c.kubelet(starts)
-		p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}
-		healed, err := p.proveSigner(t.Context(), c.Clients, silent)
-		if err != nil || len(healed) != 1 {
-			t.Errorf("got %q, %v; want that the namespace which is gone is forgotten", healed, err)
-		}
-	})
-}
-
 // TestProbeInOneTeamsNamespace: what one namespace's editors can bring about (a pull secret of the default service account that the
 // registry refuses, an image of the probe that they change) keeps nobody from enabling, or upgrading, for the others.
 func TestProbeInOneTeamsNamespace(t *testing.T) {

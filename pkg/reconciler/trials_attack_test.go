@@ -91,3 +91,20 @@ func TestTrialWithoutConfigMap(t *testing.T) {
 		t.Errorf("from now on pods of the namespace are refused in audit, until somebody enables again: %v", err)
 	}
 }
+
+// TestTrialForgetsGoneNamespaces: a namespace that is not there any more keeps no exception, whoever made it: one of its name that is made
+// later starts afresh, and the ConfigMap does not fill up with those of the past.
+func TestTrialForgetsGoneNamespaces(t *testing.T) {
+	rig := newTrialRig(t)
+	starts := delivery.NewStore(rig.client, rig.trials.View, delivery.Start, "test")
+	for _, store := range []*delivery.Store{starts, rig.trials.Store} {
+		if err := store.Set(t.Context(), "gone", delivery.Exception{Delivery: delivery.None, Reason: "x"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rig.until(t, func() bool { return len(rig.trials.View.Table().Entries()) == 2 })
+	rig.reconcile(t, "gone")
+	if got := rig.trials.View.Table().Entries(); len(got) != 0 {
+		t.Errorf("left: %+v", got)
+	}
+}
