@@ -30,3 +30,15 @@ func TestRoomForNamespaces(t *testing.T) {
 		t.Errorf("there is room for %d namespaces of %d", n, namespaces)
 	}
 }
+
+// TestHostileReasons: whatever somebody's policy or a container runtime says can be kept.
+func TestHostileReasons(t *testing.T) {
+	for _, reason := range []string{
+		strings.Repeat("\xff", 300), strings.Repeat("<", 300), strings.Repeat("\x00", 300), strings.Repeat("\u2028", 300), strings.Repeat("é", 150), "a\"}{\\",
+	} {
+		e := Exception{Delivery: None, Reason: reason, Image: "ghcr.io/tekton-sign/signer:v1@sha256:" + strings.Repeat("0", 64)}
+		if _, err := e.encode(); err != nil {
+			t.Errorf("%.10q: %v", reason, err)
+		}
+	}
+}
