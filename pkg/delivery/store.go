@@ -67,6 +67,22 @@ func (s *Store) Clear(ctx context.Context, namespace string) error {
 	return s.remove(ctx, id{namespace, s.source}.key())
 }
 
+// Forget takes away what both sources say of a namespace that is not there any more.
+func (s *Store) Forget(ctx context.Context, namespace string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	data, gone := s.view.data(), map[string]any{}
+	for _, source := range []Source{Trial, Start} {
+		if key := (id{namespace, source}).key(); data[key] != "" {
+			gone[key] = nil
+		}
+	}
+	if len(gone) == 0 {
+		return nil
+	}
+	return s.patch(ctx, gone)
+}
+
 // AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()

@@ -83,22 +83,26 @@ func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (he
 		progress("trying whether nodes get the signer's image %s: %d short pods", p.SignerImage, len(probes))
 	}
 	failures, say, started := make([]string, len(probes)), serially(progress), make([]bool, len(probes))
-	var pods sync.WaitGroup
-	for i, probe := range probes {
-		pods.Go(func() {
-			failure, doubt := c.try(ctx, probe)
-			switch {
-			case failure != "" && !probe.kind.tainted:
-				failures[i] = fmt.Sprintf("%s: %s", probe, failure)
-			case cmp.Or(failure, doubt) != "":
-				say("not proven that nodes get the signer: %s: %s", probe, cmp.Or(failure, doubt))
-			default:
-				started[i] = true
-				say("nodes get the signer: %s", probe)
-			}
-		})
+	one := func(i int) {
+		failure, doubt := c.try(ctx, probes[i])
+		switch {
+		case failure != "" && !probes[i].kind.tainted:
+			failures[i] = fmt.Sprintf("%s: %s", probes[i], failure)
+		case cmp.Or(failure, doubt) != "":
+			say("not proven that nodes get the signer: %s: %s", probes[i], cmp.Or(failure, doubt))
+		default:
+			started[i] = true
+			say("nodes get the signer: %s", probes[i])
+		}
 	}
-	pods.Wait()
+	failed := func() bool { return slices.ContainsFunc(failures, func(f string) bool { return f != "" }) }
+	for first := 0; first < len(probes) && !failed() && ctx.Err() == nil; first += maxProbes {
+		var pods sync.WaitGroup
+		for i := first; i < min(first+maxProbes, len(probes)); i++ {
+			pods.Go(func() { one(i) })
+		}
+		pods.Wait()
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("interrupted while trying whether nodes get the signer's image: %w; nothing was changed", context.Cause(ctx))
 	}
@@ -145,10 +149,15 @@ func (p Plan) pullProbes(ctx context.Context, c Clients, stopped map[string]bool
 	if len(kinds) == 0 || len(places) == 0 {
 		return nil, doubts, nil
 	}
-	n := max(len(kinds), len(places))
-	if n > maxProbes {
-		doubts = append(doubts, fmt.Sprintf("there are %d kinds of nodes and %d sets of pull secrets, of which %d are tried", len(kinds), len(places), maxProbes))
-		n = maxProbes
+	n, limit := max(len(kinds), len(places)), maxProbes
+	for _, place := range places[min(limit, len(places)):] { // those that were stopped come first, and are all tried
+		if stopped[place.namespace] {
+			limit++
+		}
+	}
+	if n > limit {
+		doubts = append(doubts, fmt.Sprintf("there are %d kinds of nodes and %d sets of pull secrets, of which %d are tried", len(kinds), len(places), limit))
+		n = limit
 	}
 	for i := range n {
 		probes = append(probes, pullProbe{

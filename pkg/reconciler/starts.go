@@ -162,6 +162,9 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 	case err != nil:
 		return stuckPod{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
 	}
+	if owner := metav1.GetControllerOf(pod); owner == nil || owner.UID != taskRun.GetUID() {
+		return stuckPod{}, nil // whoever writes the status may name any pod
+	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
 		return stuckPod{why, pod.UID}, nil
 	}

@@ -43,7 +43,10 @@ func startingRun(status, reason, message string) *unstructured.Unstructured {
 // startingPod is its pod, which has the signer by an init container that waits.
 func startingPod(image, container, reason, message string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build-pod", UID: "p"},
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: "ci", Name: "build-pod", UID: "p",
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "build", UID: "u", Controller: new(true)}},
+		},
 		Spec:       corev1.PodSpec{InitContainers: []corev1.Container{{Name: delivery.InitContainer, Image: image}}},
 		Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{
 			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},

@@ -107,6 +107,11 @@ func (t *Trials) Start(ctx context.Context, queue *controller.Impl) {
 		for _, name := range table.Refused() {
 			queue.EnqueueKey(types.NamespacedName{Name: name})
 		}
+		for _, e := range table.Entries() { // of namespaces that went while no keeper ran
+			if t.Namespaces.HasSynced() && !t.Namespaces.Exists(e.Namespace) {
+				queue.EnqueueKey(types.NamespacedName{Name: e.Namespace})
+			}
+		}
 	})
 	for _, informer := range t.admission {
 		mustAdd(informer, cache.ResourceEventHandlerDetailedFuncs{
@@ -169,6 +174,10 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 	// Before the trial: what is refused from now on asks for another one.
 	if err := t.Store.Heard(ctx, name); err != nil {
 		return err
+	}
+	if !t.Namespaces.Exists(name) {
+		t.known(name)
+		return t.Store.Forget(ctx, name)
 	}
 	s := t.Settings.Get()
 	if s.Backend == signing.BackendNone || !t.Namespaces.InScope(name) {
@@ -264,6 +273,10 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 	}
 	if without, err := t.dryRun(ctx, stock); err != nil || without != "" {
 		return nil, fmt.Errorf("a pod without the signer is refused, too: %s", errorOr(err, without))
+	}
+	// Once more: what was in the way may have gone in between, for both of them.
+	if again, err := t.refused(ctx, stock, wanted, s); again == "" || err != nil {
+		return nil, err
 	}
 	found := &delivery.Exception{Delivery: delivery.None, Reason: refused, Since: t.Now()}
 	other := settings.DeliveryInit

@@ -176,17 +176,17 @@ func TestTrials(t *testing.T) {
 		asked  int
 	}{
 		"nothing is refused":         {settings.DeliveryImage, refuseIf(everything, nil), nil, 1},
-		"image volumes":              {settings.DeliveryImage, refuseIf(hasImageVolume, forbidden(words)), found(settings.DeliveryInit, words), 3},
-		"the signer":                 {settings.DeliveryImage, refuseIf(hasSigner, forbidden(words)), found(delivery.None, words), 3},
-		"init containers":            {settings.DeliveryInit, refuseIf(byInit, forbidden(words)), found(delivery.None, words), 2},
-		"a webhook":                  {settings.DeliveryImage, refuseIf(hasSigner, statusError(http.StatusBadRequest, "no")), found(delivery.None, "no"), 3},
-		"not valid":                  {settings.DeliveryImage, refuseIf(hasImageVolume, statusError(http.StatusUnprocessableEntity, "no")), found(settings.DeliveryInit, "no"), 3},
+		"image volumes":              {settings.DeliveryImage, refuseIf(hasImageVolume, forbidden(words)), found(settings.DeliveryInit, words), 4},
+		"the signer":                 {settings.DeliveryImage, refuseIf(hasSigner, forbidden(words)), found(delivery.None, words), 4},
+		"init containers":            {settings.DeliveryInit, refuseIf(byInit, forbidden(words)), found(delivery.None, words), 3},
+		"a webhook":                  {settings.DeliveryImage, refuseIf(hasSigner, statusError(http.StatusBadRequest, "no")), found(delivery.None, "no"), 4},
+		"not valid":                  {settings.DeliveryImage, refuseIf(hasImageVolume, statusError(http.StatusUnprocessableEntity, "no")), found(settings.DeliveryInit, "no"), 4},
 		"every pod":                  {settings.DeliveryImage, refuseIf(everything, forbidden(words)), nil, 2},
 		"a quota":                    {settings.DeliveryImage, refuseIf(hasSigner, forbidden("exceeded quota: q")), nil, 1},
 		"a webhook does not answer":  {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewInternalError(errors.New("failed calling webhook"))), nil, 1},
 		"too many requests":          {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewTooManyRequests("later", 1)), nil, 1},
 		"no answer":                  {settings.DeliveryImage, refuseIf(hasSigner, context.DeadlineExceeded), nil, 1},
-		"no answer to the other way": {settings.DeliveryImage, refuseEach(forbidden(words), context.DeadlineExceeded), nil, 3},
+		"no answer to the other way": {settings.DeliveryImage, refuseEach(forbidden(words), context.DeadlineExceeded), nil, 4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newTrialRig(t)
