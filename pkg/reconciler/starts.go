@@ -25,6 +25,7 @@ import (
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 )
 
@@ -162,7 +163,7 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 	case err != nil:
 		return stuckPod{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
 	}
-	if owner := metav1.GetControllerOf(pod); owner == nil || owner.UID != taskRun.GetUID() {
+	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.UID != taskRun.GetUID() {
 		return stuckPod{}, nil // whoever writes the status may name any pod
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
