@@ -135,6 +135,9 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if err != nil || found.why == "" {
 		return err
 	}
+	if young := secondAttempt - s.Now().Sub(found.since); found.uid != "" && !stateOf(taskRun).complete() && young > 0 {
+		return controller.NewRequeueAfter(young)
+	}
 	switch {
 	case s.Enforced(namespace):
 		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer", false)
@@ -146,9 +149,14 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 
 // stuckPod is a pod that does not start because of the signer.
 type stuckPod struct {
-	why string    // empty: it does start, or for another reason not
-	uid types.UID // empty: Tekton has deleted it
+	why   string    // empty: it does start, or for another reason not
+	uid   types.UID // empty: Tekton has deleted it
+	since time.Time // when it was created
 }
+
+// secondAttempt is how old a pod is when the kubelet has tried again: it does so after ten seconds. What failed once may have been a
+// node that has just joined, or a registry that was asked too often.
+const secondAttempt = 20 * time.Second
 
 // look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
 // its message has the words of the kubelet.
@@ -167,7 +175,7 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 		return stuckPod{}, nil // whoever writes the status may name any pod
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
-		return stuckPod{why, pod.UID}, nil
+		return stuckPod{why, pod.UID, pod.CreationTimestamp.Time}, nil
 	}
 	return stuckPod{}, nil
 }

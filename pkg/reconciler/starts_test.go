@@ -47,7 +47,7 @@ func startingPod(image, container, reason, message string) *corev1.Pod {
 			Namespace: "ci", Name: "build-pod", UID: "p",
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "build", UID: "u", Controller: new(true)}},
 		},
-		Spec:       corev1.PodSpec{InitContainers: []corev1.Container{{Name: delivery.InitContainer, Image: image}}},
+		Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: delivery.InitContainer, Image: image}}},
 		Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{
 			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
 		}}},
