@@ -151,10 +151,10 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 type stuckPod struct {
 	why   string    // empty: it does start, or for another reason not
 	uid   types.UID // empty: Tekton has deleted it
-	since time.Time // when it was created
+	since time.Time // when its node got it
 }
 
-// secondAttempt is how old a pod is when the kubelet has tried again: it does so after ten seconds. What failed once may have been a
+// secondAttempt is how long after its node got a pod the kubelet has tried again: it does so after ten seconds. What failed once may have been a
 // node that has just joined, or a registry that was asked too often.
 const secondAttempt = 20 * time.Second
 
@@ -175,9 +175,19 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 		return stuckPod{}, nil // whoever writes the status may name any pod
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
-		return stuckPod{why, pod.UID, pod.CreationTimestamp.Time}, nil
+		return stuckPod{why, pod.UID, scheduledAt(pod)}, nil
 	}
 	return stuckPod{}, nil
+}
+
+// scheduledAt returns when a node got the pod, or when it was created if nobody says: a pod may have waited for its node for minutes.
+func scheduledAt(pod *corev1.Pod) time.Time {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return pod.CreationTimestamp.Time
 }
 
 func podNameOf(taskRun *unstructured.Unstructured) string {

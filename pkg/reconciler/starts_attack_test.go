@@ -67,3 +67,15 @@ func TestStartsForeignPod(t *testing.T) {
 		t.Errorf("the pod of another TaskRun was deleted: %v", err)
 	}
 }
+
+// TestStartsOnANewNode: a pod that waited for its node, as where nodes are added when they are needed, is older than its first pull.
+func TestStartsOnANewNode(t *testing.T) {
+	pod := startingPod(signerImage, delivery.InitContainer, "ErrImagePull", "net/http: TLS handshake timeout")
+	pod.CreationTimestamp = metav1.NewTime(time.Now().Add(-2 * time.Minute))
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
+	s, _, stops := startsRig(t, startingRun("Unknown", "PullImageFailed", ""), pod, false)
+	_ = s.Reconcile(t.Context(), "ci/build")
+	if *stops != 0 {
+		t.Error("the namespace runs unsigned from the first attempt on")
+	}
+}
