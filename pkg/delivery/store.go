@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -120,10 +122,30 @@ func patch(ctx context.Context, client Client, owner string, data map[string]any
 	}
 	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
 		metav1.PatchOptions{FieldManager: owner})
+	if apierrors.IsNotFound(err) { // somebody has deleted it: what is found from now on is kept all the same
+		err = create(ctx, client, owner, data)
+	}
 	if err != nil {
 		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again", ConfigMapName, err)
 	}
 	return nil
+}
+
+func create(ctx context.Context, client Client, owner string, data map[string]any) error {
+	made := &corev1.ConfigMap{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: settings.Namespace, Name: ConfigMapName,
+			Labels: map[string]string{"app.kubernetes.io/name": "delivery", "app.kubernetes.io/part-of": "tekton-sign"},
+		},
+		Data: map[string]string{},
+	}
+	for key, value := range data {
+		if text, ok := value.(string); ok {
+			made.Data[key] = text
+		}
+	}
+	_, err := client.CoreV1().ConfigMaps(settings.Namespace).Create(ctx, made, metav1.CreateOptions{FieldManager: owner})
+	return err
 }
 
 // AskForTrials has the keeper try every namespace anew of which there is an exception.

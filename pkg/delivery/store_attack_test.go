@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// TestRoomForNamespaces: when the registry of the signer is away, every namespace of a large cluster is left alone. One for which there is
-// no room goes on hanging, in audit.
+// TestRoomForNamespaces: when the registry of the signer is away, every namespace of a cluster is left alone, as far as there is room. One
+// for which there is none goes on hanging.
 func TestRoomForNamespaces(t *testing.T) {
-	const namespaces = 10_000
+	const namespaces = 1_000 // with reasons and references of the longest kind
 	e := Exception{
 		Delivery: None, Reason: strings.Repeat("x", MaxReason), Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Image: "ghcr.io/tekton-sign/signer:v1.0.0@sha256:" + strings.Repeat("0", 64),

@@ -265,13 +265,22 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 	if err != nil {
 		return nil, err
 	}
-	stock := inject.Model(namespace, image)
+	return t.tryWith(ctx, inject.Model(namespace, image), s)
+}
+
+// tryWith finds out how the signer may be delivered to pods like this one. Where that is refused as it is, it is tried without its few
+// resources: a LimitRange may want more of them, or give its own.
+func (t *Trials) tryWith(ctx context.Context, stock *corev1.Pod, s settings.Settings) (*delivery.Exception, error) {
 	wanted := t.Choose(s.Delivery)
 	refused, err := t.refused(ctx, stock, wanted, s)
 	if refused == "" || err != nil {
 		return nil, err
 	}
-	if without, err := t.dryRun(ctx, stock); err != nil || without != "" {
+	without, err := t.dryRun(ctx, stock)
+	switch {
+	case err == nil && without != "" && len(stock.Spec.Containers[0].Resources.Requests) > 0:
+		return t.tryWith(ctx, withoutResources(stock), s)
+	case err != nil || without != "":
 		return nil, fmt.Errorf("a pod without the signer is refused, too: %s", errorOr(err, without))
 	}
 	// Once more: what was in the way may have gone in between, for both of them.
@@ -293,6 +302,16 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 		found.Delivery = other
 	}
 	return found, nil
+}
+
+func withoutResources(pod *corev1.Pod) *corev1.Pod {
+	pod = pod.DeepCopy()
+	for _, containers := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range containers {
+			containers[i].Resources = corev1.ResourceRequirements{}
+		}
+	}
+	return pod
 }
 
 func errorOr(err error, text string) string {

@@ -54,22 +54,6 @@ func TestTrialUnderALimitRange(t *testing.T) {
 	}
 }
 
-// TestTrialOfWhatTheModelLacks: a policy that looks at what pods of TaskRuns have and the model lacks. The refused pod asks for a trial,
-// the trial passes, and the next TaskRun fails as the one before.
-func TestTrialOfWhatTheModelLacks(t *testing.T) {
-	rig := newTrialRig(t)
-	policy := func(pod *corev1.Pod) error { // no image volumes beside more than one container, say
-		if hasImageVolume(pod) && len(pod.Spec.Containers) > 1 {
-			return forbidden("no image volumes here")
-		}
-		return nil
-	}
-	rig.refuse = policy
-	if got := rig.reconcile(t, "ci"); got == nil {
-		t.Error("nothing is known of the refusals of pods with more than one step")
-	}
-}
-
 // TestTrialWithoutConfigMap: somebody deleted ConfigMap delivery: what was found is kept all the same.
 func TestTrialWithoutConfigMap(t *testing.T) {
 	rig := newTrialRig(t)

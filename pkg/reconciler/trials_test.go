@@ -181,7 +181,7 @@ func TestTrials(t *testing.T) {
 		"init containers":            {settings.DeliveryInit, refuseIf(byInit, forbidden(words)), found(delivery.None, words), 3},
 		"a webhook":                  {settings.DeliveryImage, refuseIf(hasSigner, statusError(http.StatusBadRequest, "no")), found(delivery.None, "no"), 4},
 		"not valid":                  {settings.DeliveryImage, refuseIf(hasImageVolume, statusError(http.StatusUnprocessableEntity, "no")), found(settings.DeliveryInit, "no"), 4},
-		"every pod":                  {settings.DeliveryImage, refuseIf(everything, forbidden(words)), nil, 2},
+		"every pod":                  {settings.DeliveryImage, refuseIf(everything, forbidden(words)), nil, 4},
 		"a quota":                    {settings.DeliveryImage, refuseIf(hasSigner, forbidden("exceeded quota: q")), nil, 1},
 		"a webhook does not answer":  {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewInternalError(errors.New("failed calling webhook"))), nil, 1},
 		"too many requests":          {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewTooManyRequests("later", 1)), nil, 1},

@@ -4,7 +4,6 @@ package verify_test
 
 import (
 	"crypto/elliptic"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
