@@ -146,7 +146,7 @@ func better(after, before verify.Verdict) bool {
 // betterUnrecorded is better where unrecorded evidence is INDETERMINATE. A TaskRun without results that loses its evidence is one that has
 // nothing to verify, NO_RESULTS: --require-signed is for those who want evidence all the same.
 func betterUnrecorded(after, before verify.Verdict) bool {
-	return better(after, before) && !(after == verify.NoResults && before == verify.Indeterminate)
+	return better(after, before) && (after != verify.NoResults || before != verify.Indeterminate)
 }
 
 // editsOf returns every copy of a TaskRun with one edit.
