@@ -97,7 +97,7 @@ func modify(response *http.Response) error {
 	}
 	media, _, err := mime.ParseMediaType(response.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
-		return fmt.Errorf("expected TaskRuns in JSON, got %q: %w", response.Header.Get("Content-Type"), err)
+		return fmt.Errorf("expected TaskRuns in JSON, got %q", response.Header.Get("Content-Type"))
 	}
 	if watch, err := strconv.ParseBool(response.Request.URL.Query().Get("watch")); err == nil && watch {
 		response.Body = events(response.Body)
