@@ -5,9 +5,7 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/test/e2e/internal/hide"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/e2e/internal/testlog"
 )
 
 // suiteSelector matches the namespaces that Tekton's tests make.
@@ -207,13 +206,20 @@ func (s *suite) run(t *testing.T, run suiteRun, only string, before map[string]s
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	log, parseErr := readTests(io.TeeReader(stdout, logFile(t)))
+	leaves, readErr := testlog.Read(io.TeeReader(stdout, logFile(t)))
 	err = command.Wait()
 	var exit *exec.ExitError
-	if parseErr != nil || err != nil && !errors.As(err, &exit) || len(log) == 0 {
-		t.Fatalf("Tekton's tests: %d of them, %v, %v", len(log), parseErr, err)
+	if readErr != nil || err != nil && !errors.As(err, &exit) {
+		t.Fatalf("Tekton's tests: %v", errors.Join(readErr, err))
 	}
-	return log.leaves(t)
+	outcomes := map[string]string{}
+	for _, leaf := range leaves {
+		outcomes[leaf.Name] = suiteOutcome(leaf)
+		if outcomes[leaf.Name] == suiteFail {
+			t.Logf("%s fails:\n%s", leaf.Name, lastLines(leaf.Output, 60))
+		}
+	}
+	return outcomes
 }
 
 // logFile is where all that Tekton's tests print can be read in the end, if TEKTON_SUITE_LOG names one.
@@ -231,95 +237,16 @@ func logFile(t *testing.T) io.Writer {
 	return file
 }
 
-// oneTest is how one test, or a group of them, ended.
-type oneTest struct {
-	result string // pass, fail, skip; empty if it did not end
-	output strings.Builder
-}
-
-// testLog is what test2json printed, by the names of tests.
-type testLog map[string]*oneTest
-
-func readTests(from io.Reader) (testLog, error) {
-	log := testLog{}
-	lines := bufio.NewReader(from)
-	for {
-		line, err := lines.ReadBytes('\n')
-		if len(line) > 0 {
-			var event struct{ Action, Test, Output string }
-			if err := json.Unmarshal(line, &event); err != nil {
-				return nil, fmt.Errorf("%w in %q", err, line)
-			}
-			if event.Test == "" {
-				continue
-			}
-			test := log[event.Test]
-			if test == nil {
-				test = &oneTest{}
-				log[event.Test] = test
-			}
-			switch event.Action {
-			case "output":
-				test.output.WriteString(event.Output)
-			case "pass", "fail", "skip":
-				test.result = event.Action
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			return log, nil
-		} else if err != nil {
-			return nil, err
-		}
-	}
-}
-
-// leaves returns how the tests without others below them ended, and groups that fail though all below them pass.
-func (l testLog) leaves(t *testing.T) map[string]string {
-	t.Helper()
-	outcomes := map[string]string{}
-	for name, test := range l {
-		below := func(other string) bool { return strings.HasPrefix(other, name+"/") }
-		group, failed := false, false
-		for other, one := range l {
-			group = group || below(other)
-			failed = failed || below(other) && one.result != "pass" && one.result != "skip"
-		}
-		outcome := test.outcome(l.context(name))
-		if group && (failed || outcome != suiteFail) {
-			continue
-		}
-		outcomes[name] = outcome
-		if outcome == suiteFail {
-			t.Logf("%s fails:\n%s", name, lastLines(test.output.String(), 60))
-		}
-	}
-	return outcomes
-}
-
-// context returns what a test and those around it printed: Tekton's tests print objects when one fails.
-func (l testLog) context(name string) string {
-	var all strings.Builder
-	for at, next, found := "", name, true; found; {
-		var part string
-		part, next, found = strings.Cut(next, "/")
-		at = strings.TrimPrefix(at+"/"+part, "/")
-		if one := l[at]; one != nil {
-			all.WriteString(one.output.String())
-		}
-	}
-	return all.String()
-}
-
 // refusedTooLong is what enforcement says of a TaskRun, in its condition or in its pod's refusal, whose evidence does not fit.
 var refusedTooLong = regexp.MustCompile(`UNSIGNED: (unsigned-)?too-long|too-long`)
 
-func (o *oneTest) outcome(around string) string {
+func suiteOutcome(leaf testlog.Leaf) string {
 	switch {
-	case o.result == "pass":
+	case leaf.Result == testlog.Pass:
 		return suitePass
-	case o.result == "skip":
-		return "skip: " + skipReason(o.output.String())
-	case o.result == "fail" && strings.Contains(around, "TaskRunResultsVerificationFailed") && refusedTooLong.MatchString(around):
+	case leaf.Result == testlog.Skip:
+		return "skip: " + skipReason(leaf.Output)
+	case leaf.Result == testlog.Fail && strings.Contains(leaf.Around, "TaskRunResultsVerificationFailed") && refusedTooLong.MatchString(leaf.Around):
 		return suiteTooLong
 	}
 	return suiteFail
