@@ -237,8 +237,8 @@ func logFile(t *testing.T) io.Writer {
 	return file
 }
 
-// refusedTooLong is what enforcement says of a TaskRun, in its condition or in its pod's refusal, whose evidence does not fit.
-var refusedTooLong = regexp.MustCompile(`UNSIGNED: (unsigned-)?too-long|too-long`)
+// refusedTooLong is how enforcement names evidence that does not fit: known when the pod is made, or when a step has ended.
+var refusedTooLong = regexp.MustCompile(`results are enforced in its namespace: a step's evidence takes about|UNSIGNED: too-long\b`)
 
 func suiteOutcome(leaf testlog.Leaf) string {
 	switch {
@@ -246,7 +246,7 @@ func suiteOutcome(leaf testlog.Leaf) string {
 		return suitePass
 	case leaf.Result == testlog.Skip:
 		return "skip: " + skipReason(leaf.Output)
-	case leaf.Result == testlog.Fail && strings.Contains(leaf.Around, "TaskRunResultsVerificationFailed") && refusedTooLong.MatchString(leaf.Around):
+	case leaf.Result == testlog.Fail && refusedTooLong.MatchString(leaf.Around):
 		return suiteTooLong
 	}
 	return suiteFail
