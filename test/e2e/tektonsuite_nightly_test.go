@@ -53,11 +53,12 @@ var suiteExclusions = []exclusion{
 	{"^TestPipelineRun_PinP_ChildPipelineViaClusterResolver$", "resolver: the cluster runs none"},
 	{"^TestGit(SSH)?Credentials_", "registry: the image of a git server"},
 	{"^TestTaskRunStatus$", "image: compares its digest with that of the registry"},
+	{"^TestAffinityAssistant_PerPipelineRun$", "image: a step without a command, whose image Tekton looks up in a registry"},
 	{"^TestHermeticTaskRun$", "network: one of its steps must reach the internet"},
 	{"^TestWaitCustomTask_", "registry: builds the image of a controller and pushes it"},
 }
 
-// suitePass is one run of the tests' binary.
+// suiteRun is one run of the tests' binary.
 type suiteRun struct {
 	flags    map[string]string // of Tekton
 	category string            // of tests, as Tekton's CI tells them apart
@@ -90,6 +91,7 @@ func TestNightlyTektonSuite(t *testing.T) {
 	}
 	t.Cleanup(func() { c.deleteSuiteNamespaces(t) })
 	c.provisionAlways(t)
+	c.allowLogs(t) // for the tests that set results-from: sidecar-logs
 	s.connect(t, c)
 
 	only := os.Getenv("TEKTON_SUITE_RUN")
