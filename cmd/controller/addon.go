@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -16,6 +17,7 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -29,10 +31,7 @@ type addOn struct {
 	*common
 
 	tektonAccount string
-	signerImage   string
-	api           apiServer
 	pod           podIdentity
-	delivery      *reconciler.Delivery
 	history       *reconciler.History
 	grants        *reconciler.GrantTimes
 	trust         *admission.Trust
@@ -52,7 +51,6 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 		value *string
 	}{
 		{manifests.EnvTektonAccount, &a.tektonAccount},
-		{manifests.EnvSignerImage, &a.signerImage},
 		{manifests.EnvPodName, &a.pod.name},
 		{manifests.EnvPodUID, &a.pod.uid},
 	} {
@@ -62,13 +60,9 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 		}
 	}
 	var err error
-	if a.api, err = newAPIServer(config); err != nil {
-		return nil, err
-	}
 	if a.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
-	a.delivery = reconciler.NewDelivery(a.client, a.log)
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = podMetadata{a.metadata}
@@ -78,7 +72,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client)}, time.Now, a.log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now, a.log)
 	return a, nil
 }
 
@@ -88,7 +82,6 @@ func (a *addOn) name() string { return manifests.Controller }
 // follow implements process.
 func (a *addOn) follow(ctx context.Context) {
 	a.common.follow(ctx)
-	go a.delivery.Run(ctx)
 	go a.grants.Run(ctx)
 	go a.sealSecret.RunWithContext(ctx)
 	go a.trust.Run(ctx)
@@ -97,11 +90,15 @@ func (a *addOn) follow(ctx context.Context) {
 
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
+	refusals := a.newRefusalsController(ctx)
+	starts, startsQueue := a.newStartsController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
-		a.newRecordsController(ctx),
+		refusals,
+		startsQueue,
+		a.newRecordsController(ctx, starts.Seen, func(namespace string) { refusals.EnqueueKey(types.NamespacedName{Name: namespace}) }),
 	}, nil
 }
 
@@ -129,7 +126,9 @@ func (p podMetadata) Get(ctx context.Context, namespace, name string) (pod *meta
 }
 
 // Ready implements admission.Scope.
-func (a *addOn) Ready() bool { return a.settings.HasSynced() && a.namespaces.HasSynced() }
+func (a *addOn) Ready() bool {
+	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced()
+}
 
 // Settings implements admission.Scope.
 func (a *addOn) Settings() settings.Settings { return a.settings.Get() }
@@ -140,6 +139,12 @@ func (a *addOn) InScope(namespace string) bool { return a.namespaces.InScope(nam
 // Enforcement implements admission.Scope.
 func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
+}
+
+// newRefusalsController makes the reconciler that asks for trials.
+func (a *addOn) newRefusalsController(ctx context.Context) *controller.Impl {
+	store := delivery.NewStore(a.client, a.exceptions, delivery.Start, manifests.Controller)
+	return newQueue(ctx, reconciler.NewRefusals(store.AskForTrial, time.Now), "refusals")
 }
 
 // accounts returns who writes the status of TaskRuns.

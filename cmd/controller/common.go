@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/record"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/metrics"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
@@ -29,8 +30,12 @@ type common struct {
 	client          kubernetes.Interface
 	metadata        metadata.Interface
 	tektonNamespace string
+	signerImage     string
+	api             apiServer
 
 	settings    *reconciler.Settings
+	delivery    *reconciler.Delivery
+	exceptions  *delivery.View
 	namespaces  *reconciler.Namespaces
 	certificate cache.SharedIndexInformer // of the Secret that holds the certificate of the webhooks
 	recorder    record.EventRecorder
@@ -42,6 +47,12 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 	if c.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
 		return nil, err
 	}
+	if c.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
+		return nil, err
+	}
+	if c.api, err = newAPIServer(config); err != nil {
+		return nil, err
+	}
 	if c.client, err = kubernetes.NewForConfig(config); err != nil {
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
@@ -49,6 +60,10 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 		return nil, fmt.Errorf("connecting to the API server: %w", err)
 	}
 	c.settings = reconciler.NewSettings(c.client, c.tektonNamespace, log)
+	c.delivery = reconciler.NewDelivery(c.client, log)
+	if c.exceptions, err = delivery.NewView(c.client, c.signerImage); err != nil {
+		return nil, fmt.Errorf("following ConfigMap %s: %w", delivery.ConfigMapName, err)
+	}
 	c.namespaces = reconciler.NewNamespaces(c.metadata, c.settings, c.tektonNamespace)
 	c.certificate = reconciler.NewSecretInformer(c.client, manifests.CertificateSecret)
 	broadcaster := record.NewBroadcaster(record.WithContext(ctx))
@@ -60,6 +75,8 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 // follow follows what both programs look at, until ctx ends.
 func (c *common) follow(ctx context.Context) {
 	go c.settings.Run(ctx)
+	go c.delivery.Run(ctx)
+	go c.exceptions.Run(ctx)
 	go c.namespaces.Run(ctx)
 	go c.certificate.RunWithContext(ctx)
 }

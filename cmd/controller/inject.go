@@ -22,6 +22,7 @@ func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.
 	injected, err := inject.Pod(pod, inject.Options{
 		SignerImage: a.signerImage,
 		PullPolicy:  corev1.PullIfNotPresent,
+		PullSecrets: injection.PullSecrets,
 		Delivery:    inject.Delivery(injection.Delivery),
 		Step:        injection.Step,
 		API:         api,

@@ -46,7 +46,7 @@ func (k *keeper) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []*controller.Impl{k.newCertificateController(ctx), k.newBindingsController(ctx), grants}
+	all := []*controller.Impl{k.newCertificateController(ctx), k.newBindingsController(ctx), grants, k.newTrialsController(ctx)}
 	for _, configuration := range manifests.WebhookConfigurations() {
 		all = append(all, k.newWebhookController(ctx, configuration))
 	}

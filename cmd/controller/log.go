@@ -9,7 +9,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // maxLogged bounds one value in the log, in characters. A stack is the longest that belongs there.
@@ -48,8 +48,8 @@ func (c safeCore) Check(entry zapcore.Entry, checked *zapcore.CheckedEntry) *zap
 // Write implements zapcore.Core.
 func (c safeCore) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	c.count(entry.Level.String())
-	entry.Message = report.Short(entry.Message, maxLogged)
-	entry.LoggerName = report.Short(entry.LoggerName, maxLogged)
+	entry.Message = display.Short(entry.Message, maxLogged)
+	entry.LoggerName = display.Short(entry.LoggerName, maxLogged)
 	return c.Core.Write(entry, safeFields(fields))
 }
 
@@ -63,24 +63,24 @@ func safeFields(fields []zapcore.Field) []zapcore.Field {
 
 // safeField leaves numbers, times and the like as they are and makes text of everything else.
 func safeField(f zapcore.Field) zapcore.Field {
-	f.Key = report.Short(f.Key, maxLogged)
+	f.Key = display.Short(f.Key, maxLogged)
 	switch f.Type {
 	case zapcore.BoolType, zapcore.DurationType, zapcore.Float64Type, zapcore.Float32Type, zapcore.Int64Type, zapcore.Int32Type,
 		zapcore.Int16Type, zapcore.Int8Type, zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type,
 		zapcore.UintptrType, zapcore.TimeType, zapcore.TimeFullType, zapcore.SkipType:
 		return f
 	case zapcore.StringType:
-		return zap.String(f.Key, report.Short(f.String, maxLogged))
+		return zap.String(f.Key, display.Short(f.String, maxLogged))
 	case zapcore.ErrorType:
 		if err, ok := f.Interface.(error); ok {
-			return zap.String(f.Key, report.Short(err.Error(), maxLogged))
+			return zap.String(f.Key, display.Short(err.Error(), maxLogged))
 		}
 	case zapcore.ByteStringType:
 		if b, ok := f.Interface.([]byte); ok {
-			return zap.String(f.Key, report.Short(string(b), maxLogged))
+			return zap.String(f.Key, display.Short(string(b), maxLogged))
 		}
 	}
-	return zap.String(f.Key, report.Short(textOf(f), maxLogged))
+	return zap.String(f.Key, display.Short(textOf(f), maxLogged))
 }
 
 // textOf returns the value of a field of any type.

@@ -9,6 +9,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
@@ -29,7 +30,9 @@ const recordTimeout = 10 * time.Second
 
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
-func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
+//
+// onSeen is shown every TaskRun, and onRefused hears of those whose pods were not created.
+func (a *addOn) newRecordsController(ctx context.Context, onSeen func(*unstructured.Unstructured), onRefused func(namespace string)) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
@@ -45,6 +48,8 @@ func (a *addOn) newRecordsController(ctx context.Context) *controller.Impl {
 		OnRecord:  a.metrics.Record,
 		OnVerdict: a.metrics.Verdict,
 		OnGivenUp: a.metrics.RecordGivenUp,
+		OnSeen:    onSeen,
+		OnRefused: onRefused,
 		Version:   version.Get().Version,
 		Now:       time.Now,
 		Log:       a.log,

@@ -19,6 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/controller/internal/serve"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // Paths of the webhooks, as the manifests name them.
@@ -136,7 +137,11 @@ func rules() map[string]admission.Rule {
 
 // webhooks serves all webhooks.
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
-	inject := &admission.InjectHandler{Scope: a, Delivery: a.delivery.Choose, Inject: a.inject, Tekton: a.accounts().Tekton, Log: a.log}
+	inject := &admission.InjectHandler{
+		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Granted: a.grants.InForce, Tekton: a.accounts().Tekton,
+		Keeper:      settings.Account{Namespace: manifests.Namespace, Name: manifests.KeeperAccount}.Username(),
+		OnLeftAlone: a.metrics.LeftAlone, Log: a.log,
+	}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
 		SealKey: a.sealKey, Since: a.grants.Since, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,

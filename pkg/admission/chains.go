@@ -16,8 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -119,7 +119,7 @@ func timeoutOf(u *unstructured.Unstructured) time.Duration {
 func (h *ChainsHandler) notHeld(request *admissionv1.AdmissionRequest, err error) *admissionv1.AdmissionResponse {
 	h.Log.Errorw("not held from Tekton Chains", "namespace", request.Namespace, "name", request.Name,
 		"resource", request.Resource.Resource, zap.Error(err))
-	text := "not held from Tekton Chains: " + report.Safe(err.Error())
+	text := "not held from Tekton Chains: " + display.Safe(err.Error())
 	if request.SubResource != "" && h.Scope.Enforcement(request.Namespace) == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError, text + "; Tekton tries again"})
 	}

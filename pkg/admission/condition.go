@@ -12,7 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -74,10 +74,10 @@ func verifiedMessage(r verify.Result) string {
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
-	check, ok := decidingCheck(r)
+	check, ok := r.Decided()
 	if !ok {
 		if r.Message != "" {
-			fmt.Fprintf(&b, ": %s", report.Safe(r.Message))
+			fmt.Fprintf(&b, ": %s", display.Safe(r.Message))
 		}
 		return b.String()
 	}
@@ -85,11 +85,11 @@ func failureMessage(r verify.Result) string {
 		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)}, {"got", shown(check.ID, check.Got)},
 	} {
 		if detail.value != "" {
-			fmt.Fprintf(&b, ", %s %s", detail.name, report.Short(detail.value, maxValue))
+			fmt.Fprintf(&b, ", %s %s", detail.name, display.Short(detail.value, maxValue))
 		}
 	}
 	if check.Message != "" {
-		fmt.Fprintf(&b, ": %s", report.Safe(check.Message))
+		fmt.Fprintf(&b, ": %s", display.Safe(check.Message))
 	}
 	return b.String()
 }
@@ -106,19 +106,6 @@ func shown(id verify.CheckID, text string) string {
 		return text
 	}
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
-}
-
-// decidingCheck returns the first check whose status leads to the verdict.
-func decidingCheck(r verify.Result) (verify.Check, bool) {
-	status := map[verify.Verdict]verify.Status{
-		verify.Failed: verify.Fail, verify.Indeterminate: verify.Unknown, verify.Unsigned: verify.Missing,
-	}[r.Verdict]
-	for _, c := range r.Checks {
-		if status != "" && c.Status == status {
-			return c, true
-		}
-	}
-	return verify.Check{}, false
 }
 
 // published is the result as the condition has it. One that is False stands for something that verification of the status alone
@@ -138,7 +125,7 @@ func cut(s string) string {
 	if len(s) <= maxMessage {
 		return s
 	}
-	return report.Cut(s, maxMessage-3) + "..."
+	return display.Cut(s, maxMessage-3) + "..."
 }
 
 // sameCondition reports whether raw is cond but for the time of the transition, which is not news by itself.

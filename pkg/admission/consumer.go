@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -19,9 +20,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -99,7 +100,7 @@ func later(format string, args ...any) *refusal {
 }
 
 func consumerMessage(format string, args ...any) string {
-	return strings.ReplaceAll(report.Cut(report.Safe(fmt.Sprintf(format, args...)), 2*maxMessage), "%", "")
+	return strings.ReplaceAll(display.Cut(display.Safe(fmt.Sprintf(format, args...)), 2*maxMessage), "%", "")
 }
 
 // consumer is what is read of the object that is created.
@@ -138,11 +139,11 @@ func isPipelineRun(o metav1.OwnerReference) bool {
 
 // adopted refuses what Tekton would take for a child by its label and owner, although nobody controls it.
 func adopted(c *consumer, owner metav1.OwnerReference) error {
-	if c.Labels[pipelines.LabelPipelineRun] == "" {
+	if c.Labels[pipeline.PipelineRunLabelKey] == "" {
 		return nil
 	}
 	return never("%s bears the label %s and has PipelineRun %s as owner: expected that to be its controller, got %s",
-		c.Name, pipelines.LabelPipelineRun, owner.Name, pipelines.Controller(c))
+		c.Name, pipeline.PipelineRunLabelKey, owner.Name, pipelines.Controller(c))
 }
 
 // pipelineOf is the PipelineRun whose child is created.
@@ -165,7 +166,7 @@ func (p *pipelineOf) read(ctx context.Context, owner *metav1.OwnerReference) err
 	if spec != nil && resolved != nil {
 		if d := pipelines.ComparePipelines(spec, resolved); d != nil {
 			return never("PipelineRun %s: its status holds another pipeline than its spec: %s: expected %s, got %s", owner.Name,
-				d.What, report.Short(d.Expected, maxValue), report.Short(d.Got, maxValue))
+				d.What, display.Short(d.Expected, maxValue), display.Short(d.Got, maxValue))
 		}
 	}
 	p.spec = resolved

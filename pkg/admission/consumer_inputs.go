@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,17 +17,17 @@ import (
 	"knative.dev/pkg/apis"
 	"knative.dev/pkg/kmeta"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // admit checks the children that the created one takes values of, then these values.
 func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) error {
-	name := c.Labels[pipelines.LabelPipelineTask]
+	name := c.Labels[pipeline.PipelineTaskLabelKey]
 	task := pipelines.FindTask(p.spec, name)
 	if task == nil {
-		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name, pipelines.LabelPipelineTask, p.run.Name, name)
+		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name, pipeline.PipelineTaskLabelKey, p.run.Name, name)
 	}
 	producers, err := pipelines.Producers(p.spec, task, p.run.Spec.Workspaces)
 	if err != nil {
@@ -155,7 +156,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 		return never("%s: %s", what, err)
 	case difference != nil:
 		return never("%s, ran another Task than the pipeline names: %s: expected %s, got %s", what, difference.What,
-			report.Short(difference.Expected, maxValue), report.Short(difference.Got, maxValue))
+			display.Short(difference.Expected, maxValue), display.Short(difference.Got, maxValue))
 	}
 	differences, err := pipelines.CompareKnown(task, tr.Spec.Params)
 	switch {
@@ -164,7 +165,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 	case len(differences) > 0:
 		d := differences[0]
 		return never("%s, ran with another parameter %s than the pipeline gives: expected %s, got %s", what, d.What,
-			report.Short(d.Expected, maxValue), report.Short(d.Got, maxValue))
+			display.Short(d.Expected, maxValue), display.Short(d.Got, maxValue))
 	}
 	return nil
 }
@@ -173,7 +174,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 func because(what string, err error) error {
 	var r *refusal
 	if errors.As(err, &r) {
-		return &refusal{r.reason, r.code, report.Cut(consumerMessage("%s: ", what)+r.message, 2*maxMessage)}
+		return &refusal{r.reason, r.code, display.Cut(consumerMessage("%s: ", what)+r.message, 2*maxMessage)}
 	}
 	return err
 }
@@ -184,8 +185,8 @@ func (p *pipelineOf) own(object metav1.Object, task, what string) error {
 		return never("%s: expected it to be controlled by PipelineRun %s, UID %s, got %s",
 			what, p.run.Name, p.run.UID, pipelines.Controller(object))
 	}
-	if got := object.GetLabels()[pipelines.LabelPipelineTask]; got != task {
-		return never("%s: expected its label %s to be %s, got %q", what, pipelines.LabelPipelineTask, task, got)
+	if got := object.GetLabels()[pipeline.PipelineTaskLabelKey]; got != task {
+		return never("%s: expected its label %s to be %s, got %q", what, pipeline.PipelineTaskLabelKey, task, got)
 	}
 	return nil
 }

@@ -18,7 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
@@ -28,22 +29,29 @@ import (
 type Injection struct {
 	Delivery settings.Delivery // image or init
 	Step     step.Options
-	Patience time.Duration // of a step, for its token
-	Required bool          // results are of no use without evidence
+	// PullSecrets are names of Secrets in the pod's namespace with which the signer's image is pulled.
+	PullSecrets []string
+	Patience    time.Duration // of a step, for its token
+	Required    bool          // results are of no use without evidence
 }
 
 // Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
-// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less.
+// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a namespace that has no
+// grant yet, it waits as long as a signer may.
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
+	grantPatience   = step.MaxPatience
 )
 
-func patienceIn(mode settings.Enforcement) time.Duration {
-	if mode == settings.Enforce {
-		return enforcePatience
+func (h *InjectHandler) patience(mode settings.Enforcement, namespace string) time.Duration {
+	switch {
+	case mode != settings.Enforce:
+		return auditPatience
+	case !h.Granted(namespace):
+		return grantPatience
 	}
-	return auditPatience
+	return enforcePatience
 }
 
 // Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
@@ -54,10 +62,30 @@ type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, 
 type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
-	Inject   Injector
-	Tekton   string // the user that makes the pods of TaskRuns
-	Log      *zap.SugaredLogger
+	// Exception returns what is otherwise in a namespace.
+	Exception func(namespace string) (delivery.Entry, bool)
+	Inject    Injector
+	Granted   func(namespace string) bool // its pods may request signing tokens
+	Tekton    string                      // the user that makes the pods of TaskRuns
+	Keeper    string                      // the user that tries pods, as dry runs
+	// OnLeftAlone is told of every pod that will not sign.
+	OnLeftAlone func(LeftAlone)
+	Log         *zap.SugaredLogger
 }
+
+// LeftAlone says what kind of reason a pod has not to sign.
+type LeftAlone string
+
+// The kinds of reasons.
+const (
+	LeftRefused LeftAlone = "refused"       // a policy refuses pods with the signer
+	LeftStart   LeftAlone = "cannot-start"  // pods do not start with it
+	LeftSkipped LeftAlone = "cannot-inject" // of this pod itself
+	LeftError   LeftAlone = "error"
+)
+
+// LeftAlones lists them all.
+func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftError} }
 
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will not sign: that
 // would fail its TaskRun in the end.
@@ -70,27 +98,34 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 	defer func() {
 		if p := recover(); p != nil {
 			log.Errorw("the inject webhook failed", "panic", p, zap.Stack("stack"))
+			h.OnLeftAlone(LeftError)
 			response = notInjected(mode, errors.New("internal error"))
 		}
 	}()
-	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) {
+	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) || h.isTrial(request) {
 		return allow()
 	}
 	response, err := h.admit(request, s, mode, log)
 	if err != nil {
 		log.Errorw("this pod will not sign", "pod", request.Name, zap.Error(err))
+		h.OnLeftAlone(LeftError)
 		return notInjected(mode, err)
 	}
 	return response
+}
+
+// isTrial reports whether the keeper asks whether anybody refuses this very pod. It is no pod that will run.
+func (h *InjectHandler) isTrial(request *admissionv1.AdmissionRequest) bool {
+	return h.Keeper != "" && request.UserInfo.Username == h.Keeper && request.DryRun != nil && *request.DryRun
 }
 
 // notInjected answers for a pod that could not be injected.
 func notInjected(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
 	if mode == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
-			"this pod would not sign, and results are enforced in its namespace: " + report.Safe(err.Error())})
+			"this pod would not sign, and results are enforced in its namespace: " + display.Safe(err.Error())})
 	}
-	return allowWithWarning("this pod will not sign: %s", report.Safe(err.Error()))
+	return allowWithWarning("this pod will not sign: %s", display.Safe(err.Error()))
 }
 
 func (h *InjectHandler) admit(
@@ -103,17 +138,26 @@ func (h *InjectHandler) admit(
 	if pod.Namespace == "" { // left to the API server, which fills it in later
 		pod.Namespace = request.Namespace
 	}
-	injected, reason, err := h.Inject(pod, Injection{
-		Delivery: h.Delivery(s.Delivery), Step: s.Step(), Patience: patienceIn(mode), Required: mode == settings.Enforce,
-	})
-	if err != nil {
-		return nil, err
+	injected, kind, reason := pod, LeftSkipped, ""
+	by, exception := h.deliveryIn(request.Namespace, s, mode)
+	if by == delivery.None {
+		kind, reason = leftBy(exception), notDelivered(exception)
+	} else {
+		var err error
+		injected, reason, err = h.Inject(pod, Injection{
+			Delivery: by, Step: s.Step(), Patience: h.patience(mode, request.Namespace), Required: mode == settings.Enforce,
+			PullSecrets: s.PullSecrets,
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	if reason != "" {
+		h.OnLeftAlone(kind)
 		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
 		if mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
 			return refuse(&refusal{metav1.StatusReasonForbidden, http.StatusForbidden,
-				"this pod would not sign, and results are enforced in its namespace: " + report.Safe(reason)}), nil
+				"this pod would not sign, and results are enforced in its namespace: " + display.Safe(reason)}), nil
 		}
 	}
 	patch, err := podPatch(pod, noted(injected, reason))
@@ -127,14 +171,44 @@ func (h *InjectHandler) admit(
 		}
 	}
 	if reason != "" {
-		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", report.Safe(reason)))
+		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", display.Safe(reason)))
 	}
 	return response, nil
 }
 
+// deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception that says so. Where
+// results are enforced, pods that could not start are tried again: none may run without the signer, and what was missing may be back.
+func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (settings.Delivery, delivery.Entry) {
+	wanted := h.Delivery(s.Delivery)
+	e, ok := h.Exception(namespace)
+	switch {
+	case !ok, mode == settings.Enforce && e.Delivery == delivery.None && e.Source == delivery.Start:
+		return wanted, delivery.Entry{}
+	case e.Delivery == settings.DeliveryImage && wanted != settings.DeliveryImage &&
+		h.Delivery(settings.DeliveryAuto) != settings.DeliveryImage:
+		return delivery.None, e // the nodes have changed since
+	}
+	return e.Delivery, e
+}
+
+func leftBy(e delivery.Entry) LeftAlone {
+	if e.Source == delivery.Start {
+		return LeftStart
+	}
+	return LeftRefused
+}
+
+// notDelivered says why the signer is not delivered to a namespace.
+func notDelivered(e delivery.Entry) string {
+	if e.Source == delivery.Start {
+		return "pods of this namespace do not start with the signer: " + e.Reason
+	}
+	return "pods of this namespace with the signer are refused: " + e.Reason
+}
+
 // noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.
 func noted(pod *corev1.Pod, reason string) *corev1.Pod {
-	reason = report.Cut(report.Safe(reason), maxWarning)
+	reason = display.Cut(display.Safe(reason), maxWarning)
 	if pod.Annotations[signing.UnsignedAnnotation] == reason {
 		return pod
 	}

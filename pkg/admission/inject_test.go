@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -26,10 +27,102 @@ const podJSON = `{"metadata":{"name":"build-pod","later":"field"},"spec":{"conta
 
 func newInjectHandler(inject Injector) *InjectHandler {
 	return &InjectHandler{
-		Scope:    fakeScope{backend: signing.BackendOIDCSAToken},
-		Delivery: func(settings.Delivery) settings.Delivery { return settings.DeliveryInit },
-		Inject:   inject,
-		Log:      quiet(),
+		Scope:       fakeScope{backend: signing.BackendOIDCSAToken},
+		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryInit },
+		Inject:      inject,
+		Granted:     func(string) bool { return true },
+		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
+		Keeper:      keeperUser,
+		OnLeftAlone: func(LeftAlone) {},
+		Log:         quiet(),
+	}
+}
+
+const keeperUser = "system:serviceaccount:tekton-sign:keeper"
+
+// TestExceptions: how the signer reaches a pod where it does not get there as the settings ask, and what becomes of the pod where it
+// does not at all.
+func TestExceptions(t *testing.T) {
+	entry := func(source delivery.Source, by settings.Delivery) *delivery.Entry {
+		return &delivery.Entry{Namespace: "ci", Source: source, Exception: delivery.Exception{Delivery: by, Reason: "policy \x1b says no"}}
+	}
+	refused, cannotStart := `pods of this namespace with the signer are refused: policy \x1b says no`, `pods of this namespace do not start with the signer: policy \x1b says no`
+	for name, tc := range map[string]struct {
+		mode    settings.Enforcement
+		entry   *delivery.Entry
+		nodes   settings.Delivery // what they can
+		by      settings.Delivery // wanted; empty: left alone
+		reason  string
+		left    LeftAlone
+		refused bool
+	}{
+		"none":                     {settings.Audit, nil, settings.DeliveryImage, settings.DeliveryImage, "", "", false},
+		"by init":                  {settings.Audit, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage, settings.DeliveryInit, "", "", false},
+		"by init, enforced":        {settings.Enforce, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage, settings.DeliveryInit, "", "", false},
+		"by image":                 {settings.Audit, entry(delivery.Start, settings.DeliveryImage), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
+		"by image, which none can": {settings.Audit, entry(delivery.Trial, settings.DeliveryImage), settings.DeliveryInit, "", refused, LeftRefused, false},
+		"refused":                  {settings.Audit, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, false},
+		"refused, enforced":        {settings.Enforce, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, true},
+		"does not start":           {settings.Audit, entry(delivery.Start, delivery.None), settings.DeliveryImage, "", cannotStart, LeftStart, false},
+		"does not start, enforced": {settings.Enforce, entry(delivery.Start, delivery.None), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var by settings.Delivery
+			var left LeftAlone
+			handler := newInjectHandler(func(pod *corev1.Pod, injection Injection) (*corev1.Pod, string, error) {
+				by = injection.Delivery
+				return wrap(pod, injection)
+			})
+			handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: tc.mode}
+			handler.Delivery = func(settings.Delivery) settings.Delivery { return tc.nodes }
+			handler.Exception = func(string) (delivery.Entry, bool) {
+				if tc.entry == nil {
+					return delivery.Entry{}, false
+				}
+				return *tc.entry, true
+			}
+			handler.OnLeftAlone = func(kind LeftAlone) { left = kind }
+			handler.Tekton = "tekton"
+			request := podCreation(podJSON)
+			request.UserInfo.Username = handler.Tekton
+			response := handler.Admit(t.Context(), request)
+			if by != tc.by || left != tc.left || response.Allowed == tc.refused {
+				t.Fatalf("delivery %q, left alone %q, allowed %t", by, left, response.Allowed)
+			}
+			switch {
+			case tc.refused:
+				if !strings.HasSuffix(response.Result.Message, tc.reason) {
+					t.Errorf("refused with %q", response.Result.Message)
+				}
+			case tc.reason != "":
+				after := stored(t, response, request.Object)
+				annotations, _ := after["metadata"].(fields)["annotations"].(fields)
+				if annotations[signing.UnsignedAnnotation] != tc.reason || after["spec"].(fields)["containers"].([]any)[0].(fields)["command"] != nil {
+					t.Errorf("stored %v", after)
+				}
+			}
+		})
+	}
+}
+
+// TestTrialPasses: the keeper's dry run is of the very pod that it sends. Its other pods, and the dry runs of others, are pods like any.
+func TestTrialPasses(t *testing.T) {
+	yes := true
+	for name, tc := range map[string]struct {
+		user   string
+		dryRun *bool
+		want   bool
+	}{
+		"a trial":              {keeperUser, &yes, true},
+		"for good":             {keeperUser, nil, false},
+		"a dry run of another": {"tekton", &yes, false},
+	} {
+		request := podCreation(podJSON)
+		request.UserInfo.Username, request.DryRun = tc.user, tc.dryRun
+		response := newInjectHandler(wrap).Admit(t.Context(), request)
+		if !response.Allowed || (response.Patch == nil) != tc.want {
+			t.Errorf("%s: allowed %t, patch %s", name, response.Allowed, response.Patch)
+		}
 	}
 }
 
@@ -124,18 +217,28 @@ func TestReasonIsLogged(t *testing.T) {
 	}
 }
 
-// TestPatience lets a step wait for its token for long only where it must have one.
+// TestPatience lets a step wait for its token for long only where it must have one, and longest where nobody may ask for it yet.
 func TestPatience(t *testing.T) {
-	for mode, want := range map[settings.Enforcement]time.Duration{settings.Audit: 5 * time.Second, settings.Enforce: 30 * time.Second} {
+	for _, c := range []struct {
+		mode    settings.Enforcement
+		granted bool
+		want    time.Duration
+	}{
+		{settings.Audit, true, 5 * time.Second},
+		{settings.Audit, false, 5 * time.Second},
+		{settings.Enforce, true, 30 * time.Second},
+		{settings.Enforce, false, time.Minute},
+	} {
 		var got time.Duration
 		handler := newInjectHandler(func(pod *corev1.Pod, i Injection) (*corev1.Pod, string, error) {
 			got = i.Patience
 			return wrap(pod, i)
 		})
-		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: mode}
+		handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: c.mode}
+		handler.Granted = func(namespace string) bool { return c.granted && namespace == "ci" }
 		handler.Admit(t.Context(), podCreation(podJSON))
-		if got != want {
-			t.Errorf("%s: patience %v, want %v", mode, got, want)
+		if got != c.want {
+			t.Errorf("%s, granted %v: patience %v, want %v", c.mode, c.granted, got, c.want)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // maxWarning keeps a warning within what the API server passes on to clients (RFC 7234, a few hundred characters).
@@ -25,7 +25,7 @@ func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse
 }
 
 func warning(format string, args ...any) string {
-	return report.Cut("tekton-sign: "+fmt.Sprintf(format, args...), maxWarning)
+	return display.Cut("tekton-sign: "+fmt.Sprintf(format, args...), maxWarning)
 }
 
 // refuse answers that the request must not be stored.

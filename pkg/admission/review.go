@@ -14,7 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // Rule is what a webhook is asked about. It says the same as the rules of its configuration.
@@ -152,7 +152,7 @@ func (o objectHead) check(request *admissionv1.AdmissionRequest, stored bool) er
 
 // unexpected is an error about hostile text.
 func unexpected[W, G any](what string, want W, got G) error {
-	return fmt.Errorf("%s: expected %v, got %s", what, want, report.Short(fmt.Sprint(got), maxWarning))
+	return fmt.Errorf("%s: expected %v, got %s", what, want, display.Short(fmt.Sprint(got), maxWarning))
 }
 
 func parseReview(body []byte) (review admissionv1.AdmissionReview, err error) {

@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -81,7 +81,7 @@ func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	if !h.Scope.Ready() {
 		unanswered()
 	}
-	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", report.Safe(request.UserInfo.Username))
+	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", display.Safe(request.UserInfo.Username))
 	ctx = logging.WithLogger(ctx, log)
 	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
@@ -115,10 +115,10 @@ func unanswered() { panic(http.ErrAbortHandler) }
 func notVerified(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
 	if mode == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
-			"this TaskRun could not be verified, and results are enforced in its namespace: " + report.Safe(err.Error()) +
+			"this TaskRun could not be verified, and results are enforced in its namespace: " + display.Safe(err.Error()) +
 				"; nothing was stored, and Tekton tries again"})
 	}
-	return allowWithWarning("this TaskRun was not verified: %s", report.Safe(err.Error()))
+	return allowWithWarning("this TaskRun was not verified: %s", display.Safe(err.Error()))
 }
 
 func (h *StatusHandler) admit(

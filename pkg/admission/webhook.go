@@ -14,7 +14,7 @@ import (
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // MaxReview bounds a review, in bytes. It holds an object twice, and an API server takes none above 3 MiB.
@@ -157,7 +157,7 @@ func outcomeOf(r *admissionv1.AdmissionResponse) Outcome {
 // checkHead looks at what announces a review. status is that of the answer to one that is not taken.
 func checkHead(r *http.Request) (status int, err error) {
 	if r.Method != http.MethodPost {
-		return http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", report.Short(r.Method, maxWarning))
+		return http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", display.Short(r.Method, maxWarning))
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return http.StatusUnsupportedMediaType, errors.New("content type: expected application/json")

@@ -10,7 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -78,7 +78,7 @@ func (w write) refused() error {
 func (w write) forbidden(why string) error {
 	return &refusal{metav1.StatusReasonForbidden, http.StatusForbidden, fmt.Sprintf(
 		"%s: expected a write by %s, got one by %s; results are what the pod signed, run the TaskRun again to change them",
-		why, w.accounts.Tekton, report.Safe(w.by))}
+		why, w.accounts.Tekton, display.Safe(w.by))}
 }
 
 // begins reports whether the archived attempts all are those of before and perhaps more.
@@ -187,7 +187,7 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 		if good {
 			said = "FAILED: what was verified has changed since"
 		}
-		return failedCondition("written after completion by "+report.Short(w.by, maxValue)+": "+said, now)
+		return failedCondition("written after completion by "+display.Short(w.by, maxValue)+": "+said, now)
 	case good && w.old.failedByEnforcement() && w.submitted.failedByEnforcement():
 		return failedCondition("FAILED: enforcement took the results of this TaskRun away", now)
 	case cond == nil && w.before.has:

@@ -18,10 +18,6 @@ type Child struct {
 	Run
 }
 
-// LabelPipelineRunUID is the label by which Tekton marks the TaskRuns of a PipelineRun. Its value is the PipelineRun's UID. Everybody
-// can write it: it is where to look, and proves nothing.
-const LabelPipelineRunUID = "tekton.dev/pipelineRunUID"
-
 // maxReferences bounds what the status of a PipelineRun may name.
 const maxReferences = 2048
 

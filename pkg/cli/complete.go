@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -69,7 +70,7 @@ func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespac
 	}
 	names := make([]string, len(list.Items))
 	for i := range list.Items {
-		names[i] = report.Safe(list.Items[i].Name)
+		names[i] = display.Safe(list.Items[i].Name)
 	}
 	return names
 }
@@ -132,7 +133,7 @@ func completeClusters(cmd *cobra.Command, _ []string, _ string) ([]string, cobra
 	}
 	var names []string
 	for i := range bundle.Clusters {
-		names = append(names, report.Safe(cmp.Or(bundle.Clusters[i].Name, bundle.Clusters[i].UID)))
+		names = append(names, display.Safe(cmp.Or(bundle.Clusters[i].Name, bundle.Clusters[i].UID)))
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

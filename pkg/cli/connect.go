@@ -9,9 +9,10 @@ import (
 	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
 
 // offlineHint is the next step for whoever has no cluster at hand.
@@ -25,12 +26,12 @@ const (
 )
 
 // kube returns a client for the cluster of the kubeconfig.
-func (e *env) kube() (kubernetes.Interface, error) {
+func (e *env) kube() (kubeclient.Interface, error) {
 	config, err := e.restConfig()
 	if err != nil {
 		return nil, err
 	}
-	client, err := kubernetes.NewForConfig(config)
+	client, err := kubeclient.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}

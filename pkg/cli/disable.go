@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 func newDisableCommand(e *env) *cobra.Command {
@@ -60,7 +60,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 		tellKept(e, plan)
 		return nil
 	}
-	if err := plan.WriteText(e.Out, report.Safe); err != nil {
+	if err := plan.WriteText(e.Out, display.Safe); err != nil {
 		return err
 	}
 	fmt.Fprintf(e.Out, "\n%s\n", plan.Summary())

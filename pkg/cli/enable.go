@@ -11,12 +11,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -30,7 +29,7 @@ type enableOptions struct {
 	guard           guardOptions
 	tokens          tokenOptions
 	trusted         trustedOptions
-	registry        string
+	images          imageOptions
 	tektonNamespace string
 	output          string
 	change          changeOptions
@@ -46,6 +45,9 @@ func newEnableCommand(e *env) *cobra.Command {
 Installs the add-on (namespace tekton-sign), the admission policies, and the settings (ConfigMap config-signing in Tekton's
 namespace). It shows what it will change and asks before it does, then waits until the add-on serves. Running it again changes
 nothing; an interrupted run is finished by the next one.
+
+Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
+name a Secret for the registry (--pull-secret), or another registry (--registry).
 
 The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
 
@@ -65,7 +67,7 @@ One controller of Tekton runs the TaskRuns in the namespaces in scope: enable re
 Deployment or as a StatefulSet. Where the API server does not reach the add-on (port 8443), enable removes the webhooks that it made.
 
 What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
-material, the gate of Chains, exempt service accounts, trusted controllers and the audience. Everything else has its default again, the namespaces,
+material, the gate of Chains, exempt service accounts, trusted controllers, pull secrets and the audience. Everything else has its default again, the namespaces,
 too. If the ConfigMap cannot be read, enable asks you to name enforcement and policies. The manifests of --output hold what the flags say,
 and nothing from the cluster.
 
@@ -88,6 +90,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.trusted.given(cmd.Flags())
+			o.images.given(cmd.Flags())
 			o.guard.given(cmd.Flags())
 			o.tokens.given(cmd.Flags())
 			return o.run(cmd.Context(), e, args[0])
@@ -101,7 +104,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
 	o.tokens.addFlags(f)
 	o.trusted.addFlags(f)
-	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
+	o.images.addFlags(f)
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
@@ -168,15 +171,19 @@ func (o *enableOptions) request(backend string) (enable.Request, error) {
 	if err := o.trusted.set(&s); err != nil {
 		return enable.Request{}, err
 	}
+	if err := o.images.set(&s); err != nil {
+		return enable.Request{}, err
+	}
 	if err := s.Supported(); err != nil {
 		return enable.Request{}, err
 	}
 	keep := o.guard.keep
 	keep.Audience = !o.tokens.audienceGiven
 	o.trusted.keep(&keep)
+	o.images.keep(&keep)
 	return enable.Request{
 		Settings: s, Keep: keep,
-		Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
+		Registry: strings.TrimSuffix(o.images.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
 
@@ -217,12 +224,12 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 
 // carryOut shows the plan and, if it is to be and the user agrees, applies it.
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
-	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", report.Safe(plan.Environment.KubernetesVersion),
-		report.Safe(orUnknown(plan.Environment.TektonVersion)), report.Safe(plan.Environment.TektonNamespace))
+	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", display.Safe(plan.Environment.KubernetesVersion),
+		display.Safe(orUnknown(plan.Environment.TektonVersion)), display.Safe(plan.Environment.TektonNamespace))
 	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, policies %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
 		plan.Settings.Backend, plan.Settings.Enforcement, describePolicies(plan.Settings.Policies), plan.Settings.Scope,
 		plan.Settings.Delivery, plan.Settings.Format, plan.Settings.Binding)
-	if err := plan.WriteText(e.Out, report.Safe); err != nil {
+	if err := plan.WriteText(e.Out, display.Safe); err != nil {
 		return err
 	}
 	if plan.Empty() {
@@ -232,7 +239,7 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	}
 	warn(e, plan)
 	for _, obstacle := range plan.Obstacles {
-		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", report.Safe(obstacle))
+		fmt.Fprintf(e.ErrOut, "\nwill be refused: %s\n", display.Safe(obstacle))
 	}
 	switch o.change.dryRun {
 	case "client":
@@ -266,7 +273,7 @@ Turn it off with: %[1]s disable
 // warn prints what whoever agrees to the plan should know.
 func warn(e *env, plan enable.Plan) {
 	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", report.Safe(warning))
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning))
 	}
 }
 
@@ -284,7 +291,7 @@ func (e *env) enableClients() (enable.Clients, error) {
 		return enable.Clients{}, err
 	}
 	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
-	kube, err := kubernetes.NewForConfig(config)
+	kube, err := kubeclient.New(config)
 	if err != nil {
 		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)
 	}
@@ -299,6 +306,6 @@ func (e *env) enableClients() (enable.Clients, error) {
 func (e *env) progress() enable.Progress {
 	start := time.Now()
 	return func(format string, args ...any) {
-		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), report.Safe(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(e.ErrOut, "%5.1fs  %s\n", time.Since(start).Seconds(), display.Safe(fmt.Sprintf(format, args...)))
 	}
 }

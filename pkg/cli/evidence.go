@@ -14,8 +14,10 @@ import (
 
 	"github.com/spf13/cobra"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -111,7 +113,7 @@ func (o *evidenceOptions) validate(args []string) error {
 
 // audiencePrefix is the first part of the audience of signing tokens.
 func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool) (string, error) {
-	var kube kubernetes.Interface
+	var kube kubeclient.Interface
 	if live && o.tokens.audience == "" {
 		var err error
 		if kube, err = e.kube(); err != nil {
@@ -156,7 +158,7 @@ func (o *evidenceOptions) inspect(
 		item := evidence.Inspect(tr, prefix)
 		if o.step != "" {
 			item.Steps = slices.DeleteFunc(item.Steps, func(s evidence.Step) bool {
-				return s.Container != o.step && s.Container != "step-"+o.step
+				return s.Container != o.step && s.Container != tekton.StepContainer(o.step)
 			})
 			if len(item.Steps) == 0 {
 				errs = append(errs, fmt.Errorf("--step: TaskRun %s has no step %q", item.TaskRun, o.step))
@@ -207,7 +209,7 @@ func (o *evidenceOptions) export(
 				continue
 			}
 			if step.Note != "" {
-				fmt.Fprintf(e.ErrOut, "note: %s: %s\n", report.Safe(where), report.Safe(step.Note))
+				fmt.Fprintf(e.ErrOut, "note: %s: %s\n", display.Safe(where), display.Safe(step.Note))
 			}
 			text.Write(append(step.Data, '\n'))
 		}
@@ -238,7 +240,7 @@ func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, 
 		return nil, err
 	}
 	if err != nil {
-		fmt.Fprintf(e.ErrOut, "note: the cluster's keys cannot be read: %s\n", report.Short(err.Error(), maxErrorText))
+		fmt.Fprintf(e.ErrOut, "note: the cluster's keys cannot be read: %s\n", display.Short(err.Error(), maxErrorText))
 		return nil, nil
 	}
 	return func(issuer, keyID string) json.RawMessage { return jwkOf(keys.cluster, issuer, keyID) }, nil

@@ -16,7 +16,7 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"k8s.io/klog/v2"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // env is what every command is given: where to read and write, and how to reach the cluster.
@@ -43,7 +43,7 @@ const maxErrorText = 1000
 // printError shows an error in one line that is safe to show, whatever a cluster or a file put into it.
 func (e *env) printError(err error) {
 	if err != nil && err.Error() != "" {
-		fmt.Fprintln(e.ErrOut, "error:", report.Short(err.Error(), maxErrorText))
+		fmt.Fprintln(e.ErrOut, "error:", display.Short(err.Error(), maxErrorText))
 	}
 }
 

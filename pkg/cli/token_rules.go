@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -62,7 +62,7 @@ func (o *tokenFlags) check() error {
 
 // rules returns the rules in force in the cluster of kube, or the defaults if kube is nil. The flags override them. Where the
 // settings may not be read, or are absent, the defaults hold: then other tokens are refused, and none is accepted in their place.
-func (o *tokenFlags) rules(ctx context.Context, kube kubernetes.Interface) (tokenRules, error) {
+func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (tokenRules, error) {
 	s := settings.Default()
 	var live enable.Live
 	var unread error

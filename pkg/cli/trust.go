@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -67,7 +67,7 @@ func exportTrust(ctx context.Context, e *env, output, name string) error {
 		return err
 	}
 	for _, note := range pastNotes(e, past) {
-		fmt.Fprintln(e.ErrOut, "note: "+report.Safe(note))
+		fmt.Fprintln(e.ErrOut, "note: "+display.Safe(note))
 	}
 	return nil
 }
@@ -107,12 +107,12 @@ func pastNotes(e *env, past trust.Past) []string {
 func summary(b *trust.Bundle) string {
 	clusters := fmt.Sprintf("%d clusters", len(b.Clusters))
 	if len(b.Clusters) == 1 {
-		clusters = "cluster " + report.Safe(b.Clusters[0].String())
+		clusters = "cluster " + display.Safe(b.Clusters[0].String())
 	}
 	var issuers []string
 	for _, c := range b.Clusters {
 		for _, issuer := range c.ServiceAccountIssuers {
-			issuers = append(issuers, report.Short(issuer.Issuer, report.DefaultWidth))
+			issuers = append(issuers, display.Short(issuer.Issuer, display.DefaultWidth))
 		}
 	}
 	noun := "issuer"

@@ -11,7 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -88,7 +88,7 @@ func (e *env) writeBundle(ctx context.Context, bundle *trust.Bundle, output stri
 	if replaced {
 		verb = "replaced"
 	}
-	fmt.Fprintf(e.ErrOut, "%s %s: %s, SHA-256 %s\n", verb, report.Safe(output), summary(bundle), digest)
+	fmt.Fprintf(e.ErrOut, "%s %s: %s, SHA-256 %s\n", verb, display.Safe(output), summary(bundle), digest)
 	return nil
 }
 

@@ -10,8 +10,8 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -44,7 +44,7 @@ type finding struct {
 // looker verifies subjects. It is safe for concurrent use.
 type looker struct {
 	verifier      *verify.Verifier
-	kube          kubernetes.Interface // nil where no cluster is asked
+	kube          kubeclient.Interface // nil where no cluster is asked
 	requireSigned bool
 }
 
@@ -131,7 +131,7 @@ func (l *looker) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item *
 }
 
 // lookAtPod returns what the cluster says of the TaskRun's pod, nil if it does not say.
-func lookAtPod(ctx context.Context, kube kubernetes.Interface, tr *v1.TaskRun) *verify.PodFacts {
+func lookAtPod(ctx context.Context, kube kubeclient.Interface, tr *v1.TaskRun) *verify.PodFacts {
 	if tr.Status.PodName == "" {
 		return nil
 	}

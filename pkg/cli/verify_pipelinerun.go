@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -145,7 +146,7 @@ func (f *family) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*uns
 	if len(validation.IsValidLabelValue(pr.Name)) > 0 {
 		return owned, nil // no TaskRun can have the label
 	}
-	options := metav1.ListOptions{LabelSelector: pipelines.LabelPipelineRun + "=" + pr.Name, Limit: pageSize}
+	options := metav1.ListOptions{LabelSelector: pipeline.PipelineRunLabelKey + "=" + pr.Name, Limit: pageSize}
 	for {
 		list, err := f.client.Resource(resourceOf("taskruns")).Namespace(pr.Namespace).List(ctx, options)
 		if err != nil {

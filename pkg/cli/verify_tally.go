@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/bulk"
@@ -46,7 +47,7 @@ func newTally(e *env, o *verifyOptions, args []string) (*tally, error) {
 func (t *tally) start(source trusted) error {
 	t.unread = source.unread
 	for _, warning := range source.warnings {
-		fmt.Fprintln(t.e.ErrOut, "warning: "+report.Short(warning, maxErrorText))
+		fmt.Fprintln(t.e.ErrOut, "warning: "+display.Short(warning, maxErrorText))
 		t.note(warning)
 	}
 	return t.printer.Start(version.Get(), source.report)
@@ -137,7 +138,7 @@ func (t *tally) explainTokens() {
 		return
 	}
 	fmt.Fprintf(t.e.ErrOut, "note: the cluster's settings of signing tokens are not known, so that the defaults were taken: %s: "+
-		"if it has others, name them with --audience and --token-lifetime\n", report.Short(t.unread.Error(), maxErrorText))
+		"if it has others, name them with --audience and --token-lifetime\n", display.Short(t.unread.Error(), maxErrorText))
 }
 
 // end ends the report and returns the error with which the command ends: nothing more to say, but an exit code.

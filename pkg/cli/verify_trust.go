@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
@@ -33,7 +33,7 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 		return nil, trusted{}, err
 	}
 	l := &looker{requireSigned: o.requireSigned}
-	var kube kubernetes.Interface // nil offline
+	var kube kubeclient.Interface // nil offline
 	if live || o.trustBundle == "" {
 		if kube, err = e.kube(); err != nil {
 			return nil, trusted{}, err
@@ -41,7 +41,7 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 	}
 	if live {
 		l.kube = kube
-		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube)))
+		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube.AuthenticationV1())))
 	}
 	t, err := o.trust(ctx, e, live)
 	if err != nil {

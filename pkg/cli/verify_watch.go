@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // watchEvery is how often the cluster is asked for what is still running.
@@ -111,7 +111,7 @@ func (w *watcher) once(text string, f finding) error {
 // wait says that the cluster does not answer, and that the watch goes on.
 func (w *watcher) wait(err error) {
 	if !w.waits {
-		fmt.Fprintf(w.t.e.ErrOut, "waiting for the cluster: %s\n", report.Short(err.Error(), maxErrorText))
+		fmt.Fprintf(w.t.e.ErrOut, "waiting for the cluster: %s\n", display.Short(err.Error(), maxErrorText))
 	}
 	w.lost, w.waits = true, true
 }

@@ -13,17 +13,22 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
 // Progress is told, one line each, what happens while a plan is applied.
 type Progress func(format string, args ...any)
 
-// Apply makes the changes of the plan in their order, each of which can be repeated. The webhooks come last, and only once
+// Apply makes the changes of the plan in their order, each of which can be repeated, once nodes were seen to get the signer. The webhooks come last, and only once
 // the add-on is available and the namespaces in scope have their grant: no pod is wrapped before it could sign.
 func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	healed, err := p.proveSigner(ctx, c, progress)
+	if err != nil {
+		return err
+	}
 	var webhooks []Change
 	for _, change := range p.Changes {
 		if isWebhooks(change.Object) {
@@ -37,9 +42,28 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	if err := c.await(ctx, p.beforeWebhooks(c), progress); err != nil {
 		return err
 	}
+	if err := c.heal(ctx, healed, progress); err != nil {
+		return err
+	}
 	if err := p.callAddOn(ctx, c, webhooks, progress); err != nil {
 		return c.withdraw(ctx, webhooks, err, progress)
 	}
+	// Whoever enables again may have changed what was in the way.
+	if err := delivery.AskForTrials(ctx, c.Kube, FieldManager, time.Now()); err != nil {
+		progress("%v", err)
+	}
+	return nil
+}
+
+// heal has the add-on give pods the signer again in namespaces that it has left alone since one did not start there.
+func (c Clients) heal(ctx context.Context, namespaces []string, progress Progress) error {
+	if len(namespaces) == 0 {
+		return nil
+	}
+	if err := delivery.Forget(ctx, c.Kube, delivery.Start, namespaces, FieldManager); err != nil {
+		return err
+	}
+	progress("pods are given the signer again: namespaces %s", fewOf(namespaces))
 	return nil
 }
 

@@ -50,6 +50,7 @@ func ownNamespace() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
 		corev1.SchemeGroupVersion.WithKind("Service"),
+		corev1.SchemeGroupVersion.WithKind("ConfigMap"),
 		corev1.SchemeGroupVersion.WithKind("Secret"),
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"),
 		corev1.SchemeGroupVersion.WithKind("ServiceAccount"),
@@ -149,6 +150,9 @@ func (c Clients) planEmptyNamespace(ctx context.Context) ([]Change, error) {
 			return nil, err
 		}
 		for _, object := range found {
+			if _, ok := trust.HistoryNumber(object.GetName()); ok && kind.Kind == "ConfigMap" {
+				continue
+			}
 			changes = append(changes, Change{Action: Delete, Object: object})
 		}
 	}

@@ -9,7 +9,8 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
 
 // Environment is what an installation has to fit into.
@@ -25,7 +26,7 @@ type Environment struct {
 
 // Inspect finds Tekton and checks that the cluster has what the backend oidc-sa-token needs. tektonNamespace is where to
 // look for Tekton; empty: everywhere.
-func Inspect(ctx context.Context, client kubernetes.Interface, tektonNamespace string) (Environment, error) {
+func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace string) (Environment, error) {
 	version, err := client.Discovery().ServerVersion()
 	if err != nil {
 		return Environment{}, fmt.Errorf("asking the API server for its version: %w", err)
@@ -49,7 +50,7 @@ func Inspect(ctx context.Context, client kubernetes.Interface, tektonNamespace s
 
 // requirePolicies is an error where ValidatingAdmissionPolicies are missing: without them a right to request tokens
 // cannot be confined to signing.
-func requirePolicies(client kubernetes.Interface, version string) error {
+func requirePolicies(client kubeclient.Interface, version string) error {
 	const group = "admissionregistration.k8s.io/v1"
 	list, err := client.Discovery().ServerResourcesForGroupVersion(group)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // Kept says which settings stay as the cluster has them, because the user did not name them: those whose default could weaken
 // what somebody once decided. All others have the default again.
 type Kept struct {
-	Enforcement, Policies, MinimumFormat, KeepMaterial, GateChains, Exempt, Audience, ManagedBy, CustomRuns bool
+	Enforcement, Policies, MinimumFormat, KeepMaterial, GateChains, Exempt, Audience, ManagedBy, CustomRuns, PullSecrets bool
 }
 
 // current returns the settings of ConfigMap config-signing, the defaults if there is none. Where it cannot be read, these are the
@@ -105,6 +105,7 @@ func (k Kept) flags() []keptFlag {
 		{settings.KeyAudience, "audience", k.Audience, false},
 		{settings.KeyManagedBy, "managed-by", k.ManagedBy, false},
 		{settings.KeyCustomRuns, "custom-run-controller", k.CustomRuns, false},
+		{settings.KeyPullSecrets, "pull-secret", k.PullSecrets, false},
 	}
 }
 
@@ -120,6 +121,7 @@ func (r *Request) keep(before settings.Settings) {
 	take(k.Audience, &s.AudiencePrefix, before.AudiencePrefix)
 	take(k.ManagedBy, &s.ManagedBy, before.ManagedBy)
 	take(k.CustomRuns, &s.CustomRunControllers, before.CustomRunControllers)
+	take(k.PullSecrets, &s.PullSecrets, before.PullSecrets)
 }
 
 func take[T any](keep bool, setting *T, before T) {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -33,6 +35,7 @@ func TestPlanKeepsSettings(t *testing.T) {
 		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2", settings.KeyKeepMaterial: "true",
 		settings.KeyGateChains: "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours", settings.KeyDelivery: "init",
 		settings.KeyManagedBy: "kueue.x-k8s.io/multikueue", settings.KeyCustomRuns: "approvals/controller",
+		settings.KeyPullSecrets: "mirror",
 	})
 	before, err := settings.Parse(live.Data)
 	if err != nil {
@@ -51,9 +54,10 @@ func TestPlanKeepsSettings(t *testing.T) {
 		"exempt":         {Kept{Exempt: true}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
 		"managed by":     {Kept{ManagedBy: true}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
 		"custom runs":    {Kept{CustomRuns: true}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
+		"pull secrets":   {Kept{PullSecrets: true}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets }},
 		"audience":       {Kept{Audience: true}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
 		"none":           {Kept{}, func(*settings.Settings) {}},
-		"all": {Kept{true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
+		"all": {Kept{true, true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
 			*s = before
 			s.Delivery = settings.DeliveryAuto
 		}},
@@ -119,7 +123,7 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 // TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
 // to be named.
 func TestUnreadSettings(t *testing.T) {
-	keepAll := Kept{true, true, true, true, true, true, true, true, true}
+	keepAll := Kept{true, true, true, true, true, true, true, true, true, true}
 	named := func(not ...func(*Kept)) Kept {
 		k := keepAll
 		k.Enforcement, k.Policies = false, false
@@ -180,9 +184,9 @@ func TestUnreadSettings(t *testing.T) {
 // runningPod is the pod of a TaskRun with one step.
 func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{labelTaskRun: taskRun}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{pipeline.TaskRunLabelKey: taskRun}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{
-			{Name: "sidecar-x", Command: []string{stockEntrypoint}}, {Name: "step-a", Command: []string{command}},
+			{Name: "sidecar-x", Command: []string{tekton.Entrypoint}}, {Name: "step-a", Command: []string{command}},
 		}},
 	}
 }
@@ -198,9 +202,9 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	}
 	objects := []runtime.Object{
 		namespace("ci", ""), namespace("tests", "audit"), namespace("release", "enforce"), namespace("kube-system", ""),
-		runningPod("ci", "a", stockEntrypoint), runningPod("ci", "b", stockEntrypoint), runningPod("ci", "signed", "/signer"),
-		runningPod("ci", "c", stockEntrypoint), runningPod("ci", "d", stockEntrypoint),
-		runningPod("tests", "e", stockEntrypoint), runningPod("release", "f", stockEntrypoint), runningPod("kube-system", "g", stockEntrypoint),
+		runningPod("ci", "a", tekton.Entrypoint), runningPod("ci", "b", tekton.Entrypoint), runningPod("ci", "signed", "/signer"),
+		runningPod("ci", "c", tekton.Entrypoint), runningPod("ci", "d", tekton.Entrypoint),
+		runningPod("tests", "e", tekton.Entrypoint), runningPod("release", "f", tekton.Entrypoint), runningPod("kube-system", "g", tekton.Entrypoint),
 	}
 	on := liveWith(nil)
 	for name, tc := range map[string]struct {
@@ -238,7 +242,10 @@ func TestSettingsAreWrittenPatiently(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())
 	refusals := 0
-	c.dynamic.PrependReactor("patch", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
+	c.dynamic.PrependReactor("patch", "configmaps", func(action clienttesting.Action) (bool, runtime.Object, error) {
+		if patch, ok := action.(clienttesting.PatchAction); !ok || patch.GetName() != settings.ConfigMapName {
+			return false, nil, nil
+		}
 		if refusals++; refusals > 2 {
 			return false, nil, nil
 		}

@@ -9,8 +9,8 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -27,7 +27,7 @@ type Live struct {
 
 // ReadLive reads ConfigMap config-signing of Tekton's namespace. Whoever may not look for Tekton in the whole cluster is
 // taken to have it where its releases install it.
-func ReadLive(ctx context.Context, client kubernetes.Interface) (Live, error) {
+func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	namespace, err := liveNamespace(ctx, client)
 	if err != nil {
 		return Live{}, err
@@ -42,7 +42,7 @@ func ReadLive(ctx context.Context, client kubernetes.Interface) (Live, error) {
 }
 
 // liveNamespace returns the namespace of Tekton; where there are several, of the one that has the settings beside it.
-func liveNamespace(ctx context.Context, client kubernetes.Interface) (string, error) {
+func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, error) {
 	all, err := controllersIn(ctx, client, metav1.NamespaceAll)
 	switch {
 	case len(all) == 0 && apierrors.IsForbidden(err):
@@ -70,7 +70,7 @@ func liveNamespace(ctx context.Context, client kubernetes.Interface) (string, er
 // TokenPolicyDrift is an error that names the first policy or binding, of those without which signing tokens prove nothing, that the
 // cluster lacks or has in another form; nil if they are in order, if signing takes no tokens, or if they may not be read.
 // With an add-on of another version than this tool's only what is missing counts.
-func (l Live) TokenPolicyDrift(ctx context.Context, client kubernetes.Interface, version string) error {
+func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface, version string) error {
 	if l.Settings.Backend != signing.BackendOIDCSAToken {
 		return nil
 	}
@@ -123,7 +123,7 @@ func existing[T metav1.Object](
 }
 
 // addOnVersion returns the version of the add-on, empty if that cannot be read.
-func addOnVersion(ctx context.Context, client kubernetes.Interface) string {
+func addOnVersion(ctx context.Context, client kubeclient.Interface) string {
 	d, err := client.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
 	if err != nil {
 		return ""

@@ -11,13 +11,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // otherControllers returns the running controllers of Tekton beside the chosen one.
-func otherControllers(ctx context.Context, client kubernetes.Interface, chosen Controller) ([]Controller, error) {
+func otherControllers(ctx context.Context, client kubeclient.Interface, chosen Controller) ([]Controller, error) {
 	all, err := controllersIn(ctx, client, metav1.NamespaceAll)
 	return slices.DeleteFunc(all, func(c Controller) bool {
 		return c.Stopped || c.Namespace == chosen.Namespace && c.Account == chosen.Account

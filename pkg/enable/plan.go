@@ -13,15 +13,15 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 // Clients are the two views of one API server that the package works with.
 type Clients struct {
-	Kube    kubernetes.Interface
+	Kube    kubeclient.Interface
 	Dynamic dynamic.Interface
 }
 
@@ -50,6 +50,7 @@ type Change struct {
 type Plan struct {
 	Environment Environment
 	Settings    settings.Settings
+	SignerImage string // of a plan to enable: that pods will get
 	Changes     []Change
 	Purge       bool     // of a plan to disable: the trust history goes, too
 	Warnings    []string // of a plan to enable: what whoever agrees to it should know, a sentence each
@@ -138,7 +139,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	plan := Plan{Environment: env, Settings: r.Settings}
+	plan := Plan{Environment: env, Settings: r.Settings, SignerImage: r.options(env).SignerImage()}
 	if plan.Warnings, err = c.warnings(ctx, plan, before); err != nil {
 		return Plan{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -287,8 +288,8 @@ func TestCanaryIsInjected(t *testing.T) {
 			t.Errorf("%s: %v", delivery, err)
 			continue
 		}
-		if injected.Spec.Containers[0].Command[0] == stockEntrypoint {
-			t.Errorf("%s: the step still starts %s", delivery, stockEntrypoint)
+		if injected.Spec.Containers[0].Command[0] == tekton.Entrypoint {
+			t.Errorf("%s: the step still starts %s", delivery, tekton.Entrypoint)
 		}
 	}
 }

@@ -13,8 +13,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -172,7 +174,10 @@ func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error)
 			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
 		}
 		step := pod.Spec.Containers[0]
-		if step.Command[0] == stockEntrypoint {
+		if step.Command[0] == tekton.Entrypoint && pod.Annotations[signing.UnsignedAnnotation] != "" {
+			return true, "", nil // it was called, and said why: status does, too
+		}
+		if step.Command[0] == tekton.Entrypoint {
 			return false, c.whyUnchanged(ctx), nil
 		}
 		reason := p.notInjected(step)

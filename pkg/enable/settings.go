@@ -35,6 +35,7 @@ func settingsKeys() []string {
 		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyMinimumFormat, settings.KeyDelivery,
 		settings.KeyFormat, settings.KeyBinding, settings.KeyAudience, settings.KeyTokenSeconds,
 		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts, settings.KeyManagedBy, settings.KeyCustomRuns,
+		settings.KeyPullSecrets,
 	}
 }
 

@@ -51,6 +51,7 @@ func GetStatus(ctx context.Context, c Clients, o StatusOptions) (*status.Status,
 		l.level()
 		l.lookAtAddOn(ctx)
 		l.waitingPods(ctx)
+		l.deliveries(ctx)
 		l.compareObjects(ctx)
 		l.compareGrants(ctx)
 		l.lookAtTekton(ctx)

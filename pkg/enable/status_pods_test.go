@@ -8,6 +8,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -51,13 +52,13 @@ func TestStatusSignerImage(t *testing.T) {
 		pod  func(*testing.T) *corev1.Pod
 		want string
 	}{
-		"an init container":          {of("ci", inject.DeliveryInit, signerInit, "ImagePullBackOff", "no such image"), "ImagePullBackOff: no such image"},
+		"an init container":          {of("ci", inject.DeliveryInit, delivery.InitContainer, "ImagePullBackOff", "no such image"), "ImagePullBackOff: no such image"},
 		"an image volume":            {of("ci", inject.DeliveryImage, "step-canary", "ImagePullBackOff", backOff), "got ImagePullBackOff: " + backOff},
 		"a volume that cannot mount": {of("ci", inject.DeliveryImage, "step-canary", "CreateContainerError", "failed to mount tekton-internal-sign"), "CreateContainerError"},
 		"the step's own image":       {of("ci", inject.DeliveryImage, "step-canary", "ErrImagePull", "tekton-sign.invalid/step: not found"), ""},
 		"Tekton's own image":         {of("ci", inject.DeliveryInit, "prepare", "ErrImagePull", "not found"), ""},
-		"still starting":             {of("ci", inject.DeliveryInit, signerInit, "PodInitializing", ""), ""},
-		"out of scope":               {of("other", inject.DeliveryInit, signerInit, "ErrImagePull", "x"), ""},
+		"still starting":             {of("ci", inject.DeliveryInit, delivery.InitContainer, "PodInitializing", ""), ""},
+		"out of scope":               {of("other", inject.DeliveryInit, delivery.InitContainer, "ErrImagePull", "x"), ""},
 		"left alone":                 {stock, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -93,6 +93,7 @@ func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 		{Name: "exempt accounts", Key: settings.KeyExemptAccounts, Value: joined(namesOf(s.Exempt), "none")},
 		{Name: "managed by", Key: settings.KeyManagedBy, Value: joined(s.ManagedBy, "Tekton only")},
 		{Name: "custom runs", Key: settings.KeyCustomRuns, Value: joined(namesOf(s.CustomRunControllers), "no controller")},
+		{Name: "pull secrets", Key: settings.KeyPullSecrets, Value: joined(s.PullSecrets, "none but the pods' own")},
 		{Name: "keep material", Key: settings.KeyKeepMaterial, Value: fmt.Sprint(s.KeepMaterial)},
 		{Name: "gate of Chains", Key: settings.KeyGateChains, Value: fmt.Sprint(s.GateChains)},
 	}
@@ -252,6 +253,7 @@ func Command(s settings.Settings, registry string) string {
 	}
 	flag("managed-by", strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
 	flag("custom-run-controller", strings.Join(namesOf(s.CustomRunControllers), ","), len(s.CustomRunControllers) > 0)
+	flag("pull-secret", strings.Join(s.PullSecrets, ","), len(s.PullSecrets) > 0)
 	flag("keep-material", "true", s.KeepMaterial)
 	flag("gate-chains", "true", s.GateChains)
 	flag("registry", registry, registry != "" && registry != manifests.DefaultRegistry)

@@ -13,7 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
 
 // tektonControllers selects Tekton's controller in every release and distribution, whatever kind of workload runs it.
@@ -70,7 +71,7 @@ func servedNamespace(spec corev1.PodSpec) string {
 
 // controllersIn lists Tekton's controllers in a namespace, or in all. What the user may not list is an error of its own, beside
 // what was found elsewhere.
-func controllersIn(ctx context.Context, client kubernetes.Interface, namespace string) ([]Controller, error) {
+func controllersIn(ctx context.Context, client kubeclient.Interface, namespace string) ([]Controller, error) {
 	var found []Controller
 	var errs []error
 	options := metav1.ListOptions{LabelSelector: tektonControllers}
@@ -86,9 +87,9 @@ func controllersIn(ctx context.Context, client kubernetes.Interface, namespace s
 }
 
 // controllerLister lists the controllers that workloads of one kind run.
-type controllerLister func(context.Context, kubernetes.Interface, string, metav1.ListOptions) ([]Controller, error)
+type controllerLister func(context.Context, kubeclient.Interface, string, metav1.ListOptions) ([]Controller, error)
 
-func deployedControllers(ctx context.Context, client kubernetes.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+func deployedControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.AppsV1().Deployments(namespace).List(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("looking for Tekton Pipelines (Deployments with %s): %w", tektonControllers, err)
@@ -101,7 +102,7 @@ func deployedControllers(ctx context.Context, client kubernetes.Interface, names
 }
 
 // statefulControllers finds what Tekton's operator makes of the controller for more replicas.
-func statefulControllers(ctx context.Context, client kubernetes.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+func statefulControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.AppsV1().StatefulSets(namespace).List(ctx, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil // a server that does not know the kind holds none
@@ -117,7 +118,7 @@ func statefulControllers(ctx context.Context, client kubernetes.Interface, names
 }
 
 // podsOfControllers finds the controllers that run in workloads of any other kind.
-func podsOfControllers(ctx context.Context, client kubernetes.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+func podsOfControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.CoreV1().Pods(namespace).List(ctx, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -161,7 +162,7 @@ func running(all []Controller) []Controller {
 }
 
 // findTekton returns Tekton's controller. An error that the user lacks a permission is one only if nothing was found without.
-func findTekton(ctx context.Context, client kubernetes.Interface, namespace string) (Controller, error) {
+func findTekton(ctx context.Context, client kubeclient.Interface, namespace string) (Controller, error) {
 	all, err := controllersIn(ctx, client, namespace)
 	if err != nil && (len(all) == 0 || !IsForbidden(err)) {
 		return Controller{}, err

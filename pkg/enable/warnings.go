@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -73,7 +75,7 @@ func (c Clients) unsignedPods(ctx context.Context, p Plan, before settings.Setti
 	}
 	var names []string
 	options := metav1.ListOptions{
-		LabelSelector: labelTaskRun, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", Limit: podPage,
+		LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", Limit: podPage,
 	}
 	for {
 		page, err := c.Kube.CoreV1().Pods("").List(ctx, options)
@@ -82,7 +84,7 @@ func (c Clients) unsignedPods(ctx context.Context, p Plan, before settings.Setti
 		}
 		for i := range page.Items {
 			if pod := &page.Items[i]; affected[pod.Namespace] && !signs(pod) {
-				names = append(names, pod.Namespace+"/"+pod.Labels[labelTaskRun])
+				names = append(names, pod.Namespace+"/"+pod.Labels[pipeline.TaskRunLabelKey])
 			}
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
@@ -90,9 +92,6 @@ func (c Clients) unsignedPods(ctx context.Context, p Plan, before settings.Setti
 		}
 	}
 }
-
-// labelTaskRun is the label that Tekton gives a TaskRun's pod: its name.
-const labelTaskRun = "tekton.dev/taskRun"
 
 // newlyEnforced returns the names of the namespaces in which the plan turns enforcement on.
 func (c Clients) newlyEnforced(ctx context.Context, p Plan, before settings.Settings) (map[string]bool, error) {
@@ -116,7 +115,7 @@ func (c Clients) newlyEnforced(ctx context.Context, p Plan, before settings.Sett
 // signs reports whether the signer wraps every step of a TaskRun's pod.
 func signs(pod *corev1.Pod) bool {
 	for _, container := range pod.Spec.Containers {
-		if strings.HasPrefix(container.Name, "step-") && len(container.Command) > 0 && container.Command[0] == stockEntrypoint {
+		if tekton.IsStep(container.Name) && len(container.Command) > 0 && container.Command[0] == tekton.Entrypoint {
 			return false
 		}
 	}

@@ -29,7 +29,7 @@ func decodeCapped(value string, decode func(string) ([]byte, error)) ([]byte, er
 
 // decodeCertificates shows the certificates in the carriers. decode takes the text apart that a carrier is written in.
 func (s *Step) decodeCertificates(carriers map[string]string, decode func(string) ([]byte, error)) {
-	for _, name := range []string{signing.CarrierSVID, signing.CarrierCertificate} {
+	for _, name := range signing.CertificateCarriers() {
 		value, ok := carriers[name]
 		if !ok {
 			continue

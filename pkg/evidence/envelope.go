@@ -105,13 +105,7 @@ func foreignForm(a signing.Algorithm, raw []byte) ([]byte, error) {
 
 // signingKey returns the key that the evidence names, with its certificate where it has one.
 func signingKey(carriers map[string]string, scheme signing.Scheme) (key crypto.PublicKey, leaf []byte, err error) {
-	name := signing.CarrierPublicKey
-	switch scheme {
-	case signing.SchemeSPIRE:
-		name = signing.CarrierSVID
-	case signing.SchemeSigstore:
-		name = signing.CarrierCertificate
-	}
+	name := scheme.KeyCarrier()
 	der, err := decodeCapped(carriers[name], signing.DecodeBase64URL)
 	if err != nil {
 		return nil, nil, fmt.Errorf("decoding %s: %w", name, err)

@@ -80,7 +80,7 @@ func exportStep(in verify.InspectedStep, options ExportOptions) (data []byte, no
 	if err != nil {
 		return nil, "", err
 	}
-	payloadBound := unit.Header.Scheme == signing.SchemeOIDCPayloadBound
+	payloadBound := unit.Header.Scheme.KeyCarrier() == ""
 	switch {
 	case payloadBound && options.Format != ExportInToto:
 		return nil, "", fmt.Errorf("payload-bound evidence has no signature over the statement: the cluster's issuer signed a token "+

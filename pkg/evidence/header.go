@@ -3,6 +3,7 @@
 package evidence
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"time"
@@ -12,7 +13,7 @@ import (
 
 func headerOf(h signing.Header) *Header {
 	return &Header{
-		Scheme:    Code{Value: uint8(h.Scheme), Meaning: schemeText(h.Scheme)},
+		Scheme:    Code{Value: uint8(h.Scheme), Meaning: cmp.Or(h.Scheme.Words(), unknown)},
 		Backend:   h.Scheme.Backend(),
 		Algorithm: Code{Value: uint8(h.Algorithm), Meaning: algorithmText(h.Algorithm)},
 		Flags:     Flags{Value: uint8(h.Flags), Meanings: flagTexts(h.Flags)},
@@ -23,22 +24,6 @@ func headerOf(h signing.Header) *Header {
 
 // unknown is the meaning of a number that the format gives none.
 const unknown = "unknown"
-
-func schemeText(s signing.Scheme) string {
-	switch s {
-	case signing.SchemeSPIRE:
-		return "X.509 SVID of SPIRE"
-	case signing.SchemeOIDCKeyBound:
-		return "service account token bound to a key"
-	case signing.SchemeOIDCPayloadBound:
-		return "service account token bound to the payload"
-	case signing.SchemeSigstore:
-		return "certificate of Sigstore's Fulcio"
-	case signing.SchemeOIDCAudienceOnly:
-		return "service account token with a fixed audience"
-	}
-	return unknown
-}
 
 func algorithmText(a signing.Algorithm) string {
 	switch a {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -46,6 +47,7 @@ func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 		}
 	}
 	pod.Spec.Volumes = append(pod.Spec.Volumes, volume)
+	addPullSecrets(pod, options.PullSecrets)
 	for _, s := range steps {
 		s.container.VolumeMounts = append(s.container.VolumeMounts,
 			corev1.VolumeMount{Name: volumeName, MountPath: step.MountPath, ReadOnly: true})
@@ -60,10 +62,11 @@ func isOwn(c corev1.Container) bool { return c.Name == initName }
 func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName })
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, isOwn)
+	removePullSecrets(pod)
 	for _, s := range steps {
 		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
 			func(m corev1.VolumeMount) bool { return m.Name == volumeName })
-		s.start(entrypointPath, s.args)
+		s.start(tekton.Entrypoint, s.args)
 	}
 }
 

@@ -10,9 +10,6 @@ import (
 	"strings"
 )
 
-// entrypointPath is Tekton's entrypoint in a step (Tekton Pipelines, pkg/pod).
-const entrypointPath = "/tekton/bin/entrypoint"
-
 // Flags of the entrypoint (Tekton Pipelines, cmd/entrypoint) that decide about the injection.
 const (
 	flagPostFile        = "post_file"

@@ -17,6 +17,7 @@ import (
 type Options struct {
 	SignerImage string // reference of the image that holds the signer as step.ImagePath
 	PullPolicy  corev1.PullPolicy
+	PullSecrets []string // names of Secrets in the pod's namespace with which the image is pulled
 	Delivery    Delivery
 	Step        step.Options
 	API         step.APIServer // that the signer may talk to

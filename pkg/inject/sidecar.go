@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -85,7 +86,7 @@ func sidecarOf(pod *corev1.Pod) (sidecarArgs, error) {
 func parseSidecar(args []string) (sidecarArgs, error) {
 	fs := flag.NewFlagSet(resultsSidecar, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	dir := fs.String("results-dir", "/tekton/results", "")
+	dir := fs.String("results-dir", pipeline.DefaultResultPath, "")
 	results := fs.String("result-names", "", "")
 	stepResults := fs.String("step-results", "", "")
 	artifacts := fs.String("step-names", "", "")

@@ -11,6 +11,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
@@ -32,7 +33,7 @@ func valuesInPod(t *testing.T, p *corev1.Pod) []*step.Values {
 	t.Helper()
 	var all []*step.Values
 	for _, c := range p.Spec.Containers {
-		if !strings.HasPrefix(c.Name, stepPrefix) {
+		if !tekton.IsStep(c.Name) {
 			continue
 		}
 		config, _, err := step.Parse(c.Args)

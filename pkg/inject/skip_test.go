@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	tektonpod "github.com/tektoncd/pipeline/pkg/apis/pipeline/pod"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -89,8 +90,8 @@ func TestPodFails(t *testing.T) {
 		edit func(*corev1.Pod, *Options)
 		text string
 	}{
-		"label of another TaskRun": {func(p *corev1.Pod, _ *Options) { p.Labels[labelTaskRun] = "x" }, "tekton.dev/taskRun=x"},
-		"label of another UID":     {func(p *corev1.Pod, _ *Options) { p.Labels[labelTaskRunUID] = "x" }, "taskRunUID=x"},
+		"label of another TaskRun": {func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunLabelKey] = "x" }, "tekton.dev/taskRun=x"},
+		"label of another UID":     {func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunUIDLabelKey] = "x" }, "taskRunUID=x"},
 		"no UID": {func(p *corev1.Pod, _ *Options) {
 			p.OwnerReferences[0].UID, p.Labels = "", nil
 		}, "invalid UID"},

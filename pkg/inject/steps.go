@@ -5,15 +5,12 @@ package inject
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
-
-// stepPrefix begins the names of step containers (Tekton Pipelines, pkg/pod).
-const stepPrefix = "step-"
 
 // stepContainer is one step with the command line that Tekton gave it.
 type stepContainer struct {
@@ -33,7 +30,7 @@ func stepsOf(pod *corev1.Pod) ([]stepContainer, error) {
 	var steps []stepContainer
 	for i := range pod.Spec.Containers {
 		c := &pod.Spec.Containers[i]
-		if !strings.HasPrefix(c.Name, stepPrefix) {
+		if !tekton.IsStep(c.Name) {
 			continue
 		}
 		s, err := readStep(c)
@@ -58,9 +55,9 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 		if err := s.readWrapped(at); err != nil {
 			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
 		}
-	} else if !slices.Equal(c.Command, []string{entrypointPath}) {
+	} else if !slices.Equal(c.Command, []string{tekton.Entrypoint}) {
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
-			"have that leave pods of TaskRuns alone", c.Name, entrypointPath, c.Command)
+			"have that leave pods of TaskRuns alone", c.Name, tekton.Entrypoint, c.Command)
 	}
 	flags, err := parseEntrypoint(s.args)
 	if err != nil {
@@ -125,8 +122,8 @@ func unwrap(args []string) ([]string, step.Config, error) {
 	if err != nil {
 		return nil, config, err
 	}
-	if command[0] != entrypointPath {
-		return nil, config, fmt.Errorf("expected the command %s, got %s", entrypointPath, command[0])
+	if command[0] != tekton.Entrypoint {
+		return nil, config, fmt.Errorf("expected the command %s, got %s", tekton.Entrypoint, command[0])
 	}
 	stock := slices.Clone(command[1:])
 	if config.PostFile == "" {
@@ -146,7 +143,7 @@ func unwrap(args []string) ([]string, step.Config, error) {
 // wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the
 // entrypoint keeps it.
 func (s stepContainer) wrap(config step.Config) {
-	stock := append([]string{entrypointPath}, s.args...)
+	stock := append([]string{tekton.Entrypoint}, s.args...)
 	config.TerminationPath = s.flags.values[flagTerminationPath]
 	config.Compress = s.flags.has(flagCompress)
 	config.Values = s.values

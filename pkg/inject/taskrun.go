@@ -5,17 +5,12 @@ package inject
 import (
 	"fmt"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-)
-
-// Labels that Tekton sets on the pods of TaskRuns.
-const (
-	labelTaskRun    = "tekton.dev/taskRun"
-	labelTaskRunUID = "tekton.dev/taskRunUID"
 )
 
 // taskRun is the object that a pod belongs to.
@@ -42,7 +37,7 @@ func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	if pod.Namespace == "" {
 		return taskRun{}, fmt.Errorf("pod %q has no namespace; fill in the one of the admission request", pod.Name)
 	}
-	for label, want := range map[string]string{labelTaskRun: owner.Name, labelTaskRunUID: string(owner.UID)} {
+	for label, want := range map[string]string{pipeline.TaskRunLabelKey: owner.Name, pipeline.TaskRunUIDLabelKey: string(owner.UID)} {
 		if got, ok := pod.Labels[label]; ok && got != want {
 			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference says %s; "+
 				"only Tekton's controller may create pods of TaskRuns", pod.Name, label, got, want)

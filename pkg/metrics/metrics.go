@@ -32,9 +32,11 @@ type Metrics struct {
 	verdicts  *prometheus.CounterVec
 	webhooks  *prometheus.HistogramVec
 	works     *prometheus.HistogramVec
+	leftAlone *prometheus.CounterVec
 	retries   prometheus.Counter
 	catchUps  *prometheus.CounterVec
 	records   *prometheus.CounterVec
+	stuck     *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -51,13 +53,15 @@ func New(build version.Info) *Metrics {
 		reasons:  newBounded(64),
 		verdicts: counters("verdicts_total", "TaskRuns that have a verdict, each once, by backend, verdict, and the check or other reason that decided.",
 			"backend", "verdict", "reason"),
-		webhooks: histograms("webhook_duration_seconds", "Time from a request to a webhook until its answer, by webhook and outcome.", "webhook", outcome),
-		works:    histograms("webhook_work_seconds", "How much of that the add-on worked on it, without waiting.", "webhook"),
-		retries:  counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
-		catchUps: counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
-		records:  counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
-		leader:   gauge("leader", "1 in the replica that reconciles, 0 in the others."),
-		keys:     gauge("trust_history_keys", "Keys in the trust history."),
+		webhooks:  histograms("webhook_duration_seconds", "Time from a request to a webhook until its answer, by webhook and outcome.", "webhook", outcome),
+		works:     histograms("webhook_work_seconds", "How much of that the add-on worked on it, without waiting.", "webhook"),
+		leftAlone: counters("pods_left_alone_total", "Pods of TaskRuns in scope that will not sign, by the kind of reason.", "reason"),
+		retries:   counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
+		catchUps:  counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
+		records:   counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
+		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
+		leader:    gauge("leader", "1 in the replica that reconciles, 0 in the others."),
+		keys:      gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
 			"When the trust history was last compared with the issuer's keys and stored (Unix time)."),
 		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.", "method", "code"),
@@ -73,7 +77,13 @@ func New(build version.Info) *Metrics {
 		m.records.WithLabelValues(o)
 	}
 	m.records.WithLabelValues(givenUp)
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.retries, m.catchUps, m.records, m.leader, m.keys, m.looked,
+	for _, kind := range admission.LeftAlones() {
+		m.leftAlone.WithLabelValues(string(kind))
+	}
+	for _, o := range []string{leftAlone, injected} {
+		m.stuck.WithLabelValues(o)
+	}
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
@@ -126,6 +136,11 @@ func (m *Metrics) Verdict(r verify.Result) {
 	m.verdicts.WithLabelValues(backend, verdict, m.reasons.value(r.Reason)).Inc()
 }
 
+// LeftAlone counts a pod that will not sign.
+func (m *Metrics) LeftAlone(kind admission.LeftAlone) {
+	m.leftAlone.WithLabelValues(string(kind)).Inc()
+}
+
 // Retry counts an attempt that did not verify and is followed by another one.
 func (m *Metrics) Retry() { m.retries.Inc() }
 
@@ -150,6 +165,21 @@ func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).
 
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
+
+// What becomes of a namespace in which a pod did not start because of the signer.
+const (
+	leftAlone = "left-alone" // in audit
+	injected  = "injected"   // as before, where results are enforced
+)
+
+// Stuck counts a pod that did not start because of the signer. stopped: its namespace is left alone from now on.
+func (m *Metrics) Stuck(stopped bool) {
+	if stopped {
+		m.stuck.WithLabelValues(leftAlone).Inc()
+		return
+	}
+	m.stuck.WithLabelValues(injected).Inc()
+}
 
 // Leading says whether this replica is the one that reconciles.
 func (m *Metrics) Leading(leads bool) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -44,8 +45,8 @@ func (j *judge) child(c *Child) {
 	case !Controls(j.PipelineRun.UID, object):
 		j.add(CheckChildren, verify.Fail, c.Name, fmt.Sprintf("controlled by PipelineRun %s, UID %s", j.PipelineRun.Name, j.PipelineRun.UID),
 			"controlled by "+Controller(object), "it is not a child of this PipelineRun")
-	case object.GetLabels()[LabelPipelineTask] != c.PipelineTask:
-		j.add(CheckChildren, verify.Fail, c.Name, "task "+c.PipelineTask, "task "+orNothing(object.GetLabels()[LabelPipelineTask]),
+	case object.GetLabels()[pipeline.PipelineTaskLabelKey] != c.PipelineTask:
+		j.add(CheckChildren, verify.Fail, c.Name, "task "+c.PipelineTask, "task "+orNothing(object.GetLabels()[pipeline.PipelineTaskLabelKey]),
 			"its label names another task than the PipelineRun's status")
 	case c.CustomRun != nil:
 		j.custom(c)
@@ -74,7 +75,7 @@ func orNothing(text string) string {
 func (j *judge) strays() {
 	for _, stray := range j.Strays {
 		j.add(CheckChildren, verify.Fail, stray.GetName(), "named by the PipelineRun's status", "not named",
-			"it has the PipelineRun as an owner, as task "+orNothing(stray.GetLabels()[LabelPipelineTask]))
+			"it has the PipelineRun as an owner, as task "+orNothing(stray.GetLabels()[pipeline.PipelineTaskLabelKey]))
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -45,7 +46,7 @@ func ownedBy(uid types.UID) []metav1.OwnerReference {
 func taskRun(task string, params v1.Params, results ...v1.TaskRunResult) *v1.TaskRun {
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
 		Name: "release-" + task, UID: types.UID(task), OwnerReferences: ownedBy(releaseUID),
-		Labels: map[string]string{LabelPipelineRun: "release", LabelPipelineTask: task},
+		Labels: map[string]string{pipeline.PipelineRunLabelKey: "release", pipeline.PipelineTaskLabelKey: task},
 	}}
 	tr.Spec.Params, tr.Spec.TaskRef = params, &v1.TaskRef{Name: task, Kind: v1.NamespacedTaskKind}
 	tr.Status.Status, tr.Status.Results = done(), results
@@ -53,7 +54,7 @@ func taskRun(task string, params v1.Params, results ...v1.TaskRunResult) *v1.Tas
 }
 
 func childOf(tr *v1.TaskRun) Child {
-	return Child{Kind: KindTaskRun, Name: tr.Name, PipelineTask: tr.Labels[LabelPipelineTask], Verdict: verify.Verified, TaskRun: tr}
+	return Child{Kind: KindTaskRun, Name: tr.Name, PipelineTask: tr.Labels[pipeline.PipelineTaskLabelKey], Verdict: verify.Verified, TaskRun: tr}
 }
 
 // release is a PipelineRun in which deploy, and notify at the end, take what build gave.
@@ -170,7 +171,7 @@ func TestJudge(t *testing.T) {
 			verify.Failed, "inputs", "fail:inputs:release-build:branch",
 		},
 		"another task by its label": {
-			func(f *Family) { tr(f, 2).Labels[LabelPipelineTask] = "build" }, verify.Failed, "children", "fail:children:release-notify",
+			func(f *Family) { tr(f, 2).Labels[pipeline.PipelineTaskLabelKey] = "build" }, verify.Failed, "children", "fail:children:release-notify",
 		},
 		"another task by the reference": {
 			func(f *Family) { f.Children[2].PipelineTask = "evil" }, verify.Failed, "children", "fail:children:release-notify unknown:children:notify",

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -24,17 +25,9 @@ const (
 	KindCustomRun   = "CustomRun"
 )
 
-// Labels by which Tekton marks the children of a PipelineRun.
-const (
-	LabelPipelineRun    = "tekton.dev/pipelineRun"
-	LabelPipelineRunUID = "tekton.dev/pipelineRunUID"
-	LabelPipelineTask   = "tekton.dev/pipelineTask"
-	LabelMemberOf       = "tekton.dev/memberOf"
-)
-
 // marks are the labels by which Tekton, and what reads after it, knows which PipelineRun and task an object belongs to.
 func marks() []string {
-	return []string{LabelPipelineRun, LabelPipelineRunUID, LabelPipelineTask, LabelMemberOf}
+	return []string{pipeline.PipelineRunLabelKey, pipeline.PipelineRunUIDLabelKey, pipeline.PipelineTaskLabelKey, pipeline.MemberOfLabelKey}
 }
 
 // Relabels returns the first of the labels of Tekton's children that the PipelineRun, or one of its pipelines, has Tekton write

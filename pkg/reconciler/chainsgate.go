@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	"go.uber.org/zap"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -243,7 +244,8 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 // judge looks at the TaskRuns that a PipelineRun owns.
 func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string, error) {
 	taskRuns := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace())
-	selector := labels.Set{chains.LabelPipelineRunUID: string(pipelineRun.GetUID())}.String()
+	// everybody can write the label: it is where to look, and proves nothing
+	selector := labels.Set{pipeline.PipelineRunUIDLabelKey: string(pipelineRun.GetUID())}.String()
 	list, err := taskRuns.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
 		return chains.Pending, "", fmt.Errorf("listing the TaskRuns of PipelineRun %s/%s: %w",

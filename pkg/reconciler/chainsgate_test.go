@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -181,7 +182,7 @@ func TestChainsGateTaskRuns(t *testing.T) {
 func TestChainsGatePipelineRuns(t *testing.T) {
 	labelled := func(name, of string, conditions ...any) *unstructured.Unstructured {
 		u := heldRun("TaskRun", "ci", name, conditions...)
-		u.SetLabels(map[string]string{chains.LabelPipelineRunUID: of})
+		u.SetLabels(map[string]string{pipeline.PipelineRunUIDLabelKey: of})
 		return u
 	}
 	child := func(name, of string, conditions ...any) *unstructured.Unstructured {
@@ -238,7 +239,7 @@ func TestChainsGateLooksAgain(t *testing.T) {
 	c := newGateCluster(t, PipelineRuns, heldRun("PipelineRun", "ci", "waiting", succeeded),
 		func() runtime.Object {
 			u := heldRun("TaskRun", "ci", "child", succeeded)
-			u.SetLabels(map[string]string{chains.LabelPipelineRunUID: "waiting"})
+			u.SetLabels(map[string]string{pipeline.PipelineRunUIDLabelKey: "waiting"})
 			ownedBy(u, "waiting")
 			return u
 		}())

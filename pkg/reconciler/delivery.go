@@ -4,20 +4,18 @@ package reconciler
 
 import (
 	"context"
-	"fmt"
-	"strings"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	coreinformers "k8s.io/client-go/informers/core/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -79,7 +77,7 @@ func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
 	d.mu.RUnlock()
 	reason := "the nodes are not known yet"
 	if server != "" && d.informer.HasSynced() {
-		reason = lacksImageVolumes(server, nodesOf(d.informer.GetStore()))
+		reason = delivery.LacksImageVolumes(server, nodesOf(d.informer.GetStore()))
 	}
 	chosen := settings.DeliveryImage
 	if reason != "" {
@@ -94,7 +92,7 @@ func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
 	return chosen
 }
 
-// stripNode keeps of a node what lacksImageVolumes looks at.
+// stripNode keeps of a node what delivery.LacksImageVolumes looks at.
 func stripNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
 	if !ok {
@@ -117,46 +115,4 @@ func nodesOf(store cache.Store) []*corev1.Node {
 		}
 	}
 	return nodes
-}
-
-// Oldest versions that mount image volumes as a matter of course (KEP-4639).
-const (
-	imageVolumeKubernetes = "1.35.0"
-	imageVolumeContainerd = "2.1.0"
-	imageVolumeCRIO       = "1.33.0"
-)
-
-// lacksImageVolumes says what keeps pods from using image volumes, empty if nothing does.
-func lacksImageVolumes(server string, nodes []*corev1.Node) string {
-	if !atLeast(server, imageVolumeKubernetes) {
-		return fmt.Sprintf("the API server is %s, image volumes need v%s", server, imageVolumeKubernetes)
-	}
-	linux := 0
-	for _, node := range nodes {
-		info := node.Status.NodeInfo
-		if node.Spec.Unschedulable || info.OperatingSystem == "windows" {
-			continue
-		}
-		linux++
-		if !atLeast(info.KubeletVersion, imageVolumeKubernetes) {
-			return fmt.Sprintf("the kubelet of node %s is %s, image volumes need v%s",
-				node.Name, info.KubeletVersion, imageVolumeKubernetes)
-		}
-		runtime, runtimeVersion, _ := strings.Cut(info.ContainerRuntimeVersion, "://")
-		needed := map[string]string{"containerd": imageVolumeContainerd, "cri-o": imageVolumeCRIO}[runtime]
-		if needed == "" || !atLeast(runtimeVersion, needed) {
-			return fmt.Sprintf("the runtime of node %s is %s, image volumes need containerd %s or CRI-O %s",
-				node.Name, info.ContainerRuntimeVersion, imageVolumeContainerd, imageVolumeCRIO)
-		}
-	}
-	if linux == 0 {
-		return "no node takes pods"
-	}
-	return ""
-}
-
-// atLeast compares versions by their numbers; what cannot be read is too old.
-func atLeast(have, needed string) bool {
-	v, err := version.ParseGeneric(have)
-	return err == nil && v.AtLeast(version.MustParseGeneric(needed))
 }

@@ -27,6 +27,10 @@ import (
 
 // Grants keeps, in each namespace in scope, the RoleBinding that lets the pods there request tokens, as long as the
 // policies confine them. Its keys are names of namespaces, and policiesKey.
+//
+// The replica that leads does all of it. Every other one looks at the policies too, and gives a namespace its first grant, so that
+// the pods of a new namespace need not wait for a leader. Whatever it has seen given once it leaves to the leader, who may have
+// taken it away.
 type Grants struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -43,6 +47,8 @@ type Grants struct {
 
 	mu    sync.Mutex
 	guard guard
+	told  verdict         // of the policies, in the last event
+	known map[string]bool // namespaces whose grant was seen
 }
 
 // policiesKey stands for the look at the policies. No namespace has a slash in its name.
@@ -71,7 +77,7 @@ func NewGrants(c GrantsConfig) (*Grants, error) {
 	}
 	g := &Grants{
 		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder, log: c.Log,
-		given: NewGrantTimes(c.Client), fence: fence, policies: newPolicyWatch(c.Client),
+		given: NewGrantTimes(c.Client), fence: fence, policies: newPolicyWatch(c.Client), known: map[string]bool{},
 	}
 	g.guard = guard{
 		drift: func() error { return g.policies.drift(c.TektonNamespace, g.settings.Get()) },
@@ -91,10 +97,16 @@ func NewGrants(c GrantsConfig) (*Grants, error) {
 // Start has changes put into the work queue and runs the informers until ctx ends.
 func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
 	g.enqueue = queue.EnqueueKey
-	g.namespaces.OnChange(func(name string) { g.enqueue(types.NamespacedName{Name: name}) })
+	g.namespaces.OnChange(func(name string) {
+		if !g.namespaces.Exists(name) {
+			g.setKnown(name, false)
+		}
+		g.enqueue(types.NamespacedName{Name: name})
+	})
 	g.settings.OnChange(g.policiesChanged)
 	mustAdd(g.given.informer, controller.HandleAll(func(obj any) {
 		if m, ok := obj.(metav1.Object); ok {
+			g.setKnown(m.GetNamespace(), g.namespaces.Exists(m.GetNamespace()))
 			g.enqueue(types.NamespacedName{Name: m.GetNamespace()})
 		}
 	}))
@@ -137,34 +149,42 @@ func (g *Grants) Reconcile(ctx context.Context, key string) error {
 		return controller.NewPermanentError(err)
 	}
 	id := types.NamespacedName{Namespace: namespace, Name: name}
-	if !g.IsLeaderFor(id) {
-		return controller.NewSkipKey(key)
-	}
 	if !g.HasSynced() {
 		return controller.NewRequeueAfter(probeInterval)
 	}
-	if id == policiesKey {
-		return g.lookAtPolicies(ctx)
+	leading := g.IsLeaderFor(id)
+	switch {
+	case id == policiesKey:
+		return g.lookAtPolicies(ctx, leading)
+	case leading:
+		return g.reconcileNamespace(ctx, name)
+	default:
+		return g.giveFirst(ctx, name)
 	}
-	return g.reconcileNamespace(ctx, name)
 }
 
 // lookAtPolicies examines the policies once, comes back when it should, and has all namespaces looked at when the answer
-// is another one.
-func (g *Grants) lookAtPolicies(ctx context.Context) error {
+// is another one. Only the leader reports it.
+func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
 	if g.settings.Get().Backend != signing.BackendOIDCSAToken {
 		return nil // nobody gets a grant; a change of the settings calls again
 	}
 	g.mu.Lock()
 	before := g.guard.state
 	again := g.guard.look(ctx)
-	after, reason := g.guard.state, g.guard.reason
+	after, reason, told := g.guard.state, g.guard.reason, g.told
+	if leading {
+		g.told = after
+	}
 	g.mu.Unlock()
-	if before != after {
+	switch {
+	case leading && told != after:
 		g.tell(after, reason)
-		g.enqueueAll()
-	} else if reason != nil {
+	case reason != nil:
 		g.log.Warn(reason)
+	}
+	if before != after {
+		g.enqueueAll()
 	}
 	return controller.NewRequeueAfter(again)
 }
@@ -190,7 +210,7 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	g.mu.Lock()
 	state := g.guard.state
 	g.mu.Unlock()
-	wanted := g.settings.Get().Backend == signing.BackendOIDCSAToken && g.namespaces.InScope(name)
+	wanted := g.wanted(name)
 	live := g.given.of(name)
 	switch {
 	case live != nil && (!wanted || state == fails):
@@ -201,6 +221,32 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 		return g.suspend(ctx, live)
 	}
 	return nil
+}
+
+// giveFirst gives the namespace its first grant.
+func (g *Grants) giveFirst(ctx context.Context, name string) error {
+	g.mu.Lock()
+	first := g.guard.state == bites && !g.known[name]
+	g.mu.Unlock()
+	if !first || g.given.of(name) != nil || !g.wanted(name) {
+		return nil
+	}
+	return g.give(ctx, name, nil)
+}
+
+func (g *Grants) setKnown(namespace string, known bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if known {
+		g.known[namespace] = true
+	} else {
+		delete(g.known, namespace)
+	}
+}
+
+// wanted reports whether the settings give the namespace a grant.
+func (g *Grants) wanted(namespace string) bool {
+	return g.settings.Get().Backend == signing.BackendOIDCSAToken && g.namespaces.InScope(namespace)
 }
 
 // suspend takes the right away that was given under the policies of another version, until those of this one were seen to hold.

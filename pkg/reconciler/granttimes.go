@@ -41,6 +41,12 @@ func (g *GrantTimes) Since(namespace string) (time.Time, bool) {
 	return live.CreationTimestamp.Time, true
 }
 
+// InForce reports whether the pods of a namespace may request signing tokens.
+func (g *GrantTimes) InForce(namespace string) bool {
+	live := g.of(namespace)
+	return live != nil && len(live.Subjects) > 0
+}
+
 // of returns the grant of a namespace, nil if it has none.
 func (g *GrantTimes) of(namespace string) *rbacv1.RoleBinding {
 	return get[*rbacv1.RoleBinding](g.informer, namespace+"/"+manifests.TokenRequester)

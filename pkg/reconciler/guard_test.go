@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -203,7 +204,7 @@ func TestLacksImageVolumes(t *testing.T) {
 		"no nodes":                {"v1.35.4", nil, true},
 		"nonsense":                {"banana", []*corev1.Node{good}, true},
 	} {
-		if reason := lacksImageVolumes(c.server, c.nodes); (reason != "") != c.lacks {
+		if reason := delivery.LacksImageVolumes(c.server, c.nodes); (reason != "") != c.lacks {
 			t.Errorf("%s: got %q, want lacks=%v", name, reason, c.lacks)
 		}
 	}

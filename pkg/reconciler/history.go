@@ -292,9 +292,7 @@ func (h *History) refuse(have trust.History) []string {
 
 // tell reports as events of the add-on's Deployment what somebody did to the history.
 func (h *History) tell(damaged, foreign []string) {
-	deployment := &corev1.ObjectReference{
-		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
-	}
+	deployment := ownDeployment()
 	if len(damaged) > 0 {
 		h.log.Errorf("the trust history was changed by somebody else and is repaired: %s", short(damaged))
 		h.recorder.Eventf(deployment, corev1.EventTypeWarning, "TrustHistoryRepaired",
@@ -306,6 +304,13 @@ func (h *History) tell(damaged, foreign []string) {
 			"somebody added keys to the trust history that the issuer does not have: %s; "+
 				"if it was not another replica of the add-on, find out who may write ConfigMaps in namespace %s",
 			short(foreign), manifests.Namespace)
+	}
+}
+
+// ownDeployment is where events are that are about the add-on.
+func ownDeployment() *corev1.ObjectReference {
+	return &corev1.ObjectReference{
+		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
 	}
 }
 

@@ -72,7 +72,7 @@ func (r *Records) unless(ctx context.Context, taskRun *unstructured.Unstructured
 		return err
 	}
 	message := "the record of this TaskRun cannot be made, and will not be tried again: " + err.Error()
-	if err := r.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotRecorded, message); err != nil {
+	if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotRecorded, message); err != nil {
 		return err
 	}
 	r.Log.Warnw("a record was given up", "namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName(), zap.Error(err))

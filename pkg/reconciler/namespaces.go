@@ -49,6 +49,12 @@ func (n *Namespaces) HasSynced() bool { return n.informer.HasSynced() }
 // Names lists all namespaces.
 func (n *Namespaces) Names() []string { return n.informer.GetStore().ListKeys() }
 
+// Exists reports whether there is such a namespace.
+func (n *Namespaces) Exists(name string) bool {
+	_, ok, err := n.informer.GetStore().GetByKey(name)
+	return ok && err == nil
+}
+
 // InScope reports whether results are signed in the namespace: it exists, is not being deleted, and the settings choose it.
 func (n *Namespaces) InScope(name string) bool {
 	labels, ok := n.labels(name)

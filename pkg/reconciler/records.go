@@ -66,6 +66,10 @@ type RecordsConfig struct {
 	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as OnGivenUp is.
 	OnVerdict func(verify.Result)
 	OnGivenUp func()
+	// OnSeen is shown every TaskRun, again after each change.
+	OnSeen func(*unstructured.Unstructured)
+	// OnRefused is told the namespace of a TaskRun whose pod was not created.
+	OnRefused func(namespace string)
 	Version   string
 	Now       func() time.Time
 	Log       *zap.SugaredLogger
@@ -75,6 +79,8 @@ type RecordsConfig struct {
 func NewRecords(c RecordsConfig) *Records {
 	return &Records{RecordsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns)), hopeless: newHopeless()}
 }
+
+func (r *Records) events() events { return events{r.Client, r.Now, r.Log} }
 
 // Start has TaskRuns put into the work queue while this replica leads, until ctx ends.
 func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
@@ -93,8 +99,15 @@ func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
 
 // seen puts a TaskRun into the work queue if there is something to do.
 func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured) {
-	if event == watch.Deleted || !r.Wanted(taskRun.GetNamespace(), taskRun.GetCreationTimestamp().Time) {
+	if event == watch.Deleted {
 		return
+	}
+	r.OnSeen(taskRun)
+	if !r.Wanted(taskRun.GetNamespace(), taskRun.GetCreationTimestamp().Time) {
+		return
+	}
+	if event == watch.Modified && stateOf(taskRun).podRefused() { // those of a listing may be from long ago
+		r.OnRefused(taskRun.GetNamespace())
 	}
 	if task, _ := r.todo(context.Background(), taskRun); task != nothing {
 		r.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
@@ -171,9 +184,9 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 	}
 	switch {
 	case before.claims():
-		err = r.tell(ctx, patched, corev1.EventTypeWarning, ReasonNotOurs, before.replacedBy(after))
+		err = r.events().tell(ctx, patched, corev1.EventTypeWarning, ReasonNotOurs, before.replacedBy(after))
 	case after.judged():
-		err = r.tell(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, after.ours.message)
+		err = r.events().tell(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, after.ours.message)
 	}
 	return patched, err
 }
@@ -194,7 +207,7 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 	}
 	if !found.Good() {
 		message := stateOf(taskRun).failure(result)
-		if err := r.tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, message); err != nil {
+		if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, message); err != nil {
 			return result, err
 		}
 	}

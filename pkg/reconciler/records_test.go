@@ -51,6 +51,7 @@ type recordsLab struct {
 	caughtUp []error
 	verdicts []string
 	givenUp  int
+	refused  []string
 }
 
 // newRecordsLab returns a lab with one TaskRun.
@@ -84,7 +85,8 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, object)
 	lab.api.PrependReactor("patch", TaskRuns, lab.patch)
 	lab.Records = NewRecords(RecordsConfig{
-		Client: lab.events, Dynamic: lab.api,
+		OnRefused: func(namespace string) { lab.refused = append(lab.refused, namespace) },
+		Client:    lab.events, Dynamic: lab.api,
 		Ready: func() bool { return true },
 		Wanted: func(namespace string, created time.Time) bool {
 			return namespace == "ci" && !created.Before(verifytest.Start())
@@ -96,6 +98,7 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		Cluster:   func(context.Context) (string, error) { return "", errors.New("no cluster") },
 		OnVerdict: func(r verify.Result) { lab.verdicts = append(lab.verdicts, string(r.Verdict)+" "+r.Reason) },
 		OnGivenUp: func() { lab.givenUp++ },
+		OnSeen:    func(*unstructured.Unstructured) {},
 		OnCatchUp: func(err error) { lab.caughtUp = append(lab.caughtUp, err) },
 		OnRecord:  func(err error) { lab.recorded = append(lab.recorded, err) },
 		Version:   "v0.4.0", Now: verifytest.RecordedAt, Log: zap.NewNop().Sugar(),

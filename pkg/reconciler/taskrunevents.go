@@ -7,15 +7,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strings"
+	"time"
 
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 )
 
 // Reasons of events. That a TaskRun did not verify has the reason of the condition, verify.ReasonVerificationFailed.
@@ -31,15 +33,22 @@ const (
 	maxEventPrefix  = 200 // of the TaskRun's name in the event's
 )
 
+// events makes events of TaskRuns.
+type events struct {
+	client kubernetes.Interface
+	now    func() time.Time
+	log    *zap.SugaredLogger
+}
+
 // tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
-func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
-	message = report.Cut(report.Safe(message), maxEventMessage)
+func (e events) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
+	message = display.Cut(display.Safe(message), maxEventMessage)
 	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, message}, "\x00")))
-	now := metav1.NewTime(r.Now())
+	now := metav1.NewTime(e.now())
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: taskRun.GetNamespace(),
-			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(report.Cut(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
+			Name:      fmt.Sprintf("%s.%x", strings.TrimRight(display.Cut(taskRun.GetName(), maxEventPrefix), "-."), sum[:8]),
 		},
 		InvolvedObject: corev1.ObjectReference{
 			APIVersion: "tekton.dev/v1", Kind: "TaskRun", Namespace: taskRun.GetNamespace(), Name: taskRun.GetName(),
@@ -49,12 +58,12 @@ func (r *Records) tell(ctx context.Context, taskRun *unstructured.Unstructured, 
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: manifests.Controller,
 	}
-	_, err := r.Client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: manifests.Controller})
+	_, err := e.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: manifests.Controller})
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return nil
 	case apierrors.IsForbidden(err): // a quota, for example, which must not keep the record from being written
-		r.Log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason", reason, zap.Error(err))
+		e.log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason", reason, zap.Error(err))
 		return nil
 	}
 	return fmt.Errorf("telling of the TaskRun by an event: %w", err)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -44,11 +45,11 @@ func (t *evidenceTable) line(text string) { t.b.WriteString(strings.TrimRight(te
 
 // field writes one field of a step. The value is made safe here.
 func (t *evidenceTable) field(name, value string) {
-	width := DefaultWidth
+	width := display.DefaultWidth
 	if t.verbose {
 		width = len(value)
 	}
-	t.line(fmt.Sprintf("    %s %s", t.label(name), Short(value, width)))
+	t.line(fmt.Sprintf("    %s %s", t.label(name), display.Short(value, width)))
 }
 
 func (t *evidenceTable) label(name string) string {
@@ -62,11 +63,11 @@ func (t *evidenceTable) taskRun(item *evidence.TaskRun) {
 	t.line("")
 	uid := ""
 	if item.TaskRun.UID != "" {
-		uid = "  UID " + Safe(string(item.TaskRun.UID))
+		uid = "  UID " + display.Safe(string(item.TaskRun.UID))
 	}
-	t.line(t.style.render(t.style.bold, "TaskRun "+Safe(item.TaskRun.String())) + t.style.render(t.style.dim, uid))
+	t.line(t.style.render(t.style.bold, "TaskRun "+display.Safe(item.TaskRun.String())) + t.style.render(t.style.dim, uid))
 	if item.Pod != "" {
-		t.line(t.style.render(t.style.dim, "  pod "+Safe(item.Pod)))
+		t.line(t.style.render(t.style.dim, "  pod "+display.Safe(item.Pod)))
 	}
 	if len(item.Steps) == 0 {
 		t.line("  no steps")
@@ -79,7 +80,7 @@ func (t *evidenceTable) taskRun(item *evidence.TaskRun) {
 		t.step(&item.Steps[i])
 	}
 	for _, note := range item.Notes {
-		t.line("  note: " + Short(note, 2*DefaultWidth))
+		t.line("  note: " + display.Short(note, 2*display.DefaultWidth))
 	}
 }
 
@@ -94,14 +95,14 @@ var stateTexts = map[evidence.State]string{
 
 func (t *evidenceTable) step(s *evidence.Step) {
 	t.line("")
-	title := "Step " + Short(s.Container, DefaultWidth)
+	title := "Step " + display.Short(s.Container, display.DefaultWidth)
 	text := stateTexts[s.State]
 	if s.State == evidence.StateEvidence {
 		text = "evidence of format " + cmp.Or(string(s.Format), "unknown")
 	}
 	t.line(t.style.render(t.style.bold, title) + ": " + text)
 	for _, p := range t.cut(s.Problems) {
-		t.line("  " + t.style.render(t.style.warn, "! "+Short(p, 2*DefaultWidth)))
+		t.line("  " + t.style.render(t.style.warn, "! "+display.Short(p, 2*display.DefaultWidth)))
 	}
 	if s.Reason != "" {
 		t.field("reason", s.Reason)
@@ -165,7 +166,7 @@ func (t *evidenceTable) manifestNames(s *evidence.Step) {
 	}
 	t.head("Manifest (" + signing.CarrierManifest + ")")
 	for _, name := range t.cut(s.ManifestNames) {
-		t.line("    " + Name(name))
+		t.line("    " + display.Name(name))
 	}
 }
 
@@ -226,7 +227,7 @@ func (t *evidenceTable) signatures(list []evidence.Signature) {
 			t.line(fmt.Sprintf("  … %d more signatures (-v shows them)", len(list)-i))
 			return
 		}
-		t.head("Signature (" + Name(s.Carrier) + ")")
+		t.head("Signature (" + display.Name(s.Carrier) + ")")
 		t.field("over", s.Over)
 		t.field("form", fmt.Sprintf("%s, %d bytes", cmp.Or(s.Form, "unknown"), s.Bytes))
 		if s.Problem != "" {
@@ -245,7 +246,7 @@ func (t *evidenceTable) entries(list []evidence.Entry) {
 			t.line(fmt.Sprintf("    … %d more (-v shows them)", len(list)-i))
 			return
 		}
-		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(Safe(e.Called)), Name(e.Name), e.Bytes, Safe(e.SHA256)))
+		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(display.Safe(e.Called)), display.Name(e.Name), e.Bytes, display.Safe(e.SHA256)))
 	}
 }
 
@@ -263,7 +264,7 @@ func (t *evidenceTable) statement(s *evidence.Step) {
 	}
 	for _, d := range s.Digests {
 		t.head("Digests beside each other")
-		t.line(fmt.Sprintf("    sha256:%s of the %s, computed here", Safe(d.Computed), Safe(d.Of)))
-		t.line(fmt.Sprintf("    sha256:%s in the %s", Safe(d.Carried), Safe(d.Carrier)))
+		t.line(fmt.Sprintf("    sha256:%s of the %s, computed here", display.Safe(d.Computed), display.Safe(d.Of)))
+		t.line(fmt.Sprintf("    sha256:%s in the %s", display.Safe(d.Carried), display.Safe(d.Carrier)))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -24,17 +25,17 @@ func (l *lines) line(text string) { l.b.WriteString(strings.TrimRight(text, " ")
 func (l *lines) item(trust *Trust, r *verify.Result) {
 	uid := ""
 	if r.TaskRun.UID != "" {
-		uid = "  UID " + Safe(string(r.TaskRun.UID))
+		uid = "  UID " + display.Safe(string(r.TaskRun.UID))
 	}
-	l.line(l.style.render(l.style.bold, "TaskRun "+Cell(r.TaskRun.String())) + l.style.render(l.style.dim, uid))
+	l.line(l.style.render(l.style.bold, "TaskRun "+display.Cell(r.TaskRun.String())) + l.style.render(l.style.dim, uid))
 	l.trust(trust, "  keys")
 	l.checks(r.Checks)
 	l.outcome(r)
 	l.proof(r)
 	l.covers(r)
-	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), verdictText(r.Verdict, r.Unrecorded), Cell(r.TaskRun.String()))
+	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), verdictText(r.Verdict, r.Unrecorded), display.Cell(r.TaskRun.String()))
 	if r.Reason != "" {
-		text += ": " + Safe(r.Reason)
+		text += ": " + display.Safe(r.Reason)
 	}
 	l.line(l.style.verdict(r.Verdict, text))
 }
@@ -42,9 +43,9 @@ func (l *lines) item(trust *Trust, r *verify.Result) {
 // verdictText is the verdict as people see it: what the user chose not to ask for stands in it.
 func verdictText(verdict verify.Verdict, unrecorded bool) string {
 	if unrecorded {
-		return Safe(string(verdict)) + " (unrecorded)"
+		return display.Safe(string(verdict)) + " (unrecorded)"
 	}
-	return Safe(string(verdict))
+	return display.Safe(string(verdict))
 }
 
 // trust says whose keys are used.
@@ -54,10 +55,10 @@ func (l *lines) trust(trust *Trust, keys string) {
 	}
 	from := "the cluster itself"
 	if trust.Source == SourceFile {
-		from = Safe(trust.Path)
+		from = display.Safe(trust.Path)
 	}
 	l.line(l.style.render(l.style.dim, fmt.Sprintf("%s of cluster %s, from %s",
-		keys, Safe(cmp.Or(trust.Cluster.Name, trust.Cluster.UID)), from)))
+		keys, display.Safe(cmp.Or(trust.Cluster.Name, trust.Cluster.UID)), from)))
 }
 
 // idWidth is the width of the column of check ids.
@@ -83,16 +84,16 @@ func (l *lines) checks(checks []verify.Check) {
 func (l *lines) check(c verify.Check) {
 	subject := ""
 	if c.Step != "" {
-		subject = Short(c.Step, DefaultWidth) + ": "
+		subject = display.Short(c.Step, display.DefaultWidth) + ": "
 	}
 	if c.Result != "" {
-		subject += Name(c.Result) + ": "
+		subject += display.Name(c.Result) + ": "
 	}
-	l.line(fmt.Sprintf("  %s %-*s %s%s", l.style.status(c.Status, mark(c.Status)), idWidth, Safe(string(c.ID)), subject,
-		Short(c.Message, 2*DefaultWidth)))
+	l.line(fmt.Sprintf("  %s %-*s %s%s", l.style.status(c.Status, mark(c.Status)), idWidth, display.Safe(string(c.ID)), subject,
+		display.Short(c.Message, 2*display.DefaultWidth)))
 	for _, detail := range []struct{ label, text string }{{"expected", c.Expected}, {"got", c.Got}} {
 		if detail.text != "" {
-			l.line(fmt.Sprintf("    %-*s %-8s %s", idWidth, "", detail.label, Short(detail.text, DefaultWidth)))
+			l.line(fmt.Sprintf("    %-*s %-8s %s", idWidth, "", detail.label, display.Short(detail.text, display.DefaultWidth)))
 		}
 	}
 }
@@ -100,22 +101,22 @@ func (l *lines) check(c verify.Check) {
 // proof shows what a verdict of VERIFIED rests on.
 func (l *lines) proof(r *verify.Result) {
 	if id := r.Identity; id != nil {
-		text := "  signed by " + Safe(id.Subject)
+		text := "  signed by " + display.Safe(id.Subject)
 		if r.Time != nil {
 			text += when(r.Time) + signed(r.Time)
 		}
-		l.line(text + ", " + Safe(string(r.Assurance)))
+		l.line(text + ", " + display.Safe(string(r.Assurance)))
 	} else if r.Time != nil {
 		l.line("  signed" + when(r.Time) + signed(r.Time))
 	}
 	if l.verbose {
 		l.record(r.Record)
 		for _, digest := range r.Results {
-			l.line(fmt.Sprintf("  result %s %s sha256:%s", Name(digest.Name), Safe(digest.Type), Safe(digest.SHA256)))
+			l.line(fmt.Sprintf("  result %s %s sha256:%s", display.Name(digest.Name), display.Safe(digest.Type), display.Safe(digest.SHA256)))
 		}
 	}
 	for _, caveat := range r.Caveats {
-		l.line(l.style.render(l.style.dim, "  note: "+Safe(caveat)))
+		l.line(l.style.render(l.style.dim, "  note: "+display.Safe(caveat)))
 	}
 }
 
@@ -124,7 +125,7 @@ func (l *lines) outcome(r *verify.Result) {
 	if r.Succeeded == nil {
 		return
 	}
-	l.line(fmt.Sprintf("  Succeeded=%s/%s, evidence: %d of %s", Safe(r.Succeeded.Status), orDash(Short(r.Succeeded.Reason, DefaultWidth)),
+	l.line(fmt.Sprintf("  Succeeded=%s/%s, evidence: %d of %s", display.Safe(r.Succeeded.Status), orDash(display.Short(r.Succeeded.Reason, display.DefaultWidth)),
 		r.SignedSteps, plural(r.Steps, "step")))
 }
 
@@ -151,9 +152,9 @@ func (l *lines) record(r *verify.Recorded) {
 	if r == nil {
 		return
 	}
-	text := fmt.Sprintf("  recorded as %s by %s at %s", Safe(string(r.Verdict)), Safe(r.Recorder), r.RecordedAt.UTC().Format(time.RFC3339))
+	text := fmt.Sprintf("  recorded as %s by %s at %s", display.Safe(string(r.Verdict)), display.Safe(r.Recorder), r.RecordedAt.UTC().Format(time.RFC3339))
 	if len(r.KeyIDs) > 0 {
-		text += fmt.Sprintf(", evidence by %s", Short(strings.Join(r.KeyIDs, ", "), DefaultWidth))
+		text += fmt.Sprintf(", evidence by %s", display.Short(strings.Join(r.KeyIDs, ", "), display.DefaultWidth))
 	}
-	l.line(text + ", record by key " + Safe(r.KeyID) + ", add-on " + Safe(r.AddOnVersion))
+	l.line(text + ", record by key " + display.Safe(r.KeyID) + ", add-on " + display.Safe(r.AddOnVersion))
 }

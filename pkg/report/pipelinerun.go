@@ -8,6 +8,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -104,8 +105,8 @@ func (t *table) PipelineRun(p *PipelineRun) error {
 // cells returns the cells of a PipelineRun's row. It has a verdict, a name, a reason and a UID of its own, and no signature.
 func (t *table) cells(p *PipelineRun) []string {
 	of := map[string]string{
-		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded), "TASKRUN": "pipelinerun " + Cell(p.PipelineRun.String()),
-		"REASON": orDash(Cell(p.Reason)), "UID": orDash(Cell(string(p.PipelineRun.UID))),
+		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded), "TASKRUN": "pipelinerun " + display.Cell(p.PipelineRun.String()),
+		"REASON": orDash(display.Cell(p.Reason)), "UID": orDash(display.Cell(string(p.PipelineRun.UID))),
 	}
 	var cells []string
 	for _, c := range t.columns {
@@ -117,7 +118,7 @@ func (t *table) cells(p *PipelineRun) []string {
 func (t *table) below(p *PipelineRun) string {
 	l := lines{style: t.options.Style, verbose: t.options.Verbose}
 	if p.Reason == pipelines.ReasonChild {
-		l.line("  " + Short(p.Message, 2*DefaultWidth))
+		l.line("  " + display.Short(p.Message, 2*display.DefaultWidth))
 	}
 	var checks []verify.Check
 	for _, c := range p.Checks {
@@ -126,7 +127,7 @@ func (t *table) below(p *PipelineRun) string {
 	}
 	l.checks(checks)
 	for _, caveat := range p.Caveats {
-		l.line(l.style.render(l.style.dim, "  note: "+Safe(caveat)))
+		l.line(l.style.render(l.style.dim, "  note: "+display.Safe(caveat)))
 	}
 	return l.b.String()
 }
@@ -162,6 +163,6 @@ func (c *customColumns) PipelineRun(p *PipelineRun) error { return c.object(p) }
 
 // PipelineRun implements Printer.
 func (p *namePrinter) PipelineRun(run *PipelineRun) error {
-	_, err := fmt.Fprintln(p.w, "pipelinerun.tekton.dev/"+Safe(run.PipelineRun.Name))
+	_, err := fmt.Fprintln(p.w, "pipelinerun.tekton.dev/"+display.Safe(run.PipelineRun.Name))
 	return err
 }

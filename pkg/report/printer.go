@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
@@ -95,6 +96,6 @@ func (p *namePrinter) Problem(Problem) error            { return nil }
 func (p *namePrinter) End(Ending) error                 { return nil }
 
 func (p *namePrinter) Item(item *Item) error {
-	_, err := fmt.Fprintln(p.w, "taskrun.tekton.dev/"+Safe(item.TaskRun.Name))
+	_, err := fmt.Fprintln(p.w, "taskrun.tekton.dev/"+display.Safe(item.TaskRun.Name))
 	return err
 }

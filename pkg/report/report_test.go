@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -244,7 +245,7 @@ func TestNothingHiddenIsPrinted(t *testing.T) {
 	} {
 		for _, options := range []Options{{}, {Verbose: true}, {Several: true, Verbose: true}} {
 			for _, r := range strings.ReplaceAll(newReport(hostile(), verified()).write(t, format, options), "\n", "") {
-				if !shown(r) {
+				if !display.Visible(r) {
 					t.Errorf("%s passes %U", format, r)
 				}
 			}

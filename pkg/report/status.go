@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/cli-runtime/pkg/printers"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -96,7 +97,7 @@ func (r *StatusReport) names(w io.Writer) error {
 			continue
 		}
 		written = append(written, c.Object.Resource())
-		if _, err := fmt.Fprintln(w, Safe(c.Object.Resource())); err != nil {
+		if _, err := fmt.Fprintln(w, display.Safe(c.Object.Resource())); err != nil {
 			return err
 		}
 	}

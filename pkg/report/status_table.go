@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -112,18 +113,18 @@ func settingsHeading(s *status.Settings) string {
 	if s == nil {
 		return "Settings"
 	}
-	return "Settings: ConfigMap " + Safe(s.Namespace) + "/" + Safe(s.ConfigMap)
+	return "Settings: ConfigMap " + display.Safe(s.Namespace) + "/" + display.Safe(s.ConfigMap)
 }
 
 func addOnHeading(a *status.AddOn) string {
 	if a == nil {
 		return "Add-on"
 	}
-	return fmt.Sprintf("Add-on: Deployment in namespace %s, %s", Safe(a.Namespace), Short(cmp.Or(a.ControllerImage, "no image"), DefaultWidth))
+	return fmt.Sprintf("Add-on: Deployment in namespace %s, %s", display.Safe(a.Namespace), display.Short(cmp.Or(a.ControllerImage, "no image"), display.DefaultWidth))
 }
 
 func tektonHeading(v status.Versions) string {
-	return fmt.Sprintf("Tekton: namespace %s, Kubernetes %s", Safe(v.TektonNamespace), Safe(cmp.Or(v.Kubernetes, "of unknown version")))
+	return fmt.Sprintf("Tekton: namespace %s, Kubernetes %s", display.Safe(v.TektonNamespace), display.Safe(cmp.Or(v.Kubernetes, "of unknown version")))
 }
 
 // labelWidth is the width of the column of names.
@@ -138,7 +139,7 @@ func (t *statusTable) settings(s *status.Settings) {
 		if value.Default {
 			where = "default (" + where + ")"
 		}
-		t.line(fmt.Sprintf("    %-*s %-29s  %s", labelWidth-2, Safe(value.Name), Short(value.Value, DefaultWidth), t.style.render(t.style.dim, Safe(where))))
+		t.line(fmt.Sprintf("    %-*s %-29s  %s", labelWidth-2, display.Safe(value.Name), display.Short(value.Value, display.DefaultWidth), t.style.render(t.style.dim, display.Safe(where))))
 		if value.Name == "scope" && s.Namespaces != nil {
 			n := s.Namespaces
 			t.line(fmt.Sprintf("    %-*s %s: %d audit, %d enforce", labelWidth-2, "", plural(n.InScope, "namespace"), n.Audit, n.Enforce))
@@ -154,25 +155,25 @@ func (t *statusTable) modes(other []status.NamespaceMode) {
 			t.line(fmt.Sprintf("    %-*s and %d more with a mode of their own", labelWidth-2, "", len(other)-maxModes))
 			return
 		}
-		t.line(fmt.Sprintf("    %-*s %s in %s  %s", labelWidth-2, "", Safe(m.Enforcement), Cell(m.Namespace),
+		t.line(fmt.Sprintf("    %-*s %s in %s  %s", labelWidth-2, "", display.Safe(m.Enforcement), display.Cell(m.Namespace),
 			t.style.render(t.style.dim, "label tekton-sign.dev/enforcement")))
 	}
 }
 
 func (t *statusTable) statusCheck(c status.Check) {
-	text := Short(c.Message, 2*DefaultWidth)
+	text := display.Short(c.Message, 2*display.DefaultWidth)
 	if c.Object != nil && c.Status != verify.Pass {
-		text = Short(c.Object.String(), DefaultWidth) + ": " + text
+		text = display.Short(c.Object.String(), display.DefaultWidth) + ": " + text
 	}
-	t.line(fmt.Sprintf("  %s %-*s %s", t.style.status(c.Status, mark(c.Status)), labelWidth-2, Safe(string(c.ID)), text))
+	t.line(fmt.Sprintf("  %s %-*s %s", t.style.status(c.Status, mark(c.Status)), labelWidth-2, display.Safe(string(c.ID)), text))
 	for _, detail := range []struct {
 		label, text string
 		width       int
 	}{
-		{"field", c.Field, DefaultWidth}, {"expected", c.Expected, DefaultWidth}, {"got", c.Got, DefaultWidth}, {"next", c.Next, 5 * DefaultWidth},
+		{"field", c.Field, display.DefaultWidth}, {"expected", c.Expected, display.DefaultWidth}, {"got", c.Got, display.DefaultWidth}, {"next", c.Next, 5 * display.DefaultWidth},
 	} {
 		if detail.text != "" {
-			t.line(fmt.Sprintf("    %-*s %-8s %s", labelWidth-2, "", detail.label, Short(detail.text, detail.width)))
+			t.line(fmt.Sprintf("    %-*s %-8s %s", labelWidth-2, "", detail.label, display.Short(detail.text, detail.width)))
 		}
 	}
 }
@@ -187,8 +188,8 @@ func (t *statusTable) verdicts(v *status.Verdicts) {
 		}
 		_ = rows.row(alignedRow{ // a strings.Builder takes everything
 			cells: []string{
-				"    " + verdictMark(one.Verdict) + " " + Safe(string(one.Verdict)), Cell(one.Namespace + "/" + one.Name), at,
-				Short(strings.TrimPrefix(one.Message, string(one.Verdict)+": "), DefaultWidth),
+				"    " + verdictMark(one.Verdict) + " " + display.Safe(string(one.Verdict)), display.Cell(one.Namespace + "/" + one.Name), at,
+				display.Short(strings.TrimPrefix(one.Message, string(one.Verdict)+": "), display.DefaultWidth),
 			},
 			render: func(cell string) string { return t.style.verdict(one.Verdict, cell) },
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -116,7 +117,7 @@ func TestStatusFormats(t *testing.T) {
 		if !c.options.Now.IsZero() {
 			continue // it has colours
 		}
-		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !shown(r) }); i >= 0 {
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !display.Visible(r) }); i >= 0 {
 			t.Errorf("%s holds %q", name, text[i:i+4])
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
@@ -178,7 +179,7 @@ func escapeHidden(text string) string {
 	b.Grow(len(text))
 	for _, r := range text {
 		switch {
-		case r == '\n' || shown(r):
+		case r == '\n' || display.Visible(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			high, low := surrogates(r)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -150,7 +151,7 @@ func (t *table) errorRow(p Problem) error {
 	}
 	style := t.options.Style
 	return t.add(alignedRow{
-		cells:  []string{"✗ ERROR", Cell(p.Source), "input"},
+		cells:  []string{"✗ ERROR", display.Cell(p.Source), "input"},
 		render: func(cell string) string { return style.render(style.bad, cell) },
 	})
 }
@@ -162,7 +163,7 @@ func (t *table) End(end Ending) error {
 	}
 	l := lines{style: t.options.Style, verbose: t.options.Verbose}
 	for _, note := range end.Notes {
-		l.line("note: " + Short(note, 2*DefaultWidth))
+		l.line("note: " + display.Short(note, 2*display.DefaultWidth))
 	}
 	switch {
 	case t.first != nil:
@@ -197,9 +198,9 @@ func columnsOf(wide bool) []column {
 		{"VERDICT", func(r *verify.Result, _ string) string {
 			return verdictMark(r.Verdict) + " " + verdictText(r.Verdict, r.Unrecorded)
 		}},
-		{"TASKRUN", func(r *verify.Result, suffix string) string { return Cell(r.TaskRun.String()) + suffix }},
-		{"REASON", func(r *verify.Result, _ string) string { return orDash(Cell(r.Reason)) }},
-		{"ASSURANCE", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Assurance))) }},
+		{"TASKRUN", func(r *verify.Result, suffix string) string { return display.Cell(r.TaskRun.String()) + suffix }},
+		{"REASON", func(r *verify.Result, _ string) string { return orDash(display.Cell(r.Reason)) }},
+		{"ASSURANCE", func(r *verify.Result, _ string) string { return orDash(display.Cell(string(r.Assurance))) }},
 		{"SIGNED", func(r *verify.Result, _ string) string { return signed(r.Time) }},
 	}
 	if !wide {
@@ -210,17 +211,17 @@ func columnsOf(wide bool) []column {
 			if r.Time == nil {
 				return "-"
 			}
-			return orDash(Cell(r.Time.Source))
+			return orDash(display.Cell(r.Time.Source))
 		}},
-		column{"BACKEND", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Backend))) }},
-		column{"FORMAT", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.Format))) }},
+		column{"BACKEND", func(r *verify.Result, _ string) string { return orDash(display.Cell(string(r.Backend))) }},
+		column{"FORMAT", func(r *verify.Result, _ string) string { return orDash(display.Cell(string(r.Format))) }},
 		column{"IDENTITY", func(r *verify.Result, _ string) string {
 			if r.Identity == nil {
 				return "-"
 			}
-			return orDash(Cell(r.Identity.Subject))
+			return orDash(display.Cell(r.Identity.Subject))
 		}},
-		column{"UID", func(r *verify.Result, _ string) string { return orDash(Cell(string(r.TaskRun.UID))) }},
+		column{"UID", func(r *verify.Result, _ string) string { return orDash(display.Cell(string(r.TaskRun.UID))) }},
 	)
 }
 

@@ -14,6 +14,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 	"k8s.io/client-go/util/jsonpath"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
@@ -88,7 +89,7 @@ func safeObject(value any) (any, error) {
 func safeStrings(value any) any {
 	switch v := value.(type) {
 	case string:
-		return Safe(v)
+		return display.Safe(v)
 	case float64:
 		return int64(v) // the report has no fractions
 	case []any:

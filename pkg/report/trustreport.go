@@ -13,6 +13,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -148,29 +149,29 @@ func (r *TrustReport) Table(w io.Writer) error {
 	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(table, "CLUSTER\tISSUER\tKID\tALG\tFIRST SEEN\tLAST SEEN\tFINGERPRINT")
 	for _, k := range r.Keys {
-		issuer := Short(k.Issuer, cellWidth)
+		issuer := display.Short(k.Issuer, cellWidth)
 		if k.Federated {
 			issuer += " (federated)"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", Short(cmp.Or(k.Cluster.Name, k.Cluster.UID), cellWidth), issuer,
-			Short(cmp.Or(k.KeyID, "-"), cellWidth), Short(k.Algorithm, cellWidth), cmp.Or(k.FirstSeen, "-"), k.lastSeenText(),
-			Safe(k.Fingerprint))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", display.Short(cmp.Or(k.Cluster.Name, k.Cluster.UID), cellWidth), issuer,
+			display.Short(cmp.Or(k.KeyID, "-"), cellWidth), display.Short(k.Algorithm, cellWidth), cmp.Or(k.FirstSeen, "-"), k.lastSeenText(),
+			display.Safe(k.Fingerprint))
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
 	for _, recorder := range r.Recorders {
-		fmt.Fprintf(&b, "records by %s of cluster %s\n", Short(recorder.Subject, DefaultWidth),
-			Short(cmp.Or(recorder.Cluster.Name, recorder.Cluster.UID), cellWidth))
+		fmt.Fprintf(&b, "records by %s of cluster %s\n", display.Short(recorder.Subject, display.DefaultWidth),
+			display.Short(cmp.Or(recorder.Cluster.Name, recorder.Cluster.UID), cellWidth))
 	}
 	for _, id := range r.Identities {
-		fmt.Fprintf(&b, "certificates of %s for %s\n", Short(id.Issuer, DefaultWidth), Short(id.Subject, DefaultWidth))
+		fmt.Fprintf(&b, "certificates of %s for %s\n", display.Short(id.Issuer, display.DefaultWidth), display.Short(id.Subject, display.DefaultWidth))
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintln(&b, "note: "+Safe(note))
+		fmt.Fprintln(&b, "note: "+display.Safe(note))
 	}
 	if r.SHA256 != "" {
-		fmt.Fprintf(&b, "SHA-256 %s  %s\n", Safe(r.SHA256), Safe(r.Path))
+		fmt.Fprintf(&b, "SHA-256 %s  %s\n", display.Safe(r.SHA256), display.Safe(r.Path))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
 // surrogates returns the two halves of a character beyond the first 65536.
@@ -146,10 +148,10 @@ func yamlQuoted(text string) string {
 		case r == '"' || r == '\\':
 			b.WriteByte('\\')
 			b.WriteRune(r)
-		case shown(r):
+		case display.Visible(r):
 			b.WriteRune(r)
 		default:
-			b.WriteString(escape(r))
+			b.WriteString(display.Escape(r))
 		}
 	}
 	b.WriteByte('"')

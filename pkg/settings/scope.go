@@ -177,6 +177,33 @@ func parseManagers(value string) ([]string, error) {
 	return managers, nil
 }
 
+// maxPullSecrets bounds the names in each pod.
+const maxPullSecrets = 8
+
+// ParsePullSecret reads the name of a Secret.
+func ParsePullSecret(value string) (string, error) {
+	value = strings.TrimSpace(value)
+	if errs := validation.IsDNS1123Subdomain(value); len(errs) > 0 {
+		return "", fmt.Errorf("expected the name of a Secret, got %q: %s", value, errs[0])
+	}
+	return value, nil
+}
+
+func parsePullSecrets(value string) ([]string, error) {
+	var names []string
+	for part := range strings.SplitSeq(value, ",") {
+		name, err := ParsePullSecret(part)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	if len(names) > maxPullSecrets {
+		return nil, fmt.Errorf("expected at most %d Secrets, got %d", maxPullSecrets, len(names))
+	}
+	return names, nil
+}
+
 func parseAccounts(value string) ([]Account, error) {
 	var accounts []Account
 	for part := range strings.SplitSeq(value, ",") {

@@ -38,6 +38,7 @@ const (
 	KeyExemptAccounts    = "exempt-service-accounts" // namespace/name, joined by commas
 	KeyManagedBy         = "managed-by"              // values of spec.managedBy, joined by commas
 	KeyCustomRuns        = "custom-run-controllers"  // namespace/name, joined by commas
+	KeyPullSecrets       = "pull-secrets"            // names of Secrets, joined by commas
 )
 
 // KeyEnforcementAlias is the plan's name for KeyEnforcement. It is read, and never written.
@@ -75,6 +76,9 @@ type Settings struct {
 	ManagedBy []string
 	// CustomRunControllers are the service accounts that may write the status of CustomRuns where policies are strict.
 	CustomRunControllers []Account
+	// PullSecrets are names of Secrets with which nodes pull the images of tekton-sign, each in the namespace of the pod. Where there is
+	// none of the name, the kubelet goes on without.
+	PullSecrets []string
 }
 
 // Default returns the settings of a cluster where nothing was configured: signing is off.
@@ -175,6 +179,8 @@ func (s *Settings) set(key, value string) (err error) {
 		s.ManagedBy, err = parseManagers(value)
 	case KeyCustomRuns:
 		s.CustomRunControllers, err = parseAccounts(value)
+	case KeyPullSecrets:
+		s.PullSecrets, err = parsePullSecrets(value)
 	case keyExample:
 	default:
 		return fmt.Errorf("unknown key; remove it, or use a version of tekton-sign that knows it")
@@ -232,6 +238,7 @@ func (s Settings) Data() map[string]string {
 	put(KeyExemptAccounts, joinAccounts(s.Exempt), len(s.Exempt) > 0)
 	put(KeyManagedBy, strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
 	put(KeyCustomRuns, joinAccounts(s.CustomRunControllers), len(s.CustomRunControllers) > 0)
+	put(KeyPullSecrets, strings.Join(s.PullSecrets, ","), len(s.PullSecrets) > 0)
 	return data
 }
 

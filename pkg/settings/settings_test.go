@@ -29,6 +29,7 @@ func TestParse(t *testing.T) {
 		TokenLifetime:  time.Hour,
 		Scope:          Scope{Names: []string{"a", "b"}},
 		Exempt:         []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
+		PullSecrets:    []string{"mirror", "other.one"},
 	}
 	bySelector := Default()
 	bySelector.Scope.Selector = "team in (a,b),signed=yes"
@@ -52,6 +53,7 @@ func TestParse(t *testing.T) {
 			KeyFormat: "v1", KeyBinding: "audience", KeyTokenSeconds: "3600",
 			KeyNamespaces: "b, a,b", KeyExemptAccounts: "a/vault.agent,b/x",
 			KeyPolicies: "standard", KeyKeepMaterial: "true", KeyGateChains: "true", KeyMinimumFormat: "v1",
+			KeyPullSecrets: "mirror, other.one",
 		}, want: full},
 		"alias": {data: map[string]string{KeyEnforcementAlias: "enforce"}, want: enforced},
 		"alias beside the same value": {

@@ -9,22 +9,6 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// Backend names a source of identity for signing, the value of the key enforce-nonfalsifiability.
-type Backend string
-
-// The backends of TEP-0089 as tekton-sign implements them.
-const (
-	BackendNone            Backend = "none"
-	BackendSPIRE           Backend = "spire"
-	BackendOIDCSAToken     Backend = "oidc-sa-token"
-	BackendSigstoreKeyless Backend = "sigstore-keyless"
-)
-
-// Backends lists every known backend in the order in which help texts show them.
-func Backends() []Backend {
-	return []Backend{BackendNone, BackendOIDCSAToken, BackendSPIRE, BackendSigstoreKeyless}
-}
-
 // ParseBackend returns the backend called name, or an error that lists the known ones.
 func ParseBackend(name string) (Backend, error) { return parseName(name, "backend", Backends()) }
 
@@ -41,8 +25,8 @@ const (
 	AssuranceLegacy           Assurance = "legacy"
 )
 
-// Assurances lists every assurance, the strongest first. Workload identities, the keys that a token vouches for, and Fulcio's
-// certificates bind a key to the pod, and rank in this order.
+// Assurances lists every assurance, the strongest first. Workload identities, the keys that a token vouches for, and certificates
+// for code signing bind a key to the pod, and rank in this order.
 func Assurances() []Assurance {
 	return []Assurance{
 		AssurancePayloadBound, AssuranceKeyBound, AssuranceWorkloadIdentity, AssuranceServiceAccount,

@@ -29,7 +29,7 @@ func (f Format) AtLeast(minimum Format) bool {
 	return slices.Contains(Formats(), minimum) && slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
 }
 
-// Binding says what the token of the backend oidc-sa-token is bound to.
+// Binding says what a service account's token is bound to.
 type Binding string
 
 // The bindings.
@@ -60,19 +60,6 @@ func CheckBinding(format Format, binding Binding) error {
 			FormatV1, BindingPayload, BindingKey, BindingAudience, FormatV2)
 	}
 	return nil
-}
-
-// Scheme returns the scheme of evidence v2 that signs with the binding.
-func (b Binding) Scheme() Scheme {
-	switch b {
-	case BindingPayload:
-		return SchemeOIDCPayloadBound
-	case BindingKey:
-		return SchemeOIDCKeyBound
-	case BindingAudience:
-		return SchemeOIDCAudienceOnly
-	}
-	return 0
 }
 
 // parseName returns the member of known that is called name.

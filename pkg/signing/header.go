@@ -19,18 +19,6 @@ const headerSize = 44
 // manifestPrefix begins the RESULT_MANIFEST of a signed step.
 const manifestPrefix = "v2:"
 
-// Scheme is the header's backend byte: which identity vouches, and for what.
-type Scheme uint8
-
-// The schemes of evidence v2.
-const (
-	SchemeSPIRE            Scheme = 1
-	SchemeOIDCKeyBound     Scheme = 2
-	SchemeOIDCPayloadBound Scheme = 3
-	SchemeSigstore         Scheme = 4
-	SchemeOIDCAudienceOnly Scheme = 6
-)
-
 // Algorithm is the header's signature algorithm.
 type Algorithm uint8
 
@@ -69,47 +57,6 @@ type Header struct {
 
 // Has reports whether all bits of flag are set.
 func (f Flags) Has(flag Flags) bool { return f&flag == flag }
-
-// Backend returns the backend to which a scheme belongs.
-func (s Scheme) Backend() Backend {
-	switch s {
-	case SchemeSPIRE:
-		return BackendSPIRE
-	case SchemeOIDCKeyBound, SchemeOIDCPayloadBound, SchemeOIDCAudienceOnly:
-		return BackendOIDCSAToken
-	case SchemeSigstore:
-		return BackendSigstoreKeyless
-	}
-	return BackendNone
-}
-
-// Carriers returns the names that a unit of this scheme carries, exactly these.
-func (s Scheme) Carriers() []string {
-	switch s {
-	case SchemeSPIRE:
-		return []string{CarrierManifest, CarrierManifestSignature, CarrierSVID}
-	case SchemeOIDCKeyBound, SchemeOIDCAudienceOnly:
-		return []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey, CarrierToken}
-	case SchemeOIDCPayloadBound:
-		return []string{CarrierManifest, CarrierToken}
-	case SchemeSigstore:
-		return []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate}
-	}
-	return nil
-}
-
-// allows reports whether the scheme may be combined with the algorithm.
-func (s Scheme) allows(a Algorithm) bool {
-	switch s {
-	case SchemeSPIRE:
-		return a == AlgorithmECDSAP256 || a == AlgorithmEd25519 || a == AlgorithmRSA
-	case SchemeOIDCKeyBound, SchemeOIDCAudienceOnly, SchemeSigstore:
-		return a == AlgorithmECDSAP256
-	case SchemeOIDCPayloadBound:
-		return a == AlgorithmNone
-	}
-	return false
-}
 
 // Validate reports the first rule of docs/format.md that the header breaks.
 func (h Header) Validate() error {

@@ -32,7 +32,7 @@ func IsLegacyCarrier(name string) bool {
 	return IsReserved(name) || strings.HasSuffix(name, LegacySuffix)
 }
 
-// SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's pkg/spire): one signature for each task
+// SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's own signer): one signature for each task
 // result's value and one for the manifest. The names of the results are not signed with their values. A value that is a message of
 // format v2 is an *UnsignedError: its signature would be one of that format.
 func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {

@@ -30,11 +30,11 @@ func Attempt(tr *v1.TaskRun, n int) (*v1.TaskRun, error) {
 
 // podOfThisAttempt checks that the TaskRun's pod is not the one of an archived attempt: what that one signed does not count
 // for this attempt.
-func (j *judge) podOfThisAttempt() {
-	s := &j.tr.Status
+func (p *placement) podOfThisAttempt() {
+	s := &p.tr.Status
 	archived := slices.ContainsFunc(s.RetriesStatus, func(a v1.TaskRunStatus) bool { return a.PodName == s.PodName })
 	if s.PodName != "" && archived {
-		j.fail(CheckPod, j.podName(), fmt.Sprintf("%q, the pod of an archived attempt", s.PodName),
+		p.found.fail(CheckPod, p.podName(), fmt.Sprintf("%q, the pod of an archived attempt", s.PodName),
 			"every attempt has a pod of its own: what another one's pod signed does not count")
 	}
 }
@@ -42,23 +42,23 @@ func (j *judge) podOfThisAttempt() {
 // artifactsOfEarlierAttempt reports whether the TaskRun shows the artifacts of the attempt before: Tekton leaves them there
 // when it starts the next one, and replaces them only when that one comes to its own end. They count if that attempt
 // verifies.
-func (j *judge) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) bool {
-	n := Attempts(j.tr)
-	if n == 0 || !slices.Contains(stoppedReasons, j.failureReason()) || emptyArtifacts(&shown) ||
+func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) bool {
+	n := Attempts(r.tr)
+	if n == 0 || !slices.Contains(stoppedReasons, r.failureReason()) || emptyArtifacts(&shown) ||
 		equality.Semantic.DeepEqual(emitted, shown) {
 		return false
 	}
-	attempt, err := Attempt(j.tr, n-1)
+	attempt, err := Attempt(r.tr, n-1)
 	if err != nil || attempt.Status.Artifacts == nil || !equality.Semantic.DeepEqual(*attempt.Status.Artifacts, shown) {
 		return false
 	}
-	verdict, known := j.budget.attempts[n-1]
+	verdict, known := r.budget.attempts[n-1]
 	if !known {
-		r := j.v.TaskRun(ctx, attempt, Facts{Budget: j.budget})
-		if verdict = r.Verdict; r.onlyUnrecorded() {
+		earlier := r.v.TaskRun(ctx, attempt, Facts{Budget: r.budget})
+		if verdict = earlier.Verdict; earlier.onlyUnrecorded() {
 			verdict = Verified // whose pod it was, this attempt's own pod has to prove
 		}
-		j.budget.attempts[n-1] = verdict
+		r.budget.attempts[n-1] = verdict
 	}
 	return verdict == Verified
 }
@@ -70,10 +70,10 @@ func LeftNothing(attempt *v1.TaskRun) bool {
 	if len(s.Results) > 0 || !emptyArtifacts(s.Artifacts) || len(s.Steps) > maxSteps {
 		return false
 	}
-	j := &judge{v: &Verifier{}, tr: attempt, budget: NewBudget()}
+	stage := stepReader{run: newRun(attempt), found: &findings{}}
 	for i := range s.Steps {
 		state := &s.Steps[i]
-		if len(state.Results)+len(state.Inputs)+len(state.Outputs) > 0 || !j.exempt(j.readStep(state)) {
+		if len(state.Results)+len(state.Inputs)+len(state.Outputs) > 0 || !stage.exempt(stage.readStep(state)) {
 			return false
 		}
 	}

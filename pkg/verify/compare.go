@@ -8,12 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"slices"
 	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -28,31 +25,23 @@ var stoppedReasons = []string{
 	string(v1.TaskRunReasonResultLargerThanAllowedLimit), "CreateContainerError",
 }
 
-// mayBeEmpty reports whether the TaskRun may show nothing of what its steps emitted.
-func (j *judge) mayBeEmpty() bool {
-	return slices.Contains(stoppedReasons, j.failureReason()) || j.emptied()
-}
-
-// emptied reports whether enforcement says that it took the results out.
-func (j *judge) emptied() bool { return j.failureReason() == ReasonVerificationFailed }
-
 // OneOfThisName is what is expected of a name that occurs twice. Everything else that a check of results, step results or
 // artifacts expects or got is one word, or the type and the value.
 const OneOfThisName = "one of this name"
 
 // difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each name in which
 // they differ. It reports whether there was something to compare: what is emptied is neither equal nor different.
-func (j *judge) difference(id CheckID, container, where string, want, got []named) bool {
-	if len(got) == 0 && len(want) > 0 && j.mayBeEmpty() {
+func (r *replay) difference(id CheckID, container, where string, want, got []named) bool {
+	if len(got) == 0 && len(want) > 0 && r.mayBeEmpty() {
 		message := "Tekton ended the run before it took the steps' output over"
-		if j.emptied() {
+		if r.emptied() {
 			message = "enforcement took the steps' output out"
 		}
-		j.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none", Message: message})
+		r.found.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none", Message: message})
 		return false
 	}
 	fail := func(name, expected, found, message string) {
-		j.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found, Message: message})
+		r.found.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found, Message: message})
 	}
 	shown := map[string]string{}
 	for _, g := range got {
@@ -80,54 +69,51 @@ func (j *judge) difference(id CheckID, container, where string, want, got []name
 	return true
 }
 
-func (j *judge) compareResults(want replayed) {
-	emitted := j.withoutMissingSignatures(want.status.Results)
-	if j.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(j.tr.Status.Results)) {
-		j.pass(CheckResults, count(len(namedResults(j.withoutSignatures(j.tr.Status.Results))), "result")+" as the steps emitted them")
+func (r *replay) compareResults(want replayed) {
+	emitted := r.withoutMissingSignatures(want.Results)
+	if r.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(r.tr.Status.Results)) {
+		r.found.pass(CheckResults, count(len(namedResults(r.units.withoutSignatures(r.tr.Status.Results))), "result")+" as the steps emitted them")
 	}
 }
 
-func (j *judge) compareSteps(want replayed) {
+func (r *replay) compareSteps(want replayed) {
 	total, compared := 0, true
-	for i, s := range j.steps {
+	for i, s := range r.steps {
 		var emitted v1.StepState
-		if i < len(want.status.Steps) {
-			emitted = want.status.Steps[i]
+		if i < len(want.Steps) {
+			emitted = want.Steps[i]
 		}
 		shown := namedStepResults(s.state.Results)
 		total += len(shown)
-		compared = j.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown) && compared
-		j.difference(CheckArtifacts, s.state.Container, "status.steps[].inputs",
+		compared = r.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown) && compared
+		r.difference(CheckArtifacts, s.state.Container, "status.steps[].inputs",
 			namedArtifacts(emitted.Inputs), namedArtifacts(s.state.Inputs))
-		j.difference(CheckArtifacts, s.state.Container, "status.steps[].outputs",
+		r.difference(CheckArtifacts, s.state.Container, "status.steps[].outputs",
 			namedArtifacts(emitted.Outputs), namedArtifacts(s.state.Outputs))
 	}
 	if compared {
-		j.pass(CheckStepResults, count(total, "step result")+" as the steps emitted them")
+		r.found.pass(CheckStepResults, count(total, "step result")+" as the steps emitted them")
 	}
 }
 
-func (j *judge) compareArtifacts(ctx context.Context, want replayed) {
-	var emitted, shown v1.Artifacts
-	if a := want.status.Artifacts; a != nil {
-		emitted = *a
-	}
-	if a := j.tr.Status.Artifacts; a != nil {
+func (r *replay) compareArtifacts(ctx context.Context, want replayed) {
+	emitted, shown := want.Artifacts, v1.Artifacts{}
+	if a := r.tr.Status.Artifacts; a != nil {
 		shown = *a
 	}
-	if j.artifactsOfEarlierAttempt(ctx, emitted, shown) {
-		j.add(Check{
+	if r.artifactsOfEarlierAttempt(ctx, emitted, shown) {
+		r.found.add(Check{
 			ID: CheckArtifacts, Status: Note,
 			Message: "status.artifacts are those of the attempt before, whose evidence is fine: Tekton ended this one too early",
 		})
 		shown = v1.Artifacts{}
 	}
-	inputs := j.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
-	outputs := j.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
+	inputs := r.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
+	outputs := r.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
 	if !inputs || !outputs {
 		return
 	}
-	j.pass(CheckArtifacts, count(len(shown.Inputs)+len(shown.Outputs), "artifact")+" as the steps emitted them")
+	r.found.pass(CheckArtifacts, count(len(shown.Inputs)+len(shown.Outputs), "artifact")+" as the steps emitted them")
 }
 
 func emptyArtifacts(a *v1.Artifacts) bool { return a == nil || len(a.Inputs)+len(a.Outputs) == 0 }
@@ -227,52 +213,4 @@ func digestsOf(results []v1.TaskRunResult, verified bool) []ResultDigest {
 		})
 	}
 	return list
-}
-
-// outcome checks that the TaskRun's outcome agrees with what the steps signed.
-func (j *judge) outcome() {
-	conditions := 0
-	for _, c := range j.tr.Status.Conditions {
-		if c.Type == apis.ConditionSucceeded {
-			conditions++
-		}
-	}
-	if c := j.tr.Status.GetCondition(apis.ConditionSucceeded); conditions != 1 || !c.IsTrue() && !c.IsFalse() {
-		j.fail(CheckSucceeded, "one condition Succeeded that is True or False",
-			fmt.Sprintf("%d, the first is %s", conditions, j.outcomeText()), "the outcome can be read in two ways")
-		return
-	}
-	if j.succeeded() {
-		j.contradictions()
-	}
-	j.pass(CheckSucceeded, j.outcomeText()+", which no step contradicts")
-}
-
-// contradictions looks for steps that a TaskRun which succeeded cannot have.
-func (j *judge) contradictions() {
-	add := func(s *step, got string) {
-		j.add(Check{
-			ID: CheckSucceeded, Status: Fail, Step: s.state.Container, Expected: "Succeeded=False", Got: j.outcomeText(),
-			Message: got,
-		})
-	}
-	for _, s := range j.steps {
-		if s.state.Terminated == nil {
-			add(s, "the step never ended, so the TaskRun cannot have succeeded")
-		}
-	}
-	for _, u := range j.units {
-		if u.read && u.header.Flags.Has(signing.FlagStepFails) {
-			add(u.step, "the step signed that it failed the TaskRun")
-		}
-	}
-}
-
-// outcomeText shows the condition Succeeded.
-func (j *judge) outcomeText() string {
-	c := j.tr.Status.GetCondition(apis.ConditionSucceeded)
-	if c == nil {
-		return "no condition Succeeded"
-	}
-	return fmt.Sprintf("Succeeded=%s/%s", c.Status, c.Reason)
 }

@@ -1,11 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verify decides whether the results of a TaskRun are the ones its steps signed.
+// Package verify decides whether the results of a TaskRun are the ones that its steps signed.
 //
-// A [Verifier] is built once from a trust bundle and used for any number of TaskRuns, also concurrently. It reads the
-// evidence that the steps left in their termination messages, rebuilds what was signed from the TaskRun as it is now,
-// and replays Tekton's own merge of messages into status.results. Every look is a [Check] with what was expected and
-// what was found; the checks of a TaskRun add up to one [Verdict].
+// Pass [New] the cluster that ran the TaskRun, as a trust bundle describes it (package trust). The [Verifier] that it returns
+// verifies any number of TaskRuns, also concurrently. [Verifier.TaskRun] reads the evidence that the steps left in their
+// termination messages, rebuilds from the TaskRun as it is now what they signed, and replays Tekton's own merge of the messages into
+// status.results. It returns a [Result]: a [Verdict], the [Check] that decided, and every other check with what it expected and
+// what it got. To read TaskRuns from files and archives use package source.
 //
-// The package uses no network and prints nothing. docs/format.md is the specification that it implements.
+// What the package promises:
+//
+//   - VERIFIED means that every value in status.results, in the steps' results and in the artifacts is what a step of this TaskRun
+//     emitted, in the pod that the cluster ran for it, and that the outcome does not contradict the steps. Caveats in the result say
+//     what is left open.
+//   - FAILED means that something refutes the evidence. What is missing, such as a key, leads to INDETERMINATE, and TaskRuns without
+//     evidence are UNSIGNED. Only VERIFIED is success; the zero values of Verdict, Status and Result are not.
+//   - The answer depends on the TaskRun, the trust bundle, the options, the [Facts] and the clock, and on nothing else. The package
+//     opens no socket and no file and prints nothing. Only what the caller passes as an option may ask a cluster.
+//   - Time and memory are bounded, whatever the TaskRun holds. A [Budget] bounds all attempts of one TaskRun together.
+//
+// What it does not promise:
+//
+//   - It does not judge what a step did: a step that emits a wrong value signs that value.
+//   - It does not fetch trust, and does not know whether the bundle is the right one: get it from the cluster, over a way you trust.
+//   - Without the live pod or the add-on's record it cannot know that the pod was the TaskRun's own: see [WithUnrecorded].
+//   - Strings in a Result come from the TaskRun. Escape them before you show them to a person.
+//
+// docs/format.md is the specification that the package implements.
 package verify

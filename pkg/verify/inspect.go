@@ -18,22 +18,21 @@ type InspectedStep struct {
 	Carriers map[string]string  // the values of the carriers by name
 	Ended    bool               // the message is the text of whoever ended the step
 	Problems []Check            // why a verifier refuses the message
-	judge    *judge
+	run      run
 	step     *step
 }
 
 // Inspect takes the steps of tr apart, at most as many as evidence can count, and says how many were left out.
 func Inspect(tr *v1.TaskRun) (steps []InspectedStep, omitted int) {
-	j := &judge{v: &Verifier{}, tr: tr, budget: NewBudget()}
+	r := newRun(tr)
 	for i := range tr.Status.Steps {
 		if i == maxSteps {
 			return steps, len(tr.Status.Steps) - maxSteps
 		}
-		j.checks, j.more = nil, nil
-		s := j.readStep(&tr.Status.Steps[i])
-		j.steps = append(j.steps, s)
+		stage := stepReader{run: r, found: &findings{}}
+		s := stage.readStep(&tr.Status.Steps[i])
 		steps = append(steps, InspectedStep{
-			State: s.state, Entries: s.results, Carriers: s.carriers, Ended: s.ended, Problems: j.checks, judge: j, step: s,
+			State: s.state, Entries: s.results, Carriers: s.carriers, Ended: s.ended, Problems: stage.found.checks, run: r, step: s,
 		})
 	}
 	return steps, 0
@@ -45,5 +44,8 @@ func (s InspectedStep) Rebuild(header signing.Header) (signing.Unit, error) {
 	if s.State.Terminated == nil {
 		return signing.Unit{}, fmt.Errorf("the step has not ended")
 	}
-	return s.judge.rebuild(&unit{step: s.step, header: header})
+	if tooLong(s.run, &findings{}) {
+		return signing.Unit{}, fmt.Errorf("the TaskRun has names that are longer than Kubernetes allows")
+	}
+	return s.run.rebuild(&unit{step: s.step, header: header})
 }

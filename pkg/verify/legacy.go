@@ -33,52 +33,45 @@ var legacyCaveats = []string{
 	"format v1 does not sign types: an array or object may have been a string, and the other way round",
 }
 
-// legacySchemes are the parts of evidence of format v1, beside the signatures of results, by the scheme with the same identity.
-func legacySchemes() map[signing.Scheme][]string {
-	both := []string{signing.CarrierManifest, signing.CarrierManifestSignature}
-	return map[signing.Scheme][]string{
-		signing.SchemeSPIRE:        append([]string{signing.CarrierSVID}, both...),
-		signing.SchemeOIDCKeyBound: append([]string{signing.CarrierPublicKey, signing.CarrierToken}, both...),
-		signing.SchemeSigstore:     append([]string{signing.CarrierCertificate}, both...),
-	}
-}
-
 // legacyName matches the names of Tekton's results.
 var legacyName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
 // readLegacy reads evidence of format v1. Whether the token is bound to a key or to an audience alone, its audience will say.
-func (j *judge) readLegacy(u *unit, manifest string) bool {
+func (i *identification) readLegacy(u *unit, manifest string) bool {
 	got := u.carrierNames()
-	var expected []string
-	for scheme, names := range legacySchemes() {
-		slices.Sort(names)
-		expected = append(expected, strings.Join(names, ", "))
-		if slices.Equal(names, got) {
-			u.kind = kind{signing.FormatV1, scheme}
-		}
-	}
-	if u.kind == (kind{}) {
-		slices.Sort(expected)
-		j.refute(u, CheckFormat, strings.Join(expected, "; or "), strings.Join(got, ", "),
-			"the evidence has more or fewer parts than a backend's")
+	scheme := signing.LegacyScheme(got)
+	if scheme == 0 {
+		i.found.refute(u, CheckFormat, legacyParts(), strings.Join(got, ", "), "the evidence has more or fewer parts than a backend's")
 		return false
 	}
-	if !j.isLegacy {
-		j.isLegacy = true
-		j.caveats = append(j.caveats, legacyCaveats...)
-		j.checkLegacyDeclaration()
+	first := !i.units.legacy()
+	u.kind = kind{signing.FormatV1, scheme}
+	if first {
+		i.found.caveat(legacyCaveats...)
+		i.checkLegacyDeclaration()
 	}
-	if !j.checkMinimumFormat(u, signing.FormatV1) {
+	if !i.checkMinimumFormat(u, signing.FormatV1) {
 		return false
 	}
 	u.legacy = &legacyUnit{manifest: manifest, values: map[string]string{}, signatures: map[string]string{}}
-	j.readLegacyEntries(u)
-	return j.compareLegacyNames(u)
+	i.readLegacyEntries(u)
+	return i.compareLegacyNames(u)
+}
+
+// legacyParts shows the parts that evidence of format v1 may have, beside the signatures of results.
+func legacyParts() string {
+	var sets []string
+	for _, names := range signing.LegacyCarriers() {
+		slices.Sort(names)
+		sets = append(sets, strings.Join(names, ", "))
+	}
+	slices.Sort(sets)
+	return strings.Join(sets, "; or ")
 }
 
 // withoutSignatures returns results without those that are signatures of format v1, if there is evidence of that format.
-func (j *judge) withoutSignatures(results []v1.TaskRunResult) []v1.TaskRunResult {
-	if !j.isLegacy {
+func (list units) withoutSignatures(results []v1.TaskRunResult) []v1.TaskRunResult {
+	if !list.legacy() {
 		return results
 	}
 	return slices.DeleteFunc(slices.Clone(results), func(r v1.TaskRunResult) bool {
@@ -88,12 +81,12 @@ func (j *judge) withoutSignatures(results []v1.TaskRunResult) []v1.TaskRunResult
 
 // withoutMissingSignatures returns what the steps emitted without the signatures of format v1 that status.results does not show:
 // they may have been taken out as other carriers are. Those that are shown must be the emitted ones.
-func (j *judge) withoutMissingSignatures(emitted []v1.TaskRunResult) []v1.TaskRunResult {
-	if !j.isLegacy {
+func (r *replay) withoutMissingSignatures(emitted []v1.TaskRunResult) []v1.TaskRunResult {
+	if !r.units.legacy() {
 		return emitted
 	}
 	shown := map[string]bool{}
-	for _, r := range j.tr.Status.Results {
+	for _, r := range r.tr.Status.Results {
 		shown[r.Name] = true
 	}
 	return slices.DeleteFunc(slices.Clone(emitted), func(r v1.TaskRunResult) bool {
@@ -103,8 +96,8 @@ func (j *judge) withoutMissingSignatures(emitted []v1.TaskRunResult) []v1.TaskRu
 
 // legacySkips reports whether stock Tekton's signer leaves a step without evidence that did not run to its end: it signs in format
 // v1 only, and only what it reads after the step has run.
-func (j *judge) legacySkips(s *step) bool {
-	for _, u := range j.units {
+func (p *placement) legacySkips(s *step) bool {
+	for _, u := range p.units {
 		if manifest, ok := u.step.carriers[signing.CarrierManifest]; !ok || strings.Contains(manifest, ":") {
 			return false
 		}
@@ -113,14 +106,14 @@ func (j *judge) legacySkips(s *step) bool {
 }
 
 // checkLegacyDeclaration refuses a Task that declares a result with the name of a signature.
-func (j *judge) checkLegacyDeclaration() {
-	for _, spec := range []*v1.TaskSpec{j.tr.Spec.TaskSpec, j.tr.Status.TaskSpec} {
+func (i *identification) checkLegacyDeclaration() {
+	for _, spec := range []*v1.TaskSpec{i.tr.Spec.TaskSpec, i.tr.Status.TaskSpec} {
 		if spec == nil {
 			continue
 		}
 		for _, r := range spec.Results {
 			if strings.HasSuffix(r.Name, signing.LegacySuffix) && !signing.IsReserved(r.Name) {
-				j.add(Check{
+				i.found.add(Check{
 					ID: CheckReserved, Status: Fail, Result: r.Name, Expected: "no declared result of this name", Got: "a declared result",
 					Message: "the name is that of a signature of format v1: rename the Task's result, or sign with format v2",
 				})
@@ -130,7 +123,7 @@ func (j *judge) checkLegacyDeclaration() {
 }
 
 // readLegacyEntries takes results and signatures apart. What is neither is not signed.
-func (j *judge) readLegacyEntries(u *unit) {
+func (i *identification) readLegacyEntries(u *unit) {
 	unsigned := map[CheckID]int{}
 	for _, r := range u.step.results {
 		base, isSignature := strings.CutSuffix(r.Key, signing.LegacySuffix)
@@ -139,7 +132,7 @@ func (j *judge) readLegacyEntries(u *unit) {
 		case isSignature && r.ResultType == result.TaskRunResultType:
 			u.legacy.signatures[base] = r.Value
 		case isSignature:
-			j.add(Check{
+			i.found.add(Check{
 				ID: CheckReserved, Status: Fail, Step: u.step.state.Container, Result: r.Key, Expected: "no entry of this name and type",
 				Got: fmt.Sprintf("an entry of type %d", r.ResultType), Message: "the name is that of a signature of format v1",
 			})
@@ -152,18 +145,18 @@ func (j *judge) readLegacyEntries(u *unit) {
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(unsigned)) {
-		j.doubt(u, id, "entries that are signed", count(unsigned[id], "entry")+" that format v1 does not sign",
+		i.found.doubt(u, id, "entries that are signed", count(unsigned[id], "entry")+" that format v1 does not sign",
 			"format v1 signs task results only: sign with format v2")
 	}
 }
 
 // compareLegacyNames compares the manifest with the results, both ways, and the signatures with the results.
-func (j *judge) compareLegacyNames(u *unit) bool {
+func (i *identification) compareLegacyNames(u *unit) bool {
 	listed := map[string]bool{}
 	ok := true
 	fail := func(id CheckID, name, expected, got, message string) {
 		ok = false
-		j.add(Check{
+		i.found.add(Check{
 			ID: id, Status: Fail, Step: u.step.state.Container, Result: name, Expected: expected, Got: got, Message: message,
 		})
 	}
@@ -209,42 +202,42 @@ func (j *judge) compareLegacyNames(u *unit) bool {
 const maxLegacySignatures = 512
 
 // verifyLegacy checks the signatures of format v1.
-func (j *judge) verifyLegacy(u *unit, key crypto.PublicKey) {
-	j.budget.legacySignatures += 1 + len(u.legacy.values)
-	if j.budget.legacySignatures > maxLegacySignatures {
-		j.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures), count(j.budget.legacySignatures, "signature"),
+func (c *comparison) verifyLegacy(u *unit, key crypto.PublicKey) {
+	c.budget.legacySignatures += 1 + len(u.legacy.values)
+	if c.budget.legacySignatures > maxLegacySignatures {
+		c.found.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures), count(c.budget.legacySignatures, "signature"),
 			"the TaskRun has too many signatures to verify them all")
 		return
 	}
 	u.compared = true
-	j.verifyLegacyValue(u, key, signing.CarrierManifest, u.legacy.manifest, u.step.carriers[signing.CarrierManifestSignature])
+	c.verifyLegacyValue(u, key, signing.CarrierManifest, u.legacy.manifest, u.step.carriers[signing.CarrierManifestSignature])
 	for _, name := range slices.Sorted(maps.Keys(u.legacy.values)) {
-		j.verifyLegacyValue(u, key, name, signing.LegacyValue(u.legacy.values[name]), u.legacy.signatures[name])
+		c.verifyLegacyValue(u, key, name, signing.LegacyValue(u.legacy.values[name]), u.legacy.signatures[name])
 	}
 }
 
-func (j *judge) verifyLegacyValue(u *unit, key crypto.PublicKey, name, value, signature string) {
+func (c *comparison) verifyLegacyValue(u *unit, key crypto.PublicKey, name, value, signature string) {
 	err := signing.VerifyLegacy(key, value, signature)
 	if err == nil {
 		return
 	}
-	c := Check{
+	failed := Check{
 		ID: CheckSignature, Status: Fail, Step: u.step.state.Container, Result: name, Expected: "a signature of format v1", Got: err.Error(),
 		Message: "the signature is not well-formed, or its key is too weak",
 	}
 	if errors.Is(err, signing.ErrSignature) {
-		c.ID, c.Expected, c.Got = CheckPayload, "a signature over this value", "a signature over something else"
-		c.Message = "the value is not the signed one"
+		failed.ID, failed.Expected, failed.Got = CheckPayload, "a signature over this value", "a signature over something else"
+		failed.Message = "the value is not the signed one"
 	}
-	j.add(c)
+	c.found.add(failed)
 }
 
 // compareLegacySignatures looks for one signature in two places. With ECDSA no two honest signatures have the same r, so that one of
 // them is a copy, whatever the text says: (r, s) and (r, N-s) are good for the same value. Equal values have equal signatures with the
 // other algorithms.
-func (j *judge) compareLegacySignatures() {
+func (i *identification) compareLegacySignatures() {
 	seen := map[string]string{}
-	for _, u := range j.units {
+	for _, u := range i.units {
 		if !u.read || u.legacy == nil || !u.signsWithECDSA() {
 			continue
 		}
@@ -254,7 +247,7 @@ func (j *judge) compareLegacySignatures() {
 			place := fmt.Sprintf("%s of %s", name, u.step.state.Container)
 			r := signing.LegacyNonce(signatures[name])
 			if other, twice := seen[r]; twice {
-				j.refute(u, CheckSignature, "a signature of its own for "+place, "that of "+other, "a signature was copied")
+				i.found.refute(u, CheckSignature, "a signature of its own for "+place, "that of "+other, "a signature was copied")
 			}
 			seen[r] = place
 		}
@@ -263,9 +256,10 @@ func (j *judge) compareLegacySignatures() {
 
 // signsWithECDSA reports whether the key of a unit makes a new signature each time.
 func (u *unit) signsWithECDSA() bool {
-	if u.svid == nil {
-		return u.token != nil // ephemeral keys are on P-256
+	if u.proof == nil {
+		return false
 	}
-	_, ok := u.svid.Leaf.PublicKey.(*ecdsa.PublicKey)
+	_, key := u.proof.Signed()
+	_, ok := key.(*ecdsa.PublicKey)
 	return ok
 }

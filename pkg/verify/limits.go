@@ -9,6 +9,7 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
+	"knative.dev/pkg/apis"
 )
 
 // Caps on what is replayed. Tekton's merge takes time that grows with the product of steps and promoted results, and with
@@ -18,25 +19,49 @@ const (
 	maxPromotions     = 1 << 15       // declared results that promote a step result, times steps
 	maxArtifactValues = 256           // of all steps together
 	inAttempts        = 8             // times as much in all attempts together
+	maxDeclarations   = 1 << 20       // declared results times steps, in all attempts together
+	maxName           = 253           // bytes in what Kubernetes takes for a name
+	maxReason         = 1024          // and in a condition's reason
 )
 
 // tooManySteps says so of a TaskRun with more steps than evidence can count.
-func (j *judge) tooManySteps() bool {
-	n := len(j.tr.Status.Steps)
+func tooManySteps(r run, found *findings) bool {
+	n := len(r.tr.Status.Steps)
 	if n <= maxSteps {
 		return false
 	}
-	j.fail(CheckPosition, fmt.Sprintf("at most %d steps", maxSteps), count(n, "step"), "no pod has that many steps")
+	found.fail(CheckPosition, fmt.Sprintf("at most %d steps", maxSteps), count(n, "step"), "no pod has that many steps")
 	return true
 }
 
+// tooLong says so of names that Kubernetes does not allow: each of them stands in what many steps are compared with.
+func tooLong(r run, found *findings) bool {
+	s := &r.tr.Status
+	long := func(id CheckID, what, name string, limit int) bool {
+		if len(name) <= limit {
+			return false
+		}
+		found.fail(id, fmt.Sprintf("%s of at most %d bytes", what, limit), fmt.Sprintf("%d bytes", len(name)), "Kubernetes has no names of that length")
+		return true
+	}
+	reason := ""
+	if c := s.GetCondition(apis.ConditionSucceeded); c != nil {
+		reason = c.Reason
+	}
+	return long(CheckTaskRunUID, "a UID", string(r.tr.UID), maxName) ||
+		long(CheckPod, "a name", r.tr.Name, maxName) || long(CheckPod, "a namespace", r.tr.Namespace, maxName) ||
+		long(CheckPod, "the name of a pod", s.PodName, maxName) ||
+		long(CheckToken, "the name of a service account", r.tr.Spec.ServiceAccountName, maxName) ||
+		long(CheckSucceeded, "the reason of Succeeded", reason, maxReason)
+}
+
 // replayable reports whether the merge can be replayed in reasonable time.
-func (j *judge) replayable(declared *v1.TaskSpec) bool {
+func (r *replay) replayable(declared *v1.TaskSpec) bool {
 	tooMany := func(id CheckID, limit, n int, what string) bool {
 		if n <= limit {
 			return false
 		}
-		j.add(Check{
+		r.found.add(Check{
 			ID: id, Status: Unknown, Expected: fmt.Sprintf("at most %d %s", limit, what), Got: fmt.Sprint(n),
 			Message: "there are too many of them to replay how Tekton merges the steps' messages",
 		})
@@ -48,17 +73,19 @@ func (j *judge) replayable(declared *v1.TaskSpec) bool {
 			promoted++
 		}
 	}
-	j.budget.promotions += promoted * len(j.steps)
-	j.budget.artifactValues += min(j.artifactValues(), maxArtifactValues+1)
-	return !tooMany(CheckDeclaration, maxPromotions, promoted*len(j.steps), "promoted results times steps") &&
-		!tooMany(CheckDeclaration, inAttempts*maxPromotions, j.budget.promotions, "promoted results times steps of all attempts") &&
-		!tooMany(CheckArtifacts, maxArtifactValues, j.artifactValues(), "values of artifacts") &&
-		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, j.budget.artifactValues, "values of artifacts of all attempts")
+	r.budget.declarations += len(declared.Results) * len(r.steps)
+	r.budget.promotions += promoted * len(r.steps)
+	r.budget.artifactValues += min(r.artifactValues(), maxArtifactValues+1)
+	return !tooMany(CheckDeclaration, maxDeclarations, r.budget.declarations, "declared results times steps of all attempts") &&
+		!tooMany(CheckDeclaration, maxPromotions, promoted*len(r.steps), "promoted results times steps") &&
+		!tooMany(CheckDeclaration, inAttempts*maxPromotions, r.budget.promotions, "promoted results times steps of all attempts") &&
+		!tooMany(CheckArtifacts, maxArtifactValues, r.artifactValues(), "values of artifacts") &&
+		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, r.budget.artifactValues, "values of artifacts of all attempts")
 }
 
 // artifactValues counts the values in the artifacts that the steps emitted, as Tekton reads them.
-func (j *judge) artifactValues() int {
-	n, byLog := 0, j.sidecarLogs()
+func (r *replay) artifactValues() int {
+	n, byLog := 0, r.units.sidecarLogs()
 	add := func(lists ...[]v1.Artifact) {
 		for _, list := range lists {
 			for _, artifact := range list {
@@ -66,7 +93,7 @@ func (j *judge) artifactValues() int {
 			}
 		}
 	}
-	for _, s := range j.steps {
+	for _, s := range r.steps {
 		if byLog {
 			add(s.state.Inputs, s.state.Outputs)
 		}

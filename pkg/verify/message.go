@@ -15,6 +15,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
 // Caps of termination messages: what one may inflate to (as in Tekton's pkg/termination), how many entries it may have, and
@@ -24,9 +25,6 @@ const (
 	maxEntries  = 4096
 	maxMessages = 1 << 20 // of all steps and attempts together; a pod's messages are 12 KiB at most, before they are inflated
 )
-
-// compressedPrefix begins a compressed message: base64 of raw DEFLATE (Tekton's enable-termination-message-compression).
-const compressedPrefix = "tknz:"
 
 // storedEntry is an entry of a message as Tekton's controller stores it. The type is a plain number: result.ResultType also
 // reads names, which Tekton does not write.
@@ -42,8 +40,11 @@ func parseStored(message string) ([]result.RunResult, error) {
 	if message == "" {
 		return nil, nil
 	}
+	if len(message) > maxMessages {
+		return nil, fmt.Errorf("expected at most %d bytes, got %d", maxMessages, len(message))
+	}
 	text := []byte(message)
-	if encoded, ok := strings.CutPrefix(message, compressedPrefix); ok {
+	if encoded, ok := strings.CutPrefix(message, tekton.CompressedPrefix); ok {
 		inflated, err := inflate(encoded)
 		if err != nil {
 			return nil, err
@@ -77,17 +78,17 @@ func parseStored(message string) ([]result.RunResult, error) {
 
 // message reads the message of a step. A compressed one is accepted only where Tekton recorded that it told the entrypoints
 // to compress: its controller stores what it inflated, so that others come from elsewhere.
-func (j *judge) message(state *v1.StepState) ([]result.RunResult, error) {
+func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	text := state.Terminated.Message
-	if p := j.tr.Status.Provenance; strings.HasPrefix(text, compressedPrefix) &&
+	if p := r.tr.Status.Provenance; strings.HasPrefix(text, tekton.CompressedPrefix) &&
 		(p == nil || p.FeatureFlags == nil || !p.FeatureFlags.EnableTerminationMessageCompression) {
 		return nil, fmt.Errorf("a compressed message, although Tekton's entrypoint was not told to compress")
 	}
-	if j.budget.messages > maxMessages {
+	if r.budget.messages > maxMessages {
 		return nil, fmt.Errorf("more than %d bytes in the messages of all steps", maxMessages)
 	}
 	results, err := parseStored(text)
-	j.budget.messages += sizeOf(results)
+	r.budget.messages += sizeOf(results)
 	return results, err
 }
 
@@ -99,14 +100,14 @@ const (
 
 // brokenMessage says what became of a message that cannot be read. One that is as long as the kubelet leaves them, and ends in
 // the middle, needs nobody who tampered with it.
-func (j *judge) brokenMessage(text string) string {
+func (r *stepReader) brokenMessage(text string) string {
 	const changed = "the step's termination message was cut off or changed"
-	begun := strings.HasPrefix(text, compressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
+	begun := strings.HasPrefix(text, tekton.CompressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
 	whole := strings.TrimRight(text, "\ufffd") // half a character in UTF-8
 	if !begun || len(whole) == 0 {
 		return changed
 	}
-	fewest := 1 + len(j.tr.Status.Steps) + len(j.tr.Status.Sidecars) // with Tekton's own init container
+	fewest := 1 + len(r.tr.Status.Steps) + len(r.tr.Status.Sidecars) // with Tekton's own init container
 	for containers := fewest; containers <= fewest+maxMoreContainers; containers++ {
 		share := min(maxMessage, maxPodMessages/containers)
 		if len(whole) <= share && len(whole) > share-utf8.UTFMax && (len(whole) == share || len(whole) < len(text)) {

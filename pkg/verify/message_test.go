@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
 // deflated returns text as a compressed message.
@@ -32,7 +33,7 @@ func deflated(t *testing.T, text string) string {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return compressedPrefix + base64.RawStdEncoding.EncodeToString(b.Bytes())
+	return tekton.CompressedPrefix + base64.RawStdEncoding.EncodeToString(b.Bytes())
 }
 
 // entry is one entry of a message.
@@ -73,7 +74,8 @@ func TestParseStoredRefuses(t *testing.T) {
 	valid := deflated(t, entriesOf(3))
 	for name, c := range map[string]struct{ message, mentions string }{
 		"no entries":             {"[]", "1 to 4096"},
-		"too many entries":       {entriesOf(maxEntries + 1), "4097"},
+		"too many bytes":         {strings.Repeat(" ", maxMessages) + entriesOf(1), "at most 1048576 bytes"},
+		"too many entries":       {entriesOf(maxEntries + 1), "1 to 4096 entries"},
 		"null":                   {"null", ""},
 		"an object":              {entry("a", 1), ""},
 		"a null entry":           {"[null]", ""},
@@ -104,14 +106,14 @@ func TestParseStoredRefuses(t *testing.T) {
 		"deep":                   {strings.Repeat("[", 5000) + strings.Repeat("]", 5000), ""},
 		"compressed twice":       {deflated(t, valid), ""},
 		"compressed: bomb":       {deflated(t, strings.Repeat(" ", 1<<20)+entriesOf(1)), "more than 131072"},
-		"compressed: nothing":    {compressedPrefix, ""},
-		"compressed: no base64":  {compressedPrefix + "!", "decoding"},
+		"compressed: nothing":    {tekton.CompressedPrefix, ""},
+		"compressed: no base64":  {tekton.CompressedPrefix + "!", "decoding"},
 		"compressed: padded":     {valid + "==", "decoding"},
 		"compressed: lines":      {valid[:20] + "\n" + valid[20:], "decoding"},
-		"compressed: no flate":   {compressedPrefix + "aGVsbG8", "inflating"},
+		"compressed: no flate":   {tekton.CompressedPrefix + "aGVsbG8", "inflating"},
 		"compressed: truncated":  {valid[:len(valid)-8], ""},
 		"compressed: trailing":   {valid[:len(valid)/4*4] + "AAAA", ""},
-		"compressed: other case": {"TKNZ:" + strings.TrimPrefix(valid, compressedPrefix), ""},
+		"compressed: other case": {"TKNZ:" + strings.TrimPrefix(valid, tekton.CompressedPrefix), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := parseStored(c.message)

@@ -6,55 +6,52 @@ import (
 	"fmt"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
+
+// minimum is what the verifier asks of evidence. The zero value accepts all.
+type minimum struct {
+	format    signing.Format
+	assurance signing.Assurance
+}
 
 // WithMinimumFormat refuses evidence of a weaker format: it makes a TaskRun FAILED with the check format. The default is to
 // accept every format.
 func WithMinimumFormat(format signing.Format) Option {
-	return func(v *Verifier) { v.minimumFormat = format }
+	return func(v *Verifier) { v.minimum.format = format }
 }
 
 // WithMinimumAssurance refuses evidence whose identity proves less: it makes a TaskRun FAILED with the check assurance. The
 // default is to accept every assurance.
 func WithMinimumAssurance(assurance signing.Assurance) Option {
-	return func(v *Verifier) { v.minimumAssurance = assurance }
+	return func(v *Verifier) { v.minimum.assurance = assurance }
 }
 
-// checkMinimums reports a minimum that does not exist.
-func (v *Verifier) checkMinimums() error {
-	if v.minimumFormat != "" {
-		if _, err := signing.ParseFormat(string(v.minimumFormat)); err != nil {
+// validate reports a minimum that does not exist.
+func (m minimum) validate() error {
+	if m.format != "" {
+		if _, err := signing.ParseFormat(string(m.format)); err != nil {
 			return fmt.Errorf("the minimum format: %w", err)
 		}
 	}
-	if v.minimumAssurance != "" {
-		if _, err := signing.ParseAssurance(string(v.minimumAssurance)); err != nil {
+	if m.assurance != "" {
+		if _, err := signing.ParseAssurance(string(m.assurance)); err != nil {
 			return fmt.Errorf("the minimum assurance: %w", err)
 		}
 	}
 	return nil
 }
 
-// checkMinimumFormat compares the format of the evidence with what the verifier asks for.
-func (j *judge) checkMinimumFormat(u *unit, format signing.Format) bool {
-	minimum := j.v.minimumFormat
-	if minimum == "" || format.AtLeast(minimum) {
-		return true
-	}
-	j.add(Check{
-		ID: CheckFormat, Status: Fail, Step: u.step.state.Container,
-		Expected: "evidence of at least format " + string(minimum), Got: "format " + string(format),
-		Message: "the evidence is of a format that the verifier was told to refuse: see the minimum format",
-	})
-	return false
+// acceptsFormat reports whether evidence may be of this format.
+func (m minimum) acceptsFormat(format signing.Format) bool {
+	return m.format == "" || format.AtLeast(m.format)
 }
 
-// checkMinimumAssurance compares what the identity proves with what the verifier asks for.
-func (j *judge) checkMinimumAssurance(assurance signing.Assurance) {
-	minimum := j.v.minimumAssurance
-	if minimum == "" || assurance.AtLeast(minimum) {
-		return
+// checkAssurance compares what the identity proves with what the verifier asks for.
+func (m minimum) checkAssurance(assurance signing.Assurance) []Check {
+	if m.assurance == "" || assurance.AtLeast(m.assurance) {
+		return nil
 	}
-	j.fail(CheckAssurance, "at least "+string(minimum), string(assurance),
-		"the evidence proves less than the verifier was told to ask for: see the minimum assurance")
+	return []Check{check.Refuted(CheckAssurance, "at least "+string(m.assurance), string(assurance),
+		"the evidence proves less than the verifier was told to ask for: see the minimum assurance")}
 }

@@ -3,16 +3,16 @@
 package verify
 
 import (
+	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
@@ -66,139 +66,81 @@ func (r *recorded) summary() *Recorded {
 	}
 }
 
-// readRecord looks at the add-on's record, if the TaskRun carries one.
-func (j *judge) readRecord() {
-	text, ok := j.tr.Status.Annotations[record.Annotation]
+// recordReader is the stage record: it looks at the add-on's record, if the TaskRun carries one.
+type recordReader struct {
+	run
+	found   *findings
+	cluster string // UID
+	trusted bool   // the trust bundle names recorders
+	proof   func(token string, digest signing.Digest) (check.Proof, error)
+}
+
+// readRecord returns the TaskRun's record, nil unless its proof is good.
+func (v *Verifier) readRecord(ctx context.Context, r run, found *findings) *recorded {
+	stage := recordReader{run: r, found: found, cluster: v.cluster.UID, trusted: len(v.tokens.Recorders) > 0, proof: v.recordProof}
+	text, ok := r.tr.Status.Annotations[record.Annotation]
 	if !ok {
-		return
+		return nil
 	}
+	return stage.read(ctx, text)
+}
+
+func (r *recordReader) read(ctx context.Context, text string) *recorded {
 	encoded, err := record.Decode(text)
 	if err != nil {
-		j.fail(CheckRecord, "a record of the add-on", err.Error(), "the record cannot be read: somebody else wrote it, or changed it")
-		return
+		r.found.fail(CheckRecord, "a record of the add-on", err.Error(), "the record cannot be read: somebody else wrote it, or changed it")
+		return nil
 	}
-	token, err := oidc.ParseToken(encoded.Token)
+	proof, err := r.proof(encoded.Token, record.DigestOf(encoded.Statement))
 	if err != nil {
-		j.fail(CheckRecord, "a service account token as proof", err.Error(), "the record's proof cannot be read")
-		return
+		r.found.add(unreadable(err, CheckRecord))
+		return nil
 	}
-	if len(j.v.recorders) == 0 {
-		j.add(Check{ID: CheckRecord, Status: Note, Message: "the trust bundle names no recorders, so that the TaskRun's record is of no use: " +
+	if !r.trusted {
+		r.found.add(Check{ID: CheckRecord, Status: Note, Message: "the trust bundle names no recorders, so that the TaskRun's record is of no use: " +
 			"export the bundle again"})
-		return
+		return nil
 	}
-	if !j.recorderKey(token) || !j.recorderToken(token, record.DigestOf(encoded.Statement)) {
-		return
+	judged := proof.Judge(ctx, r.against(nil))
+	r.found.add(judged.Checks...)
+	r.found.missingKey = cmp.Or(r.found.missingKey, judged.MissingKey)
+	if !judged.Trusted {
+		return nil
 	}
 	if said := Verdict(encoded.Record.Predicate.Verdict); !slices.Contains(Verdicts(), said) {
-		j.fail(CheckRecord, fmt.Sprintf("one of %q", Verdicts()), fmt.Sprintf("%q", said),
+		r.found.fail(CheckRecord, fmt.Sprintf("one of %q", Verdicts()), fmt.Sprintf("%q", said),
 			"the record holds a verdict that this version does not know: use a newer one")
-		return
+		return nil
 	}
-	j.record = &recorded{
-		Predicate: encoded.Record.Predicate, subject: token.Claims.Subject, keyID: token.KeyID, at: token.Claims.IssuedAt,
-	}
-	j.record.matches = j.compareRecord(encoded.Record)
+	who := proof.Who()
+	found := &recorded{Predicate: encoded.Record.Predicate, subject: who.Subject, keyID: who.KeyID, at: proof.When().At}
+	found.matches, found.archive = r.compareRecord(encoded.Record)
+	return found
 }
 
-// carriesRecord reports whether the TaskRun has a record, good or not.
-func (j *judge) carriesRecord() bool {
-	_, ok := j.tr.Status.Annotations[record.Annotation]
-	return ok
-}
-
-// recorderKey checks who signed the proof. An unknown key proves nothing and refutes nothing.
-func (j *judge) recorderKey(t *oidc.Token) bool {
-	key, known := j.v.keys[t.Claims.Issuer][t.KeyID]
-	if !known {
-		if issuer, ok := j.v.keys.issuerOf(t.KeyID); ok {
-			j.fail(CheckRecord, issuer, t.Claims.Issuer, fmt.Sprintf("key %s, of the record's proof, belongs to another issuer", t.KeyID))
-			return false
-		}
-		j.add(Check{
-			ID: CheckRecord, Status: Warn, Expected: "a key of the trust bundle", Got: fmt.Sprintf("%s of %s", t.KeyID, t.Claims.Issuer),
-			Message: "the record is of no use, its proof was signed with an unknown key: export the trust bundle again",
-		})
-		if j.missingKey == "" {
-			j.missingKey = t.KeyID
-		}
-		return false
-	}
-	switch issued := t.Claims.IssuedAt; {
-	case key.invalid != nil:
-		j.fail(CheckRecord, "a key that is strong enough for its algorithm", key.invalid.Error(),
-			fmt.Sprintf("key %s, of the record's proof, must not be used", t.KeyID))
-	case t.VerifySignature(key.Key) != nil:
-		j.fail(CheckRecord, fmt.Sprintf("a signature by key %s of %s", t.KeyID, t.Claims.Issuer), "another signature",
-			"the record's proof was changed, or the cluster's issuer did not sign it")
-	case !key.notAfter.IsZero() && issued.After(key.notAfter.Add(rotationTolerance)):
-		j.fail(CheckRecord, "a proof from before "+key.notAfter.Format(timeFormat), issued.Format(timeFormat),
-			fmt.Sprintf("key %s was retired when it signed the record's proof", t.KeyID))
-	default:
-		return true
-	}
-	return false
-}
-
-// recorderToken checks that the proof is for this record, of somebody who may record, and of a time at which that could be.
-func (j *judge) recorderToken(t *oidc.Token, digest signing.Digest) bool {
-	c := t.Claims
-	if c.KindOf(j.v.audiencePrefix) == oidc.AudienceCredential {
-		j.fail(CheckCredentialLeak, "the one audience "+j.v.audiencePrefix+":r:<digest>", fmt.Sprintf("%q", c.Audience),
-			"critical: the API server itself accepts the token in the record")
-		return false
-	}
-	if want := []string{signing.RecordAudience(j.v.audiencePrefix, digest)}; !slices.Equal(c.Audience, want) {
-		j.fail(CheckRecord, fmt.Sprintf("%q", want), fmt.Sprintf("%q", c.Audience), "the proof is not one of this record")
-		return false
-	}
-	account := "system:serviceaccount:" + c.Namespace + ":" + c.ServiceAccount
-	if !slices.Contains(j.v.recorders, c.Subject) || c.Subject != account {
-		j.fail(CheckRecord, "a record by "+strings.Join(j.v.recorders, " or "), fmt.Sprintf("one by %s, account %s", c.Subject, account),
-			"the record is of somebody who is not trusted to record")
-		return false
-	}
-	if lifetime := c.Expiry.Sub(c.IssuedAt); lifetime <= 0 || lifetime > j.v.lifetime || c.NotBefore.After(c.IssuedAt) {
-		j.fail(CheckRecord, fmt.Sprintf("a proof valid at once, for at most %s", j.v.lifetime), fmt.Sprintf("valid for %s", lifetime),
-			"the record's proof lives longer than the policies allow")
-		return false
-	}
-	earliest := j.tr.CreationTimestamp.Add(-runTolerance)
-	if completed := j.tr.Status.CompletionTime; completed != nil {
-		earliest = completed.Add(-runTolerance)
-	}
-	if c.IssuedAt.Before(earliest) {
-		j.fail(CheckRecord, "a proof from after "+earliest.UTC().Format(timeFormat), c.IssuedAt.UTC().Format(timeFormat),
-			"the record was made before the TaskRun completed")
-		return false
-	}
-	return !j.isFuture(c.IssuedAt, "the record was made")
-}
-
-// compareRecord reports whether a proven record is of this TaskRun as it is.
-func (j *judge) compareRecord(r record.Record) bool {
-	p, attempts := r.Predicate, Attempts(j.tr)
-	now, err := record.Project(j.tr)
+// compareRecord reports whether a proven record is of this TaskRun as it is, and whether it stands for the messages that are gone.
+func (r *recordReader) compareRecord(made record.Record) (matches, archive bool) {
+	p, attempts := made.Predicate, Attempts(r.tr)
+	now, err := record.Project(r.tr)
 	var digest string
 	if err == nil {
 		digest, err = now.Digest()
 	}
 	switch {
 	case err != nil:
-		j.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(), "the record is of another TaskRun, or of another state of it")
-	case p.Cluster != j.v.cluster.UID:
-		j.fail(CheckRecord, j.v.cluster.UID, p.Cluster, "the record is of another cluster")
+		r.found.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(), "the record is of another TaskRun, or of another state of it")
+	case p.Cluster != r.cluster:
+		r.found.fail(CheckRecord, r.cluster, p.Cluster, "the record is of another cluster")
 	case p.Attempt != attempts:
-		j.fail(CheckRecord, fmt.Sprintf("attempt %d", p.Attempt), fmt.Sprintf("attempt %d", attempts), "the record is of another attempt")
-	case digest == r.TaskRun:
-		return true
+		r.found.fail(CheckRecord, fmt.Sprintf("attempt %d", p.Attempt), fmt.Sprintf("attempt %d", attempts), "the record is of another attempt")
+	case digest == made.TaskRun:
+		return true, false
 	case !now.HasMessages() && digest == p.WithoutMessages:
-		j.record.archive = true
-		return true
+		return true, true
 	default:
-		j.fail(CheckRecord, "sha256:"+r.TaskRun, "sha256:"+digest, "the TaskRun was changed after it was recorded: "+changedFields(p, now))
+		r.found.fail(CheckRecord, "sha256:"+made.TaskRun, "sha256:"+digest, "the TaskRun was changed after it was recorded: "+changedFields(p, now))
 	}
-	return false
+	return false, false
 }
 
 // changedFields names the members of the projection that differ from the recorded ones.
@@ -219,89 +161,42 @@ func changedFields(p record.Predicate, now record.Projection) string {
 	return strings.Join(changed, ", ") + " differ, and perhaps the steps' messages"
 }
 
-// archived takes the record in the place of evidence that an archive has not kept. It reports whether it did.
-func (j *judge) archived() bool {
-	if !j.record.good() || !j.record.archive {
-		return false
+// stands reports whether the record stands for messages that are gone.
+func (r *recorded) stands() bool { return r.good() && r.archive }
+
+// archived takes the record in the place of evidence that an archive has not kept.
+func (v *Verifier) archived(r run, made *recorded, steps []*step, found *findings) {
+	if !made.proves() {
+		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record that says VERIFIED",
+			"no messages, and a record that says "+made.Verdict, "the steps' messages are gone"))
+		return
 	}
-	if !j.record.proves() {
-		j.add(Check{
-			ID: CheckCoverage, Status: Unknown, Expected: "evidence in the steps' termination messages, or a record that says VERIFIED",
-			Got: "no messages, and a record that says " + j.record.Verdict, Message: "the steps' messages are gone",
-		})
-		return true
+	found.pass(CheckCoverage, "the steps' messages are gone, the add-on's record stands for them")
+	found.caveat("the evidence is gone: that it was good is the word of " + made.subject)
+	if made.format() == signing.FormatV1 {
+		found.caveat(legacyCaveats...)
 	}
-	j.pass(CheckCoverage, "the steps' messages are gone, the add-on's record stands for them")
-	j.caveats = append(j.caveats, "the evidence is gone: that it was good is the word of "+j.record.subject)
-	if j.recordedFormat() == signing.FormatV1 {
-		j.caveats = append(j.caveats, legacyCaveats...)
-	}
-	if minimum := j.v.minimumFormat; minimum != "" && !j.recordedFormat().AtLeast(minimum) {
-		j.fail(CheckFormat, "evidence of at least format "+string(minimum), "format "+string(j.recordedFormat()),
+	if !v.minimum.acceptsFormat(made.format()) {
+		found.fail(CheckFormat, "evidence of at least format "+string(v.minimum.format), "format "+string(made.format()),
 			"the recorded evidence was of a format that the verifier was told to refuse: see the minimum format")
 	}
-	j.checkMinimumAssurance(signing.Assurance(j.record.Assurance))
-	if !j.record.provesDeclaration() {
-		j.caveats = append(j.caveats, unprovenDeclaration)
+	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
+	if !made.provesDeclaration() {
+		found.caveat(unprovenDeclaration)
 	}
-	j.outcome()
-	j.proven = true
-	return true
+	outcome{r, found, steps, nil}.check()
+	found.proven = true
 }
 
-// recordedFormat is the format of the evidence that was recorded.
-func (j *judge) recordedFormat() signing.Format {
-	if signing.Assurance(j.record.Assurance) == signing.AssuranceLegacy {
+// format is the format of the evidence that was recorded.
+func (r *recorded) format() signing.Format {
+	if signing.Assurance(r.Assurance) == signing.AssuranceLegacy {
 		return signing.FormatV1
 	}
 	return signing.FormatV2
 }
 
-// settleRecord compares what the record says with what was found now.
-func (j *judge) settleRecord(found Verdict) {
-	switch {
-	case j.record == nil:
-		if len(j.units) > 0 && !j.carriesRecord() && (j.ownerProven() || j.v.allowUnrecorded || found != Verified) {
-			j.add(Check{ID: CheckRecord, Status: Note, Message: "the TaskRun carries no record of the add-on"})
-		}
-		return
-	case !j.record.matches:
-		return
-	}
-	for _, u := range j.units {
-		if uid := u.podUID(); u.read && uid != "" && j.record.PodUID != "" && uid != j.record.PodUID {
-			j.refute(u, CheckRecord, j.record.PodUID, uid, "the record names another pod than the evidence")
-			return
-		}
-	}
-	said := Verdict(j.record.Verdict)
-	at := j.record.at.UTC().Format(timeFormat)
-	switch {
-	case said == found:
-		j.pass(CheckRecord, fmt.Sprintf("%s by %s at %s", said, j.record.subject, at))
-	case said == Failed, found == Verified && (said == Unsigned || said == NoResults):
-		j.fail(CheckRecord, fmt.Sprintf("%s, as the add-on found at %s", said, at), string(found),
-			"the add-on knew of something that does not show now")
-	default:
-		j.add(Check{
-			ID: CheckRecord, Status: Note, Expected: fmt.Sprintf("%s, as the add-on found at %s", said, at), Got: string(found),
-			Message: "the record says something else: it never makes a verdict better",
-		})
-	}
-}
-
 // time is when the record was proven: the evidence is not younger.
 func (r *recorded) time() *SigningTime {
 	return &SigningTime{Source: TimeFromRecord, At: r.at.UTC(), Trusted: true}
-}
-
-// fromRecord fills in what evidence that is gone would have said.
-func (j *judge) fromRecord(r *Result) {
-	p := j.record.Predicate
-	r.Backend, r.Format, r.Assurance = signing.Backend(p.Backend), j.recordedFormat(), signing.Assurance(p.Assurance)
-	r.Time = j.record.time()
-	r.Identity = &Identity{Subject: j.subject(), PodUID: types.UID(p.PodUID), KeyIDs: p.Keys}
-	if r.Backend == signing.BackendSPIRE {
-		r.Identity.Subject = j.taskRunID()
-	}
 }

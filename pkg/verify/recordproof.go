@@ -2,15 +2,18 @@
 
 package verify
 
-import v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+import (
+	"context"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+)
 
 // Recorded returns the verdict in the record that a TaskRun carries. ok reports whether the add-on made the record, and of the
 // TaskRun as it is, messages included. Nothing else is verified.
 func (v *Verifier) Recorded(tr *v1.TaskRun) (verdict Verdict, ok bool) {
-	j := &judge{v: v, tr: tr, now: v.now()}
-	j.readRecord()
-	if !j.record.good() || j.record.archive {
+	found := v.readRecord(context.Background(), v.run(tr, Facts{}), &findings{})
+	if !found.good() || found.archive {
 		return "", false
 	}
-	return Verdict(j.record.Verdict), true
+	return Verdict(found.Verdict), true
 }

@@ -9,68 +9,56 @@ import (
 	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // replayed is what stock Tekton makes of the steps' messages.
 type replayed struct {
-	status  v1.TaskRunStatus
+	merge.Outcome
 	dropped []v1.TaskRunResult // results that are not of their declared type
 }
 
-// replay merges the steps' messages as stock Tekton does and compares the TaskRun with the outcome.
-func (j *judge) replay(ctx context.Context) {
-	if j.failed(CheckMessage) {
-		return // there is nothing to merge
-	}
-	declared, proof := j.declaration()
-	if !j.replayable(declared) {
-		return
-	}
-	want := j.merge(ctx, declared)
-	j.explainDeclaration(declared, proof, want)
-	j.compareResults(want)
-	j.compareSteps(want)
-	j.compareArtifacts(ctx, want)
+// replay is the stage replay: whether stock Tekton makes of the steps' messages what the TaskRun shows.
+type replay struct {
+	run
+	v      *Verifier
+	found  *findings
+	steps  []*step
+	units  units
+	record *recorded // nil unless its proof is good
 }
 
-// merge calls Tekton's own MakeTaskRunStatus on a pod that ended as the TaskRun's steps did, then drops what Tekton's
+// replay merges the steps' messages as stock Tekton does and compares the TaskRun with the outcome.
+func (v *Verifier) replay(ctx context.Context, r run, steps []*step, list units, made *recorded, found *findings) {
+	if found.failed(CheckMessage) {
+		return // there is nothing to merge
+	}
+	stage := &replay{r, v, found, steps, list, made}
+	declared, proof := stage.declaration()
+	if !stage.replayable(declared) {
+		return
+	}
+	want := stage.merge(declared)
+	stage.explainDeclaration(declared, proof, want)
+	stage.compareResults(want)
+	stage.compareSteps(want)
+	stage.compareArtifacts(ctx, want)
+}
+
+// merge takes the messages over as Tekton does from a pod that ended as the TaskRun's steps did, then drops what Tekton's
 // reconciler drops.
-func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: j.tr.Namespace, Name: j.tr.Status.PodName},
-		Status:     corev1.PodStatus{Phase: corev1.PodFailed},
+func (r *replay) merge(declared *v1.TaskSpec) replayed {
+	containers := make([]corev1.ContainerStatus, 0, len(r.steps))
+	for _, s := range r.steps {
+		containers = append(containers, corev1.ContainerStatus{Name: s.state.Container, State: r.mergedState(s)})
 	}
-	if j.succeeded() {
-		pod.Status.Phase = corev1.PodSucceeded
-	}
-	for _, s := range j.steps {
-		state := j.mergedState(s)
-		pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: s.state.Container})
-		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses,
-			corev1.ContainerStatus{Name: s.state.Container, State: state})
-	}
-	tr := v1.TaskRun{
-		ObjectMeta: metav1.ObjectMeta{Namespace: j.tr.Namespace, Name: j.tr.Name},
-		Status:     v1.TaskRunStatus{TaskRunStatusFields: v1.TaskRunStatusFields{TaskSpec: declared}},
-	}
-	var client kubernetes.Interface // for the log of the results sidecar only, which Tekton's default settings do not use
-	if j.sidecarLogs() {
-		log := j.log()
-		ctx, client = log.Context(ctx, j.v.tekton), log.Client()
-		if declared.Results == nil {
-			declared.Results = []v1.TaskResult{} // Tekton reads the log of Tasks that declare results
-		}
-	}
-	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, client, declared)
-	want := replayed{status: status}
+	outcome, err := merge.Merge(declared, containers, r.log())
+	want := replayed{Outcome: outcome}
 	if err == nil {
 		want.dropMismatched(declared)
 	}
@@ -79,12 +67,12 @@ func (j *judge) merge(ctx context.Context, declared *v1.TaskSpec) replayed {
 
 // mergedState returns the step's state as Tekton found it when it merged. Signing material is left out of the message, as
 // it is out of what is compared; where values travel by log it stays, since Tekton passes over steps without a message.
-func (j *judge) mergedState(s *step) corev1.ContainerState {
+func (r *replay) mergedState(s *step) corev1.ContainerState {
 	state := s.state.ContainerState
 	switch {
-	case s.ended && state.Terminated.Reason == j.failureReason():
+	case s.ended && state.Terminated.Reason == r.failureReason():
 		return corev1.ContainerState{} // Tekton wrote the text itself, after it had merged
-	case len(s.carriers) == 0 || j.sidecarLogs():
+	case len(s.carriers) == 0 || r.units.sidecarLogs():
 		return state
 	}
 	terminated := *state.Terminated
@@ -106,7 +94,7 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	for _, d := range declared.Results {
 		types[d.Name] = d.Type
 	}
-	r.status.Results = slices.DeleteFunc(r.status.Results, func(got v1.TaskRunResult) bool {
+	r.Results = slices.DeleteFunc(r.Results, func(got v1.TaskRunResult) bool {
 		want, ok := types[got.Name]
 		if ok && want != got.Type {
 			r.dropped = append(r.dropped, got)
@@ -119,38 +107,44 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 // unprovenDeclaration is the caveat that goes with what nobody vouches for.
 const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it"
 
-// declared returns the results that the Task declares, and what proves it, nothing if that is empty. Whoever may write the
-// status may change status.taskSpec; the spec of a live object is as the API server admitted it.
-func (j *judge) declared() (declared *v1.TaskSpec, proof string) {
-	declared = &v1.TaskSpec{}
-	if spec := j.tr.Status.TaskSpec; spec != nil {
+// declared returns the results that the Task declares. Whoever may write the status may change status.taskSpec; the spec of a live
+// object is as the API server admitted it.
+func (r run) declared() *v1.TaskSpec {
+	declared := &v1.TaskSpec{}
+	if spec := r.tr.Status.TaskSpec; spec != nil {
 		declared.Results, declared.Steps = spec.Results, spec.Steps
 	}
-	inline := j.tr.Spec.TaskSpec
-	switch {
-	case j.facts.Live && inline != nil:
+	if inline := r.tr.Spec.TaskSpec; r.facts.Live && inline != nil {
 		declared.Results = inline.Results
-		return declared, "results are declared in the TaskRun's own spec"
-	case j.facts.Live && j.facts.Pinned:
-		return declared, "the add-on has kept the declaration as Tekton set it"
-	case j.record.provesDeclaration():
-		return declared, "the add-on recorded the declaration"
 	}
-	return declared, ""
+	return declared
 }
 
-// declaration returns what declared does, and compares what the TaskRun says of it in two places.
-func (j *judge) declaration() (declared *v1.TaskSpec, proof string) {
-	declared, proof = j.declared()
+// declarationProof is what proves the declaration, nothing if it is empty.
+func (r *replay) declarationProof() string {
+	switch {
+	case r.facts.Live && r.tr.Spec.TaskSpec != nil:
+		return "results are declared in the TaskRun's own spec"
+	case r.facts.Live && r.facts.Pinned:
+		return "the add-on has kept the declaration as Tekton set it"
+	case r.record.provesDeclaration():
+		return "the add-on recorded the declaration"
+	}
+	return ""
+}
+
+// declaration returns the declared results and what proves them, and compares what the TaskRun says of it in two places.
+func (r *replay) declaration() (declared *v1.TaskSpec, proof string) {
+	declared, proof = r.declared(), r.declarationProof()
 	if proof == "" {
 		return declared, ""
 	}
 	var shown []v1.TaskResult
-	if spec := j.tr.Status.TaskSpec; spec != nil {
+	if spec := r.tr.Status.TaskSpec; spec != nil {
 		shown = spec.Results
 	}
 	if want, got := describeDeclared(declared.Results), describeDeclared(shown); want != got {
-		j.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
+		r.found.fail(CheckDeclaration, want, got, "status.taskSpec declares other results than the TaskRun's spec")
 	}
 	return declared, proof
 }
@@ -174,18 +168,18 @@ func describeDeclared(results []v1.TaskResult) string {
 
 // explainDeclaration says where the outcome rests on the declaration: promoted step results, dropped results, and values
 // that another type would read differently.
-func (j *judge) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
+func (r *replay) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
 	if proof == "" {
-		j.caveats = append(j.caveats, unprovenDeclaration)
-		j.promoted(declared, want)
-		j.mayPromote(want)
-		j.untyped()
+		r.found.caveat(unprovenDeclaration)
+		r.promoted(declared, want)
+		r.mayPromote(want)
+		r.untyped()
 	}
-	for _, r := range want.dropped {
-		j.explainDropped(r)
+	for _, dropped := range want.dropped {
+		r.explainDropped(dropped)
 	}
 	if proof != "" {
-		j.pass(CheckDeclaration, proof)
+		r.found.pass(CheckDeclaration, proof)
 	}
 }
 
@@ -198,45 +192,35 @@ func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
 	if err != nil {
 		return "", "", false
 	}
-	return tektonpod.GetContainerName(step), stepResult, true
-}
-
-func hasStepResult(s *v1.StepState, name string) bool {
-	return slices.ContainsFunc(s.Results, func(r v1.TaskRunStepResult) bool { return r.Name == name })
+	return tekton.StepContainer(step), stepResult, true
 }
 
 // promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
-func (j *judge) promoted(declared *v1.TaskSpec, want replayed) {
+func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
+	emitted := stepResultsOf(want.Steps)
 	for _, d := range declared.Results {
-		container, stepResult, ok := promotionOf(d)
-		if !ok {
-			continue
-		}
-		for i := range want.status.Steps {
-			if s := &want.status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
-				j.add(Check{
-					ID: CheckDeclaration, Status: Unknown, Result: d.Name,
-					Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
-					Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
-				})
-			}
+		if container, stepResult, ok := promotionOf(d); ok && emitted[[2]string{container, stepResult}] {
+			r.found.add(Check{
+				ID: CheckDeclaration, Status: Unknown, Result: d.Name,
+				Expected: "proof that the Task declares it as " + d.Value.StringVal, Got: "status.taskSpec alone",
+				Message: "the result is a promoted step result: verify it live on a TaskRun with an inline taskSpec",
+			})
 		}
 	}
 }
 
 // mayPromote doubts TaskRuns whose steps show results while nobody vouches for the declaration: that the Task promotes none of them is the
 // declaration's word, too. Taking a promoted result out together with its declaration would otherwise make a verdict better.
-func (j *judge) mayPromote(want replayed) {
-	said := slices.ContainsFunc(j.checks, func(c Check) bool { return c.ID == CheckDeclaration && c.Status == Unknown })
-	if said || j.isLegacy { // format v1 does not sign them, which is said already
+func (r *replay) mayPromote(want replayed) {
+	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // format v1 does not sign them, which is said already
 		return
 	}
-	for i := range want.status.Steps {
-		s := &want.status.Steps[i]
+	for i := range want.Steps {
+		s := &want.Steps[i]
 		if len(s.Results) == 0 {
 			continue
 		}
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
 			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
 			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it with the " +
@@ -247,7 +231,7 @@ func (j *judge) mayPromote(want replayed) {
 }
 
 // untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
-func (j *judge) untyped() {
+func (r *replay) untyped() {
 	noted := map[string]bool{}
 	note := func(name, raw string) {
 		var v v1.ParamValue
@@ -255,20 +239,20 @@ func (j *judge) untyped() {
 			return
 		}
 		noted[name] = true
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckDeclaration, Status: Note, Result: name,
 			Message: "type not proven: the value is signed, whether it is a string, an array or an object is not",
 		})
 	}
-	for _, s := range j.steps {
+	for _, s := range r.steps {
 		for _, e := range s.entries() {
 			if e.ResultType == result.TaskRunResultType || e.ResultType == result.StepResultType {
 				note(e.Key, e.Value)
 			}
 		}
 	}
-	if j.sidecarLogs() {
-		for _, r := range j.tr.Status.Results {
+	if r.units.sidecarLogs() {
+		for _, r := range r.tr.Status.Results {
 			if !signing.IsReserved(r.Name) {
 				note(r.Name, rawValue(r.Value))
 			}
@@ -277,23 +261,23 @@ func (j *judge) untyped() {
 }
 
 // explainDropped accepts a dropped result only where Tekton failed the TaskRun for it.
-func (j *judge) explainDropped(r v1.TaskRunResult) {
-	if signing.IsReserved(r.Name) {
+func (r *replay) explainDropped(dropped v1.TaskRunResult) {
+	if signing.IsReserved(dropped.Name) {
 		return
 	}
-	reason := j.failureReason()
-	if j.mayBeEmpty() {
+	reason := r.failureReason()
+	if r.mayBeEmpty() {
 		return
 	}
 	c := Check{
-		ID: CheckDeclaration, Status: Note, Result: r.Name,
+		ID: CheckDeclaration, Status: Note, Result: dropped.Name,
 		Message: "Tekton dropped the result: it is not of its declared type",
 	}
 	if reason != string(v1.TaskRunReasonFailedValidation) {
 		c.Status = Fail
 		c.Expected = "Succeeded=False with reason " + string(v1.TaskRunReasonFailedValidation)
-		c.Got = j.outcomeText()
+		c.Got = r.outcomeText()
 		c.Message = "the result is not of the declared type, for which Tekton would have failed the TaskRun"
 	}
-	j.add(c)
+	r.found.add(c)
 }

@@ -24,11 +24,11 @@ const inexactMessage = "the step's message is gone, and what the status shows is
 
 // restore returns the state of the only step with its message put together from the status, and whether that could be done.
 // The add-on's record, where it stands for the messages, proves more.
-func (j *judge) restore(state *v1.StepState) (*v1.StepState, bool) {
-	if len(j.tr.Status.Steps) != 1 || state.Terminated == nil || state.Terminated.Message != "" || j.record.good() && j.record.archive {
+func (r *stepReader) restore(state *v1.StepState) (*v1.StepState, bool) {
+	if len(r.tr.Status.Steps) != 1 || state.Terminated == nil || state.Terminated.Message != "" || r.record.stands() {
 		return nil, false
 	}
-	entries := j.entriesInStatus(state)
+	entries := r.entriesInStatus(state)
 	slices.SortFunc(entries, func(a, b result.RunResult) int { return cmp.Compare(a.Key, b.Key) })
 	unique := slices.CompactFunc(slices.Clone(entries), func(a, b result.RunResult) bool { return a.Key == b.Key })
 	if len(unique) != len(entries) || !slices.ContainsFunc(entries, signing.IsCarrier) {
@@ -45,18 +45,18 @@ func (j *judge) restore(state *v1.StepState) (*v1.StepState, bool) {
 }
 
 // entriesInStatus returns what the only step must have emitted for the status to look as it does.
-func (j *judge) entriesInStatus(state *v1.StepState) []result.RunResult {
-	byLog, promoted := false, j.promotedNames()
+func (r *stepReader) entriesInStatus(state *v1.StepState) []result.RunResult {
+	byLog, promoted := false, r.promotedNames()
 	var entries []result.RunResult
 	add := func(kind result.ResultType, key, value string) {
 		entries = append(entries, result.RunResult{Key: key, Value: value, ResultType: kind})
 	}
-	for _, r := range j.tr.Status.Results {
+	for _, r := range r.tr.Status.Results {
 		if header, err := signing.ParseManifest(r.Value.StringVal); r.Name == signing.CarrierManifest && err == nil {
 			byLog = header.Flags.Has(signing.FlagSidecarLogs)
 		}
 	}
-	for _, r := range j.tr.Status.Results {
+	for _, r := range r.tr.Status.Results {
 		if signing.IsReserved(r.Name) || !byLog && !promoted[r.Name] {
 			add(result.TaskRunResultType, r.Name, rawValue(r.Value))
 		}
@@ -72,28 +72,28 @@ func (j *judge) entriesInStatus(state *v1.StepState) []result.RunResult {
 
 // untraced reports whether a unit counts more values than the status shows, and adds that nobody can tell: artifacts that hold
 // nothing leave no trace in it.
-func (j *judge) untraced(u *unit, shown int) bool {
-	if !j.restored || int(u.header.Entries) < shown {
+func (c *comparison) untraced(u *unit, shown int) bool {
+	if !c.restored || int(u.header.Entries) < shown {
 		return false
 	}
-	j.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), inexactMessage)
+	c.found.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), inexactMessage)
 	return true
 }
 
 // exact reports whether the status shows every byte of what the step emitted: strings that are declared as such. Lists and
 // objects may have been written in another form, and artifacts are.
-func (j *judge) exact() bool {
+func (r run) exact() bool {
 	declared := map[string]bool{}
-	if spec := j.tr.Status.TaskSpec; spec != nil {
+	if spec := r.tr.Status.TaskSpec; spec != nil {
 		for _, d := range spec.Results {
 			declared[d.Name] = d.Value == nil && (d.Type == v1.ResultsTypeString || d.Type == "")
 		}
 	}
-	for _, r := range j.tr.Status.Results {
+	for _, r := range r.tr.Status.Results {
 		if !signing.IsReserved(r.Name) && (!declared[r.Name] || r.Value.Type != v1.ParamTypeString) {
 			return false
 		}
 	}
-	s := &j.tr.Status.Steps[0]
-	return j.succeeded() && len(s.Results)+len(s.Inputs)+len(s.Outputs) == 0 && emptyArtifacts(j.tr.Status.Artifacts)
+	s := &r.tr.Status.Steps[0]
+	return r.succeeded() && len(s.Results)+len(s.Inputs)+len(s.Outputs) == 0 && emptyArtifacts(r.tr.Status.Artifacts)
 }

@@ -3,11 +3,10 @@
 package verify
 
 import (
-	"time"
-
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
 // Result is what verifying one TaskRun found. The zero value is no success.
@@ -63,25 +62,21 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 
 // Identity is who vouched for the units of a TaskRun.
 type Identity struct {
-	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>, or the SPIFFE ID
+	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>, or the ID of the workload
 	Issuer  string    `json:"issuer,omitempty"` // the cluster's service account issuer
 	PodUID  types.UID `json:"podUID,omitempty"` // absent where nothing that is signed names the pod
 	KeyIDs  []string  `json:"keyIDs,omitempty"` // kid of the issuer's keys, or hex SHA-256 of the authorities' certificates
 }
 
-// Where a signing time comes from.
-const (
-	TimeFromToken  = "token"  // the issuer's iat
-	TimeFromHeader = "header" // what the signer wrote into the header of format v2: a claim of the pod
-	TimeFromStatus = "status" // when the step ended, as the TaskRun's status says: a claim of whoever writes it
-)
-
 // SigningTime is when the last unit was made, as far as anything proves it.
-type SigningTime struct {
-	Source  string    `json:"source"`  // TimeFromRecord, TimeFromToken, TimeFromHeader or TimeFromStatus
-	At      time.Time `json:"at"`      // whole seconds, UTC
-	Trusted bool      `json:"trusted"` // whether somebody other than the pod and the TaskRun's writer vouches for it
-}
+type SigningTime = check.SigningTime
+
+// Where a signing time comes from, beside TimeFromRecord.
+const (
+	TimeFromToken  = check.TimeFromToken
+	TimeFromHeader = check.TimeFromHeader
+	TimeFromStatus = check.TimeFromStatus
+)
 
 // ClusterRef names the cluster of a trust bundle.
 type ClusterRef struct {

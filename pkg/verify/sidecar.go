@@ -6,13 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/internal/sidecarlog"
 )
 
 // Where values travel by the log of Tekton's results sidecar (flag bit 1), messages carry evidence alone. What the steps
@@ -26,19 +25,14 @@ type loggedValue struct {
 	raw  string
 }
 
-// sidecarLogs reports whether values travelled by log. All units say the same, or knownTransport has failed.
-func (j *judge) sidecarLogs() bool {
-	return slices.ContainsFunc(j.units, func(u *unit) bool { return u.header.Flags.Has(signing.FlagSidecarLogs) })
-}
-
 // knownTransport checks that all units say the same of how values travelled.
-func (j *judge) knownTransport(u *unit) bool {
-	for _, other := range j.units {
+func (i *identification) knownTransport(u *unit) bool {
+	for _, other := range i.units {
 		if other == u {
 			break
 		}
 		if want := other.header.Flags & signing.FlagSidecarLogs; other.read && want != u.header.Flags&signing.FlagSidecarLogs {
-			j.refute(u, CheckFormat, transportText(other.header.Flags), transportText(u.header.Flags),
+			i.found.refute(u, CheckFormat, transportText(other.header.Flags), transportText(u.header.Flags),
 				"the steps' evidence names different ways of their values")
 			return false
 		}
@@ -48,13 +42,13 @@ func (j *judge) knownTransport(u *unit) bool {
 
 // checkLogged refuses a message that holds values although its evidence says that values travel by log: nobody signed them,
 // and Tekton adds them to the results.
-func (j *judge) checkLogged(s *step) {
+func (r *stepReader) checkLogged(s *step) {
 	header, err := signing.ParseManifest(s.carriers[signing.CarrierManifest])
 	if err != nil || !header.Flags.Has(signing.FlagSidecarLogs) {
 		return
 	}
 	if emitted := s.entries(); len(emitted) > 0 {
-		j.add(Check{
+		r.found.add(Check{
 			ID: CheckMessage, Status: Fail, Step: s.state.Container, Result: emitted[0].Key,
 			Expected: "evidence alone, as values travel by log", Got: count(len(emitted), "value"),
 			Message: "the message holds values that nobody signed",
@@ -70,12 +64,12 @@ func transportText(f signing.Flags) string {
 }
 
 // entriesOf returns what a unit vouches for, as the TaskRun shows it now.
-func (j *judge) entriesOf(u *unit) ([]signing.Entry, error) {
+func (r run) entriesOf(u *unit) ([]signing.Entry, error) {
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
 		return signing.EntriesOf(u.step.results)
 	}
 	var entries []signing.Entry
-	for _, v := range j.logged(u) {
+	for _, v := range r.logged(u) {
 		if e, ok := signing.CanonicalEntry(v.kind, v.name, v.raw); ok {
 			entries = append(entries, e)
 		}
@@ -88,11 +82,11 @@ func (j *judge) entriesOf(u *unit) ([]signing.Entry, error) {
 }
 
 // logged returns what the sidecar must have logged of a step for the status to look as it does.
-func (j *judge) logged(u *unit) []loggedValue {
+func (r run) logged(u *unit) []loggedValue {
 	var values []loggedValue
-	if u.header.Flags.Has(signing.FlagLast) {
-		promoted := j.promotedNames()
-		for _, r := range j.tr.Status.Results {
+	if u.header.Flags.Has(signing.FlagLast) && u.step.last { // every step may claim to be the last one
+		promoted := r.promotedNames()
+		for _, r := range r.tr.Status.Results {
 			if !signing.IsReserved(r.Name) && !promoted[r.Name] {
 				values = append(values, loggedValue{result.TaskRunResultType, r.Name, rawValue(r.Value)})
 			}
@@ -110,15 +104,15 @@ func (j *judge) logged(u *unit) []loggedValue {
 
 // checkSpelling doubts strings that are shown in another form than the one that was hashed. What looks like an array or object is hashed in
 // canonical form, which many texts have in common, among them some that other readers understand in other ways.
-func (j *judge) checkSpelling(u *unit) {
+func (c *comparison) checkSpelling(u *unit) {
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
 		return
 	}
-	for _, v := range j.logged(u) {
+	for _, v := range c.logged(u) {
 		if v.kind == result.StepArtifactsResultType || v.raw == signing.CanonicalValue(v.raw) {
 			continue
 		}
-		j.add(Check{
+		c.found.add(Check{
 			ID: CheckPayload, Status: Unknown, Step: u.step.state.Container, Result: v.name,
 			Expected: "the canonical form of the array or object, which is what was signed", Got: "another spelling, as a string",
 			Message: "the spelling of the value is not proven: emit it as JSON without spaces, with sorted keys, or declare it as an array or object",
@@ -127,21 +121,26 @@ func (j *judge) checkSpelling(u *unit) {
 }
 
 // promotedNames returns the task results that Tekton makes from the results of steps, as far as steps show any.
-func (j *judge) promotedNames() map[string]bool {
-	declared, _ := j.declared()
-	names := map[string]bool{}
+func (r run) promotedNames() map[string]bool {
+	declared := r.declared()
+	shown, names := stepResultsOf(r.tr.Status.Steps), map[string]bool{}
 	for _, d := range declared.Results {
-		container, stepResult, ok := promotionOf(d)
-		if !ok {
-			continue
-		}
-		for i := range j.tr.Status.Steps {
-			if s := &j.tr.Status.Steps[i]; s.Container == container && hasStepResult(s, stepResult) {
-				names[d.Name] = true
-			}
+		if container, stepResult, ok := promotionOf(d); ok && shown[[2]string{container, stepResult}] {
+			names[d.Name] = true
 		}
 	}
 	return names
+}
+
+// stepResultsOf returns the results that steps show, each as container and name.
+func stepResultsOf(steps []v1.StepState) map[[2]string]bool {
+	shown := map[[2]string]bool{}
+	for i := range steps {
+		for _, r := range steps[i].Results {
+			shown[[2]string{steps[i].Container, r.Name}] = true
+		}
+	}
+	return shown
 }
 
 // rawValue returns a result as a step may have written it into its file.
@@ -161,13 +160,13 @@ func artifactsJSON(state *v1.StepState) string {
 }
 
 // log returns the log that leads to the status: of steps that signed. Without evidence nothing was logged.
-func (j *judge) log() *sidecarlog.Log {
-	log := &sidecarlog.Log{}
-	for _, u := range j.units {
+func (r *replay) log() merge.Log {
+	var log merge.Log
+	for _, u := range r.units {
 		if !u.header.Flags.Has(signing.FlagSidecarLogs) {
 			continue
 		}
-		for _, v := range j.logged(u) {
+		for _, v := range r.logged(u) {
 			switch v.kind {
 			case result.TaskRunResultType:
 				log.TaskResult(v.name, v.raw)
@@ -183,25 +182,25 @@ func (j *judge) log() *sidecarlog.Log {
 
 // lost reports whether a unit that counts more values than the TaskRun shows is of a run in which Tekton may not have taken
 // them over from the log. What is lost cannot be compared, so it adds that nobody can tell.
-func (j *judge) lost(u *unit, shown int) bool {
+func (c *comparison) lost(u *unit, shown int) bool {
 	missing := int(u.header.Entries) - shown
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) || missing <= 0 {
 		return false
 	}
-	last := u.header.Flags.Has(signing.FlagLast)
+	last := u.header.Flags.Has(signing.FlagLast) && u.step.last
 	message := ""
 	switch {
-	case j.emptied():
+	case c.emptied():
 		message = "enforcement took the values out, and no message holds them"
-	case j.mayBeEmpty():
+	case c.mayBeEmpty():
 		message = "Tekton ended the run before it took the values over from the sidecar's log, and no message holds them"
-	case last && j.failureReason() == string(v1.TaskRunReasonFailedValidation):
+	case last && c.failureReason() == string(v1.TaskRunReasonFailedValidation):
 		message = "Tekton dropped results that are not of their declared type, and no message holds them"
-	case last && missing <= len(j.promotedNames()):
+	case last && missing <= len(c.promotedNames()):
 		message = "a promoted result hides one of its name that a step wrote, and no message holds that one"
 	default:
 		return false
 	}
-	j.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), message)
+	c.found.doubt(u, CheckPayload, count(int(u.header.Entries), "value"), count(shown, "value"), message)
 	return true
 }

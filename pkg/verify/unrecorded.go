@@ -17,28 +17,28 @@ const unrecordedCaveat = "unrecorded: that the pod which signed was the pod of t
 
 // settleOwner makes sure that the pod was the TaskRun's, once all else is good. It comes before the record is compared with what
 // was found.
-func (j *judge) settleOwner() {
-	if len(j.units) == 0 || j.ownerProven() || j.verdict() != Verified {
+func (c *conclusion) settleOwner() {
+	if len(c.units) == 0 || c.ownerProven() || c.found.verdict() != Verified {
 		return
 	}
-	if j.v.allowUnrecorded {
-		j.unrecorded = true
-		j.caveats = append(j.caveats, unrecordedCaveat)
+	if c.v.allowUnrecorded {
+		c.unrecorded = true
+		c.found.caveat(unrecordedCaveat)
 		return
 	}
-	j.add(Check{
-		ID: CheckRecord, Status: Unknown, Expected: "a good record of the add-on, or the live pod of the TaskRun", Got: j.ownerText(),
+	c.found.add(Check{
+		ID: CheckRecord, Status: Unknown, Expected: "a good record of the add-on, or the live pod of the TaskRun", Got: c.ownerText(),
 		Message: "the pod itself wrote the TaskRun's UID into its evidence: only the add-on's record, or the owner of the live pod, " +
-			"proves that it was this TaskRun's pod. " + j.ownerAdvice(),
+			"proves that it was this TaskRun's pod. " + c.ownerAdvice(),
 	})
 }
 
 // ownerProven reports whether the live pod, or the add-on, proves that the pod was the TaskRun's. That the pod is the one that signed,
 // comparePods and settleRecord see to.
-func (j *judge) ownerProven() bool {
-	pod := j.facts.Pod
-	live := j.facts.Live && pod != nil && pod.Found && !pod.Unfenced && pod.ControllerUID == j.tr.UID && j.tr.UID != ""
-	return live || j.record.proves() && j.record.PodUID != ""
+func (c *conclusion) ownerProven() bool {
+	pod := c.facts.Pod
+	live := c.facts.Live && pod != nil && pod.Found && !pod.Unfenced && pod.ControllerUID == c.tr.UID && c.tr.UID != ""
+	return live || c.record.proves() && c.record.PodUID != ""
 }
 
 // onlyUnrecorded reports whether nothing but the proof of the pod's owner is missing.
@@ -49,27 +49,27 @@ func (r *Result) onlyUnrecorded() bool {
 }
 
 // ownerText says what there is instead of a proof.
-func (j *judge) ownerText() string {
+func (c *conclusion) ownerText() string {
 	switch {
-	case j.facts.Pod != nil && j.facts.Pod.Unfenced:
+	case c.facts.Pod != nil && c.facts.Pod.Unfenced:
 		return "a pod that is older than its namespace's token grant, and with it than the policies that keep others from imitating it"
-	case j.record.good() && j.record.proves():
+	case c.record.good() && c.record.proves():
 		return "a record that names no pod"
-	case j.record.good():
-		return "a record that says " + j.record.Verdict
-	case j.carriesRecord():
+	case c.record.good():
+		return "a record that says " + c.record.Verdict
+	case c.carriesRecord():
 		return "a record that proves nothing here"
 	}
 	return "neither"
 }
 
 // ownerAdvice is the next step.
-func (j *judge) ownerAdvice() string {
+func (c *conclusion) ownerAdvice() string {
 	const accept = "accept the word of the pod with --allow-unrecorded"
 	switch {
-	case j.carriesRecord() && j.record == nil:
+	case c.carriesRecord() && c.record == nil:
 		return "See what is said of the record: a trust bundle that was exported again may prove it; or " + accept
-	case j.facts.Live:
+	case c.facts.Live:
 		return "Let the add-on record TaskRuns before their pods are gone; or " + accept
 	}
 	return "Export the TaskRun again once the add-on has recorded it, or verify it live while its pod is there; or " + accept

@@ -7,36 +7,28 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // DefaultClockSkew is how far the clocks of a cluster and of the verifier may be apart.
 const DefaultClockSkew = 300 * time.Second
 
-// DefaultTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
-const DefaultTokenLifetime = 600 * time.Second
-
-// Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use.
+// Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use. Its zero value is of no use: call New.
 type Verifier struct {
-	cluster        ClusterRef
-	keys           keyring
-	spiffe         spiffe
-	now            func() time.Time
-	skew           time.Duration
-	lifetime       time.Duration
-	audiencePrefix string
-	recorders      []string       // subjects whose records are trusted
-	tekton         *config.Config // defaults of Tekton's ConfigMaps, parsed once
+	cluster ClusterRef
+	readers map[signing.Backend]check.Reader
+	tokens  tokenPolicy
+	now     func() time.Time
+	skew    time.Duration
 
-	minimumFormat    signing.Format
-	minimumAssurance signing.Assurance
-	allowUnrecorded  bool
-	reviewer         TokenReviewer // nil unless a live cluster may be asked
-	staleKeys        bool          // the keys may be older than what was signed
+	recordProof     func(token string, digest signing.Digest) (check.Proof, error)
+	minimum         minimum
+	allowUnrecorded bool
 }
 
 // Option changes a default of New.
@@ -48,18 +40,6 @@ func WithClock(now func() time.Time) Option { return func(v *Verifier) { v.now =
 // WithClockSkew sets how far clocks may be apart; the default is DefaultClockSkew.
 func WithClockSkew(d time.Duration) Option { return func(v *Verifier) { v.skew = d } }
 
-// WithAudiencePrefix sets the first part of signing audiences; the default is signing.AudiencePrefix.
-func WithAudiencePrefix(prefix string) Option {
-	return func(v *Verifier) { v.audiencePrefix = prefix }
-}
-
-// WithTokenLifetime sets the longest lifetime of a signing token, from iat to exp; the default is DefaultTokenLifetime.
-func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.lifetime = d } }
-
-// WithStaleKeys is for keys that may be older than what was signed, as those of a running process are. That a key is of another
-// issuer, or was retired, refutes nothing then: the cluster may have changed since. The key is missing (Result.MissingKey).
-func WithStaleKeys() Option { return func(v *Verifier) { v.staleKeys = true } }
-
 // New returns a verifier for the TaskRuns of cluster, which it does not keep. It is an error to pass an invalid cluster, a
 // negative skew, a lifetime of zero, an empty prefix or an unknown minimum.
 func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
@@ -69,39 +49,30 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if err := cluster.Validate(); err != nil {
 		return nil, fmt.Errorf("the trust bundle's cluster %s: %w", cluster, err)
 	}
-	keys, err := newKeyring(cluster)
+	tokens, err := newTokenPolicy(cluster)
 	if err != nil {
 		return nil, err
 	}
-	authorities, err := newSPIFFE(cluster)
+	certificates, err := newCertificates(cluster)
 	if err != nil {
 		return nil, err
 	}
 	v := &Verifier{
-		cluster:        ClusterRef{Name: cluster.Name, UID: cluster.UID},
-		keys:           keys,
-		spiffe:         authorities,
-		now:            time.Now,
-		skew:           DefaultClockSkew,
-		lifetime:       DefaultTokenLifetime,
-		audiencePrefix: signing.AudiencePrefix,
-		tekton:         config.FromContextOrDefaults(context.Background()),
-	}
-	for _, r := range cluster.Recorders {
-		v.recorders = append(v.recorders, r.Subject)
+		cluster: ClusterRef{Name: cluster.Name, UID: cluster.UID},
+		tokens:  tokens,
+		now:     time.Now,
+		skew:    DefaultClockSkew,
 	}
 	for _, option := range options {
 		option(v)
 	}
-	switch {
-	case v.skew < 0:
+	if v.skew < 0 {
 		return nil, fmt.Errorf("clock skew %s is negative", v.skew)
-	case v.lifetime <= 0:
-		return nil, fmt.Errorf("expected a token lifetime above zero, got %s", v.lifetime)
-	case v.audiencePrefix == "":
-		return nil, fmt.Errorf("the audience prefix is empty")
 	}
-	if err := v.checkMinimums(); err != nil {
+	if err := v.setReaders(certificates); err != nil {
+		return nil, err
+	}
+	if err := v.minimum.validate(); err != nil {
 		return nil, err
 	}
 	return v, nil
@@ -109,11 +80,48 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 
 // TaskRun verifies one TaskRun. It never changes tr. When a key is missing, its ID is in Result.MissingKey, so that a
 // caller with a stale bundle can fetch a new one and ask again.
+//
+// It goes through the stages in turn: record, read, place, identify, replay, conclude. Each adds what it found to the findings; one
+// that needs what an earlier stage could not provide is left out.
 func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
-	j := &judge{v: v, tr: tr, facts: facts, now: v.now(), budget: facts.Budget}
-	if j.budget == nil {
-		j.budget = NewBudget()
+	r := v.run(tr, facts)
+	found := &findings{budget: r.budget}
+	c := &conclusion{run: r, v: v, found: found}
+	if tooEarly(r, found) || tooLong(r, found) || tooManySteps(r, found) || tooManyAttempts(r, found) {
+		return c.result()
 	}
-	j.run(config.ToContext(ctx, v.tekton))
-	return j.result()
+	c.record = v.readRecord(ctx, r, found)
+	steps, restored := readSteps(r, c.record, found)
+	place := placement{run: r, found: found, steps: steps, record: c.record}
+	place.livePod()
+	switch {
+	case place.anyCarrier():
+		c.units = place.cover()
+	case c.record.stands():
+		v.archived(r, c.record, steps, found)
+	default:
+		place.uncovered()
+	}
+	if len(c.units) > 0 {
+		v.identify(ctx, r, restored, steps, c.units, found)
+		v.replay(ctx, r, steps, c.units, c.record, found)
+		outcome{r, found, steps, c.units}.check()
+		found.proven = true
+	}
+	return c.result()
+}
+
+// tooEarly says so of a TaskRun that is not completed.
+func tooEarly(r run, found *findings) bool {
+	succeeded := r.tr.Status.GetCondition(apis.ConditionSucceeded)
+	if !succeeded.IsUnknown() {
+		return false
+	}
+	got := "no condition Succeeded"
+	if succeeded != nil {
+		got = fmt.Sprintf("Succeeded is %s/%s", succeeded.Status, succeeded.Reason)
+	}
+	found.running = true
+	found.add(check.Doubted(CheckTime, "a completed TaskRun", got, "the TaskRun is not completed: wait for it and verify again"))
+	return true
 }

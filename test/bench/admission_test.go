@@ -29,6 +29,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -76,7 +77,9 @@ func BenchmarkStatusWebhook(b *testing.B) {
 func BenchmarkInjectWebhook(b *testing.B) {
 	handler := &admission.InjectHandler{
 		Scope: everything{}, Log: zap.NewNop().Sugar(),
-		Delivery: func(settings.Delivery) settings.Delivery { return settings.DeliveryImage },
+		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryImage },
+		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
+		OnLeftAlone: func(admission.LeftAlone) {},
 		Inject: func(pod *corev1.Pod, i admission.Injection) (*corev1.Pod, string, error) {
 			injected, err := inject.Pod(pod, inject.Options{
 				SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,

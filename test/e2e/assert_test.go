@@ -126,6 +126,12 @@ func (r report) failedResults() []string {
 // wantUnsigned wants verify to say UNSIGNED with the reason, and the step's log to say it in one line.
 func wantUnsigned(t *testing.T, c *cluster, tr *pipelinev1.TaskRun, reason string) {
 	t.Helper()
+	wantUnsignedSteps(t, c, tr, reason, len(tr.Status.Steps))
+}
+
+// wantUnsignedSteps wants so many of the steps to have logged why they are not signed.
+func wantUnsignedSteps(t *testing.T, c *cluster, tr *pipelinev1.TaskRun, reason string, want int) {
+	t.Helper()
 	r := c.verify(t, "UNSIGNED", 3, "taskrun/"+tr.Name, "-n", tr.Namespace)
 	if !strings.Contains(r.Items[0].Reason, reason) {
 		t.Errorf("verify gives the reason %q, want it to name %q", r.Items[0].Reason, reason)
@@ -137,8 +143,8 @@ func wantUnsigned(t *testing.T, c *cluster, tr *pipelinev1.TaskRun, reason strin
 			lines++
 		}
 	}
-	if want := len(tr.Status.Steps); lines != want {
-		t.Errorf("want one line on %q for each of the %d steps, got %d:\n%s", reason, want, lines, logs)
+	if lines != want {
+		t.Errorf("want a line on %q for each of %d steps, got %d:\n%s", reason, want, lines, logs)
 	}
 }
 

@@ -42,12 +42,12 @@ func jumped(mono int64) int64 {
 }
 `
 
-// strikeClock has the clocks of both replicas jump, each jumpAfter after it has started, stay there for a while, and be right
+// strikeClock puts the build jumping of the add-on in place and has the clocks of both replicas jump, each jumpAfter after it has started, stay there for a while, and be right
 // again. Everybody else's clock is right: that of the API server, of Tekton and of the nodes.
-func strikeClock(jump, stay time.Duration) func(*testing.T, *cluster) {
+func strikeClock(jumping string, jump, stay time.Duration) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
 		image := "ghcr.io/tekton-sign/controller:clock"
-		lab(t, "load", image, "--file", buildJumping(t)+"=/controller", "--entrypoint", "/controller")
+		lab(t, "load", image, "--file", jumping+"=/controller", "--entrypoint", "/controller")
 		patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"controller","image":%q,
 			"env":[{"name":"CLOCK_JUMP","value":%q}]}]}}}}`, image, jump)
 		c.mustKubectl(t, "patch", "deployment", "tekton-sign-controller", "-n", "tekton-sign", "-p", patch)

@@ -7,8 +7,8 @@ package e2e
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
@@ -16,7 +16,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 )
 
 // TestNightlyClusters turns signing on and off in clusters that are not as the usual one: what could break is named before it
@@ -198,14 +197,13 @@ func testUnreadSettings(t *testing.T, c *cluster) {
 	}
 }
 
-// testClosedPort has the Service lead to a port on which nobody listens, as often as enable puts it right: to the API server that is
-// a port which somebody has closed.
+// testClosedPort drops what the API server sends to the port of the webhooks, as a firewall between control plane and nodes does.
 func testClosedPort(t *testing.T, c *cluster) {
 	c.enable(t)
 	c.namespace(t, true)
 	c.untilHealthy(t, nil)
 	c.mustKubectl(t, "delete", "mutatingwebhookconfiguration", "-l", partOf)
-	stop := c.closePort(t)
+	open := closePort(t)
 	out := c.kubectl(t, enableArgs("--yes", "--timeout=60s")...)
 	if out.code == 0 || !strings.Contains(out.stderr, "port 8443") || !strings.Contains(out.stderr, "firewall") {
 		t.Errorf("want the port and the firewall named: %s", out)
@@ -215,28 +213,22 @@ func testClosedPort(t *testing.T, c *cluster) {
 		t.Errorf("%d webhook configurations are left, %v: every TaskRun waits for them", len(left.Items), err)
 	}
 	c.wantStatus(t, nil, 4, "port 8443")
-	stop()
+	open()
 	c.mustKubectl(t, enableArgs("--yes")...)
 	c.untilHealthy(t, nil)
 }
 
-func (c *cluster) closePort(t *testing.T) (stop func()) {
+// closePort drops what the control plane sends to port 8443 of any pod, until open is called.
+func closePort(t *testing.T) (open func()) {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	services := c.kube.CoreV1().Services("tekton-sign")
-	const closed = `[{"op":"replace","path":"/spec/ports/0/targetPort","value":8444}]`
-	if _, err := services.Patch(ctx, "tekton-sign-controller", types.JSONPatchType, []byte(closed), metav1.PatchOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(ended)
-		for ctx.Err() == nil {
-			_, _ = services.Patch(ctx, "tekton-sign-controller", types.JSONPatchType, []byte(closed), metav1.PatchOptions{})
-			time.Sleep(50 * time.Millisecond)
+	firewall := func(change string) {
+		out, err := inLab(t, "iptables", "--wait", change, "OUTPUT", "--protocol", "tcp", "--dport", "8443", "--jump", "DROP")
+		if err != nil {
+			t.Errorf("iptables %s: %v: %s", change, err, out)
 		}
-	}()
-	stop = func() { cancel(); <-ended }
-	t.Cleanup(stop)
-	return stop
+	}
+	firewall("--append")
+	open = sync.OnceFunc(func() { firewall("--delete") })
+	t.Cleanup(open)
+	return open
 }

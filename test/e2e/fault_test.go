@@ -342,9 +342,9 @@ func killContainers(t *testing.T, id string) {
 	}
 }
 
-// inLab runs a program in the namespaces of the lab that KUBECONFIG names.
+// inLab runs a program in the namespaces of the lab that KUBECONFIG names, also in a cleanup.
 func inLab(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	command, err := exec.CommandContext(t.Context(), "../../bin/lab", append([]string{"exec", "--"}, args...)...).CombinedOutput()
+	command, err := exec.CommandContext(context.WithoutCancel(t.Context()), "../../bin/lab", append([]string{"exec", "--"}, args...)...).CombinedOutput()
 	return string(command), err
 }

@@ -32,13 +32,7 @@ import (
 // enable, which keep the history.
 func TestNightlyRotation(t *testing.T) {
 	c := open(t)
-	cluster, err := testlab.Open(testlab.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if cluster.Kubeconfig() != c.kubeconfig {
-		t.Fatalf("this test restarts the lab's API server, but KUBECONFIG is %s and the lab's is %s", c.kubeconfig, cluster.Kubeconfig())
-	}
+	cluster := openLab(t)
 	c.enable(t)
 	ns, dir := c.namespace(t, true), t.TempDir()
 	keys := newRotation(t, cluster, dir)

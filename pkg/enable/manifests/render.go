@@ -59,7 +59,9 @@ func (o Options) set(object runtime.Object) error {
 		o.moveToTekton(&obj.ObjectMeta)
 	case *corev1.ConfigMap:
 		o.moveToTekton(&obj.ObjectMeta)
-		obj.Data = o.Settings.Data()
+		if obj.Name == settings.ConfigMapName {
+			obj.Data = o.Settings.Data()
+		}
 	case *appsv1.Deployment:
 		return o.setDeployment(obj)
 	case *admissionv1.ValidatingAdmissionPolicy:
@@ -94,12 +96,15 @@ func (o Options) moveToTekton(m *metav1.ObjectMeta) {
 
 func (o Options) setDeployment(d *appsv1.Deployment) error {
 	d.Labels[LabelVersion] = o.Version
+	for _, name := range o.Settings.PullSecrets {
+		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+	}
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
-		variables := map[string]string{EnvTektonNamespace: o.TektonNamespace}
+		variables := map[string]string{EnvTektonNamespace: o.TektonNamespace, EnvSignerImage: o.SignerImage()}
 		if d.Name == Controller {
-			variables[EnvTektonAccount], variables[EnvSignerImage] = o.tektonAccount().Name, o.SignerImage()
+			variables[EnvTektonAccount] = o.tektonAccount().Name
 		}
 		for name, value := range variables {
 			if !setEnv(c, name, value) {

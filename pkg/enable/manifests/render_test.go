@@ -199,8 +199,8 @@ func TestRenderPolicies(t *testing.T) {
 		t.Fatal(err)
 	}
 	tokens := p.OfTokens()
-	if len(tokens.Policies) != 4 || len(tokens.Bindings) != 5 || len(p.Policies) != 15 || len(p.Bindings) != 16 {
-		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 15 and 16, of tokens 4 and 5",
+	if len(tokens.Policies) != 4 || len(tokens.Bindings) != 5 || len(p.Policies) != 17 || len(p.Bindings) != 18 {
+		t.Fatalf("got %d policies and %d bindings, of tokens %d and %d, want 16 and 17, of tokens 4 and 5",
 			len(p.Policies), len(p.Bindings), len(tokens.Policies), len(tokens.Bindings))
 	}
 	for _, policy := range p.Policies {

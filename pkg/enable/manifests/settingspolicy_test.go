@@ -48,9 +48,12 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 		},
 		settings.KeyNamespaceSelector: {"a=b", "a in (b,c),!d", "a", "", "a=b\n", "a=\"b\"", "a;b"},
 		settings.KeyExemptAccounts:    {"ci/vault", "ci/vault, cd/argo.x", "ci", "ci/", "/vault", "", "ci/vault/x", "ci/Vault"},
-		"_example":                    {"", "anything\nat all"},
-		"of-the-future":               {"x", ""},
-		"Signing-Enforcement":         {"enforce"},
+		settings.KeyPullSecrets: {
+			"mirror", "a.b,c-d", " a , b ", "a,,b", "", "A", "a_b", "a..b", ".a", "-a", "a-", "a/b", "a,b,c,d,e,f,g,h", "a,b,c,d,e,f,g,h,i", "a\n",
+		},
+		"_example":            {"", "anything\nat all"},
+		"of-the-future":       {"x", ""},
+		"Signing-Enforcement": {"enforce"},
 	}
 	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, testOptions()), SettingsGuard)
 	bases := []map[string]string{

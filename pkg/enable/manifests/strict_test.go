@@ -4,6 +4,7 @@ package manifests
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -352,6 +353,92 @@ func TestGrantsPolicy(t *testing.T) {
 }
 
 // TestWebhooksPolicy: nor does it have anything else sent to its webhooks, or them called elsewhere.
+// TestDryRunsPolicy: the add-on's accounts create pods as dry runs only, and the policies on pods of TaskRuns let those of the keeper
+// pass, however strict they are. It is no concern of the policy what others create.
+func TestDryRunsPolicy(t *testing.T) {
+	ours := []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}
+	const keeper = "system:serviceaccount:tekton-sign:keeper"
+	trial := asked{user: keeper, groups: ours, operation: "CREATE", namespace: "ci", dryRun: true, object: tektonsPod()}
+	forGood := trial
+	forGood.dryRun = false
+	elsewhere := forGood
+	elsewhere.namespace, elsewhere.object = "tekton-sign", &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a"}}
+	controllers := elsewhere
+	controllers.user = addOn
+	others := elsewhere
+	others.user, others.groups = "system:serviceaccount:ci:keeper", []string{"system:serviceaccounts", "system:serviceaccounts:ci"}
+	const shown = "creates pods as dry runs only"
+	checkRefusals(t, DryRunsGuard+" "+TaskRunPodMarks+" "+TaskRunPods, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"a trial":                  {trial, ""},
+		"a pod of a TaskRun":       {forGood, shown},
+		"a pod of its own":         {elsewhere, shown},
+		"one of the other account": {controllers, shown},
+		"a pod of somebody else":   {others, ""},
+	})
+}
+
+// TestUnstartedPodsPolicy: the add-on's accounts delete pods of TaskRuns with the signer that did not start, and no others. It is no
+// concern of the policy what others delete.
+func TestUnstartedPodsPolicy(t *testing.T) {
+	pod := func(change func(*corev1.Pod)) *corev1.Pod {
+		p, yes := tektonsPod(), true
+		p.OwnerReferences[0].Controller = &yes
+		p.Status.Phase = corev1.PodPending
+		p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: "tekton-internal-sign"})
+		if change != nil {
+			change(p)
+		}
+		return p
+	}
+	deletes := func(user string, change func(*corev1.Pod)) asked {
+		groups := []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}
+		if user != addOn {
+			groups = nil
+		}
+		return asked{user: user, groups: groups, operation: "DELETE", namespace: "ci", old: pod(change)}
+	}
+	const shown = "that did not start, and no others"
+	checkRefusals(t, UnstartedGuard, map[string]struct {
+		asked asked
+		shown string
+	}{
+		"one that did not start": {deletes(addOn, nil), ""},
+		"one that runs":          {deletes(addOn, func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }), shown},
+		"one without the signer": {deletes(addOn, func(p *corev1.Pod) { p.Spec.Volumes = nil }), shown},
+		"one of nobody":          {deletes(addOn, func(p *corev1.Pod) { p.OwnerReferences = nil }), shown},
+		"by somebody else":       {deletes("jane", func(p *corev1.Pod) { p.Status.Phase = corev1.PodRunning }), ""},
+	})
+}
+
+// TestDryRunsComeAfterTheirPolicy: nobody may create pods before the policy is there that makes dry runs of them.
+func TestDryRunsComeAfterTheirPolicy(t *testing.T) {
+	var order []string
+	for _, object := range render(t, testOptions()) {
+		switch o := object.(type) {
+		case *rbacv1.ClusterRole:
+			for _, r := range o.Rules {
+				if slices.Contains(r.Resources, "pods") && slices.Contains(r.Verbs, "create") {
+					order = append(order, "ClusterRole "+o.Name)
+				}
+			}
+		case *admissionv1.ValidatingAdmissionPolicy:
+			if o.Name == DryRunsGuard {
+				order = append(order, "policy")
+			}
+		case *admissionv1.ValidatingAdmissionPolicyBinding:
+			if o.Spec.PolicyName == DryRunsGuard {
+				order = append(order, "binding")
+			}
+		}
+	}
+	if got, want := strings.Join(order, ", "), "policy, binding, ClusterRole "+DryRunsGuard; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestWebhooksPolicy(t *testing.T) {
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
 	live := func(change func(*admissionv1.MutatingWebhookConfiguration)) *admissionv1.MutatingWebhookConfiguration {

@@ -119,6 +119,7 @@ const (
 	CheckImages            CheckID = "images"
 	CheckWebhookPort       CheckID = "webhook-port"
 	CheckSignerImage       CheckID = "signer-image"
+	CheckDelivery          CheckID = "delivery"
 	CheckLeader            CheckID = "leader"
 	CheckClock             CheckID = "clock"
 	CheckCertificate       CheckID = "certificate"
@@ -136,7 +137,8 @@ const (
 func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
-		CheckWebhookPort, CheckSignerImage, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton,
+		CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants,
+		CheckLeftOver, CheckTekton,
 		CheckTektonSigner, CheckBackoff, CheckVerdicts,
 	}
 }

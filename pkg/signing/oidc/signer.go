@@ -134,13 +134,10 @@ func (s *Signer) unit(id identity, results []result.RunResult) (signing.Unit, er
 		return signing.Unit{}, err
 	}
 	header := signing.Header{
-		Scheme: c.Binding.Scheme(), Algorithm: signing.AlgorithmNone,
+		Scheme: c.Binding.Scheme(), Algorithm: c.Binding.Scheme().Algorithm(),
 		PodUID: id.podUID, TaskRunUID: c.TaskRunUID,
 		SignedAt: s.options.Now().UTC().Truncate(time.Second),
 		Index:    c.Index, Count: c.Count, Entries: uint16(len(entries)), // #nosec G115 -- entries returns no more
-	}
-	if c.Binding != signing.BindingPayload {
-		header.Algorithm = signing.AlgorithmECDSAP256
 	}
 	if c.Values != nil {
 		header.Flags |= signing.FlagSidecarLogs

@@ -57,7 +57,7 @@ func decodeUsual(data []byte) *v1.TaskRun {
 	if open, err := strictjson.DecodeKnown(data, tr); err != nil || open || len(tr.Status.Results) > maxResults || doubtful(&tr.Status) {
 		return nil
 	}
-	if tr.Kind != says["kind"] || tr.APIVersion != says["apiVersion"] {
+	if checkName(tr) != nil || tr.Kind != says["kind"] || tr.APIVersion != says["apiVersion"] {
 		return nil
 	}
 	return tr
@@ -81,6 +81,9 @@ func decodeTaskRun(data []byte, h header) (*v1.TaskRun, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
 	}
+	if err := checkName(tr); err != nil {
+		return nil, err
+	}
 	if err := checkValues(data, tr); err != nil {
 		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
 	}
@@ -88,6 +91,19 @@ func decodeTaskRun(data []byte, h header) (*v1.TaskRun, error) {
 		return nil, fmt.Errorf("reading TaskRun %s/%s: expected at most %d results, got %d", tr.Namespace, tr.Name, maxResults, n)
 	}
 	return tr, nil
+}
+
+// maxName is how long a name in Kubernetes, or a UID, can be, in bytes.
+const maxName = 253
+
+// checkName refuses what no API server stores: the name of a TaskRun stands in the report once for each of its attempts.
+func checkName(tr *v1.TaskRun) error {
+	for field, text := range map[string]string{"name": tr.Name, "namespace": tr.Namespace, "uid": string(tr.UID)} {
+		if len(text) > maxName {
+			return fmt.Errorf("reading a TaskRun: metadata.%s has %d bytes, and Kubernetes allows %d at most", field, len(text), maxName)
+		}
+	}
+	return nil
 }
 
 // KindError says that an object is no TaskRun.

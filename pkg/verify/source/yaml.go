@@ -65,7 +65,7 @@ var (
 	separator = regexp.MustCompile(`^---\s*$`)
 	itemsLine = regexp.MustCompile(`^items:\s*(#.*)?\s*$`)
 	itemStart = regexp.MustCompile(`^( *)-(\s|$)`)
-	noContent = regexp.MustCompile(`^\s*(#.*)?\s*$`)
+	noContent = regexp.MustCompile(`^\s*(#[^\r\x{85}\x{2028}\x{2029}]*)?\s*$`) // YAML takes these for line breaks, too
 )
 
 func (y *yamlCutter) run() {
@@ -101,6 +101,10 @@ func (y *yamlCutter) line() ([]byte, error) {
 }
 
 func (y *yamlCutter) add(line []byte) {
+	if len(line) > maxObjectBytes {
+		y.addLarge(line)
+		return
+	}
 	if separator.Match(line) {
 		y.end()
 		return
@@ -117,6 +121,18 @@ func (y *yamlCutter) add(line []byte) {
 	case wasList:
 		y.rest.add(line)
 	}
+}
+
+// addLarge takes a line that makes its object too large, whatever it says: looking for more in it takes time.
+func (y *yamlCutter) addLarge(line []byte) {
+	if y.state == inList {
+		y.item.add(line)
+		return
+	}
+	if y.state == toList {
+		y.leaveItems()
+	}
+	y.rest.add(line)
 }
 
 // inItems takes a line from within a list.
@@ -219,8 +235,8 @@ func yamlToJSON(data []byte) ([]byte, error) {
 
 // nodesAtMost returns a number that the document's nodes exceed by a small factor at most: each needs one of these signs.
 func nodesAtMost(data []byte) int {
-	n := 1
-	for _, sign := range []string{",", ": ", "- ", "? ", "[", "{", "\n"} {
+	n := 1 - bytes.Count(data, []byte("\r\n"))
+	for _, sign := range []string{",", ": ", ":\t", "- ", "-\t", "? ", "?\t", "[", "{", "\n", "\r", "\u0085", "\u2028", "\u2029"} {
 		n += bytes.Count(data, []byte(sign))
 	}
 	return n

@@ -27,14 +27,17 @@ func checkDirectives(data []byte) error {
 	n := 0
 	for line := range bytes.Lines(data) {
 		n++
-		switch {
-		case !bytes.HasPrefix(line, []byte("%")):
-		case !version.Match(line):
-			return fmt.Errorf("line %d: a directive: leave it out", n)
+		for part := range bytes.FieldsFuncSeq(line, isBreak) {
+			if bytes.HasPrefix(part, []byte("%")) && !version.Match(part) {
+				return fmt.Errorf("line %d: a directive: leave it out", n)
+			}
 		}
 	}
 	return nil
 }
+
+// isBreak reports whether YAML takes c for the end of a line.
+func isBreak(c rune) bool { return strings.ContainsRune("\n\r\u0085\u2028\u2029", c) }
 
 // isTextKey reports whether a key is text to all readers. YAML 1.1 takes on for a boolean, 1 for a number and 1:20 for another, 1.2 does
 // not; in JSON they would all be text, and two keys one.

@@ -11,7 +11,7 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
+	typedv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -23,14 +23,15 @@ const (
 )
 
 // Reviewer asks the API server about tokens. It is safe for concurrent use.
-type Reviewer struct{ kube kubernetes.Interface }
+type Reviewer struct{ client typedv1.TokenReviewsGetter }
 
-// New returns a Reviewer that asks the API server of kube. Whose account kube uses needs the right to create tokenreviews.
-func New(kube kubernetes.Interface) Reviewer { return Reviewer{kube: kube} }
+// New returns a Reviewer that asks the API server of client, for example clientset.AuthenticationV1(). Its account needs the
+// right to create tokenreviews.
+func New(client typedv1.TokenReviewsGetter) Reviewer { return Reviewer{client: client} }
 
 // Review implements verify.TokenReviewer. An answer for other audiences is no authentication.
 func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.TokenReview, error) {
-	answer, err := r.kube.AuthenticationV1().TokenReviews().Create(ctx, &authenticationv1.TokenReview{
+	answer, err := r.client.TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
 	}, metav1.CreateOptions{})
 	if err != nil {

@@ -32,7 +32,7 @@ func answering(answer authenticationv1.TokenReviewStatus, err error) (Reviewer, 
 		review.Status = answer
 		return true, review, err
 	})
-	return New(kube), &asked
+	return New(kube.AuthenticationV1()), &asked
 }
 
 func TestReview(t *testing.T) {

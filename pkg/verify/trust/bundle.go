@@ -2,6 +2,21 @@
 
 // Package trust reads, writes and fetches trust bundles: everything that is needed to verify without a network, each key
 // with the window in which it was seen in use and the cluster it belongs to. docs/format.md describes the file.
+//
+// [Parse] reads a bundle, [Bundle.Cluster] chooses the cluster in it that verify.New wants. [Fetch] reads a [Cluster] from a live
+// cluster, [Merge] joins bundles, and a [History] keeps what was seen in the past, for evidence that is verified years later.
+//
+// What the package promises:
+//
+//   - A bundle that Parse returns is valid: it holds public keys only, no unknown members, and no key ID that stands for two keys of
+//     one cluster. Files above [MaxBytes] are refused.
+//   - Merging loses no key. Of the windows of a key, the earliest begin and the latest known end count.
+//   - Only Fetch and FetchUID use a network, with the client that the caller passes. Nothing prints, and nothing has a clock.
+//
+// What it does not promise: whoever writes the file decides what is trusted. The package cannot know whether a bundle comes from the
+// cluster that it names.
+//
+// The zero Cluster trusts nobody, and is not valid without a UID. The zero [Timestamp] is a time that is not known.
 package trust
 
 import (

@@ -13,7 +13,7 @@ import (
 )
 
 // Layout of the trust history: ConfigMaps tekton-sign-trust-1 to tekton-sign-trust-<HistoryMaps> in the add-on's namespace,
-// each below HistoryBytes. Twelve of them hold 25 years of the daily authorities of a SPIRE server, and as a bundle they
+// each below HistoryBytes. Twelve of them hold 25 years of the daily authorities of a workload identity server, and as a bundle they
 // stay below MaxBytes. The add-on may update these names and no others.
 const (
 	historyPrefix = "tekton-sign-trust-"

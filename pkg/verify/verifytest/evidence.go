@@ -15,10 +15,10 @@ import (
 
 // evidence signs a unit in the way of the run and returns its carriers by name.
 func (r *Run) evidence(c *Cluster, index int, unit signing.Unit) (map[string]string, error) {
-	switch r.Scheme {
-	case signing.SchemeSPIRE:
+	switch r.Scheme.KeyCarrier() {
+	case signing.CarrierSVID:
 		return r.signSPIRE(c, index, unit)
-	case signing.SchemeOIDCKeyBound, signing.SchemeOIDCAudienceOnly:
+	case signing.CarrierPublicKey:
 		return r.signKey(c, index, unit)
 	}
 	token, err := r.token(c, index, signing.PayloadAudience(signing.AudiencePrefix, unit.Digest()))

@@ -4,7 +4,6 @@ package verifytest
 
 import (
 	"cmp"
-	"context"
 	"crypto"
 	"crypto/x509"
 	"encoding/json"
@@ -14,14 +13,14 @@ import (
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/kmeta"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -133,7 +132,7 @@ func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
 		archived.PodName = fmt.Sprintf("%s-attempt%d", r.Name, i)
 		tr.Status.RetriesStatus = append(tr.Status.RetriesStatus, archived)
 	}
-	status, err := tektonpod.MakeTaskRunStatus(context.Background(), zap.NewNop().Sugar(), tr, pod, nil, &r.Spec)
+	status, err := tektontest.NewController().Status(tr, pod, &r.Spec, nil)
 	if err != nil {
 		return nil, fmt.Errorf("merging the messages: %w", err)
 	}
@@ -166,7 +165,7 @@ func (r *Run) pod(c *Cluster) (*corev1.Pod, error) {
 	}
 	for i := range r.Steps {
 		step := &r.Steps[i]
-		status := corev1.ContainerStatus{Name: "step-" + step.Name, ImageID: "registry.example/busybox@sha256:0000"}
+		status := corev1.ContainerStatus{Name: tekton.StepContainer(step.Name), ImageID: "registry.example/busybox@sha256:0000"}
 		if step.Running {
 			status.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(Start())}
 		} else {
@@ -252,15 +251,13 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 			SignedAt: signedAt(), Index: uint8(index), Count: uint8(len(r.Steps)), // #nosec G115 -- a few steps
 			Entries: uint16(len(entries)), // #nosec G115 -- a few entries
 		},
-		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: "step-" + step.Name,
+		Namespace: r.Namespace, TaskRun: r.Name, Pod: r.PodName(), Container: tekton.StepContainer(step.Name),
 		ExitCode: step.ExitCode, Entries: entries,
 	}
 	if r.Scheme != 0 {
 		unit.Header.Scheme = r.Scheme
 	}
-	if unit.Header.Scheme != signing.SchemeOIDCPayloadBound {
-		unit.Header.Algorithm = signing.AlgorithmECDSAP256
-	}
+	unit.Header.Algorithm = unit.Header.Scheme.Algorithm()
 	if r.Scheme == signing.SchemeSPIRE && r.Key != nil {
 		unit.Header.Algorithm = signing.AlgorithmOf(r.Key.Public())
 	}

@@ -3,18 +3,15 @@
 package verifytest
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 
-	"github.com/tektoncd/pipeline/pkg/apis/config"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	tektonpod "github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
-	"go.uber.org/zap"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/internal/sidecarlog"
 )
 
 // StepArtifacts returns an entry of a step's artifacts. Its name is not used where values travel by log.
@@ -29,7 +26,7 @@ func StepArtifacts(a v1.Artifacts) result.RunResult {
 // SidecarTaskRun signs the steps as in a cluster where values travel by the log of Tekton's results sidecar, and returns the
 // TaskRun as such a cluster stores it. Every step's Entries are what it writes into files.
 func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
-	run, log := *r, &sidecarlog.Log{}
+	run, log := *r, &tektontest.Log{}
 	run.Steps = append([]Step{}, r.Steps...)
 	entries := entriesByStep(r.Steps, log)
 	for i := range run.Steps {
@@ -54,8 +51,7 @@ func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 	}
 	tr := v1.TaskRun{TypeMeta: signed.TypeMeta, ObjectMeta: signed.ObjectMeta, Spec: signed.Spec}
 	tr.Status.TaskSpec, tr.Status.StartTime, tr.Status.RetriesStatus = r.Spec.DeepCopy(), signed.Status.StartTime, signed.Status.RetriesStatus
-	ctx := log.Context(context.Background(), config.FromContextOrDefaults(context.Background()))
-	status, err := tektonpod.MakeTaskRunStatus(ctx, zap.NewNop().Sugar(), tr, pod, log.Client(), &r.Spec)
+	status, err := tektontest.NewController().Status(tr, pod, &r.Spec, log)
 	if err != nil {
 		return nil, fmt.Errorf("merging messages and log: %w", err)
 	}
@@ -66,7 +62,7 @@ func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 
 // entriesByStep returns what each step signs, and writes the log of the sidecar: task results as the last step leaves them,
 // all of them in the last step's unit.
-func entriesByStep(steps []Step, log *sidecarlog.Log) [][]signing.Entry {
+func entriesByStep(steps []Step, log *tektontest.Log) [][]signing.Entry {
 	entries := make([][]signing.Entry, len(steps))
 	last := len(steps) - 1
 	add := func(step int, kind result.ResultType, name, value string) {
@@ -76,7 +72,7 @@ func entriesByStep(steps []Step, log *sidecarlog.Log) [][]signing.Entry {
 	}
 	written, order := map[string]string{}, []string{}
 	for i, step := range steps {
-		container := "step-" + step.Name
+		container := tekton.StepContainer(step.Name)
 		for _, e := range step.Entries {
 			switch e.ResultType {
 			case result.TaskRunResultType:

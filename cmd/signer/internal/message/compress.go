@@ -6,10 +6,9 @@ import (
 	"bytes"
 	"compress/flate"
 	"encoding/base64"
-)
 
-// compressedPrefix begins a compressed message (Tekton's option enable-termination-message-compression).
-const compressedPrefix = "tknz:"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+)
 
 // deflate returns text in Tekton's compressed form: the prefix and unpadded standard base64 of raw DEFLATE (RFC 1951).
 func deflate(text []byte) ([]byte, error) {
@@ -24,5 +23,5 @@ func deflate(text []byte) ([]byte, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return base64.RawStdEncoding.AppendEncode([]byte(compressedPrefix), b.Bytes()), nil
+	return base64.RawStdEncoding.AppendEncode([]byte(tekton.CompressedPrefix), b.Bytes()), nil
 }

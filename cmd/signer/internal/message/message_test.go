@@ -15,6 +15,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/termination"
 	"go.uber.org/zap"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -172,7 +173,7 @@ func TestBlankedTextIsReadAlike(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if compress != bytes.HasPrefix(text, []byte(compressedPrefix)) {
+		if compress != bytes.HasPrefix(text, []byte(tekton.CompressedPrefix)) {
 			t.Fatalf("compress %v: %q", compress, text)
 		}
 		old := len(text) + 300

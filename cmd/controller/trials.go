@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"knative.dev/pkg/controller"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// trialPatience is what the signer of a trial is told, as any other number would do: it never runs.
+const trialPatience = 5 * time.Second
+
+// newTrialsController makes the reconciler that tries whether pods with the signer are refused.
+func (k *keeper) newTrialsController(ctx context.Context) *controller.Impl {
+	trials := reconciler.NewTrials(reconciler.TrialsConfig{
+		Client:     k.client,
+		Metadata:   k.metadata,
+		Settings:   k.settings,
+		Namespaces: k.namespaces,
+		Ready:      k.delivery.HasSynced,
+		Choose:     k.delivery.Choose,
+		Image:      reconciler.NewTektonImage(k.client, k.tektonNamespace, time.Now).Get,
+		Inject:     k.inject,
+		View:       k.exceptions,
+		Store:      delivery.NewStore(k.client, k.exceptions, delivery.Trial, manifests.Keeper),
+		Recorder:   k.recorder,
+		Log:        k.log,
+		Now:        time.Now,
+	})
+	queue := newQueue(ctx, trials, "trials")
+	trials.Start(ctx, queue)
+	return queue
+}
+
+// inject wraps a pod as the webhook does. It is the keeper that does so, not the webhook in the course of the dry run: the keeper
+// chooses the delivery, and a webhook that does not answer proves nothing of the policies.
+func (k *keeper) inject(pod *corev1.Pod, by settings.Delivery, s settings.Settings) (*corev1.Pod, error) {
+	api, err := k.api.get()
+	if err != nil {
+		return nil, err
+	}
+	return inject.Pod(pod, inject.Options{
+		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, PullSecrets: s.PullSecrets, Delivery: inject.Delivery(by),
+		Step: s.Step(), API: api, Patience: trialPatience,
+	})
+}

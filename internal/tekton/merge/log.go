@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package merge
+
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+)
+
+// Log is what Tekton's results sidecar logged, in its order (results-from: sidecar-logs). Tekton's limit of a line,
+// max-result-size, is not applied: what it refuses never came into a status.
+type Log []result.RunResult
+
+// TaskResult adds a task result with the content of its file.
+func (l *Log) TaskResult(name, value string) { l.add(result.TaskRunResultType, name, value) }
+
+// StepResult adds a result of the step in container.
+func (l *Log) StepResult(container, name, value string) {
+	l.add(result.StepResultType, container+separator+name, value)
+}
+
+// StepArtifacts adds the artifacts of the step in container, as JSON.
+func (l *Log) StepArtifacts(container, value string) {
+	l.add(result.StepArtifactsResultType, container, value)
+}
+
+// separator is between container and name of a step's result.
+const separator = "."
+
+func (l *Log) add(kind result.ResultType, key, value string) {
+	*l = append(*l, result.RunResult{Key: asJSON(key), Value: asJSON(value), ResultType: kind})
+}
+
+// asJSON returns text as it is after a way through JSON: bytes that are no UTF-8 are replaced.
+func asJSON(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return string([]rune(text))
+}
+
+func (l Log) ofType(kind result.ResultType) []result.RunResult {
+	var entries []result.RunResult
+	for _, e := range l {
+		if e.ResultType == kind {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// ofStep returns the results of one container's step. Containers of a pod have no dot in their names.
+func (l Log) ofStep(container string) []result.RunResult {
+	var entries []result.RunResult
+	for _, e := range l.ofType(result.StepResultType) {
+		step, name, _ := strings.Cut(e.Key, separator)
+		if step == container {
+			e.Key = name
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}

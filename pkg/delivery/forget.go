@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// Read returns what the ConfigMap holds now; nothing if there is none.
+func Read(ctx context.Context, client Client) (Table, error) {
+	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return Parse(nil), nil
+	}
+	if err != nil {
+		return Table{}, fmt.Errorf("reading ConfigMap %s/%s: %w", settings.Namespace, ConfigMapName, err)
+	}
+	return Parse(cm.Data), nil
+}
+
+// Forget takes away what a source says of namespaces.
+func Forget(ctx context.Context, client Client, source Source, namespaces []string, owner string) error {
+	data := map[string]any{}
+	for _, namespace := range namespaces {
+		data[id{namespace, source}.key()] = nil
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	patch, err := json.Marshal(map[string]any{"data": data})
+	if err != nil {
+		return fmt.Errorf("encoding a change of ConfigMap %s: %w", ConfigMapName, err)
+	}
+	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: owner})
+	if err != nil {
+		return fmt.Errorf("changing ConfigMap %s/%s: %w", settings.Namespace, ConfigMapName, err)
+	}
+	return nil
+}

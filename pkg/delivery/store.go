@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+)
+
+// maxSize is what the exceptions of one source may take, in bytes: those of both fit into an object.
+const maxSize = 400 << 10
+
+// ErrFull says that the ConfigMap takes no more exceptions of this source.
+var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
+
+// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what the other one did.
+type Store struct {
+	client Client
+	view   *View
+	source Source
+	owner  string // the field manager
+
+	mu sync.Mutex // one write at a time, so that the size is known
+}
+
+// NewStore returns the store of a source. What it knows of the ConfigMap is what view knows.
+func NewStore(client Client, view *View, source Source, owner string) *Store {
+	return &Store{client: client, view: view, source: source, owner: owner}
+}
+
+// Set writes the exception of a namespace. The time of one that says the same stays. It is ErrFull where there is no room.
+func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.Image = s.view.image
+	value, err := e.encode()
+	if err != nil {
+		return fmt.Errorf("exception of namespace %s: %w", namespace, err)
+	}
+	stored, err := parseException(value)
+	if err != nil {
+		return fmt.Errorf("exception of namespace %s: %w", namespace, err)
+	}
+	if before, ok := s.view.Table().Of(namespace, s.source); ok && before.Same(stored) {
+		return nil
+	}
+	key, data := id{namespace, s.source}.key(), s.view.data()
+	if size(data, s.source)-len(data[key])+len(key)+len(value) > maxSize {
+		return ErrFull
+	}
+	return s.patch(ctx, map[string]any{key: value})
+}
+
+// Clear takes the exception of a namespace away, of whatever image.
+func (s *Store) Clear(ctx context.Context, namespace string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remove(ctx, id{namespace, s.source}.key())
+}
+
+// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time.
+func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := namespace + "." + keyRefused
+	if _, asked := s.view.data()[key]; asked {
+		return nil
+	}
+	return s.patch(ctx, map[string]any{key: refused.UTC().Format(time.RFC3339)})
+}
+
+// Heard takes back what AskForTrial wrote.
+func (s *Store) Heard(ctx context.Context, namespace string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remove(ctx, namespace+"."+keyRefused)
+}
+
+func (s *Store) remove(ctx context.Context, key string) error {
+	if _, ok := s.view.data()[key]; !ok {
+		return nil
+	}
+	return s.patch(ctx, map[string]any{key: nil})
+}
+
+func (s *Store) patch(ctx context.Context, data map[string]any) error {
+	return patch(ctx, s.client, s.owner, data)
+}
+
+// patch changes keys of the data.
+func patch(ctx context.Context, client Client, owner string, data map[string]any) error {
+	content, err := json.Marshal(map[string]any{"data": data})
+	if err != nil {
+		return fmt.Errorf("encoding a change of ConfigMap %s: %w", ConfigMapName, err)
+	}
+	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
+		metav1.PatchOptions{FieldManager: owner})
+	if err != nil {
+		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again", ConfigMapName, err)
+	}
+	return nil
+}
+
+// AskForTrials has the keeper try every namespace anew of which there is an exception.
+func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
+	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
+	if err != nil {
+		return fmt.Errorf("reading ConfigMap %s: %w", ConfigMapName, err)
+	}
+	data := map[string]any{}
+	for _, e := range Parse(cm.Data).Entries() {
+		data[e.Namespace+"."+keyRefused] = now.UTC().Format(time.RFC3339)
+	}
+	if len(data) == 0 {
+		return nil
+	}
+	return patch(ctx, client, owner, data)
+}

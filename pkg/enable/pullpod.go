@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package enable
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// proofVolume is where the signer that was delivered copies itself, which shows that it runs.
+const (
+	proofVolume = "proof"
+	proofPath   = "/proof"
+)
+
+// probeUser is some user that is not root.
+const probeUser = 65532
+
+// pod returns the pod of the probe. It fits the strictest Pod Security level and small quotas, has no token, and ends by itself.
+func (p pullProbe) pod() *corev1.Pod {
+	no, user, lifetime := false, int64(probeUser), int64(probeLifetime/time.Second)
+	secure := restricted()
+	secure.RunAsUser = &user
+	read := true
+	secure.ReadOnlyRootFilesystem = &read
+	resources := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
+		Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+	}
+	container := func(name, program, destination string, mounts ...corev1.VolumeMount) corev1.Container {
+		return corev1.Container{
+			Name: name, Image: p.image, ImagePullPolicy: corev1.PullIfNotPresent,
+			Command: []string{program, step.CommandInstall, destination}, SecurityContext: secure, Resources: resources, VolumeMounts: mounts,
+		}
+	}
+	signer := corev1.Volume{Name: delivery.Volume, VolumeSource: emptyDir()}
+	var init []corev1.Container
+	if p.byVolume {
+		signer.VolumeSource = corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: p.image, PullPolicy: corev1.PullIfNotPresent}}
+	} else {
+		init = []corev1.Container{container(delivery.InitContainer, step.ImagePath, step.PodPath,
+			corev1.VolumeMount{Name: delivery.Volume, MountPath: step.MountPath})}
+	}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "tekton-sign-probe-", Namespace: p.place.namespace,
+			Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf, "app.kubernetes.io/name": "probe"},
+		},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, ActiveDeadlineSeconds: &lifetime,
+			AutomountServiceAccountToken: &no, EnableServiceLinks: &no,
+			NodeSelector:   map[string]string{corev1.LabelOSStable: string(corev1.Linux)},
+			Tolerations:    []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+			InitContainers: init,
+			Containers: []corev1.Container{container(proofVolume, step.PodPath, proofPath+step.ImagePath,
+				corev1.VolumeMount{Name: delivery.Volume, MountPath: step.MountPath, ReadOnly: true},
+				corev1.VolumeMount{Name: proofVolume, MountPath: proofPath})},
+			Volumes: []corev1.Volume{signer, {Name: proofVolume, VolumeSource: emptyDir()}},
+		},
+	}
+	for _, name := range p.place.secrets {
+		pod.Spec.ImagePullSecrets = append(pod.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+	}
+	if p.kind.node != "" {
+		pod.Spec.Affinity = onNode(p.kind.node)
+	} else {
+		pod.Spec.Tolerations = nil
+	}
+	return pod
+}
+
+// onNode has the scheduler take one node, and say so where it cannot.
+func onNode(name string) *corev1.Affinity {
+	return &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{
+		RequiredDuringSchedulingIgnoredDuringExecution: &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{{
+			MatchFields: []corev1.NodeSelectorRequirement{{Key: "metadata.name", Operator: corev1.NodeSelectorOpIn, Values: []string{name}}},
+		}}},
+	}}
+}
+
+func emptyDir() corev1.VolumeSource {
+	return corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}
+}
+
+// restricted returns what the strictest Pod Security level wants of a container.
+func restricted() *corev1.SecurityContext {
+	yes, no := true, false
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: &no,
+		RunAsNonRoot:             &yes,
+		Capabilities:             &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile:           &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+)
+
+// ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
+const ReasonNotStarted = "SignerNotDelivered"
+
+// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results are audited, it
+// writes an exception, by which the inject webhook leaves the namespace's pods alone, and deletes the pod: Tekton makes another one for
+// the TaskRun. It is shown TaskRuns by Seen, while this replica leads, and keeps nothing in memory but the keys of those that it is
+// going to look at.
+type Starts struct {
+	pkgreconciler.LeaderAwareFuncs
+	StartsConfig
+
+	taskRuns dynamic.NamespaceableResourceInterface
+	queue    *controller.Impl
+}
+
+// StartsConfig is what NewStarts needs.
+type StartsConfig struct {
+	Client  kubernetes.Interface
+	Dynamic dynamic.Interface
+	// Image is the signer's that pods get now. What another one does is past.
+	Image string
+	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there without it.
+	Wanted, Enforced func(namespace string) bool
+	// Stopped reports whether a namespace has an exception already.
+	Stopped func(namespace string) bool
+	// Stop writes the exception of a namespace.
+	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
+	// OnStuck is told when a pod does not start because of the signer, and whether its namespace is left alone from now on.
+	OnStuck  func(stopped bool)
+	Recorder record.EventRecorder
+	Now      func() time.Time
+	Log      *zap.SugaredLogger
+}
+
+// NewStarts returns the reconciler. Start connects it with a work queue.
+func NewStarts(c StartsConfig) *Starts {
+	return &Starts{StartsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns))}
+}
+
+// Start has what Seen sees put into the work queue.
+func (s *Starts) Start(queue *controller.Impl) { s.queue = queue }
+
+// Seen puts a TaskRun into the work queue if its pod may not start.
+func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
+	if s.maySuffer(taskRun) && s.Wanted(taskRun.GetNamespace()) {
+		s.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
+	}
+}
+
+// How Tekton says that a pod does not start (v1.15.0, pkg/pod/status.go).
+const (
+	reasonPullImageFailed = "PullImageFailed"
+	reasonPending         = "Pending"
+	pendingStep           = "build step " // begins the message about a container that waits for a reason
+)
+
+// failedJustNow is how long the failure of a TaskRun says something of the pods that start now.
+const failedJustNow = time.Minute
+
+// maySuffer reports whether Tekton's condition says that a container cannot start.
+func (s *Starts) maySuffer(taskRun *unstructured.Unstructured) bool {
+	state := stateOf(taskRun)
+	if !state.hasPod || state.foreign {
+		return false
+	}
+	switch c := state.succeeded; corev1.ConditionStatus(c.status) {
+	case corev1.ConditionUnknown:
+		return c.reason == reasonPullImageFailed || c.reason == reasonPending && strings.HasPrefix(c.message, pendingStep)
+	case corev1.ConditionFalse:
+		text, _, _ := unstructured.NestedString(taskRun.Object, "status", "completionTime")
+		completed, err := time.Parse(time.RFC3339, text)
+		return slices.Contains(failedToStart(), c.reason) && err == nil && s.Now().Sub(completed) < failedJustNow
+	}
+	return false
+}
+
+// failedToStart are Tekton's reasons for a TaskRun whose pod never started.
+func failedToStart() []string {
+	return []string{
+		v1.TaskRunReasonImagePullFailed.String(), v1.TaskRunReasonCreateContainerConfigError.String(), v1.TaskRunReasonPodCreationFailed.String(),
+	}
+}
+
+// Reconcile implements controller.Reconciler.
+func (s *Starts) Reconcile(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return controller.NewPermanentError(err)
+	}
+	if !s.IsLeaderFor(types.NamespacedName{Namespace: namespace, Name: name}) {
+		return controller.NewSkipKey(key)
+	}
+	taskRun, err := s.taskRuns.Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !s.maySuffer(taskRun) || !s.Wanted(namespace) {
+		return nil
+	}
+	found, err := s.look(ctx, taskRun)
+	if err != nil || found.why == "" {
+		return err
+	}
+	switch {
+	case s.Enforced(namespace):
+		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer", false)
+	case s.Stopped(namespace):
+		return s.replace(ctx, taskRun, found)
+	}
+	return s.stop(ctx, taskRun, found)
+}
+
+// stuckPod is a pod that does not start because of the signer.
+type stuckPod struct {
+	why string    // empty: it does start, or for another reason not
+	uid types.UID // empty: Tekton has deleted it
+}
+
+// look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
+// its message has the words of the kubelet.
+func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
+	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podNameOf(taskRun), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		if c := stateOf(taskRun).succeeded; strings.Contains(c.message, s.Image) {
+			return stuckPod{why: c.reason + ": " + c.message}, nil
+		}
+		return stuckPod{}, nil
+	case err != nil:
+		return stuckPod{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
+	}
+	if image, why := delivery.Stuck(pod); image == s.Image {
+		return stuckPod{why, pod.UID}, nil
+	}
+	return stuckPod{}, nil
+}
+
+func podNameOf(taskRun *unstructured.Unstructured) string {
+	name, _, _ := unstructured.NestedString(taskRun.Object, "status", "podName")
+	return name
+}
+
+// seenEverywhere is the time in which every replica of the webhooks hears of an exception.
+const seenEverywhere = time.Second
+
+// stop has the pods of a namespace left alone from now on, and comes back for this one.
+func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
+	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why, Since: s.Now()})
+	if errors.Is(err, delivery.ErrFull) {
+		return s.tell(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.tell(ctx, taskRun, found.why, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
+		return err
+	}
+	return controller.NewRequeueAfter(seenEverywhere)
+}
+
+// replace deletes a pod of which no step has started, in a namespace whose pods are left alone: Tekton makes another one, without the
+// signer. Where it has failed the TaskRun already, nothing helps.
+func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
+	if found.uid == "" || stateOf(taskRun).complete() {
+		return nil
+	}
+	now := int64(0)
+	err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Delete(ctx, podNameOf(taskRun), metav1.DeleteOptions{
+		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &found.uid},
+	})
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("deleting a pod that does not start: %w", err)
+	}
+	s.Log.Infow("a pod that did not start because of the signer was deleted: Tekton makes another one without it",
+		"namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName())
+	return nil
+}
+
+// tell says beside the TaskRun and the add-on what is amiss, what follows, and the way out.
+func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string, stopped bool) error {
+	namespace := taskRun.GetNamespace()
+	message := display.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: let nodes pull %s (enable --pull-secret or --registry), "+
+		"and run kubectl tekton-sign enable again", display.Cut(why, maxEventMessage/2), outcome, s.Image))
+	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(), "reason", why, "outcome", outcome)
+	s.Recorder.Event(ownDeployment(), corev1.EventTypeWarning, ReasonNotStarted, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
+	s.OnStuck(stopped)
+	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
+}

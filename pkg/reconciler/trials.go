@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/metadata/metadatainformer"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/flowcontrol"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Trials finds out for each namespace in scope whether the API server takes a pod with the signer in it, by a dry run, and keeps the
+// namespaces of which it does not. Its keys are names of namespaces.
+type Trials struct {
+	pkgreconciler.LeaderAwareFuncs
+	TrialsConfig
+
+	admission []cache.SharedIndexInformer // of everybody's policies and webhooks
+	limit     flowcontrol.RateLimiter
+	queue     *controller.Impl
+
+	mu      sync.Mutex
+	unknown map[string]int // how often nothing could be concluded, one time after the other
+	changed *time.Timer    // until the namespaces are tried anew after a change of policies
+}
+
+// TrialsConfig is what NewTrials needs.
+type TrialsConfig struct {
+	Client     kubernetes.Interface
+	Metadata   metadata.Interface
+	Settings   *Settings
+	Namespaces *Namespaces
+	// Ready reports whether Choose can be asked.
+	Ready func() bool
+	// Choose returns how the signer reaches a pod, image or init, where nothing is in the way.
+	Choose func(settings.Delivery) settings.Delivery
+	// Image returns an image that pods of TaskRuns have anyway.
+	Image func(context.Context) (string, error)
+	// Inject returns the pod with the signer delivered in this way.
+	Inject   func(*corev1.Pod, settings.Delivery, settings.Settings) (*corev1.Pod, error)
+	View     *delivery.View
+	Store    *delivery.Store
+	Recorder record.EventRecorder
+	Log      *zap.SugaredLogger
+	Now      func() time.Time
+}
+
+// Timing of the trials. An API server sees at most trialsPerSecond dry runs, and in the long run half of them at most.
+const (
+	trialsPerSecond = 10
+	trialBurst      = 20
+	trialInterval   = 10 * time.Minute // that a namespace is tried again after, for policies which nobody hears of
+	trialShare      = 200 * time.Millisecond
+	trialTimeout    = 10 * time.Second
+	trialRetry      = 5 * time.Second // at first, where nothing could be concluded
+	policiesEffect  = 2 * time.Second // until a policy that was changed is in effect, by and large
+	policiesSettled = 10 * time.Second
+)
+
+// NewTrials returns the reconciler. Start connects it with a work queue.
+func NewTrials(c TrialsConfig) *Trials {
+	t := &Trials{TrialsConfig: c, unknown: map[string]int{}, limit: flowcontrol.NewTokenBucketRateLimiter(trialsPerSecond, trialBurst)}
+	for _, resource := range []string{
+		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
+	} {
+		t.admission = append(t.admission, metadatainformer.NewFilteredMetadataInformer(c.Metadata,
+			admissionv1.SchemeGroupVersion.WithResource(resource), metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer())
+	}
+	t.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		for _, name := range t.Namespaces.Names() {
+			enqueue(b, types.NamespacedName{Name: name})
+		}
+		return nil
+	}
+	return t
+}
+
+// Start has namespaces put into the work queue and runs the informers until ctx ends.
+func (t *Trials) Start(ctx context.Context, queue *controller.Impl) {
+	t.queue = queue
+	t.Namespaces.OnChange(func(name string) { queue.EnqueueKey(types.NamespacedName{Name: name}) })
+	t.Settings.OnChange(t.all)
+	t.View.OnChange(func(table delivery.Table) {
+		for _, name := range table.Refused() {
+			queue.EnqueueKey(types.NamespacedName{Name: name})
+		}
+	})
+	for _, informer := range t.admission {
+		mustAdd(informer, cache.ResourceEventHandlerDetailedFuncs{
+			AddFunc: func(obj any, inInitialList bool) {
+				if !inInitialList {
+					t.policyChanged(nil, obj)
+				}
+			},
+			UpdateFunc: t.policyChanged,
+			DeleteFunc: func(obj any) { t.policyChanged(nil, obj) },
+		})
+		go informer.RunWithContext(ctx)
+	}
+}
+
+// all has all namespaces tried, behind those that something happened to.
+func (t *Trials) all() {
+	for _, name := range t.Namespaces.Names() {
+		t.queue.EnqueueSlowKey(types.NamespacedName{Name: name})
+	}
+}
+
+// policyChanged has all namespaces tried once what changed is in effect. What changes again and again is waited for no longer than
+// that.
+func (t *Trials) policyChanged(before, after any) {
+	if was, ok := before.(metav1.Object); ok {
+		if is, ok := after.(metav1.Object); ok && was.GetGeneration() == is.GetGeneration() {
+			return // nothing that decides
+		}
+	}
+	if m, ok := after.(metav1.Object); ok && m.GetLabels()[manifests.LabelPartOf] == manifests.PartOf {
+		return // our own, which let the signer pass
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed != nil {
+		return
+	}
+	t.changed = time.AfterFunc(policiesEffect, func() {
+		t.mu.Lock()
+		t.changed = nil
+		t.mu.Unlock()
+		t.all()
+		time.AfterFunc(policiesSettled, t.all) // some API servers see a policy later
+	})
+}
+
+// Reconcile implements controller.Reconciler.
+func (t *Trials) Reconcile(ctx context.Context, key string) error {
+	_, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return controller.NewPermanentError(err)
+	}
+	if !t.IsLeaderFor(types.NamespacedName{Name: name}) {
+		return controller.NewSkipKey(key)
+	}
+	if !t.Settings.HasSynced() || !t.Namespaces.HasSynced() || !t.View.HasSynced() || !t.Ready() {
+		return controller.NewRequeueAfter(retryInterval)
+	}
+	// Before the trial: what is refused from now on asks for another one.
+	if err := t.Store.Heard(ctx, name); err != nil {
+		return err
+	}
+	s := t.Settings.Get()
+	if s.Backend == signing.BackendNone || !t.Namespaces.InScope(name) {
+		t.known(name)
+		return t.Store.Clear(ctx, name)
+	}
+	found, err := t.try(ctx, name, s)
+	if err != nil {
+		t.Log.Infow("it is not known whether the signer may be delivered", "namespace", name, zap.Error(err))
+		return controller.NewRequeueAfter(t.notKnown(name))
+	}
+	t.known(name)
+	if err := t.keep(ctx, name, found); err != nil {
+		return err
+	}
+	return controller.NewRequeueAfter(t.interval())
+}
+
+// interval is how long a namespace is left alone. It grows with their number.
+func (t *Trials) interval() time.Duration {
+	share := time.Duration(len(t.Namespaces.Names())) * trialShare
+	return wait.Jitter(max(trialInterval, share), 0.2)
+}
+
+// notKnown is how long to wait after a trial that proved nothing.
+func (t *Trials) notKnown(name string) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := min(t.unknown[name], 10)
+	t.unknown[name] = n + 1
+	return wait.Jitter(min(trialRetry<<n, trialInterval), 0.2)
+}
+
+func (t *Trials) known(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.unknown, name)
+}
+
+// keep stores what was found, and tells of a change. nil stands for a signer that is delivered as the settings ask.
+func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exception) error {
+	before, had := t.View.Table().Of(name, delivery.Trial)
+	if found == nil {
+		if !had {
+			return nil
+		}
+		if err := t.Store.Clear(ctx, name); err != nil {
+			return err
+		}
+		t.tell(corev1.EventTypeNormal, "SignerDelivered", "pods of namespace %s take the signer again", name)
+		return nil
+	}
+	err := t.Store.Set(ctx, name, *found)
+	if errors.Is(err, delivery.ErrFull) {
+		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused, and this cannot be kept: %v", name, err)
+		return nil // until the next trial
+	}
+	if err != nil || had && before.Delivery == found.Delivery {
+		return err
+	}
+	if found.Delivery == delivery.None {
+		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused: %s", name, found.Reason)
+		return nil
+	}
+	t.tell(corev1.EventTypeWarning, "SignerDeliveredOtherwise", "pods of namespace %s get the signer by %s, because otherwise they are refused: %s",
+		name, found.Delivery, found.Reason)
+	return nil
+}
+
+// tell says something as a log line and as an event of the keeper's Deployment.
+func (t *Trials) tell(kind, reason, format string, args ...any) {
+	message := display.Cut(display.Safe(fmt.Sprintf(format, args...)), maxEventMessage)
+	t.Log.Infow(message, "reason", reason)
+	t.Recorder.Event(&corev1.ObjectReference{
+		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Keeper,
+	}, kind, reason, message)
+}
+
+// try finds out how the signer may be delivered to a namespace: nil stands for as the settings ask. An error says that this is not known.
+//
+// The pod with the signer comes first, and is all that is asked where nothing is amiss. Only where it is refused, the same pod
+// without the signer shows whether the signer is to blame.
+func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings) (*delivery.Exception, error) {
+	image, err := t.Image(ctx)
+	if err != nil {
+		return nil, err
+	}
+	stock := inject.Model(namespace, image)
+	wanted := t.Choose(s.Delivery)
+	refused, err := t.refused(ctx, stock, wanted, s)
+	if refused == "" || err != nil {
+		return nil, err
+	}
+	if without, err := t.dryRun(ctx, stock); err != nil || without != "" {
+		return nil, fmt.Errorf("a pod without the signer is refused, too: %s", errorOr(err, without))
+	}
+	found := &delivery.Exception{Delivery: delivery.None, Reason: refused, Since: t.Now()}
+	other := settings.DeliveryInit
+	if wanted == settings.DeliveryInit {
+		other = settings.DeliveryImage
+	}
+	if other == settings.DeliveryImage && t.Choose(settings.DeliveryAuto) != settings.DeliveryImage {
+		return found, nil // the nodes know no image volumes
+	}
+	switch otherwise, err := t.refused(ctx, stock, other, s); {
+	case err != nil:
+		return nil, err
+	case otherwise == "":
+		found.Delivery = other
+	}
+	return found, nil
+}
+
+func errorOr(err error, text string) string {
+	if err != nil {
+		return err.Error()
+	}
+	return text
+}
+
+// refused returns why the API server refuses the pod with the signer, empty if it takes it.
+func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Delivery, s settings.Settings) (string, error) {
+	injected, err := t.Inject(stock, d, s)
+	if err != nil {
+		return "", fmt.Errorf("preparing a pod with the signer: %w", err)
+	}
+	return t.dryRun(ctx, injected)
+}
+
+// dryRun returns why the API server refuses the pod, empty if it takes it. An error is one that says nothing of the pod.
+func (t *Trials) dryRun(ctx context.Context, pod *corev1.Pod) (string, error) {
+	if err := t.limit.Wait(ctx); err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, trialTimeout)
+	defer cancel()
+	_, err := t.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{
+		DryRun: []string{metav1.DryRunAll}, FieldManager: manifests.Keeper,
+	})
+	if err == nil || refusesPod(err) {
+		return reasonOf(err), nil
+	}
+	return "", fmt.Errorf("trying a pod: %w", err)
+}

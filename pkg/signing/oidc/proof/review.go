@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package proof
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
+)
+
+// Reviewer asks the cluster's API server about a token (authentication.k8s.io/v1 TokenReview). It must be safe for
+// concurrent use.
+type Reviewer interface {
+	// Review asks whether token is valid for audience, which is always the token's own signing audience. Authenticated must be
+	// true only if the answer's audiences hold that audience. An error says that the question got no answer.
+	Review(ctx context.Context, token, audience string) (Review, error)
+}
+
+// Review is the answer of an API server.
+type Review struct {
+	Authenticated bool
+	Username      string
+	PodName       string // of the extra key authentication.kubernetes.io/pod-name
+	PodUID        string // of the extra key authentication.kubernetes.io/pod-uid
+	Error         string // why it is not authenticated
+}
+
+// settle asks the API server about a token that the keys alone do not prove, and adds what stays open.
+func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) {
+	fixed := p.scheme == signing.SchemeOIDCAudienceOnly
+	if trust == keyProven && !fixed {
+		return
+	}
+	outcome := "the API server was not asked"
+	if p.forSigning && p.run.Live && p.reader.policy.Reviewer != nil {
+		var settled bool
+		if settled, outcome = p.review(ctx, j); settled {
+			return
+		}
+	}
+	t := p.token
+	if trust == keyUnknown {
+		j.MissingKey = t.KeyID
+		j.Checks = append(j.Checks, check.Doubted(check.Key, fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer),
+			"no such key; "+outcome, "the trust bundle lacks the key: use one of this cluster, from before the key was retired"))
+	}
+	if fixed {
+		j.Checks = append(j.Checks, check.Doubted(check.Assurance,
+			"a token that is bound to what was signed, or the API server's word while the pod lives", "a token with a fixed audience; "+outcome,
+			"whoever could read the token can have signed: use the binding payload or key, or verify live"))
+	}
+}
+
+// review asks the API server about the token. It reports whether that settled the matter, for or against; if not, it says why.
+func (p *proof) review(ctx context.Context, j *check.Judgement) (settled bool, outcome string) {
+	answer, err := p.reader.policy.Reviewer.Review(ctx, p.raw, p.token.Claims.Audience[0])
+	switch {
+	case err != nil:
+		return false, fmt.Sprintf("the API server did not answer: %v", err)
+	case !answer.Authenticated && p.run.PodGone:
+		return false, "the API server accepts the token no more, and the pod is gone: " + answer.Error
+	case !answer.Authenticated:
+		return false, "the API server does not accept the token: " + answer.Error
+	}
+	j.Trusted = true
+	j.Checks = append(j.Checks, compareClaims("the API server says that the token is of another ",
+		claim{check.Token, "account", p.run.ServiceAccount(), answer.Username},
+		claim{check.Pod, "pod", p.run.Pod, answer.PodName},
+		claim{check.Pod, "pod UID", p.podUID(), answer.PodUID})...)
+	j.Checks = append(j.Checks, check.Check{
+		ID: check.Key, Status: check.Note, Message: "the API server itself vouches for the token (TokenReview)",
+	})
+	return true, ""
+}

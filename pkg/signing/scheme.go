@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signing
+
+import (
+	"slices"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+)
+
+// Backend names a source of identity for signing, the value of the key enforce-nonfalsifiability.
+type Backend string
+
+// The backends of TEP-0089 as tekton-sign implements them.
+const (
+	BackendNone            Backend = "none"
+	BackendSPIRE           Backend = "spire"
+	BackendOIDCSAToken     Backend = "oidc-sa-token"
+	BackendSigstoreKeyless Backend = "sigstore-keyless"
+)
+
+// Backends lists every known backend in the order in which help texts show them.
+func Backends() []Backend {
+	return []Backend{BackendNone, BackendOIDCSAToken, BackendSPIRE, BackendSigstoreKeyless}
+}
+
+// Names of the carriers (TEP-0089 and docs/format.md). A carrier is one of these names with result type 1.
+const (
+	CarrierManifest          = "RESULT_MANIFEST"
+	CarrierManifestSignature = "RESULT_MANIFEST.sig"
+	CarrierSVID              = "SVID"
+	CarrierPublicKey         = "SIGNING_PUBKEY"
+	CarrierToken             = "SIGNING_TOKEN"
+	CarrierCertificate       = "SIGNING_CERT"
+)
+
+// IsReserved reports whether name belongs to a carrier of evidence v2 and may not be the name of a user's result.
+func IsReserved(name string) bool {
+	switch name {
+	case CarrierManifest, CarrierManifestSignature, CarrierSVID, CarrierPublicKey, CarrierToken, CarrierCertificate:
+		return true
+	}
+	return false
+}
+
+// IsCarrier reports whether r is signing material: a reserved name of result type 1.
+func IsCarrier(r result.RunResult) bool {
+	return r.ResultType == result.TaskRunResultType && IsReserved(r.Key)
+}
+
+// Scheme is the header's backend byte: which identity vouches, and for what.
+type Scheme uint8
+
+// The schemes of evidence v2. Evidence of format v1 is of the scheme with the same identity.
+const (
+	SchemeSPIRE            Scheme = 1
+	SchemeOIDCKeyBound     Scheme = 2
+	SchemeOIDCPayloadBound Scheme = 3
+	SchemeSigstore         Scheme = 4
+	SchemeOIDCAudienceOnly Scheme = 6
+)
+
+// schemeRow is all that the formats say of a scheme.
+type schemeRow struct {
+	scheme     Scheme
+	backend    Backend
+	binding    Binding     // of the backends that have a choice
+	carriers   []string    // of format v2, exactly these
+	legacy     []string    // of format v1, beside the signatures of results; nil where v1 has no such evidence, or cannot tell it from another
+	key        string      // the carrier of the key, or of its certificate; empty where the identity itself vouches for the digest
+	algorithms []Algorithm // with which a header may be combined
+	assurance  Assurance   // what the identity proves in format v2
+	words      string      // for people
+}
+
+// schemes is the table of schemes. It is never changed.
+var schemes = []schemeRow{
+	{
+		scheme: SchemeSPIRE, backend: BackendSPIRE,
+		carriers:   []string{CarrierManifest, CarrierManifestSignature, CarrierSVID},
+		legacy:     []string{CarrierManifest, CarrierManifestSignature, CarrierSVID},
+		key:        CarrierSVID,
+		algorithms: []Algorithm{AlgorithmECDSAP256, AlgorithmEd25519, AlgorithmRSA},
+		assurance:  AssuranceWorkloadIdentity,
+		words:      "X.509 SVID of SPIRE",
+	},
+	{
+		scheme: SchemeOIDCKeyBound, backend: BackendOIDCSAToken, binding: BindingKey,
+		carriers:   []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey, CarrierToken},
+		legacy:     []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey, CarrierToken},
+		key:        CarrierPublicKey,
+		algorithms: []Algorithm{AlgorithmECDSAP256},
+		assurance:  AssuranceKeyBound,
+		words:      "service account token bound to a key",
+	},
+	{
+		scheme: SchemeOIDCPayloadBound, backend: BackendOIDCSAToken, binding: BindingPayload,
+		carriers:   []string{CarrierManifest, CarrierToken},
+		algorithms: []Algorithm{AlgorithmNone},
+		assurance:  AssurancePayloadBound,
+		words:      "service account token bound to the payload",
+	},
+	{
+		scheme: SchemeSigstore, backend: BackendSigstoreKeyless,
+		carriers:   []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
+		legacy:     []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
+		key:        CarrierCertificate,
+		algorithms: []Algorithm{AlgorithmECDSAP256},
+		assurance:  AssuranceServiceAccount,
+		words:      "certificate of Sigstore's Fulcio",
+	},
+	{
+		scheme: SchemeOIDCAudienceOnly, backend: BackendOIDCSAToken, binding: BindingAudience,
+		carriers:   []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey, CarrierToken},
+		key:        CarrierPublicKey,
+		algorithms: []Algorithm{AlgorithmECDSAP256},
+		assurance:  AssuranceAudienceOnly,
+		words:      "service account token with a fixed audience",
+	},
+}
+
+// row returns what the table says of a scheme. Of an unknown one it says nothing.
+func (s Scheme) row() *schemeRow {
+	for i := range schemes {
+		if schemes[i].scheme == s {
+			return &schemes[i]
+		}
+	}
+	return &schemeRow{backend: BackendNone}
+}
+
+// Backend returns the backend to which a scheme belongs, BackendNone for an unknown scheme.
+func (s Scheme) Backend() Backend { return s.row().backend }
+
+// Carriers returns the names that a unit of format v2 carries, exactly these.
+func (s Scheme) Carriers() []string { return slices.Clone(s.row().carriers) }
+
+// KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty where no key signs the statement.
+func (s Scheme) KeyCarrier() string { return s.row().key }
+
+// CertificateCarriers lists the carriers that hold certificates.
+func CertificateCarriers() []string {
+	var names []string
+	for i := range schemes {
+		if name := schemes[i].key; name != "" && name != CarrierPublicKey {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Assurance returns what the identity proves in format v2, empty for an unknown scheme.
+func (s Scheme) Assurance() Assurance { return s.row().assurance }
+
+// Words describes a scheme to people, empty for an unknown one.
+func (s Scheme) Words() string { return s.row().words }
+
+// Algorithm returns the algorithm of a header: the one that the scheme may be combined with, or the first of them.
+func (s Scheme) Algorithm() Algorithm {
+	if algorithms := s.row().algorithms; len(algorithms) > 0 {
+		return algorithms[0]
+	}
+	return AlgorithmNone
+}
+
+// allows reports whether the scheme may be combined with the algorithm.
+func (s Scheme) allows(a Algorithm) bool { return slices.Contains(s.row().algorithms, a) }
+
+// LegacyScheme returns the scheme of evidence of format v1 with these carriers beside the signatures of results, 0 if there is none.
+// A token without a key of its own has the carriers of one with a key: only its audience shows which it is.
+func LegacyScheme(carriers []string) Scheme {
+	got := slices.Sorted(slices.Values(carriers))
+	for i := range schemes {
+		row := &schemes[i]
+		if row.legacy != nil && slices.Equal(slices.Sorted(slices.Values(row.legacy)), got) {
+			return row.scheme
+		}
+	}
+	return 0
+}
+
+// LegacyCarriers returns the sets of carriers that evidence of format v1 may have beside the signatures of results.
+func LegacyCarriers() [][]string {
+	var sets [][]string
+	for i := range schemes {
+		if schemes[i].legacy != nil {
+			sets = append(sets, slices.Clone(schemes[i].legacy))
+		}
+	}
+	return sets
+}
+
+// Scheme returns the scheme of evidence v2 that signs with the binding, 0 for an unknown one.
+func (b Binding) Scheme() Scheme {
+	for i := range schemes {
+		if b != "" && schemes[i].binding == b {
+			return schemes[i].scheme
+		}
+	}
+	return 0
+}
+
+// The reasons a signer can give for leaving no evidence.
+const (
+	UnsignedTooLong        UnsignedReason = "too-long"
+	UnsignedTokenDenied    UnsignedReason = "token-denied"
+	UnsignedAPIUnreachable UnsignedReason = "api-unreachable"
+	UnsignedNoCredential   UnsignedReason = "no-credential"
+	UnsignedSVIDTimeout    UnsignedReason = "svid-timeout"
+	UnsignedFulcio         UnsignedReason = "fulcio"
+	UnsignedReserved       UnsignedReason = "reserved"
+	UnsignedUnreadable     UnsignedReason = "unreadable"
+)
+
+// unsignedRows is the table of those reasons, with words for people. It is never changed.
+var unsignedRows = []struct {
+	reason UnsignedReason
+	words  string
+}{
+	{UnsignedTooLong, "results and evidence do not fit the termination message: emit less, or use fewer steps"},
+	{UnsignedTokenDenied, "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"},
+	{UnsignedAPIUnreachable, "it did not reach the API server: see the step's log, and the namespace's network policies"},
+	{UnsignedNoCredential, "it has no service account token: see automountServiceAccountToken"},
+	{UnsignedSVIDTimeout, "SPIRE gave it no identity in time"},
+	{UnsignedFulcio, "Fulcio gave it no certificate"},
+	{UnsignedReserved, "it wrote results with reserved names"},
+	{UnsignedUnreadable, "it may not read a value of its own: see the step's log, and the users that the steps run as"},
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package signing
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/tektoncd/pipeline/pkg/result"
+)
+
+// unsignedPrefix begins a manifest that says why a step carries no signature.
+const unsignedPrefix = "none:"
+
+// UnsignedReason says why a step could not sign. It is a claim of the pod, shown and never trusted.
+type UnsignedReason string
+
+// UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever may write the pod may
+// have set it.
+const UnsignedAnnotation = "tekton-sign.dev/unsigned"
+
+// UnsignedReasons lists every reason.
+func UnsignedReasons() []UnsignedReason {
+	reasons := make([]UnsignedReason, len(unsignedRows))
+	for i, row := range unsignedRows {
+		reasons[i] = row.reason
+	}
+	return reasons
+}
+
+// Explain says in a few words what a reason means, and where to look.
+func (r UnsignedReason) Explain() string {
+	for _, row := range unsignedRows {
+		if row.reason == r {
+			return row.words
+		}
+	}
+	return string(r)
+}
+
+// UnsignedError is the failure of a signer that has a reason to leave behind in place of evidence.
+type UnsignedError struct {
+	Reason UnsignedReason
+	Err    error
+}
+
+func (e *UnsignedError) Error() string { return fmt.Sprintf("%s: %v", e.Reason, e.Err) }
+
+// Unwrap returns the cause.
+func (e *UnsignedError) Unwrap() error { return e.Err }
+
+// UnsignedManifest returns the manifest of a step that could not sign.
+func UnsignedManifest(reason UnsignedReason) result.RunResult {
+	return result.RunResult{
+		Key: CarrierManifest, Value: unsignedPrefix + string(reason), ResultType: result.TaskRunResultType,
+	}
+}
+
+// ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It is false for every other value,
+// also for a reason that no signer gives.
+func ParseUnsignedManifest(value string) (UnsignedReason, bool) {
+	reason, ok := strings.CutPrefix(value, unsignedPrefix)
+	if !ok {
+		return "", false
+	}
+	for _, known := range UnsignedReasons() {
+		if reason == string(known) {
+			return known, true
+		}
+	}
+	return "", false
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// TektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
+const TektonController = "tekton.dev/pipeline"
+
+// placement is the stage place: whether the pod is the TaskRun's, and which steps left evidence.
+type placement struct {
+	run
+	found  *findings
+	steps  []*step
+	record *recorded // nil unless its proof is good
+	units  units     // of the steps that left evidence
+}
+
+// cover checks that every step left evidence, where at least one left something, and returns the units of those that did.
+func (p *placement) cover() units {
+	var bare []*step // steps without evidence that should have some
+	for _, s := range p.steps {
+		_, unsigned := s.unsigned()
+		switch {
+		case len(s.carriers) > 0 && !unsigned:
+			p.units = append(p.units, &unit{step: s})
+		case unsigned || !s.broken && !p.exempt(s):
+			bare = append(bare, s)
+		}
+	}
+	for _, s := range bare {
+		p.bareStep(s)
+	}
+	p.found.pass(CheckCoverage, p.coverageMessage())
+	return p.units
+}
+
+// anyCarrier reports whether any step left signing material, be it only the reason why it is unsigned.
+func (p *placement) anyCarrier() bool {
+	return slices.ContainsFunc(p.steps, func(s *step) bool { return len(s.carriers) > 0 })
+}
+
+// uncovered says what it means that no step left anything.
+func (p *placement) uncovered() {
+	inResults := slices.ContainsFunc(p.tr.Status.Results, func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
+	switch {
+	case inResults:
+		p.found.add(Check{
+			ID: CheckCoverage, Status: Unknown, Expected: "evidence in the steps' termination messages",
+			Got:     "signing material in status.results alone",
+			Message: "the steps' messages are gone, and what is left in status.results says nothing about exit codes and steps",
+		})
+	case p.carriesNothing():
+		p.found.noResults = true
+		p.found.add(Check{ID: CheckCoverage, Status: Note, Message: "the TaskRun declares no results and carries none"})
+	default:
+		message := "no step left evidence: signing was off when the TaskRun ran, or somebody removed all of it"
+		if by := p.tr.Spec.ManagedBy; by != nil && *by != TektonController {
+			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
+		} else if !slices.ContainsFunc(p.steps, func(s *step) bool { return !p.exempt(s) }) {
+			message = "every step was ended before it could sign"
+		} else if pod := p.facts.Pod; pod != nil && pod.Unsigned != "" {
+			message = "no step left evidence; the pod says that it does not sign: " + pod.Unsigned
+		}
+		p.found.add(Check{
+			ID: CheckCoverage, Status: Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: message,
+		})
+	}
+}
+
+// carriesNothing reports whether the TaskRun has no results and was not meant to have any.
+func (p *placement) carriesNothing() bool {
+	for _, spec := range []*v1.TaskSpec{p.tr.Spec.TaskSpec, p.tr.Status.TaskSpec} {
+		if spec != nil && len(spec.Results) > 0 {
+			return false
+		}
+	}
+	status := &p.tr.Status
+	if len(status.Steps) == 0 && p.succeeded() && p.declaresStepResults() {
+		return false // somebody took the steps out: one that succeeded had some
+	}
+	if len(status.Results) > 0 || !emptyArtifacts(status.Artifacts) {
+		return false
+	}
+	for i := range status.Steps {
+		s := &status.Steps[i]
+		if len(s.Results)+len(s.Inputs)+len(s.Outputs) > 0 {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(p.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
+}
+
+// podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
+var podEndedReasons = []string{
+	string(v1.TaskRunReasonStepFailed), string(v1.TaskRunReasonStepOOM), string(v1.TaskRunReasonFailedValidation),
+	ReasonVerificationFailed,
+}
+
+// brokenPodReasons are those with which a TaskRun fails whose pod may have had containers that never ran to an end.
+var brokenPodReasons = []string{
+	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM), string(v1.TaskRunReasonInitContainerFailed),
+	string(v1.TaskRunReasonSidecarOOM), string(v1.TaskRunReasonSidecarFailed), string(v1.TaskRunReasonFailed),
+	string(v1.TaskRunReasonFailureIgnored), string(v1.TaskRunReasonStopSidecarFailed), "PodAdmissionFailed",
+}
+
+// bareStep adds a check for a step without evidence.
+func (p *placement) bareStep(s *step) {
+	c := Check{
+		ID: CheckCoverage, Status: Missing, Step: s.state.Container, Expected: "evidence of the step", Got: "none",
+		Message: "the step left no evidence",
+	}
+	if s.state.Terminated == nil && !p.succeeded() && p.failedByTekton() {
+		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
+		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
+	} else if reason, ok := s.unsigned(); ok {
+		c.Got = signing.UnsignedManifest(reason).Value
+		c.Message = "the step's pod says that it could not sign: " + reason.Explain()
+		p.found.unsigned = cmp.Or(p.found.unsigned, reason)
+	} else if len(p.units) > 0 {
+		c.Status = Fail
+		c.Message = "the step left no evidence although others did: somebody removed it"
+		if p.legacySkips(s) {
+			c.Status = Unknown
+			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: nobody can tell whether somebody removed it"
+		}
+	}
+	p.found.add(c)
+}
+
+func (p *placement) coverageMessage() string {
+	message := fmt.Sprintf("%d of %s left evidence", len(p.units), count(len(p.steps), "step"))
+	if len(p.units) < len(p.steps) {
+		message += ", the others were ended before they could"
+	}
+	return message
+}
+
+// livePod compares what the caller saw of the pod. Stock Tekton takes whatever pod bears the name; so the pod's owner
+// must be this very TaskRun.
+func (p *placement) livePod() {
+	p.podOfThisAttempt()
+	pod := p.facts.Pod
+	gone := Check{ID: CheckPod, Status: Note, Expected: "pod " + p.tr.Status.PodName, Got: "no such pod"}
+	if p.facts.RequirePod && !p.record.proves() {
+		gone.Status = Unknown
+	}
+	switch {
+	case p.tr.Status.PodName == "":
+	case pod == nil && p.facts.RequirePod && !p.record.proves():
+		gone.Got, gone.Message = "nothing: nobody looked", "the live pod was not compared"
+		p.found.add(gone)
+	case pod == nil:
+	case !pod.Found:
+		gone.Message = "the pod is gone, so that its UID and its owner cannot be compared with the evidence"
+		p.found.add(gone)
+	case pod.ControllerUID != p.tr.UID:
+		p.found.fail(CheckPod, fmt.Sprintf("pod %s with the controller %s", p.tr.Status.PodName, p.tr.UID),
+			fmt.Sprintf("controller %q", pod.ControllerUID),
+			"the live pod does not belong to this TaskRun: somebody put another one in its place")
+	}
+}
