@@ -90,8 +90,8 @@ var suiteAlpha = map[string]string{
 
 // TestNightlyTektonSuite runs Tekton's own end-to-end tests, those that need no network, with enforcement in each of their namespaces.
 // They see the cluster through a client that hides what the add-on adds, and nothing else. How each ends is compared with
-// suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression for a part of the tests, and
-// with TEKTON_SUITE=stock they run without the add-on: all but those that are too-long end in the same way.
+// suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression for a part of the tests. With
+// TEKTON_SUITE=stock they run without the add-on, which shows whether a test fails for the cluster's reasons.
 func TestNightlyTektonSuite(t *testing.T) {
 	c := open(t)
 	s := newSuite(t)
