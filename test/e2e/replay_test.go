@@ -67,10 +67,10 @@ func TestReplay(t *testing.T) {
 }
 
 // allowLogs lets Tekton's controller read logs, as its manifest enable-log-access-to-controller does.
-func (s *replaySuite) allowLogs(t *testing.T) {
+func (c *cluster) allowLogs(t *testing.T) {
 	t.Helper()
-	rbac := s.kube.RbacV1()
-	object := metav1.ObjectMeta{Name: "e2e-replay-log-access"}
+	rbac := c.kube.RbacV1()
+	object := metav1.ObjectMeta{Name: "e2e-log-access"}
 	role := &rbacv1.ClusterRole{
 		ObjectMeta: object, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}},
 	}
