@@ -15,35 +15,6 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-const busybox = "docker.io/library/busybox:1.36"
-
-// mostSigned is how many steps surely sign, however the signer comes: evidence of more is about as long as their share.
-const mostSigned = 6
-
-// emitting returns a TaskRun whose last step leaves value as its result "report" and then runs the command more. Steps before it do
-// nothing.
-func emitting(name, value, more string, steps int) *pipelinev1.TaskRun {
-	spec := &pipelinev1.TaskSpec{Results: []pipelinev1.TaskResult{{Name: "report"}}}
-	for range steps - 1 {
-		spec.Steps = append(spec.Steps, pipelinev1.Step{Image: busybox, Command: []string{"true"}})
-	}
-	spec.Steps = append(spec.Steps, pipelinev1.Step{
-		Image: busybox, Command: []string{"sh", "-c", "printf %s '" + value + "' > $(results.report.path)" + more},
-	})
-	return &pipelinev1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: pipelinev1.TaskRunSpec{TaskSpec: spec}}
-}
-
-func wantReport(t *testing.T, tr *pipelinev1.TaskRun, value string) {
-	t.Helper()
-	wantSucceeded(t, tr)
-	for _, r := range tr.Status.Results {
-		if r.Name == "report" && r.Value.StringVal == value {
-			return
-		}
-	}
-	t.Errorf("TaskRun %s: the result of %d bytes has not arrived:\n%s", tr.Name, len(value), describe(tr))
-}
-
 // TestNightlyBudget fills termination messages to the brim, with a signer that comes in each way: what arrives without a signer
 // arrives with it.
 func TestNightlyBudget(t *testing.T) {
@@ -53,18 +24,7 @@ func TestNightlyBudget(t *testing.T) {
 		if out := c.kubectl(t, enableArgs("--yes", "--delivery", delivery)...); out.code != 0 {
 			t.Fatalf("enable: %s", out)
 		}
-		t.Run(delivery, func(t *testing.T) {
-			ns := c.namespace(t, true)
-			for steps := 1; steps <= 8; steps++ {
-				share := min(4096, 12288/(steps+1)) // with the container prepare
-				value := strings.Repeat("y", share-200)
-				tr := c.finish(t, ns, emitting(fmt.Sprintf("of-%d", steps), value, "", steps))
-				wantReport(t, tr, value)
-				if steps <= mostSigned {
-					wantCondition(t, tr, "True", "TaskRunResultsVerified")
-				}
-			}
-		})
+		t.Run(delivery, func(t *testing.T) { testFullMessages(t, c, c.namespace(t, true), 1, 2, 3, 4, 5, 6, 7, 8) })
 	}
 	t.Run("a container for debugging", func(t *testing.T) { testDebugContainer(t, c) })
 	t.Run("evidence that cannot fit", func(t *testing.T) { testEvidenceThatCannotFit(t, c) })
