@@ -60,13 +60,15 @@ func TestEvidenceSchema(t *testing.T) {
 		"apiVersion": APIVersion, "kind": EvidenceKind, "notice": EvidenceNotice, "verified": false,
 	})
 	schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+	const file = "evidencereport.v1alpha1.json"
+	schema["$id"] = "https://tekton-sign.dev/schema/" + file
 	schema["title"] = "Evidence: what evidence -o json and -o yaml write. Nothing in it is verified."
 	text, err := json.MarshalIndent(schema, "", "  ")
 	if err != nil {
 		t.Fatal(err)
 	}
 	text = append(text, '\n')
-	path := filepath.Join("..", "..", "docs", "schema", "evidence.json")
+	path := filepath.Join("..", "..", "docs", "schema", file)
 	if *update {
 		if err := os.WriteFile(path, text, 0o644); err != nil {
 			t.Fatal(err)
@@ -77,6 +79,6 @@ func TestEvidenceSchema(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(text)); diff != "" {
-		t.Errorf("docs/schema/evidence.json differs (-want +got); run with -update if that is meant:\n%s", diff)
+		t.Errorf("docs/schema/%s differs (-want +got); run with -update if that is meant:\n%s", file, diff)
 	}
 }
