@@ -20,7 +20,7 @@ LAB := bin/lab
 # Points what follows in the same recipe line at the lab.
 IN_LAB = eval "$$($(LAB) env)";
 
-.PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo examples lab-up lab-load lab-down generate docs release-snapshot clean FORCE
+.PHONY: help build test test-unit test-e2e test-nightly fuzz lint bench demo demo-offline examples lab-up lab-load lab-down generate docs release-snapshot clean FORCE
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -57,8 +57,12 @@ bench: build lab-up lab-load ## Benchmarks; docs/performance.md explains the fig
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
 	$(IN_LAB) go test -tags e2e -run '^$$' -bench 'TokenReview|AddOn' -timeout 30m ./test/bench
 
-demo: build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
+demo: demo-offline build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
 	hack/demo.sh
+
+demo-offline: ## The verifying half of the story, on a recorded TaskRun.
+	$(GOBUILD) -o $(BIN)/kubectl-tekton_sign ./cmd/kubectl-tekton-sign
+	hack/demo-offline.sh
 
 examples: build lab-up lab-load ## Record docs/examples from the lab.
 	hack/record-examples.sh

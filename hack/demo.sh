@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole story on a real cluster: enable signing, run a TaskRun, verify it, tamper with copies, disable again.
-# Where the lab cannot run, the verifying half is told on a TaskRun and a trust bundle recorded from it.
+# hack/demo-offline.sh shows the verifying half first, because a new machine has to make the cluster.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . hack/demo-lib.sh
@@ -19,18 +19,12 @@ inventory() {
 }
 
 if ! lab check; then
-  say "The lab does not run here, so this is the verifying half, on a TaskRun recorded from the lab (docs/examples)."
-  if ! command -v kubectl >/dev/null; then
-    echo "demo: this half needs kubectl in PATH: install it and run make demo again" >&2
-    exit 1
-  fi
-  cp "$examples"/{build.yaml,trust-bundle.json} "$work"
-  cd "$work"
-  tell_tampering build.yaml trust-bundle.json
+  say "The lab does not run here: what you saw is the verifying half, on a recorded TaskRun."
   exit 0
 fi
 
-chapter "A real cluster with stock Tekton"
+chapter "The whole story: a real cluster with stock Tekton"
+say "The first time, this compiles Kubernetes and Tekton: about a quarter of an hour on two cores. Later, a cluster is up in a minute."
 make --no-print-directory --silent lab-up lab-load
 eval "$(lab env)"
 cd "$work"

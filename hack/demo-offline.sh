@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The verifying half of the story, on a TaskRun that a cluster recorded (docs/examples). It needs no cluster, no network and no kubectl.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. hack/demo-lib.sh
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export PATH="$PWD/bin:$PATH"
+cp docs/examples/{build.yaml,trust-bundle.json} "$work"
+cd "$work"
+
+# kubectl starts the plugin as kubectl does.
+kubectl() {
+  shift
+  kubectl-tekton_sign "$@"
+}
+
+unrecorded=()
+grep -q tekton-sign.dev/record build.yaml || unrecorded=(--allow-unrecorded) # no add-on recorded it
+
+# verifies CODE FILE shows that verifying a file ends with this exit code.
+verifies() { expect "$1" kubectl tekton-sign verify -f "$2" --trust-bundle trust-bundle.json --offline "${unrecorded[@]}"; }
+
+# tampered NAME EDIT makes a copy of the TaskRun that somebody edited.
+tampered() {
+  sed "$2" build.yaml >"$1"
+  if cmp -s build.yaml "$1"; then
+    printf 'demo: the edit of %s changes nothing\n' "$1" >&2
+    exit 1
+  fi
+}
+
+chapter "A TaskRun from a file, its keys from a trust bundle, no network"
+verifies 0 build.yaml
+
+chapter "Somebody changes one byte of the image digest"
+tampered one-byte-changed.yaml '/^status:/,$ s/^    value: sha256:2c26/    value: sha256:2c27/'
+verifies 4 one-byte-changed.yaml
+
+chapter "Somebody adds a result"
+tampered result-added.yaml '/^  results:/a\  - name: APPROVED_BY\n    type: string\n    value: security'
+verifies 4 result-added.yaml
+
+chapter "Somebody passes it off as another TaskRun"
+tampered uid-changed.yaml 's/^  uid: .*/  uid: 6340374f-3a88-4ff2-812e-c155a2d8e142/'
+verifies 4 uid-changed.yaml
