@@ -4,12 +4,10 @@ package delivery
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -35,13 +33,5 @@ func Forget(ctx context.Context, client Client, source Source, namespaces []stri
 	if len(data) == 0 {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{"data": data})
-	if err != nil {
-		return fmt.Errorf("encoding a change of ConfigMap %s: %w", ConfigMapName, err)
-	}
-	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: owner})
-	if err != nil {
-		return fmt.Errorf("changing ConfigMap %s/%s: %w", settings.Namespace, ConfigMapName, err)
-	}
-	return nil
+	return patch(ctx, client, owner, data)
 }

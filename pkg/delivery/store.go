@@ -89,7 +89,7 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := namespace + "." + keyRefused
+	key := refusedKey(namespace)
 	if _, asked := s.view.data()[key]; asked {
 		return nil
 	}
@@ -100,8 +100,10 @@ func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.
 func (s *Store) Heard(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.remove(ctx, namespace+"."+keyRefused)
+	return s.remove(ctx, refusedKey(namespace))
 }
+
+func refusedKey(namespace string) string { return namespace + "." + keyRefused }
 
 func (s *Store) remove(ctx context.Context, key string) error {
 	if _, ok := s.view.data()[key]; !ok {
@@ -156,7 +158,7 @@ func AskForTrials(ctx context.Context, client Client, owner string, now time.Tim
 	}
 	data := map[string]any{}
 	for _, e := range Parse(cm.Data).Entries() {
-		data[e.Namespace+"."+keyRefused] = now.UTC().Format(time.RFC3339)
+		data[refusedKey(e.Namespace)] = now.UTC().Format(time.RFC3339)
 	}
 	if len(data) == 0 {
 		return nil

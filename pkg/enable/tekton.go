@@ -15,10 +15,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
-
-// tektonControllers selects Tekton's controller in every release and distribution, whatever kind of workload runs it.
-const tektonControllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"
 
 // labelTektonVersion is the label in which a release names its version.
 const labelTektonVersion = "app.kubernetes.io/version"
@@ -54,15 +52,7 @@ func newController(kind string, m metav1.ObjectMeta, template corev1.PodTemplate
 // servedNamespace returns the value of the flag -namespace of Tekton's controller, which keeps it to one namespace.
 func servedNamespace(spec corev1.PodSpec) string {
 	for _, container := range spec.Containers {
-		args := slices.Concat(container.Command, container.Args)
-		for i, arg := range args {
-			name, value, joined := strings.Cut(arg, "=")
-			if name != "-namespace" && name != "--namespace" {
-				continue
-			}
-			if !joined && i+1 < len(args) {
-				value = args[i+1]
-			}
+		if value, given := tekton.FlagValue(slices.Concat(container.Command, container.Args), "namespace"); given {
 			return value
 		}
 	}
@@ -74,7 +64,7 @@ func servedNamespace(spec corev1.PodSpec) string {
 func controllersIn(ctx context.Context, client kubeclient.Interface, namespace string) ([]Controller, error) {
 	var found []Controller
 	var errs []error
-	options := metav1.ListOptions{LabelSelector: tektonControllers}
+	options := metav1.ListOptions{LabelSelector: tekton.Controllers}
 	for _, list := range []controllerLister{deployedControllers, statefulControllers} {
 		some, err := list(ctx, client, namespace, options)
 		found, errs = append(found, some...), append(errs, err)
@@ -92,7 +82,7 @@ type controllerLister func(context.Context, kubeclient.Interface, string, metav1
 func deployedControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
 	list, err := client.AppsV1().Deployments(namespace).List(ctx, o)
 	if err != nil {
-		return nil, fmt.Errorf("looking for Tekton Pipelines (Deployments with %s): %w", tektonControllers, err)
+		return nil, fmt.Errorf("looking for Tekton Pipelines (Deployments with %s): %w", tekton.Controllers, err)
 	}
 	var found []Controller
 	for _, d := range list.Items {
@@ -108,7 +98,7 @@ func statefulControllers(ctx context.Context, client kubeclient.Interface, names
 		return nil, nil // a server that does not know the kind holds none
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for Tekton Pipelines (StatefulSets with %s): %w", tektonControllers, err)
+		return nil, fmt.Errorf("looking for Tekton Pipelines (StatefulSets with %s): %w", tekton.Controllers, err)
 	}
 	var found []Controller
 	for _, s := range list.Items {
@@ -124,7 +114,7 @@ func podsOfControllers(ctx context.Context, client kubeclient.Interface, namespa
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("looking for Tekton Pipelines (pods with %s): %w", tektonControllers, err)
+		return nil, fmt.Errorf("looking for Tekton Pipelines (pods with %s): %w", tekton.Controllers, err)
 	}
 	var found []Controller
 	for _, pod := range list.Items {
@@ -179,7 +169,7 @@ func theController(found []Controller, namespace string) (Controller, error) {
 	switch len(found) {
 	case 0:
 		return Controller{}, fmt.Errorf("no Tekton Pipelines in %s: no Deployment, StatefulSet or pod has the labels %s; install Tekton first, "+
-			"or name its namespace with --tekton-namespace", where, tektonControllers)
+			"or name its namespace with --tekton-namespace", where, tekton.Controllers)
 	case 1:
 		return found[0], nil
 	}

@@ -191,9 +191,7 @@ func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
 
 // tell reports a change of the guard's opinion as a log line and an event of the keeper's Deployment.
 func (g *Grants) tell(state verdict, reason error) {
-	deployment := &corev1.ObjectReference{
-		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Keeper,
-	}
+	deployment := ownDeployment(manifests.Keeper)
 	if state == bites {
 		g.log.Info("the admission policies bite: namespaces in scope get their grants")
 		g.recorder.Event(deployment, corev1.EventTypeNormal, "GrantsGiven",

@@ -292,7 +292,7 @@ func (h *History) refuse(have trust.History) []string {
 
 // tell reports as events of the add-on's Deployment what somebody did to the history.
 func (h *History) tell(damaged, foreign []string) {
-	deployment := ownDeployment()
+	deployment := ownDeployment(manifests.Controller)
 	if len(damaged) > 0 {
 		h.log.Errorf("the trust history was changed by somebody else and is repaired: %s", short(damaged))
 		h.recorder.Eventf(deployment, corev1.EventTypeWarning, "TrustHistoryRepaired",
@@ -307,11 +307,9 @@ func (h *History) tell(damaged, foreign []string) {
 	}
 }
 
-// ownDeployment is where events are that are about the add-on.
-func ownDeployment() *corev1.ObjectReference {
-	return &corev1.ObjectReference{
-		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Controller,
-	}
+// ownDeployment is where events are that are about the add-on: name is manifests.Controller or manifests.Keeper.
+func ownDeployment(name string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: name}
 }
 
 // short lists the first few of many keys.

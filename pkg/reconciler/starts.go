@@ -27,6 +27,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
 // ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
@@ -240,7 +241,7 @@ func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, w
 	message := display.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: let nodes pull %s (enable --pull-secret or --registry), "+
 		"and run kubectl tekton-sign enable again", display.Cut(why, maxEventMessage/2), outcome, s.Image))
 	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(), "reason", why, "outcome", outcome)
-	s.Recorder.Event(ownDeployment(), corev1.EventTypeWarning, ReasonNotStarted, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
+	s.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotStarted, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
 	s.OnStuck(stopped)
 	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
 }

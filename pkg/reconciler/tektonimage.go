@@ -6,13 +6,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
 // TektonImage knows the image that Tekton puts into the pod of every TaskRun, the one of its entrypoint: policies must let it pass
@@ -50,7 +51,7 @@ func (i *TektonImage) Get(ctx context.Context) (string, error) {
 	}
 	for _, spec := range specs {
 		for _, container := range spec.Containers {
-			if image := flagValue(slices.Concat(container.Command, container.Args), "entrypoint-image"); image != "" {
+			if image, _ := tekton.FlagValue(slices.Concat(container.Command, container.Args), "entrypoint-image"); image != "" {
 				i.image, i.read = image, i.now()
 				return image, nil
 			}
@@ -61,7 +62,7 @@ func (i *TektonImage) Get(ctx context.Context) (string, error) {
 
 // controllers returns the pods of what runs Tekton's controller.
 func (i *TektonImage) controllers(ctx context.Context) ([]corev1.PodSpec, error) {
-	options := metav1.ListOptions{LabelSelector: "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"}
+	options := metav1.ListOptions{LabelSelector: tekton.Controllers}
 	deployments, err := i.client.AppsV1().Deployments(i.namespace).List(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("looking for Tekton's controller: %w", err)
@@ -78,19 +79,4 @@ func (i *TektonImage) controllers(ctx context.Context) ([]corev1.PodSpec, error)
 		specs = append(specs, s.Spec.Template.Spec)
 	}
 	return specs, nil
-}
-
-// flagValue returns the value of a flag in the forms of Go's package flag, empty if it is not there.
-func flagValue(args []string, name string) string {
-	for i, arg := range args {
-		got, value, joined := strings.Cut(strings.TrimLeft(arg, "-"), "=")
-		switch {
-		case got != name || !strings.HasPrefix(arg, "-"):
-		case joined:
-			return value
-		case i+1 < len(args):
-			return args[i+1]
-		}
-	}
-	return ""
 }

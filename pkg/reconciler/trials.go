@@ -251,9 +251,7 @@ func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exceptio
 func (t *Trials) tell(kind, reason, format string, args ...any) {
 	message := display.Cut(display.Safe(fmt.Sprintf(format, args...)), maxEventMessage)
 	t.Log.Infow(message, "reason", reason)
-	t.Recorder.Event(&corev1.ObjectReference{
-		APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: manifests.Keeper,
-	}, kind, reason, message)
+	t.Recorder.Event(ownDeployment(manifests.Keeper), kind, reason, message)
 }
 
 // try finds out how the signer may be delivered to a namespace: nil stands for as the settings ask. An error says that this is not known.

@@ -165,17 +165,7 @@ func ParseManager(value string) (string, error) {
 	return value, nil
 }
 
-func parseManagers(value string) ([]string, error) {
-	var managers []string
-	for part := range strings.SplitSeq(value, ",") {
-		manager, err := ParseManager(part)
-		if err != nil {
-			return nil, err
-		}
-		managers = append(managers, manager)
-	}
-	return managers, nil
-}
+func parseManagers(value string) ([]string, error) { return parseEach(value, ParseManager) }
 
 // maxPullSecrets bounds the names in each pod.
 const maxPullSecrets = 8
@@ -190,13 +180,9 @@ func ParsePullSecret(value string) (string, error) {
 }
 
 func parsePullSecrets(value string) ([]string, error) {
-	var names []string
-	for part := range strings.SplitSeq(value, ",") {
-		name, err := ParsePullSecret(part)
-		if err != nil {
-			return nil, err
-		}
-		names = append(names, name)
+	names, err := parseEach(value, ParsePullSecret)
+	if err != nil {
+		return nil, err
 	}
 	if len(names) > maxPullSecrets {
 		return nil, fmt.Errorf("expected at most %d Secrets, got %d", maxPullSecrets, len(names))
@@ -204,16 +190,19 @@ func parsePullSecrets(value string) ([]string, error) {
 	return names, nil
 }
 
-func parseAccounts(value string) ([]Account, error) {
-	var accounts []Account
+func parseAccounts(value string) ([]Account, error) { return parseEach(value, ParseAccount) }
+
+// parseEach reads a list that is joined by commas.
+func parseEach[T any](value string, parse func(string) (T, error)) ([]T, error) {
+	var all []T
 	for part := range strings.SplitSeq(value, ",") {
-		a, err := ParseAccount(part)
+		one, err := parse(part)
 		if err != nil {
 			return nil, err
 		}
-		accounts = append(accounts, a)
+		all = append(all, one)
 	}
-	return accounts, nil
+	return all, nil
 }
 
 func joinAccounts(accounts []Account) string {
