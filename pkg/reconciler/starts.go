@@ -42,7 +42,12 @@ type Starts struct {
 	StartsConfig
 
 	taskRuns dynamic.NamespaceableResourceInterface
-	queue    *controller.Impl
+	queue    keyQueue
+}
+
+// keyQueue is where a reconciler puts the keys of what it is going to look at: a controller.Impl.
+type keyQueue interface {
+	EnqueueKey(key types.NamespacedName)
 }
 
 // StartsConfig is what NewStarts needs.
@@ -70,7 +75,7 @@ func NewStarts(c StartsConfig) *Starts {
 }
 
 // Start has what Seen sees put into the work queue.
-func (s *Starts) Start(queue *controller.Impl) { s.queue = queue }
+func (s *Starts) Start(queue keyQueue) { s.queue = queue }
 
 // Seen puts a TaskRun into the work queue if its pod may not start.
 func (s *Starts) Seen(taskRun *unstructured.Unstructured) {

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
@@ -126,13 +127,13 @@ func TestStarts(t *testing.T) {
 				},
 				OnStuck: func(stopped bool) { counted = append(counted, stopped) }, Recorder: recorder, Now: time.Now, Log: zap.NewNop().Sugar(),
 			})
-			queue := controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(), Logger: zap.NewNop().Sugar()})
-			s.Start(queue)
+			var queue keys
+			s.Start(&queue)
 			if err := s.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 				t.Fatal(err)
 			}
 			s.Seen(tc.taskRun)
-			if seen := queue.WorkQueue().Len() > 0; seen != tc.seen {
+			if seen := len(queue) > 0; seen != tc.seen {
 				t.Errorf("put into the queue: got %t, want %t", seen, tc.seen)
 			}
 			err := s.Reconcile(t.Context(), "ci/build")
@@ -165,3 +166,8 @@ func TestStarts(t *testing.T) {
 		})
 	}
 }
+
+// keys remembers what was put into the work queue.
+type keys []types.NamespacedName
+
+func (k *keys) EnqueueKey(key types.NamespacedName) { *k = append(*k, key) }
