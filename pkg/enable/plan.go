@@ -81,9 +81,9 @@ func (p Plan) Count(action Action) int {
 // Request is what the user wants enabled.
 type Request struct {
 	Settings settings.Settings
-	Keep     Kept
-	Registry string // prefix of the images
-	Version  string // tag of the images
+	Keep     []string // keys of the settings that stay as the cluster has them, because the user did not name them
+	Registry string   // prefix of the images
+	Version  string   // tag of the images
 }
 
 // Desired returns the objects of the installation that r asks for, in the order in which they are applied.
