@@ -16,6 +16,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -45,7 +46,8 @@ nothing; an interrupted run is finished by the next one.
 Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
 name a Secret for the registry (--pull-secret), or another registry (--registry).
 
-The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
+Backends:
+` + backendLines() + `
 
 Enforcement: audit records the verdict in the condition SignedResultsVerified; enforce also fails a TaskRun whose results do not
 verify, and takes its results away. Label a namespace tekton-sign.dev/enforcement=audit or =enforce for another mode than the
@@ -83,7 +85,7 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
   # The manifests, to keep them in Git
   %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
 		Args:      oneBackend,
-		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
+		ValidArgs: backends.Names(backends.Enabled()),
 		RunE:      func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, cmd.Flags(), args[0]) },
 	}
 	addSettings(cmd)
@@ -100,8 +102,16 @@ func oneBackend(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return fmt.Errorf("expected one backend, got %d: %s %s signs with the cluster's own service account tokens and needs nothing else",
-		len(args), cmd.CommandPath(), signing.BackendOIDCSAToken)
+	return fmt.Errorf("expected one backend, got %d: run %s with one of\n%s", len(args), cmd.CommandPath(), backendLines())
+}
+
+// backendLines lists the backends that this version can turn on, one in a line.
+func backendLines() string {
+	var lines []string
+	for _, d := range backends.Enabled() {
+		lines = append(lines, fmt.Sprintf("  %-16s %s", d.Name, d.Summary))
+	}
+	return strings.Join(lines, "\n")
 }
 
 func (o *enableOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, backend string) error {
@@ -146,7 +156,7 @@ func (o *enableOptions) request(f *pflag.FlagSet, backend string) (enable.Reques
 	if err != nil {
 		return enable.Request{}, err
 	}
-	if err := s.Supported(); err != nil {
+	if err := backends.Check(s); err != nil {
 		return enable.Request{}, err
 	}
 	return enable.Request{

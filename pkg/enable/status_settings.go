@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -32,7 +33,7 @@ func (l *look) readSettings(ctx context.Context) {
 	}
 	s, err := settings.Parse(cm.Data)
 	if err == nil {
-		err = s.Supported()
+		err = backends.Check(s)
 	}
 	if err != nil {
 		l.add(status.Check{

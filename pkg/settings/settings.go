@@ -193,18 +193,6 @@ func (s Settings) checkMinimum() error {
 	return nil
 }
 
-// Supported reports what of the settings this version cannot do yet.
-func (s Settings) Supported() error {
-	if s.Backend != signing.BackendNone && s.Backend != signing.BackendOIDCSAToken {
-		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, signing.BackendOIDCSAToken)
-	}
-	if s.Backend == signing.BackendOIDCSAToken && s.Policies == PoliciesNone {
-		return fmt.Errorf("backend %s needs policies %s or %s: without them whoever may edit a namespace can sign in the name of its TaskRuns",
-			s.Backend, PoliciesStandard, PoliciesStrict)
-	}
-	return nil
-}
-
 // Data returns the ConfigMap's data for the settings: backend and enforcement always, every other key where it differs
 // from the default.
 func (s Settings) Data() map[string]string {
