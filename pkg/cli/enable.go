@@ -102,7 +102,11 @@ func oneBackend(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return fmt.Errorf("expected one backend, got %d: run %s with one of\n%s", len(args), cmd.CommandPath(), backendLines())
+	var choices []string
+	for _, d := range backends.Enabled() {
+		choices = append(choices, fmt.Sprintf("%s %s %s", cmd.CommandPath(), d.Name, d.Summary))
+	}
+	return fmt.Errorf("expected one backend, got %d: %s", len(args), strings.Join(choices, "; "))
 }
 
 // backendLines lists the backends that this version can turn on, one in a line.

@@ -97,9 +97,11 @@ func Default() Settings {
 
 // Step returns what the signer of a step has to know of the settings.
 func (s Settings) Step() step.Options {
-	return step.Options{
-		Format: s.Format, Binding: s.Binding, AudiencePrefix: s.AudiencePrefix, TokenLifetime: s.TokenLifetime,
+	o := step.Options{Backend: s.Backend, Format: s.Format}
+	if s.Backend.HasBindings() {
+		o.Binding, o.AudiencePrefix, o.TokenLifetime = s.Binding, s.AudiencePrefix, s.TokenLifetime
 	}
+	return o
 }
 
 // unset returns the defaults of all settings but the binding, whose default depends on the format.
