@@ -8,11 +8,11 @@ import (
 
 	"knative.dev/pkg/controller"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // newStartsController makes the reconciler of TaskRuns whose pods do not start.
@@ -22,7 +22,7 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 		Dynamic: a.dynamic,
 		Image:   a.signerImage,
 		Wanted: func(namespace string) bool {
-			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace)
+			return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
 		},
 		Enforced: func(namespace string) bool { return a.namespaces.Enforcement(namespace) == settings.Enforce },
 		Stopped: func(namespace string) bool {
