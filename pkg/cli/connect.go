@@ -5,12 +5,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
@@ -74,21 +71,9 @@ func explainCluster(err error) error {
 			"your kubeconfig's context", err))
 	case apierrors.IsNotFound(err):
 		return withExit(ExitIndeterminate, err)
-	case isNetworkError(err):
+	case kubeclient.IsNetworkError(err):
 		return withExit(ExitIndeterminate, fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's "+
 			"context, or %s", err, offlineHint))
 	}
 	return withExit(ExitIndeterminate, err)
-}
-
-// isClusterError reports whether err came from the cluster, or from the way to it, and not from what was asked for.
-func isClusterError(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) || isNetworkError(err)
-}
-
-func isNetworkError(err error) bool {
-	var network net.Error
-	var address *url.Error
-	return errors.As(err, &network) || errors.As(err, &address) || clientcmd.IsEmptyConfig(err)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -132,7 +133,7 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 	if err != nil {
 		return err
 	}
-	inputs, errs := (&verifyOptions{files: o.files}).taskRuns(ctx, e, args)
+	inputs, errs := e.taskRuns(ctx, runs.Selection{Files: o.files, Args: args})
 	var text bytes.Buffer
 	if slices.Contains(inspectFormats, o.output) {
 		errs, err = o.inspect(e, &text, prefix, inputs, errs)

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -196,9 +197,17 @@ func (o *verifyOptions) several(args []string) bool {
 	if len(args) == 1 && strings.HasPrefix(args[0], "t") && strings.Contains(args[0], "/") {
 		return false // taskrun/NAME
 	}
-	oneFile := len(args) == 0 && len(o.files) == 1 && !isFolder(o.files[0])
+	oneFile := len(args) == 0 && len(o.files) == 1 && !runs.IsFolder(o.files[0])
 	twoWords := len(args) == 2 && !strings.Contains(args[0], "/") && strings.HasPrefix(args[0], "t")
 	return !oneFile && !twoWords
+}
+
+// selection is what the flags and arguments ask for.
+func (o *verifyOptions) selection(args []string) runs.Selection {
+	return runs.Selection{
+		Files: o.files, Recursive: o.recursive,
+		Args: args, Selector: o.selector, AllNamespaces: o.allNamespaces, AllowCustomRuns: o.allowCustomRuns,
+	}
 }
 
 // run verifies and prints. Whatever goes wrong after the flags were understood ends in a report, too.
@@ -210,19 +219,20 @@ func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return err
 	}
-	l, source, err := o.looker(ctx, e)
+	v, source, err := o.verifier(ctx, e)
 	if err := t.start(source); err != nil {
 		return err
 	}
+	selected := o.selection(args)
 	switch {
 	case err != nil:
-		err = t.add(finding{err: err})
+		err = t.add(runs.Finding{Err: err})
 	case len(o.files) > 0:
-		err = t.all(ctx, l, o.fromFiles(e.In))
+		err = t.all(ctx, v, selected.FromFiles(e.In))
 	case o.watch:
-		err = o.follow(ctx, e, args, l, t)
+		err = e.follow(ctx, selected, v, t)
 	default:
-		err = t.all(ctx, l, o.fromCluster(ctx, e, args))
+		err = t.all(ctx, v, selected.FromCluster(ctx, e.cluster()))
 	}
 	return t.end(ctx, err)
 }

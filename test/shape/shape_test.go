@@ -135,7 +135,7 @@ func receiver(e ast.Expr) string {
 // layers are the folders of the module, the lowest first. A package imports packages of its own folder and of those before it.
 var layers = []string{
 	"internal", "config", "pkg/version", "pkg/signing", "pkg/settings", "pkg/verify/trust", clusterHalves, "pkg/backends", "pkg/verify", "pkg/evidence", "pkg/chains", "pkg/seal",
-	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/report", "pkg/admission", "pkg/reconciler", "pkg/metrics",
+	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/report", "pkg/runs", "pkg/admission", "pkg/reconciler", "pkg/metrics",
 	"pkg/cli", "cmd", "test", "hack",
 }
 
