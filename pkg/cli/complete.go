@@ -80,17 +80,17 @@ func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespac
 func completeVerifyFlags(cmd *cobra.Command) {
 	const noFiles = cobra.ShellCompDirectiveNoFileComp
 	for flag, complete := range map[string]cobra.CompletionFunc{
-		"output":              completeFormats,
-		"minimum-format":      cobra.FixedCompletions(texts(signing.Formats()), noFiles),
-		"minimum-assurance":   cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
-		"audience":            completeAudience,
-		"token-lifetime":      cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
-		"clock-skew":          cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
-		"trust-bundle":        cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
-		"filename":            cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
-		"trust-bundle-sha256": completeSHA256,
-		"cluster":             completeClusters,
-		"selector":            cobra.NoFileCompletions,
+		"output":               completeFormats,
+		"minimum-format":       cobra.FixedCompletions(texts(signing.Formats()), noFiles),
+		"minimum-assurance":    cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
+		"audience":             completeAudience,
+		"token-lifetime":       cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
+		"clock-skew":           cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
+		"trust-bundle":         cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
+		"filename":             cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
+		"trust-bundle-sha256":  completeSHA256,
+		"trust-bundle-cluster": completeClusters,
+		"selector":             cobra.NoFileCompletions,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that does not exist: a test looks
 	}

@@ -58,6 +58,15 @@ func (e *env) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
+// checkCluster refuses kubectl's flag --cluster where everything comes from files: the user means a cluster of the trust bundle.
+func (e *env) checkCluster(fromFiles bool) error {
+	if fromFiles && e.config.ClusterName != nil && *e.config.ClusterName != "" {
+		return fmt.Errorf("--cluster names a cluster of the kubeconfig, which is not used here: choose a cluster of the trust bundle with " +
+			"--trust-bundle-cluster")
+	}
+	return nil
+}
+
 // explainCluster gives an error of the API server, or of the way to it, its exit code and a next step.
 func explainCluster(err error) error {
 	var coded *exitError

@@ -117,7 +117,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show every check and result")
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys to trust, written by trust export")
 	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the bytes of the trust bundle must have")
-	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
+	f.StringVar(&o.cluster, "trust-bundle-cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
 	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
 	o.tokens.addAudience(f)
 	o.tokens.addLifetime(f)
@@ -213,6 +213,9 @@ func (o *verifyOptions) selection(args []string) runs.Selection {
 // run verifies and prints. Whatever goes wrong after the flags were understood ends in a report, too.
 func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err := o.validate(args); err != nil {
+		return err
+	}
+	if err := e.checkCluster(len(o.files) > 0 && o.trustBundle != ""); err != nil {
 		return err
 	}
 	t, err := newTally(e, o, args)

@@ -111,7 +111,7 @@ func (e *env) clusterUID(ctx context.Context, bundle *trust.Bundle) (string, err
 
 func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) {
 	if o.cluster != "" {
-		return trusted{}, fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
+		return trusted{}, fmt.Errorf("--trust-bundle-cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
 	cluster, past, err := e.fetchKnownKeys(ctx, "")
 	if apierrors.IsForbidden(err) {
