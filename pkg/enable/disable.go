@@ -291,7 +291,10 @@ func (c Clients) podsGone(ctx context.Context) (bool, string, error) {
 	if err != nil {
 		return false, "", fmt.Errorf("listing the add-on's pods: %w", err)
 	}
-	return len(pods.Items) == 0, fmt.Sprintf("%d pods are terminating", len(pods.Items)), nil
+	if len(pods.Items) == 0 {
+		return true, "", nil
+	}
+	return false, fmt.Sprintf("%d pods are terminating", len(pods.Items)), nil
 }
 
 func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {

@@ -4,6 +4,7 @@ package enable
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -51,9 +52,12 @@ func TestRemove(t *testing.T) {
 		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
 			testEnvironment.TektonNamespace, "config-signing")
 	})
-	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
+	var said []string
+	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	if err := plan.Remove(t.Context(), c.Clients, time.Minute, tell); err != nil {
 		t.Fatal(err)
 	}
+	inOrder(t, said, "deleted Deployment", "the add-on has stopped", "nothing is left")
 	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester, "clusterrolebindings",
 		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "namespaces", "configmaps")
 	grantsFirst(t, c.writes)
