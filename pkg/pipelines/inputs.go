@@ -26,6 +26,9 @@ const nothing = "none"
 // maxCombinations is how many runs of a matrix are looked at. Tekton's own limit is 256 unless it is configured.
 const maxCombinations = 1024
 
+// maxCombined is how many parameters all runs of a matrix may have together.
+const maxCombined = 1 << 18
+
 // maxStateText is the longest text, in bytes, in which states are looked for: a pattern takes much more than its text.
 const maxStateText = 16 << 10
 
@@ -52,23 +55,23 @@ var given = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
 
 // Apply returns a task of the pipeline as Tekton runs it once the tasks before it gave their results.
 func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
-	r := o.referred(task)
+	r := o.referred(task).replacer()
 	own := map[string]string{"context.pipelineTask.retries": strconv.Itoa(task.Retries)}
 	applied := task.DeepCopy()
-	applied.Params = applied.Params.ReplaceVariables(r.strings, r.arrays, r.objects).ReplaceVariables(own, nil, nil)
+	applied.Params = r.params(applied.Params).ReplaceVariables(own, nil, nil)
 	if applied.IsMatrixed() {
 		m := applied.Matrix
-		m.Params = m.Params.ReplaceVariables(r.strings, r.arrays, nil).ReplaceVariables(own, nil, nil)
+		m.Params = r.only(true).params(m.Params).ReplaceVariables(own, nil, nil)
 		for i := range m.Include {
-			m.Include[i].Params = m.Include[i].Params.ReplaceVariables(r.strings, nil, nil).ReplaceVariables(own, nil, nil)
+			m.Include[i].Params = r.only(false).params(m.Include[i].Params).ReplaceVariables(own, nil, nil)
 		}
 	}
-	applied.When = applied.When.ReplaceVariables(r.strings, r.arrays)
+	for i, when := range applied.When {
+		applied.When[i] = r.when(when)
+	}
 	if ref := applied.TaskRef; ref != nil {
-		ref.Params = ref.Params.ReplaceVariables(r.strings, r.arrays, r.objects)
-		name := v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{ref.Name}}
-		name.ApplyReplacements(r.strings, nil, nil)
-		ref.Name = name.ArrayVal[0]
+		ref.Params = r.params(ref.Params)
+		ref.Name = r.text(ref.Name)
 	}
 	return applied
 }
@@ -78,8 +81,12 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 	if !applied.IsMatrixed() {
 		return []v1.Params{applied.Params}, nil
 	}
-	if n := applied.Matrix.CountCombinations(); n > maxCombinations {
+	n := applied.Matrix.CountCombinations()
+	if n > maxCombinations {
 		return nil, fmt.Errorf("expected a matrix of at most %d runs, got %d", maxCombinations, n)
+	}
+	if each := len(applied.Matrix.Params) + len(applied.Params); n*each > maxCombined {
+		return nil, fmt.Errorf("expected a matrix whose runs have at most %d parameters together, got %d", maxCombined, n*each)
 	}
 	all := applied.Matrix.FanOut()
 	for i := range all {
