@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
@@ -29,7 +30,7 @@ const maxCombinations = 1024
 // maxCombined is how many parameters all runs of a matrix may have together.
 const maxCombined = 1 << 18
 
-// maxStateText is the longest text, in bytes, in which states are looked for: a pattern takes much more than its text.
+// maxStateText is the longest text, in bytes, in which states are looked for.
 const maxStateText = 16 << 10
 
 // maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
@@ -157,6 +158,33 @@ func differing(expected, got v1.Params) []unlike {
 	return all
 }
 
+// byName returns the values of parameters, of several of one name the last.
+func byName(params v1.Params) map[string]*v1.ParamValue {
+	values := make(map[string]*v1.ParamValue, len(params))
+	for i := range params {
+		values[params[i].Name] = &params[i].Value
+	}
+	return values
+}
+
+// countDiffering returns how many parameters differ, given the values of got by name.
+func countDiffering(expected, got v1.Params, values map[string]*v1.ParamValue) int {
+	n, found := len(got)-len(values), 0 // those that are there twice
+	for i := range expected {
+		value := values[expected[i].Name]
+		if value != nil {
+			found++
+		}
+		if value == nil || !sameValue(expected[i].Value, *value) {
+			n++
+		}
+	}
+	if n += max(0, len(values)-found); n > 0 { // with those that nobody expects
+		return n
+	}
+	return len(differing(expected, got)) // which knows of names that are expected twice
+}
+
 func show(value v1.ParamValue) string {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -195,15 +223,39 @@ func sameText(expected, got string) bool {
 	if expected == got {
 		return true
 	}
-	states := state.FindAllStringIndex(expected, -1)
-	if len(states) == 0 || len(expected) > maxStateText {
+	end := strings.LastIndex(expected, ")")
+	if end < 0 || !strings.HasSuffix(got, expected[end+1:]) || len(expected) > maxStateText { // what is behind all references
 		return false
 	}
-	pattern, from := `\A`, 0
-	for _, at := range states {
-		pattern += regexp.QuoteMeta(expected[from:at[0]]) + `[A-Za-z0-9]*`
-		from = at[1]
+	states := state.FindAllStringIndex(expected, -1)
+	if len(states) == 0 {
+		return false
 	}
-	matches, err := regexp.MatchString(pattern+regexp.QuoteMeta(expected[from:])+`\z`, got)
-	return err == nil && matches
+	rest, ok := strings.CutPrefix(got, expected[:states[0][0]])
+	for i := 1; ok && i < len(states); i++ {
+		rest, ok = skipWord(rest, expected[states[i-1][1]:states[i][0]])
+	}
+	word, ends := strings.CutSuffix(rest, expected[states[len(states)-1][1]:])
+	return ok && ends && lengthOfWord(word) == len(word)
+}
+
+// skipWord returns what follows in a text after a word and then a literal, and whether there is such a beginning. The first place is as
+// good as any: a literal of letters and digits may as well be a part of the next word, and one with another character has one place only.
+func skipWord(text, literal string) (rest string, ok bool) {
+	end := min(len(text), lengthOfWord(text)+len(literal))
+	at := strings.Index(text[:end], literal)
+	if at < 0 {
+		return "", false
+	}
+	return text[at+len(literal):], true
+}
+
+// lengthOfWord returns how many letters and digits a text begins with.
+func lengthOfWord(text string) int {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return i
+		}
+	}
+	return len(text)
 }

@@ -167,9 +167,9 @@ func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {
 		return []Difference{{"matrix", "no run", "a run"}}
 	}
-	best, fewest := 0, -1
+	best, fewest, values := 0, -1, byName(got)
 	for i, params := range all {
-		if n := len(differing(params, got)); fewest < 0 || n < fewest {
+		if n := countDiffering(params, got, values); fewest < 0 || n < fewest {
 			best, fewest = i, n
 		}
 	}

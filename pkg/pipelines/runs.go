@@ -132,8 +132,9 @@ func (j *judge) place(r *runs, got v1.Params, taken []bool, next map[string]int)
 	if err := j.spend(len(r.all) * len(got)); err != nil {
 		return false, false, err
 	}
+	values := byName(got)
 	for i, params := range r.all {
-		if len(differing(params, got)) > 0 {
+		if countDiffering(params, got, values) > 0 {
 			continue
 		}
 		fits = true
