@@ -152,7 +152,7 @@ func testRefusedAnyway(t *testing.T, c *cluster) {
 	c.untilRefused(t, ns)
 	time.Sleep(20 * time.Second) // longer than a trial is waited for
 	c.untilLeftAlone(t, ns, false)
-	if out := c.status(t, nil); strings.Contains(out.stdout, ns) {
+	if out := c.status(t, nil); strings.Contains(out.stdout, "Namespace "+ns) {
 		t.Errorf("status blames the namespace: %s", out)
 	}
 }
