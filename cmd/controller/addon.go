@@ -9,7 +9,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
@@ -17,7 +16,6 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -90,15 +88,15 @@ func (a *addOn) follow(ctx context.Context) {
 
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
-	refusals := a.newRefusalsController(ctx)
+	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
-		refusals,
+		refusalsQueue,
 		startsQueue,
-		a.newRecordsController(ctx, starts.Seen, func(namespace string) { refusals.EnqueueKey(types.NamespacedName{Name: namespace}) }),
+		a.newRecordsController(ctx, starts.Seen, refusals.Seen),
 	}, nil
 }
 
@@ -139,12 +137,6 @@ func (a *addOn) InScope(namespace string) bool { return a.namespaces.InScope(nam
 // Enforcement implements admission.Scope.
 func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
-}
-
-// newRefusalsController makes the reconciler that asks for trials.
-func (a *addOn) newRefusalsController(ctx context.Context) *controller.Impl {
-	store := delivery.NewStore(a.client, a.exceptions, delivery.Start, manifests.Controller)
-	return newQueue(ctx, reconciler.NewRefusals(store.AskForTrial, time.Now), "refusals")
 }
 
 // accounts returns who writes the status of TaskRuns.

@@ -31,8 +31,8 @@ const recordTimeout = 10 * time.Second
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
 //
-// onSeen is shown every TaskRun, and onRefused hears of those whose pods were not created.
-func (a *addOn) newRecordsController(ctx context.Context, onSeen func(*unstructured.Unstructured), onRefused func(namespace string)) *controller.Impl {
+// onSeen is shown every TaskRun, and onRefused those whose pods were not created.
+func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func(*unstructured.Unstructured)) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,

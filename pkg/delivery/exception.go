@@ -31,7 +31,12 @@ type Source string
 const (
 	Trial Source = "trial" // the keeper: the API server refused a dry run of a pod with the signer
 	Start Source = "start" // the leading controller: a pod could not start because of the signer
+	// Refusal is the leading controller, too: a policy refused the pod of a TaskRun, and a dry run did not show why.
+	Refusal Source = "refusal"
 )
+
+// sources lists them all, in the order in which they count.
+func sources() []Source { return []Source{Trial, Start, Refusal} }
 
 // keyRefused is the last part of the key by which the leading controller asks for a trial: a pod was refused.
 const keyRefused = "refused"
@@ -111,8 +116,8 @@ func (i id) key() string { return i.namespace + "." + string(i.source) }
 // parseKey takes a key apart. No namespace has a dot in its name.
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
-	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || !slices.Contains([]string{string(Trial), string(Start), keyRefused}, last) {
-		return "", "", fmt.Errorf("expected a namespace with .%s, .%s or .%s", Trial, Start, keyRefused)
+	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || last != keyRefused && !slices.Contains(sources(), Source(last)) {
+		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s or .%s", Trial, Start, Refusal, keyRefused)
 	}
 	return namespace, last, nil
 }
@@ -148,11 +153,11 @@ func (t Table) Of(namespace string, source Source) (Exception, bool) {
 	return e, ok
 }
 
-// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a start. An
+// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a start and a refusal. An
 // exception of another image does not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
-	for _, source := range []Source{Trial, Start} {
+	for _, source := range sources() {
 		if e, ok := t.Of(namespace, source); ok && e.Image == image {
 			found = append(found, Entry{namespace, source, e})
 		}
@@ -183,13 +188,8 @@ func (t Table) Entries() []Entry {
 // Refused returns the namespaces for which a trial is asked for.
 func (t Table) Refused() []string { return slices.Sorted(maps.Keys(t.refused)) }
 
-// size returns the bytes that the exceptions of a source take.
-func size(data map[string]string, source Source) int {
-	n := 0
-	for key, value := range data {
-		if strings.HasSuffix(key, "."+string(source)) {
-			n += len(key) + len(value)
-		}
-	}
-	return n
+// AskedFor reports whether a trial of a namespace is asked for.
+func (t Table) AskedFor(namespace string) bool {
+	_, ok := t.refused[namespace]
+	return ok
 }

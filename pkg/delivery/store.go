@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +21,38 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// maxSize is what the exceptions of one source may take, in bytes: those of both fit into an object.
-const maxSize = 400 << 10
+// Shares of the ConfigMap, in bytes, which together are less than an object may have (1 MiB): of the keeper's exceptions, of the controller's,
+// and of the marks that ask for trials. So none of them can take the room of another.
+const (
+	maxSize  = 400 << 10 // each of the first two
+	maxMarks = 200 << 10
+)
 
-// ErrFull says that the ConfigMap takes no more exceptions of this source.
+// shareOf returns the last parts of keys that share their room with this one, and the room.
+func shareOf(last string) (lasts []string, room int) {
+	switch last {
+	case string(Trial):
+		return []string{last}, maxSize
+	case keyRefused:
+		return []string{last}, maxMarks
+	}
+	return []string{string(Start), string(Refusal)}, maxSize
+}
+
+// hasRoom reports whether a key may have a value beside what is in the ConfigMap.
+func hasRoom(data map[string]string, key, value string) bool {
+	_, last, _ := strings.Cut(key, ".")
+	lasts, room := shareOf(last)
+	used := len(key) + len(value)
+	for other, held := range data {
+		if _, last, _ := strings.Cut(other, "."); other != key && slices.Contains(lasts, last) {
+			used += len(other) + len(held)
+		}
+	}
+	return used <= room
+}
+
+// ErrFull says that the ConfigMap takes no more keys of this kind.
 var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
 
 // Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what the other one did.
@@ -55,8 +86,8 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	if before, ok := s.view.Table().Of(namespace, s.source); ok && before.Same(stored) {
 		return nil
 	}
-	key, data := id{namespace, s.source}.key(), s.view.data()
-	if size(data, s.source)-len(data[key])+len(key)+len(value) > maxSize {
+	key := id{namespace, s.source}.key()
+	if !hasRoom(s.view.data(), key, value) {
 		return ErrFull
 	}
 	return s.patch(ctx, map[string]any{key: value})
@@ -69,12 +100,12 @@ func (s *Store) Clear(ctx context.Context, namespace string) error {
 	return s.remove(ctx, id{namespace, s.source}.key())
 }
 
-// Forget takes away what both sources say of a namespace that is not there any more.
+// Forget takes away what all sources say of a namespace that is not there any more.
 func (s *Store) Forget(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, gone := s.view.data(), map[string]any{}
-	for _, source := range []Source{Trial, Start} {
+	for _, source := range sources() {
 		if key := (id{namespace, source}).key(); data[key] != "" {
 			gone[key] = nil
 		}
@@ -85,15 +116,19 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 	return s.patch(ctx, gone)
 }
 
-// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time.
+// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time. It is ErrFull where
+// too many namespaces ask.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := refusedKey(namespace)
-	if _, asked := s.view.data()[key]; asked {
+	key, value := refusedKey(namespace), refused.UTC().Format(time.RFC3339)
+	switch _, asked := s.view.data()[key]; {
+	case asked:
 		return nil
+	case !hasRoom(s.view.data(), key, value):
+		return ErrFull
 	}
-	return s.patch(ctx, map[string]any{key: refused.UTC().Format(time.RFC3339)})
+	return s.patch(ctx, map[string]any{key: value})
 }
 
 // Heard takes back what AskForTrial wrote.
@@ -150,15 +185,21 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials has the keeper try every namespace anew of which there is an exception.
+// AskForTrials has the keeper try every namespace anew of which there is an exception, and takes away those of refusals: nothing but another
+// TaskRun shows whether pods are still refused there. What there is no room to ask for is tried in its turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading ConfigMap %s: %w", ConfigMapName, err)
 	}
-	data := map[string]any{}
+	data, asked := map[string]any{}, maps.Clone(cm.Data)
 	for _, e := range Parse(cm.Data).Entries() {
-		data[refusedKey(e.Namespace)] = now.UTC().Format(time.RFC3339)
+		if e.Source == Refusal {
+			data[id{e.Namespace, e.Source}.key()] = nil
+		}
+		if key, value := refusedKey(e.Namespace), now.UTC().Format(time.RFC3339); hasRoom(asked, key, value) {
+			data[key], asked[key] = value, value
+		}
 	}
 	if len(data) == 0 {
 		return nil

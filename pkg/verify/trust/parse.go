@@ -19,10 +19,12 @@ import (
 
 // Caps of a trust bundle.
 const (
-	MaxBytes    = 8 << 20 // of the file
-	maxClusters = 1024
-	maxIssuers  = 64      // of one cluster
-	maxKeys     = 1 << 15 // of one issuer or trust domain: more than a full history holds
+	MaxBytes     = 8 << 20 // of the file
+	maxClusters  = 1024
+	maxIssuers   = 64      // of one cluster
+	maxDomains   = 1024    // the same
+	maxRecorders = 1024    // the same
+	maxKeys      = 1 << 15 // of one issuer or trust domain: more than a full history holds
 )
 
 // Parse reads a trust bundle file (JSON). Unknown fields, duplicate keys, private keys, and one key ID with two keys in
@@ -127,13 +129,15 @@ func (c *Cluster) Validate() error {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
-	type domain struct {
-		name      string
-		federated bool
+	if len(c.SPIFFE) > maxDomains {
+		return fmt.Errorf("expected at most %d trust domains, got %d", maxDomains, len(c.SPIFFE))
+	}
+	if len(c.Recorders) > maxRecorders {
+		return fmt.Errorf("expected at most %d recorders, got %d", maxRecorders, len(c.Recorders))
 	}
 	domains := map[domain]bool{}
 	for _, s := range c.SPIFFE {
-		d := domain{s.TrustDomain, s.Federated}
+		d := s.domain()
 		if domains[d] {
 			return fmt.Errorf("trust domain %q stands twice: unite its authorities in one place", s.TrustDomain)
 		}
@@ -177,6 +181,14 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 	}
 	return nil
 }
+
+// domain tells trust domains apart.
+type domain struct {
+	name      string
+	federated bool
+}
+
+func (s SPIFFEBundle) domain() domain { return domain{s.TrustDomain, s.Federated} }
 
 func (s SPIFFEBundle) validate() error {
 	if len(s.X509Authorities) > maxKeys {
