@@ -11,6 +11,9 @@ const (
 	PartOf      = "tekton-sign"
 )
 
+// Selector selects all objects with that label.
+const Selector = LabelPartOf + "=" + PartOf
+
 // LabelVersion is the label of the Deployment that holds the version of tekton-sign.
 const LabelVersion = "app.kubernetes.io/version"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"strings"
@@ -9,9 +9,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
 const testSigner = "reg.example/signer:v1.2.3"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"context"
@@ -14,57 +14,66 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// maxTaskRuns is how many TaskRuns are looked at. The API server lists them by namespace and name, not by age.
+// maxTaskRuns is how many TaskRuns are read. The API server lists them by namespace and name, not by age.
 const maxTaskRuns = 2000
 
-// taskRuns are Tekton's TaskRuns.
+// Verdicts are the verdicts on completed TaskRuns.
+type Verdicts struct {
+	Found *status.Verdicts // nil: not asked for, or Err is set
+	Err   error
+}
+
+// checkVerdicts warns of TaskRuns that did not verify.
+func checkVerdicts(_ context.Context, c *Cluster) []status.Check {
+	switch v := c.Verdicts; {
+	case v.Err != nil:
+		return one(unreadable(status.PartVerdicts, status.CheckVerdicts, "the TaskRuns of all namespaces", v.Err))
+	case v.Found == nil || v.Found.Failed == 0:
+		return nil
+	}
+	return one(status.Check{
+		Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
+		Message: fmt.Sprintf("TaskRuns that did not verify: %d", c.Verdicts.Found.Failed),
+		Next:    c.Options.Program + " verify taskrun/NAME -n NAMESPACE tells more",
+	})
+}
+
+// taskRuns is the resource of Tekton's TaskRuns.
 func taskRuns() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: "taskruns"}
 }
 
-// verdicts collects those that the conditions of completed TaskRuns tell, page by page.
-func (l *look) verdicts(ctx context.Context) {
-	if l.options.Verdicts == 0 {
-		return
-	}
+// readVerdicts reads the conditions of TaskRuns, page by page.
+func (c *Cluster) readVerdicts(ctx context.Context) Verdicts {
 	found := &status.Verdicts{}
 	options := metav1.ListOptions{Limit: listPage}
 	for {
-		page, err := l.Dynamic.Resource(taskRuns()).List(ctx, options)
+		page, err := c.Clients.Dynamic.Resource(taskRuns()).List(ctx, options)
 		if err != nil {
-			l.unreadable(status.PartVerdicts, status.CheckVerdicts, "the TaskRuns of all namespaces", err)
-			return
+			return Verdicts{Err: err}
 		}
 		for i := range page.Items {
 			if found.Looked == maxTaskRuns {
 				break
 			}
 			found.Looked++
-			l.verdict(found, &page.Items[i])
+			c.addVerdict(found, &page.Items[i])
 		}
 		options.Continue = page.GetContinue()
 		if found.Looked == maxTaskRuns || options.Continue == "" {
 			found.More = options.Continue != ""
-			break
+			return Verdicts{Found: found}
 		}
-	}
-	l.status.Verdicts = found
-	if found.Failed > 0 {
-		l.add(status.Check{
-			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
-			Message: fmt.Sprintf("TaskRuns that did not verify: %d", found.Failed),
-			Next:    l.options.Program + " verify taskrun/NAME -n NAMESPACE tells more",
-		})
 	}
 }
 
-// verdict counts a TaskRun that is completed and in scope, and keeps it if it is one of the newest.
-func (l *look) verdict(found *status.Verdicts, tr *unstructured.Unstructured) {
-	if !l.inScope(tr.GetNamespace()) {
+// addVerdict counts a TaskRun that is completed and in scope, and keeps it if it is one of the newest.
+func (c *Cluster) addVerdict(found *status.Verdicts, tr *unstructured.Unstructured) {
+	if !c.InScope(tr.GetNamespace()) {
 		return
 	}
 	succeeded, completed := conditionOf(tr, "Succeeded")
@@ -77,20 +86,13 @@ func (l *look) verdict(found *status.Verdicts, tr *unstructured.Unstructured) {
 		return
 	}
 	v := status.Verdict{
-		Namespace: tr.GetNamespace(), Name: tr.GetName(), Verdict: verdictOf(cond), At: succeeded.LastTransitionTime, Message: cond.Message,
+		Namespace: tr.GetNamespace(), Name: tr.GetName(),
+		Verdict: verdictOf(cond), At: succeeded.LastTransitionTime, Message: cond.Message,
 	}
 	found.Add(v.Verdict)
 	at, _ := slices.BinarySearchFunc(found.Newest, v, func(a, b status.Verdict) int { return b.At.Compare(a.At) })
 	found.Newest = slices.Insert(found.Newest, at, v)
-	found.Newest = found.Newest[:min(len(found.Newest), l.options.Verdicts)]
-}
-
-// inScope reports whether a namespace is in scope, and yes where that is not known.
-func (l *look) inScope(name string) bool {
-	if !l.known || !l.listed {
-		return true
-	}
-	return slices.ContainsFunc(l.namespaces, func(ns knownNamespace) bool { return ns.name == name && ns.inScope })
+	found.Newest = found.Newest[:min(len(found.Newest), c.Options.Verdicts)]
 }
 
 // taskRunCondition is what is read of a condition.
@@ -117,8 +119,8 @@ func conditionOf(tr *unstructured.Unstructured, kind string) (taskRunCondition, 
 	return taskRunCondition{}, false
 }
 
-// verdictOf returns the verdict that a condition tells: its message begins with it. One that is not the add-on's counts as
-// FAILED.
+// verdictOf returns the verdict with which the message of the condition begins. A condition that the add-on does not write
+// counts as FAILED.
 func verdictOf(cond taskRunCondition) verify.Verdict {
 	word, _, _ := strings.Cut(cond.Message, ":")
 	verdict := verify.Verdict(word)

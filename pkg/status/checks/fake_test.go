@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"context"
@@ -27,9 +27,9 @@ import (
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"strings"
 	"testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
 // TestStatusDelivery: each namespace to which the signer does not get as the settings ask is named, with since when, why and the way out.
