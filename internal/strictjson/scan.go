@@ -172,8 +172,8 @@ func codeUnit(b []byte) uint16 {
 func isHigh(unit uint16) bool { return unit >= 0xd800 && unit < 0xdc00 }
 func isLow(unit uint16) bool  { return unit >= 0xdc00 && unit < 0xe000 }
 
-// Peek returns the string members of the object in data that are called names, as far as they can be read without decoding
-// the rest. It checks nothing: decode what it was asked for, too.
+// Peek returns the string members of the object in data that are called names, as far as they can be read
+// without decoding the rest. It checks nothing: decode what it was asked for, too.
 func Peek(data []byte, names ...string) map[string]string {
 	found := map[string]string{}
 	s := &scanner{data: data}

@@ -89,7 +89,8 @@ func TestCheckAllowsTheDeepestNesting(t *testing.T) {
 }
 
 func FuzzCheck(f *testing.F) {
-	for _, s := range []string{`{"a":{"b":[1,"\"",{}]},"c":"]}"}`, `{"a":1,"a":2}`, `[[[`, `"\u0061"`, `null`, "{\"\xff\":1,\"\xfe\":2}"} {
+	for _, s := range []string{`{"a":{"b":[1,"\"",{}]},"c":"]}"}`, `{"a":1,"a":2}`, `[[[`, `"\u0061"`, `null`,
+		"{\"\xff\":1,\"\xfe\":2}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -165,10 +166,12 @@ func TestTextThatTwoReadersReadInTwoWays(t *testing.T) {
 		"invalid UTF-8":             {"{\"status\":\"\xff\"}", false},
 		"encoded surrogate":         {"{\"status\":\"\xed\xa0\x80\"}", false},
 		"17 keys, one of them twice": {
-			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`, false,
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`,
+			false,
 		},
 		"17 keys, the last one twice": {
-			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"q":1}`, false,
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"q":1}`,
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

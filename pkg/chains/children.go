@@ -27,8 +27,8 @@ func Owns(pipelineRun, taskRun metav1.Object) bool {
 	return ref != nil && ref.UID != "" && ref.UID == pipelineRun.GetUID()
 }
 
-// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it names what cannot be
-// verified.
+// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it
+// names what cannot be verified.
 func References(pipelineRun *unstructured.Unstructured) (names []string, why string) {
 	references, _, err := unstructured.NestedSlice(pipelineRun.Object, "status", "childReferences")
 	switch {
@@ -49,9 +49,10 @@ func References(pipelineRun *unstructured.Unstructured) (names []string, why str
 	return names, ""
 }
 
-// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are those that it owns, whether
-// its status names them or not. One that the status does not name may be somebody's who wants to keep the provenance from being
-// made: the PipelineRun waits until it is verified, or gone.
+// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are
+// those that it owns, whether its status names them or not. One that the status does not name may be
+// somebody's who wants to keep the provenance from being made: the PipelineRun waits until it is verified, or
+// gone.
 func Judge(pipelineRun *unstructured.Unstructured, children []Child) (Verdict, string) {
 	names, why := References(pipelineRun)
 	if why != "" {

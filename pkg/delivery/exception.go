@@ -39,7 +39,8 @@ const keyRefused = "refused"
 // MaxReason is the longest reason that is kept, in bytes.
 const MaxReason = 200
 
-// maxValue is the longest value that is read, in bytes: an exception with a long reason and a long reference of an image.
+// maxValue is the longest value that is read, in bytes: an exception with a long reason and a long reference
+// of an image.
 const maxValue = 2048
 
 // Exception says how the signer reaches the pods of one namespace, otherwise than the settings say.
@@ -77,7 +78,8 @@ func parseException(value string) (Exception, error) {
 	}
 	switch {
 	case e.Delivery != settings.DeliveryImage && e.Delivery != settings.DeliveryInit && e.Delivery != None:
-		return Exception{}, fmt.Errorf("delivery: expected %s, %s or %s, got %q", settings.DeliveryImage, settings.DeliveryInit, None, e.Delivery)
+		return Exception{}, fmt.Errorf("delivery: expected %s, %s or %s, got %q", settings.DeliveryImage,
+			settings.DeliveryInit, None, e.Delivery)
 	case e.Image == "":
 		return Exception{}, fmt.Errorf("image: expected the signer's, got none")
 	case len(e.Reason) > MaxReason:
@@ -111,7 +113,8 @@ func (i id) key() string { return i.namespace + "." + string(i.source) }
 // parseKey takes a key apart. No namespace has a dot in its name.
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
-	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || !slices.Contains([]string{string(Trial), string(Start), keyRefused}, last) {
+	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 ||
+		!slices.Contains([]string{string(Trial), string(Start), keyRefused}, last) {
 		return "", "", fmt.Errorf("expected a namespace with .%s, .%s or .%s", Trial, Start, keyRefused)
 	}
 	return namespace, last, nil
@@ -148,8 +151,8 @@ func (t Table) Of(namespace string, source Source) (Exception, bool) {
 	return e, ok
 }
 
-// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a start. An
-// exception of another image does not count.
+// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial
+// before a start. An exception of another image does not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
 	for _, source := range []Source{Trial, Start} {

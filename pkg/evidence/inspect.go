@@ -127,7 +127,8 @@ func (s *Step) decode(in verify.InspectedStep, prefix string) {
 	}
 }
 
-// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a result holds a colon.
+// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a
+// result holds a colon.
 func formatOf(carriers map[string]string) signing.Format {
 	manifest, ok := carriers[signing.CarrierManifest]
 	switch {

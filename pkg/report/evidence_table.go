@@ -19,8 +19,8 @@ const maxListed = 64
 // evidenceWidth is the width of the column of field names.
 const evidenceWidth = 14
 
-// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a TaskRun holds can
-// come before or after it.
+// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a
+// TaskRun holds can come before or after it.
 func (r *EvidenceReport) Table(w io.Writer, options Options) error {
 	t := &evidenceTable{style: options.Style, verbose: options.Verbose}
 	notice := strings.ToUpper(EvidenceNotice[:1]) + EvidenceNotice[1:] + "."
@@ -246,7 +246,8 @@ func (t *evidenceTable) entries(list []evidence.Entry) {
 			t.line(fmt.Sprintf("    … %d more (-v shows them)", len(list)-i))
 			return
 		}
-		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(display.Safe(e.Called)), display.Name(e.Name), e.Bytes, display.Safe(e.SHA256)))
+		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(display.Safe(e.Called)), display.Name(e.Name), e.Bytes,
+			display.Safe(e.SHA256)))
 	}
 }
 

@@ -65,8 +65,9 @@ func (s Scope) CheckReserved(reserved []string) error {
 	return nil
 }
 
-// LabelSelector returns the scope as a selector of namespaces. Names are matched by the label kubernetes.io/metadata.name,
-// which the API server sets on every namespace and lets nobody change. An invalid scope selects nothing.
+// LabelSelector returns the scope as a selector of namespaces. Names are matched by the label
+// kubernetes.io/metadata.name, which the API server sets on every namespace and lets nobody change. An
+// invalid scope selects nothing.
 func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}
 	if s.Selector != "" {

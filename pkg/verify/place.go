@@ -12,10 +12,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// TektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
+// TektonController is the value of spec.managedBy that stands for Tekton itself. So does an empty field.
 const TektonController = "tekton.dev/pipeline"
 
-// placement is the stage place: whether the pod is the TaskRun's, and which steps left evidence.
+// placement is the stage place. It checks whether the pod is the TaskRun's, and which steps left evidence.
 type placement struct {
 	run
 	found  *findings
@@ -24,9 +24,9 @@ type placement struct {
 	units  units     // of the steps that left evidence
 }
 
-// cover checks that every step left evidence, where at least one left something, and returns the units of those that did.
+// cover checks that every step left evidence if at least one did, and returns the units of those steps.
 func (p *placement) cover() units {
-	var bare []*step // steps without evidence that should have some
+	var bare []*step // steps that should have evidence and have none
 	for _, s := range p.steps {
 		_, unsigned := s.unsigned()
 		switch {
@@ -43,14 +43,15 @@ func (p *placement) cover() units {
 	return p.units
 }
 
-// anyCarrier reports whether any step left signing material, be it only the reason why it is unsigned.
+// anyCarrier reports whether any step left signing material, or at least the reason why it is unsigned.
 func (p *placement) anyCarrier() bool {
 	return slices.ContainsFunc(p.steps, func(s *step) bool { return len(s.carriers) > 0 })
 }
 
-// uncovered says what it means that no step left anything.
+// uncovered adds the check for a TaskRun in which no step left signing material.
 func (p *placement) uncovered() {
-	inResults := slices.ContainsFunc(p.tr.Status.Results, func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
+	inResults := slices.ContainsFunc(p.tr.Status.Results,
+		func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
 	switch {
 	case inResults:
 		p.found.add(Check{
@@ -76,7 +77,7 @@ func (p *placement) uncovered() {
 	}
 }
 
-// carriesNothing reports whether the TaskRun has no results and was not meant to have any.
+// carriesNothing reports whether the TaskRun has no results and declares none.
 func (p *placement) carriesNothing() bool {
 	for _, spec := range []*v1.TaskSpec{p.tr.Spec.TaskSpec, p.tr.Status.TaskSpec} {
 		if spec != nil && len(spec.Results) > 0 {
@@ -85,7 +86,7 @@ func (p *placement) carriesNothing() bool {
 	}
 	status := &p.tr.Status
 	if len(status.Steps) == 0 && p.succeeded() && p.declaresStepResults() {
-		return false // somebody took the steps out: one that succeeded had some
+		return false // someone removed the steps: a TaskRun that succeeded had steps
 	}
 	if len(status.Results) > 0 || !emptyArtifacts(status.Artifacts) {
 		return false
@@ -99,15 +100,18 @@ func (p *placement) carriesNothing() bool {
 	return !slices.ContainsFunc(p.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
 }
 
-// podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
+// podEndedReasons are the reasons with which a TaskRun fails after its pod ended by itself, with every
+// container.
 var podEndedReasons = []string{
 	string(v1.TaskRunReasonStepFailed), string(v1.TaskRunReasonStepOOM), string(v1.TaskRunReasonFailedValidation),
 	ReasonVerificationFailed,
 }
 
-// brokenPodReasons are those with which a TaskRun fails whose pod may have had containers that never ran to an end.
+// brokenPodReasons are the reasons with which a TaskRun fails if containers of its pod may never have run to
+// their end.
 var brokenPodReasons = []string{
-	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM), string(v1.TaskRunReasonInitContainerFailed),
+	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM),
+	string(v1.TaskRunReasonInitContainerFailed),
 	string(v1.TaskRunReasonSidecarOOM), string(v1.TaskRunReasonSidecarFailed), string(v1.TaskRunReasonFailed),
 	string(v1.TaskRunReasonFailureIgnored), string(v1.TaskRunReasonStopSidecarFailed), "PodAdmissionFailed",
 }
@@ -130,7 +134,8 @@ func (p *placement) bareStep(s *step) {
 		c.Message = "the step left no evidence although others did: somebody removed it"
 		if p.legacySkips(s) {
 			c.Status = Unknown
-			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: nobody can tell whether somebody removed it"
+			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: nobody can tell whether " +
+				"somebody removed it"
 		}
 	}
 	p.found.add(c)
@@ -144,8 +149,8 @@ func (p *placement) coverageMessage() string {
 	return message
 }
 
-// livePod compares what the caller saw of the pod. Stock Tekton takes whatever pod bears the name; so the pod's owner
-// must be this very TaskRun.
+// livePod compares the TaskRun with the pod that the caller saw. Stock Tekton takes any pod with the right
+// name, so the pod's owner must be this very TaskRun.
 func (p *placement) livePod() {
 	p.podOfThisAttempt()
 	pod := p.facts.Pod

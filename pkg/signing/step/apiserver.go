@@ -13,8 +13,8 @@ import (
 	"strconv"
 )
 
-// APIServer is the API server that a signer may talk to: the add-on's own. What the pod is told of it, by its environment and
-// its ca.crt, may come from a Service and a ConfigMap of the namespace's editors.
+// APIServer is the API server that a signer may talk to: the add-on's own. What the pod is told of it, by its
+// environment and its ca.crt, may come from a Service and a ConfigMap of the namespace's editors.
 type APIServer struct {
 	Address string   // https://HOST:PORT
 	CAs     []string // SHA-256 digests, in hex, of the certificates of authorities that may vouch for it

@@ -56,7 +56,8 @@ func (p *proof) Signed() (*signing.Digest, crypto.PublicKey) {
 // Who returns the token's account. A token with a fixed audience is the pod's, and vouches for no single step.
 func (p *proof) Who() check.Identity {
 	c := p.token.Claims
-	id := check.Identity{Subject: c.Subject, Issuer: c.Issuer, KeyID: p.token.KeyID, PodUID: c.PodUID, Account: c.Subject, Token: c.ID}
+	id := check.Identity{Subject: c.Subject, Issuer: c.Issuer, KeyID: p.token.KeyID, PodUID: c.PodUID, Account: c.Subject,
+		Token: c.ID}
 	if p.scheme == signing.SchemeOIDCAudienceOnly {
 		id.Token = ""
 	}
@@ -77,8 +78,8 @@ func (p *proof) words() words {
 	}
 }
 
-// audience checks that the token is for signing, in the way that the evidence says. Format v1 says no way: there, the audience
-// itself does.
+// audience checks that the token is for signing, in the way that the evidence says. Format v1 says no way:
+// there, the audience itself does.
 func (p *proof) audience(c oidc.Claims) []check.Check {
 	prefix := p.reader.policy.AudiencePrefix
 	fail := func(id check.ID, message string) []check.Check {
@@ -131,7 +132,8 @@ func (p *proof) binding(digest signing.Digest) []check.Check {
 			"the public key that stands beside the token cannot be read")}
 	}
 	if got := sha256.Sum256(p.spki); p.scheme == signing.SchemeOIDCKeyBound && got != digest {
-		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki), p.token.Claims.Audience[0],
+		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki),
+			p.token.Claims.Audience[0],
 			"the token vouches for another key than the one that stands beside it")}
 	}
 	p.vouches = true

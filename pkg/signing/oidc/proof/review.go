@@ -26,17 +26,20 @@ func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) 
 	t := p.token
 	if trust == keyUnknown {
 		j.MissingKey = t.KeyID
-		j.Checks = append(j.Checks, check.Doubted(check.Key, fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer),
+		j.Checks = append(j.Checks, check.Doubted(check.Key,
+			fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer),
 			"no such key; "+outcome, "the trust bundle lacks the key: use one of this cluster, from before the key was retired"))
 	}
 	if fixed {
 		j.Checks = append(j.Checks, check.Doubted(check.Assurance,
-			"a token that is bound to what was signed, or the API server's word while the pod lives", "a token with a fixed audience; "+outcome,
+			"a token that is bound to what was signed, or the API server's word while the pod lives",
+			"a token with a fixed audience; "+outcome,
 			"whoever could read the token can have signed: use the binding payload or key, or verify live"))
 	}
 }
 
-// review asks the API server about the token. It reports whether that settled the matter, for or against; if not, it says why.
+// review asks the API server about the token. It reports whether that settled the matter, for or against; if
+// not, it says why.
 func (p *proof) review(ctx context.Context, j *check.Judgement) (settled bool, outcome string) {
 	answer, err := p.reader.policy.Reviewer.Review(ctx, p.raw, p.token.Claims.Audience[0])
 	switch {
