@@ -34,7 +34,7 @@ const fewKeys = 16
 // Texts that two readers read in two ways, or that take more than they are worth.
 var (
 	errUTF8      = errors.New("not in UTF-8")
-	errSurrogate = errors.New("half a surrogate pair, which is no character")
+	errSurrogate = errors.New("half a surrogate pair, which is not a character")
 	errTooMany   = fmt.Errorf("more than %d values", MaxValues)
 )
 
@@ -110,7 +110,7 @@ func (s *scanner) text() error {
 		}
 	}
 	if !top.remember(key) {
-		return fmt.Errorf("the key %q stands twice in one object", key)
+		return fmt.Errorf("the key %q occurs twice in one object", key)
 	}
 	return nil
 }

@@ -2,7 +2,7 @@
 
 // Package strictjson decodes JSON (RFC 8259) that somebody hostile may have written. Go's own decoder takes
 // "Status" for "status" and lets the last of two equal keys win; two readers of one file can then see two
-// different objects. Here a key that stands twice, a key that differs from a field's name only in case, too
+// different objects. Here a key that occurs twice, a key that differs from a field's name only in case, too
 // deep nesting and trailing data are errors.
 package strictjson
 
@@ -142,7 +142,7 @@ func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect
 	}
 }
 
-// Check reports whether data is one JSON value in UTF-8 without a key that stands twice in one object and
+// Check reports whether data is one JSON value in UTF-8 without a key that occurs twice in one object and
 // without nesting deeper than MaxDepth or more than MaxValues values.
 func Check(data []byte) error {
 	if err := scan(data); err != nil {

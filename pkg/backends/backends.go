@@ -93,9 +93,8 @@ func Check(s settings.Settings) error {
 		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, Enabled()[0].Name)
 	}
 	if d.Tokens && s.Policies == settings.PoliciesNone {
-		return fmt.Errorf("backend %s needs policies %s or %s: without them whoever may edit a namespace can sign in the "+
-			"name of its TaskRuns",
-			s.Backend, settings.PoliciesStandard, settings.PoliciesStrict)
+		return fmt.Errorf("backend %s needs policies %s or %s: without them anyone who can edit a namespace can sign "+
+			"in the name of its TaskRuns", s.Backend, settings.PoliciesStandard, settings.PoliciesStrict)
 	}
 	return nil
 }

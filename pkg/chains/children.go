@@ -42,7 +42,7 @@ func References(pipelineRun *unstructured.Unstructured) (names []string, why str
 		kind, _ := reference["kind"].(string)
 		name, _ := reference["name"].(string)
 		if kind != "TaskRun" || name == "" {
-			return nil, "it ran something else than TaskRuns, whose results nobody verifies"
+			return nil, "it ran something other than TaskRuns, whose results are not verified"
 		}
 		names = append(names, name)
 	}

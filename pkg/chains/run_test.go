@@ -167,14 +167,14 @@ func TestJudge(t *testing.T) {
 		"one is gone":                  {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good}, Bad, gone},
 		"one is gone, another one bad": {`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Bad)}, Bad, gone},
 		"without a name": {
-			`[{kind: TaskRun}]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies",
+			`[{kind: TaskRun}]`, nil, Bad, "it ran something other than TaskRuns, whose results are not verified",
 		},
 		"a custom run": {
 			`[{kind: CustomRun, name: a}]`, []Child{good}, Bad,
-			"it ran something else than TaskRuns, whose results nobody verifies",
+			"it ran something other than TaskRuns, whose results are not verified",
 		},
 		"nonsense": {
-			`[5]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies",
+			`[5]`, nil, Bad, "it ran something other than TaskRuns, whose results are not verified",
 		},
 		"no list": {`x`, nil, Bad, "its status cannot be read"},
 	} {

@@ -167,7 +167,7 @@ func exportStatement(
 	}
 	if kind, _ := audienceOf(token.Claims, options.AudiencePrefix); kind != audiencePayload {
 		return nil, "", fmt.Errorf("the token is %s and vouches for no statement, so it is not exported: "+
-			"whoever holds it may be able to use it", kind)
+			"anyone who holds it may be able to use it", kind)
 	}
 	out := PayloadBound{
 		APIVersion: PayloadBoundAPIVersion, Kind: PayloadBoundKind,

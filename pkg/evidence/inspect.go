@@ -30,7 +30,7 @@ func Inspect(tr *v1.TaskRun, prefix string) TaskRun {
 		out.Notes = append(out.Notes, fmt.Sprintf("%d more steps than evidence can count are left out", omitted))
 	}
 	if names := copiedCarriers(tr); len(names) > 0 {
-		out.Notes = append(out.Notes, "status.results holds copies of signing material, which are no evidence: "+
+		out.Notes = append(out.Notes, "status.results holds copies of signing material, which are not evidence: "+
 			strings.Join(names, ", "))
 	}
 	return out

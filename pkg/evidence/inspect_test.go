@@ -197,7 +197,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 			signing.CarrierToken, strings.Repeat("A", 9000), "expected a token of at most 8192 bytes, got 9000",
 		},
 		"token of nothing":  {signing.CarrierToken, token(`{}`), "does not say when it was issued"},
-		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" stands twice`},
+		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" occurs twice`},
 		"credential": {signing.CarrierToken, token(`{"iat":1,"exp":3,"iss":"x","aud":["x"]}`),
 			"the API server itself may accept this token"},
 		"certificate": {signing.CarrierSVID, "AAAA", "SVID cannot be read"},

@@ -42,7 +42,7 @@ func inspected() evidence.TaskRun {
 			{Container: "step-g", State: evidence.StateEnded, Reason: "TaskRunTimeout"},
 			{Container: "step-h", State: evidence.StateRunning},
 		},
-		Notes: []string{"status.results holds copies of signing material, which are no evidence: SVID"},
+		Notes: []string{"status.results holds copies of signing material, which are not evidence: SVID"},
 	}
 }
 

@@ -218,9 +218,9 @@ func totals(v *status.Verdicts) string {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 		}
 	}
-	text := plural(v.Looked, "TaskRun") + " looked at"
+	text := plural(v.Looked, "TaskRun") + " examined"
 	if v.More {
-		text = fmt.Sprintf("the first %d TaskRuns looked at, by namespace and name; there are more", v.Looked)
+		text = fmt.Sprintf("the first %d TaskRuns examined, by namespace and name; there are more", v.Looked)
 	}
 	if len(parts) == 0 {
 		return text + ": no verdict"

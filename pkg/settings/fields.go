@@ -224,7 +224,7 @@ func signingFields() []Field {
 		{
 			Key: KeyBinding, Flag: "binding", Name: "binding", Only: words(signing.Bindings()),
 			Help: "what the token vouches for: payload (the results themselves), key (a key that signs them; default of v1), " +
-				"audience (nothing: whoever reads the token can sign again)",
+				"audience (nothing: anyone who reads the token can sign with it)",
 			access: word(func(s *Settings) *signing.Binding { return &s.Binding }, signing.ParseBinding),
 		},
 		{
@@ -266,7 +266,7 @@ func trustedFields() []Field {
 			"service account (namespace/name) that may go on requesting tokens of any audience; repeatable",
 			func(s *Settings) *[]Account { return &s.Exempt }, parseAccounts, Account.String),
 		list(KeyManagedBy, "managed-by", "managed by", "Tekton only",
-			"value of spec.managedBy that is admitted where results are enforced, beside Tekton's own; repeatable",
+			"value of spec.managedBy that is admitted where results are enforced, in addition to Tekton's own; repeatable",
 			func(s *Settings) *[]string { return &s.ManagedBy }, parseManagers, itself),
 		list(KeyCustomRuns, "custom-run-controller", "custom runs", "no controller",
 			"service account (namespace/name) of a custom task's controller, which writes the status of CustomRuns; repeatable",

@@ -128,10 +128,10 @@ func TestParse(t *testing.T) {
 			data: map[string]string{KeyAudience: "a') || true || ('"}, err: "expected lower case letters",
 		},
 		"empty audience": {data: map[string]string{KeyAudience: ""}, err: "expected lower case letters"},
-		"empty names":    {data: map[string]string{KeyNamespaces: ""}, err: `"" is no name of a namespace`},
-		"hostile name":   {data: map[string]string{KeyNamespaces: "a,B"}, err: `"B" is no name of a namespace`},
+		"empty names":    {data: map[string]string{KeyNamespaces: ""}, err: `"" is not the name of a namespace`},
+		"hostile name":   {data: map[string]string{KeyNamespaces: "a,B"}, err: `"B" is not the name of a namespace`},
 		"empty selector": {data: map[string]string{KeyNamespaceSelector: " "}, err: "empty one"},
-		"bad selector":   {data: map[string]string{KeyNamespaceSelector: "a in"}, err: "is no label selector"},
+		"bad selector":   {data: map[string]string{KeyNamespaceSelector: "a in"}, err: "is not a label selector"},
 		"both scopes": {
 			data: map[string]string{KeyNamespaces: "a", KeyNamespaceSelector: "a=b"}, err: "expected one of",
 		},

@@ -56,7 +56,7 @@ func tooManyAttempts(r run, found *findings) bool {
 	found.add(Check{
 		ID: CheckPod, Status: Unknown, Expected: count(MaxAttempts, "archived attempt") + " at most",
 		Got:     count(n, "archived attempt"),
-		Message: "the TaskRun has too many archived attempts to look at them all",
+		Message: "the TaskRun has too many archived attempts to verify them all",
 	})
 	return true
 }

@@ -121,13 +121,13 @@ func (c *conclusion) compareCondition(verdict Verdict) {
 		return
 	}
 	if condition.IsTrue() == (verdict == Verified) {
-		c.found.pass(CheckCondition, "the condition "+string(ConditionType)+" says the same")
+		c.found.pass(CheckCondition, "the condition "+string(ConditionType)+" has the same verdict")
 		return
 	}
 	c.found.add(Check{
 		ID: CheckCondition, Status: Note, Expected: string(verdict),
 		Got:     fmt.Sprintf("%s/%s", condition.Status, condition.Reason),
-		Message: "the condition " + string(ConditionType) + " says something else: it is never trusted",
+		Message: "the condition " + string(ConditionType) + " has another verdict: it is never trusted",
 	})
 }
 
@@ -159,7 +159,7 @@ func (c *conclusion) settleRecord(now Verdict) {
 	default:
 		c.found.add(Check{
 			ID: CheckRecord, Status: Note, Expected: fmt.Sprintf("%s, as the add-on found at %s", said, at), Got: string(now),
-			Message: "the record says something else: it never makes a verdict better",
+			Message: "the record has another verdict: it never makes a verdict better",
 		})
 	}
 }

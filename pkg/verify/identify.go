@@ -140,7 +140,7 @@ func (i *identification) checkMinimumFormat(u *unit, format signing.Format) bool
 		return true
 	}
 	i.found.refute(u, CheckFormat, "evidence of at least format "+string(i.minimum.format), "format "+string(format),
-		"the evidence is of a format that the verifier was told to refuse: see the minimum format")
+		"the evidence is of a format below the verifier's minimum format")
 	return false
 }
 

@@ -27,7 +27,7 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 		verdict verify.Verdict
 		message string
 	}{
-		"with a reason":     {bare, reason, verify.Unsigned, "the pod says that it does not sign: " + reason},
+		"with a reason":     {bare, reason, verify.Unsigned, "by its annotation, the pod does not sign: " + reason},
 		"without":           {bare, "", verify.Unsigned, "signing was off when the TaskRun ran"},
 		"with a long story": {bare, strings.Repeat("x", 4096), verify.Unsigned, "signing was off when the TaskRun ran"},
 		"signed":            {nil, reason, verify.Verified, ""},

@@ -53,5 +53,5 @@ func (m minimum) checkAssurance(assurance signing.Assurance) []Check {
 		return nil
 	}
 	return []Check{check.Refuted(CheckAssurance, "at least "+string(m.assurance), string(assurance),
-		"the evidence proves less than the verifier was told to ask for: see the minimum assurance")}
+		"the evidence proves less than the verifier's minimum assurance")}
 }

@@ -57,19 +57,19 @@ func (p *placement) uncovered() {
 		p.found.add(Check{
 			ID: CheckCoverage, Status: Unknown, Expected: "evidence in the steps' termination messages",
 			Got:     "signing material in status.results alone",
-			Message: "the steps' messages are gone, and what is left in status.results says nothing about exit codes and steps",
+			Message: "the steps' messages are gone, and status.results alone does not prove exit codes and steps",
 		})
 	case p.carriesNothing():
 		p.found.noResults = true
 		p.found.add(Check{ID: CheckCoverage, Status: Note, Message: "the TaskRun declares no results and carries none"})
 	default:
-		message := "no step left evidence: signing was off when the TaskRun ran, or somebody removed all of it"
+		message := "no step left evidence: signing was off when the TaskRun ran, or someone removed all of it"
 		if by := p.tr.Spec.ManagedBy; by != nil && *by != TektonController {
 			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
 		} else if !slices.ContainsFunc(p.steps, func(s *step) bool { return !p.exempt(s) }) {
 			message = "every step was ended before it could sign"
 		} else if pod := p.facts.Pod; pod != nil && pod.Unsigned != "" {
-			message = "no step left evidence; the pod says that it does not sign: " + pod.Unsigned
+			message = "no step left evidence; by its annotation, the pod does not sign: " + pod.Unsigned
 		}
 		p.found.add(Check{
 			ID: CheckCoverage, Status: Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: message,
@@ -124,18 +124,18 @@ func (p *placement) bareStep(s *step) {
 	}
 	if s.state.Terminated == nil && !p.succeeded() && p.failedByTekton() {
 		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
-		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
+		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton never saw it"
 	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
-		c.Message = "the step's pod says that it could not sign: " + reason.Explain()
+		c.Message = "the step could not sign; its own reason: " + reason.Explain()
 		p.found.unsigned = cmp.Or(p.found.unsigned, reason)
 	} else if len(p.units) > 0 {
 		c.Status = Fail
-		c.Message = "the step left no evidence although others did: somebody removed it"
+		c.Message = "the step left no evidence although others did: someone removed it"
 		if p.legacySkips(s) {
 			c.Status = Unknown
-			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: nobody can tell whether " +
-				"somebody removed it"
+			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: " +
+				"it cannot be proven whether someone removed it"
 		}
 	}
 	p.found.add(c)
@@ -161,7 +161,7 @@ func (p *placement) livePod() {
 	switch {
 	case p.tr.Status.PodName == "":
 	case pod == nil && p.facts.RequirePod && !p.record.proves():
-		gone.Got, gone.Message = "nothing: nobody looked", "the live pod was not compared"
+		gone.Got, gone.Message = "nothing: the pod was not read", "the live pod was not compared"
 		p.found.add(gone)
 	case pod == nil:
 	case !pod.Found:
@@ -170,6 +170,6 @@ func (p *placement) livePod() {
 	case pod.ControllerUID != p.tr.UID:
 		p.found.fail(CheckPod, fmt.Sprintf("pod %s with the controller %s", p.tr.Status.PodName, p.tr.UID),
 			fmt.Sprintf("controller %q", pod.ControllerUID),
-			"the live pod does not belong to this TaskRun: somebody put another one in its place")
+			"the live pod does not belong to this TaskRun: someone put another pod in its place")
 	}
 }

@@ -173,18 +173,18 @@ func (r *recorded) stands() bool { return r.good() && r.archive }
 // archived uses the record instead of evidence that an archive did not keep.
 func (v *Verifier) archived(r run, made *recorded, steps []*step, found *findings) {
 	if !made.proves() {
-		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record that says VERIFIED",
-			"no messages, and a record that says "+made.Verdict, "the steps' messages are gone"))
+		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict VERIFIED",
+			"no messages, and a record with the verdict "+made.Verdict, "the steps' messages are gone"))
 		return
 	}
-	found.pass(CheckCoverage, "the steps' messages are gone, the add-on's record stands for them")
-	found.caveat("the evidence is gone: that it was good is the word of " + made.subject)
+	found.pass(CheckCoverage, "the steps' messages are gone, and the add-on's record replaces them")
+	found.caveat("the evidence is gone: it was good, according to " + made.subject)
 	if made.format() == signing.FormatV1 {
 		found.caveat(legacyCaveats...)
 	}
 	if !v.minimum.acceptsFormat(made.format()) {
 		found.fail(CheckFormat, "evidence of at least format "+string(v.minimum.format), "format "+string(made.format()),
-			"the recorded evidence was of a format that the verifier was told to refuse: see the minimum format")
+			"the recorded evidence was of a format below the verifier's minimum format")
 	}
 	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
 	if !made.provesDeclaration() {

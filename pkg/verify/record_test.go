@@ -219,7 +219,7 @@ func TestRecord(t *testing.T) {
 		},
 		"it says INDETERMINATE": {
 			record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note,
-			text: "something else",
+			text: "another verdict",
 		},
 		"it says VERIFIED of an unsigned TaskRun": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Unsigned, r.Steps[1].Unsigned = "too-long", "too-long" },

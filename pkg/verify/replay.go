@@ -108,8 +108,8 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 }
 
 // unprovenDeclaration is the caveat for values that depend on a declaration without proof.
-const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: whoever may write the " +
-	"status may have changed it"
+const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: anyone who can " +
+	"write the status can have changed it"
 
 // declared returns the results that the Task declares. Anyone who can write the status can change
 // status.taskSpec; the spec of a live object is as the API server admitted it.
@@ -130,7 +130,7 @@ func (r *replay) declarationProof() string {
 	case r.facts.Live && r.tr.Spec.TaskSpec != nil:
 		return "results are declared in the TaskRun's own spec"
 	case r.facts.Live && r.facts.Pinned:
-		return "the add-on has kept the declaration as Tekton set it"
+		return "the add-on kept the declaration as Tekton set it"
 	case r.record.provesDeclaration():
 		return "the add-on recorded the declaration"
 	}

@@ -52,7 +52,7 @@ func (r *stepReader) checkLogged(s *step) {
 		r.found.add(Check{
 			ID: CheckMessage, Status: Fail, Step: s.state.Container, Result: emitted[0].Key,
 			Expected: "evidence alone, as values travel by log", Got: count(len(emitted), "value"),
-			Message: "the message holds values that nobody signed",
+			Message: "the message holds values that no step signed",
 		})
 	}
 }

@@ -89,7 +89,7 @@ func (i *identification) compareTokens(u, first *unit, seen map[string]string) {
 	}
 	if other, twice := seen[id]; twice {
 		i.found.refute(u, CheckTokenReuse, "a token of its own", fmt.Sprintf("token %s of %s", id, other),
-			"one token stands for two steps")
+			"one token vouches for two steps")
 	}
 	seen[id] = u.step.state.Container
 }

@@ -14,8 +14,7 @@ import "slices"
 func WithUnrecorded() Option { return func(v *Verifier) { v.allowUnrecorded = true } }
 
 // unrecordedCaveat is the caveat for evidence that was accepted in that way.
-const unrecordedCaveat = "unrecorded: that the pod which signed was the pod of this very TaskRun is the word of that " +
-	"pod alone"
+const unrecordedCaveat = "unrecorded: only the pod that signed claims that it was the pod of this TaskRun"
 
 // settleOwner makes sure that the pod was the TaskRun's if everything else is good. Call it before the record
 // is compared with the verdict.
@@ -60,7 +59,7 @@ func (c *conclusion) ownerText() string {
 	case c.record.good() && c.record.proves():
 		return "a record that names no pod"
 	case c.record.good():
-		return "a record that says " + c.record.Verdict
+		return "a record with the verdict " + c.record.Verdict
 	case c.carriesRecord():
 		return "a record that proves nothing here"
 	}
@@ -69,10 +68,10 @@ func (c *conclusion) ownerText() string {
 
 // ownerAdvice returns the next step for the user.
 func (c *conclusion) ownerAdvice() string {
-	const accept = "accept the word of the pod with --allow-unrecorded"
+	const accept = "accept the pod's own claim with --allow-unrecorded"
 	switch {
 	case c.carriesRecord() && c.record == nil:
-		return "See what is said of the record: a trust bundle that was exported again may prove it; or " + accept
+		return "See the check record: a trust bundle that was exported again may prove the record; or " + accept
 	case c.facts.Live:
 		return "Let the add-on record TaskRuns before their pods are gone; or " + accept
 	}

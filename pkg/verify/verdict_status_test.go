@@ -332,10 +332,10 @@ func TestConditionIsNeverTrusted(t *testing.T) {
 	for status, want := range map[corev1.ConditionStatus]verify.Check{
 		corev1.ConditionTrue: {
 			ID: verify.CheckCondition, Status: verify.Note, Expected: "UNSIGNED", Got: "True/Any",
-			Message: "the condition SignedResultsVerified says something else: it is never trusted",
+			Message: "the condition SignedResultsVerified has another verdict: it is never trusted",
 		},
 		corev1.ConditionFalse: {
-			ID: verify.CheckCondition, Status: verify.Pass, Message: "the condition SignedResultsVerified says the same",
+			ID: verify.CheckCondition, Status: verify.Pass, Message: "the condition SignedResultsVerified has the same verdict",
 		},
 		corev1.ConditionUnknown: {
 			ID: verify.CheckCondition, Status: verify.Note, Got: "Unknown/Any", Message: "the add-on has not judged the TaskRun",

@@ -268,7 +268,7 @@ func (m *maker) saidWrongly() {
 		unreadableBesideVerified())
 }
 
-// unions are trust bundles in which one thing stands twice, or in other words.
+// unions are trust bundles in which one thing occurs twice, or in other words.
 func (m *maker) unions() {
 	file := m.text(m.sign(m.newRun()))
 	bundle := func(name string, want Want, data []byte) {

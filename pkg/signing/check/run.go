@@ -78,7 +78,7 @@ func (r Run) Future(at time.Time, event string) []Check {
 		return nil
 	}
 	return []Check{Doubted(Time, "before "+latest.UTC().Format(TimeFormat), at.UTC().Format(TimeFormat),
-		event+" later than the clock here says that it is: set this clock and verify again")}
+		event+" later than the local clock: set this clock and verify again")}
 }
 
 // Window shows a span of time.

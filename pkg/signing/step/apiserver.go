@@ -58,7 +58,7 @@ func (a APIServer) Validate() error {
 			return fmt.Errorf("expected -%s in 64 lower-case hex digits, got %q", flagAPIServerCA, digest)
 		}
 		if slices.Contains(a.CAs[:i], digest) {
-			return errors.New("the same -" + flagAPIServerCA + " stands there twice")
+			return errors.New("the same -" + flagAPIServerCA + " occurs twice")
 		}
 	}
 	return nil

@@ -100,7 +100,7 @@ func (v Values) validate(format signing.Format, last bool) error {
 	return CheckFileNames(v.StepResults)
 }
 
-// CheckFileNames is an error for a name of a result that is no name of a file in a folder, or that stands there twice.
+// CheckFileNames is an error for a name of a result that is no name of a file in a folder, or that occurs twice.
 func CheckFileNames(names []string) error {
 	for i, name := range names {
 		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/,\x00") {

@@ -39,7 +39,7 @@ func (i *inflater) Read(p []byte) (int, error) {
 	n, err := i.z.Read(p)
 	i.n += int64(n)
 	if i.n > maxInflatedFree && i.n > maxInflatedTimes*i.packed.n {
-		return 0, fmt.Errorf("the gzip file inflates to more than %d times its size: inflate and look at it yourself",
+		return 0, fmt.Errorf("the gzip file inflates to more than %d times its size: inflate it and check it yourself",
 			maxInflatedTimes)
 	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader's contract is io.EOF itself

@@ -128,7 +128,7 @@ func TestLists(t *testing.T) {
 			[]string{"ci/a", "document 2, item 1: expected"},
 		},
 		"items twice": {
-			`{"items":[` + plain + `],"items":[],"kind":"List"}`, []string{"ci/a", `"items" stands twice`},
+			`{"items":[` + plain + `],"items":[],"kind":"List"}`, []string{"ci/a", `"items" occurs twice`},
 		},
 		"items in two cases": {`{"items":[` + plain + `],"Items":[],"kind":"List"}`, []string{"ci/a", `"Items"`}},
 		"no list": {

@@ -98,14 +98,14 @@ func TestRead(t *testing.T) {
 			strings.Replace(plain, `"kind"`, `"Status":{},"kind"`, 1), []string{`"Status" differs from "status" in case`},
 		},
 		"key twice": {
-			strings.Replace(plain, `"kind"`, `"status":{},"status":{},"kind"`, 1), []string{`"status" stands twice`},
+			strings.Replace(plain, `"kind"`, `"status":{},"status":{},"kind"`, 1), []string{`"status" occurs twice`},
 		},
 		"kind twice": {
-			strings.Replace(plain, `"kind"`, `"kind":"Secret","kind"`, 1), []string{`"kind" stands twice`},
+			strings.Replace(plain, `"kind"`, `"kind":"Secret","kind"`, 1), []string{`"kind" occurs twice`},
 		},
 		"value's key twice": {
 			strings.Replace(plain, `"kind"`, `"status":{"results":[{"name":"o","value":{"a":"1","a":"2"}}]},"kind"`, 1),
-			[]string{`"a" stands twice`},
+			[]string{`"a" occurs twice`},
 		},
 		"too deep": {
 			strings.Replace(plain, `"kind"`, `"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,"kind"`, 1),

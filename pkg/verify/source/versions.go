@@ -73,7 +73,7 @@ func (s *shownResults) check() error {
 		null := string(r.Value) == "null" || len(r.Value) == 0
 		if null || json.Unmarshal(r.Value, &text) != nil && json.Unmarshal(r.Value, &array) != nil &&
 			json.Unmarshal(r.Value, &members) != nil {
-			return fmt.Errorf("the value of result %q is no string, no array of strings and no object of strings", r.Name)
+			return fmt.Errorf("the value of result %q is not a string, an array of strings or an object of strings", r.Name)
 		}
 	}
 	for _, inner := range slices.Concat(s.Steps, s.Retries) {

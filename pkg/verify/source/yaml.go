@@ -276,7 +276,7 @@ func checkNode(n *yamlv3.Node, depth int) error {
 				return fmt.Errorf("line %d: expected a plain key", child.Line)
 			}
 			if !isTextKey(child) {
-				return fmt.Errorf("line %d: the key %s is no text to every reader: write it in quotes", child.Line, child.Value)
+				return fmt.Errorf("line %d: the key %s is not text for every reader: write it in quotes", child.Line, child.Value)
 			}
 		}
 		if err := checkNode(child, depth+1); err != nil {

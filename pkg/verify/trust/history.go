@@ -258,7 +258,7 @@ func DecodeEntry(key, text string) ([]Sighting, error) {
 			return nil, fmt.Errorf("%s: expected this key, got %s", key, dataKey)
 		}
 		if _, twice := h.Find(key, s); twice {
-			return nil, fmt.Errorf("%s: one use of the key stands twice", key)
+			return nil, fmt.Errorf("%s: one use of the key occurs twice", key)
 		}
 		h.Put(key, s)
 	}

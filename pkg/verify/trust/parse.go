@@ -85,7 +85,7 @@ func refusePrivateKeys(data []byte) error {
 			for _, key := range issuer.Keys {
 				if key.JWK.Private != nil {
 					return fmt.Errorf("key %q of the trust bundle is a private key: replace it in the cluster, "+
-						"whoever read this file can sign with it", key.JWK.KeyID)
+						"anyone who read this file can sign with it", key.JWK.KeyID)
 				}
 			}
 		}
@@ -101,7 +101,7 @@ func (b *Bundle) validate() error {
 	for i := range b.Clusters {
 		c := &b.Clusters[i]
 		if seen[c.UID] {
-			return fmt.Errorf("cluster %q stands twice in the trust bundle", c.UID)
+			return fmt.Errorf("cluster %q occurs twice in the trust bundle", c.UID)
 		}
 		seen[c.UID] = true
 		if err := c.Validate(); err != nil {
@@ -122,7 +122,7 @@ func (c *Cluster) Validate() error {
 	fingerprints, issuers := map[string]string{}, map[string]bool{}
 	for _, issuer := range c.ServiceAccountIssuers {
 		if issuers[issuer.Issuer] {
-			return fmt.Errorf("issuer %q stands twice: unite its keys in one place", issuer.Issuer)
+			return fmt.Errorf("issuer %q occurs twice: merge its keys in one place", issuer.Issuer)
 		}
 		issuers[issuer.Issuer] = true
 		if err := issuer.validate(fingerprints); err != nil {
@@ -137,7 +137,7 @@ func (c *Cluster) Validate() error {
 	for _, s := range c.SPIFFE {
 		d := domain{s.TrustDomain, s.Federated}
 		if domains[d] {
-			return fmt.Errorf("trust domain %q stands twice: unite its authorities in one place", s.TrustDomain)
+			return fmt.Errorf("trust domain %q occurs twice: merge its authorities in one place", s.TrustDomain)
 		}
 		domains[d] = true
 		if err := s.validate(); err != nil {
@@ -163,7 +163,7 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 			return fmt.Errorf("a key has no kid")
 		}
 		if own[id] {
-			return fmt.Errorf("key %q stands twice", id)
+			return fmt.Errorf("key %q occurs twice", id)
 		}
 		own[id] = true
 		print, err := k.JWK.Fingerprint()
@@ -188,7 +188,7 @@ func (s SPIFFEBundle) validate() error {
 	seen := map[string]bool{}
 	for n, a := range s.X509Authorities {
 		if seen[a.DER] {
-			return fmt.Errorf("authority %d stands twice", n)
+			return fmt.Errorf("authority %d occurs twice", n)
 		}
 		seen[a.DER] = true
 		if _, err := a.Certificate(); err != nil {

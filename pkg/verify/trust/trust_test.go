@@ -89,17 +89,17 @@ func TestParseRefuses(t *testing.T) {
 		"trailing data":   {bundle("") + "{}", "invalid character"},
 		"unknown field":   {bundle(`,"colour":"red"`), "colour"},
 		"another case":    {bundle(`,"Name":"x"`), "Name"},
-		"key twice":       {bundle(`,"name":"x","name":"y"`), "stands twice"},
+		"key twice":       {bundle(`,"name":"x","name":"y"`), "occurs twice"},
 		"no UID":          {strings.Replace(bundle(""), uid, "", 1), "uid"},
 		"UID no UUID":     {strings.Replace(bundle(""), uid, "prod", 1), "uid"},
-		"cluster twice":   {strings.Replace(bundle(""), `}]`, `},{"uid":"`+uid+`"}]`, 1), "stands twice"},
+		"cluster twice":   {strings.Replace(bundle(""), `}]`, `},{"uid":"`+uid+`"}]`, 1), "occurs twice"},
 		"private key": {
 			bundle(keys(strings.Replace(keyA, `}`, `,"d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}`, 1))), "private key",
 		},
 		"symmetric key": {bundle(keys(`{"kty":"oct","kid":"a","alg":"HS256"}`)), `key "a"`},
 		"off curve":     {bundle(keys(strings.Replace(keyA, "MKBC", "AAAA", 1))), `key "a"`},
 		"no key ID":     {bundle(keys(strings.Replace(keyA, `"kid":"a",`, "", 1))), "no kid"},
-		"the same key":  {bundle(keys(keyA, keyA)), `key "a" stands twice`},
+		"the same key":  {bundle(keys(keyA, keyA)), `key "a" occurs twice`},
 		"one ID, two keys": {
 			bundle(strings.Replace(keys(keyA), `}]`, `}]},{"issuer":"https://j","keys":[{"jwk":`+
 				strings.Replace(keyB, `"b"`, `"a"`, 1)+`}]`, 1)), "two different keys",
@@ -225,7 +225,7 @@ func TestFetchRefuses(t *testing.T) {
 		"too many keys": {
 			discovery(`{"keys":[` + strings.TrimSuffix(strings.Repeat(keyA+",", 65), ",") + `]}`), false, "1 to 64",
 		},
-		"a member twice": {discovery(`{"keys":[` + keyA + `],"keys":[]}`), false, "stands twice"},
+		"a member twice": {discovery(`{"keys":[` + keyA + `],"keys":[]}`), false, "occurs twice"},
 		"no JSON":        {discovery(`<html>`), false, "invalid character"},
 	} {
 		_, err := trust.Fetch(t.Context(), apiServer(t, c.answers), "")

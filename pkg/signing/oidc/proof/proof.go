@@ -88,7 +88,7 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 	switch c.KindOf(prefix) {
 	case oidc.AudienceCredential:
 		return fail(check.CredentialLeak,
-			"critical: the API server itself accepts this token: whoever reads the TaskRun can act as its service account")
+			"critical: the API server itself accepts this token: anyone who reads the TaskRun can act as its service account")
 	case oidc.AudienceForeign:
 		return fail(check.Token, "the token is not for signing")
 	case oidc.AudienceSigning:
@@ -101,7 +101,7 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 		p.scheme = binding.Scheme()
 	}
 	if binding.Scheme() != p.scheme {
-		return fail(check.Token, "the token does not vouch in the way that the evidence says")
+		return fail(check.Token, "the token does not vouch in the way that the evidence names")
 	}
 	p.forSigning = true
 	return p.binding(digest)
@@ -129,12 +129,12 @@ func (p *proof) binding(digest signing.Digest) []check.Check {
 	}
 	if p.keyError != nil {
 		return []check.Check{check.Refuted(check.Key, "an ephemeral key on P-256", p.keyError.Error(),
-			"the public key that stands beside the token cannot be read")}
+			"the public key next to the token cannot be read")}
 	}
 	if got := sha256.Sum256(p.spki); p.scheme == signing.SchemeOIDCKeyBound && got != digest {
 		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki),
 			p.token.Claims.Audience[0],
-			"the token vouches for another key than the one that stands beside it")}
+			"the token vouches for another key than the one next to it")}
 	}
 	p.vouches = true
 	return nil
@@ -173,7 +173,7 @@ func (p *proof) Sound() []check.Check {
 	signature := "made by the cluster's issuer"
 	switch p.scheme {
 	case signing.SchemeOIDCAudienceOnly:
-		signature = "made by the key that stands beside the token"
+		signature = "made by the key next to the token"
 	case signing.SchemeOIDCKeyBound:
 		signature = "made by keys that the cluster's issuer vouches for"
 	}

@@ -98,7 +98,7 @@ func (p *recordProof) owner(c oidc.Claims) []check.Check {
 		return nil
 	}
 	return []check.Check{check.Refuted(check.Record, "a record by "+strings.Join(recorders, " or "),
-		fmt.Sprintf("one by %s, account %s", c.Subject, account), "the record is of somebody who is not trusted to record")}
+		fmt.Sprintf("one by %s, account %s", c.Subject, account), "the recorder is not trusted to record")}
 }
 
 func (p *recordProof) time(c oidc.Claims) []check.Check {

@@ -32,9 +32,9 @@ func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) 
 	}
 	if fixed {
 		j.Checks = append(j.Checks, check.Doubted(check.Assurance,
-			"a token that is bound to what was signed, or the API server's word while the pod lives",
+			"a token that is bound to what was signed, or the API server's answer while the pod lives",
 			"a token with a fixed audience; "+outcome,
-			"whoever could read the token can have signed: use the binding payload or key, or verify live"))
+			"anyone who could read the token can have signed: use the binding payload or key, or verify live"))
 	}
 }
 
@@ -46,12 +46,12 @@ func (p *proof) review(ctx context.Context, j *check.Judgement) (settled bool, o
 	case err != nil:
 		return false, fmt.Sprintf("the API server did not answer: %v", err)
 	case !answer.Authenticated && p.run.PodGone:
-		return false, "the API server accepts the token no more, and the pod is gone: " + answer.Error
+		return false, "the API server no longer accepts the token, and the pod is gone: " + answer.Error
 	case !answer.Authenticated:
 		return false, "the API server does not accept the token: " + answer.Error
 	}
 	j.Trusted = true
-	j.Checks = append(j.Checks, compareClaims("the API server says that the token is of another ",
+	j.Checks = append(j.Checks, compareClaims("by the API server's answer, the token is of another ",
 		claim{check.Token, "account", p.run.ServiceAccount(), answer.Username},
 		claim{check.Pod, "pod", p.run.Pod, answer.PodName},
 		claim{check.Pod, "pod UID", p.podUID(), answer.PodUID})...)

@@ -136,7 +136,7 @@ func (p *proof) validity() (bool, []check.Check) {
 	if p.at.IsZero() {
 		return false,
 			[]check.Check{check.Refuted(check.Time, "the time at which the step ended", "none",
-				"nothing says when the step signed")}
+				"nothing shows when the step signed")}
 	}
 	var checks []check.Check
 	leaf := p.svid.Leaf
