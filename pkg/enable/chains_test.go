@@ -25,6 +25,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
 // gateRole is the role of the gate as it is in a cluster.
@@ -59,7 +60,7 @@ func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured 
 func heldCluster(objects ...runtime.Object) (Clients, *dynamicfake.FakeDynamicClient) {
 	lists := map[schema.GroupVersionResource]string{}
 	for _, kind := range heldKinds() {
-		lists[gvrOf(kindOf(kind))] = kind.Kind + "List"
+		lists[object.GVR(kindOf(kind))] = kind.Kind + "List"
 	}
 	fake := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
 	return Clients{Dynamic: fake}, fake
@@ -86,19 +87,19 @@ func TestLift(t *testing.T) {
 			errors.New("ValidatingAdmissionPolicy 'tekton-sign-chains' with binding 'tekton-sign-chains' denied request: held"))
 	})
 	for _, change := range liftChanges() {
-		if err := c.make(t.Context(), change, true, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: true, progress: silent}).make(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(fake.Actions()); n > 0 && change.Object.GetKind() == "TaskRun" {
 			t.Errorf("a dry run made %d requests", n)
 		}
-		if err := c.make(t.Context(), change, false, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: false, progress: silent}).make(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got := map[string]string{}
 	for _, kind := range heldKinds() {
-		list, err := fake.Resource(gvrOf(kindOf(kind))).List(t.Context(), metav1.ListOptions{})
+		list, err := fake.Resource(object.GVR(kindOf(kind))).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +140,7 @@ func TestLiftOfNothing(t *testing.T) {
 		return true, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "taskruns"}, "")
 	})
 	for _, change := range liftChanges() {
-		if err := c.make(t.Context(), change, false, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: false, progress: silent}).make(t.Context(), change); err != nil {
 			t.Error(err)
 		}
 	}
@@ -193,7 +194,7 @@ func TestPlanGate(t *testing.T) {
 func all(p Plan) []string {
 	lines := make([]string, len(p.Changes))
 	for i, change := range p.Changes {
-		lines[i] = string(change.Action) + " " + describe(change.Object)
+		lines[i] = string(change.Action) + " " + object.Describe(change.Object)
 	}
 	return lines
 }

@@ -21,6 +21,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -35,7 +36,7 @@ func TestRemove(t *testing.T) {
 			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
 		},
 	}
-	object, err := toUnstructured(grant)
+	object, err := object.From(grant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +202,7 @@ func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	if deleted {
 		left.DeletionTimestamp, left.Finalizers = &metav1.Time{Time: time.Now()}, []string{"foregroundDeletion"}
 	}
-	object, err := toUnstructured(left)
+	object, err := object.From(left)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, change := range plan.Changes {
-					if isSettings(change.Object) {
+					if object.IsSettings(change.Object) {
 						t.Errorf("%s of the user's ConfigMap", change.Action)
 					}
 				}
@@ -257,7 +258,7 @@ func TestDisableRestores(t *testing.T) {
 			live.Namespace, live.ResourceVersion = testEnvironment.TektonNamespace, "1"
 			live.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
 			c := newFakeCluster(t, live)
-			object, err := toUnstructured(live)
+			object, err := object.From(live)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -280,7 +281,7 @@ func TestDisableRestores(t *testing.T) {
 				}
 				return true, nil, apierrors.NewConflict(a.GetResource().GroupResource(), live.Name, errors.New("modified"))
 			})
-			if err := c.Clients.remove(t.Context(), plan, plan.Changes[0], silent); err != nil {
+			if err := (remover{writer{Clients: c.Clients, progress: silent}, plan}).remove(t.Context(), plan.Changes[0]); err != nil {
 				t.Fatal(err)
 			}
 			stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(live.Namespace).

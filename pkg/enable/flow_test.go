@@ -19,13 +19,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// serving returns what a cluster shows in which the add-on serves namespace ci, but for what is left out.
-func serving(without string) []runtime.Object {
+// installation returns the objects of a cluster in which the add-on serves namespace ci, except one that is left out.
+func installation(without string) []runtime.Object {
 	name := func(kind, name string, labels map[string]string) metav1.ObjectMeta {
 		m := metav1.ObjectMeta{Name: name, Labels: labels}
 		if kind == "namespaced" {
@@ -67,7 +69,7 @@ func serving(without string) []runtime.Object {
 		},
 	}
 	if without != "grant" {
-		objects = append(objects, grantOf("ci"))
+		objects = append(objects, enabletest.Grant("ci"))
 	}
 	return objects
 }
@@ -86,7 +88,7 @@ func (c *fakeCluster) injecting(s settings.Settings) {
 }
 
 func TestApply(t *testing.T) {
-	c := newFakeCluster(t, serving("")...)
+	c := newFakeCluster(t, installation("")...)
 	c.injecting(testRequest().Settings)
 	var said []string
 	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
@@ -118,7 +120,7 @@ func TestApplyWaits(t *testing.T) {
 		"settings": {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
-			c := newFakeCluster(t, serving(without)...)
+			c := newFakeCluster(t, installation(without)...)
 			old := testRequest().Settings
 			if without == "settings" {
 				old.Binding = "key"
@@ -126,7 +128,7 @@ func TestApplyWaits(t *testing.T) {
 			switch without {
 			case "injection":
 			case "port":
-				c.reachable(portClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
+				c.reachable(enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
 			case "the call":
 				c.kube.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 					return true, nil, apierrors.NewInternalError(errors.New(`failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`))
@@ -150,20 +152,15 @@ func TestApplyWaits(t *testing.T) {
 	}
 }
 
-// portClosed is an API server's answer about a port that it does not reach.
-func portClosed(why string) error {
-	return apierrors.NewServiceUnavailable("error trying to reach service: " + why)
-}
-
 // TestApplyKeepsWebhooks that were there before: where results are enforced, nothing may run without them.
 func TestApplyKeepsWebhooks(t *testing.T) {
-	c := newFakeCluster(t, serving("")...)
+	c := newFakeCluster(t, installation("")...)
 	install(t, c, planEnable(t, c, testRequest()))
 	c.sync(t)
 	c.injecting(testRequest().Settings)
 	stronger := testRequest()
 	stronger.Settings.Enforcement = settings.Enforce
-	c.reachable(portClosed("no route to host"))
+	c.reachable(enabletest.PortClosed("no route to host"))
 	err := planEnable(t, c, stronger).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
 	if !matches(err, "stay") || !matches(err, "kubectl delete mutatingwebhookconfiguration "+manifests.InjectWebhook) {
 		t.Errorf("got %v, want it to say that the webhooks stay, and how to delete them", err)
@@ -199,9 +196,9 @@ func TestFindTektonNamespace(t *testing.T) {
 		want    string
 	}{
 		"by our Role":          {nil, true, testEnvironment.TektonNamespace},
-		"by Tekton's labels":   {[]runtime.Object{tektonController("a"), settingsIn("a")}, false, "a"},
-		"Tekton, no settings":  {[]runtime.Object{tektonController("a")}, false, ""},
-		"the one with ours":    {[]runtime.Object{tektonController("a"), tektonController("b"), settingsIn("b")}, false, "b"},
+		"by Tekton's labels":   {[]runtime.Object{enabletest.TektonController("a"), settingsIn("a")}, false, "a"},
+		"Tekton, no settings":  {[]runtime.Object{enabletest.TektonController("a")}, false, ""},
+		"the one with ours":    {[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b"), settingsIn("b")}, false, "b"},
 		"nothing in a cluster": {nil, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,7 +248,7 @@ func TestMakeWebhooks(t *testing.T) {
 			continue
 		}
 		conflicts = 0
-		if err := c.makeWebhooks(t.Context(), change, silent); err != nil {
+		if err := (writer{Clients: c.Clients, progress: silent}).makeWebhooks(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,10 +256,10 @@ func TestMakeWebhooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := authorityOf(stored); conflicts != 3 || got != "Y2E=" {
+	if got := object.Authority(stored); conflicts != 3 || got != "Y2E=" {
 		t.Errorf("after %d attempts the authority is %q, want 3 and that of the add-on", conflicts, got)
 	}
-	if text := fmt.Sprint(webhooksOf(stored)[0]["namespaceSelector"]); !strings.Contains(text, "[ci]") {
+	if text := fmt.Sprint(object.Webhooks(stored)[0]["namespaceSelector"]); !strings.Contains(text, "[ci]") {
 		t.Errorf("the namespaces are %s, want ci", text)
 	}
 }

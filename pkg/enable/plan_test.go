@@ -19,6 +19,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -60,8 +61,8 @@ func (c *fakeCluster) serve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		setAuthority(stored, "Y2E=")
-		for _, webhook := range webhooksOf(stored) {
+		object.SetAuthority(stored, "Y2E=")
+		for _, webhook := range object.Webhooks(stored) {
 			name, _, _ := unstructured.NestedString(webhook, "name")
 			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(selectors[name]); err != nil {
 				t.Fatal(err)
@@ -101,7 +102,7 @@ func TestPlanWebhooks(t *testing.T) {
 	edited := get()
 	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
 	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"}) // of an older version
-	object, err := toUnstructured(edited)
+	object, err := object.From(edited)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +282,7 @@ func TestWriteText(t *testing.T) {
 // TestCanaryIsInjected holds the pod of the last check to the injection itself.
 func TestCanaryIsInjected(t *testing.T) {
 	for _, delivery := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
-		injected, err := inject.Pod(canaryPod("ci", "signer"), inject.Options{
+		injected, err := inject.Pod(inject.Model("ci", "signer"), inject.Options{
 			SignerImage: "signer", Delivery: delivery, Step: settings.Default().Step(),
 		})
 		if err != nil {
@@ -299,7 +300,7 @@ func changed(p Plan) string {
 	var lines []string
 	for _, c := range p.Changes {
 		if c.Action != Unchanged {
-			lines = append(lines, string(c.Action)+" "+describe(c.Object))
+			lines = append(lines, string(c.Action)+" "+object.Describe(c.Object))
 		}
 	}
 	return strings.Join(lines, "\n")

@@ -265,7 +265,7 @@ func TestHeal(t *testing.T) {
 				if err != nil {
 					return
 				}
-				if err := c.heal(t.Context(), healed, silent); err != nil {
+				if err := heal(t.Context(), c.kube, healed, silent); err != nil {
 					t.Fatal(err)
 				}
 				left, err := delivery.Read(t.Context(), c.kube)

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
@@ -49,7 +50,7 @@ func TestAvailable(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
 				Spec:       appsv1.DeploymentSpec{Replicas: &two}, Status: tt.status,
 			})}
-			got, why, err := c.addOnAvailable(t.Context())
+			got, why, err := serving{Clients: c}.addOnAvailable(t.Context())
 			if err != nil || got != tt.want || got == (why != "") {
 				t.Errorf("expected %v, got %v, %q, %v", tt.want, got, why, err)
 			}
@@ -64,13 +65,13 @@ func TestNoNamespaceInScope(t *testing.T) {
 		want   string
 	}{
 		"open":   {nil, ""},
-		"closed": {portClosed("dial tcp: connection refused"), "port 8443"},
+		"closed": {enabletest.PortClosed("dial tcp: connection refused"), "port 8443"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, namespaceWith("kube-system", nil))
+			c := newFakeCluster(t, enabletest.Namespace("kube-system", nil))
 			c.reachable(tc.answer)
 			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
-			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			done, missing, err := serving{c.Clients, plan}.podInjected(t.Context())
 			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) || done && !strings.Contains(missing, "no namespace is in scope") {
 				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
 			}
@@ -114,9 +115,9 @@ func TestCanaryAndPolicies(t *testing.T) {
 		}, false, true, "exceeded quota: q"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, namespaceWith("a", nil), namespaceWith("b", nil))
+			c := newFakeCluster(t, enabletest.Namespace("a", nil), enabletest.Namespace("b", nil))
 			if tc.closed {
-				c.reachable(portClosed("no route to host"))
+				c.reachable(enabletest.PortClosed("no route to host"))
 			}
 			c.injecting(signingOn())
 			c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -125,7 +126,7 @@ func TestCanaryAndPolicies(t *testing.T) {
 				return err != nil, nil, err
 			})
 			plan := Plan{Environment: testEnvironment, Settings: signingOn(), SignerImage: testSigner}
-			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			done, missing, err := serving{c.Clients, plan}.podInjected(t.Context())
 			if err != nil || done != tc.done || !strings.Contains(missing, tc.want) || (tc.want == "") != (missing == "") {
 				t.Errorf("got %v, %q and %v, want %v and %q", done, missing, err, tc.done, tc.want)
 			}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -51,7 +52,7 @@ func named(kind, name string) rbacv1.Subject { return rbacv1.Subject{Kind: kind,
 // TestTokenRights: every account that loses a right it has is named, in whatever form RBAC gives it, and nobody else.
 func TestTokenRights(t *testing.T) {
 	grantRole := []runtime.Object{
-		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.TokenRequester}, Rules: []rbacv1.PolicyRule{tokenRule()}}, grantOf("ci"),
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.TokenRequester}, Rules: []rbacv1.PolicyRule{tokenRule()}}, enabletest.Grant("ci"),
 	}
 	inNamespace := []runtime.Object{
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "edit"}, Rules: []rbacv1.PolicyRule{tokenRule()}},
@@ -95,15 +96,15 @@ func TestTokenRights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := Plan{Environment: testEnvironment, Settings: signingOn()}
 			p.Settings.Scope, p.Settings.Exempt = tc.scope, tc.exempt
-			c := newFakeCluster(t, append(tc.objects, namespaceWith("ci", nil), namespaceWith("else", nil), namespaceWith("kube-system", nil))...)
-			got, err := c.tokenRights(t.Context(), p, settings.Default())
+			c := newFakeCluster(t, append(tc.objects, enabletest.Namespace("ci", nil), enabletest.Namespace("else", nil), enabletest.Namespace("kube-system", nil))...)
+			got, err := warner{c.Clients, p, settings.Default()}.tokenRights(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(tc.want, got, cmp.AllowUnexported(lost{})); diff != "" {
 				t.Errorf("accounts (-want +got):\n%s", diff)
 			}
-			again, err := c.tokenRights(t.Context(), p, p.Settings)
+			again, err := warner{c.Clients, p, p.Settings}.tokenRights(t.Context())
 			if err != nil || len(again.warnings()) > 0 {
 				t.Errorf("with the same settings as before: got %v and %v, want nothing", again, err)
 			}
@@ -113,7 +114,7 @@ func TestTokenRights(t *testing.T) {
 
 // TestPlanNamesTokenRights: the plan names the account and the flag, and who may not read RBAC is told that nobody looked.
 func TestPlanNamesTokenRights(t *testing.T) {
-	objects := append(bound("ci", tokenRule(), account("ci", "op")), namespaceWith("ci", nil))
+	objects := append(bound("ci", tokenRule(), account("ci", "op")), enabletest.Namespace("ci", nil))
 	for name, tc := range map[string]struct {
 		forbidden string
 		want      []string
@@ -142,7 +143,7 @@ func TestPlanNamesTokenRights(t *testing.T) {
 
 // TestTokenRightsPaged reads lists of more than one page.
 func TestTokenRightsPaged(t *testing.T) {
-	c := newFakeCluster(t, append(bound("ci", tokenRule()), namespaceWith("ci", nil))...)
+	c := newFakeCluster(t, append(bound("ci", tokenRule()), enabletest.Namespace("ci", nil))...)
 	pages := 0
 	c.kube.PrependReactor("list", "rolebindings", func(clienttesting.Action) (bool, runtime.Object, error) {
 		pages++
@@ -155,7 +156,8 @@ func TestTokenRightsPaged(t *testing.T) {
 		}
 		return true, list, nil
 	})
-	got, err := c.tokenRights(t.Context(), Plan{Environment: testEnvironment, Settings: signingOn()}, settings.Default())
+	p := Plan{Environment: testEnvironment, Settings: signingOn()}
+	got, err := warner{c.Clients, p, settings.Default()}.tokenRights(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

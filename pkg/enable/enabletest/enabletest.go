@@ -5,20 +5,20 @@ package enabletest
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"maps"
-	"net/http"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	restclient "k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
 // TektonController returns the Deployment by which Tekton is found.
@@ -64,6 +64,15 @@ func Namespace(name string, labels map[string]string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-of-" + name), Labels: all}}
 }
 
+// Grant returns the token grant that this version gives a namespace.
+func Grant(namespace string) *rbacv1.RoleBinding {
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		panic(err) // the manifests are embedded
+	}
+	return manifests.Grant(namespace, fence)
+}
+
 // Answer makes the add-on's port answer with an error, or without one, when the API server is asked to call it.
 func Answer(client *kubefake.Clientset, answer func() error) {
 	client.ProxyReactionChain = []clienttesting.ProxyReactor{&clienttesting.SimpleProxyReactor{
@@ -75,7 +84,7 @@ func Answer(client *kubefake.Clientset, answer func() error) {
 
 // PortClosed returns the answer of an API server that does not reach the add-on.
 func PortClosed(why string) error {
-PORT
+	return apierrors.NewServiceUnavailable("error trying to reach service: " + why)
 }
 
 // portAnswer is the answer of the add-on's port through the API server.

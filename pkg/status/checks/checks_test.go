@@ -25,9 +25,9 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -88,13 +88,13 @@ func TestStatusTektonsKind(t *testing.T) {
 	for name, edit := range map[string]edit{
 		"a StatefulSet": func(in *installed) {
 			drop[deployment](in, "tekton-pipelines-controller")
-			in.add(statefulTekton(testEnvironment.TektonNamespace, 3))
+			in.add(enabletest.StatefulTekton(tektonNamespace, 3))
 		},
 		"a pod": func(in *installed) {
 			drop[deployment](in, "tekton-pipelines-controller")
-			in.add(tektonPod(testEnvironment.TektonNamespace, "tekton-x"))
+			in.add(enabletest.TektonPod(tektonNamespace, "tekton-x"))
 		},
-		"a tenant's out of scope": func(in *installed) { in.add(tenant("-namespace", "other")) },
+		"a tenant's out of scope": func(in *installed) { in.add(enabletest.Tenant("-namespace", "other")) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := newInstalled(t, nil)
@@ -145,18 +145,20 @@ func TestStatusAmiss(t *testing.T) {
 	}{
 		"port 8443 is closed": {
 			func(in *installed) {
-				in.spoil = func(c *fakeCluster) { c.reachable(portClosed("dial tcp 10.0.0.9:8443: connect: connection refused")) }
+				in.spoil = func(c fakeClients) {
+					c.answer(enabletest.PortClosed("dial tcp 10.0.0.9:8443: connect: connection refused"))
+				}
 			}, status.Broken,
 			[]string{"fail webhook-port Service tekton-sign/tekton-sign-controller", "port 8443", "connection refused"},
 		},
 		"port 8443 does not answer": {
 			func(in *installed) {
-				in.spoil = func(c *fakeCluster) { c.reachable(fmt.Errorf("get: %w", context.DeadlineExceeded)) }
+				in.spoil = func(c fakeClients) { c.answer(fmt.Errorf("get: %w", context.DeadlineExceeded)) }
 			}, status.Broken,
 			[]string{"fail webhook-port Service", "gets no answer from the add-on on port 8443"},
 		},
 		"a second controller of Tekton": {
-			func(in *installed) { in.add(tenant("-namespace", "ci")) }, status.Broken,
+			func(in *installed) { in.add(enabletest.Tenant("-namespace", "ci")) }, status.Broken,
 			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},
 		},
 		"a policy is missing": {
@@ -339,16 +341,16 @@ func TestStatusAmiss(t *testing.T) {
 			}, status.Broken, []string{"fail trust-history", "got last seen at 20"},
 		},
 		"a namespace lacks its grant": {
-			func(in *installed) { in.add(namespaceWith("mine", nil)); dropGrant(in, "ci") }, status.Broken,
+			func(in *installed) { in.add(enabletest.Namespace("mine", nil)); dropGrant(in, "ci") }, status.Broken,
 			[]string{"fail grants", "1 of 2 namespaces in scope lack RoleBinding", "none in ci"},
 		},
 		"a namespace out of scope has a grant": {
-			func(in *installed) { in.add(grantOf("other")) }, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
+			func(in *installed) { in.add(enabletest.Grant("other")) }, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
 		},
 		"a grant is for everybody": {
 			func(in *installed) {
 				dropGrant(in, "ci")
-				grant := grantOf("ci")
+				grant := enabletest.Grant("ci")
 				grant.Subjects[0].Name = "system:authenticated"
 				in.add(grant)
 			}, status.Broken, []string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed", "system:serviceaccounts:ci", "system:authenticated"},
@@ -422,8 +424,8 @@ func containsAny(text string, parts []string) bool {
 }
 
 func dropGrant(in *installed, namespace string) {
-	for i, object := range in.objects {
-		if b, ok := object.(*rbacv1.RoleBinding); ok && b.Namespace == namespace {
+	for i, typed := range in.objects {
+		if b, ok := typed.(*rbacv1.RoleBinding); ok && b.Namespace == namespace {
 			in.objects = append(in.objects[:i:i], in.objects[i+1:]...)
 			return
 		}
@@ -439,7 +441,7 @@ func TestStatusOff(t *testing.T) {
 		dropGrant(in, "release")
 	}
 	empty := func(in *installed) {
-		in.objects = []runtime.Object{tektonController(testEnvironment.TektonNamespace), namespaceWith("ci", nil)}
+		in.objects = []runtime.Object{enabletest.TektonController(tektonNamespace), enabletest.Namespace("ci", nil)}
 	}
 	for name, tc := range map[string]struct {
 		edit    edit
@@ -448,7 +450,7 @@ func TestStatusOff(t *testing.T) {
 	}{
 		"never on":                {empty, status.Off, ""},
 		"off by the settings":     {off, status.Off, "warn left-over: signing is off, but this is still there: ClusterRole "},
-		"no grant may stay":       {func(in *installed) { off(in); in.add(grantOf("ci")) }, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester"},
+		"no grant may stay":       {func(in *installed) { off(in); in.add(enabletest.Grant("ci")) }, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester"},
 		"no webhook may stay":     {func(in *installed) { empty(in); in.add(newInstalled(t, nil).webhooksOnly()) }, status.Broken, "still in effect: MutatingWebhookConfiguration"},
 		"the history may":         {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
 		"Tekton is not there":     {func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines"},
@@ -470,7 +472,7 @@ func (in *installed) webhooksOnly() runtime.Object { return get[webhooks](in, ma
 
 // forbid takes a right away: a verb on a kind of object, or on all.
 func (in *installed) forbid(verb, resource string) {
-	in.spoil = func(c *fakeCluster) {
+	in.spoil = func(c fakeClients) {
 		refuse := func(a clienttesting.Action) (bool, runtime.Object, error) {
 			if resource != "" && a.GetResource().Resource != resource {
 				return false, nil, nil
@@ -517,7 +519,7 @@ func TestStatusForbidden(t *testing.T) {
 func TestStatusOtherVersion(t *testing.T) {
 	in := newInstalled(t, nil)
 	look := func() *status.Status {
-		s, err := GetStatus(t.Context(), in.clients(), StatusOptions{Version: "v1.3.0", Now: func() time.Time { return in.now }})
+		s, err := Status(t.Context(), in.clients(), Options{Version: "v1.3.0", Now: func() time.Time { return in.now }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -534,12 +536,12 @@ func TestStatusOtherVersion(t *testing.T) {
 
 func TestStatusUnreachable(t *testing.T) {
 	in := newInstalled(t, nil)
-	in.spoil = func(c *fakeCluster) {
+	in.spoil = func(c fakeClients) {
 		c.kube.PrependReactor("get", "version", func(clienttesting.Action) (bool, runtime.Object, error) {
 			return true, nil, errors.New("connection refused")
 		})
 	}
-	_, err := GetStatus(t.Context(), in.clients(), StatusOptions{Now: time.Now})
+	_, err := Status(t.Context(), in.clients(), Options{Now: time.Now})
 	if err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got error %v", err)
 	}
@@ -603,7 +605,7 @@ func TestStatusVerdicts(t *testing.T) {
 func TestStatusVerdictsCapped(t *testing.T) {
 	in := newInstalled(t, nil)
 	asked := 0
-	in.spoil = func(c *fakeCluster) {
+	in.spoil = func(c fakeClients) {
 		c.dynamic.PrependReactor("list", "taskruns", func(clienttesting.Action) (bool, runtime.Object, error) {
 			asked++
 			page := &unstructured.UnstructuredList{Object: map[string]any{"apiVersion": "tekton.dev/v1", "kind": "TaskRunList"}}
@@ -617,20 +619,5 @@ func TestStatusVerdictsCapped(t *testing.T) {
 	got := in.status(2).Verdicts
 	if got.Looked != maxTaskRuns || !got.More || got.Verified != maxTaskRuns || len(got.Newest) != 2 || asked != maxTaskRuns/listPage {
 		t.Errorf("looked at %d in %d pages, more %v, %d verified, %d shown", got.Looked, asked, got.More, got.Verified, len(got.Newest))
-	}
-}
-
-func TestCommand(t *testing.T) {
-	s := settings.Default()
-	s.Backend = signing.BackendOIDCSAToken
-	if got, want := Command(s, manifests.DefaultRegistry), "enable oidc-sa-token"; got != want {
-		t.Errorf("got %q, want %q", got, want)
-	}
-	s.Scope.Selector, s.Enforcement, s.TokenLifetime = "team in (a,b)", settings.Enforce, 20*time.Minute
-	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}}
-	want := "enable oidc-sa-token --enforcement=enforce --namespace-selector='team in (a,b)' --token-lifetime=20m0s " +
-		"--exempt-service-account=ci/vault --registry=reg.example/x"
-	if got := Command(s, "reg.example/x"); got != want {
-		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
-const testSigner = "reg.example/signer:v1.2.3"
+const signerImage = "reg.example/signer:v1.2.3"
 
 // waiting is a pod of a TaskRun as the add-on leaves it, one container of which waits.
 func waiting(t *testing.T, namespace string, delivery inject.Delivery, container, reason, message string) *corev1.Pod {
 	t.Helper()
-	pod, err := inject.Pod(canaryPod(namespace, testSigner), inject.Options{SignerImage: testSigner, Delivery: delivery, Step: settings.Default().Step()})
+	pod, err := inject.Pod(inject.Model(namespace, signerImage), inject.Options{SignerImage: signerImage, Delivery: delivery, Step: settings.Default().Step()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,12 +36,12 @@ func waiting(t *testing.T, namespace string, delivery inject.Delivery, container
 // TestStatusSignerImage: TaskRuns that hang because of us are named with namespace and reason; those that hang for a reason of their
 // own are not.
 func TestStatusSignerImage(t *testing.T) {
-	const backOff = `Back-off pulling image "` + testSigner + `": not found`
+	const backOff = `Back-off pulling image "` + signerImage + `": not found`
 	stock := func(*testing.T) *corev1.Pod {
-		pod := canaryPod("ci", testSigner)
+		pod := inject.Model("ci", signerImage)
 		pod.Status.Phase = corev1.PodPending
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "step-canary", State: corev1.ContainerState{
-			Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: testSigner},
+			Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: signerImage},
 		}}}
 		return pod
 	}
@@ -72,7 +72,7 @@ func TestStatusSignerImage(t *testing.T) {
 			if s.Outcome != outcome || !strings.Contains(got, tc.want) {
 				t.Errorf("got %s and\n%swant %s and %q", s.Outcome, got, outcome, tc.want)
 			}
-			if tc.want != "" && !strings.Contains(got, "signer-image Pod ci/tekton-sign-canary-pod: TaskRuns hang, because their pods cannot get the signer: ci (1); : expected the signer's image "+testSigner) {
+			if tc.want != "" && !strings.Contains(got, "signer-image Pod ci/tekton-sign-canary-pod: TaskRuns hang, because their pods cannot get the signer: ci (1); : expected the signer's image "+signerImage) {
 				t.Errorf("want pod, namespace and image in:\n%s", got)
 			}
 		})
