@@ -37,7 +37,7 @@ func TestStatusDelivery(t *testing.T) {
 				get[settingsMap](in, delivery.ConfigMapName).Data = map[string]string{tc.key: tc.value}
 			}
 			s := in.status(0)
-			if got := amiss(s); s.Outcome != tc.outcome || !strings.Contains(got, tc.want) || tc.outcome == status.Broken && !strings.Contains(got, why) {
+			if got := amiss(s.Checks); s.Outcome != tc.outcome || !strings.Contains(got, tc.want) || tc.outcome == status.Broken && !strings.Contains(got, why) {
 				t.Errorf("got %s and\n%swant %s and %q", s.Outcome, got, tc.outcome, tc.want)
 			}
 		})

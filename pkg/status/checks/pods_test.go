@@ -65,7 +65,7 @@ func TestStatusSignerImage(t *testing.T) {
 			in := newInstalled(t, nil)
 			in.add(tc.pod(t))
 			s := in.status(0)
-			got, outcome := amiss(s), status.Healthy
+			got, outcome := amiss(s.Checks), status.Healthy
 			if tc.want != "" {
 				outcome = status.Broken
 			}
