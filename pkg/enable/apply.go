@@ -18,9 +18,9 @@ import (
 // Progress is called, with one line each time, for what happens while a plan is applied.
 type Progress func(format string, args ...any)
 
-// Apply makes the changes of the plan in their order, after pods have shown that nodes get the signer. Each change can be
-// repeated. The webhooks come last, and only when the add-on is available and the namespaces in scope have their grant: no
-// pod is wrapped before it could sign.
+// Apply makes the changes of the plan in their order, after pods have shown that nodes get the signer. Each change
+// can be repeated. The webhooks come last, and only when the add-on is available and the namespaces in scope have
+// their grant: no pod is wrapped before it could sign.
 func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -55,7 +55,8 @@ func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progr
 	return nil
 }
 
-// heal makes the add-on give pods the signer again in namespaces that it has left alone since a pod did not start there.
+// heal makes the add-on give pods the signer again in namespaces that it has left alone since a pod did not start
+// there.
 func heal(ctx context.Context, client kubeclient.Interface, namespaces []string, progress Progress) error {
 	if len(namespaces) == 0 {
 		return nil
@@ -80,8 +81,8 @@ func (p Plan) callAddOn(ctx context.Context, w writer, webhooks []Change) error 
 // withdrawPatience bounds the undoing, whose context has often ended.
 const withdrawPatience = 30 * time.Second
 
-// withdraw deletes the webhook configurations that were created in vain: every TaskRun would wait for an add-on that does
-// not answer. Those that were there before stay: where results are enforced, nothing may run without them.
+// withdraw deletes the webhook configurations that were created in vain: every TaskRun would wait for an add-on that
+// does not answer. Those that were there before stay: where results are enforced, nothing may run without them.
 func (w writer) withdraw(ctx context.Context, webhooks []Change, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawPatience)
 	defer cancel()
@@ -103,8 +104,8 @@ func (w writer) withdraw(ctx context.Context, webhooks []Change, cause error) er
 	return cause
 }
 
-// DryRun sends every change to the API server as a dry run. Objects in a namespace that the plan creates cannot be tried:
-// progress names them.
+// DryRun sends every change to the API server as a dry run. Objects in a namespace that the plan creates cannot be
+// tried: progress names them.
 func (p Plan) DryRun(ctx context.Context, c Clients, progress Progress) error {
 	w := writer{Clients: c, dryRun: true, progress: progress}
 	created := map[string]bool{}

@@ -14,8 +14,8 @@ import (
 // condition is something to wait for.
 type condition struct {
 	name string
-	// met reports whether the condition is met, and in a few words what is missing; for a condition that is met, what to
-	// report instead of its name. An error ends the waiting.
+	// met reports whether the condition is met, and in a few words what is missing; for a condition that is met, what
+	// to report instead of its name. An error ends the waiting.
 	met func(ctx context.Context) (done bool, missing string, err error)
 	// explained: what is missing includes what the user can do about it.
 	explained bool

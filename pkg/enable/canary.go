@@ -21,10 +21,10 @@ import (
 // maxCanaries is in how many namespaces a pod is tried, one after the other.
 const maxCanaries = 8
 
-// podInjected asks the API server to create, as a dry run, a pod like those that Tekton creates for a TaskRun. All of its
-// images are the signer's, which a policy for the pods of TaskRuns has to admit anyway. Where a policy or a quota of a
-// namespace refuses the pod, it is tried in another namespace. Where all of them refuse it, only that the API server reaches
-// the add-on can be shown.
+// podInjected asks the API server to create, as a dry run, a pod like those that Tekton creates for a TaskRun. All of
+// its images are the signer's, which a policy for the pods of TaskRuns has to admit anyway. Where a policy or a quota
+// of a namespace refuses the pod, it is tried in another namespace. Where all of them refuse it, only that the API
+// server reaches the add-on can be shown.
 func (s serving) podInjected(ctx context.Context) (bool, string, error) {
 	namespaces, err := s.canaryNamespaces(ctx)
 	if err != nil {

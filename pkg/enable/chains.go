@@ -25,8 +25,8 @@ import (
 const noteGate = "TaskRuns and PipelineRuns are held from Tekton Chains until their results are verified; " +
 	"what does not verify is never attested"
 
-// isGateRole reports whether an object is the ClusterRole of the gate in front of Chains. The role has rules while the gate
-// is on, and is changed last: as long as it has rules, holds may be in the cluster.
+// isGateRole reports whether an object is the ClusterRole of the gate in front of Chains. The role has rules while
+// the gate is on, and is changed last: as long as it has rules, holds may be in the cluster.
 func isGateRole(u *unstructured.Unstructured) bool {
 	return u.GetKind() == "ClusterRole" && u.GetName() == manifests.ChainsGate
 }
@@ -49,8 +49,8 @@ func liftChanges() []Change {
 	return changes
 }
 
-// planGate adds to the change of the role that the gate is on, or returns the changes that come before it when the gate is
-// turned off.
+// planGate adds to the change of the role that the gate is on, or returns the changes that come before it when the
+// gate is turned off.
 func planGate(ctx context.Context, client kubeclient.Interface, on bool, change *Change) ([]Change, error) {
 	if on {
 		change.Note = noteGate
@@ -76,8 +76,8 @@ func planLift(ctx context.Context, client kubeclient.Interface) ([]Change, error
 // liftPage bounds one answer.
 const liftPage = 250
 
-// lift removes all holds of the gate on objects like this one. It reads all objects until it finds no hold: the add-on may
-// not know yet that the gate is off.
+// lift removes all holds of the gate on objects like this one. It reads all objects until it finds no hold: the
+// add-on may not know yet that the gate is off.
 func (w writer) lift(ctx context.Context, like *unstructured.Unstructured) error {
 	if w.dryRun {
 		return nil

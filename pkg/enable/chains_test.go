@@ -146,8 +146,8 @@ func TestLiftOfNothing(t *testing.T) {
 	}
 }
 
-// TestPlanGate: a plan says what the gate does; turned off, its holds are lifted after the settings say so and before the role
-// goes that tells of them; disable lifts them when the policy that guards them is gone.
+// TestPlanGate: a plan says what the gate does; turned off, its holds are lifted after the settings say so and before
+// the role goes that tells of them; disable lifts them when the policy that guards them is gone.
 func TestPlanGate(t *testing.T) {
 	on := testRequest()
 	on.Settings.GateChains = true

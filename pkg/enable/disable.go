@@ -28,9 +28,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// RemovedKinds lists the kinds that disable removes, in their order. First the webhooks, so that nothing calls the add-on any
-// more; then the add-on, which would restore grants; then everything that grants rights; and only then the policies that
-// limit them, and the holds of the gate in front of Chains. What else is in the namespace is deleted with it.
+// RemovedKinds lists the kinds that disable removes, in their order. First the webhooks, so that nothing calls the
+// add-on any more; then the add-on, which would restore grants; then everything that grants rights; and only then the
+// policies that limit them, and the holds of the gate in front of Chains. What else is in the namespace is deleted
+// with it.
 func RemovedKinds() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
@@ -46,8 +47,8 @@ func RemovedKinds() []schema.GroupVersionKind {
 	}
 }
 
-// kindsInside lists the kinds that disable removes one by one from the add-on's namespace when it keeps the namespace. The
-// Deployments and RoleBindings in it are gone by then.
+// kindsInside lists the kinds that disable removes one by one from the add-on's namespace when it keeps the
+// namespace. The Deployments and RoleBindings in it are gone by then.
 func kindsInside() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
@@ -60,11 +61,11 @@ func kindsInside() []schema.GroupVersionKind {
 	}
 }
 
-// PlanDisable finds everything that tekton-sign has in the cluster, and the settings that enable changed. The plan is empty
-// if there is nothing. tektonNamespace is where the settings are; empty: there is no Tekton any more.
+// PlanDisable finds everything that tekton-sign has in the cluster, and the settings that enable changed. The plan is
+// empty if there is nothing. tektonNamespace is where the settings are; empty: there is no Tekton any more.
 //
-// The trust history stays, and so does its namespace, unless purge is set: without it nobody can verify what was signed with
-// keys that the cluster no longer has.
+// The trust history stays, and so does its namespace, unless purge is set: without it nobody can verify what was
+// signed with keys that the cluster no longer has.
 func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge bool) (Plan, error) {
 	f := finder{Clients: c, tektonNamespace: tektonNamespace}
 	plan := Plan{Environment: Environment{TektonNamespace: tektonNamespace}, Purge: purge}
@@ -197,8 +198,8 @@ func find(ctx context.Context, client dynamic.Interface, kind schema.GroupVersio
 	return found, nil
 }
 
-// restore returns the change of ConfigMap config-signing, if there is one. Only what enable recorded there counts, not what
-// else is in the cluster. A second run finds no record, and changes nothing.
+// restore returns the change of ConfigMap config-signing, if there is one. Only what enable recorded there counts,
+// not what else is in the cluster. A second run finds no record, and changes nothing.
 func (f finder) restore(ctx context.Context) ([]Change, error) {
 	if f.tektonNamespace == "" {
 		return nil, nil
@@ -246,8 +247,8 @@ func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]strin
 		f.tektonNamespace, settings.ConfigMapName)}, nil
 }
 
-// FindTektonNamespace returns the namespace with ConfigMap config-signing of an installation: the namespace of its own Role,
-// else the one of Tekton's controller, else an empty name.
+// FindTektonNamespace returns the namespace with ConfigMap config-signing of an installation: the namespace of its
+// own Role, else the one of Tekton's controller, else an empty name.
 func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
 	roles, err := FindOwn(ctx, c.Dynamic, rbacv1.SchemeGroupVersion.WithKind("Role"))
 	if err != nil {

@@ -68,7 +68,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// grantsFirst wants every binding of a role gone before the first policy, or binding of one, that confines what it grants.
+// grantsFirst wants every binding of a role gone before the first policy, or binding of one, that confines what it
+// grants.
 func grantsFirst(t *testing.T, writes []string) {
 	t.Helper()
 	fence := slices.IndexFunc(writes, func(w string) bool { return strings.Contains(w, "validatingadmissionpolic") })
@@ -129,8 +130,8 @@ func historyMap() *corev1.ConfigMap {
 	}
 }
 
-// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to do, and
-// purge removes the rest.
+// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to
+// do, and purge removes the rest.
 func TestDisableKeepsTheHistory(t *testing.T) {
 	c := newFakeCluster(t, historyMap())
 	install(t, c, planEnable(t, c, testRequest()))
@@ -218,7 +219,8 @@ func usersSettings(data map[string]string) *corev1.ConfigMap {
 	return cm
 }
 
-// TestDisableNeverTouchesTheUsers: what is left of ours in the cluster, and going, is no reason to take the user's ConfigMap for ours.
+// TestDisableNeverTouchesTheUsers: what is left of ours in the cluster, and going, is no reason to take the user's
+// ConfigMap for ours.
 func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	for name, deleted := range map[string]bool{"while ours is being deleted": true, "while ours is left": false} {
 		for _, backend := range []string{"none", "oidc-sa-token"} {
@@ -242,7 +244,8 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	}
 }
 
-// TestDisableRestores what enable recorded, though somebody writes the ConfigMap at the same time, and keeps what that one added.
+// TestDisableRestores what enable recorded, though somebody writes the ConfigMap at the same time, and keeps what
+// that one added.
 func TestDisableRestores(t *testing.T) {
 	const added = "_example"
 	for name, tc := range map[string]struct {

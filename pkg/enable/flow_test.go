@@ -227,8 +227,8 @@ func inOrder(t *testing.T, lines []string, parts ...string) {
 	}
 }
 
-// TestMakeWebhooks: the add-on changed the configuration after the plan was made. The update is made all the same, and keeps its
-// certificate authority.
+// TestMakeWebhooks: the add-on changed the configuration after the plan was made. The update is made all the same,
+// and keeps its certificate authority.
 func TestMakeWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))

@@ -23,8 +23,8 @@ type Environment struct {
 	OthersSeen bool         // the user may search for them in the whole cluster
 }
 
-// Inspect finds Tekton and checks that the cluster has admission policies, which every backend needs. It searches for Tekton
-// in tektonNamespace, or everywhere if that is empty.
+// Inspect finds Tekton and checks that the cluster has admission policies, which every backend needs. It searches for
+// Tekton in tektonNamespace, or everywhere if that is empty.
 func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace string) (Environment, error) {
 	version, err := client.Discovery().ServerVersion()
 	if err != nil {

@@ -89,7 +89,8 @@ func matches(err error, text string) bool {
 	return err != nil && strings.Contains(err.Error(), text)
 }
 
-// TestOtherControllers: a second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere else.
+// TestOtherControllers: a second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere
+// else.
 func TestOtherControllers(t *testing.T) {
 	const refused = "more than one controller of Tekton"
 	for name, tc := range map[string]struct {

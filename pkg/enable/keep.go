@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// current returns the settings of ConfigMap config-signing, the defaults if there is none. Where some keys cannot be parsed,
-// these are the settings of the others, and unread has the reason.
+// current returns the settings of ConfigMap config-signing, the defaults if there is none. Where some keys cannot be
+// parsed, these are the settings of the others, and unread has the reason.
 func current(live *corev1.ConfigMap) (s settings.Settings, unread *unreadSettings) {
 	if live == nil {
 		return settings.Default(), nil
@@ -34,8 +34,8 @@ type unreadSettings struct {
 	bad   map[string]error // by key
 }
 
-// checkNamed is an error as long as the request keeps settings that cannot be parsed. Enforcement and policies have to be
-// named in any case: the author of the ConfigMap may have meant others than the keys that can be parsed.
+// checkNamed is an error as long as the request keeps settings that cannot be parsed. Enforcement and policies have
+// to be named in any case: the author of the ConfigMap may have meant others than the keys that can be parsed.
 func (r Request) checkNamed(unread *unreadSettings) error {
 	if unread == nil {
 		return nil
@@ -96,8 +96,8 @@ func (r *Request) keep(before settings.Settings) {
 	}
 }
 
-// checkConsent is an error where the request turns enforcement on and keeps the weaker policies of the cluster, which were
-// chosen for audit.
+// checkConsent is an error where the request turns enforcement on and keeps the weaker policies of the cluster, which
+// were chosen for audit.
 func (r Request) checkConsent(before settings.Settings) error {
 	turnedOn := r.Settings.Enforcement == settings.Enforce && before.Enforcement != settings.Enforce
 	if turnedOn && slices.Contains(r.Keep, settings.KeyPolicies) && r.Settings.Policies == settings.PoliciesStandard {

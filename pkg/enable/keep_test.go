@@ -135,8 +135,8 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 	}
 }
 
-// TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
-// to be named.
+// TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it
+// would decide is to be named.
 func TestUnreadSettings(t *testing.T) {
 	named := func(keys ...string) []string {
 		keys = append(keys, settings.KeyEnforcement, settings.KeyPolicies)

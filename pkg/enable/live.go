@@ -25,8 +25,8 @@ type Live struct {
 	Settings        settings.Settings
 }
 
-// ReadLive reads ConfigMap config-signing in Tekton's namespace. Where the user may not search the whole cluster for Tekton,
-// that is taken to be the namespace in which releases install it.
+// ReadLive reads ConfigMap config-signing in Tekton's namespace. Where the user may not search the whole cluster for
+// Tekton, that is taken to be the namespace in which releases install it.
 func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	namespace, err := liveNamespace(ctx, client)
 	if err != nil {
@@ -67,9 +67,10 @@ func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, er
 	return controller.Namespace, err
 }
 
-// TokenPolicyDrift is an error that names the first policy or binding that is missing or was changed, of those without which
-// signing tokens prove nothing. It is nil if they are in order, if the backend uses no tokens, or if the user may not read
-// them. If the add-on is of another version than this tool, only missing policies and bindings count.
+// TokenPolicyDrift is an error that names the first policy or binding that is missing or was changed, of those
+// without which signing tokens prove nothing. It is nil if they are in order, if the backend uses no tokens, or if
+// the user may not read them. If the add-on is of another version than this tool, only missing policies and bindings
+// count.
 func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface, version string) error {
 	if !backends.Of(l.Settings.Backend).Tokens {
 		return nil

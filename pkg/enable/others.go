@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// OtherControllers returns the running controllers of Tekton beside the chosen one. If the user may not search everywhere,
-// that is an error beside what was found.
+// OtherControllers returns the running controllers of Tekton beside the chosen one. If the user may not search
+// everywhere, that is an error beside what was found.
 func OtherControllers(ctx context.Context, client kubeclient.Interface, chosen Controller) ([]Controller, error) {
 	all, err := controllersIn(ctx, client, metav1.NamespaceAll)
 	return slices.DeleteFunc(all, func(c Controller) bool {
@@ -25,9 +25,9 @@ func OtherControllers(ctx context.Context, client kubeclient.Interface, chosen C
 	}), err
 }
 
-// InScope returns the controllers that run TaskRuns in a namespace in scope. The policies and webhooks admit the service
-// account of one controller, and would refuse the pods and the statuses that another one writes. The namespaces of that one
-// have to be left out of the scope.
+// InScope returns the controllers that run TaskRuns in a namespace in scope. The policies and webhooks admit the
+// service account of one controller, and would refuse the pods and the statuses that another one writes. The
+// namespaces of that one have to be left out of the scope.
 func InScope(
 	ctx context.Context, client kubeclient.Interface, s settings.Settings, tektonNamespace string, controllers []Controller,
 ) ([]Controller, error) {

@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// CheckPermissions is a Forbidden error that lists the rights that the user lacks to make the changes of the plan. Without
-// it, a lack of rights would show only when half of the changes are made.
+// CheckPermissions is a Forbidden error that lists the rights that the user lacks to make the changes of the plan.
+// Without it, a lack of rights would show only when half of the changes are made.
 func (p Plan) CheckPermissions(ctx context.Context, c Clients) error {
 	var missing []string
 	asked := map[authorizationv1.ResourceAttributes]bool{}

@@ -33,7 +33,8 @@ func planEnable(t *testing.T, c *fakeCluster, r Request) Plan {
 	return plan
 }
 
-// sync shows the typed client what the dynamic one stored of the settings, and does what the add-on does to the webhooks.
+// sync shows the typed client what the dynamic one stored of the settings, and does what the add-on does to the
+// webhooks.
 func (c *fakeCluster) sync(t *testing.T) {
 	t.Helper()
 	c.serve(t)
@@ -76,8 +77,8 @@ func (c *fakeCluster) serve(t *testing.T) {
 
 var webhookConfigurations = admissionv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")
 
-// TestPlanWebhooks: a new configuration is for no namespace, so that nothing is called that cannot answer yet. An old one is
-// replaced as a whole, but for the authority.
+// TestPlanWebhooks: a new configuration is for no namespace, so that nothing is called that cannot answer yet. An old
+// one is replaced as a whole, but for the authority.
 func TestPlanWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))

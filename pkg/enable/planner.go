@@ -18,8 +18,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// PlanEnable compares what r asks for with the cluster. It asks the API server to apply each object as a dry run: whether an
-// object is unchanged is the server's own answer.
+// PlanEnable compares what r asks for with the cluster. It asks the API server to apply each object as a dry run:
+// whether an object is unchanged is the server's own answer.
 func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Plan, error) {
 	if err := checkNotTerminating(ctx, c.Kube); err != nil {
 		return Plan{}, err
@@ -47,8 +47,8 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	return plan, err
 }
 
-// keepFrom takes over the cluster's settings that r is to keep, and returns the cluster's settings. It is an error where the
-// result would be weaker than the user may expect.
+// keepFrom takes over the cluster's settings that r is to keep, and returns the cluster's settings. It is an error
+// where the result would be weaker than the user may expect.
 func (r *Request) keepFrom(live *corev1.ConfigMap) (settings.Settings, error) {
 	before, unread := current(live)
 	if err := r.checkNamed(unread); err != nil {

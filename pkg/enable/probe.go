@@ -25,8 +25,8 @@ const (
 	probeRemoval  = 15 * time.Second
 )
 
-// try runs the pod of a probe and deletes it. failure is why the node does not get the signer, doubt why that is not known.
-// Both are empty where the node gets it.
+// try runs the pod of a probe and deletes it. failure is why the node does not get the signer, doubt why that is not
+// known. Both are empty where the node gets it.
 func try(ctx context.Context, client kubeclient.Interface, p pullProbe) (failure, doubt string) {
 	pods := client.CoreV1().Pods(p.place.namespace)
 	pod, err := pods.Create(ctx, p.pod(), metav1.CreateOptions{FieldManager: FieldManager})

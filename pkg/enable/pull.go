@@ -54,10 +54,10 @@ type pullPlace struct {
 	own       bool // the service account has some of them, which the namespace's editors choose
 }
 
-// proveSigner starts pods that show whether nodes get the signer, before anything is changed: no TaskRun should wait for an
-// image that cannot be pulled. An error is the proof that some nodes do not get it. progress is called for what could not be
-// shown. It returns the namespaces that the add-on has left alone since a pod did not start there, and that it need not leave
-// alone any longer.
+// proveSigner starts pods that show whether nodes get the signer, before anything is changed: no TaskRun should wait
+// for an image that cannot be pulled. An error is the proof that some nodes do not get it. progress is called for
+// what could not be shown. It returns the namespaces that the add-on has left alone since a pod did not start there,
+// and that it need not leave alone any longer.
 func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
 	before, err := delivery.Read(ctx, c.Kube)
 	if err != nil {
@@ -101,8 +101,8 @@ type pullProof struct {
 	stopped  map[string]bool // namespaces in which a pod with the plan's image did not start
 }
 
-// stoppedBefore records the namespaces in which the plan's image did not start, and returns those in which another image did
-// not: that one is irrelevant now.
+// stoppedBefore records the namespaces in which the plan's image did not start, and returns those in which another
+// image did not: that one is irrelevant now.
 func (p *pullProof) stoppedBefore(before delivery.Table) (healed []string) {
 	for _, e := range before.Entries() {
 		switch {
@@ -151,8 +151,8 @@ func (p *pullProof) tryOne(ctx context.Context, probe pullProbe) outcome {
 	return outcome{probe: probe, started: true}
 }
 
-// failures lists the failures. A failure with the pull secrets of a namespace's own service account does not count if the
-// same nodes get the signer elsewhere: the editors of one namespace must not keep all others from signing.
+// failures lists the failures. A failure with the pull secrets of a namespace's own service account does not count if
+// the same nodes get the signer elsewhere: the editors of one namespace must not keep all others from signing.
 func (p *pullProof) failures(outcomes []outcome) []string {
 	reached := map[nodeKind]bool{}
 	for _, o := range outcomes {
@@ -187,8 +187,8 @@ const letPull = "Let the nodes pull it: with a Secret for the registry that the 
 	"or from a registry that needs none or a mirror (enable --registry). " +
 	"Or leave namespaces out (enable --namespaces or --namespace-selector)"
 
-// probes returns the pods to try: each kind of node and each set of pull secrets at least once, but not every combination.
-// doubts lists what is left out.
+// probes returns the pods to try: each kind of node and each set of pull secrets at least once, but not every
+// combination. doubts lists what is left out.
 func (p *pullProof) probes(ctx context.Context) (probes []pullProbe, doubts []string, err error) {
 	kinds, byVolume, doubt, err := p.nodeKinds(ctx)
 	if err != nil {
@@ -229,7 +229,8 @@ func appendText(texts []string, text string) []string {
 	return append(texts, text)
 }
 
-// nodeKinds returns the kinds of nodes that may run TaskRuns, and whether pods on them get the signer by an image volume.
+// nodeKinds returns the kinds of nodes that may run TaskRuns, and whether pods on them get the signer by an image
+// volume.
 func (p *pullProof) nodeKinds(ctx context.Context) (kinds []nodeKind, byVolume bool, doubt string, err error) {
 	byVolume = p.plan.Settings.Delivery == settings.DeliveryImage
 	list, err := p.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -296,8 +297,8 @@ func isTainted(node *corev1.Node) bool {
 // defaultAccount is the service account of pods that name none.
 const defaultAccount = "default"
 
-// places returns a namespace in scope for each set of pull secrets that pods of its default service account have. Namespaces
-// in which a pod did not start come first, and are all among them.
+// places returns a namespace in scope for each set of pull secrets that pods of its default service account have.
+// Namespaces in which a pod did not start come first, and are all among them.
 func (p *pullProof) places(ctx context.Context) (places []pullPlace, doubt string, err error) {
 	list, err := p.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {

@@ -13,7 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 )
 
-// TestHealMany: after a registry was away, one enable gives the signer back to every namespace that was left alone, however many.
+// TestHealMany: after a registry was away, one enable gives the signer back to every namespace that was left alone,
+// however many.
 func TestHealMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 3 * maxProbes
@@ -33,8 +34,9 @@ func TestHealMany(t *testing.T) {
 	})
 }
 
-// TestProbeInOneTeamsNamespace: what one namespace's editors can bring about (a pull secret of the default service account that the
-// registry refuses, an image of the probe that they change) keeps nobody from enabling, or upgrading, for the others.
+// TestProbeInOneTeamsNamespace: what one namespace's editors can bring about (a pull secret of the default service
+// account that the registry refuses, an image of the probe that they change) keeps nobody from enabling, or
+// upgrading, for the others.
 func TestProbeInOneTeamsNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		objects := append(append(pullingFrom("good"), pullingFrom("hostile", "wrong")...), readyNode("n", "amd64"))

@@ -103,8 +103,8 @@ func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Setting
 	return strings.Join(said, "\n"), err
 }
 
-// TestProveSigner: an image that nodes do not get is an error with the kubelet's words and the way out; what cannot be shown is none. No
-// pod is left.
+// TestProveSigner: an image that nodes do not get is an error with the kubelet's words and the way out; what cannot
+// be shown is none. No pod is left.
 func TestProveSigner(t *testing.T) {
 	taint := corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
 	refused := func(*corev1.Pod) error {
@@ -169,7 +169,8 @@ func TestProveSignerInterrupted(t *testing.T) {
 	})
 }
 
-// TestPullProbes: each kind of node and each set of pull secrets is tried, with the secrets of the settings, and no more than there may be.
+// TestPullProbes: each kind of node and each set of pull secrets is tried, with the secrets of the settings, and no
+// more than there may be.
 func TestPullProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testRequest().Settings
@@ -223,7 +224,8 @@ func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.Con
 	return cm
 }
 
-// TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that nodes get it.
+// TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that
+// nodes get it.
 func TestHeal(t *testing.T) {
 	failing := func(pod *corev1.Pod) error {
 		if pod.Namespace == "b" {

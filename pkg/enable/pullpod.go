@@ -23,8 +23,8 @@ const (
 // probeUser is a user other than root.
 const probeUser = 65532
 
-// pod returns the pod of the probe. It fits the strictest Pod Security level and small quotas, has no token, and ends by
-// itself.
+// pod returns the pod of the probe. It fits the strictest Pod Security level and small quotas, has no token, and ends
+// by itself.
 func (p pullProbe) pod() *corev1.Pod {
 	no, lifetime := false, int64(probeLifetime/time.Second)
 	pod := &corev1.Pod{

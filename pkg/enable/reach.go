@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// webhookPort is the port of the add-on's pods on which API servers call the webhooks, and webhookService the port of the
-// Service in front of them.
+// webhookPort is the port of the add-on's pods on which API servers call the webhooks, and webhookService the port of
+// the Service in front of them.
 const (
 	webhookPort    = 8443
 	webhookService = "443"
@@ -28,8 +28,8 @@ func OpenPort() string {
 		"and nodes (a private cluster needs a rule for this port) or a NetworkPolicy stops it", webhookPort, manifests.Namespace)
 }
 
-// One of two replicas may have just died: only several questions without an answer mean that the port is closed. Each waits
-// longer than any healthy answer takes, and less than an API server tries to connect.
+// One of two replicas may have just died: only several questions without an answer mean that the port is closed. Each
+// waits longer than any healthy answer takes, and less than an API server tries to connect.
 const (
 	reachAttempts = 3
 	reachPatience = 5 * time.Second
@@ -41,8 +41,8 @@ const (
 	webhookFailed = "failed calling webhook"
 )
 
-// Unreached asks the API server to call the add-on on the port of the webhooks, and returns why it cannot. The reason is
-// empty where it can, and where the user may not ask.
+// Unreached asks the API server to call the add-on on the port of the webhooks, and returns why it cannot. The reason
+// is empty where it can, and where the user may not ask.
 func Unreached(ctx context.Context, client kubeclient.Interface) string {
 	reason := ""
 	for range reachAttempts {
@@ -90,8 +90,8 @@ func notCalled(err error) string {
 	return fmt.Sprintf("the API server could not call the webhook: %v; %s", err, OpenPort())
 }
 
-// whyUnchanged returns why a pod comes back without the signer. Mostly the API server could not call the add-on, and goes on
-// without it in audit.
+// whyUnchanged returns why a pod comes back without the signer. Mostly the API server could not call the add-on, and
+// goes on without it in audit.
 func whyUnchanged(ctx context.Context, client kubeclient.Interface) string {
 	if reason := Unreached(ctx, client); reason != "" {
 		return reason + "; " + OpenPort()

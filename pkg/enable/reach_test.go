@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 )
 
-// TestUnreached: only an API server that says so, or does not get through, keeps the port from being open. Whatever the add-on
-// answers to a question that is not for it is an answer.
+// TestUnreached: only an API server that says so, or does not get through, keeps the port from being open. Whatever
+// the add-on answers to a question that is not for it is an answer.
 func TestUnreached(t *testing.T) {
 	services := schema.GroupResource{Resource: "services"}
 	for name, tc := range map[string]struct {

@@ -54,8 +54,8 @@ type remover struct {
 	plan Plan
 }
 
-// remove makes one change. If somebody has changed the settings meanwhile, they are read again: the record in them is still
-// valid.
+// remove makes one change. If somebody has changed the settings meanwhile, they are read again: the record in them is
+// still valid.
 func (r remover) remove(ctx context.Context, change Change) error {
 	for {
 		err := r.make(ctx, change)
@@ -98,8 +98,8 @@ func (r remover) namespaceGone(ctx context.Context) (bool, string, error) {
 	return false, "it is being deleted", nil
 }
 
-// nothingLeft plans again, for objects that the garbage collector has not removed yet, and for objects that were created
-// meanwhile, which it removes. It never ends while somebody goes on creating them.
+// nothingLeft plans again, for objects that the garbage collector has not removed yet, and for objects that were
+// created meanwhile, which it removes. It never ends while somebody goes on creating them.
 func (r remover) nothingLeft(ctx context.Context) (bool, string, error) {
 	again, err := PlanDisable(ctx, r.Clients, r.plan.Environment.TektonNamespace, r.plan.Purge)
 	if err != nil || again.Empty() {

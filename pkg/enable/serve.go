@@ -18,7 +18,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// serving evaluates whether the add-on does what a plan wants. Its methods with three results are conditions to wait for.
+// serving evaluates whether the add-on does what a plan wants. Its methods with three results are conditions to wait
+// for.
 type serving struct {
 	Clients
 	plan Plan
@@ -88,8 +89,8 @@ func ownPods(ctx context.Context, client kubeclient.Interface) ([]corev1.Pod, er
 	return pods.Items, nil
 }
 
-// Available reports whether all replicas of a Deployment of the add-on are available, in its latest state, and if not, what
-// is missing.
+// Available reports whether all replicas of a Deployment of the add-on are available, in its latest state, and if
+// not, what is missing.
 func Available(ctx context.Context, client kubeclient.Interface, d *appsv1.Deployment) (complete bool, missing string) {
 	want := int32(1)
 	if d.Spec.Replicas != nil {
@@ -186,8 +187,8 @@ func (s serving) granted(ctx context.Context) (map[string]bool, error) {
 	return granted, nil
 }
 
-// webhooksServed evaluates whether the add-on has written its certificate authority and the namespaces of the settings into
-// the webhook configurations.
+// webhooksServed evaluates whether the add-on has written its certificate authority and the namespaces of the
+// settings into the webhook configurations.
 func (s serving) webhooksServed(ctx context.Context) (bool, string, error) {
 	selectors := manifests.WebhookSelectors(s.plan.Settings, s.plan.Environment.TektonNamespace)
 	configurations := s.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations()

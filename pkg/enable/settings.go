@@ -14,9 +14,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// annotationPrevious is the annotation of ConfigMap config-signing with the keys as they were before the first enable: a
-// JSON object from key to value, null for a key that was absent; or the word absent if there was no ConfigMap. Disable
-// relies only on it and on our label (manifests.LabelPartOf): a ConfigMap with neither is the user's.
+// annotationPrevious is the annotation of ConfigMap config-signing with the keys as they were before the first
+// enable: a JSON object from key to value, null for a key that was absent; or the word absent if there was no
+// ConfigMap. Disable relies only on it and on our label (manifests.LabelPartOf): a ConfigMap with neither is the
+// user's.
 const annotationPrevious = "tekton-sign.dev/previous"
 
 const previousAbsent = "absent"
@@ -27,8 +28,8 @@ type KeyChange struct {
 	Old, New *string
 }
 
-// mergeSettings returns ConfigMap config-signing with the wanted settings, and all other keys as they are in live, which is
-// nil if there is none. The first merge records what was there before.
+// mergeSettings returns ConfigMap config-signing with the wanted settings, and all other keys as they are in live,
+// which is nil if there is none. The first merge records what was there before.
 func mergeSettings(live *corev1.ConfigMap, namespace string, wanted settings.Settings) (*corev1.ConfigMap, error) {
 	merged := &corev1.ConfigMap{}
 	merged.Labels = map[string]string{manifests.LabelPartOf: manifests.PartOf}
@@ -85,8 +86,8 @@ func isOurs(live *corev1.ConfigMap) bool {
 	return recorded || bearsOurLabel(live)
 }
 
-// restoreSettings undoes mergeSettings: it returns the ConfigMap as it was before, with what others have added since, or nil
-// if it is to be deleted. A ConfigMap that is not ours stays as it is.
+// restoreSettings undoes mergeSettings: it returns the ConfigMap as it was before, with what others have added since,
+// or nil if it is to be deleted. A ConfigMap that is not ours stays as it is.
 func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	restored := live.DeepCopy()
 	if !isOurs(live) {

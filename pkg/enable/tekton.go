@@ -59,8 +59,8 @@ func servedNamespace(spec corev1.PodSpec) string {
 	return ""
 }
 
-// controllersIn lists Tekton's controllers in a namespace, or in all. If the user may not list some kinds, that is an error
-// beside what was found of other kinds.
+// controllersIn lists Tekton's controllers in a namespace, or in all. If the user may not list some kinds, that is an
+// error beside what was found of other kinds.
 func controllersIn(ctx context.Context, client kubeclient.Interface, namespace string) ([]Controller, error) {
 	var found []Controller
 	var errs []error
@@ -129,8 +129,8 @@ func podsOfControllers(
 	return found, nil
 }
 
-// distinct keeps one of the controllers that share namespace and account: they are one installation. It prefers one that
-// runs.
+// distinct keeps one of the controllers that share namespace and account: they are one installation. It prefers one
+// that runs.
 func distinct(all []Controller) []Controller {
 	slices.SortStableFunc(all, func(a, b Controller) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Account, b.Account), compareBools(a.Stopped, b.Stopped))
@@ -158,8 +158,8 @@ func running(all []Controller) []Controller {
 	return started
 }
 
-// FindTekton returns Tekton's controller in a namespace, or in the whole cluster if that is empty. That the user lacks a
-// permission is an error only if nothing was found without it.
+// FindTekton returns Tekton's controller in a namespace, or in the whole cluster if that is empty. That the user
+// lacks a permission is an error only if nothing was found without it.
 func FindTekton(ctx context.Context, client kubeclient.Interface, namespace string) (Controller, error) {
 	all, err := controllersIn(ctx, client, namespace)
 	if err != nil && (len(all) == 0 || !IsForbidden(err)) {

@@ -241,8 +241,9 @@ const (
 // allAccounts are the groups to which every service account belongs.
 func allAccounts() []string { return []string{"system:serviceaccounts", "system:authenticated"} }
 
-// accountOf returns the service account of a subject, in each of the forms that RBAC knows. The account of a group has no
-// name if the group is all accounts of a namespace, and no namespace either if it is all accounts of the cluster.
+// accountOf returns the service account of a subject, in each of the forms that RBAC knows. The account of a group
+// has no name if the group is all accounts of a namespace, and no namespace either if it is all accounts of the
+// cluster.
 func accountOf(subject rbacv1.Subject, bindingNamespace string) (account settings.Account, group bool) {
 	switch subject.Kind {
 	case rbacv1.ServiceAccountKind:

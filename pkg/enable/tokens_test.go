@@ -112,7 +112,8 @@ func TestTokenRights(t *testing.T) {
 	}
 }
 
-// TestPlanNamesTokenRights: the plan names the account and the flag, and who may not read RBAC is told that nobody looked.
+// TestPlanNamesTokenRights: the plan names the account and the flag, and who may not read RBAC is told that nobody
+// looked.
 func TestPlanNamesTokenRights(t *testing.T) {
 	objects := append(bound("ci", tokenRule(), account("ci", "op")), enabletest.Namespace("ci", nil))
 	for name, tc := range map[string]struct {

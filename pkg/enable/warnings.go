@@ -86,8 +86,8 @@ func firstFew(names []string) string {
 // podPage is how many pods one answer of the API server may hold.
 const podPage = 250
 
-// unsignedPods lists the TaskRuns (namespace/name) whose pods do not sign and have not ended, in the namespaces where the
-// plan turns enforcement on.
+// unsignedPods lists the TaskRuns (namespace/name) whose pods do not sign and have not ended, in the namespaces where
+// the plan turns enforcement on.
 func (w warner) unsignedPods(ctx context.Context) ([]string, error) {
 	affected, err := w.newlyEnforced(ctx)
 	if err != nil || len(affected) == 0 {

@@ -12,9 +12,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// isReplaced reports whether an object is a policy, the binding of a policy, or a webhook configuration. These are replaced
-// as a whole: a server-side apply would keep what somebody else has added, and an additional condition can switch any of
-// them off.
+// isReplaced reports whether an object is a policy, the binding of a policy, or a webhook configuration. These are
+// replaced as a whole: a server-side apply would keep what somebody else has added, and an additional condition can
+// switch any of them off.
 func isReplaced(u *unstructured.Unstructured) bool {
 	return strings.HasPrefix(u.GetKind(), "ValidatingAdmissionPolicy") || object.IsWebhooks(u)
 }
@@ -34,9 +34,9 @@ func replacing(live, wanted *unstructured.Unstructured) *unstructured.Unstructur
 	return replaced
 }
 
-// uncalled returns the object that is created. A webhook configuration is created without namespaces. The add-on adds the
-// namespaces together with its certificate authority; until then a webhook that must not fail would stop every pod and every
-// TaskRun in them.
+// uncalled returns the object that is created. A webhook configuration is created without namespaces. The add-on adds
+// the namespaces together with its certificate authority; until then a webhook that must not fail would stop every
+// pod and every TaskRun in them.
 func uncalled(u *unstructured.Unstructured) *unstructured.Unstructured {
 	if !object.IsWebhooks(u) {
 		return u

@@ -31,7 +31,8 @@ func (w writer) dry() []string {
 	return nil
 }
 
-// make makes one change. A conflict with a concurrent writer is an error: what the user has confirmed is no longer true.
+// make makes one change. A conflict with a concurrent writer is an error: what the user has confirmed is no longer
+// true.
 func (w writer) make(ctx context.Context, change Change) error {
 	suffix := ""
 	if w.dryRun {
@@ -72,8 +73,8 @@ func pastTense(a Action) string {
 // settingsPatience is how long an earlier policy may refuse new settings.
 const settingsPatience = 30 * time.Second
 
-// writePatiently writes an object. It tries settings again for a while if the policy for them refuses them: an API server
-// uses an older policy for a short time after that was replaced or deleted.
+// writePatiently writes an object. It tries settings again for a while if the policy for them refuses them: an API
+// server uses an older policy for a short time after that was replaced or deleted.
 func (w writer) writePatiently(ctx context.Context, u *unstructured.Unstructured) error {
 	patience, cancel := context.WithTimeout(ctx, settingsPatience)
 	defer cancel()
@@ -95,9 +96,9 @@ func refusedBy(err error, policy string) bool {
 	return strings.Contains(err.Error(), "ValidatingAdmissionPolicy '"+policy+"'")
 }
 
-// write creates or changes an object. An object with a resource version replaces the state of that version, and is refused
-// if somebody has changed it since. Any other object is applied. Objects of an installation belong to tekton-sign, so the
-// apply takes over fields that others have set; plan and prompt have shown it as an update.
+// write creates or changes an object. An object with a resource version replaces the state of that version, and is
+// refused if somebody has changed it since. Any other object is applied. Objects of an installation belong to
+// tekton-sign, so the apply takes over fields that others have set; plan and prompt have shown it as an update.
 func (w writer) write(ctx context.Context, u *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	client := object.Client(w.Dynamic, u)
 	if u.GetResourceVersion() != "" {
@@ -118,8 +119,8 @@ func (w writer) delete(ctx context.Context, u *unstructured.Unstructured) error 
 	return err
 }
 
-// asPlanned prevents that settings are deleted which somebody has changed since the plan was made: they may hold something
-// of the user's now.
+// asPlanned prevents that settings are deleted which somebody has changed since the plan was made: they may hold
+// something of the user's now.
 func asPlanned(u *unstructured.Unstructured) *metav1.Preconditions {
 	version := u.GetResourceVersion()
 	if !object.IsSettings(u) || version == "" {
@@ -128,8 +129,8 @@ func asPlanned(u *unstructured.Unstructured) *metav1.Preconditions {
 	return &metav1.Preconditions{ResourceVersion: &version}
 }
 
-// makeWebhooks makes the change of a webhook configuration. The add-on writes into it as well, and adds new namespaces at
-// the same time: an update that conflicts is made again, on top of what is there.
+// makeWebhooks makes the change of a webhook configuration. The add-on writes into it as well, and adds new
+// namespaces at the same time: an update that conflicts is made again, on top of what is there.
 func (w writer) makeWebhooks(ctx context.Context, change Change) error {
 	for planned := change.Object; ; {
 		err := w.make(ctx, change)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package enabletest makes the parts of fake clusters that tests of package enable, and of packages above it, have in common.
+// Package enabletest makes the parts of fake clusters that tests of package enable, and of packages above it, have in
+// common.
 package enabletest
 
 import (

@@ -212,8 +212,8 @@ func checkDenial(t *testing.T, name, got, want string) {
 	}
 }
 
-// TestFixedAudience: the audience that anybody can sign again with is admitted only where signers ask for it, and then only
-// for the pod itself.
+// TestFixedAudience: the audience that anybody can sign again with is admitted only where signers ask for it, and
+// then only for the pod itself.
 func TestFixedAudience(t *testing.T) {
 	for _, binding := range signing.Bindings() {
 		for _, prefix := range []string{signing.AudiencePrefix, "our-results"} {

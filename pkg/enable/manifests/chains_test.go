@@ -23,7 +23,8 @@ func gated(on bool) Options {
 	return o
 }
 
-// TestChainsGateIsOptional: with the gate off, nothing of it matches anything, and the add-on has no right that it needs for it.
+// TestChainsGateIsOptional: with the gate off, nothing of it matches anything, and the add-on has no right that it
+// needs for it.
 func TestChainsGateIsOptional(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		objects := render(t, gated(on))

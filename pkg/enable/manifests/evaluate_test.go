@@ -107,8 +107,8 @@ func (e *evaluator) matches(conditions []admissionv1.MatchCondition) bool {
 	return true
 }
 
-// refusal evaluates a policy. It returns the message of the first rule that refuses, and what the requester is shown, which is
-// the same where no expression makes it; both empty if no rule refuses.
+// refusal evaluates a policy. It returns the message of the first rule that refuses, and what the requester is shown,
+// which is the same where no expression makes it; both empty if no rule refuses.
 func refusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, values map[string]any) (message, shown string) {
 	t.Helper()
 	e := newEvaluator(t, "policy "+p.Name, values)

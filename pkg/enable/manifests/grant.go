@@ -18,8 +18,8 @@ import (
 // AnnotationFence is the annotation of a grant that names the policies under which it was given: see FenceVersion.
 const AnnotationFence = "tekton-sign.dev/fence"
 
-// Grant returns the RoleBinding that gives a namespace the right to request tokens: all of its service accounts, because any of
-// them may run a TaskRun. fence is the FenceVersion of the policies that were seen to confine it.
+// Grant returns the RoleBinding that gives a namespace the right to request tokens: all of its service accounts,
+// because any of them may run a TaskRun. fence is the FenceVersion of the policies that were seen to confine it.
 func Grant(namespace, fence string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{
@@ -40,8 +40,8 @@ func SameGrant(live, grant *rbacv1.RoleBinding) bool {
 		live.Labels[LabelPartOf] == PartOf && live.Annotations[AnnotationFence] == grant.Annotations[AnnotationFence]
 }
 
-// FenceVersion names the policies on token requests of this version of tekton-sign, apart from what the settings change in
-// them. A grant that was given under others is of no use until these were seen to hold.
+// FenceVersion names the policies on token requests of this version of tekton-sign, apart from what the settings
+// change in them. A grant that was given under others is of no use until these were seen to hold.
 func FenceVersion() (string, error) {
 	all, err := RenderPolicies(Options{TektonNamespace: stockNamespace, Settings: settings.Default()})
 	if err != nil {

@@ -4,8 +4,8 @@ package manifests
 
 import "github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 
-// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name: one that
-// the user made before bears no label of ours.
+// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its
+// name: one that the user made before bears no label of ours.
 const (
 	LabelPartOf = "app.kubernetes.io/part-of"
 	PartOf      = "tekton-sign"
@@ -64,8 +64,8 @@ const WebhookHost = Controller + "." + Namespace + ".svc"
 // TektonAccount is the service account of Tekton's controller in every release.
 const TektonAccount = "tekton-pipelines-controller"
 
-// ChainsGate is the name of what the gate in front of Tekton Chains needs: policy, binding, ClusterRole and its binding, and the
-// configuration of its webhooks.
+// ChainsGate is the name of what the gate in front of Tekton Chains needs: policy, binding, ClusterRole and its
+// binding, and the configuration of its webhooks.
 const ChainsGate = "tekton-sign-chains"
 
 // Names of the webhooks in the configurations: one for the namespaces of each enforcement mode, where the modes differ.

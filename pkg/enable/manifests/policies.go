@@ -59,8 +59,9 @@ func (p Policies) OfTokens() Policies {
 	return tokens
 }
 
-// Drift is an error that names the first policy or binding which the cluster lacks or has in another form. The functions
-// return the cluster's object of a name, or nil. The manifests spell out every default, so that objects are compared whole.
+// Drift is an error that names the first policy or binding which the cluster lacks or has in another form. The
+// functions return the cluster's object of a name, or nil. The manifests spell out every default, so that objects are
+// compared whole.
 func (p Policies) Drift(
 	policy func(name string) *admissionv1.ValidatingAdmissionPolicy,
 	binding func(name string) *admissionv1.ValidatingAdmissionPolicyBinding,

@@ -17,8 +17,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// setPolicy writes into a policy what the installation says otherwise than the manifests: what signing tokens look like, where
-// Tekton is, whom the settings except, and which label selector chooses the namespaces in scope.
+// setPolicy writes into a policy what the installation says otherwise than the manifests: what signing tokens look
+// like, where Tekton is, whom the settings except, and which label selector chooses the namespaces in scope.
 func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) error {
 	for _, text := range textsOf(p) {
 		*text = o.rules().Replace(*text)
@@ -51,8 +51,8 @@ func usernames(accounts []settings.Account) []string {
 	return names
 }
 
-// listOf returns an expression for a list of texts, none of which has a character that could end a string: the settings take
-// no others.
+// listOf returns an expression for a list of texts, none of which has a character that could end a string: the
+// settings take no others.
 func listOf(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, text := range texts {
@@ -92,7 +92,8 @@ const (
 	tokenBackends = "in ['oidc-sa-token']"
 )
 
-// backendLists returns those lists as the table of backends has them: what can be turned on, and what signs with tokens.
+// backendLists returns those lists as the table of backends has them: what can be turned on, and what signs with
+// tokens.
 func backendLists() (enabled, tokens string) {
 	var withTokens []string
 	for _, d := range backends.Enabled() {
@@ -107,8 +108,9 @@ func backendLists() (enabled, tokens string) {
 // stockNamespace is where releases of Tekton install it, and where the manifests say that it is.
 const stockNamespace = "tekton-pipelines"
 
-// rules replaces in the policies' texts what the installation says otherwise. The fixed audience is admitted only where signers
-// ask for it, since whoever reads a token with it can sign again. No name has a character that means anything in an expression.
+// rules replaces in the policies' texts what the installation says otherwise. The fixed audience is admitted only
+// where signers ask for it, since whoever reads a token with it can sign again. No name has a character that means
+// anything in an expression.
 func (o Options) rules() *strings.Replacer {
 	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
 	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage

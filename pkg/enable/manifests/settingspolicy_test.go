@@ -24,8 +24,8 @@ func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, dat
 	return shown
 }
 
-// TestSettingsPolicyAgreesWithTheParser: what the policy lets pass the add-on can use, and the other way around. A label
-// selector is the exception, of which the policy knows the characters alone.
+// TestSettingsPolicyAgreesWithTheParser: what the policy lets pass the add-on can use, and the other way around. A
+// label selector is the exception, of which the policy knows the characters alone.
 func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	values := map[string][]string{
 		settings.KeyBackend:          {"none", "oidc-sa-token", "spire", "sigstore-keyless", "vault", "", "None"},

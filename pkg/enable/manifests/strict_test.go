@@ -69,8 +69,8 @@ func plain(t *testing.T, object any) any {
 	return m
 }
 
-// checkRefusals holds policies, whose names are given one after the other, to what the first that refuses is to show; empty:
-// none refuses.
+// checkRefusals holds policies, whose names are given one after the other, to what the first that refuses is to show;
+// empty: none refuses.
 func checkRefusals(t *testing.T, policies string, cases map[string]struct {
 	asked asked
 	shown string
@@ -186,7 +186,8 @@ func TestTaskRunPodsPolicy(t *testing.T) {
 	})
 }
 
-// TestTaskRunPodMarksPolicy: what verification believes of a live pod comes from Tekton's controller, where policies are standard too.
+// TestTaskRunPodMarksPolicy: what verification believes of a live pod comes from Tekton's controller, where policies
+// are standard too.
 func TestTaskRunPodMarksPolicy(t *testing.T) {
 	marked := tektonsPod(func(p *corev1.Pod) { p.Name = "x" })
 	bare := tektonsPod(func(p *corev1.Pod) { p.Labels, p.OwnerReferences = nil, nil })
@@ -353,8 +354,8 @@ func TestGrantsPolicy(t *testing.T) {
 }
 
 // TestWebhooksPolicy: nor does it have anything else sent to its webhooks, or them called elsewhere.
-// TestDryRunsPolicy: the add-on's accounts create pods as dry runs only, and the policies on pods of TaskRuns let those of the keeper
-// pass, however strict they are. It is no concern of the policy what others create.
+// TestDryRunsPolicy: the add-on's accounts create pods as dry runs only, and the policies on pods of TaskRuns let
+// those of the keeper pass, however strict they are. It is no concern of the policy what others create.
 func TestDryRunsPolicy(t *testing.T) {
 	ours := []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
@@ -380,8 +381,8 @@ func TestDryRunsPolicy(t *testing.T) {
 	})
 }
 
-// TestUnstartedPodsPolicy: the add-on's accounts delete pods of TaskRuns with the signer that did not start, and no others. It is no
-// concern of the policy what others delete.
+// TestUnstartedPodsPolicy: the add-on's accounts delete pods of TaskRuns with the signer that did not start, and no
+// others. It is no concern of the policy what others delete.
 func TestUnstartedPodsPolicy(t *testing.T) {
 	pod := func(change func(*corev1.Pod)) *corev1.Pod {
 		p, yes := tektonsPod(), true
@@ -567,7 +568,8 @@ func TestEnforcementPolicy(t *testing.T) {
 	})
 }
 
-// TestEnforcementPolicyGuardsTheScope: where labels choose the namespaces in scope, the policy decides as the selector does.
+// TestEnforcementPolicyGuardsTheScope: where labels choose the namespaces in scope, the policy decides as the
+// selector does.
 func TestEnforcementPolicyGuardsTheScope(t *testing.T) {
 	sets := []labels.Set{nil, {"a": "1"}, {"a": "2"}, {"a": "3"}, {"a": ""}, {"b": "x"}, {"a": "1", "b": "x"}, {"a": "2", "b": ""}, {"example.com/c": "y"}}
 	refused := 0

@@ -9,8 +9,8 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// seen reports whether a webhook is called for a write, of which the JSON is given. Both webhooks of the configuration have
-// the same conditions.
+// seen reports whether a webhook is called for a write, of which the JSON is given. Both webhooks of the
+// configuration have the same conditions.
 func seen(t *testing.T, configuration, oldObject, object string) bool {
 	t.Helper()
 	values := map[string]any{}

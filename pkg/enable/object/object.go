@@ -17,8 +17,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// From returns an object in the form that is sent for a server-side apply: without status, and without the nulls that Go's
-// types print for fields that are not set.
+// From returns an object in the form that is sent for a server-side apply: without status, and without the nulls that
+// Go's types print for fields that are not set.
 func From(object runtime.Object) (*unstructured.Unstructured, error) {
 	content, err := json.Marshal(object)
 	if err != nil {

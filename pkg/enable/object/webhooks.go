@@ -21,8 +21,8 @@ func Webhooks(configuration *unstructured.Unstructured) []map[string]any {
 	return webhooks
 }
 
-// Authority returns the certificate authority that the add-on has written into a configuration, empty if it has not yet. It
-// is the same for all webhooks, and the add-on corrects it.
+// Authority returns the certificate authority that the add-on has written into a configuration, empty if it has not
+// yet. It is the same for all webhooks, and the add-on corrects it.
 func Authority(configuration *unstructured.Unstructured) string {
 	for _, webhook := range Webhooks(configuration) {
 		if authority, _, _ := unstructured.NestedString(webhook, "clientConfig", "caBundle"); authority != "" {

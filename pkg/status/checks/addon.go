@@ -85,7 +85,8 @@ func checkImages(_ context.Context, c *Cluster) []status.Check {
 		c.AddOn.Registry, manifests.DefaultRegistry))
 }
 
-// checkWebhookPort checks whether the API server can call the add-on. Where the user may not ask it, nothing is reported.
+// checkWebhookPort checks whether the API server can call the add-on. Where the user may not ask it, nothing is
+// reported.
 func checkWebhookPort(ctx context.Context, c *Cluster) []status.Check {
 	if c.AddOn.Deployment.Status.AvailableReplicas == 0 {
 		return nil // checkAvailability reports it

@@ -25,12 +25,13 @@ import (
 // serverCertificate is the key of the Secret that holds the certificate (knative.dev/pkg/webhook/certificates).
 const serverCertificate = "server-cert.pem"
 
-// renewal is how long before its end the certificate is renewed at the latest: a day, minus the time that renewing takes.
+// renewal is how long before its end the certificate is renewed at the latest: a day, minus the time that renewing
+// takes.
 const renewal = 20 * time.Hour
 
-// checkCertificate checks whether the API server can trust the add-on: until when its certificate is valid, and whether the
-// authority in the webhook configurations has issued it. Where the user may not read the Secret, only the end of the
-// authority is reported. checkObjects reports what is missing.
+// checkCertificate checks whether the API server can trust the add-on: until when its certificate is valid, and
+// whether the authority in the webhook configurations has issued it. Where the user may not read the Secret, only the
+// end of the authority is reported. checkObjects reports what is missing.
 func checkCertificate(ctx context.Context, c *Cluster) []status.Check {
 	authority, err := c.authority(ctx)
 	if err != nil {

@@ -2,8 +2,8 @@
 
 // Package checks reads a cluster and checks every part of an installation against the settings. Nothing is written.
 //
-// A [Checker] checks one part. Most of what checkers need is read once, into a [Cluster]. [Status] is the list of checkers
-// behind the command status; another command can run another list with [Run].
+// A [Checker] checks one part. Most of what checkers need is read once, into a [Cluster]. [Status] is the list of
+// checkers behind the command status; another command can run another list with [Run].
 package checks
 
 import (
@@ -29,7 +29,8 @@ type Options struct {
 	Now             func() time.Time
 }
 
-// Checker checks one part of an installation. What the user may not read is a check with status unknown, never an error.
+// Checker checks one part of an installation. What the user may not read is a check with status unknown, never an
+// error.
 type Checker func(ctx context.Context, c *Cluster) []status.Check
 
 // whileOn are the checkers of a cluster in which signing is on.
@@ -48,8 +49,8 @@ func whileOff() []Checker {
 	return []Checker{checkSettings, checkLeftOver, checkKeptHistory, checkTekton}
 }
 
-// Status reads the cluster and compares the installation with the settings. What the user may not read is a check of its
-// own, and the rest is checked all the same. An error means that the API server did not answer at all.
+// Status reads the cluster and compares the installation with the settings. What the user may not read is a check of
+// its own, and the rest is checked all the same. An error means that the API server did not answer at all.
 func Status(ctx context.Context, clients enable.Clients, o Options) (*status.Status, error) {
 	c, err := Read(ctx, clients, o)
 	if err != nil {

@@ -85,8 +85,8 @@ func TestStatusOff(t *testing.T) {
 
 func (in *installed) webhooksOnly() runtime.Object { return get[webhooks](in, manifests.InjectWebhook) }
 
-// TestStatusForbidden takes one right away: that part is unknown, and the rest is looked at. A Secret that cannot be read is
-// nothing that is amiss.
+// TestStatusForbidden takes one right away: that part is unknown, and the rest is looked at. A Secret that cannot be
+// read is nothing that is amiss.
 func TestStatusForbidden(t *testing.T) {
 	for resource, want := range map[string]string{
 		"configmaps":                  "you may not read ConfigMap openshift-pipelines/config-signing",

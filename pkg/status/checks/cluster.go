@@ -22,8 +22,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
-// Cluster is what the checkers share: clients, and what most of them need of the cluster, read once by [Read]. What could
-// not be read has an error beside it.
+// Cluster is what the checkers share: clients, and what most of them need of the cluster, read once by [Read]. What
+// could not be read has an error beside it.
 type Cluster struct {
 	Clients enable.Clients
 	Options Options
@@ -94,8 +94,8 @@ func Read(ctx context.Context, clients enable.Clients, o Options) (*Cluster, err
 	return c, nil
 }
 
-// Known reports whether the settings are known. Without a ConfigMap signing is off, unless there is an add-on: then somebody
-// has deleted the ConfigMap.
+// Known reports whether the settings are known. Without a ConfigMap signing is off, unless there is an add-on: then
+// somebody has deleted the ConfigMap.
 func (c *Cluster) Known() bool {
 	s := c.Settings
 	return s.ReadErr == nil && s.UseErr == nil && (s.ConfigMap != nil || c.AddOn.Deployment == nil)
@@ -131,8 +131,8 @@ func (c *Cluster) enableCommand() string {
 	return c.Options.Program + " " + enable.Command(c.Settings.Settings, c.AddOn.Registry)
 }
 
-// readTekton finds Tekton. Where the user may not search the whole cluster, its namespace is taken to be that of Tekton's
-// releases.
+// readTekton finds Tekton. Where the user may not search the whole cluster, its namespace is taken to be that of
+// Tekton's releases.
 func readTekton(ctx context.Context, clients enable.Clients, namespace string) Tekton {
 	if namespace == "" {
 		// An installation may outlive its Tekton, and there may be several of those.

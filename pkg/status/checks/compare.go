@@ -24,9 +24,9 @@ type difference struct {
 // none stands for a field that is absent.
 const none = "(absent)"
 
-// whole lists, by kind, the parts of an object that are compared whole: the manifests contain every default of them, and an
-// additional field can switch them off. Of other kinds, to which the API server adds defaults, only the fields in the
-// manifests are compared.
+// whole lists, by kind, the parts of an object that are compared whole: the manifests contain every default of them,
+// and an additional field can switch them off. Of other kinds, to which the API server adds defaults, only the fields
+// in the manifests are compared.
 func whole(kind string) []string {
 	switch kind {
 	case "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding":

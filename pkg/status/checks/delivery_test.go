@@ -10,7 +10,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
-// TestStatusDelivery: each namespace to which the signer does not get as the settings ask is named, with since when, why and the way out.
+// TestStatusDelivery: each namespace to which the signer does not get as the settings ask is named, with since when,
+// why and the way out.
 func TestStatusDelivery(t *testing.T) {
 	value := func(by, image string) string {
 		return `{"delivery":"` + by + `","reason":"policy mine says no","image":"` + image + `","since":"2026-01-02T03:04:05Z"}`

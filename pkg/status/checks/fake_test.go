@@ -47,8 +47,8 @@ type installed struct {
 	spoil   func(fakeClients) // changes the clients
 }
 
-// newInstalled returns a cluster in which everything is in order: namespaces ci and release are in scope, and release has the
-// mode enforce.
+// newInstalled returns a cluster in which everything is in order: namespaces ci and release are in scope, and release
+// has the mode enforce.
 func newInstalled(t *testing.T, change func(*settings.Settings)) *installed {
 	t.Helper()
 	s := settings.Default()

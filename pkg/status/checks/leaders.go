@@ -80,8 +80,8 @@ func storedAt(object metav1.Object) time.Time {
 // clockTolerance is how far the leader's clock may be from that of the API server, which stores whole seconds.
 const clockTolerance = 30 * time.Second
 
-// checkClock compares the clock of the leading replica, by which it renews the Lease, with that of the API server. Where it
-// is too far behind, every token seems to come from the future.
+// checkClock compares the clock of the leading replica, by which it renews the Lease, with that of the API server.
+// Where it is too far behind, every token seems to come from the future.
 func checkClock(ahead time.Duration) status.Check {
 	check := status.Check{
 		Part: status.PartAddOn, ID: status.CheckClock, Status: verify.Pass,

@@ -21,8 +21,8 @@ type leftOver struct {
 	harmless []*unstructured.Unstructured
 }
 
-// checkLeftOver checks for objects of tekton-sign in a cluster in which signing is off. Webhooks without an add-on do harm
-// there, and so do rights to request tokens.
+// checkLeftOver checks for objects of tekton-sign in a cluster in which signing is off. Webhooks without an add-on do
+// harm there, and so do rights to request tokens.
 func checkLeftOver(ctx context.Context, c *Cluster) []status.Check {
 	var checks []status.Check
 	var left leftOver

@@ -61,7 +61,8 @@ func checkObjects(ctx context.Context, c *Cluster) []status.Check {
 	return append(append(checks, reportUnread(unread)...), reportGood(c, good)...)
 }
 
-// secret reports whether the object is a Secret that the user may not read. Nobody needs to: checkCertificate reports it.
+// secret reports whether the object is a Secret that the user may not read. Nobody needs to: checkCertificate reports
+// it.
 func (o liveObject) secret() bool { return enable.IsForbidden(o.err) && o.wanted.GetKind() == "Secret" }
 
 // unread returns the kind of an object that could not be read, and why.
@@ -147,8 +148,8 @@ func (c *Cluster) wantedObjects() ([]*unstructured.Unstructured, error) {
 	return wanted, nil
 }
 
-// renderOptions takes from the Deployment where its images are from and which version they are, which have checks of their
-// own, and the account of Tekton's controller where that is not found.
+// renderOptions takes from the Deployment where its images are from and which version they are, which have checks of
+// their own, and the account of Tekton's controller where that is not found.
 func (c *Cluster) renderOptions() manifests.Options {
 	return manifests.Options{
 		TektonNamespace: c.Tekton.Namespace,
@@ -191,8 +192,8 @@ func (o liveObject) check(c *Cluster) []status.Check {
 	return checks
 }
 
-// forVersion turns a failed comparison with the manifests of another version into an unknown one: what differs may belong to
-// the version of the add-on.
+// forVersion turns a failed comparison with the manifests of another version into an unknown one: what differs may
+// belong to the version of the add-on.
 func (c *Cluster) forVersion(check status.Check) status.Check {
 	if c.AddOn.Deployment == nil || c.sameVersion() || check.Status != verify.Fail {
 		return check
@@ -205,8 +206,8 @@ func (c *Cluster) forVersion(check status.Check) status.Check {
 	return check
 }
 
-// checkAuthorities reports webhooks without a certificate authority. The add-on writes the authorities: they are removed
-// from the live object, so that they are not compared.
+// checkAuthorities reports webhooks without a certificate authority. The add-on writes the authorities: they are
+// removed from the live object, so that they are not compared.
 func (o liveObject) checkAuthorities() []status.Check {
 	if !object.IsWebhooks(o.wanted) {
 		return nil
@@ -230,8 +231,8 @@ func (o liveObject) checkAuthorities() []status.Check {
 	})
 }
 
-// tuned reports whether cluster administrators may have reasons to change the field: neither signing nor enforcement depends
-// on it.
+// tuned reports whether cluster administrators may have reasons to change the field: neither signing nor enforcement
+// depends on it.
 func tuned(kind, path string) bool {
 	switch {
 	case strings.HasPrefix(path, "metadata.labels"):

@@ -33,8 +33,8 @@ func waiting(t *testing.T, namespace string, delivery inject.Delivery, container
 	return pod
 }
 
-// TestStatusSignerImage: TaskRuns that hang because of us are named with namespace and reason; those that hang for a reason of their
-// own are not.
+// TestStatusSignerImage: TaskRuns that hang because of us are named with namespace and reason; those that hang for a
+// reason of their own are not.
 func TestStatusSignerImage(t *testing.T) {
 	const backOff = `Back-off pulling image "` + signerImage + `": not found`
 	stock := func(*testing.T) *corev1.Pod {

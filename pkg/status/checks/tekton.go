@@ -58,7 +58,8 @@ func checkFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
 	return checks
 }
 
-// checkTektonSigner checks whether Tekton's own entrypoint signs: every step of the cluster, with SPIRE and in format v1.
+// checkTektonSigner checks whether Tekton's own entrypoint signs: every step of the cluster, with SPIRE and in format
+// v1.
 func checkTektonSigner(c *Cluster, object *status.Object, value string) status.Check {
 	value = cmp.Or(value, "none")
 	if value != signerOfTekton || c.Settings.Backend == signing.BackendSPIRE {
@@ -72,8 +73,8 @@ func checkTektonSigner(c *Cluster, object *status.Object, value string) status.C
 	}
 }
 
-// checkBackoff checks whether Tekton tries again when it cannot create a pod because no webhook answers. If it does not, and
-// results are enforced, the TaskRun fails at once.
+// checkBackoff checks whether Tekton tries again when it cannot create a pod because no webhook answers. If it does
+// not, and results are enforced, the TaskRun fails at once.
 func checkBackoff(object *status.Object, value string) status.Check {
 	if value == "true" {
 		const message = "%s is true: TaskRuns outlast a short outage of the webhooks"
@@ -93,7 +94,8 @@ func patchFlag(namespace, flag, value string) string {
 		` --type merge -p '{"data":{"` + flag + `":"` + value + `"}}'`
 }
 
-// checkOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their TaskRuns.
+// checkOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their
+// TaskRuns.
 func checkOtherControllers(ctx context.Context, c *Cluster) []status.Check {
 	if c.Tekton.Err != nil || !c.Known() {
 		return nil // other checks report it

@@ -39,7 +39,8 @@ func TestOtherControllers(t *testing.T) {
 	})
 }
 
-// TestStatusTektonsKind: whatever kind runs Tekton's controller, and whatever tenants have controllers of their own, all is well.
+// TestStatusTektonsKind: whatever kind runs Tekton's controller, and whatever tenants have controllers of their own,
+// all is well.
 func TestStatusTektonsKind(t *testing.T) {
 	for name, edit := range map[string]edit{
 		"a StatefulSet": func(in *installed) {

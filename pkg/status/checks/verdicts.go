@@ -119,8 +119,8 @@ func conditionOf(tr *unstructured.Unstructured, kind string) (taskRunCondition, 
 	return taskRunCondition{}, false
 }
 
-// verdictOf returns the verdict with which the message of the condition begins. A condition that the add-on does not write
-// counts as FAILED.
+// verdictOf returns the verdict with which the message of the condition begins. A condition that the add-on does not
+// write counts as FAILED.
 func verdictOf(cond taskRunCondition) verify.Verdict {
 	word, _, _ := strings.Cut(cond.Message, ":")
 	verdict := verify.Verdict(word)
