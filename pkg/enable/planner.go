@@ -43,7 +43,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err
 	}
-	plan.Changes, err = planner{Clients: c, live: live, request: r}.changes(ctx, env.TektonNamespace, desired)
+	plan.Changes, err = planner{Clients: c, live: live, request: r}.changes(ctx, env, desired)
 	return plan, err
 }
 
@@ -66,13 +66,13 @@ type planner struct {
 }
 
 // changes returns the changes that make the desired objects, in their order, and delete obsolete ones.
-func (p planner) changes(ctx context.Context, tektonNamespace string, desired []*unstructured.Unstructured) ([]Change, error) {
+func (p planner) changes(ctx context.Context, env Environment, desired []*unstructured.Unstructured) ([]Change, error) {
 	var changes []Change
 	for _, u := range desired {
 		var change Change
 		var err error
 		if object.IsSettings(u) {
-			change, err = planSettings(p.live, tektonNamespace, p.request.Settings)
+			change, err = planSettings(p.live, env.TektonNamespace, p.request.Settings)
 		} else {
 			change, err = p.planApply(ctx, u)
 		}
@@ -88,22 +88,42 @@ func (p planner) changes(ctx context.Context, tektonNamespace string, desired []
 		}
 		changes = append(changes, change)
 	}
-	obsolete, err := p.planObsolete(ctx)
+	obsolete, err := p.planObsolete(ctx, env)
 	return append(changes, obsolete...), err
 }
 
-// planObsolete deletes what earlier versions installed and this one does not.
-func (p planner) planObsolete(ctx context.Context) ([]Change, error) {
-	var changes []Change
+// planObsolete deletes what earlier versions installed and this one does not, and what only another backend needs.
+func (p planner) planObsolete(ctx context.Context, env Environment) ([]Change, error) {
+	unneeded, err := manifests.Unneeded(p.request.options(env))
+	if err != nil {
+		return nil, err
+	}
+	var candidates []Change
 	for _, name := range manifests.ObsoleteBindings() {
 		kind := admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding")
-		binding := object.Named(kind, "", name)
-		_, err := object.Client(p.Dynamic, binding).Get(ctx, name, metav1.GetOptions{})
+		candidates = append(candidates, Change{Object: object.Named(kind, "", name), Note: "of an earlier version"})
+	}
+	for _, typed := range unneeded {
+		u, err := object.From(typed)
+		if err != nil {
+			return nil, err
+		}
+		note := "backend " + string(p.request.Settings.Backend) + " does without"
+		candidates = append(candidates, Change{Object: u, Note: note})
+	}
+	return p.planDelete(ctx, candidates)
+}
+
+// planDelete returns the changes that delete the objects which are in the cluster.
+func (p planner) planDelete(ctx context.Context, candidates []Change) ([]Change, error) {
+	var changes []Change
+	for _, c := range candidates {
+		live, err := object.Client(p.Dynamic, c.Object).Get(ctx, c.Object.GetName(), metav1.GetOptions{})
 		switch {
 		case err == nil:
-			changes = append(changes, Change{Action: Delete, Object: binding, Note: "of an earlier version"})
+			changes = append(changes, Change{Action: Delete, Object: live, Note: c.Note})
 		case !apierrors.IsNotFound(err):
-			return nil, fmt.Errorf("reading %s: %w", object.Describe(binding), err)
+			return nil, fmt.Errorf("reading %s: %w", object.Describe(c.Object), err)
 		}
 	}
 	return changes, nil

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -59,6 +60,9 @@ type pullPlace struct {
 // what could not be shown. It returns the namespaces that the add-on has left alone since a pod did not start there,
 // and that it need not leave alone any longer.
 func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
+	if !backends.Of(p.Settings.Backend).Signs {
+		return nil, nil
+	}
 	before, err := delivery.Read(ctx, c.Kube)
 	if err != nil {
 		return nil, err

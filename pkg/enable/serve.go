@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -27,19 +28,37 @@ type serving struct {
 
 // beforeWebhooks are the conditions under which the API server may call the add-on.
 func (s serving) beforeWebhooks() []condition {
-	return []condition{
+	conditions := []condition{
 		{name: "the keeper is available", met: s.keeperAvailable},
 		{name: "the add-on is available", met: s.addOnAvailable},
-		{name: "the policies are in effect and every namespace in scope has its grant", met: s.grantsInPlace},
 	}
+	if backends.Of(s.plan.Settings.Backend).Tokens {
+		conditions = append(conditions, condition{
+			name: "the policies are in effect and every namespace in scope has its grant", met: s.grantsInPlace,
+		})
+	}
+	return conditions
 }
 
 // afterWebhooks are the conditions under which signing is on.
 func (s serving) afterWebhooks() []condition {
-	return []condition{
-		{name: "the webhooks have their certificate authority and their namespaces", met: s.webhooksServed},
-		{name: "a TaskRun's pod comes back with the signer in it (dry run)", met: s.podInjected, explained: true},
+	last := condition{name: "the API server reaches the add-on", met: s.addOnReached, explained: true}
+	if backends.Of(s.plan.Settings.Backend).Signs {
+		last = condition{
+			name: "a TaskRun's pod comes back with the signer in it (dry run)", met: s.podInjected, explained: true,
+		}
 	}
+	return []condition{
+		{name: "the webhooks have their certificate authority and their namespaces", met: s.webhooksServed}, last,
+	}
+}
+
+// addOnReached evaluates whether the API server reaches the add-on.
+func (s serving) addOnReached(ctx context.Context) (bool, string, error) {
+	if reason := Unreached(ctx, s.Kube); reason != "" {
+		return false, reason + "; " + OpenPort(), nil
+	}
+	return true, "", nil
 }
 
 // addOnAvailable evaluates the Deployment of the webhooks.
@@ -192,7 +211,7 @@ func (s serving) granted(ctx context.Context) (map[string]bool, error) {
 func (s serving) webhooksServed(ctx context.Context) (bool, string, error) {
 	selectors := manifests.WebhookSelectors(s.plan.Settings, s.plan.Environment.TektonNamespace)
 	configurations := s.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	for _, name := range manifests.WebhookConfigurations() {
+	for _, name := range manifests.WebhookConfigurationsOf(s.plan.Settings.Backend) {
 		configuration, err := configurations.Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
 			return false, "", fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", name, err)
