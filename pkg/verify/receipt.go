@@ -144,9 +144,13 @@ func containersOf(steps []v1.StepState) []string {
 	return names
 }
 
-// compareStep compares one step. Tekton itself writes the end of a step whose run it ends: nothing reported it.
+// compareStep compares one step. Tekton itself writes the end of a step whose run it ends: the kubelet reported none.
 func (r *receiver) compareStep(want *v1.StepState, s *step) {
 	if s.ended && s.state.Terminated.Reason == r.failureReason() {
+		r.found.add(Check{
+			ID: CheckReceipt, Status: Unknown, Step: s.state.Container, Expected: "the end of the step as the kubelet reported it",
+			Got: r.outcomeText(), Message: "Tekton ended the run, and nobody reported how the step ended",
+		})
 		return
 	}
 	for _, c := range []struct{ what, want, got string }{
@@ -238,4 +242,21 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 	}
 	outcome{r, found, steps, nil}.check()
 	found.proven = true
+}
+
+// receiptedAttempt takes what the TaskRun's record has about an attempt for what the add-on saw of the attempt's pod. It reports whether
+// the attempt is still that one.
+func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool {
+	want := *r.facts.Attempt
+	got, err := record.AttemptOf(r.tr, Attempts(r.tr))
+	if err != nil || got != want {
+		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun, "the attempt was changed after it was recorded")
+		return false
+	}
+	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
+	found.caveat(receiptCaveat)
+	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
+	outcome{r, found, steps, nil}.check()
+	found.proven = true
+	return true
 }
