@@ -138,7 +138,8 @@ func (w writer) liftOne(ctx context.Context, u *unstructured.Unstructured) (bool
 		}
 		select {
 		case <-ctx.Done():
-			return false, errors.Join(fmt.Errorf("gave up lifting the hold of %s: run the command again", object.Describe(u)), err)
+			gaveUp := fmt.Errorf("gave up lifting the hold of %s: run the command again", object.Describe(u))
+			return false, errors.Join(gaveUp, err)
 		case <-time.After(pollInterval):
 		}
 	}

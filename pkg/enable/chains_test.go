@@ -48,7 +48,9 @@ func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured 
 	u.SetFinalizers([]string{"other", chains.Finalizer})
 	switch state {
 	case chains.Held, chains.Refused:
-		u.SetAnnotations(map[string]string{"a": "b", chains.Hold: chains.HoldValue, chains.Marker: name + ": " + string(state)})
+		u.SetAnnotations(map[string]string{
+			"a": "b", chains.Hold: chains.HoldValue, chains.Marker: name + ": " + string(state),
+		})
 	case chains.Released:
 		u.SetAnnotations(map[string]string{"a": "b", chains.Marker: name + ": released"})
 	case chains.None:
@@ -122,9 +124,13 @@ func TestLift(t *testing.T) {
 func TestLiftFails(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "taskruns"}, "held", errors.New("no such right"))
 	policy := errors.New("ValidatingAdmissionPolicy 'tekton-sign-chains' denied request")
-	for want, err := range map[string]error{"no such right": forbidden, "gave up lifting the hold of TaskRun ci/held": policy} {
+	for want, err := range map[string]error{
+		"no such right": forbidden, "gave up lifting the hold of TaskRun ci/held": policy,
+	} {
 		c, fake := heldCluster(gatedRun("TaskRun", "held", chains.Held))
-		fake.PrependReactor("patch", "taskruns", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		fake.PrependReactor("patch", "taskruns", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, err
+		})
 		plan := Plan{Changes: liftChanges()}
 		got := plan.Remove(t.Context(), c, 50*time.Millisecond, silent)
 		if got == nil || !strings.Contains(got.Error(), want) {
@@ -183,7 +189,8 @@ func TestPlanGate(t *testing.T) {
 	if again := planEnable(t, c, on); again.Count(Lift) > 0 {
 		t.Error("a plan with the gate on lifts holds")
 	}
-	if err := c.kube.Tracker().Update(rbacv1.SchemeGroupVersion.WithResource("clusterroles"), gateRole(false), ""); err != nil {
+	clusterRoles := rbacv1.SchemeGroupVersion.WithResource("clusterroles")
+	if err := c.kube.Tracker().Update(clusterRoles, gateRole(false), ""); err != nil {
 		t.Fatal(err)
 	}
 	if never := planEnable(t, c, testRequest()); never.Count(Lift) > 0 {
@@ -206,11 +213,15 @@ func TestLiftNeeds(t *testing.T) {
 			got = append(got, describePermission(a))
 		}
 	}
-	want := []string{"list taskruns.tekton.dev", "patch taskruns.tekton.dev", "list pipelineruns.tekton.dev", "patch pipelineruns.tekton.dev"}
+	want := []string{
+		"list taskruns.tekton.dev", "patch taskruns.tekton.dev",
+		"list pipelineruns.tekton.dev", "patch pipelineruns.tekton.dev",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)
 	}
-	if slices.ContainsFunc(neededFor(liftChanges()[0]), func(a authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }) {
+	namespaced := func(a authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }
+	if slices.ContainsFunc(neededFor(liftChanges()[0]), namespaced) {
 		t.Error("a right in one namespace is not enough")
 	}
 }

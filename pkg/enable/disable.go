@@ -174,7 +174,9 @@ func (f finder) insideNamespace(ctx context.Context) ([]Change, error) {
 }
 
 // FindOwn lists the objects of a kind that have the label of tekton-sign.
-func FindOwn(ctx context.Context, client dynamic.Interface, kind schema.GroupVersionKind) ([]*unstructured.Unstructured, error) {
+func FindOwn(
+	ctx context.Context, client dynamic.Interface, kind schema.GroupVersionKind,
+) ([]*unstructured.Unstructured, error) {
 	return find(ctx, client, kind, metav1.NamespaceAll, manifests.Selector)
 }
 

@@ -59,7 +59,8 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, said, "deleted Deployment", "the add-on has stopped", "nothing is left")
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester, "clusterrolebindings",
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
+		"clusterrolebindings",
 		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "namespaces", "configmaps")
 	grantsFirst(t, c.writes)
 	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
@@ -125,7 +126,8 @@ func historyMap() *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1",
+			Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
 		},
 	}
 }
@@ -143,12 +145,14 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 	c.writes = nil
 	c.dynamic.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		name := a.(clienttesting.DeleteAction).GetName() //nolint:forcetypeassert // the reactor's verb
-		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), a.GetNamespace(), name)
+		configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
+		return false, nil, c.kube.Tracker().Delete(configMaps, a.GetNamespace(), name)
 	})
 	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
 		t.Fatal(err)
 	}
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets", "serviceaccounts",
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets",
+		"serviceaccounts",
 		"roles", "configmaps config-signing")
 	grantsFirst(t, c.writes)
 	for _, w := range c.writes {
@@ -172,15 +176,20 @@ func TestDisableWaits(t *testing.T) {
 		deleted, stays bool
 		err            string
 	}{
-		"being deleted":          {true, false, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted"},
-		"put back":               {false, false, ""},
-		"put back over and over": {false, true, "gave up waiting until nothing is left: PriorityClass tekton-sign was there again"},
+		"being deleted": {
+			true, false, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted",
+		},
+		"put back": {false, false, ""},
+		"put back over and over": {
+			false, true, "gave up waiting until nothing is left: PriorityClass tekton-sign was there again",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCluster(t)
 			c.leave(t, tc.deleted)
 			if tc.stays {
-				c.dynamic.PrependReactor("delete", "priorityclasses", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+				c.dynamic.PrependReactor("delete", "priorityclasses",
+					func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
 			}
 			patience := time.Minute
 			if tc.err != "" {
@@ -236,7 +245,8 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 						t.Errorf("%s of the user's ConfigMap", change.Action)
 					}
 				}
-				if warned := strings.Contains(strings.Join(plan.Warnings, ""), "says enforce-nonfalsifiability: oidc-sa-token"); warned != (backend != "none") {
+				const warning = "says enforce-nonfalsifiability: oidc-sa-token"
+				if warned := strings.Contains(strings.Join(plan.Warnings, ""), warning); warned != (backend != "none") {
 					t.Errorf("got warnings %q", plan.Warnings)
 				}
 			})
@@ -253,7 +263,10 @@ func TestDisableRestores(t *testing.T) {
 		verb   string
 		want   map[string]string
 	}{
-		"the user's":     {usersSettings(map[string]string{settings.KeyDelivery: "init"}), "update", map[string]string{settings.KeyDelivery: "init", added: "new"}},
+		"the user's": {
+			usersSettings(map[string]string{settings.KeyDelivery: "init"}), "update",
+			map[string]string{settings.KeyDelivery: "init", added: "new"},
+		},
 		"there was none": {nil, "delete", map[string]string{added: "new"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -279,12 +292,14 @@ func TestDisableRestores(t *testing.T) {
 				}
 				conflicted = true
 				live.Data[added], live.ResourceVersion = "new", "2"
-				if err := c.kube.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), live, live.Namespace); err != nil {
+				configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
+				if err := c.kube.Tracker().Update(configMaps, live, live.Namespace); err != nil {
 					t.Error(err)
 				}
 				return true, nil, apierrors.NewConflict(a.GetResource().GroupResource(), live.Name, errors.New("modified"))
 			})
-			if err := (remover{writer{Clients: c.Clients, progress: silent}, plan}).remove(t.Context(), plan.Changes[0]); err != nil {
+			r := remover{writer{Clients: c.Clients, progress: silent}, plan}
+			if err := r.remove(t.Context(), plan.Changes[0]); err != nil {
 				t.Fatal(err)
 			}
 			stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(live.Namespace).

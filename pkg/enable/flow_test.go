@@ -35,11 +35,12 @@ func installation(without string) []runtime.Object {
 		}
 		return m
 	}
+	selectors := manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)
 	webhook := func(n string) *admissionv1.MutatingWebhookConfiguration {
 		w := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: name("", n, nil)}
 		w.Webhooks = []admissionv1.MutatingWebhook{{
 			Name: manifests.InjectAudit, ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte("ca")},
-			NamespaceSelector: manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)[manifests.InjectAudit],
+			NamespaceSelector: selectors[manifests.InjectAudit],
 		}}
 		switch without {
 		case "authority":
@@ -58,13 +59,17 @@ func installation(without string) []runtime.Object {
 		Status:     appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
 	}
 	objects := []runtime.Object{
-		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ConsumersWebhook), webhook(manifests.ChainsGate),
+		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook),
+		webhook(manifests.ConsumersWebhook), webhook(manifests.ChainsGate),
 		&corev1.Namespace{ObjectMeta: name("", "ci", map[string]string{"kubernetes.io/metadata.name": "ci"})},
-		&corev1.Namespace{ObjectMeta: name("", "kube-system", map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
+		&corev1.Namespace{ObjectMeta: name("", "kube-system",
+			map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
 		&corev1.Pod{
 			ObjectMeta: name("namespaced", "pod", map[string]string{manifests.LabelPartOf: manifests.PartOf}),
 			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
-				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such host"}},
+				State: corev1.ContainerState{
+					Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such host"},
+				},
 			}}},
 		},
 	}
@@ -96,7 +101,8 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, c.writes, "Namespace "+manifests.Namespace, "ServiceAccount", "ClusterRole "+manifests.Controller,
-		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens, "ValidatingAdmissionPolicyBinding "+manifests.PodTokensProbe,
+		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens,
+		"ValidatingAdmissionPolicyBinding "+manifests.PodTokensProbe,
 		"Deployment", "ConfigMap", "MutatingWebhookConfiguration "+manifests.InjectWebhook)
 	inOrder(t, said, "created ConfigMap", "the add-on is available", "every namespace in scope has its grant",
 		"created MutatingWebhookConfiguration", "certificate authority", "comes back with the signer")
@@ -104,6 +110,7 @@ func TestApply(t *testing.T) {
 
 // TestApplyWaits leaves out one thing at a time. Without a running add-on or a grant no webhook may be there.
 func TestApplyWaits(t *testing.T) {
+	const noAnswer = `failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`
 	for without, want := range map[string]struct {
 		err      string
 		webhooks bool
@@ -113,10 +120,11 @@ func TestApplyWaits(t *testing.T) {
 		"authority":  {manifests.InjectWebhook + " has no certificate authority", true},
 		"namespaces": {manifests.InjectAudit + " is not for the namespaces", true},
 		"injection":  {"the pod comes back unchanged; if that lasts, let the API server reach TCP port 8443", true},
-		"port":       {"does not reach the add-on on port 8443: error trying to reach service: dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true},
-		"the call": {
-			`could not call the webhook: Internal error occurred: failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded; let`, true,
+		"port": {
+			"does not reach the add-on on port 8443: error trying to reach service: " +
+				"dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true,
 		},
+		"the call": {"could not call the webhook: Internal error occurred: " + noAnswer + "; let", true},
 		"settings": {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
@@ -131,7 +139,7 @@ func TestApplyWaits(t *testing.T) {
 				c.reachable(enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
 			case "the call":
 				c.kube.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
-					return true, nil, apierrors.NewInternalError(errors.New(`failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`))
+					return true, nil, apierrors.NewInternalError(errors.New(noAnswer))
 				})
 			default:
 				c.injecting(old)
@@ -195,10 +203,12 @@ func TestFindTektonNamespace(t *testing.T) {
 		install bool
 		want    string
 	}{
-		"by our Role":          {nil, true, testEnvironment.TektonNamespace},
-		"by Tekton's labels":   {[]runtime.Object{enabletest.TektonController("a"), settingsIn("a")}, false, "a"},
-		"Tekton, no settings":  {[]runtime.Object{enabletest.TektonController("a")}, false, ""},
-		"the one with ours":    {[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b"), settingsIn("b")}, false, "b"},
+		"by our Role":         {nil, true, testEnvironment.TektonNamespace},
+		"by Tekton's labels":  {[]runtime.Object{enabletest.TektonController("a"), settingsIn("a")}, false, "a"},
+		"Tekton, no settings": {[]runtime.Object{enabletest.TektonController("a")}, false, ""},
+		"the one with ours": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b"), settingsIn("b")}, false, "b",
+		},
 		"nothing in a cluster": {nil, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -236,13 +246,15 @@ func TestMakeWebhooks(t *testing.T) {
 	narrower := testRequest()
 	narrower.Settings.Scope.Names = []string{"ci"}
 	conflicts := 0
-	c.dynamic.PrependReactor("update", "mutatingwebhookconfigurations", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		update := a.(clienttesting.UpdateActionImpl) //nolint:forcetypeassert // the reactor's verb
-		if conflicts++; len(update.UpdateOptions.DryRun) > 0 || conflicts > 2 {
-			return false, nil, nil
-		}
-		return true, nil, apierrors.NewConflict(update.Resource.GroupResource(), manifests.StatusWebhook, errors.New("modified"))
-	})
+	c.dynamic.PrependReactor("update", "mutatingwebhookconfigurations",
+		func(a clienttesting.Action) (bool, runtime.Object, error) {
+			update := a.(clienttesting.UpdateActionImpl) //nolint:forcetypeassert // the reactor's verb
+			if conflicts++; len(update.UpdateOptions.DryRun) > 0 || conflicts > 2 {
+				return false, nil, nil
+			}
+			return true, nil, apierrors.NewConflict(update.Resource.GroupResource(), manifests.StatusWebhook,
+				errors.New("modified"))
+		})
 	for _, change := range planEnable(t, c, narrower).Changes {
 		if change.Object.GetName() != manifests.StatusWebhook {
 			continue

@@ -38,7 +38,8 @@ func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace s
 	if err != nil {
 		return Environment{}, err
 	}
-	env.TektonNamespace, env.TektonAccount, env.TektonVersion = controller.Namespace, controller.Account, controller.Version
+	env.TektonNamespace, env.TektonAccount = controller.Namespace, controller.Account
+	env.TektonVersion = controller.Version
 	env.Others, err = OtherControllers(ctx, client, controller)
 	if err != nil && !IsForbidden(err) {
 		return Environment{}, err
@@ -55,7 +56,9 @@ func requirePolicies(client kubeclient.Interface, version string) error {
 	if err != nil {
 		return fmt.Errorf("asking the API server what %s holds: %w", group, err)
 	}
-	if slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == "ValidatingAdmissionPolicy" }) {
+	if slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool {
+		return r.Kind == "ValidatingAdmissionPolicy"
+	}) {
 		return nil
 	}
 	return fmt.Errorf("tekton-sign needs ValidatingAdmissionPolicy of %s, which Kubernetes has since 1.30; "+

@@ -29,27 +29,52 @@ func TestInspect(t *testing.T) {
 		want    string // namespace
 		err     string
 	}{
-		"usual namespace":      {[]runtime.Object{enabletest.TektonController("tekton-pipelines")}, "", "tekton-pipelines", ""},
-		"another namespace":    {[]runtime.Object{enabletest.TektonController("openshift-pipelines")}, "", "openshift-pipelines", ""},
-		"not the events part":  {[]runtime.Object{enabletest.TektonController("a"), events}, "", "a", ""},
-		"a StatefulSet":        {[]runtime.Object{enabletest.StatefulTekton("a", 3)}, "", "a", ""},
-		"pods of some kind":    {[]runtime.Object{enabletest.TektonPod("a", "x"), enabletest.TektonPod("a", "y")}, "", "a", ""},
-		"both, while it moves": {[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("a", 3)}, "", "a", ""},
-		"the one that runs":    {[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "", "a", ""},
-		"chosen, at rest":      {[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "b", "b", ""},
-		"alone, at rest":       {[]runtime.Object{enabletest.StatefulTekton("b", 0)}, "", "b", ""},
-		"two of two kinds":     {[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 1)}, "", "", "Deployment a/tekton-pipelines-controller, StatefulSet b/tekton-pipelines-controller"},
-		"none":                 {nil, "", "", "no Tekton Pipelines in this cluster"},
-		"none there":           {[]runtime.Object{enabletest.TektonController("a")}, "b", "", "no Tekton Pipelines in namespace b"},
-		"two":                  {[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "", "", "choose one with --tekton-namespace"},
-		"one of two":           {[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "b", "b", ""},
+		"usual namespace": {
+			[]runtime.Object{enabletest.TektonController("tekton-pipelines")}, "", "tekton-pipelines", "",
+		},
+		"another namespace": {
+			[]runtime.Object{enabletest.TektonController("openshift-pipelines")}, "", "openshift-pipelines", "",
+		},
+		"not the events part": {[]runtime.Object{enabletest.TektonController("a"), events}, "", "a", ""},
+		"a StatefulSet":       {[]runtime.Object{enabletest.StatefulTekton("a", 3)}, "", "a", ""},
+		"pods of some kind": {
+			[]runtime.Object{enabletest.TektonPod("a", "x"), enabletest.TektonPod("a", "y")}, "", "a", "",
+		},
+		"both, while it moves": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("a", 3)}, "", "a", "",
+		},
+		"the one that runs": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "", "a", "",
+		},
+		"chosen, at rest": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "b", "b", "",
+		},
+		"alone, at rest": {[]runtime.Object{enabletest.StatefulTekton("b", 0)}, "", "b", ""},
+		"two of two kinds": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 1)}, "", "",
+			"Deployment a/tekton-pipelines-controller, StatefulSet b/tekton-pipelines-controller",
+		},
+		"none": {nil, "", "", "no Tekton Pipelines in this cluster"},
+		"none there": {
+			[]runtime.Object{enabletest.TektonController("a")}, "b", "", "no Tekton Pipelines in namespace b",
+		},
+		"two": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "", "",
+			"choose one with --tekton-namespace",
+		},
+		"one of two": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "b", "b", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Inspect(t.Context(), newFakeCluster(t, tc.objects...).Kube, tc.choice)
 			if !matches(err, tc.err) {
 				t.Fatalf("got error %v, want %q", err, tc.err)
 			}
-			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0", TektonAccount: "the-controller", OthersSeen: true}
+			want := Environment{
+				KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0",
+				TektonAccount: "the-controller", OthersSeen: true,
+			}
 			got.Others = nil // see TestOtherControllers
 			if diff := cmp.Diff(want, got); tc.err == "" && diff != "" {
 				t.Errorf("environment (-want +got):\n%s", diff)
@@ -98,22 +123,32 @@ func TestOtherControllers(t *testing.T) {
 		scope settings.Scope
 		want  string
 	}{
-		"of all namespaces":           {enabletest.Tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller (service account tenants, runs the TaskRuns of all namespaces)"},
-		"of all, and some in scope":   {enabletest.Tenant(), settings.Scope{Names: []string{"ci"}}, refused},
-		"of one, and all in scope":    {enabletest.Tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team"},
-		"of one that is in scope":     {enabletest.Tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused},
-		"of one that is not":          {enabletest.Tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
-		"of one with the labels":      {enabletest.Tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
-		"of one without the labels":   {enabletest.Tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
-		"of one that does not exist":  {enabletest.Tenant("-namespace=gone"), settings.Scope{}, refused},
-		"an empty flag":               {enabletest.Tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
-		"another flag":                {enabletest.Tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused},
+		"of all namespaces": {
+			enabletest.Tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller " +
+				"(service account tenants, runs the TaskRuns of all namespaces)",
+		},
+		"of all, and some in scope": {enabletest.Tenant(), settings.Scope{Names: []string{"ci"}}, refused},
+		"of one, and all in scope": {
+			enabletest.Tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team",
+		},
+		"of one that is in scope": {
+			enabletest.Tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused,
+		},
+		"of one that is not":         {enabletest.Tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
+		"of one with the labels":     {enabletest.Tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
+		"of one without the labels":  {enabletest.Tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
+		"of one that does not exist": {enabletest.Tenant("-namespace=gone"), settings.Scope{}, refused},
+		"an empty flag":              {enabletest.Tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
+		"another flag": {
+			enabletest.Tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused,
+		},
 		"at rest":                     {enabletest.StatefulTekton("b", 0), settings.Scope{}, ""},
 		"none":                        {enabletest.Namespace("x", nil), settings.Scope{}, ""},
 		"of the chosen one's account": {enabletest.StatefulTekton("a", 2), settings.Scope{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, enabletest.TektonController("a"), tc.other, enabletest.Namespace("else", nil), enabletest.Namespace("team", map[string]string{"sign": "yes"}))
+			c := newFakeCluster(t, enabletest.TektonController("a"), tc.other, enabletest.Namespace("else", nil),
+				enabletest.Namespace("team", map[string]string{"sign": "yes"}))
 			environment, err := Inspect(t.Context(), c.Kube, "a")
 			if err != nil {
 				t.Fatal(err)

@@ -53,8 +53,8 @@ func (r Request) checkNamed(unread *unreadSettings) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return fmt.Errorf("ConfigMap %s/%s cannot be read, and what you do not name would become weaker than it was meant to be: "+
-		"add %s. It holds %s: %w",
+	return fmt.Errorf("ConfigMap %s/%s cannot be read, and what you do not name would become weaker "+
+		"than it was meant to be: add %s. It holds %s: %w",
 		unread.live.Namespace, unread.live.Name, strings.Join(missing, ", "), unread.holds(), unread.cause)
 }
 

@@ -60,7 +60,9 @@ func TestTokenPolicyDrift(t *testing.T) {
 		want      string // in the error; empty: none
 	}{
 		"as it should be": {},
-		"no policy":       {change: []edit{noPolicy}, want: "ValidatingAdmissionPolicy tekton-sign-signing-tokens is missing"},
+		"no policy": {
+			change: []edit{noPolicy}, want: "ValidatingAdmissionPolicy tekton-sign-signing-tokens is missing",
+		},
 		"no binding":      {change: []edit{noBinding}, want: "Binding tekton-sign-token-requesters is missing"},
 		"a weaker policy": {change: []edit{weaken}, want: "tekton-sign-signing-tokens was changed"},
 

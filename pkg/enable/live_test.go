@@ -30,26 +30,46 @@ func TestReadLive(t *testing.T) {
 		want      string // audience prefix
 		is        func(error) bool
 	}{
-		"usual namespace":          {objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock, elsewhere}, want: "stock"},
-		"another namespace":        {objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock, elsewhere}, want: "elsewhere"},
-		"may not look for Tekton":  {objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock}, forbidden: "deployments", want: "stock"},
-		"may not read the setting": {objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock}, forbidden: "configmaps", is: apierrors.IsForbidden},
-		"no settings":              {objects: []runtime.Object{enabletest.TektonController("tekton-pipelines")}, is: apierrors.IsNotFound},
-		"no Tekton":                {objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") }},
-		"a StatefulSet":            {objects: []runtime.Object{enabletest.StatefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere"},
+		"usual namespace": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock, elsewhere}, want: "stock",
+		},
+		"another namespace": {
+			objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock, elsewhere}, want: "elsewhere",
+		},
+		"may not look for Tekton": {
+			objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock}, forbidden: "deployments",
+			want: "stock",
+		},
+		"may not read the setting": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock}, forbidden: "configmaps",
+			is: apierrors.IsForbidden,
+		},
+		"no settings": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines")}, is: apierrors.IsNotFound,
+		},
+		"no Tekton": {
+			objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") },
+		},
+		"a StatefulSet": {
+			objects: []runtime.Object{enabletest.StatefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere",
+		},
 		"two of them, one signs": {
-			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), enabletest.TektonController("openshift-pipelines"), stock}, want: "stock",
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock}, want: "stock",
 		},
 		"two of them": {
-			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), enabletest.TektonController("openshift-pipelines"), stock, elsewhere},
-			is:      func(err error) bool { return matches(err, "2 installations") },
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock, elsewhere},
+			is: func(err error) bool { return matches(err, "2 installations") },
 		},
 		"two of them, no settings": {
-			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), enabletest.TektonController("openshift-pipelines")},
-			is:      func(err error) bool { return matches(err, "2 installations") },
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines")},
+			is: func(err error) bool { return matches(err, "2 installations") },
 		},
 		"two of them, whose settings may not be read": {
-			objects:   []runtime.Object{enabletest.TektonController("tekton-pipelines"), enabletest.TektonController("openshift-pipelines"), stock},
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock},
 			forbidden: "configmaps",
 			is:        func(err error) bool { return matches(err, "2 installations") },
 		},

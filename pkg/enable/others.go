@@ -29,7 +29,8 @@ func OtherControllers(ctx context.Context, client kubeclient.Interface, chosen C
 // service account of one controller, and would refuse the pods and the statuses that another one writes. The
 // namespaces of that one have to be left out of the scope.
 func InScope(
-	ctx context.Context, client kubeclient.Interface, s settings.Settings, tektonNamespace string, controllers []Controller,
+	ctx context.Context, client kubeclient.Interface, s settings.Settings, tektonNamespace string,
+	controllers []Controller,
 ) ([]Controller, error) {
 	inScope := s.Scope.Matcher(settings.Reserved(tektonNamespace))
 	var conflicting []Controller
@@ -64,7 +65,8 @@ func labelsOf(ctx context.Context, client kubeclient.Interface, namespace string
 func ConflictText(tektonNamespace string, others []Controller) string {
 	served := make([]string, len(others))
 	for i, other := range others {
-		served[i] = fmt.Sprintf("%s (service account %s, runs the TaskRuns of %s)", other, orStock(other.Account), other.served())
+		served[i] = fmt.Sprintf("%s (service account %s, runs the TaskRuns of %s)",
+			other, orStock(other.Account), other.served())
 	}
 	return fmt.Sprintf("more than one controller of Tekton runs TaskRuns in the namespaces in scope: "+
 		"beside that of namespace %s %s. The policies admit the pods and the statuses of one controller: "+

@@ -38,7 +38,8 @@ func planEnable(t *testing.T, c *fakeCluster, r Request) Plan {
 func (c *fakeCluster) sync(t *testing.T) {
 	t.Helper()
 	c.serve(t)
-	stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(testEnvironment.TektonNamespace).
+	stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(
+		testEnvironment.TektonNamespace).
 		Get(t.Context(), settings.ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -65,7 +66,8 @@ func (c *fakeCluster) serve(t *testing.T) {
 		object.SetAuthority(stored, "Y2E=")
 		for _, webhook := range object.Webhooks(stored) {
 			name, _, _ := unstructured.NestedString(webhook, "name")
-			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(selectors[name]); err != nil {
+			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(
+				selectors[name]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -83,7 +85,8 @@ func TestPlanWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))
 	get := func() *admissionv1.MutatingWebhookConfiguration {
-		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook, metav1.GetOptions{})
+		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook,
+			metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,8 +104,10 @@ func TestPlanWebhooks(t *testing.T) {
 	}
 	c.sync(t)
 	edited := get()
-	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
-	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"}) // of an older version
+	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions,
+		admissionv1.MatchCondition{Name: "never", Expression: "false"})
+	// of an older version
+	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"})
 	object, err := object.From(edited)
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +124,8 @@ func TestPlanWebhooks(t *testing.T) {
 	for _, w := range get().Webhooks {
 		names = append(names, w.Name)
 		if len(w.MatchConditions) != 2 || string(w.ClientConfig.CABundle) != "ca" {
-			t.Errorf("%s: got conditions %v and authority %q, want those of the manifest and the add-on's", w.Name, w.MatchConditions, w.ClientConfig.CABundle)
+			t.Errorf("%s: got conditions %v and authority %q, want those of the manifest and the add-on's", w.Name,
+				w.MatchConditions, w.ClientConfig.CABundle)
 		}
 	}
 	if diff := cmp.Diff([]string{manifests.StatusAudit, manifests.StatusEnforce}, names); diff != "" {
@@ -232,15 +238,17 @@ func TestPlanEnableRefuses(t *testing.T) {
 func TestCheckPermissions(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())
-	c.kube.PrependReactor("create", "selfsubjectaccessreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		create, _ := a.(clienttesting.CreateAction)
-		review, _ := create.GetObject().(*authorizationv1.SelfSubjectAccessReview)
-		review = review.DeepCopy()
-		review.Status.Allowed = review.Spec.ResourceAttributes.Resource != "clusterroles"
-		return true, review, nil
-	})
+	c.kube.PrependReactor("create", "selfsubjectaccessreviews",
+		func(a clienttesting.Action) (bool, runtime.Object, error) {
+			create, _ := a.(clienttesting.CreateAction)
+			review, _ := create.GetObject().(*authorizationv1.SelfSubjectAccessReview)
+			review = review.DeepCopy()
+			review.Status.Allowed = review.Spec.ResourceAttributes.Resource != "clusterroles"
+			return true, review, nil
+		})
 	err := plan.CheckPermissions(t.Context(), c.Clients)
-	if !IsForbidden(err) || !matches(err, "create clusterroles.rbac.authorization.k8s.io") || !matches(err, "nothing was changed") {
+	if !IsForbidden(err) || !matches(err, "create clusterroles.rbac.authorization.k8s.io") ||
+		!matches(err, "nothing was changed") {
 		t.Errorf("got %v, want what is missing", err)
 	}
 	if err := (Plan{}).CheckPermissions(t.Context(), c.Clients); err != nil {

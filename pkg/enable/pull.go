@@ -187,8 +187,8 @@ func serially(progress Progress) Progress {
 }
 
 // letPull is what the user can do where nodes do not get the signer's image.
-const letPull = "Let the nodes pull it: with a Secret for the registry that the namespaces have (enable --pull-secret), " +
-	"or from a registry that needs none or a mirror (enable --registry). " +
+const letPull = "Let the nodes pull it: with a Secret for the registry that the namespaces have " +
+	"(enable --pull-secret), or from a registry that needs none or a mirror (enable --registry). " +
 	"Or leave namespaces out (enable --namespaces or --namespace-selector)"
 
 // probes returns the pods to try: each kind of node and each set of pull secrets at least once, but not every

@@ -34,7 +34,8 @@ func readyNode(name, arch string, taints ...corev1.Taint) *corev1.Node {
 		Status: corev1.NodeStatus{
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 			NodeInfo: corev1.NodeSystemInfo{
-				OperatingSystem: "linux", Architecture: arch, KubeletVersion: "v1.35.4", ContainerRuntimeVersion: "containerd://2.4.2",
+				OperatingSystem: "linux", Architecture: arch, KubeletVersion: "v1.35.4",
+				ContainerRuntimeVersion: "containerd://2.4.2",
 			},
 		},
 	}
@@ -48,7 +49,8 @@ func pullingFrom(name string, secrets ...string) []runtime.Object {
 	}
 	other := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "other"}}
 	return []runtime.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}}}, account, other,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name,
+			Labels: map[string]string{"kubernetes.io/metadata.name": name}}}, account, other,
 	}
 }
 
@@ -78,7 +80,8 @@ func waits(container, reason, message string) func(*corev1.Pod) error {
 	return func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodPending
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+			Name:  container,
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
 		}}
 		return nil
 	}
@@ -88,7 +91,8 @@ func fails(reason string, code int32) func(*corev1.Pod) error {
 	return func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodFailed
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reason, ExitCode: code, Message: "exec format error"}},
+			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reason, ExitCode: code,
+				Message: "exec format error"}},
 		}}
 		return nil
 	}
@@ -99,7 +103,9 @@ func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Setting
 	t.Helper()
 	p := Plan{Environment: testEnvironment, Settings: s, SignerImage: testSigner}
 	var said []string
-	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) {
+		said = append(said, fmt.Sprintf(format, args...))
+	})
 	return strings.Join(said, "\n"), err
 }
 
@@ -110,22 +116,40 @@ func TestProveSigner(t *testing.T) {
 	refused := func(*corev1.Pod) error {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "probe", errors.New("exceeded quota: none"))
 	}
-	backOff := waits(delivery.InitContainer, "ImagePullBackOff", `Back-off pulling image "`+testSigner+`": 401 Unauthorized`)
+	backOff := waits(delivery.InitContainer, "ImagePullBackOff",
+		`Back-off pulling image "`+testSigner+`": 401 Unauthorized`)
 	for name, tc := range map[string]struct {
 		node  *corev1.Node
 		state func(*corev1.Pod) error
 		err   string
 		said  string
 	}{
-		"starts":                  {readyNode("n", "amd64"), starts, "", "nodes get the signer: linux/amd64 with containerd 2.4 (node n) in namespace ci"},
-		"no such image":           {readyNode("n", "amd64"), backOff, "linux/amd64 with containerd 2.4 (node n) in namespace ci: ImagePullBackOff: Back-off pulling image", ""},
-		"a volume of no image":    {readyNode("n", "amd64"), waits(proofVolume, "ErrImagePull", testSigner+": not found"), "ErrImagePull", ""},
-		"another platform":        {readyNode("n", "arm64"), fails("StartError", 128), "the signer does not run: StartError, exit code 128: exec format error", ""},
-		"killed":                  {readyNode("n", "amd64"), fails("OOMKilled", 137), "", "not proven that nodes get the signer: linux/amd64"},
-		"refused":                 {readyNode("n", "amd64"), refused, "", "exceeded quota: none"},
-		"never scheduled":         {readyNode("n", "amd64"), waits("proof", "ContainerCreating", ""), "", "did not start in time: ContainerCreating"},
-		"nodes that take no pods": {readyNode("n", "amd64", taint), backOff, "", "not proven that nodes get the signer: linux/amd64"},
-		"no node":                 {&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, starts, "", "no node is ready"},
+		"starts": {
+			readyNode("n", "amd64"), starts, "",
+			"nodes get the signer: linux/amd64 with containerd 2.4 (node n) in namespace ci",
+		},
+		"no such image": {
+			readyNode("n", "amd64"), backOff, "linux/amd64 with containerd 2.4 (node n) in namespace ci: ImagePullBackOff: " +
+				"Back-off pulling image", "",
+		},
+		"a volume of no image": {
+			readyNode("n", "amd64"), waits(proofVolume, "ErrImagePull", testSigner+": not found"), "ErrImagePull", "",
+		},
+		"another platform": {
+			readyNode("n", "arm64"), fails("StartError", 128),
+			"the signer does not run: StartError, exit code 128: exec format error", "",
+		},
+		"killed": {
+			readyNode("n", "amd64"), fails("OOMKilled", 137), "", "not proven that nodes get the signer: linux/amd64",
+		},
+		"refused": {readyNode("n", "amd64"), refused, "", "exceeded quota: none"},
+		"never scheduled": {
+			readyNode("n", "amd64"), waits("proof", "ContainerCreating", ""), "", "did not start in time: ContainerCreating",
+		},
+		"nodes that take no pods": {
+			readyNode("n", "amd64", taint), backOff, "", "not proven that nodes get the signer: linux/amd64",
+		},
+		"no node": {&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, starts, "", "no node is ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -159,7 +183,8 @@ func TestProveSignerInterrupted(t *testing.T) {
 		made := c.kubelet(waits("proof", "ContainerCreating", ""))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if _, err := prove(ctx, t, c, testRequest().Settings); !matches(err, "interrupted") || !matches(err, "nothing was changed") {
+		if _, err := prove(ctx, t, c, testRequest().Settings); !matches(err, "interrupted") ||
+			!matches(err, "nothing was changed") {
 			t.Errorf("got error %v, want that it was interrupted", err)
 		}
 		if len(*made) != 1 {
@@ -175,7 +200,8 @@ func TestPullProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testRequest().Settings
 		s.PullSecrets, s.Delivery = []string{"mirror"}, settings.DeliveryInit
-		objects := slices.Concat(pullingFrom("a"), pullingFrom("b", "regcred"), pullingFrom("c", "regcred"), pullingFrom("kube-system", "x"),
+		objects := slices.Concat(pullingFrom("a"), pullingFrom("b", "regcred"), pullingFrom("c", "regcred"),
+			pullingFrom("kube-system", "x"),
 			[]runtime.Object{readyNode("amd", "amd64"), readyNode("amd-too", "amd64"), readyNode("arm", "arm64")})
 		c := newFakeCluster(t, objects...)
 		made := c.kubelet(starts)
@@ -184,9 +210,11 @@ func TestPullProbes(t *testing.T) {
 		}
 		var got []string
 		for _, pod := range *made {
-			node := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
+			required := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+			node := required.NodeSelectorTerms[0].MatchFields[0].Values[0]
 			got = append(got, fmt.Sprint(pod.Namespace, " ", node, " ", secretNames(pod.Spec.ImagePullSecrets)))
-			if *pod.Spec.AutomountServiceAccountToken || len(pod.Spec.InitContainers) != 1 || pod.Spec.InitContainers[0].Image != testSigner {
+			if *pod.Spec.AutomountServiceAccountToken || len(pod.Spec.InitContainers) != 1 ||
+				pod.Spec.InitContainers[0].Image != testSigner {
 				t.Errorf("the pod has a token, or the signer is not delivered by an init container: %+v", pod.Spec)
 			}
 		}
@@ -212,7 +240,8 @@ func TestPullProbes(t *testing.T) {
 // exceptions is ConfigMap delivery with these keys.
 func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.ConfigMap {
 	t.Helper()
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName}, Data: map[string]string{}}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName},
+		Data: map[string]string{}}
 	for key, e := range entries {
 		e.Since = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		value, err := json.Marshal(e)
@@ -253,8 +282,10 @@ func TestHeal(t *testing.T) {
 				stop := func(image string) delivery.Exception {
 					return delivery.Exception{Delivery: delivery.None, Image: image}
 				}
-				objects := slices.Concat(pullingFrom("a"), pullingFrom("b"), pullingFrom("c"), []runtime.Object{readyNode("n", "amd64"), exceptions(t,
-					map[string]delivery.Exception{"b.start": stop(testSigner), "c.start": stop(testSigner), "gone.start": stop("old"), "a.trial": stop(testSigner)})})
+				objects := slices.Concat(pullingFrom("a"), pullingFrom("b"), pullingFrom("c"),
+					[]runtime.Object{readyNode("n", "amd64"), exceptions(t,
+						map[string]delivery.Exception{"b.start": stop(testSigner), "c.start": stop(testSigner), "gone.start": stop("old"),
+							"a.trial": stop(testSigner)})})
 				c := newFakeCluster(t, objects...)
 				c.kubelet(tc.state)
 				p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}

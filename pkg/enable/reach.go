@@ -24,8 +24,9 @@ const (
 
 // OpenPort returns what the user can do where API servers do not reach the add-on.
 func OpenPort() string {
-	return fmt.Sprintf("let the API server reach TCP port %d of the pods in namespace %s: a firewall between control plane "+
-		"and nodes (a private cluster needs a rule for this port) or a NetworkPolicy stops it", webhookPort, manifests.Namespace)
+	return fmt.Sprintf("let the API server reach TCP port %d of the pods in namespace %s: "+
+		"a firewall between control plane and nodes (a private cluster needs a rule for this port) "+
+		"or a NetworkPolicy stops it", webhookPort, manifests.Namespace)
 }
 
 // One of two replicas may have just died: only several questions without an answer mean that the port is closed. Each

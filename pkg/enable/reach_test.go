@@ -27,15 +27,28 @@ func TestUnreached(t *testing.T) {
 		"no such path":    {apierrors.NewNotFound(services, "x"), ""},
 		"no such method":  {apierrors.NewMethodNotSupported(services, "get"), ""},
 		"you may not ask": {apierrors.NewForbidden(services, "x", errors.New("no")), ""},
-		"busy":            {apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "busy", 0, true), ""},
-		"no replica":      {apierrors.NewServiceUnavailable(`no endpoints available for service "https:tekton-sign-controller:443"`), ""},
-		"refused":         {enabletest.PortClosed("dial tcp 10.0.0.9:8443: connect: connection refused"), "the API server does not reach the add-on on port 8443"},
-		"refused, as older servers put it": {
-			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "Error trying to reach service: 'dial tcp: refused'", 0, true),
+		"busy": {
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "busy", 0, true), "",
+		},
+		"no replica": {
+			apierrors.NewServiceUnavailable(`no endpoints available for service "https:tekton-sign-controller:443"`), "",
+		},
+		"refused": {
+			enabletest.PortClosed("dial tcp 10.0.0.9:8443: connect: connection refused"),
 			"the API server does not reach the add-on on port 8443",
 		},
-		"dropped":             {enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"), "the API server does not reach the add-on on port 8443"},
-		"dropped, for longer": {fmt.Errorf("get: %w", context.DeadlineExceeded), "the API server gets no answer from the add-on on port 8443"},
+		"refused, as older servers put it": {
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x",
+				"Error trying to reach service: 'dial tcp: refused'", 0, true),
+			"the API server does not reach the add-on on port 8443",
+		},
+		"dropped": {
+			enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"),
+			"the API server does not reach the add-on on port 8443",
+		},
+		"dropped, for longer": {
+			fmt.Errorf("get: %w", context.DeadlineExceeded), "the API server gets no answer from the add-on on port 8443",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCluster(t)

@@ -72,7 +72,8 @@ func TestNoNamespaceInScope(t *testing.T) {
 			c.reachable(tc.answer)
 			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
 			done, missing, err := serving{c.Clients, plan}.podInjected(t.Context())
-			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) || done && !strings.Contains(missing, "no namespace is in scope") {
+			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) ||
+				done && !strings.Contains(missing, "no namespace is in scope") {
 				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
 			}
 		})
@@ -108,7 +109,9 @@ func TestCanaryAndPolicies(t *testing.T) {
 			}
 			return nil
 		}, false, true, ""},
-		"all refuse it":                    {deny, false, true, "whether pods get the signer was not tried: namespace b refuses the pod: admission webhook"},
+		"all refuse it": {
+			deny, false, true, "whether pods get the signer was not tried: namespace b refuses the pod: admission webhook",
+		},
 		"all refuse it, and a closed port": {deny, true, false, "port 8443"},
 		"all have a quota": {func(*corev1.Pod) error {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "x", errors.New("exceeded quota: q"))

@@ -109,8 +109,8 @@ func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	}
 	var values map[string]*string
 	if err := json.Unmarshal([]byte(previous), &values); err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: annotation %s holds no previous values: %w; set the keys by hand and remove it",
-			live.Namespace, live.Name, annotationPrevious, err)
+		return nil, fmt.Errorf("ConfigMap %s/%s: annotation %s holds no previous values: %w; "+
+			"set the keys by hand and remove it", live.Namespace, live.Name, annotationPrevious, err)
 	}
 	for _, key := range settings.Keys() {
 		if v := values[key]; v != nil {

@@ -87,13 +87,15 @@ func ourLabel() map[string]string { return map[string]string{manifests.LabelPart
 func TestSettingsOfManifests(t *testing.T) {
 	rendered := configMap(signingOn().Data(), nil)
 	rendered.Labels = ourLabel()
-	for name, added := range map[string]map[string]string{"as rendered": nil, "with a key of somebody's": {"_example": "x"}} {
+	for name, added := range map[string]map[string]string{"as rendered": nil,
+		"with a key of somebody's": {"_example": "x"}} {
 		t.Run(name, func(t *testing.T) {
 			before := rendered.DeepCopy()
 			for k, v := range added {
 				before.Data[k] = v
 			}
-			for how, live := range map[string]*corev1.ConfigMap{"applied alone": before, "enabled": enabled(t, before), "enabled twice": enabled(t, enabled(t, before))} {
+			for how, live := range map[string]*corev1.ConfigMap{"applied alone": before, "enabled": enabled(t, before),
+				"enabled twice": enabled(t, enabled(t, before))} {
 				restored, err := restoreSettings(live)
 				if err != nil {
 					t.Fatal(err)
@@ -123,7 +125,8 @@ func enabled(t *testing.T, before *corev1.ConfigMap) *corev1.ConfigMap {
 
 // TestSettingsRestoredOnce: what was restored bears no record, and is the user's from then on.
 func TestSettingsRestoredOnce(t *testing.T) {
-	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "signing-enforcement": "enforce"}, nil)
+	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token",
+		"signing-enforcement": "enforce"}, nil)
 	for name, between := range map[string]func(*corev1.ConfigMap){
 		"enabled":                   func(*corev1.ConfigMap) {},
 		"and our manifests on top":  func(cm *corev1.ConfigMap) { cm.Labels = ourLabel() },

@@ -44,7 +44,8 @@ func (c Controller) served() string {
 func newController(kind string, m metav1.ObjectMeta, template corev1.PodTemplateSpec, replicas *int32) Controller {
 	return Controller{
 		Kind: kind, Namespace: m.Namespace, Name: m.Name, Account: template.Spec.ServiceAccountName,
-		Version: cmp.Or(m.Labels[labelTektonVersion], template.Labels[labelTektonVersion]), Serves: servedNamespace(template.Spec),
+		Version: cmp.Or(m.Labels[labelTektonVersion], template.Labels[labelTektonVersion]),
+		Serves:  servedNamespace(template.Spec),
 		Stopped: m.DeletionTimestamp != nil || replicas != nil && *replicas == 0,
 	}
 }
@@ -133,9 +134,12 @@ func podsOfControllers(
 // that runs.
 func distinct(all []Controller) []Controller {
 	slices.SortStableFunc(all, func(a, b Controller) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Account, b.Account), compareBools(a.Stopped, b.Stopped))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Account, b.Account),
+			compareBools(a.Stopped, b.Stopped))
 	})
-	return slices.CompactFunc(all, func(a, b Controller) bool { return a.Namespace == b.Namespace && a.Account == b.Account })
+	return slices.CompactFunc(all, func(a, b Controller) bool {
+		return a.Namespace == b.Namespace && a.Account == b.Account
+	})
 }
 
 // compareBools puts false before true.

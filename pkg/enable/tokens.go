@@ -32,8 +32,8 @@ type lostRights struct {
 func (l lostRights) warnings() []string {
 	var warnings []string
 	if len(l.all) > 0 {
-		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens for the service accounts of their namespace, "+
-			"and will get signing tokens only, because results are signed there: %s. "+
+		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens for the service accounts "+
+			"of their namespace, and will get signing tokens only, because results are signed there: %s. "+
 			"Keep the right of one with --exempt-service-account NAMESPACE/NAME", names.First(l.all, maxAccounts)))
 	}
 	if len(l.bound) > 0 {

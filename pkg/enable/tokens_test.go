@@ -34,7 +34,8 @@ func bound(namespace string, rule rbacv1.PolicyRule, subjects ...rbacv1.Subject)
 	if namespace == "" {
 		return []runtime.Object{
 			&rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule}},
-			&rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects, RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "op"}},
+			&rbacv1.ClusterRoleBinding{ObjectMeta: meta, Subjects: subjects,
+				RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "op"}},
 		}
 	}
 	return []runtime.Object{
@@ -52,13 +53,15 @@ func named(kind, name string) rbacv1.Subject { return rbacv1.Subject{Kind: kind,
 // TestTokenRights: every account that loses a right it has is named, in whatever form RBAC gives it, and nobody else.
 func TestTokenRights(t *testing.T) {
 	grantRole := []runtime.Object{
-		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.TokenRequester}, Rules: []rbacv1.PolicyRule{tokenRule()}}, enabletest.Grant("ci"),
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.TokenRequester},
+			Rules: []rbacv1.PolicyRule{tokenRule()}}, enabletest.Grant("ci"),
 	}
 	inNamespace := []runtime.Object{
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "edit"}, Rules: []rbacv1.PolicyRule{tokenRule()}},
 		&rbacv1.RoleBinding{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "b"}, Subjects: []rbacv1.Subject{account("", "here"), account("else", "there")},
-			RoleRef: rbacv1.RoleRef{Kind: "ClusterRole", Name: "edit"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "b"},
+			Subjects:   []rbacv1.Subject{account("", "here"), account("else", "there")},
+			RoleRef:    rbacv1.RoleRef{Kind: "ClusterRole", Name: "edit"},
 		},
 	}
 	only := settings.Scope{Names: []string{"ci"}}
@@ -69,26 +72,49 @@ func TestTokenRights(t *testing.T) {
 		exempt  []settings.Account
 		want    lost
 	}{
-		"a Role":                     {bound("ci", tokenRule(), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}}},
+		"a Role": {
+			bound("ci", tokenRule(), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}},
+		},
 		"a ClusterRole in one place": {inNamespace, only, nil, lost{all: []string{"ci/here"}, bound: []string{"else/there"}}},
-		"everywhere":                 {bound("", tokenRule(), account("ci", "op")), settings.Scope{}, nil, lost{all: []string{"ci/op"}, bound: []string{"ci/op"}}},
-		"everywhere, one in scope":   {bound("", tokenRule(), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}}},
-		"from outside":               {bound("", tokenRule(), account("vault", "csi")), only, nil, lost{bound: []string{"vault/csi"}}},
-		"everything":                 {bound("ci", allows("*", "*", "*"), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}}},
-		"tokens of all kinds":        {bound("ci", allows("", "*/token", "create"), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}}},
-		"a user's name":              {bound("ci", tokenRule(), named("User", "system:serviceaccount:ci:op")), only, nil, lost{all: []string{"ci/op"}}},
+		"everywhere": {
+			bound("", tokenRule(), account("ci", "op")), settings.Scope{}, nil,
+			lost{all: []string{"ci/op"}, bound: []string{"ci/op"}},
+		},
+		"everywhere, one in scope": {bound("", tokenRule(), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}}},
+		"from outside": {
+			bound("", tokenRule(), account("vault", "csi")), only, nil, lost{bound: []string{"vault/csi"}},
+		},
+		"everything": {
+			bound("ci", allows("*", "*", "*"), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}},
+		},
+		"tokens of all kinds": {
+			bound("ci", allows("", "*/token", "create"), account("ci", "op")), only, nil, lost{all: []string{"ci/op"}},
+		},
+		"a user's name": {
+			bound("ci", tokenRule(), named("User", "system:serviceaccount:ci:op")), only, nil, lost{all: []string{"ci/op"}},
+		},
 		"a namespace's group": {bound("ci", tokenRule(), named("Group", "system:serviceaccounts:ci")), only, nil,
 			lost{all: []string{"every service account of namespace ci (group system:serviceaccounts:ci)"}}},
 		"everybody's group": {bound("", tokenRule(), named("Group", "system:serviceaccounts")), only, nil,
 			lost{all: []string{"every service account (group system:serviceaccounts)"}}},
 
-		"exempt":               {bound("ci", tokenRule(), account("ci", "op")), only, []settings.Account{{Namespace: "ci", Name: "op"}}, lost{}},
-		"exempt, from outside": {bound("", tokenRule(), account("vault", "csi")), only, []settings.Account{{Namespace: "vault", Name: "csi"}}, lost{}},
-		"out of scope":         {bound("else", tokenRule(), account("else", "op")), only, nil, lost{}},
-		"a person":             {bound("ci", tokenRule(), named("User", "jane"), named("Group", "admins")), only, nil, lost{}},
-		"another verb":         {bound("ci", allows("", "serviceaccounts/token", "get"), account("ci", "op")), only, nil, lost{}},
-		"another group":        {bound("ci", allows("apps", "*", "*"), account("ci", "op")), only, nil, lost{}},
-		"accounts alone":       {bound("ci", allows("", "serviceaccounts", "create"), account("ci", "op")), only, nil, lost{}},
+		"exempt": {
+			bound("ci", tokenRule(), account("ci", "op")), only, []settings.Account{{Namespace: "ci", Name: "op"}}, lost{},
+		},
+		"exempt, from outside": {
+			bound("", tokenRule(), account("vault", "csi")), only, []settings.Account{{Namespace: "vault", Name: "csi"}}, lost{},
+		},
+		"out of scope": {bound("else", tokenRule(), account("else", "op")), only, nil, lost{}},
+		"a person": {
+			bound("ci", tokenRule(), named("User", "jane"), named("Group", "admins")), only, nil, lost{},
+		},
+		"another verb": {
+			bound("ci", allows("", "serviceaccounts/token", "get"), account("ci", "op")), only, nil, lost{},
+		},
+		"another group": {bound("ci", allows("apps", "*", "*"), account("ci", "op")), only, nil, lost{}},
+		"accounts alone": {
+			bound("ci", allows("", "serviceaccounts", "create"), account("ci", "op")), only, nil, lost{},
+		},
 		"our grant":            {grantRole, only, nil, lost{}},
 		"the add-on":           {bound("", tokenRule(), account(manifests.Namespace, "controller")), only, nil, lost{}},
 		"a binding to nothing": {bound("ci", tokenRule(), account("ci", "op"))[1:], only, nil, lost{}},
@@ -96,7 +122,8 @@ func TestTokenRights(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := Plan{Environment: testEnvironment, Settings: signingOn()}
 			p.Settings.Scope, p.Settings.Exempt = tc.scope, tc.exempt
-			c := newFakeCluster(t, append(tc.objects, enabletest.Namespace("ci", nil), enabletest.Namespace("else", nil), enabletest.Namespace("kube-system", nil))...)
+			c := newFakeCluster(t, append(tc.objects, enabletest.Namespace("ci", nil), enabletest.Namespace("else", nil),
+				enabletest.Namespace("kube-system", nil))...)
 			got, err := warner{c.Clients, p, settings.Default()}.tokenRights(t.Context())
 			if err != nil {
 				t.Fatal(err)

@@ -27,8 +27,9 @@ type warner struct {
 func (w warner) warnings(ctx context.Context) ([]string, error) {
 	warnings := w.weaker()
 	if !w.plan.Environment.OthersSeen {
-		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: no other controller of "+
-			"Tekton was looked for. If there is one, its TaskRuns in the namespaces in scope will fail")
+		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: "+
+			"no other controller of Tekton was looked for. "+
+			"If there is one, its TaskRuns in the namespaces in scope will fail")
 	}
 	lost, err := w.tokenWarnings(ctx)
 	if err != nil {
@@ -43,9 +44,10 @@ func (w warner) weaker() []string {
 	var warnings []string
 	before, after := w.before, w.plan.Settings
 	if after.Enforcement == settings.Enforce && after.Policies == settings.PoliciesStandard {
-		warnings = append(warnings, "results are enforced with policies standard: whoever may edit a namespace can make a pod "+
-			"that passes for a TaskRun's, or get into one and sign whatever they like, and whoever may update taskruns/status "+
-			"can write it. --policies strict prevents it")
+		warnings = append(warnings, "results are enforced with policies standard: "+
+			"whoever may edit a namespace can make a pod that passes for a TaskRun's, "+
+			"or get into one and sign whatever they like, and whoever may update taskruns/status can write it. "+
+			"--policies strict prevents it")
 	}
 	if before.Backend == signing.BackendNone {
 		return warnings
@@ -65,13 +67,13 @@ func (w warner) failingTaskRuns(ctx context.Context) ([]string, error) {
 	failing, err := w.unsignedPods(ctx)
 	switch {
 	case IsForbidden(err):
-		return []string{fmt.Sprintf("TaskRuns that are running unsigned in the namespaces whose results are enforced from now "+
-			"on will fail. They were not counted: %v", err)}, nil
+		return []string{fmt.Sprintf("TaskRuns that are running unsigned in the namespaces whose results are "+
+			"enforced from now on will fail. They were not counted: %v", err)}, nil
 	case err != nil || len(failing) == 0:
 		return nil, err
 	}
-	return []string{fmt.Sprintf("TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from "+
-		"now on, will fail: %d. %s", len(failing), firstFew(failing))}, nil
+	return []string{fmt.Sprintf("TaskRuns that run in pods which do not sign, in namespaces whose results are "+
+		"enforced from now on, will fail: %d. %s", len(failing), firstFew(failing))}, nil
 }
 
 // firstFew lists the first few names, in a sentence.
@@ -95,7 +97,8 @@ func (w warner) unsignedPods(ctx context.Context) ([]string, error) {
 	}
 	var found []string
 	options := metav1.ListOptions{
-		LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", Limit: podPage,
+		LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+		Limit: podPage,
 	}
 	for {
 		page, err := w.Kube.CoreV1().Pods("").List(ctx, options)

@@ -139,9 +139,9 @@ const (
 func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
-		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock, CheckCertificate,
-		CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner, CheckBackoff,
-		CheckVerdicts,
+		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
+		CheckBackoff, CheckVerdicts,
 	}
 }
 

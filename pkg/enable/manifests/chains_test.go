@@ -28,8 +28,9 @@ func gated(on bool) Options {
 func TestChainsGateIsOptional(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		objects := render(t, gated(on))
+		binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, ChainsGate)
 		selectors := map[string]*metav1.LabelSelector{
-			"policy": find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, ChainsGate).Spec.MatchResources.NamespaceSelector,
+			"policy": binding.Spec.MatchResources.NamespaceSelector,
 		}
 		for _, w := range find[*admissionv1.MutatingWebhookConfiguration](t, objects, ChainsGate).Webhooks {
 			selectors[w.Name] = w.NamespaceSelector
@@ -46,12 +47,14 @@ func TestChainsGateIsOptional(t *testing.T) {
 			if got, want := parsed.Matches(ci), on && name != ChainsEnforce; got != want {
 				t.Errorf("gate %v: %s matches a namespace in scope: got %v, want %v", on, name, got, want)
 			}
-			if parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "elsewhere"}) || parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "kube-system"}) {
+			if parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "elsewhere"}) ||
+				parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "kube-system"}) {
 				t.Errorf("gate %v: %s matches a namespace out of scope", on, name)
 			}
 		}
 		want := []rbacv1.PolicyRule{{
-			APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "pipelineruns"}, Verbs: []string{"get", "list", "watch", "patch"},
+			APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "pipelineruns"},
+			Verbs: []string{"get", "list", "watch", "patch"},
 		}}
 		if !on {
 			want = nil
@@ -74,7 +77,8 @@ func TestChainsManifestNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{chains.Hold, chains.HoldValue, chains.Marker, string(chains.Held)} {
-		if !strings.Contains(string(policy), "'"+name+"'") || (!strings.Contains(string(webhooks), "'"+name+"'") && name != string(chains.Held)) {
+		if !strings.Contains(string(policy), "'"+name+"'") ||
+			(!strings.Contains(string(webhooks), "'"+name+"'") && name != string(chains.Held)) {
 			t.Errorf("%q is not in the policy and the webhooks", name)
 		}
 	}
@@ -108,7 +112,8 @@ const bare = `{"metadata":{"uid":"u"},"spec":{}}`
 func TestChainsPolicy(t *testing.T) {
 	const mine, theirs = "tekton-sign.dev/chains", "chains.tekton.dev/taskrun"
 	const addOn = "system:serviceaccount:tekton-sign:controller"
-	held, released, refused := metadata("u: held", "failed", mine), metadata("u: released", "", mine), metadata("u: refused, bad", "failed")
+	held, released := metadata("u: held", "failed", mine), metadata("u: released", "", mine)
+	refused := metadata("u: refused, bad", "failed")
 	for name, c := range map[string]struct {
 		old, new string
 		user     string // empty: anybody

@@ -41,20 +41,23 @@ var celEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 		options = append(options, cel.Variable(name, cel.DynType))
 	}
 	options = append(options, cel.Function("serviceAccount", cel.MemberOverload("question_serviceAccount",
-		[]*cel.Type{cel.DynType, cel.StringType, cel.StringType}, cel.DynType, cel.FunctionBinding(func(args ...ref.Val) ref.Val {
-			return types.String(fmt.Sprintf("%s/%s:%s", args[0].Value(), args[1].Value(), args[2].Value()))
-		}))))
+		[]*cel.Type{cel.DynType, cel.StringType, cel.StringType}, cel.DynType, cel.FunctionBinding(
+			func(args ...ref.Val) ref.Val {
+				return types.String(fmt.Sprintf("%s/%s:%s", args[0].Value(), args[1].Value(), args[2].Value()))
+			}))))
 	for _, name := range []string{"group", "resource", "subresource", "namespace", "name", "check"} {
 		options = append(options, cel.Function(name, cel.MemberOverload("question_"+name,
 			[]*cel.Type{cel.DynType, cel.StringType}, cel.DynType, cel.BinaryBinding(func(question, more ref.Val) ref.Val {
 				return types.String(question.Value().(string) + "/" + more.Value().(string)) //nolint:forcetypeassert // strings
 			}))))
 	}
-	options = append(options, cel.Function("allowed", cel.MemberOverload("question_allowed", []*cel.Type{cel.DynType}, cel.BoolType,
-		cel.UnaryBinding(func(question ref.Val) ref.Val {
-			allowed, asked, _ := strings.Cut(question.Value().(string), authorizerSeparator) //nolint:forcetypeassert // a string
-			return types.Bool(asked == allowed)
-		}))))
+	options = append(options, cel.Function("allowed",
+		cel.MemberOverload("question_allowed", []*cel.Type{cel.DynType}, cel.BoolType,
+			cel.UnaryBinding(func(question ref.Val) ref.Val {
+				text := question.Value().(string) //nolint:forcetypeassert // a string
+				allowed, asked, _ := strings.Cut(text, authorizerSeparator)
+				return types.Bool(asked == allowed)
+			}))))
 	return cel.NewEnv(options...)
 })
 

@@ -40,8 +40,8 @@ const (
 	PodTokensProbe    = "tekton-sign-pod-tokens-probe"   // binds policy PodTokens in the add-on's own namespace
 	GrantsGuard       = "tekton-sign-grants"             // what the add-on itself may grant
 	WebhooksGuard     = "tekton-sign-webhooks"           // what it may write into webhook configurations
-	DryRunsGuard      = "tekton-sign-dry-runs"           // what pods it may create, and the ClusterRole that lets it, with its binding
-	UnstartedGuard    = "tekton-sign-unstarted-pods"     // what pods it may delete, and the ClusterRole that lets it, with its binding
+	DryRunsGuard      = "tekton-sign-dry-runs"           // what pods it may create, and its ClusterRole for that
+	UnstartedGuard    = "tekton-sign-unstarted-pods"     // what pods it may delete, and its ClusterRole for that
 	TaskRunPodMarks   = "tekton-sign-taskrun-pod-marks"  // who may mark a pod as that of a TaskRun
 	TaskRunPods       = "tekton-sign-taskrun-pods"       // who may name one so, and change its images
 	TaskRunPodAccess  = "tekton-sign-taskrun-pod-access" // who may get into it

@@ -121,7 +121,8 @@ func (o Options) moveToTekton(m *metav1.ObjectMeta) {
 func (o Options) setDeployment(d *appsv1.Deployment) error {
 	d.Labels[LabelVersion] = o.Version
 	for _, name := range o.Settings.PullSecrets {
-		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets,
+			corev1.LocalObjectReference{Name: name})
 	}
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]

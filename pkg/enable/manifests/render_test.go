@@ -25,7 +25,10 @@ func testOptions() Options {
 	s.AudiencePrefix = "our-results"
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}, {Namespace: "cd", Name: "argo"}}
-	return Options{TektonNamespace: "openshift-pipelines", TektonAccount: "the-controller", Registry: "reg.example/x", Version: "v1.2.3", Settings: s}
+	return Options{
+		TektonNamespace: "openshift-pipelines", TektonAccount: "the-controller",
+		Registry: "reg.example/x", Version: "v1.2.3", Settings: s,
+	}
 }
 
 func render(t *testing.T, o Options) []runtime.Object {
@@ -166,7 +169,8 @@ func TestRenderWebhooks(t *testing.T) {
 				want = append(want, tc.want)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("global %s, namespace %v: %s is called with failure policies (-want +got):\n%s", tc.global, tc.namespace, name, diff)
+				t.Errorf("global %s, namespace %v: %s is called with failure policies (-want +got):\n%s",
+					tc.global, tc.namespace, name, diff)
 			}
 		}
 	}
@@ -184,10 +188,12 @@ func TestWebhooksDifferInPolicyOnly(t *testing.T) {
 		}
 		audit, enforce := webhooks[0], webhooks[1]
 		if limit := auditTimeouts[name]; *audit.TimeoutSeconds != limit || *enforce.TimeoutSeconds <= limit {
-			t.Errorf("%s: got timeouts of %d s in audit and %d s in enforce, want %d s and more", name, *audit.TimeoutSeconds, *enforce.TimeoutSeconds, limit)
+			t.Errorf("%s: got timeouts of %d s in audit and %d s in enforce, want %d s and more",
+				name, *audit.TimeoutSeconds, *enforce.TimeoutSeconds, limit)
 		}
 		audit.TimeoutSeconds = enforce.TimeoutSeconds
-		audit.Name, audit.FailurePolicy, audit.NamespaceSelector = enforce.Name, enforce.FailurePolicy, enforce.NamespaceSelector
+		audit.Name, audit.FailurePolicy = enforce.Name, enforce.FailurePolicy
+		audit.NamespaceSelector = enforce.NamespaceSelector
 		if diff := cmp.Diff(audit, enforce); diff != "" {
 			t.Errorf("%s (-audit +enforce):\n%s", name, diff)
 		}

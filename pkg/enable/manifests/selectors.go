@@ -61,7 +61,8 @@ func (o Options) setWebhooks(c *admissionv1.MutatingWebhookConfiguration) error 
 	for i := range c.Webhooks {
 		w := &c.Webhooks[i]
 		if w.NamespaceSelector = selectors[w.Name]; w.NamespaceSelector == nil {
-			return fmt.Errorf("manifest of the webhooks: %s has a webhook %s, of which it is not known which namespaces it is for", c.Name, w.Name)
+			return fmt.Errorf("manifest of the webhooks: %s has a webhook %s, "+
+				"of which it is not known which namespaces it is for", c.Name, w.Name)
 		}
 	}
 	return nil

@@ -96,7 +96,8 @@ func checkWebhookPort(ctx context.Context, c *Cluster) []status.Check {
 		return nil
 	}
 	return one(status.Check{
-		Part: status.PartAddOn, ID: status.CheckWebhookPort, Status: verify.Fail, Object: own("", "Service", manifests.Controller),
+		Part: status.PartAddOn, ID: status.CheckWebhookPort, Status: verify.Fail,
+		Object: own("", "Service", manifests.Controller),
 		Message: reason + ": nothing is signed or verified, every TaskRun waits for the webhooks' timeouts, " +
 			"and where results are enforced none runs",
 		Next: enable.OpenPort(),

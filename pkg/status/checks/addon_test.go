@@ -43,10 +43,14 @@ func TestAddOn(t *testing.T) {
 						d.Spec.Template.Spec.Containers[0].Env[i].Value = "reg.example/signer:v1.2.2"
 					}
 				}
-			}), status.Broken, []string{"fail version", `controller "v1.2.3", signer "v1.2.2"`, "env[SIGNER_IMAGE].value: expected reg.example/signer:v1.2.3, got reg.example/signer:v1.2.2"},
+			}), status.Broken, []string{
+				"fail version", `controller "v1.2.3", signer "v1.2.2"`,
+				"env[SIGNER_IMAGE].value: expected reg.example/signer:v1.2.3, got reg.example/signer:v1.2.2",
+			},
 		},
 		"the add-on is not there": {
-			dropped[deployment](manifests.Controller), status.Broken, []string{"fail deployment Deployment tekton-sign/tekton-sign-controller: the add-on is not installed"},
+			dropped[deployment](manifests.Controller), status.Broken,
+			[]string{"fail deployment Deployment tekton-sign/tekton-sign-controller: the add-on is not installed"},
 		},
 		"the keeper does not run": {
 			edited(manifests.Keeper, func(d deployment) { d.Status.AvailableReplicas = 0 }), status.Warnings,
@@ -57,7 +61,8 @@ func TestAddOn(t *testing.T) {
 			[]string{"warn deployment", "2 replicas of the latest state, all available, got 2 updated, 1 available: no pod yet"},
 		},
 		"no replica serves": {
-			edited(manifests.Controller, func(d deployment) { d.Status.AvailableReplicas = 0 }), status.Broken, []string{"fail deployment", "no replica serves"},
+			edited(manifests.Controller, func(d deployment) { d.Status.AvailableReplicas = 0 }), status.Broken,
+			[]string{"fail deployment", "no replica serves"},
 		},
 		"the add-on is scaled to nothing": {
 			edited(manifests.Controller, func(d deployment) {
@@ -74,10 +79,12 @@ func TestLeaders(t *testing.T) {
 			[]string{"fail leader Lease tekton-sign/tekton-sign-keeper: no keeper works"},
 		},
 		"nobody leads": {
-			dropped[*coordinationv1.Lease](manifests.Controller), status.Broken, []string{"fail leader Lease", "expected a Lease, got none"},
+			dropped[*coordinationv1.Lease](manifests.Controller), status.Broken,
+			[]string{"fail leader Lease", "expected a Lease, got none"},
 		},
 		"the leader is gone": {
-			renewed(-3*time.Minute, -3*time.Minute), status.Broken, []string{"fail leader", "renewed last at 20", "Z by tekton-sign-controller-1"},
+			renewed(-3*time.Minute, -3*time.Minute), status.Broken,
+			[]string{"fail leader", "renewed last at 20", "Z by tekton-sign-controller-1"},
 		},
 		"the leader is gone, of an API server that does not say when it stored what": {
 			edited(manifests.Controller, func(l *coordinationv1.Lease) {
@@ -100,7 +107,8 @@ func TestCertificate(t *testing.T) {
 	testAmiss(t, checkCertificate, map[string]amissCase{
 		"the certificate is another authority's": {
 			func(in *installed) {
-				_, _, authority, err := certresources.CreateCerts(in.t.Context(), manifests.Controller, manifests.Namespace, in.now.Add(time.Hour))
+				_, _, authority, err := certresources.CreateCerts(in.t.Context(), manifests.Controller, manifests.Namespace,
+					in.now.Add(time.Hour))
 				if err != nil {
 					in.t.Fatal(err)
 				}
@@ -108,7 +116,9 @@ func TestCertificate(t *testing.T) {
 				for i := range w.Webhooks {
 					w.Webhooks[i].ClientConfig.CABundle = authority
 				}
-			}, status.Broken, []string{"fail certificate Secret", "a certificate for tekton-sign-controller.tekton-sign.svc by the authority", "x509"},
+			}, status.Broken, []string{
+				"fail certificate Secret", "a certificate for tekton-sign-controller.tekton-sign.svc by the authority", "x509",
+			},
 		},
 		"the certificate is old": {
 			func(in *installed) {
@@ -121,7 +131,8 @@ func TestCertificate(t *testing.T) {
 			}, status.Warnings, []string{"warn certificate", "it should have been renewed"},
 		},
 		"the certificate is empty": {
-			edited(manifests.CertificateSecret, func(s *corev1.Secret) { s.Data = nil }), status.Broken, []string{"fail certificate", "expected a certificate, got none"},
+			edited(manifests.CertificateSecret, func(s *corev1.Secret) { s.Data = nil }), status.Broken,
+			[]string{"fail certificate", "expected a certificate, got none"},
 		},
 	})
 }
@@ -129,7 +140,8 @@ func TestCertificate(t *testing.T) {
 func TestTrustHistory(t *testing.T) {
 	testAmiss(t, checkTrustHistory, map[string]amissCase{
 		"the trust history is gone": {
-			dropped[settingsMap](trust.HistoryName(1)), status.Broken, []string{"fail trust-history", "in ConfigMap tekton-sign-trust-1, got none"},
+			dropped[settingsMap](trust.HistoryName(1)), status.Broken,
+			[]string{"fail trust-history", "in ConfigMap tekton-sign-trust-1, got none"},
 		},
 		"the trust history is not kept": {
 			func(in *installed) {

@@ -136,7 +136,8 @@ func (in *installed) forbid(verb, resource string) {
 			if resource != "" && a.GetResource().Resource != resource {
 				return false, nil, nil
 			}
-			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: a.GetResource().Resource}, "x", errors.New("no"))
+			return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: a.GetResource().Resource}, "x",
+				errors.New("no"))
 		}
 		c.kube.PrependReactor(verb, "*", refuse)
 		c.dynamic.PrependReactor(verb, "*", refuse)

@@ -27,11 +27,15 @@ func TestStatusHealthy(t *testing.T) {
 	if s.AddOn == nil || s.Settings == nil || s.Settings.Namespaces == nil {
 		t.Fatalf("parts are missing: %+v", s)
 	}
-	want := status.NamespaceModes{InScope: 2, Audit: 1, Enforce: 1, Other: []status.NamespaceMode{{Namespace: "release", Enforcement: "enforce"}}}
+	want := status.NamespaceModes{
+		InScope: 2, Audit: 1, Enforce: 1,
+		Other: []status.NamespaceMode{{Namespace: "release", Enforcement: "enforce"}},
+	}
 	if diff := cmp.Diff(want, *s.Settings.Namespaces); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
-	if got := s.Settings.Values[0]; got != (status.Setting{Name: "backend", Value: "oidc-sa-token", Key: settings.KeyBackend}) {
+	backend := status.Setting{Name: "backend", Value: "oidc-sa-token", Key: settings.KeyBackend}
+	if got := s.Settings.Values[0]; got != backend {
 		t.Errorf("first setting: got %+v", got)
 	}
 	seen := map[status.CheckID]bool{}
@@ -39,8 +43,9 @@ func TestStatusHealthy(t *testing.T) {
 		seen[c.ID] = true
 	}
 	for _, id := range []status.CheckID{
-		status.CheckSettings, status.CheckDeployment, status.CheckVersion, status.CheckLeader, status.CheckClock, status.CheckCertificate, status.CheckTrustHistory,
-		status.CheckObjects, status.CheckGrants, status.CheckTekton, status.CheckTektonSigner, status.CheckBackoff,
+		status.CheckSettings, status.CheckDeployment, status.CheckVersion, status.CheckLeader, status.CheckClock,
+		status.CheckCertificate, status.CheckTrustHistory, status.CheckObjects, status.CheckGrants,
+		status.CheckTekton, status.CheckTektonSigner, status.CheckBackoff,
 	} {
 		if !seen[id] {
 			t.Errorf("check %s is missing", id)
@@ -63,14 +68,36 @@ func TestStatusOff(t *testing.T) {
 		outcome status.Outcome
 		want    string
 	}{
-		"never on":                {empty, status.Off, ""},
-		"off by the settings":     {off, status.Off, "warn left-over: signing is off, but this is still there: ClusterRole "},
-		"no grant may stay":       {func(in *installed) { off(in); in.add(enabletest.Grant("ci")) }, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester"},
-		"no webhook may stay":     {func(in *installed) { empty(in); in.add(newInstalled(t, nil).webhooksOnly()) }, status.Broken, "still in effect: MutatingWebhookConfiguration"},
-		"the history may":         {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
-		"Tekton is not there":     {func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines"},
-		"forbidden to look":       {func(in *installed) { empty(in); in.forbid("list", "") }, status.Unknown, "unknown tekton: you may not read the Deployments and StatefulSets of all namespaces"},
-		"settings cannot be read": {func(in *installed) { empty(in); in.forbid("get", "configmaps") }, status.Broken, "unknown settings: you may not read ConfigMap openshift-pipelines/config-signing"},
+		"never on":            {empty, status.Off, ""},
+		"off by the settings": {off, status.Off, "warn left-over: signing is off, but this is still there: ClusterRole "},
+		"no grant may stay": {
+			func(in *installed) {
+				off(in)
+				in.add(enabletest.Grant("ci"))
+			}, status.Broken, "still in effect: RoleBinding ci/tekton-sign-token-requester",
+		},
+		"no webhook may stay": {
+			func(in *installed) {
+				empty(in)
+				in.add(newInstalled(t, nil).webhooksOnly())
+			}, status.Broken, "still in effect: MutatingWebhookConfiguration",
+		},
+		"the history may": {func(in *installed) { empty(in); in.add(in.trustHistory(in.now)) }, status.Off, ""},
+		"Tekton is not there": {
+			func(in *installed) { in.objects = nil }, status.Broken, "fail tekton: no Tekton Pipelines",
+		},
+		"forbidden to look": {
+			func(in *installed) {
+				empty(in)
+				in.forbid("list", "")
+			}, status.Unknown, "unknown tekton: you may not read the Deployments and StatefulSets of all namespaces",
+		},
+		"settings cannot be read": {
+			func(in *installed) {
+				empty(in)
+				in.forbid("get", "configmaps")
+			}, status.Broken, "unknown settings: you may not read ConfigMap openshift-pipelines/config-signing",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := newInstalled(t, nil)
@@ -126,11 +153,13 @@ func TestStatusOtherVersion(t *testing.T) {
 		}
 		return s
 	}
-	if s := look(); s.Outcome != status.Warnings || !strings.Contains(amiss(s.Checks), "warn version: the add-on is of another version than this plugin") {
+	if s := look(); s.Outcome != status.Warnings ||
+		!strings.Contains(amiss(s.Checks), "warn version: the add-on is of another version than this plugin") {
 		t.Errorf("got %s:\n%s", s.Outcome, amiss(s.Checks))
 	}
 	get[webhooks](in, manifests.StatusWebhook).Webhooks[0].TimeoutSeconds = new(int32(7))
-	if s := look(); s.Outcome != status.Unknown || !strings.Contains(amiss(s.Checks), "compared with version v1.3.0; the add-on is v1.2.3") {
+	if s := look(); s.Outcome != status.Unknown ||
+		!strings.Contains(amiss(s.Checks), "compared with version v1.3.0; the add-on is v1.2.3") {
 		t.Errorf("got %s:\n%s", s.Outcome, amiss(s.Checks))
 	}
 }

@@ -94,7 +94,8 @@ func (x exceptions) report(ns Namespace, e delivery.Entry) status.Check {
 		Part: status.PartAddOn, ID: status.CheckDelivery, Status: verify.Warn,
 		Object:   &status.Object{Kind: "Namespace", Name: ns.Name},
 		Expected: "the signer, of image " + e.Image, Got: e.Reason,
-		Message: fmt.Sprintf("since %s the signer gets there by %s, because pods %s otherwise", timeOf(e.Since), e.Delivery, refused),
+		Message: fmt.Sprintf("since %s the signer gets there by %s, because pods %s otherwise",
+			timeOf(e.Since), e.Delivery, refused),
 		Next: wayOut + "; " + x.Options.Program + " enable --delivery " + string(e.Delivery) +
 			" has it delivered so everywhere",
 	}

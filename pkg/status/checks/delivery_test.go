@@ -14,7 +14,8 @@ import (
 // why and the way out.
 func TestStatusDelivery(t *testing.T) {
 	value := func(by, image string) string {
-		return `{"delivery":"` + by + `","reason":"policy mine says no","image":"` + image + `","since":"2026-01-02T03:04:05Z"}`
+		return `{"delivery":"` + by + `","reason":"policy mine says no","image":"` + image +
+			`","since":"2026-01-02T03:04:05Z"}`
 	}
 	const why = `: expected the signer, of image ` + signerImage + `, got policy mine says no`
 	for name, tc := range map[string]struct {
@@ -22,13 +23,25 @@ func TestStatusDelivery(t *testing.T) {
 		outcome    status.Outcome
 		want       string
 	}{
-		"nothing":        {"", "", status.Healthy, ""},
-		"another image":  {"ci.trial", value("none", "reg.example/signer:v1"), status.Healthy, ""},
-		"out of scope":   {"other.trial", value("none", signerImage), status.Healthy, ""},
-		"refused":        {"ci.trial", value("none", signerImage), status.Broken, "delivery Namespace ci: since 2026-01-02T03:04:05Z pods with the signer are refused: TaskRuns run there unsigned"},
-		"cannot start":   {"ci.start", value("none", signerImage), status.Broken, "pods with the signer do not start: TaskRuns run there unsigned"},
-		"refused since":  {"ci.refusal", value("none", signerImage), status.Broken, "pods with the signer are refused: TaskRuns run there unsigned"},
-		"the other way":  {"ci.trial", value("init", signerImage), status.Warnings, "since 2026-01-02T03:04:05Z the signer gets there by init, because pods are refused otherwise"},
+		"nothing":       {"", "", status.Healthy, ""},
+		"another image": {"ci.trial", value("none", "reg.example/signer:v1"), status.Healthy, ""},
+		"out of scope":  {"other.trial", value("none", signerImage), status.Healthy, ""},
+		"refused": {
+			"ci.trial", value("none", signerImage), status.Broken,
+			"delivery Namespace ci: since 2026-01-02T03:04:05Z pods with the signer are refused: TaskRuns run there unsigned",
+		},
+		"cannot start": {
+			"ci.start", value("none", signerImage), status.Broken,
+			"pods with the signer do not start: TaskRuns run there unsigned",
+		},
+		"refused since": {
+			"ci.refusal", value("none", signerImage), status.Broken,
+			"pods with the signer are refused: TaskRuns run there unsigned",
+		},
+		"the other way": {
+			"ci.trial", value("init", signerImage), status.Warnings,
+			"since 2026-01-02T03:04:05Z the signer gets there by init, because pods are refused otherwise",
+		},
 		"asked for":      {"ci.refused", "2026-01-02T03:04:05Z", status.Healthy, ""},
 		"cannot be read": {"ci.trial", "nonsense", status.Warnings, "not read, and not acted upon: key ci.trial: "},
 	} {
@@ -38,7 +51,8 @@ func TestStatusDelivery(t *testing.T) {
 				get[settingsMap](in, delivery.ConfigMapName).Data = map[string]string{tc.key: tc.value}
 			}
 			s := in.status(0)
-			if got := amiss(s.Checks); s.Outcome != tc.outcome || !strings.Contains(got, tc.want) || tc.outcome == status.Broken && !strings.Contains(got, why) {
+			if got := amiss(s.Checks); s.Outcome != tc.outcome || !strings.Contains(got, tc.want) ||
+				tc.outcome == status.Broken && !strings.Contains(got, why) {
 				t.Errorf("got %s and\n%swant %s and %q", s.Outcome, got, tc.outcome, tc.want)
 			}
 		})

@@ -21,7 +21,9 @@ func TestGrants(t *testing.T) {
 			[]string{"fail grants", "1 of 2 namespaces in scope lack RoleBinding", "none in ci"},
 		},
 		"a namespace out of scope has a grant": {
-			func(in *installed) { in.add(enabletest.Grant("other")) }, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
+			func(in *installed) {
+				in.add(enabletest.Grant("other"))
+			}, status.Broken, []string{"fail grants", "expected no grant out of scope, got one in other"},
 		},
 		"a grant is for everybody": {
 			func(in *installed) {
@@ -29,7 +31,8 @@ func TestGrants(t *testing.T) {
 				grant := enabletest.Grant("ci")
 				grant.Subjects[0].Name = "system:authenticated"
 				in.add(grant)
-			}, status.Broken, []string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed", "system:serviceaccounts:ci", "system:authenticated"},
+			}, status.Broken, []string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed",
+				"system:serviceaccounts:ci", "system:authenticated"},
 		},
 	})
 }

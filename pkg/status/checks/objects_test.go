@@ -23,7 +23,8 @@ func TestObjects(t *testing.T) {
 		},
 		"a policy has one condition more": {
 			edited(manifests.SigningTokens, func(p policy) {
-				p.Spec.MatchConditions = append(p.Spec.MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
+				p.Spec.MatchConditions = append(p.Spec.MatchConditions,
+					admissionv1.MatchCondition{Name: "never", Expression: "false"})
 			}), status.Broken, []string{"spec.matchConditions[never]: expected (absent), got", `"expression":"false"`},
 		},
 		"a policy's rule is weaker": {
@@ -35,24 +36,31 @@ func TestObjects(t *testing.T) {
 			[]string{"spec.failurePolicy: expected Fail, got Ignore"},
 		},
 		"a binding warns only": {
-			edited(manifests.SigningTokens, func(b binding) { b.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn} }), status.Broken,
+			edited(manifests.SigningTokens, func(b binding) {
+				b.Spec.ValidationActions = []admissionv1.ValidationAction{admissionv1.Warn}
+			}), status.Broken,
 			[]string{"ValidatingAdmissionPolicyBinding", `spec.validationActions: expected ["Deny","Audit"], got ["Warn"]`},
 		},
 		"a binding got a selector": {
 			edited(manifests.SigningTokens, func(b binding) {
-				b.Spec.MatchResources = &admissionv1.MatchResources{ObjectSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}}
+				selector := &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
+				b.Spec.MatchResources = &admissionv1.MatchResources{ObjectSelector: selector}
 			}), status.Broken, []string{"spec.matchResources: expected (absent), got"},
 		},
 		"a webhook is ignored on errors": {
-			edited(manifests.StatusWebhook, func(w webhooks) { w.Webhooks[1].FailurePolicy = new(admissionv1.Ignore) }), status.Broken,
-			[]string{"MutatingWebhookConfiguration tekton-sign-status", "webhooks[status-enforce.tekton-sign.dev].failurePolicy: expected Fail, got Ignore"},
+			edited(manifests.StatusWebhook, func(w webhooks) { w.Webhooks[1].FailurePolicy = new(admissionv1.Ignore) }),
+			status.Broken,
+			[]string{"MutatingWebhookConfiguration tekton-sign-status",
+				"webhooks[status-enforce.tekton-sign.dev].failurePolicy: expected Fail, got Ignore"},
 		},
 		"a webhook is for other namespaces": {
-			edited(manifests.InjectWebhook, func(w webhooks) { w.Webhooks[0].NamespaceSelector = &metav1.LabelSelector{} }), status.Broken,
+			edited(manifests.InjectWebhook, func(w webhooks) { w.Webhooks[0].NamespaceSelector = &metav1.LabelSelector{} }),
+			status.Broken,
 			[]string{"webhooks[inject-audit.tekton-sign.dev].namespaceSelector.matchExpressions: expected", "got (absent)"},
 		},
 		"a webhook goes elsewhere": {
-			edited(manifests.StatusWebhook, func(w webhooks) { w.Webhooks[0].ClientConfig.Service.Name = "other" }), status.Broken,
+			edited(manifests.StatusWebhook, func(w webhooks) { w.Webhooks[0].ClientConfig.Service.Name = "other" }),
+			status.Broken,
 			[]string{"clientConfig.service.name: expected tekton-sign-controller, got other"},
 		},
 		"a webhook is missing in its configuration": {
@@ -64,11 +72,13 @@ func TestObjects(t *testing.T) {
 			[]string{"clientConfig.caBundle", "got none in inject-enforce.tekton-sign.dev"},
 		},
 		"the webhooks are missing": {
-			dropped[webhooks](manifests.InjectWebhook), status.Broken, []string{"MutatingWebhookConfiguration tekton-sign-inject: is missing"},
+			dropped[webhooks](manifests.InjectWebhook), status.Broken,
+			[]string{"MutatingWebhookConfiguration tekton-sign-inject: is missing"},
 		},
 		"a role gives less": {
 			edited(manifests.TokenRequester, func(r *rbacv1.ClusterRole) { r.Rules = nil }), status.Broken,
-			[]string{"ClusterRole tekton-sign-token-requester: was changed; rules: expected", "serviceaccounts/token", "got (absent)"},
+			[]string{"ClusterRole tekton-sign-token-requester: was changed; rules: expected", "serviceaccounts/token",
+				"got (absent)"},
 		},
 		"a role gives more": {
 			edited(manifests.TokenRequester, func(r *rbacv1.ClusterRole) { r.Rules[0].Verbs = []string{"*"} }), status.Broken,
@@ -77,21 +87,27 @@ func TestObjects(t *testing.T) {
 		"a role is bound to others": {
 			edited(manifests.Controller, func(b *rbacv1.ClusterRoleBinding) {
 				b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: "Group", Name: "system:authenticated"})
-			}), status.Broken, []string{"ClusterRoleBinding tekton-sign-controller", `subjects[system:authenticated]: expected (absent)`},
+			}), status.Broken, []string{"ClusterRoleBinding tekton-sign-controller",
+				`subjects[system:authenticated]: expected (absent)`},
 		},
 		"the service selects others": {
-			edited(manifests.Controller, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "other"} }), status.Broken,
-			[]string{"Service tekton-sign/tekton-sign-controller", "spec.selector.app.kubernetes.io/name: expected controller, got (absent)"},
+			edited(manifests.Controller, func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": "other"} }),
+			status.Broken,
+			[]string{"Service tekton-sign/tekton-sign-controller",
+				"spec.selector.app.kubernetes.io/name: expected controller, got (absent)"},
 		},
 		"the disruption budget is missing": {
-			dropped[*policyv1.PodDisruptionBudget](manifests.Controller), status.Broken, []string{"PodDisruptionBudget tekton-sign/tekton-sign-controller: is missing"},
+			dropped[*policyv1.PodDisruptionBudget](manifests.Controller), status.Broken,
+			[]string{"PodDisruptionBudget tekton-sign/tekton-sign-controller: is missing"},
 		},
 		"the disruption budget was tuned": {
-			edited(manifests.Controller, func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable.IntVal = 2 }), status.Warnings,
+			edited(manifests.Controller, func(b *policyv1.PodDisruptionBudget) { b.Spec.MinAvailable.IntVal = 2 }),
+			status.Warnings,
 			[]string{"warn objects PodDisruptionBudget", "spec.minAvailable: expected 1, got 2"},
 		},
 		"the add-on runs another program": {
-			edited(manifests.Controller, func(d deployment) { d.Spec.Template.Spec.Containers[0].Command = []string{"/other"} }), status.Broken,
+			edited(manifests.Controller, func(d deployment) { d.Spec.Template.Spec.Containers[0].Command = []string{"/other"} }),
+			status.Broken,
 			[]string{"spec.template.spec.containers[controller].command[0]: expected /controller, got /other"},
 		},
 		"the add-on has a container more": {
@@ -100,11 +116,14 @@ func TestObjects(t *testing.T) {
 			}), status.Broken, []string{"spec.template.spec.initContainers: expected (absent), got", "evil"},
 		},
 		"the add-on has other resources": {
-			edited(manifests.Controller, func(d deployment) { d.Spec.Template.Spec.Containers[0].Resources = corev1.ResourceRequirements{} }), status.Warnings,
+			edited(manifests.Controller, func(d deployment) {
+				d.Spec.Template.Spec.Containers[0].Resources = corev1.ResourceRequirements{}
+			}), status.Warnings,
 			[]string{"warn objects Deployment", "containers[controller].resources.limits.memory: expected 256Mi, got (absent)"},
 		},
 		"the keeper is not there": {
-			dropped[deployment](manifests.Keeper), status.Broken, []string{"fail objects Deployment tekton-sign/tekton-sign-keeper: is missing"},
+			dropped[deployment](manifests.Keeper), status.Broken,
+			[]string{"fail objects Deployment tekton-sign/tekton-sign-keeper: is missing"},
 		},
 	})
 }

@@ -19,12 +19,14 @@ const signerImage = "reg.example/signer:v1.2.3"
 // waiting is a pod of a TaskRun as the add-on leaves it, one container of which waits.
 func waiting(t *testing.T, namespace string, delivery inject.Delivery, container, reason, message string) *corev1.Pod {
 	t.Helper()
-	pod, err := inject.Pod(inject.Model(namespace, signerImage), inject.Options{SignerImage: signerImage, Delivery: delivery, Step: settings.Default().Step()})
+	pod, err := inject.Pod(inject.Model(namespace, signerImage),
+		inject.Options{SignerImage: signerImage, Delivery: delivery, Step: settings.Default().Step()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pod.Status.Phase = corev1.PodPending
-	s := corev1.ContainerStatus{Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
+	s := corev1.ContainerStatus{Name: container,
+		State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}}
 	if strings.HasPrefix(container, "step-") {
 		pod.Status.ContainerStatuses = append(pod.Status.ContainerStatuses, s)
 	} else {
@@ -45,21 +47,32 @@ func TestStatusSignerImage(t *testing.T) {
 		}}}
 		return pod
 	}
-	of := func(namespace string, delivery inject.Delivery, container, reason, message string) func(*testing.T) *corev1.Pod {
+	of := func(namespace string, delivery inject.Delivery, container, reason,
+		message string) func(*testing.T) *corev1.Pod {
 		return func(t *testing.T) *corev1.Pod { return waiting(t, namespace, delivery, container, reason, message) }
 	}
 	for name, tc := range map[string]struct {
 		pod  func(*testing.T) *corev1.Pod
 		want string
 	}{
-		"an init container":          {of("ci", inject.DeliveryInit, delivery.InitContainer, "ImagePullBackOff", "no such image"), "ImagePullBackOff: no such image"},
-		"an image volume":            {of("ci", inject.DeliveryImage, "step-canary", "ImagePullBackOff", backOff), "got ImagePullBackOff: " + backOff},
-		"a volume that cannot mount": {of("ci", inject.DeliveryImage, "step-canary", "CreateContainerError", "failed to mount tekton-internal-sign"), "CreateContainerError"},
-		"the step's own image":       {of("ci", inject.DeliveryImage, "step-canary", "ErrImagePull", "tekton-sign.invalid/step: not found"), ""},
-		"Tekton's own image":         {of("ci", inject.DeliveryInit, "prepare", "ErrImagePull", "not found"), ""},
-		"still starting":             {of("ci", inject.DeliveryInit, delivery.InitContainer, "PodInitializing", ""), ""},
-		"out of scope":               {of("other", inject.DeliveryInit, delivery.InitContainer, "ErrImagePull", "x"), ""},
-		"left alone":                 {stock, ""},
+		"an init container": {
+			of("ci", inject.DeliveryInit, delivery.InitContainer, "ImagePullBackOff", "no such image"),
+			"ImagePullBackOff: no such image",
+		},
+		"an image volume": {
+			of("ci", inject.DeliveryImage, "step-canary", "ImagePullBackOff", backOff), "got ImagePullBackOff: " + backOff,
+		},
+		"a volume that cannot mount": {
+			of("ci", inject.DeliveryImage, "step-canary", "CreateContainerError", "failed to mount tekton-internal-sign"),
+			"CreateContainerError",
+		},
+		"the step's own image": {
+			of("ci", inject.DeliveryImage, "step-canary", "ErrImagePull", "tekton-sign.invalid/step: not found"), "",
+		},
+		"Tekton's own image": {of("ci", inject.DeliveryInit, "prepare", "ErrImagePull", "not found"), ""},
+		"still starting":     {of("ci", inject.DeliveryInit, delivery.InitContainer, "PodInitializing", ""), ""},
+		"out of scope":       {of("other", inject.DeliveryInit, delivery.InitContainer, "ErrImagePull", "x"), ""},
+		"left alone":         {stock, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := newInstalled(t, nil)
@@ -72,7 +85,9 @@ func TestStatusSignerImage(t *testing.T) {
 			if s.Outcome != outcome || !strings.Contains(got, tc.want) {
 				t.Errorf("got %s and\n%swant %s and %q", s.Outcome, got, outcome, tc.want)
 			}
-			if tc.want != "" && !strings.Contains(got, "signer-image Pod ci/tekton-sign-canary-pod: TaskRuns hang, because their pods cannot get the signer: ci (1); : expected the signer's image "+signerImage) {
+			if tc.want != "" && !strings.Contains(got,
+				"signer-image Pod ci/tekton-sign-canary-pod: TaskRuns hang, because their pods cannot get the signer: ci (1); : "+
+					"expected the signer's image "+signerImage) {
 				t.Errorf("want pod, namespace and image in:\n%s", got)
 			}
 		})

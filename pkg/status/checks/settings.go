@@ -21,7 +21,8 @@ func checkSettings(_ context.Context, c *Cluster) []status.Check {
 	case s.ReadErr != nil:
 		return one(unreadable(status.PartSettings, status.CheckSettings, object.String(), s.ReadErr))
 	case s.UseErr != nil:
-		failed.Message = "the add-on cannot use the settings and goes by the last good ones, if it has seen any: " + s.UseErr.Error()
+		failed.Message = "the add-on cannot use the settings and goes by the last good ones, if it has seen any: " +
+			s.UseErr.Error()
 		failed.Next = "correct the ConfigMap, or run " + c.enableCommand()
 		return one(failed)
 	case s.ConfigMap == nil && c.AddOn.Deployment == nil:

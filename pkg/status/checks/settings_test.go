@@ -15,11 +15,13 @@ func TestSettings(t *testing.T) {
 	testAmiss(t, checkSettings, map[string]amissCase{
 		"the settings hold nonsense": {
 			edited(settings.ConfigMapName, func(c settingsMap) { c.Data["delivery"] = "pigeon" }), status.Broken,
-			[]string{"fail settings ConfigMap openshift-pipelines/config-signing", `key delivery: expected one of auto, image, init, got "pigeon"`,
+			[]string{"fail settings ConfigMap openshift-pipelines/config-signing",
+				`key delivery: expected one of auto, image, init, got "pigeon"`,
 				"unknown objects: how the objects should be cannot be told"},
 		},
 		"the settings are gone": {
-			dropped[settingsMap](settings.ConfigMapName), status.Broken, []string{"fail settings", "is missing, although the add-on is installed",
+			dropped[settingsMap](settings.ConfigMapName), status.Broken,
+			[]string{"fail settings", "is missing, although the add-on is installed",
 				"unknown objects: how the objects should be cannot be told"},
 		},
 	})
@@ -41,11 +43,15 @@ func TestNamespaces(t *testing.T) {
 	testAmiss(t, checkNamespaces, map[string]amissCase{
 		"the settings name a namespace that does not exist": {
 			func(in *installed) {
-				in.objects = newInstalled(in.t, func(s *settings.Settings) { s.Scope.Names = []string{"ci", "gone", "release"} }).objects
+				in.objects = newInstalled(in.t, func(s *settings.Settings) {
+					s.Scope.Names = []string{"ci", "gone", "release"}
+				}).objects
 			}, status.Warnings, []string{"warn namespaces", "do not exist: gone"},
 		},
 		"a label is no mode": {
-			func(in *installed) { get[*corev1.Namespace](in, "ci").Labels[settings.LabelEnforcement] = "never" }, status.Warnings,
+			func(in *installed) {
+				get[*corev1.Namespace](in, "ci").Labels[settings.LabelEnforcement] = "never"
+			}, status.Warnings,
 			[]string{"warn enforcement-labels", "expected audit or enforce, got ci=never"},
 		},
 	})

@@ -66,7 +66,8 @@ func checkTektonSigner(c *Cluster, object *status.Object, value string) status.C
 		return pass(status.PartTekton, status.CheckTektonSigner, "%s is %s: Tekton itself does not sign", flagSigner, value)
 	}
 	return status.Check{
-		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: verify.Warn, Object: object, Field: "data." + flagSigner,
+		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: verify.Warn, Object: object,
+		Field:    "data." + flagSigner,
 		Expected: "none", Got: value,
 		Message: "steps are signed twice: Tekton itself signs with SPIRE, and no step starts without SPIRE's CSI volume",
 		Next:    patchFlag(object.Namespace, flagSigner, "none"),

@@ -12,7 +12,8 @@ import (
 func TestTekton(t *testing.T) {
 	testAmiss(t, checkTekton, map[string]amissCase{
 		"Tekton is gone": {
-			dropped[deployment]("tekton-pipelines-controller"), status.Broken, []string{"fail tekton: no Tekton Pipelines in namespace openshift-pipelines"},
+			dropped[deployment]("tekton-pipelines-controller"), status.Broken,
+			[]string{"fail tekton: no Tekton Pipelines in namespace openshift-pipelines"},
 		},
 	})
 }
