@@ -28,7 +28,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// gateRole is the role of the gate as it is in a cluster.
+// gateRole returns the ClusterRole of the gate.
 func gateRole(on bool) *rbacv1.ClusterRole {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.ChainsGate}}
 	if on {
@@ -37,7 +37,7 @@ func gateRole(on bool) *rbacv1.ClusterRole {
 	return role
 }
 
-// gatedRun is an object in a state of the gate. Its UID is its name.
+// gatedRun returns an object in a state of the gate. Its UID is its name.
 func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
 	u.SetAPIVersion("tekton.dev/v1")
@@ -139,7 +139,7 @@ func TestLiftFails(t *testing.T) {
 	}
 }
 
-// TestLiftOfNothing: where Tekton is gone, nothing is held.
+// Where Tekton is gone, nothing is held.
 func TestLiftOfNothing(t *testing.T) {
 	c, fake := heldCluster()
 	fake.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
@@ -152,8 +152,8 @@ func TestLiftOfNothing(t *testing.T) {
 	}
 }
 
-// TestPlanGate: a plan says what the gate does; turned off, its holds are lifted after the settings say so and before
-// the role goes that tells of them; disable lifts them when the policy that guards them is gone.
+// A plan explains what the gate does. When the gate is turned off, its holds are lifted after the settings were
+// changed and before the role that shows them; disable lifts them after the policy that guards them is gone.
 func TestPlanGate(t *testing.T) {
 	on := testRequest()
 	on.Settings.GateChains = true

@@ -48,7 +48,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.writes = nil
-	// The typed client does not see what the dynamic one deletes: the settings go the same way there.
+	// The typed client does not see what the dynamic one deletes: delete the settings there, too.
 	c.dynamic.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
 			testEnvironment.TektonNamespace, "config-signing")
@@ -69,8 +69,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// grantsFirst wants every binding of a role gone before the first policy, or binding of one, that confines what it
-// grants.
+// grantsFirst wants every binding of a role deleted before the first policy, or binding of a policy, that limits
+// its rights.
 func grantsFirst(t *testing.T, writes []string) {
 	t.Helper()
 	fence := slices.IndexFunc(writes, func(w string) bool { return strings.Contains(w, "validatingadmissionpolic") })
@@ -121,7 +121,7 @@ func TestDisableLeavesForeignSettings(t *testing.T) {
 	}
 }
 
-// historyMap is a ConfigMap as the add-on keeps it.
+// historyMap returns a ConfigMap of the trust history.
 func historyMap() *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
@@ -132,8 +132,8 @@ func historyMap() *corev1.ConfigMap {
 	}
 }
 
-// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to
-// do, and purge removes the rest.
+// The namespace stays for the trust history, and nothing else of ours stays in it. A second run changes nothing,
+// and purge removes the rest.
 func TestDisableKeepsTheHistory(t *testing.T) {
 	c := newFakeCluster(t, historyMap())
 	install(t, c, planEnable(t, c, testRequest()))
@@ -170,7 +170,8 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 	}
 }
 
-// TestDisableWaits for what the garbage collector still has to remove, and removes again what somebody put back.
+// Disable waits for objects that the garbage collector has not removed yet, and removes again what somebody has
+// restored.
 func TestDisableWaits(t *testing.T) {
 	for name, tc := range map[string]struct {
 		deleted, stays bool
@@ -202,7 +203,7 @@ func TestDisableWaits(t *testing.T) {
 	}
 }
 
-// leave has an object of ours be left in the cluster, which the garbage collector may be deleting.
+// leave puts an object of ours in the cluster, which the garbage collector may be deleting.
 func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	t.Helper()
 	left := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{
@@ -221,15 +222,14 @@ func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	}
 }
 
-// usersSettings is a ConfigMap that the user had before enable, in Tekton's namespace.
+// usersSettings returns a ConfigMap that the user had before enable, in Tekton's namespace.
 func usersSettings(data map[string]string) *corev1.ConfigMap {
 	cm := configMap(data, nil)
 	cm.Namespace = testEnvironment.TektonNamespace
 	return cm
 }
 
-// TestDisableNeverTouchesTheUsers: what is left of ours in the cluster, and going, is no reason to take the user's
-// ConfigMap for ours.
+// The user's ConfigMap stays, also if other objects of ours are left in the cluster.
 func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	for name, deleted := range map[string]bool{"while ours is being deleted": true, "while ours is left": false} {
 		for _, backend := range []string{"none", "oidc-sa-token"} {
@@ -254,8 +254,8 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	}
 }
 
-// TestDisableRestores what enable recorded, though somebody writes the ConfigMap at the same time, and keeps what
-// that one added.
+// Disable restores what enable recorded, also if somebody writes the ConfigMap at the same time, and keeps what
+// they add.
 func TestDisableRestores(t *testing.T) {
 	const added = "_example"
 	for name, tc := range map[string]struct {
@@ -315,7 +315,7 @@ func TestDisableRestores(t *testing.T) {
 	}
 }
 
-// TestDisableDeletesAsPlanned: a ConfigMap that was changed after the plan was made is not deleted.
+// A ConfigMap that was changed after the plan was made is not deleted.
 func TestDisableDeletesAsPlanned(t *testing.T) {
 	live := enabled(t, nil)
 	live.Namespace, live.ResourceVersion = testEnvironment.TektonNamespace, "7"

@@ -23,7 +23,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// testEnvironment is a cluster whose Tekton is not in the usual namespace.
+// testEnvironment is a cluster in which Tekton is not in the namespace of its releases.
 var testEnvironment = Environment{
 	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0", OthersSeen: true,
 }
@@ -37,7 +37,7 @@ func testRequest() Request {
 	return Request{Settings: s, Keep: []string{settings.KeyExemptAccounts}, Registry: "reg.example", Version: "v1.2.3"}
 }
 
-// fakeCluster is a cluster whose dynamic client knows server-side apply and dry runs, as far as plans need them.
+// fakeCluster is a cluster whose dynamic client has server-side apply and dry runs, as far as plans need them.
 type fakeCluster struct {
 	Clients
 	kube    *kubefake.Clientset

@@ -108,7 +108,7 @@ func TestApply(t *testing.T) {
 		"created MutatingWebhookConfiguration", "certificate authority", "comes back with the signer")
 }
 
-// TestApplyWaits leaves out one thing at a time. Without a running add-on or a grant no webhook may be there.
+// Each case leaves out one thing. Without a running add-on or a grant there must be no webhook.
 func TestApplyWaits(t *testing.T) {
 	const noAnswer = `failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`
 	for without, want := range map[string]struct {
@@ -160,7 +160,7 @@ func TestApplyWaits(t *testing.T) {
 	}
 }
 
-// TestApplyKeepsWebhooks that were there before: where results are enforced, nothing may run without them.
+// Webhooks that were there before stay: where results are enforced, nothing may run without them.
 func TestApplyKeepsWebhooks(t *testing.T) {
 	c := newFakeCluster(t, installation("")...)
 	install(t, c, planEnable(t, c, testRequest()))
@@ -237,8 +237,8 @@ func inOrder(t *testing.T, lines []string, parts ...string) {
 	}
 }
 
-// TestMakeWebhooks: the add-on changed the configuration after the plan was made. The update is made all the same,
-// and keeps its certificate authority.
+// The add-on has changed the configuration after the plan was made. It is updated all the same, and keeps its
+// certificate authority.
 func TestMakeWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))

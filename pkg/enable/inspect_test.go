@@ -114,8 +114,7 @@ func matches(err error, text string) bool {
 	return err != nil && strings.Contains(err.Error(), text)
 }
 
-// TestOtherControllers: a second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere
-// else.
+// A second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere else.
 func TestOtherControllers(t *testing.T) {
 	const refused = "more than one controller of Tekton"
 	for name, tc := range map[string]struct {
@@ -166,7 +165,7 @@ func TestOtherControllers(t *testing.T) {
 	}
 }
 
-// TestOtherControllersUnseen: who may not look for them is told what that means.
+// A user who may not search for other controllers gets a warning that explains the consequences.
 func TestOtherControllersUnseen(t *testing.T) {
 	c := newFakeCluster(t, enabletest.TektonController("a"))
 	c.kube.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {

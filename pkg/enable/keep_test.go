@@ -20,7 +20,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// liveWith is ConfigMap config-signing with signing on and these keys.
+// liveWith returns ConfigMap config-signing with signing on and these keys.
 func liveWith(data map[string]string) *corev1.ConfigMap {
 	live := configMap(map[string]string{settings.KeyBackend: "oidc-sa-token"}, nil)
 	live.Namespace = testEnvironment.TektonNamespace
@@ -30,7 +30,7 @@ func liveWith(data map[string]string) *corev1.ConfigMap {
 	return live
 }
 
-// TestPlanKeepsSettings: what the user did not name stays, one by one, so that running enable again weakens nothing.
+// Each setting that the user did not name stays: running enable again weakens nothing.
 func TestPlanKeepsSettings(t *testing.T) {
 	live := liveWith(map[string]string{
 		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2",
@@ -98,7 +98,7 @@ func keepAll() []string {
 	return keys
 }
 
-// enforcing is a request for enforcement.
+// enforcing returns a request for enforcement.
 func enforcing(policies settings.Policies, kept bool) Request {
 	r := testRequest()
 	r.Settings.Enforcement, r.Settings.Policies = settings.Enforce, policies
@@ -108,7 +108,7 @@ func enforcing(policies settings.Policies, kept bool) Request {
 	return r
 }
 
-// TestEnforceWithWeakerPolicies wants the user to have said so, for enforcement.
+// Weaker policies need the user's consent for enforcement.
 func TestEnforceWithWeakerPolicies(t *testing.T) {
 	for name, tc := range map[string]struct {
 		live    map[string]string
@@ -160,8 +160,8 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 	}
 }
 
-// TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it
-// would decide is to be named.
+// A ConfigMap that cannot be parsed never becomes the defaults. The error shows what it holds, and the user has to
+// name what it would decide.
 func TestUnreadSettings(t *testing.T) {
 	named := func(keys ...string) []string {
 		keys = append(keys, settings.KeyEnforcement, settings.KeyPolicies)
@@ -230,7 +230,7 @@ func TestUnreadSettings(t *testing.T) {
 	}
 }
 
-// runningPod is the pod of a TaskRun with one step.
+// runningPod returns the pod of a TaskRun with one step.
 func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod",
@@ -241,7 +241,7 @@ func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	}
 }
 
-// TestPlanCountsWhatWillFail: TaskRuns that run unsigned, in the namespaces in which enforcement is turned on.
+// A plan counts the TaskRuns that run unsigned in the namespaces in which enforcement is turned on.
 func TestPlanCountsWhatWillFail(t *testing.T) {
 	namespace := func(name, mode string) *corev1.Namespace {
 		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name,
@@ -298,7 +298,7 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	}
 }
 
-// TestSettingsAreWrittenPatiently: an API server may go by the policy of an older version for a while.
+// An API server may use the policy of an older version for a short time.
 func TestSettingsAreWrittenPatiently(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())

@@ -33,8 +33,8 @@ func planEnable(t *testing.T, c *fakeCluster, r Request) Plan {
 	return plan
 }
 
-// sync shows the typed client what the dynamic one stored of the settings, and does what the add-on does to the
-// webhooks.
+// sync copies the settings from the dynamic client to the typed one, and writes into the webhooks what the add-on
+// writes.
 func (c *fakeCluster) sync(t *testing.T) {
 	t.Helper()
 	c.serve(t)
@@ -79,8 +79,8 @@ func (c *fakeCluster) serve(t *testing.T) {
 
 var webhookConfigurations = admissionv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")
 
-// TestPlanWebhooks: a new configuration is for no namespace, so that nothing is called that cannot answer yet. An old
-// one is replaced as a whole, but for the authority.
+// A new configuration has no namespaces, because the add-on cannot answer yet. An old one is replaced as a whole,
+// except for its authority.
 func TestPlanWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))
@@ -175,7 +175,7 @@ func TestPlanEnableOtherScope(t *testing.T) {
 	}
 }
 
-// TestPlanRepairsPolicies adds to a policy what switches it off. An apply that merges would keep it.
+// A condition that switches a policy off is removed. An apply that merges would keep it.
 func TestPlanRepairsPolicies(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))
@@ -288,7 +288,7 @@ func TestWriteText(t *testing.T) {
 	}
 }
 
-// TestCanaryIsInjected holds the pod of the last check to the injection itself.
+// The injection wraps the pod of the last check.
 func TestCanaryIsInjected(t *testing.T) {
 	for _, delivery := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
 		injected, err := inject.Pod(inject.Model("ci", "signer"), inject.Options{

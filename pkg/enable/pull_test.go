@@ -26,7 +26,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// readyNode is a node of a platform that takes pods.
+// readyNode returns a node of a platform that takes pods.
 func readyNode(name, arch string, taints ...corev1.Taint) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -41,7 +41,7 @@ func readyNode(name, arch string, taints ...corev1.Taint) *corev1.Node {
 	}
 }
 
-// pullingFrom is a namespace whose default service account has pull secrets.
+// pullingFrom returns a namespace whose default service account has pull secrets.
 func pullingFrom(name string, secrets ...string) []runtime.Object {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: defaultAccount}}
 	for _, s := range secrets {
@@ -54,7 +54,7 @@ func pullingFrom(name string, secrets ...string) []runtime.Object {
 	}
 }
 
-// kubelet makes pods of probes reach a state. It returns the names of the pods that were made.
+// kubelet makes pods of probes reach a state. It returns the pods that were created.
 func (c *fakeCluster) kubelet(state func(*corev1.Pod) error) *[]*corev1.Pod {
 	var made []*corev1.Pod
 	c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -75,7 +75,7 @@ func starts(pod *corev1.Pod) error {
 	return nil
 }
 
-// waits has a container wait for a reason.
+// waits makes a container wait for a reason.
 func waits(container, reason, message string) func(*corev1.Pod) error {
 	return func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodPending
@@ -98,7 +98,7 @@ func fails(reason string, code int32) func(*corev1.Pod) error {
 	}
 }
 
-// prove runs the proof of a plan, and returns what was said.
+// prove runs the proof of a plan, and returns what it reported.
 func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Settings) (string, error) {
 	t.Helper()
 	p := Plan{Environment: testEnvironment, Settings: s, SignerImage: testSigner}
@@ -109,8 +109,8 @@ func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Setting
 	return strings.Join(said, "\n"), err
 }
 
-// TestProveSigner: an image that nodes do not get is an error with the kubelet's words and the way out; what cannot
-// be shown is none. No pod is left.
+// An image that nodes do not get is an error with the kubelet's message and what the user can do; what cannot be
+// shown is not an error. No pod is left.
 func TestProveSigner(t *testing.T) {
 	taint := corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
 	refused := func(*corev1.Pod) error {
@@ -176,7 +176,7 @@ func noPods(t *testing.T, c *fakeCluster) {
 	}
 }
 
-// TestProveSignerInterrupted: also then no pod is left, and nothing is claimed.
+// After an interruption no pod is left, and nothing is reported as proven.
 func TestProveSignerInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, append(pullingFrom("ci"), readyNode("n", "amd64"))...)
@@ -194,8 +194,7 @@ func TestProveSignerInterrupted(t *testing.T) {
 	})
 }
 
-// TestPullProbes: each kind of node and each set of pull secrets is tried, with the secrets of the settings, and no
-// more than there may be.
+// Each kind of node and each set of pull secrets is tried, with the secrets of the settings, up to the limit.
 func TestPullProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testRequest().Settings
@@ -237,7 +236,7 @@ func TestPullProbes(t *testing.T) {
 	})
 }
 
-// exceptions is ConfigMap delivery with these keys.
+// exceptions returns ConfigMap delivery with these keys.
 func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.ConfigMap {
 	t.Helper()
 	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName},
@@ -253,8 +252,7 @@ func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.Con
 	return cm
 }
 
-// TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that
-// nodes get it.
+// A namespace that was left alone is tried by itself, and gets the signer again if its nodes get it.
 func TestHeal(t *testing.T) {
 	failing := func(pod *corev1.Pod) error {
 		if pod.Namespace == "b" {
@@ -310,7 +308,7 @@ func TestHeal(t *testing.T) {
 	}
 }
 
-// TestApplyWithoutSigner: where nodes do not get the signer, nothing at all is changed.
+// Where nodes do not get the signer, nothing is changed.
 func TestApplyWithoutSigner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, append(pullingFrom("ci"), readyNode("n", "amd64"))...)

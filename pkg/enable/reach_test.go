@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 )
 
-// TestUnreached: only an API server that says so, or does not get through, keeps the port from being open. Whatever
-// the add-on answers to a question that is not for it is an answer.
+// The port counts as closed only if the API server reports it or gets no answer. Any answer of the add-on shows
+// that the port is open.
 func TestUnreached(t *testing.T) {
 	services := schema.GroupResource{Resource: "services"}
 	for name, tc := range map[string]struct {
@@ -61,7 +61,7 @@ func TestUnreached(t *testing.T) {
 	}
 }
 
-// TestUnreachedWhenAborted: who gave up waiting knows nothing.
+// An aborted question shows nothing.
 func TestUnreachedWhenAborted(t *testing.T) {
 	c := newFakeCluster(t)
 	c.reachable(context.Canceled)
@@ -72,7 +72,7 @@ func TestUnreachedWhenAborted(t *testing.T) {
 	}
 }
 
-// TestUnreachedOfTwo: one replica that has just died does not close the port.
+// If one of two replicas has just died, the port is still open.
 func TestUnreachedOfTwo(t *testing.T) {
 	c := newFakeCluster(t)
 	asked := 0

@@ -19,7 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// TestAvailable looks at the add-on's Deployment while replicas come and go.
+// The add-on is available only when all replicas are, and none is being drained.
 func TestAvailable(t *testing.T) {
 	two := int32(2)
 	status := func(total, updated, available int32) appsv1.DeploymentStatus {
@@ -58,7 +58,7 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// TestNoNamespaceInScope: without a namespace to try a pod in, the port at least is tried.
+// Without a namespace in which a pod can be tried, at least the port is tried.
 func TestNoNamespaceInScope(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer error
@@ -80,8 +80,8 @@ func TestNoNamespaceInScope(t *testing.T) {
 	}
 }
 
-// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the
-// signer's registry alone allows the pod, and one that refuses it leaves it to another namespace, or to the port.
+// Policies of namespaces keep nobody from enabling: a policy that allows only the signer's registry allows the pod,
+// and if one refuses the pod, another namespace is tried, or the port.
 func TestCanaryAndPolicies(t *testing.T) {
 	deny := func(pod *corev1.Pod) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400,

@@ -30,7 +30,7 @@ func signingOn(names ...string) settings.Settings {
 	return s
 }
 
-// TestSettingsComeBack enables, enables anew with other settings, and disables: what was there before is there again.
+// After enable, another enable with other settings, and disable, the settings are as they were before.
 func TestSettingsComeBack(t *testing.T) {
 	for name, before := range map[string]*corev1.ConfigMap{
 		"no ConfigMap":    nil,
@@ -80,10 +80,10 @@ func TestSettingsComeBack(t *testing.T) {
 	}
 }
 
-// ourLabel is what the ConfigMap of our manifests bears.
+// ourLabel is the label of the ConfigMap in our manifests.
 func ourLabel() map[string]string { return map[string]string{manifests.LabelPartOf: manifests.PartOf} }
 
-// TestSettingsOfManifests: who applies the rendered manifests and then enables has no previous settings.
+// A user who applies the rendered manifests and then enables has no previous settings.
 func TestSettingsOfManifests(t *testing.T) {
 	rendered := configMap(signingOn().Data(), nil)
 	rendered.Labels = ourLabel()
@@ -123,7 +123,7 @@ func enabled(t *testing.T, before *corev1.ConfigMap) *corev1.ConfigMap {
 	return merged
 }
 
-// TestSettingsRestoredOnce: what was restored bears no record, and is the user's from then on.
+// Restored settings have no record, and belong to the user from then on.
 func TestSettingsRestoredOnce(t *testing.T) {
 	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token",
 		"signing-enforcement": "enforce"}, nil)

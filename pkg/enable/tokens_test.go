@@ -21,14 +21,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// allows is a rule on tokens of service accounts.
+// allows returns a rule on tokens of service accounts.
 func allows(group, resource, verb string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}}
 }
 
 func tokenRule() rbacv1.PolicyRule { return allows("", "serviceaccounts/token", "create") }
 
-// bound is a Role in a namespace, or a ClusterRole where there is none, and the binding of the subjects to it.
+// bound returns a Role in a namespace, or a ClusterRole if that is empty, and the binding of the subjects to it.
 func bound(namespace string, rule rbacv1.PolicyRule, subjects ...rbacv1.Subject) []runtime.Object {
 	meta := metav1.ObjectMeta{Namespace: namespace, Name: "op"}
 	if namespace == "" {
@@ -50,7 +50,7 @@ func account(namespace, name string) rbacv1.Subject {
 
 func named(kind, name string) rbacv1.Subject { return rbacv1.Subject{Kind: kind, Name: name} }
 
-// TestTokenRights: every account that loses a right it has is named, in whatever form RBAC gives it, and nobody else.
+// Every account that loses a right is listed, in whatever form RBAC grants the right, and no other account.
 func TestTokenRights(t *testing.T) {
 	grantRole := []runtime.Object{
 		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.TokenRequester},
@@ -139,8 +139,7 @@ func TestTokenRights(t *testing.T) {
 	}
 }
 
-// TestPlanNamesTokenRights: the plan names the account and the flag, and who may not read RBAC is told that nobody
-// looked.
+// The plan names the account and the flag. A user who may not read RBAC gets a warning that it was not read.
 func TestPlanNamesTokenRights(t *testing.T) {
 	objects := append(bound("ci", tokenRule(), account("ci", "op")), enabletest.Namespace("ci", nil))
 	for name, tc := range map[string]struct {
@@ -169,7 +168,7 @@ func TestPlanNamesTokenRights(t *testing.T) {
 	}
 }
 
-// TestTokenRightsPaged reads lists of more than one page.
+// Lists of more than one page are read to their end.
 func TestTokenRightsPaged(t *testing.T) {
 	c := newFakeCluster(t, append(bound("ci", tokenRule()), enabletest.Namespace("ci", nil))...)
 	pages := 0
@@ -194,7 +193,7 @@ func TestTokenRightsPaged(t *testing.T) {
 	}
 }
 
-// TestManyTokenRights: a long list is cut, and says so.
+// A long list is cut, with the number of accounts that are left out.
 func TestManyTokenRights(t *testing.T) {
 	names := make([]string, maxAccounts+5)
 	for i := range names {

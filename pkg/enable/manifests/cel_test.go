@@ -15,19 +15,19 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// tokenRequest is a request for a token as an API server shows it to a policy.
+// tokenRequest is a request for a token in the form in which an API server passes it to a policy.
 type tokenRequest struct {
 	audiences      []string
 	seconds        int64
-	podUID, podRef string // of the token with which it is asked, and of the pod that the new one is bound to; empty: none
+	podUID, podRef string // of the requester's token, and of the pod of the new token; empty: none
 	username       string
-	namespace      string // of the account whose token is asked for; empty: ci
+	namespace      string // of the account whose token is requested; empty: ci
 	account        string // empty: builder
-	group          string // of the requester, beside those of everybody
+	group          string // of the requester, beside those that everybody has
 	ungranted      bool   // the namespace has no token grant
 }
 
-// addOns is the request of the add-on for a record, for its own pod.
+// addOns returns the request of the add-on for a record, for its own pod.
 func addOns(change func(*tokenRequest)) tokenRequest {
 	r := podsOwn("tekton-result-signing:r:" + digest)
 	r.username, r.namespace, r.account = "system:serviceaccount:tekton-sign:controller", "tekton-sign", "controller"
@@ -40,7 +40,7 @@ func addOns(change func(*tokenRequest)) tokenRequest {
 	return r
 }
 
-// podsOwn is the request of a step's signer, for its own pod.
+// podsOwn returns the request of a step's signer, for its own pod.
 func podsOwn(audience string) tokenRequest {
 	return tokenRequest{
 		audiences: []string{audience}, seconds: 600, podUID: "u1", podRef: "u1", username: "system:serviceaccount:ci:builder",
@@ -68,7 +68,7 @@ func (r tokenRequest) request() map[string]any {
 	}
 }
 
-// denial is the message of the rule of a policy that refuses the request, empty if none does.
+// denial returns the message of the rule that refuses the request, empty if no rule does.
 func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
 	t.Helper()
 	values := map[string]any{"object": r.object(), "request": r.request()}
@@ -153,7 +153,7 @@ func TestSigningTokensPolicy(t *testing.T) {
 	}
 }
 
-// TestTokenRequestersFollowTheGrant: whoever was not given the right to request tokens loses none.
+// Accounts in a namespace without the token grant lose no right.
 func TestTokenRequestersFollowTheGrant(t *testing.T) {
 	_, policy := policiesFor(t, nil)
 	const refused = "with a signing audience only"
@@ -182,7 +182,7 @@ func TestTokenRequestersFollowTheGrant(t *testing.T) {
 	}
 }
 
-// TestPodTokensPolicy: nobody becomes a pod by a token.
+// Nobody can act as a pod by a token.
 func TestPodTokensPolicy(t *testing.T) {
 	o := testOptions()
 	o.Settings = settings.Default()
@@ -241,8 +241,8 @@ func checkDenial(t *testing.T, name, got, want string) {
 	}
 }
 
-// TestFixedAudience: the audience that anybody can sign again with is admitted only where signers ask for it, and
-// then only for the pod itself.
+// The audience with which anyone can sign again is admitted only where signers ask for it, and only for the pod
+// itself.
 func TestFixedAudience(t *testing.T) {
 	for _, binding := range signing.Bindings() {
 		for _, prefix := range []string{signing.AudiencePrefix, "our-results"} {
@@ -297,7 +297,7 @@ func TestTokenLifetime(t *testing.T) {
 	}
 }
 
-// TestRenderReplacesEveryText: what the settings change must not depend on texts in config/ that nobody finds.
+// Every text of config/ that the settings replace is there.
 func TestRenderReplacesEveryText(t *testing.T) {
 	p, r := policiesFor(t, nil)
 	var all strings.Builder

@@ -124,8 +124,7 @@ func TestRenderScope(t *testing.T) {
 	}
 }
 
-// TestRenderWebhooks: of the two webhooks that differ in their failure policy alone, one is for each namespace in
-// scope.
+// Of the two webhooks that differ only in their failure policy, exactly one applies to each namespace in scope.
 func TestRenderWebhooks(t *testing.T) {
 	label := func(name, mode string) labels.Set {
 		l := labels.Set{"kubernetes.io/metadata.name": name}
@@ -176,8 +175,8 @@ func TestRenderWebhooks(t *testing.T) {
 	}
 }
 
-// TestWebhooksDifferInPolicyOnly: what is seen in one mode is seen in the other. In audit nothing waits for long for
-// an add-on that does not answer.
+// The webhooks of both modes are called for the same writes. In audit nothing waits long for an add-on that does
+// not answer.
 func TestWebhooksDifferInPolicyOnly(t *testing.T) {
 	auditTimeouts := map[string]int32{InjectWebhook: 3, StatusWebhook: 5}
 	objects := render(t, testOptions())

@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// settingsRefusal is what who writes ConfigMap config-signing is shown, empty if it is stored.
+// settingsRefusal returns the message that the writer of ConfigMap config-signing sees, empty if it is stored.
 func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, data map[string]string) string {
 	t.Helper()
 	content := map[string]any{}
@@ -24,8 +24,8 @@ func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, dat
 	return shown
 }
 
-// TestSettingsPolicyAgreesWithTheParser: what the policy lets pass the add-on can use, and the other way around. A
-// label selector is the exception, of which the policy knows the characters alone.
+// The policy admits exactly the settings that the add-on can use. Label selectors are an exception: the policy
+// checks only their characters.
 func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	values := map[string][]string{
 		settings.KeyBackend:          {"none", "oidc-sa-token", "receipt", "spire", "sigstore-keyless", "vault", "", "None"},
@@ -98,7 +98,7 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	}
 }
 
-// TestSettingsPolicyIsClear: who writes nonsense reads which key, what was expected and what was found.
+// A refusal names the key, what was expected and what was found.
 func TestSettingsPolicyIsClear(t *testing.T) {
 	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, testOptions()), SettingsGuard)
 	for want, data := range map[string]map[string]string{

@@ -15,7 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// TestGrantsPolicy: a stolen token of the add-on binds nothing but the grant.
+// With a stolen token of the add-on, nothing but the grant can be bound.
 func TestGrantsPolicy(t *testing.T) {
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
 	bind := func(namespace string, change func(*rbacv1.RoleBinding)) asked {
@@ -72,9 +72,8 @@ func TestGrantsPolicy(t *testing.T) {
 	checkRefusalsWith(t, o, GrantsGuard, cases)
 }
 
-// TestWebhooksPolicy: nor does it have anything else sent to its webhooks, or them called elsewhere.
-// TestDryRunsPolicy: the add-on's accounts create pods as dry runs only, and the policies on pods of TaskRuns let
-// those of the keeper pass, however strict they are. It is no concern of the policy what others create.
+// The add-on's accounts can create pods only as dry runs, and the policies on pods of TaskRuns admit those of the
+// keeper, however strict they are. The policy does not apply to pods that others create.
 func TestDryRunsPolicy(t *testing.T) {
 	ours := []string{"system:serviceaccounts", "system:serviceaccounts:tekton-sign"}
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
@@ -101,8 +100,8 @@ func TestDryRunsPolicy(t *testing.T) {
 	})
 }
 
-// TestUnstartedPodsPolicy: the add-on's accounts delete pods of TaskRuns with the signer that did not start, and no
-// others. It is no concern of the policy what others delete.
+// The add-on's accounts can delete pods of TaskRuns with the signer that did not start, and no others. The policy
+// does not apply to pods that others delete.
 func TestUnstartedPodsPolicy(t *testing.T) {
 	pod := func(change func(*corev1.Pod)) *corev1.Pod {
 		p, yes := tektonsPod(), true
@@ -134,7 +133,7 @@ func TestUnstartedPodsPolicy(t *testing.T) {
 	})
 }
 
-// TestDryRunsComeAfterTheirPolicy: nobody may create pods before the policy is there that makes dry runs of them.
+// Nobody gets the right to create pods before the policy is there that allows only dry runs.
 func TestDryRunsComeAfterTheirPolicy(t *testing.T) {
 	var order []string
 	for _, object := range render(t, testOptions()) {
@@ -160,6 +159,7 @@ func TestDryRunsComeAfterTheirPolicy(t *testing.T) {
 	}
 }
 
+// With a stolen token of the add-on, nobody can send other requests to its webhooks, or have others called.
 func TestWebhooksPolicy(t *testing.T) {
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
 	live := func(change func(*admissionv1.MutatingWebhookConfiguration)) *admissionv1.MutatingWebhookConfiguration {

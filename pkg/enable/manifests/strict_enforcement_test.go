@@ -52,8 +52,7 @@ func TestEnforcementPolicy(t *testing.T) {
 	})
 }
 
-// TestEnforcementPolicyGuardsTheScope: where labels choose the namespaces in scope, the policy decides as the
-// selector does.
+// Where labels choose the namespaces in scope, the policy decides in the same way as the selector.
 func TestEnforcementPolicyGuardsTheScope(t *testing.T) {
 	sets := []labels.Set{
 		nil, {"a": "1"}, {"a": "2"}, {"a": "3"}, {"a": ""}, {"b": "x"},

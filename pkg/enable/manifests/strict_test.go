@@ -18,7 +18,7 @@ const (
 	addOn  = "system:serviceaccount:tekton-sign:controller"
 )
 
-// asked is a request as policies see it. old and object are nil where a request has none.
+// asked is a request in the form in which policies evaluate it. old and object are nil where a request has none.
 type asked struct {
 	user, operation, name, subresource string
 	dryRun                             bool
@@ -48,7 +48,7 @@ func (a asked) values(t *testing.T) map[string]any {
 	return values
 }
 
-// plain returns an object as its JSON.
+// plain returns an object as JSON values.
 func plain(t *testing.T, object any) any {
 	t.Helper()
 	if object == nil {
@@ -64,8 +64,8 @@ func plain(t *testing.T, object any) any {
 	return m
 }
 
-// checkRefusals holds policies, whose names are given one after the other, to what the first that refuses is to show;
-// empty: none refuses.
+// checkRefusals evaluates policies, one after the other, and compares the message of the first that refuses with
+// the wanted one; empty: none refuses.
 func checkRefusals(t *testing.T, policies string, cases map[string]struct {
 	asked asked
 	shown string
@@ -93,7 +93,7 @@ func checkRefusalsWith(t *testing.T, o Options, policies string, cases map[strin
 	}
 }
 
-// tektonsPod returns the pod of a TaskRun as Tekton makes it, changed.
+// tektonsPod returns the pod of a TaskRun as Tekton creates it, with changes.
 func tektonsPod(change ...func(*corev1.Pod)) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -222,8 +222,7 @@ func TestTaskRunPodsPolicy(t *testing.T) {
 	})
 }
 
-// TestTaskRunPodMarksPolicy: what verification believes of a live pod comes from Tekton's controller, where policies
-// are standard too.
+// What a verification relies on in a live pod comes from Tekton's controller, with the standard policies, too.
 func TestTaskRunPodMarksPolicy(t *testing.T) {
 	marked := tektonsPod(func(p *corev1.Pod) { p.Name = "x" })
 	bare := tektonsPod(func(p *corev1.Pod) { p.Labels, p.OwnerReferences = nil, nil })

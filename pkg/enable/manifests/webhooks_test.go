@@ -9,8 +9,8 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 )
 
-// seen reports whether a webhook is called for a write, of which the JSON is given. Both webhooks of the
-// configuration have the same conditions.
+// seen reports whether a webhook is called for a write, in JSON. Both webhooks of the configuration have the same
+// conditions.
 func seen(t *testing.T, configuration, oldObject, object string) bool {
 	t.Helper()
 	values := map[string]any{}
@@ -27,7 +27,8 @@ func seen(t *testing.T, configuration, oldObject, object string) bool {
 	return newEvaluator(t, configuration, values).matches(webhooks[0].MatchConditions)
 }
 
-// TestStatusWebhookSees the writes that a verdict can depend on, and no others: a TaskRun that runs has dozens of them.
+// The webhook is called for the writes that a verdict can depend on, and for no others: a running TaskRun has
+// dozens of writes.
 func TestStatusWebhookSees(t *testing.T) {
 	condition := func(status string) string { return `"conditions":[{"type":"Succeeded","status":"` + status + `"}]` }
 	status := func(fields string) string { return `{"spec":{},"status":{` + fields + `}}` }

@@ -92,7 +92,7 @@ func containsAny(text string, parts []string) bool {
 
 type edit = func(*installed)
 
-// renewed has the API server store the Lease, and the leader renew it, that much later, each by its own clock.
+// renewed makes the API server store the Lease, and the leader renew it, that much later, each by its own clock.
 func renewed(stored, renewed time.Duration) edit {
 	return renewedBy(manifests.Controller, stored, renewed)
 }
@@ -129,7 +129,7 @@ func dropGrant(in *installed, namespace string) {
 	in.t.Fatalf("no grant in %s", namespace)
 }
 
-// forbid takes a right away: a verb on a kind of object, or on all.
+// forbid takes away a right: a verb on a kind of object, or on all kinds.
 func (in *installed) forbid(verb, resource string) {
 	in.spoil = func(c fakeClients) {
 		refuse := func(a clienttesting.Action) (bool, runtime.Object, error) {

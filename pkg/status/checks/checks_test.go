@@ -3,6 +3,7 @@
 package checks
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -53,7 +54,7 @@ func TestStatusHealthy(t *testing.T) {
 	}
 }
 
-// TestStatusOff: signing is off, whatever else there is.
+// Signing is off, with different things left in the cluster.
 func TestStatusOff(t *testing.T) {
 	off := func(in *installed) {
 		get[settingsMap](in, settings.ConfigMapName).Data = map[string]string{settings.KeyBackend: "none"}
@@ -112,8 +113,8 @@ func TestStatusOff(t *testing.T) {
 
 func (in *installed) webhooksOnly() runtime.Object { return get[webhooks](in, manifests.InjectWebhook) }
 
-// TestStatusForbidden takes one right away: that part is unknown, and the rest is looked at. A Secret that cannot be
-// read is nothing that is amiss.
+// Without a right that part is unknown, and the rest is checked. A Secret that the user may not read is not a
+// problem.
 func TestStatusForbidden(t *testing.T) {
 	for resource, want := range map[string]string{
 		"configmaps":                  "you may not read ConfigMap openshift-pipelines/config-signing",
@@ -143,7 +144,7 @@ func TestStatusForbidden(t *testing.T) {
 	}
 }
 
-// TestStatusOtherVersion: what differs from the manifests of another version than the add-on's may belong to it.
+// What differs from the manifests of another version may belong to the version of the add-on.
 func TestStatusOtherVersion(t *testing.T) {
 	in := newInstalled(t, nil)
 	look := func() *status.Status {
@@ -174,5 +175,24 @@ func TestStatusUnreachable(t *testing.T) {
 	_, err := Status(t.Context(), in.clients(), Options{Now: time.Now})
 	if err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("got error %v", err)
+	}
+}
+
+// A list of checkers of its own gives its checks in the order of the parts, and those of a part in the order of the list.
+func TestRun(t *testing.T) {
+	named := func(part status.Part, id status.CheckID) Checker {
+		return func(context.Context, *Cluster) []status.Check { return one(pass(part, id, "")) }
+	}
+	checks := Run(t.Context(), newInstalled(t, nil).read(), []Checker{
+		named(status.PartTekton, status.CheckBackoff), named(status.PartAddOn, status.CheckLeader),
+		checkTekton, named(status.PartAddOn, status.CheckClock),
+	})
+	var got []status.CheckID
+	for _, c := range checks {
+		got = append(got, c.ID)
+	}
+	want := []status.CheckID{status.CheckLeader, status.CheckClock, status.CheckBackoff, status.CheckTekton}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 }

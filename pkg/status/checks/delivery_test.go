@@ -10,8 +10,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
-// TestStatusDelivery: each namespace to which the signer does not get as the settings ask is named, with since when,
-// why and the way out.
+// Each namespace that does not get the signer as the settings ask for is reported: since when, why, and what the
+// user can do.
 func TestStatusDelivery(t *testing.T) {
 	value := func(by, image string) string {
 		return `{"delivery":"` + by + `","reason":"policy mine says no","image":"` + image +

@@ -16,7 +16,7 @@ import (
 
 const signerImage = "reg.example/signer:v1.2.3"
 
-// waiting is a pod of a TaskRun as the add-on leaves it, one container of which waits.
+// waiting returns the pod of a TaskRun with the signer, in which one container waits.
 func waiting(t *testing.T, namespace string, delivery inject.Delivery, container, reason, message string) *corev1.Pod {
 	t.Helper()
 	pod, err := inject.Pod(inject.Model(namespace, signerImage),
@@ -35,8 +35,8 @@ func waiting(t *testing.T, namespace string, delivery inject.Delivery, container
 	return pod
 }
 
-// TestStatusSignerImage: TaskRuns that hang because of us are named with namespace and reason; those that hang for a
-// reason of their own are not.
+// TaskRuns that hang because of the signer are reported with namespace and reason; TaskRuns that hang for another
+// reason are not.
 func TestStatusSignerImage(t *testing.T) {
 	const backOff = `Back-off pulling image "` + signerImage + `": not found`
 	stock := func(*testing.T) *corev1.Pod {

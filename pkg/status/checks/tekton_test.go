@@ -40,8 +40,7 @@ func TestOtherControllers(t *testing.T) {
 	})
 }
 
-// TestStatusTektonsKind: whatever kind runs Tekton's controller, and whatever tenants have controllers of their own,
-// all is well.
+// Tekton is found in workloads of any kind, and controllers of tenants out of scope are not a problem.
 func TestStatusTektonsKind(t *testing.T) {
 	for name, edit := range map[string]edit{
 		"a StatefulSet": func(in *installed) {

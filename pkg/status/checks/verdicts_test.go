@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// completed is a TaskRun that completed so many minutes ago. Without a message it has no verdict.
+// completed returns a TaskRun that completed some minutes ago. Without a message it has no verdict.
 func completed(
 	in *installed, namespace, name string, minutes int, conditionStatus, message string,
 ) *unstructured.Unstructured {
@@ -86,7 +86,7 @@ func TestStatusVerdicts(t *testing.T) {
 	}
 }
 
-// TestStatusVerdictsCapped: a cluster with many TaskRuns is not read to its end, and the report says so.
+// Only a limited number of TaskRuns is read, and the report shows that there are more.
 func TestStatusVerdictsCapped(t *testing.T) {
 	in := newInstalled(t, nil)
 	asked := 0
