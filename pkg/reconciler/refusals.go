@@ -129,9 +129,10 @@ func (r *Refusals) Seen(taskRun *unstructured.Unstructured) {
 		r.refused[namespace] = in
 	}
 	in.wanted = true
-	if why := r.policy(stateOf(taskRun).succeeded); why != "" && failedLately(taskRun, r.Now()) {
-		latest := &refusal{why, r.Now(), onlyNames(taskRun)}
-		if in.by != nil {
+	now := r.Now()
+	if why := r.policy(stateOf(taskRun).succeeded); why != "" && failedLately(taskRun, now) {
+		latest := &refusal{why, now, onlyNames(taskRun)}
+		if in.by != nil && now.Sub(in.by.since) < failedJustNow { // else it is left from when this replica led before
 			latest.since = in.by.since
 		}
 		in.by = latest
