@@ -68,8 +68,7 @@ func (a *addOn) proof() reconciler.Proof {
 
 // recorded returns the verdict in a TaskRun's record, by the rules of the namespace's mode.
 func (a *addOn) recorded(ctx context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
-	s, mode := a.settings.Get(), a.namespaces.Enforcement(tr.Namespace)
-	rules := admission.Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+	rules := admission.RulesOf(a.settings.Get(), a.namespaces.Enforcement(tr.Namespace))
 	return a.trust.Recorded(ctx, rules, tr)
 }
 

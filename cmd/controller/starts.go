@@ -8,11 +8,11 @@ import (
 
 	"knative.dev/pkg/controller"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // newStartsController makes the reconciler of TaskRuns whose pods do not start.
@@ -59,7 +59,7 @@ func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals
 
 // wanted reports whether pods of a namespace are given the signer.
 func (a *addOn) wanted(namespace string) bool {
-	return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace)
+	return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
 }
 
 // enforced reports whether results of a namespace are of no use without the signer.

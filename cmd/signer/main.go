@@ -8,14 +8,11 @@
 package main
 
 import (
-	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -27,11 +24,11 @@ const (
 )
 
 func main() {
-	os.Exit(command(os.Args[1:], os.Stderr, newOIDCSigner))
+	os.Exit(command(os.Args[1:], os.Stderr, signerOf))
 }
 
 // command runs one of the signer's commands and returns its exit code.
-func command(args []string, stderr io.Writer, newSigner signerFactory) int {
+func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (signerFactory, error)) int {
 	say := speaker(stderr)
 	if len(args) == 2 && args[0] == step.CommandInstall {
 		if err := install(args[1]); err != nil {
@@ -41,19 +38,15 @@ func command(args []string, stderr io.Writer, newSigner signerFactory) int {
 		return 0
 	}
 	config, entrypoint, err := step.Parse(args)
+	var newSigner signerFactory
+	if err == nil {
+		newSigner, err = signerOf(config.Backend)
+	}
 	if err != nil {
 		say("%v; the arguments are written by the add-on: check that it and the signer image are of one version", err)
 		return exitUsage
 	}
 	return wrapper{config: config, newSigner: newSigner, say: say}.run(entrypoint)
-}
-
-// newOIDCSigner returns the signer of the backend oidc-sa-token.
-func newOIDCSigner(s endedStep) signing.EntrypointerClient {
-	return oidc.NewSigner(oidc.SignerOptions{
-		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: oidc.CredentialDir,
-		Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
-	})
 }
 
 // speaker returns a function that writes one line to the step's log.

@@ -38,7 +38,7 @@ const credentialVariable = "SIGNER_TEST_CREDENTIALS"
 // TestMain makes the test binary a signer and a stand-in for Tekton's entrypoint when it is started under those names.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"signer": func() { os.Exit(command(os.Args[1:], os.Stderr, newTestSigner)) },
+		"signer": func() { os.Exit(command(os.Args[1:], os.Stderr, testSignerOf)) },
 		"entrypoint": func() {
 			if err := fakeEntrypoint(os.Args[1:]); err != nil {
 				fmt.Fprintln(os.Stderr, err)
@@ -48,7 +48,15 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// newTestSigner is newOIDCSigner with the credentials of the test.
+// testSignerOf is signerOf for steps of oidc-sa-token, with the credentials of the test.
+func testSignerOf(backend signing.Backend) (signerFactory, error) {
+	if backend != signing.BackendOIDCSAToken {
+		return signerOf(backend)
+	}
+	return newTestSigner, nil
+}
+
+// newTestSigner signs with the credentials of the test.
 func newTestSigner(s endedStep) signing.EntrypointerClient {
 	if os.Getenv(credentialVariable) == "panic" {
 		panic("a defect")
@@ -108,7 +116,7 @@ func newBench(t *testing.T) *bench {
 		Namespace: "ci", TaskRun: "build", TaskRunUID: uid, Container: "step-build", Index: 0, Count: 1, Share: 4096,
 		PostFile: filepath.Join(dir, "out"), TerminationPath: filepath.Join(dir, "termination"),
 		Options: step.Options{
-			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
 		API:      step.APIServer{Address: server.URL, CAs: []string{hex.EncodeToString(digest[:])}},

@@ -19,6 +19,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -102,7 +103,7 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 			response = notInjected(mode, errors.New("internal error"))
 		}
 	}()
-	if s.Backend == signing.BackendNone || !h.Scope.InScope(request.Namespace) || h.isTrial(request) {
+	if !backends.Of(s.Backend).Signs || !h.Scope.InScope(request.Namespace) || h.isTrial(request) {
 		return allow()
 	}
 	response, err := h.admit(request, s, mode, log)

@@ -156,7 +156,9 @@ func TestPodIsPatched(t *testing.T) {
 	if diff := cmp.Diff(want, after); diff != "" {
 		t.Error(diff)
 	}
-	wantStep := settings.Default().Step()
+	on := settings.Default()
+	on.Backend = signing.BackendOIDCSAToken
+	wantStep := on.Step()
 	wantStep.AudiencePrefix = "lab-prefix"
 	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep, Patience: 5 * time.Second}, got); diff != "" {
 		t.Error(diff)

@@ -78,7 +78,7 @@ func (h *StatusHandler) isRecorded(ctx context.Context, w write, recorded string
 		return false
 	}
 	tr.Status.Annotations = map[string]string{record.Annotation: recorded}
-	verdict, ok := h.Recorded(ctx, rules(w.settings, w.mode), tr)
+	verdict, ok := h.Recorded(ctx, RulesOf(w.settings, w.mode), tr)
 	return ok && good == (verdict == verify.Verified)
 }
 

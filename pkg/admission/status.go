@@ -267,8 +267,8 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 	return w.judgedAttempt(attempts[n], result, h.Now())
 }
 
-// rules are what the settings ask of evidence in a mode.
-func rules(s settings.Settings, mode settings.Enforcement) Rules {
+// RulesOf returns what the settings ask of evidence in a mode.
+func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
 }
 
@@ -292,7 +292,7 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		}
 		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.Verifier.TaskRun(ctx, rules(w.settings, w.mode), tr, facts)
+	result, err := h.Verifier.TaskRun(ctx, RulesOf(w.settings, w.mode), tr, facts)
 	if err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, err

@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -23,13 +26,7 @@ import (
 
 // enableOptions are the flags of enable.
 type enableOptions struct {
-	namespaces      []string
-	selector        string
-	delivery        string
-	guard           guardOptions
-	tokens          tokenOptions
-	trusted         trustedOptions
-	images          imageOptions
+	registry        string
 	tektonNamespace string
 	output          string
 	change          changeOptions
@@ -49,7 +46,8 @@ nothing; an interrupted run is finished by the next one.
 Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
 name a Secret for the registry (--pull-secret), or another registry (--registry).
 
-The backend of this version is oidc-sa-token: every step is vouched for by a token of its own service account.
+Backends:
+` + backendLines() + `
 
 Enforcement: audit records the verdict in the condition SignedResultsVerified; enforce also fails a TaskRun whose results do not
 verify, and takes its results away. Label a namespace tekton-sign.dev/enforcement=audit or =enforce for another mode than the
@@ -87,33 +85,15 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
   # The manifests, to keep them in Git
   %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
 		Args:      oneBackend,
-		ValidArgs: []string{string(signing.BackendOIDCSAToken)},
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.trusted.given(cmd.Flags())
-			o.images.given(cmd.Flags())
-			o.guard.given(cmd.Flags())
-			o.tokens.given(cmd.Flags())
-			return o.run(cmd.Context(), e, args[0])
-		},
+		ValidArgs: backends.Names(backends.Enabled()),
+		RunE:      func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, cmd.Flags(), args[0]) },
 	}
+	addSettings(cmd)
 	f := cmd.Flags()
-	f.StringSliceVar(&o.namespaces, "namespaces", nil, "sign in these namespaces only (comma-separated; default: all)")
-	f.StringVar(&o.selector, "namespace-selector", "", "sign in the namespaces with these labels, for example team=ci")
-	o.guard.addFlags(f)
-	f.StringVar(&o.delivery, "delivery", string(settings.DeliveryAuto),
-		"how the signer reaches a pod: auto, image (an image volume), init (an init container)")
-	o.tokens.addFlags(f)
-	o.trusted.addFlags(f)
-	o.images.addFlags(f)
+	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
-	completeWords(cmd, "enforcement", settings.Audit, settings.Enforce)
-	completeWords(cmd, "policies", policiesAuto, settings.PoliciesStandard, settings.PoliciesStrict)
-	completeWords(cmd, "minimum-format", signing.Formats()...)
-	completeWords(cmd, "delivery", settings.DeliveryAuto, settings.DeliveryImage, settings.DeliveryInit)
-	completeWords(cmd, "format", signing.Formats()...)
-	completeWords(cmd, "binding", signing.Bindings()...)
 	return cmd
 }
 
@@ -122,12 +102,24 @@ func oneBackend(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return fmt.Errorf("expected one backend, got %d: %s %s signs with the cluster's own service account tokens and needs nothing else",
-		len(args), cmd.CommandPath(), signing.BackendOIDCSAToken)
+	var choices []string
+	for _, d := range backends.Enabled() {
+		choices = append(choices, fmt.Sprintf("%s %s %s", cmd.CommandPath(), d.Name, d.Summary))
+	}
+	return fmt.Errorf("expected one backend, got %d: %s", len(args), strings.Join(choices, "; "))
 }
 
-func (o *enableOptions) run(ctx context.Context, e *env, backend string) error {
-	request, err := o.request(backend)
+// backendLines lists the backends that this version can turn on, one in a line.
+func backendLines() string {
+	var lines []string
+	for _, d := range backends.Enabled() {
+		lines = append(lines, fmt.Sprintf("  %-16s %s", d.Name, d.Summary))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (o *enableOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, backend string) error {
+	request, err := o.request(f, backend)
 	if err != nil {
 		return err
 	}
@@ -156,43 +148,23 @@ func (o *enableOptions) run(ctx context.Context, e *env, backend string) error {
 }
 
 // request turns the flags into what is wanted.
-func (o *enableOptions) request(backend string) (enable.Request, error) {
-	s := settings.Default()
-	var err error
-	if s.Backend, err = signing.ParseBackend(backend); err != nil {
+func (o *enableOptions) request(f *pflag.FlagSet, backend string) (enable.Request, error) {
+	parsed, err := signing.ParseBackend(backend)
+	if err != nil {
 		return enable.Request{}, err
 	}
-	if s.Backend == signing.BackendNone {
+	if parsed == signing.BackendNone {
 		return enable.Request{}, fmt.Errorf("backend none means no signing: use disable")
 	}
-	if err := o.guard.set(&s); err != nil {
+	s, err := settings.FromFlags(parsed, func(field settings.Field) (string, bool) { return givenValue(f, field) })
+	if err != nil {
 		return enable.Request{}, err
 	}
-	if s.Delivery, err = settings.ParseDelivery(o.delivery); err != nil {
-		return enable.Request{}, fmt.Errorf("--delivery: %w", err)
-	}
-	if s.Scope, err = settings.NewScope(o.namespaces, o.selector); err != nil {
-		return enable.Request{}, fmt.Errorf("--namespaces, --namespace-selector: %w", err)
-	}
-	if err := o.tokens.set(&s); err != nil {
+	if err := backends.Check(s); err != nil {
 		return enable.Request{}, err
 	}
-	if err := o.trusted.set(&s); err != nil {
-		return enable.Request{}, err
-	}
-	if err := o.images.set(&s); err != nil {
-		return enable.Request{}, err
-	}
-	if err := s.Supported(); err != nil {
-		return enable.Request{}, err
-	}
-	keep := o.guard.keep
-	keep.Audience = !o.tokens.audienceGiven
-	o.trusted.keep(&keep)
-	o.images.keep(&keep)
 	return enable.Request{
-		Settings: s, Keep: keep,
-		Registry: strings.TrimSuffix(o.images.registry, "/"), Version: version.Get().Version,
+		Settings: s, Keep: notGiven(f), Registry: strings.TrimSuffix(o.registry, "/"), Version: version.Get().Version,
 	}, nil
 }
 
@@ -236,7 +208,7 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", display.Safe(plan.Environment.KubernetesVersion),
 		display.Safe(orUnknown(plan.Environment.TektonVersion)), display.Safe(plan.Environment.TektonNamespace))
 	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, policies %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
-		plan.Settings.Backend, plan.Settings.Enforcement, describePolicies(plan.Settings.Policies), plan.Settings.Scope,
+		plan.Settings.Backend, plan.Settings.Enforcement, policiesText(plan.Settings), plan.Settings.Scope,
 		plan.Settings.Delivery, plan.Settings.Format, plan.Settings.Binding)
 	if err := plan.WriteText(e.Out, display.Safe); err != nil {
 		return err

@@ -33,7 +33,7 @@ var testEnvironment = Environment{
 func testRequest() Request {
 	s := settings.Default()
 	s.Backend = signing.BackendOIDCSAToken
-	return Request{Settings: s, Keep: Kept{Exempt: true}, Registry: "reg.example", Version: "v1.2.3"}
+	return Request{Settings: s, Keep: []string{settings.KeyExemptAccounts}, Registry: "reg.example", Version: "v1.2.3"}
 }
 
 // fakeCluster is a cluster whose dynamic client knows server-side apply and dry runs, as far as plans need them.

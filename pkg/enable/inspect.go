@@ -24,7 +24,7 @@ type Environment struct {
 	OthersSeen bool         // the user may look for them in the whole cluster
 }
 
-// Inspect finds Tekton and checks that the cluster has what the backend oidc-sa-token needs. tektonNamespace is where to
+// Inspect finds Tekton and checks that the cluster has admission policies, which every backend needs. tektonNamespace is where to
 // look for Tekton; empty: everywhere.
 func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace string) (Environment, error) {
 	version, err := client.Discovery().ServerVersion()
@@ -59,7 +59,7 @@ func requirePolicies(client kubeclient.Interface, version string) error {
 	if slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Kind == "ValidatingAdmissionPolicy" }) {
 		return nil
 	}
-	return fmt.Errorf("backend oidc-sa-token needs ValidatingAdmissionPolicy of %s, which Kubernetes has since 1.30; "+
+	return fmt.Errorf("tekton-sign needs ValidatingAdmissionPolicy of %s, which Kubernetes has since 1.30; "+
 		"this cluster is %s and lacks it: upgrade it first", group, version)
 }
 

@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -43,21 +44,21 @@ func TestPlanKeepsSettings(t *testing.T) {
 	}
 	fresh := testRequest().Settings
 	for name, tc := range map[string]struct {
-		keep Kept
+		keep []string
 		take func(s *settings.Settings)
 	}{
-		"enforcement":    {Kept{Enforcement: true}, func(s *settings.Settings) { s.Enforcement = before.Enforcement }},
-		"policies":       {Kept{Policies: true}, func(s *settings.Settings) { s.Policies = before.Policies }},
-		"minimum format": {Kept{MinimumFormat: true}, func(s *settings.Settings) { s.MinimumFormat = before.MinimumFormat }},
-		"material":       {Kept{KeepMaterial: true}, func(s *settings.Settings) { s.KeepMaterial = true }},
-		"gate":           {Kept{GateChains: true}, func(s *settings.Settings) { s.GateChains = true }},
-		"exempt":         {Kept{Exempt: true}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
-		"managed by":     {Kept{ManagedBy: true}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
-		"custom runs":    {Kept{CustomRuns: true}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
-		"pull secrets":   {Kept{PullSecrets: true}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets }},
-		"audience":       {Kept{Audience: true}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
-		"none":           {Kept{}, func(*settings.Settings) {}},
-		"all": {Kept{true, true, true, true, true, true, true, true, true, true}, func(s *settings.Settings) {
+		"enforcement":    {[]string{settings.KeyEnforcement}, func(s *settings.Settings) { s.Enforcement = before.Enforcement }},
+		"policies":       {[]string{settings.KeyPolicies}, func(s *settings.Settings) { s.Policies = before.Policies }},
+		"minimum format": {[]string{settings.KeyMinimumFormat}, func(s *settings.Settings) { s.MinimumFormat = before.MinimumFormat }},
+		"material":       {[]string{settings.KeyKeepMaterial}, func(s *settings.Settings) { s.KeepMaterial = true }},
+		"gate":           {[]string{settings.KeyGateChains}, func(s *settings.Settings) { s.GateChains = true }},
+		"exempt":         {[]string{settings.KeyExemptAccounts}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
+		"managed by":     {[]string{settings.KeyManagedBy}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
+		"custom runs":    {[]string{settings.KeyCustomRuns}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
+		"pull secrets":   {[]string{settings.KeyPullSecrets}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets }},
+		"audience":       {[]string{settings.KeyAudience}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
+		"none":           {nil, func(*settings.Settings) {}},
+		"all": {keepAll(), func(s *settings.Settings) {
 			*s = before
 			s.Delivery = settings.DeliveryAuto
 		}},
@@ -74,10 +75,24 @@ func TestPlanKeepsSettings(t *testing.T) {
 	}
 }
 
+// keepAll are the keys that a user who names nothing keeps.
+func keepAll() []string {
+	var keys []string
+	for _, f := range settings.Fields() {
+		if f.Kept {
+			keys = append(keys, f.Key)
+		}
+	}
+	return keys
+}
+
 // enforcing is a request for enforcement.
 func enforcing(policies settings.Policies, kept bool) Request {
 	r := testRequest()
-	r.Settings.Enforcement, r.Settings.Policies, r.Keep.Policies = settings.Enforce, policies, kept
+	r.Settings.Enforcement, r.Settings.Policies = settings.Enforce, policies
+	if kept {
+		r.Keep = append(r.Keep, settings.KeyPolicies)
+	}
 	return r
 }
 
@@ -123,14 +138,9 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 // TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
 // to be named.
 func TestUnreadSettings(t *testing.T) {
-	keepAll := Kept{true, true, true, true, true, true, true, true, true, true}
-	named := func(not ...func(*Kept)) Kept {
-		k := keepAll
-		k.Enforcement, k.Policies = false, false
-		for _, f := range not {
-			f(&k)
-		}
-		return k
+	named := func(keys ...string) []string {
+		keys = append(keys, settings.KeyEnforcement, settings.KeyPolicies)
+		return slices.DeleteFunc(keepAll(), func(key string) bool { return slices.Contains(keys, key) })
 	}
 	broken := map[string]string{settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyTokenSeconds: "soon", settings.KeyManagedBy: "a.b/c"}
 	with := func(key, value string) map[string]string {
@@ -144,21 +154,21 @@ func TestUnreadSettings(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		live map[string]string
-		keep Kept
+		keep []string
 		want []string // in the error; none: a plan
 	}{
-		"nothing named": {broken, keepAll, []string{
+		"nothing named": {broken, keepAll(), []string{
 			"add --enforcement, --policies. It holds", `signing-enforcement: "enforce"`, `policies: "strict"`,
 			`oidc-token-expiration-seconds: "soon" (not valid)`, "cannot be read",
 		}},
-		"enforcement named":      {broken, named(func(k *Kept) { k.Policies = true }), []string{"add --policies. It holds"}},
+		"enforcement named":      {broken, slices.DeleteFunc(keepAll(), func(key string) bool { return key == settings.KeyEnforcement }), []string{"add --policies. It holds"}},
 		"both named":             {broken, named(), nil},
-		"the enforcement itself": {with(settings.KeyEnforcement, "enforced"), keepAll, []string{"add --enforcement, --policies", `signing-enforcement: "enforced" (not valid)`}},
+		"the enforcement itself": {with(settings.KeyEnforcement, "enforced"), keepAll(), []string{"add --enforcement, --policies", `signing-enforcement: "enforced" (not valid)`}},
 		"another that is kept":   {with(settings.KeyMinimumFormat, "v3"), named(), []string{"add --minimum-format. It holds"}},
-		"another, named":         {with(settings.KeyMinimumFormat, "v3"), named(func(k *Kept) { k.MinimumFormat = false }), nil},
+		"another, named":         {with(settings.KeyMinimumFormat, "v3"), named(settings.KeyMinimumFormat), nil},
 		"exempt accounts":        {with(settings.KeyExemptAccounts, "x"), named(), []string{"add --exempt-service-account"}},
-		"keys that contradict":   {map[string]string{settings.KeyNamespaces: "a", settings.KeyNamespaceSelector: "b"}, keepAll, []string{"add --enforcement, --policies", "got both"}},
-		"a key of the future":    {with("of-the-future", "x"), keepAll, []string{"key of-the-future: unknown key"}},
+		"keys that contradict":   {map[string]string{settings.KeyNamespaces: "a", settings.KeyNamespaceSelector: "b"}, keepAll(), []string{"add --enforcement, --policies", "got both"}},
+		"a key of the future":    {with("of-the-future", "x"), keepAll(), []string{"key of-the-future: unknown key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := testRequest()

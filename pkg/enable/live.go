@@ -11,9 +11,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // stockNamespace is where releases of Tekton install it.
@@ -71,7 +71,7 @@ func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, er
 // cluster lacks or has in another form; nil if they are in order, if signing takes no tokens, or if they may not be read.
 // With an add-on of another version than this tool's only what is missing counts.
 func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface, version string) error {
-	if l.Settings.Backend != signing.BackendOIDCSAToken {
+	if !backends.Of(l.Settings.Backend).Tokens {
 		return nil
 	}
 	all, err := manifests.RenderPolicies(manifests.Options{TektonNamespace: l.TektonNamespace, Settings: l.Settings})

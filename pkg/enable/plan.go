@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -81,14 +82,14 @@ func (p Plan) Count(action Action) int {
 // Request is what the user wants enabled.
 type Request struct {
 	Settings settings.Settings
-	Keep     Kept
-	Registry string // prefix of the images
-	Version  string // tag of the images
+	Keep     []string // keys of the settings that stay as the cluster has them, because the user did not name them
+	Registry string   // prefix of the images
+	Version  string   // tag of the images
 }
 
 // Desired returns the objects of the installation that r asks for, in the order in which they are applied.
 func (r Request) Desired(env Environment) ([]*unstructured.Unstructured, error) {
-	if err := r.Settings.Supported(); err != nil {
+	if err := backends.Check(r.Settings); err != nil {
 		return nil, err
 	}
 	if _, err := settings.Parse(r.Settings.Data()); err != nil {

@@ -28,17 +28,6 @@ type KeyChange struct {
 	Old, New *string
 }
 
-// settingsKeys are the keys that enable owns.
-func settingsKeys() []string {
-	return []string{
-		settings.KeyBackend, settings.KeyEnforcement, settings.KeyEnforcementAlias, settings.KeyPolicies,
-		settings.KeyKeepMaterial, settings.KeyGateChains, settings.KeyMinimumFormat, settings.KeyDelivery,
-		settings.KeyFormat, settings.KeyBinding, settings.KeyAudience, settings.KeyTokenSeconds,
-		settings.KeyNamespaces, settings.KeyNamespaceSelector, settings.KeyExemptAccounts, settings.KeyManagedBy, settings.KeyCustomRuns,
-		settings.KeyPullSecrets,
-	}
-}
-
 // mergeSettings returns ConfigMap config-signing with the wanted settings in it and all other keys as they are in live,
 // which is nil if there is none. Its first merge records what was there before.
 func mergeSettings(live *corev1.ConfigMap, namespace string, wanted settings.Settings) (*corev1.ConfigMap, error) {
@@ -60,7 +49,7 @@ func mergeSettings(live *corev1.ConfigMap, namespace string, wanted settings.Set
 	if merged.Data == nil {
 		merged.Data = map[string]string{}
 	}
-	for _, key := range settingsKeys() {
+	for _, key := range settings.Keys() {
 		delete(merged.Data, key)
 	}
 	maps.Copy(merged.Data, wanted.Data())
@@ -76,7 +65,7 @@ func previousOf(live *corev1.ConfigMap) (string, error) {
 		return previousAbsent, nil
 	}
 	values := map[string]*string{}
-	for _, key := range settingsKeys() {
+	for _, key := range settings.Keys() {
 		values[key] = valueOf(live, key)
 	}
 	encoded, err := json.Marshal(values)
@@ -108,7 +97,7 @@ func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	if bearsOurLabel(live) {
 		delete(restored.Labels, manifests.LabelPartOf)
 	}
-	for _, key := range settingsKeys() {
+	for _, key := range settings.Keys() {
 		delete(restored.Data, key)
 	}
 	if !recorded || previous == previousAbsent {
@@ -122,7 +111,7 @@ func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 		return nil, fmt.Errorf("ConfigMap %s/%s: annotation %s holds no previous values: %w; set the keys by hand and remove it",
 			live.Namespace, live.Name, annotationPrevious, err)
 	}
-	for _, key := range settingsKeys() {
+	for _, key := range settings.Keys() {
 		if v := values[key]; v != nil {
 			if restored.Data == nil {
 				restored.Data = map[string]string{}

@@ -12,9 +12,9 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -28,7 +28,7 @@ func (l *look) compareGrants(ctx context.Context) {
 		l.unreadable(status.PartInstallation, status.CheckGrants, "the RoleBindings of all namespaces", err)
 		return
 	}
-	byTokens := l.settings.Backend == signing.BackendOIDCSAToken
+	byTokens := backends.Of(l.settings.Backend).Tokens
 	var missing, surplus []string
 	inScope := 0
 	for _, ns := range l.namespaces {

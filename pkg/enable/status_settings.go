@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -32,7 +33,7 @@ func (l *look) readSettings(ctx context.Context) {
 	}
 	s, err := settings.Parse(cm.Data)
 	if err == nil {
-		err = s.Supported()
+		err = backends.Check(s)
 	}
 	if err != nil {
 		l.add(status.Check{
@@ -75,62 +76,27 @@ func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 	if _, ok := cm.Data[enforcement]; !ok && cm.Data[settings.KeyEnforcementAlias] != "" {
 		enforcement = settings.KeyEnforcementAlias
 	}
-	scope := settings.KeyNamespaces
-	if s.Scope.Selector != "" {
-		scope = settings.KeyNamespaceSelector
-	}
-	values := []status.Setting{
-		{Name: "backend", Key: settings.KeyBackend, Value: string(s.Backend)},
-		{Name: "enforcement", Key: enforcement, Value: string(s.Enforcement)},
-		{Name: "scope", Key: scope, Value: s.Scope.String()},
-		{Name: "policies", Key: settings.KeyPolicies, Value: policiesText(s.Policies)},
-		{Name: "delivery", Key: settings.KeyDelivery, Value: string(s.Delivery)},
-		{Name: "format", Key: settings.KeyFormat, Value: string(s.Format)},
-		{Name: "minimum format", Key: settings.KeyMinimumFormat, Value: minimumText(s)},
-		{Name: "binding", Key: settings.KeyBinding, Value: string(s.Binding)},
-		{Name: "audience", Key: settings.KeyAudience, Value: s.AudiencePrefix},
-		{Name: "token lifetime", Key: settings.KeyTokenSeconds, Value: s.TokenLifetime.String()},
-		{Name: "exempt accounts", Key: settings.KeyExemptAccounts, Value: joined(namesOf(s.Exempt), "none")},
-		{Name: "managed by", Key: settings.KeyManagedBy, Value: joined(s.ManagedBy, "Tekton only")},
-		{Name: "custom runs", Key: settings.KeyCustomRuns, Value: joined(namesOf(s.CustomRunControllers), "no controller")},
-		{Name: "pull secrets", Key: settings.KeyPullSecrets, Value: joined(s.PullSecrets, "none but the pods' own")},
-		{Name: "keep material", Key: settings.KeyKeepMaterial, Value: fmt.Sprint(s.KeepMaterial)},
-		{Name: "gate of Chains", Key: settings.KeyGateChains, Value: fmt.Sprint(s.GateChains)},
-	}
-	for i := range values {
-		_, set := cm.Data[values[i].Key]
-		values[i].Default = !set
+	var values []status.Setting
+	for _, field := range settings.Fields() {
+		if field.Key == otherScope(s) {
+			continue
+		}
+		key := field.Key
+		if key == settings.KeyEnforcement {
+			key = enforcement
+		}
+		_, set := cm.Data[key]
+		values = append(values, status.Setting{Name: field.Name, Key: key, Value: field.Text(s), Default: !set})
 	}
 	return values
 }
 
-func namesOf(accounts []settings.Account) []string {
-	names := make([]string, len(accounts))
-	for i, account := range accounts {
-		names[i] = account.String()
+// otherScope returns the key of the scope that s does not use.
+func otherScope(s settings.Settings) string {
+	if s.Scope.Selector != "" {
+		return settings.KeyNamespaces
 	}
-	return names
-}
-
-func policiesText(p settings.Policies) string {
-	if p == settings.PoliciesAuto {
-		return "strict where enforced, else standard"
-	}
-	return string(p)
-}
-
-func minimumText(s settings.Settings) string {
-	if s.MinimumFormat == "" {
-		return "v2 where enforced, else any"
-	}
-	return string(s.MinimumFormat)
-}
-
-func joined(words []string, none string) string {
-	if len(words) == 0 {
-		return none
-	}
-	return strings.Join(words, ", ")
+	return settings.KeyNamespaceSelector
 }
 
 // modes counts the namespaces in scope by mode, and looks for labels that are no mode.
@@ -232,31 +198,15 @@ func fewOf(names []string) string {
 // Command returns the arguments of the plugin that enable with these settings and images from this registry.
 func Command(s settings.Settings, registry string) string {
 	args := []string{"enable", string(s.Backend)}
-	d := settings.Default()
-	flag := func(name, value string, given bool) {
-		if given {
-			args = append(args, "--"+name+"="+shellWord(value))
+	flag := func(name, value string) { args = append(args, "--"+name+"="+shellWord(value)) }
+	for _, field := range settings.Fields() {
+		if value, differs := field.FlagValue(s); differs && field.Flag != "" {
+			flag(field.Flag, value)
 		}
 	}
-	flag("namespaces", strings.Join(s.Scope.Names, ","), len(s.Scope.Names) > 0)
-	flag("namespace-selector", s.Scope.Selector, s.Scope.Selector != "")
-	flag("enforcement", string(s.Enforcement), s.Enforcement != d.Enforcement)
-	flag("policies", string(s.Policies), s.Policies != d.Policies)
-	flag("delivery", string(s.Delivery), s.Delivery != d.Delivery)
-	flag("format", string(s.Format), s.Format != d.Format)
-	flag("minimum-format", string(s.MinimumFormat), s.MinimumFormat != "")
-	flag("binding", string(s.Binding), s.Binding != signing.DefaultBinding(s.Format))
-	flag("audience", s.AudiencePrefix, s.AudiencePrefix != d.AudiencePrefix)
-	flag("token-lifetime", s.TokenLifetime.String(), s.TokenLifetime != d.TokenLifetime)
-	for _, account := range s.Exempt {
-		flag("exempt-service-account", account.String(), true)
+	if registry != "" && registry != manifests.DefaultRegistry {
+		flag("registry", registry)
 	}
-	flag("managed-by", strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
-	flag("custom-run-controller", strings.Join(namesOf(s.CustomRunControllers), ","), len(s.CustomRunControllers) > 0)
-	flag("pull-secret", strings.Join(s.PullSecrets, ","), len(s.PullSecrets) > 0)
-	flag("keep-material", "true", s.KeepMaterial)
-	flag("gate-chains", "true", s.GateChains)
-	flag("registry", registry, registry != "" && registry != manifests.DefaultRegistry)
 	return strings.Join(args, " ")
 }
 

@@ -628,7 +628,7 @@ func TestCommand(t *testing.T) {
 	}
 	s.Scope.Selector, s.Enforcement, s.TokenLifetime = "team in (a,b)", settings.Enforce, 20*time.Minute
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}}
-	want := "enable oidc-sa-token --namespace-selector='team in (a,b)' --enforcement=enforce --token-lifetime=20m0s " +
+	want := "enable oidc-sa-token --enforcement=enforce --namespace-selector='team in (a,b)' --token-lifetime=20m0s " +
 		"--exempt-service-account=ci/vault --registry=reg.example/x"
 	if got := Command(s, "reg.example/x"); got != want {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -15,9 +15,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // lostRights are the rights to request tokens that the policies take from accounts which have them by RBAC.
@@ -118,7 +118,7 @@ func (r *rightsReader) readNamespaces(ctx context.Context, c Clients, reserved [
 	return each(ctx, c.Kube.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
 		for _, confined := range []confinement{r.confinement, r.before} {
 			s := confined.settings
-			confined.inScope[ns.Name] = s.Backend == signing.BackendOIDCSAToken && s.Scope.Matcher(reserved)(ns.Labels)
+			confined.inScope[ns.Name] = backends.Of(s.Backend).Tokens && s.Scope.Matcher(reserved)(ns.Labels)
 		}
 	})
 }

@@ -61,7 +61,7 @@ const (
 // evidenceSize returns about how many bytes the message of a step takes that emits nothing, 0 if that is unknown. It is rather
 // less than that: what does not fit by this figure does not fit.
 func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
-	if !tokens.known() {
+	if !tokens.known() || !options.Backend.HasBindings() {
 		return 0
 	}
 	entry := func(key string, n int) int { return sizeEntry + len(key) + n }

@@ -39,7 +39,7 @@ func testOptions(delivery Delivery) Options {
 	return Options{
 		SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,
 		Delivery: delivery, Step: step.Options{
-			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
 		API:      step.APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},

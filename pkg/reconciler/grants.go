@@ -20,9 +20,9 @@ import (
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Grants keeps, in each namespace in scope, the RoleBinding that lets the pods there request tokens, as long as the
@@ -166,7 +166,7 @@ func (g *Grants) Reconcile(ctx context.Context, key string) error {
 // lookAtPolicies examines the policies once, comes back when it should, and has all namespaces looked at when the answer
 // is another one. Only the leader reports it.
 func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
-	if g.settings.Get().Backend != signing.BackendOIDCSAToken {
+	if !backends.Of(g.settings.Get().Backend).Tokens {
 		return nil // nobody gets a grant; a change of the settings calls again
 	}
 	g.mu.Lock()
@@ -244,7 +244,7 @@ func (g *Grants) setKnown(namespace string, known bool) {
 
 // wanted reports whether the settings give the namespace a grant.
 func (g *Grants) wanted(namespace string) bool {
-	return g.settings.Get().Backend == signing.BackendOIDCSAToken && g.namespaces.InScope(namespace)
+	return backends.Of(g.settings.Get().Backend).Tokens && g.namespaces.InScope(namespace)
 }
 
 // suspend takes the right away that was given under the policies of another version, until those of this one were seen to hold.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -75,7 +76,7 @@ func (s *Settings) update(obj any) {
 	}
 	parsed, err := settings.Parse(cm.Data)
 	if err == nil {
-		err = parsed.Supported()
+		err = backends.Check(parsed)
 	}
 	if err != nil {
 		s.refuse(err)

@@ -25,11 +25,11 @@ import (
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Trials finds out for each namespace in scope whether the API server takes a pod with the signer in it, by a dry run, and keeps the
@@ -180,7 +180,7 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 		return t.Store.Forget(ctx, name)
 	}
 	s := t.Settings.Get()
-	if s.Backend == signing.BackendNone || !t.Namespaces.InScope(name) {
+	if !backends.Of(s.Backend).Signs || !t.Namespaces.InScope(name) {
 		t.known(name)
 		return t.Store.Clear(ctx, name)
 	}

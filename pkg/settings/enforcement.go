@@ -77,8 +77,11 @@ const (
 
 // ParsePolicies reads the value of the key policies.
 func ParsePolicies(value string) (Policies, error) {
-	return oneOf(value, PoliciesNone, PoliciesStandard, PoliciesStrict)
+	return oneOf(value, levels()...)
 }
+
+// levels are the values of the key policies.
+func levels() []Policies { return []Policies{PoliciesNone, PoliciesStandard, PoliciesStrict} }
 
 // StrictSelector selects the namespaces in scope in which the strict policies hold. It may select nothing.
 func (s Settings) StrictSelector(reserved []string) *metav1.LabelSelector {

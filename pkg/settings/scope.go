@@ -204,11 +204,3 @@ func parseEach[T any](value string, parse func(string) (T, error)) ([]T, error) 
 	}
 	return all, nil
 }
-
-func joinAccounts(accounts []Account) string {
-	parts := make([]string, len(accounts))
-	for i, a := range accounts {
-		parts[i] = a.String()
-	}
-	return strings.Join(parts, ",")
-}

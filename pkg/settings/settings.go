@@ -97,20 +97,25 @@ func Default() Settings {
 
 // Step returns what the signer of a step has to know of the settings.
 func (s Settings) Step() step.Options {
-	return step.Options{
-		Format: s.Format, Binding: s.Binding, AudiencePrefix: s.AudiencePrefix, TokenLifetime: s.TokenLifetime,
+	o := step.Options{Backend: s.Backend, Format: s.Format}
+	if s.Backend.HasBindings() {
+		o.Binding, o.AudiencePrefix, o.TokenLifetime = s.Binding, s.AudiencePrefix, s.TokenLifetime
 	}
+	return o
+}
+
+// unset returns the defaults of all settings but the binding, whose default depends on the format.
+func unset() Settings {
+	s := Default()
+	s.Binding = ""
+	return s
 }
 
 // Parse reads the data of the ConfigMap. Absent keys have their defaults, unknown keys and unknown values are errors.
 func Parse(data map[string]string) (Settings, error) {
-	s := Default()
-	s.Binding = "" // its default depends on the format
-	if alias, ok := data[KeyEnforcementAlias]; ok {
-		if value, both := data[KeyEnforcement]; both && value != alias {
-			return Settings{}, fmt.Errorf("ConfigMap %s: keys %s and %s: expected the same value, got %q and %q: remove %s",
-				ConfigMapName, KeyEnforcement, KeyEnforcementAlias, value, alias, KeyEnforcementAlias)
-		}
+	s := unset()
+	if err := checkAlias(data); err != nil {
+		return Settings{}, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
 		if err := s.set(key, data[key]); err != nil {
@@ -121,13 +126,29 @@ func Parse(data map[string]string) (Settings, error) {
 		return Settings{}, fmt.Errorf("ConfigMap %s: expected one of %s and %s, got both",
 			ConfigMapName, KeyNamespaces, KeyNamespaceSelector)
 	}
-	if s.Binding == "" {
-		s.Binding = signing.DefaultBinding(s.Format)
-	}
-	if err := signing.CheckBinding(s.Format, s.Binding); err != nil {
+	if err := s.setBinding(); err != nil {
 		return Settings{}, fmt.Errorf("ConfigMap %s: keys %s and %s: %w", ConfigMapName, KeyFormat, KeyBinding, err)
 	}
 	return s, s.checkMinimum()
+}
+
+// checkAlias is an error where the two names of one key hold two values.
+func checkAlias(data map[string]string) error {
+	alias, ok := data[KeyEnforcementAlias]
+	value, both := data[KeyEnforcement]
+	if !ok || !both || value == alias {
+		return nil
+	}
+	return fmt.Errorf("ConfigMap %s: keys %s and %s: expected the same value, got %q and %q: remove %s",
+		ConfigMapName, KeyEnforcement, KeyEnforcementAlias, value, alias, KeyEnforcementAlias)
+}
+
+// setBinding gives a binding that was not set its default, which depends on the format.
+func (s *Settings) setBinding() error {
+	if s.Binding == "" {
+		s.Binding = signing.DefaultBinding(s.Format)
+	}
+	return signing.CheckBinding(s.Format, s.Binding)
 }
 
 // ReadEach reads what can be read of data that Parse refuses: the settings of the good keys, the others with their defaults, and the
@@ -145,47 +166,19 @@ func ReadEach(data map[string]string) (Settings, map[string]error) {
 	return s, bad
 }
 
-func (s *Settings) set(key, value string) (err error) {
+// set sets the field with a key.
+func (s *Settings) set(key, value string) error {
 	switch key {
-	case KeyBackend:
-		s.Backend, err = signing.ParseBackend(value)
-	case KeyEnforcement, KeyEnforcementAlias:
-		s.Enforcement, err = ParseEnforcement(value)
-	case KeyPolicies:
-		s.Policies, err = ParsePolicies(value)
-	case KeyKeepMaterial:
-		s.KeepMaterial, err = parseBool(value)
-	case KeyGateChains:
-		s.GateChains, err = parseBool(value)
-	case KeyDelivery:
-		s.Delivery, err = ParseDelivery(value)
-	case KeyFormat:
-		s.Format, err = signing.ParseFormat(value)
-	case KeyMinimumFormat:
-		s.MinimumFormat, err = signing.ParseFormat(value)
-	case KeyBinding:
-		s.Binding, err = signing.ParseBinding(value)
-	case KeyAudience:
-		s.AudiencePrefix, err = value, CheckAudiencePrefix(value)
-	case KeyTokenSeconds:
-		s.TokenLifetime, err = parseSeconds(value)
-	case KeyNamespaces:
-		s.Scope.Names, err = parseNames(value)
-	case KeyNamespaceSelector:
-		s.Scope.Selector, err = parseSelector(value)
-	case KeyExemptAccounts:
-		s.Exempt, err = parseAccounts(value)
-	case KeyManagedBy:
-		s.ManagedBy, err = parseManagers(value)
-	case KeyCustomRuns:
-		s.CustomRunControllers, err = parseAccounts(value)
-	case KeyPullSecrets:
-		s.PullSecrets, err = parsePullSecrets(value)
 	case keyExample:
-	default:
+		return nil
+	case KeyEnforcementAlias:
+		key = KeyEnforcement
+	}
+	field, ok := FieldOf(key)
+	if !ok {
 		return fmt.Errorf("unknown key; remove it, or use a version of tekton-sign that knows it")
 	}
-	return err
+	return field.parse(s, value)
 }
 
 // ParseDelivery reads the value of the key delivery.
@@ -202,43 +195,15 @@ func (s Settings) checkMinimum() error {
 	return nil
 }
 
-// Supported reports what of the settings this version cannot do yet.
-func (s Settings) Supported() error {
-	if s.Backend != signing.BackendNone && s.Backend != signing.BackendOIDCSAToken {
-		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, signing.BackendOIDCSAToken)
-	}
-	if s.Backend == signing.BackendOIDCSAToken && s.Policies == PoliciesNone {
-		return fmt.Errorf("backend %s needs policies %s or %s: without them whoever may edit a namespace can sign in the name of its TaskRuns",
-			s.Backend, PoliciesStandard, PoliciesStrict)
-	}
-	return nil
-}
-
 // Data returns the ConfigMap's data for the settings: backend and enforcement always, every other key where it differs
 // from the default.
 func (s Settings) Data() map[string]string {
-	d := Default()
-	data := map[string]string{KeyBackend: string(s.Backend), KeyEnforcement: string(s.Enforcement)}
-	put := func(key, value string, differs bool) {
-		if differs {
-			data[key] = value
+	data := map[string]string{}
+	for _, f := range Fields() {
+		if f.Key == KeyBackend || f.Key == KeyEnforcement || f.differs(s) {
+			data[f.Key] = f.value(s)
 		}
 	}
-	put(KeyPolicies, string(s.Policies), s.Policies != d.Policies)
-	put(KeyKeepMaterial, "true", s.KeepMaterial)
-	put(KeyGateChains, "true", s.GateChains)
-	put(KeyDelivery, string(s.Delivery), s.Delivery != d.Delivery)
-	put(KeyFormat, string(s.Format), s.Format != d.Format)
-	put(KeyMinimumFormat, string(s.MinimumFormat), s.MinimumFormat != "")
-	put(KeyBinding, string(s.Binding), s.Binding != signing.DefaultBinding(s.Format))
-	put(KeyAudience, s.AudiencePrefix, s.AudiencePrefix != d.AudiencePrefix)
-	put(KeyTokenSeconds, strconv.Itoa(int(s.TokenLifetime/time.Second)), s.TokenLifetime != d.TokenLifetime)
-	put(KeyNamespaces, strings.Join(s.Scope.Names, ","), len(s.Scope.Names) > 0)
-	put(KeyNamespaceSelector, s.Scope.Selector, s.Scope.Selector != "")
-	put(KeyExemptAccounts, joinAccounts(s.Exempt), len(s.Exempt) > 0)
-	put(KeyManagedBy, strings.Join(s.ManagedBy, ","), len(s.ManagedBy) > 0)
-	put(KeyCustomRuns, joinAccounts(s.CustomRunControllers), len(s.CustomRunControllers) > 0)
-	put(KeyPullSecrets, strings.Join(s.PullSecrets, ","), len(s.PullSecrets) > 0)
 	return data
 }
 
@@ -260,6 +225,15 @@ func parseSeconds(value string) (time.Duration, error) {
 		return 0, fmt.Errorf("expected a number of seconds, got %q", value)
 	}
 	d := time.Duration(n) * time.Second
+	return d, signing.CheckTokenLifetime(d)
+}
+
+// parseLifetime reads the value of --token-lifetime.
+func parseLifetime(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return 0, err
+	}
 	return d, signing.CheckTokenLifetime(d)
 }
 

@@ -147,28 +147,6 @@ func TestDataRoundTrip(t *testing.T) {
 	}
 }
 
-func TestSupported(t *testing.T) {
-	for name, tc := range map[string]struct {
-		backend  signing.Backend
-		policies Policies
-		err      string
-	}{
-		"off":                 {signing.BackendNone, PoliciesAuto, ""},
-		"off, no policies":    {signing.BackendNone, PoliciesNone, ""},
-		"on":                  {signing.BackendOIDCSAToken, PoliciesAuto, ""},
-		"on, strict":          {signing.BackendOIDCSAToken, PoliciesStrict, ""},
-		"tokens, no policies": {signing.BackendOIDCSAToken, PoliciesNone, "backend oidc-sa-token needs policies standard or strict"},
-		"spire":               {signing.BackendSPIRE, PoliciesAuto, "backend spire is not yet in this version"},
-		"sigstore":            {signing.BackendSigstoreKeyless, PoliciesAuto, "backend sigstore-keyless is not yet in this version"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := Default()
-			s.Backend, s.Policies = tc.backend, tc.policies
-			checkError(t, s.Supported(), tc.err)
-		})
-	}
-}
-
 func TestScope(t *testing.T) {
 	reserved := Reserved("openshift-pipelines")
 	namespace := func(name string, labels ...string) map[string]string {

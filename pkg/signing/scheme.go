@@ -190,6 +190,11 @@ func LegacyCarriers() [][]string {
 	return sets
 }
 
+// HasBindings reports whether the backend signs with tokens, which are bound to something.
+func (b Backend) HasBindings() bool {
+	return slices.ContainsFunc(schemes, func(row schemeRow) bool { return row.backend == b && row.binding != "" })
+}
+
 // Scheme returns the scheme of evidence v2 that signs with the binding, 0 for an unknown one.
 func (b Binding) Scheme() Scheme {
 	for i := range schemes {

@@ -77,7 +77,7 @@ type recordReader struct {
 
 // readRecord returns the TaskRun's record, nil unless its proof is good.
 func (v *Verifier) readRecord(ctx context.Context, r run, found *findings) *recorded {
-	stage := recordReader{run: r, found: found, cluster: v.cluster.UID, trusted: len(v.tokens.Recorders) > 0, proof: v.recordProof}
+	stage := recordReader{run: r, found: found, cluster: v.cluster.UID, trusted: v.hasRecorder, proof: v.recordProof}
 	text, ok := r.tr.Status.Annotations[record.Annotation]
 	if !ok {
 		return nil

@@ -22,11 +22,12 @@ const DefaultClockSkew = 300 * time.Second
 type Verifier struct {
 	cluster ClusterRef
 	readers map[signing.Backend]check.Reader
-	tokens  tokenPolicy
+	policy  check.Policy
 	now     func() time.Time
 	skew    time.Duration
 
 	recordProof     func(token string, digest signing.Digest) (check.Proof, error)
+	hasRecorder     bool // some account's records are trusted
 	minimum         minimum
 	allowUnrecorded bool
 }
@@ -49,17 +50,9 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if err := cluster.Validate(); err != nil {
 		return nil, fmt.Errorf("the trust bundle's cluster %s: %w", cluster, err)
 	}
-	tokens, err := newTokenPolicy(cluster)
-	if err != nil {
-		return nil, err
-	}
-	certificates, err := newCertificates(cluster)
-	if err != nil {
-		return nil, err
-	}
 	v := &Verifier{
 		cluster: ClusterRef{Name: cluster.Name, UID: cluster.UID},
-		tokens:  tokens,
+		policy:  defaultPolicy(),
 		now:     time.Now,
 		skew:    DefaultClockSkew,
 	}
@@ -69,7 +62,7 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if v.skew < 0 {
 		return nil, fmt.Errorf("clock skew %s is negative", v.skew)
 	}
-	if err := v.setReaders(certificates); err != nil {
+	if err := v.setReaders(cluster); err != nil {
 		return nil, err
 	}
 	if err := v.minimum.validate(); err != nil {

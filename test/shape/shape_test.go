@@ -134,13 +134,19 @@ func receiver(e ast.Expr) string {
 
 // layers are the folders of the module, the lowest first. A package imports packages of its own folder and of those before it.
 var layers = []string{
-	"internal", "config", "pkg/version", "pkg/signing", "pkg/settings", "pkg/verify", "pkg/evidence", "pkg/chains", "pkg/seal",
-	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/report", "pkg/admission", "pkg/reconciler", "pkg/metrics",
+	"internal", "config", "pkg/version", "pkg/signing", "pkg/settings", "pkg/verify/trust", clusterHalves, "pkg/backends", "pkg/verify", "pkg/evidence", "pkg/chains", "pkg/seal",
+	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/report", "pkg/runs", "pkg/admission", "pkg/reconciler", "pkg/metrics",
 	"pkg/cli", "cmd", "test", "hack",
 }
 
+// clusterHalves stands for the cluster halves of the backends, each in the folder cluster of its backend.
+const clusterHalves = "pkg/signing/*/cluster"
+
 // layerOf returns the place of a package's folder in layers, -1 if it has none.
 func layerOf(folder string) int {
+	if ok, _ := path.Match(clusterHalves, folder); ok {
+		return slices.Index(layers, clusterHalves)
+	}
 	return slices.IndexFunc(layers, func(l string) bool { return folder == l || strings.HasPrefix(folder, l+"/") })
 }
 
@@ -184,7 +190,8 @@ func TestBackendsStandAlone(t *testing.T) {
 			continue
 		}
 		ours, others := s.imports()
-		verifies := strings.HasSuffix(s.folder(), "/proof") || s.folder() == "pkg/signing/check"
+		inCluster := strings.HasSuffix(s.folder(), "/cluster")
+		verifies := inCluster || strings.HasSuffix(s.folder(), "/proof") || s.folder() == "pkg/signing/check"
 		for _, folder := range ours {
 			if other := backendOf(folder); other != "" && other != backendOf(s.folder()) {
 				t.Errorf("%s imports %s, a backend that is not its own", s.name, folder)
@@ -194,8 +201,8 @@ func TestBackendsStandAlone(t *testing.T) {
 			}
 		}
 		for _, name := range others {
-			if strings.HasPrefix(name, "k8s.io/client-go") {
-				t.Errorf("%s imports %s: a backend has no client of a cluster here", s.name, name)
+			if strings.HasPrefix(name, "k8s.io/client-go") && !inCluster {
+				t.Errorf("%s imports %s: only the cluster half of a backend has a client", s.name, name)
 			}
 		}
 	}
@@ -228,7 +235,7 @@ func TestLibrariesDoNothingElse(t *testing.T) {
 
 // maxNaming is how many files outside of the backends' own folders name a backend, or what only one of them has. It only ever goes
 // down: a new backend is to be a folder and a row in each of the two tables.
-const maxNaming = 39
+const maxNaming = 34
 
 var (
 	naming = regexp.MustCompile(`(?i)oidc|spire|svid|spiffe|sigstore|fulcio|tokenreview|TokenLifetime|AudiencePrefix`)

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/selection"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -85,6 +86,24 @@ const (
 	lifetimeMessage = "for 600 seconds or less"
 )
 
+// Parts of the policy for the settings that list backends, as the manifests in config/ do.
+const (
+	knownBackends = "['none', 'oidc-sa-token']"
+	tokenBackends = "in ['oidc-sa-token']"
+)
+
+// backendLists returns those lists as the table of backends has them: what can be turned on, and what signs with tokens.
+func backendLists() (enabled, tokens string) {
+	var withTokens []string
+	for _, d := range backends.Enabled() {
+		if d.Tokens {
+			withTokens = append(withTokens, string(d.Name))
+		}
+	}
+	none := []string{string(signing.BackendNone)}
+	return listOf(append(none, backends.Names(backends.Enabled())...)), "in " + listOf(withTokens)
+}
+
 // stockNamespace is where releases of Tekton install it, and where the manifests say that it is.
 const stockNamespace = "tekton-pipelines"
 
@@ -98,7 +117,9 @@ func (o Options) rules() *strings.Replacer {
 		all = "(a == '" + prefix + "' || " + all + ")"
 		message += ", or " + prefix + " alone"
 	}
+	enabled, tokens := backendLists()
 	return strings.NewReplacer(
+		knownBackends, enabled, tokenBackends, tokens,
 		boundAudience, bound, signingAudience, all, audienceMessage, message,
 		lifetimeRule, "object.spec.expirationSeconds <= "+seconds, lifetimeMessage, "for "+seconds+" seconds or less",
 		signing.AudiencePrefix, prefix,

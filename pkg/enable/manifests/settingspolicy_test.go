@@ -9,6 +9,7 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -71,7 +72,7 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 				data[key] = value
 				parsed, err := settings.Parse(data)
 				if err == nil {
-					err = parsed.Supported()
+					err = backends.Check(parsed)
 				}
 				shown := settingsRefusal(t, p, data)
 				if (shown == "") != (err == nil) {

@@ -94,7 +94,7 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 			Namespace: "ci", TaskRun: "build", TaskRunUID: uid, Container: "step-build", Index: 1, Count: 2,
 			Share: 4096,
 			Options: step.Options{
-				Format: signing.FormatV2, Binding: signing.BindingPayload,
+				Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
 				AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 			},
 			API: step.APIServer{Address: server.URL, CAs: []string{digestOf(server.Certificate())}},

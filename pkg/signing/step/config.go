@@ -65,16 +65,24 @@ type Config struct {
 
 // Options say how the steps of a cluster sign.
 type Options struct {
-	Format         signing.Format
-	Binding        signing.Binding // of the token
+	Backend signing.Backend
+	Format  signing.Format
+	// Of backends that sign with tokens. The others have none of these.
+	Binding        signing.Binding
 	AudiencePrefix string
 	TokenLifetime  time.Duration // whole seconds
 }
 
 // Validate reports the first option that no signer can follow.
 func (o Options) Validate() error {
+	if _, err := signing.ParseBackend(string(o.Backend)); err != nil {
+		return err
+	}
 	if _, err := signing.ParseFormat(string(o.Format)); err != nil {
 		return err
+	}
+	if !o.Backend.HasBindings() {
+		return o.noTokens()
 	}
 	if _, err := signing.ParseBinding(string(o.Binding)); err != nil {
 		return err
@@ -87,6 +95,14 @@ func (o Options) Validate() error {
 	}
 	if err := signing.CheckTokenLifetime(o.TokenLifetime); err != nil {
 		return fmt.Errorf("lifetime of tokens: %w", err)
+	}
+	return nil
+}
+
+// noTokens is an error for options of tokens.
+func (o Options) noTokens() error {
+	if o.Binding != "" || o.AudiencePrefix != "" || o.TokenLifetime != 0 {
+		return fmt.Errorf("backend %s signs without tokens, got a binding, an audience prefix or a lifetime of tokens", o.Backend)
 	}
 	return nil
 }
@@ -107,11 +123,8 @@ func (c Config) Args(command []string) []string {
 		"-count", strconv.Itoa(int(c.Count)),
 		"-share", strconv.Itoa(c.Share),
 		"-termination-path", c.TerminationPath,
-		"-format", string(c.Format),
-		"-binding", string(c.Binding),
-		"-audience-prefix", c.AudiencePrefix,
-		"-token-seconds", strconv.Itoa(int(c.TokenLifetime / time.Second)),
 	}
+	args = append(args, c.args()...)
 	args = append(args, c.API.args()...)
 	if c.Patience != 0 {
 		args = append(args, "-patience-seconds", strconv.Itoa(int(c.Patience/time.Second)))
@@ -124,6 +137,15 @@ func (c Config) Args(command []string) []string {
 		args = append(args, c.Values.args()...)
 	}
 	return append(append(args, "--"), command...)
+}
+
+func (o Options) args() []string {
+	args := []string{"-backend", string(o.Backend), "-format", string(o.Format)}
+	if !o.Backend.HasBindings() {
+		return args
+	}
+	return append(args, "-binding", string(o.Binding), "-audience-prefix", o.AudiencePrefix,
+		"-token-seconds", strconv.Itoa(int(o.TokenLifetime/time.Second)))
 }
 
 // budgetArgs returns the arguments that say how the signer fills the message.
@@ -195,6 +217,7 @@ func parseFlags(args []string) (Config, error) {
 }
 
 func (o *Options) addFlags(fs *flag.FlagSet) {
+	fs.StringVar((*string)(&o.Backend), "backend", "", "")
 	fs.StringVar((*string)(&o.Format), "format", "", "")
 	fs.StringVar((*string)(&o.Binding), "binding", "", "")
 	fs.StringVar(&o.AudiencePrefix, "audience-prefix", "", "")

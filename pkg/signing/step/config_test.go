@@ -19,7 +19,7 @@ func validConfig() Config {
 		Namespace: "ci", TaskRun: "build", TaskRunUID: signing.UID{1}, Container: "step-build", Index: 0, Count: 2, Share: 3072,
 		PostFile: "/tekton/run/0/out", TerminationPath: "/tekton/termination",
 		Options: Options{
-			Format: signing.FormatV2, Binding: signing.BindingPayload,
+			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
 			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 		},
 		API:      APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},
@@ -57,6 +57,7 @@ func TestParseReadsWhatArgsWrites(t *testing.T) {
 			*c = sidecarConfig()
 			c.Values.Results, c.Values.StepResults, c.Values.Artifacts = nil, nil, false
 		},
+		"no tokens": func(c *Config) { c.Options = Options{Backend: signing.BackendSPIRE, Format: signing.FormatV2} },
 		"sidecar logs, not the last step": func(c *Config) {
 			*c = sidecarConfig()
 			c.Index, c.Values.Results, c.Values.ResultsDir = 0, nil, ""
@@ -105,6 +106,9 @@ func TestParseRefuses(t *testing.T) {
 		"relative path":           {"/tekton/termination", "termination"},
 		"path with dots":          {"/tekton/run/0/out", "/tekton/run/../out"},
 		"words before --":         {"-- true", "x -- true"},
+		"unknown backend":         {"-backend oidc-sa-token", "-backend vault"},
+		"no backend":              {"-backend oidc-sa-token ", ""},
+		"tokens for spire":        {"-backend oidc-sa-token", "-backend spire"},
 		"unknown format":          {"-format v2", "-format v3"},
 		"unknown binding":         {"-binding payload", "-binding none"},
 		"v1 without a key":        {"-format v2", "-format v1"},

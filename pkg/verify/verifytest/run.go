@@ -43,6 +43,8 @@ type Run struct {
 	Format signing.Format // of the evidence, v2 if empty
 	Scheme signing.Scheme // how the steps sign, payload-bound if zero; in format v1 the one with the same identity
 	Key    crypto.Signer  // of the pod's SVID, a new P-256 key if nil
+	// Sign returns the carriers of a step; nil: as the scheme has them.
+	Sign func(index int, unit signing.Unit) (map[string]string, error)
 }
 
 // Step describes what a step did.

@@ -3,7 +3,7 @@
 // Package proof is the verifier half of the backend oidc-sa-token: it reads the token in a step's evidence, and judges it with the
 // keys of the cluster's issuers. It also judges the token that proves a record of the add-on, in the same way.
 //
-// It has no clock and no cluster of its own. Only a [Reviewer] that the caller passes asks an API server.
+// It has no clock and no cluster of its own. Only a [check.Reviewer] that the caller passes asks an API server.
 package proof
 
 import (
@@ -18,12 +18,9 @@ import (
 
 // Policy is what a Reader trusts.
 type Policy struct {
-	Keys           Keyring
-	StaleKeys      bool          // the keys may be older than what was signed: see verify.WithStaleKeys
-	AudiencePrefix string        // first part of signing audiences
-	Lifetime       time.Duration // longest lifetime of a token, from iat to exp
-	Recorders      []string      // subjects whose records are trusted
-	Reviewer       Reviewer      // nil unless a live cluster may be asked
+	check.Policy
+	Keys      Keyring
+	Recorders []string // subjects whose records are trusted
 }
 
 // Keyring holds the keys of issuers by issuer and key ID.

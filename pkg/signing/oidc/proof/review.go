@@ -10,23 +10,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// Reviewer asks the cluster's API server about a token (authentication.k8s.io/v1 TokenReview). It must be safe for
-// concurrent use.
-type Reviewer interface {
-	// Review asks whether token is valid for audience, which is always the token's own signing audience. Authenticated must be
-	// true only if the answer's audiences hold that audience. An error says that the question got no answer.
-	Review(ctx context.Context, token, audience string) (Review, error)
-}
-
-// Review is the answer of an API server.
-type Review struct {
-	Authenticated bool
-	Username      string
-	PodName       string // of the extra key authentication.kubernetes.io/pod-name
-	PodUID        string // of the extra key authentication.kubernetes.io/pod-uid
-	Error         string // why it is not authenticated
-}
-
 // settle asks the API server about a token that the keys alone do not prove, and adds what stays open.
 func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) {
 	fixed := p.scheme == signing.SchemeOIDCAudienceOnly

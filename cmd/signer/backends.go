@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+)
+
+// signers is the table of the in-pod halves: the one of package backends would link a client of the cluster.
+func signers() map[signing.Backend]signerFactory {
+	return map[signing.Backend]signerFactory{
+		signing.BackendOIDCSAToken: func(s endedStep) signing.EntrypointerClient {
+			return oidc.NewSigner(oidc.SignerOptions{
+				Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: oidc.CredentialDir,
+				Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
+			})
+		},
+	}
+}
+
+// signerOf returns what makes the signer of a step.
+func signerOf(backend signing.Backend) (signerFactory, error) {
+	if factory, ok := signers()[backend]; ok {
+		return factory, nil
+	}
+	return nil, fmt.Errorf("this signer has no backend %q", backend)
+}

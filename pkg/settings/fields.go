@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
+
+// Kind is the kind of a setting's flag.
+type Kind int
+
+// The kinds of flags.
+const (
+	Text Kind = iota
+	Switch
+	List // repeatable, and joined by commas in the ConfigMap
+	Duration
+)
+
+// Field is one setting: a key of the ConfigMap, a flag of enable, and what people read about it. The parser, the printer, enable,
+// status and the help texts go by the table of fields, and a test compares it with admission policy P7.
+type Field struct {
+	Key  string
+	Flag string // of enable; empty for the backend, which is its argument
+	Kind Kind
+	Help string   // of the flag
+	Name string   // in status
+	Only []string // the values, where there are few of them; on the command line FlagOnly comes first
+	// Kept is whether the setting stays as the cluster has it where the user does not name it: its default could weaken what somebody
+	// decided. All others have their defaults again.
+	Kept bool
+	// Named is whether the user has to name it wherever the cluster's settings cannot be read.
+	Named bool
+	// FlagOnly are values that the flag has beside those of the key.
+	FlagOnly []string
+
+	access
+	parseFlag func(*Settings, string) error // nil: parse
+	flagValue func(Settings) string         // nil: value
+	text      func(Settings) string         // for people; nil: value
+}
+
+// access reads and writes one field of Settings.
+type access struct {
+	parse func(*Settings, string) error // the value of the key
+	value func(Settings) string         // as parse reads it; empty: the key is left out
+	copy  func(to *Settings, from Settings)
+}
+
+// field returns the access to the field that at finds.
+func field[T any](at func(*Settings) *T, parse func(string) (T, error), show func(T) string) access {
+	return access{
+		parse: func(s *Settings, v string) (err error) { *at(s), err = parse(v); return err },
+		value: func(s Settings) string { return show(*at(&s)) },
+		copy:  func(to *Settings, from Settings) { *at(to) = *at(&from) },
+	}
+}
+
+// word is the access to a field that holds the value itself.
+func word[T ~string](at func(*Settings) *T, parse func(string) (T, error)) access {
+	return field(at, parse, func(v T) string { return string(v) })
+}
+
+// Read sets the field of s to the value of a flag.
+func (f Field) Read(s *Settings, value string) error {
+	if f.parseFlag != nil {
+		return f.parseFlag(s, value)
+	}
+	return f.parse(s, value)
+}
+
+// Copy sets the field of to as it is in from.
+func (f Field) Copy(to *Settings, from Settings) { f.copy(to, from) }
+
+// FlagValue returns the value that the flag needs for s, and whether it differs from what s would have without the flag.
+func (f Field) FlagValue(s Settings) (value string, differs bool) {
+	if f.flagValue != nil {
+		return f.flagValue(s), f.differs(s)
+	}
+	return f.value(s), f.differs(s)
+}
+
+// Text shows the field of s to people.
+func (f Field) Text(s Settings) string {
+	if f.text != nil {
+		return f.text(s)
+	}
+	return f.value(s)
+}
+
+// FlagDefault is what help shows as the flag's default.
+func (f Field) FlagDefault() string {
+	if f.Kept {
+		return "" // its help says so
+	}
+	value, _ := f.FlagValue(Default())
+	return value
+}
+
+// differs reports whether s holds another value than settings without this key.
+func (f Field) differs(s Settings) bool {
+	without := Default()
+	if f.Key == KeyBinding {
+		without.Binding = signing.DefaultBinding(s.Format)
+	}
+	return f.value(s) != f.value(without)
+}
+
+// FieldOf returns the field with a key.
+func FieldOf(key string) (Field, bool) {
+	fields := Fields()
+	if i := slices.IndexFunc(fields, func(f Field) bool { return f.Key == key }); i >= 0 {
+		return fields[i], true
+	}
+	return Field{}, false
+}
+
+// Keys lists the keys of ours: those of the fields, and the alias.
+func Keys() []string {
+	keys := []string{KeyEnforcementAlias}
+	for _, f := range Fields() {
+		keys = append(keys, f.Key)
+	}
+	return keys
+}
+
+// FromFlags returns the settings of the flags that were given, all others with their defaults. given returns the value of a flag.
+func FromFlags(backend signing.Backend, given func(Field) (value string, ok bool)) (Settings, error) {
+	s := unset()
+	s.Backend = backend
+	for _, f := range Fields() {
+		if f.Flag == "" {
+			continue
+		}
+		if value, ok := given(f); ok {
+			if err := f.Read(&s, value); err != nil {
+				return Settings{}, fmt.Errorf("--%s: %w", f.Flag, err)
+			}
+		}
+	}
+	if len(s.Scope.Names) > 0 && s.Scope.Selector != "" {
+		return Settings{}, fmt.Errorf("--namespaces, --namespace-selector: expected one of them, got both")
+	}
+	if err := s.setBinding(); err != nil {
+		return Settings{}, fmt.Errorf("--format, --binding: %w", err)
+	}
+	return s, nil
+}
+
+// Fields returns the table of settings, in the order in which status shows them.
+func Fields() []Field {
+	return slices.Concat(mainFields(), signingFields(), trustedFields(), switches())
+}
+
+func mainFields() []Field {
+	return []Field{
+		{
+			Key: KeyBackend, Name: "backend", Only: words(signing.Backends()),
+			access: word(func(s *Settings) *signing.Backend { return &s.Backend }, signing.ParseBackend),
+		},
+		{
+			Key: KeyEnforcement, Flag: "enforcement", Name: "enforcement", Only: words([]Enforcement{Audit, Enforce}),
+			Kept: true, Named: true,
+			Help: "what a failed verification does: audit (record it), enforce (fail the TaskRun) " +
+				"(default: as it is, at first audit)",
+			access: word(func(s *Settings) *Enforcement { return &s.Enforcement }, ParseEnforcement),
+		},
+		{
+			Key: KeyNamespaces, Flag: "namespaces", Kind: List, Name: scopeName,
+			Help:      "sign in these namespaces only (comma-separated; default: all)",
+			access:    field(namesAt, parseNames, joinNames),
+			parseFlag: func(s *Settings, v string) (err error) { s.Scope.Names, err = orNone(v, parseNames); return err },
+			text:      func(s Settings) string { return s.Scope.String() },
+		},
+		{
+			Key: KeyNamespaceSelector, Flag: "namespace-selector", Name: scopeName,
+			Help:      "sign in the namespaces with these labels, for example team=ci",
+			access:    word(func(s *Settings) *string { return &s.Scope.Selector }, parseSelector),
+			parseFlag: parseSelectorFlag,
+			text:      func(s Settings) string { return s.Scope.String() },
+		},
+		{
+			Key: KeyPolicies, Flag: "policies", Name: "policies", Only: words(levels()), FlagOnly: []string{policiesAuto},
+			Kept: true, Named: true,
+			Help: "admission policies: standard, strict, auto (strict where results are enforced) " +
+				"(default: as they are, at first auto)",
+			access:    word(func(s *Settings) *Policies { return &s.Policies }, ParsePolicies),
+			parseFlag: parsePoliciesFlag,
+			text:      func(s Settings) string { return orElse(string(s.Policies), "strict where enforced, else standard") },
+		},
+		{
+			Key: KeyDelivery, Flag: "delivery", Name: "delivery",
+			Only:   words([]Delivery{DeliveryAuto, DeliveryImage, DeliveryInit}),
+			Help:   "how the signer reaches a pod: auto, image (an image volume), init (an init container)",
+			access: word(func(s *Settings) *Delivery { return &s.Delivery }, ParseDelivery),
+		},
+	}
+}
+
+// signingFields are those about evidence and what vouches for it.
+func signingFields() []Field {
+	return []Field{
+		{
+			Key: KeyFormat, Flag: "format", Name: "format", Only: words(signing.Formats()),
+			Help:   "format of the evidence: v2, or v1, which signs each result and is compatible with Tekton's own signing",
+			access: word(func(s *Settings) *signing.Format { return &s.Format }, signing.ParseFormat),
+		},
+		{
+			Key: KeyMinimumFormat, Flag: "minimum-format", Name: "minimum format", Only: words(signing.Formats()), Kept: true,
+			Help: "weakest format of evidence that counts: v1 or v2 " +
+				"(default: as it is, at first v2 where results are enforced, else any)",
+			access: word(func(s *Settings) *signing.Format { return &s.MinimumFormat }, signing.ParseFormat),
+			text:   func(s Settings) string { return orElse(string(s.MinimumFormat), "v2 where enforced, else any") },
+		},
+		{
+			Key: KeyBinding, Flag: "binding", Name: "binding", Only: words(signing.Bindings()),
+			Help: "what the token vouches for: payload (the results themselves), key (a key that signs them; default of v1), " +
+				"audience (nothing: whoever reads the token can sign again)",
+			access: word(func(s *Settings) *signing.Binding { return &s.Binding }, signing.ParseBinding),
+		},
+		{
+			Key: KeyAudience, Flag: "audience", Name: "audience", Kept: true,
+			Help:   "first part of the audience of signing tokens (default: as it is, at first " + signing.AudiencePrefix + ")",
+			access: word(func(s *Settings) *string { return &s.AudiencePrefix }, parseAudiencePrefix),
+		},
+		{
+			Key: KeyTokenSeconds, Flag: "token-lifetime", Kind: Duration, Name: "token lifetime",
+			Help:      "how long a signing token is valid: 10m to 1h",
+			access:    field(lifetimeAt, parseSeconds, func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
+			parseFlag: func(s *Settings, v string) (err error) { s.TokenLifetime, err = parseLifetime(v); return err },
+			flagValue: func(s Settings) string { return s.TokenLifetime.String() },
+			text:      func(s Settings) string { return s.TokenLifetime.String() },
+		},
+	}
+}
+
+func namesAt(s *Settings) *[]string         { return &s.Scope.Names }
+func lifetimeAt(s *Settings) *time.Duration { return &s.TokenLifetime }
+
+func joinNames(names []string) string { return strings.Join(names, ",") }
+
+func parseAudiencePrefix(value string) (string, error) { return value, CheckAudiencePrefix(value) }
+
+// parseSelectorFlag reads the value of --namespace-selector: an empty one selects all namespaces.
+func parseSelectorFlag(s *Settings, value string) (err error) {
+	if s.Scope.Selector = value; value != "" {
+		s.Scope.Selector, err = parseSelector(value)
+	}
+	return err
+}
+
+// trustedFields are those that name whom the policies trust beside Tekton, and with what images are pulled.
+func trustedFields() []Field {
+	return []Field{
+		list(KeyExemptAccounts, "exempt-service-account", "exempt accounts", "none",
+			"service account (namespace/name) that may go on requesting tokens of any audience; repeatable",
+			func(s *Settings) *[]Account { return &s.Exempt }, parseAccounts, Account.String),
+		list(KeyManagedBy, "managed-by", "managed by", "Tekton only",
+			"value of spec.managedBy that is admitted where results are enforced, beside Tekton's own; repeatable",
+			func(s *Settings) *[]string { return &s.ManagedBy }, parseManagers, itself),
+		list(KeyCustomRuns, "custom-run-controller", "custom runs", "no controller",
+			"service account (namespace/name) of a custom task's controller, which writes the status of CustomRuns; repeatable",
+			func(s *Settings) *[]Account { return &s.CustomRunControllers }, parseAccounts, Account.String),
+		list(KeyPullSecrets, "pull-secret", "pull secrets", "none but the pods' own",
+			"name of a Secret with which nodes pull the images, in the namespaces in scope and in the add-on's; repeatable",
+			func(s *Settings) *[]string { return &s.PullSecrets }, parsePullSecrets, itself),
+	}
+}
+
+func switches() []Field {
+	return []Field{
+		toggle(KeyKeepMaterial, "keep-material", "keep material",
+			"leave the signing material in status.results (default: as it is, at first false: it is taken out once verified)",
+			func(s *Settings) *bool { return &s.KeepMaterial }),
+		toggle(KeyGateChains, "gate-chains", "gate of Chains",
+			"keep Tekton Chains from TaskRuns and PipelineRuns until they are verified (default: as it is, at first false)",
+			func(s *Settings) *bool { return &s.GateChains }),
+	}
+}
+
+// scopeName is what status calls the two settings that make the scope, of which one at most is set.
+const scopeName = "scope"
+
+// policiesAuto is the value of --policies that stands for PoliciesAuto.
+const policiesAuto = "auto"
+
+func parsePoliciesFlag(s *Settings, value string) (err error) {
+	if value == policiesAuto {
+		s.Policies = PoliciesAuto
+		return nil
+	}
+	if s.Policies, err = ParsePolicies(value); err != nil {
+		return fmt.Errorf("%w, or %s", err, policiesAuto)
+	}
+	return nil
+}
+
+// list returns the field of a list of names that is kept.
+func list[T any](
+	key, flag, name, none, help string, at func(*Settings) *[]T, parse func(string) ([]T, error), show func(T) string,
+) Field {
+	join := func(all []T, separator string) string {
+		parts := make([]string, len(all))
+		for i, one := range all {
+			parts[i] = show(one)
+		}
+		return strings.Join(parts, separator)
+	}
+	return Field{
+		Key: key, Flag: flag, Kind: List, Help: help, Name: name, Kept: true,
+		access:    field(at, parse, func(all []T) string { return join(all, ",") }),
+		parseFlag: func(s *Settings, v string) (err error) { *at(s), err = orNone(v, parse); return err },
+		text:      func(s Settings) string { return orElse(join(*at(&s), ", "), none) },
+	}
+}
+
+// toggle returns the field of a switch that is kept.
+func toggle(key, flag, name, help string, at func(*Settings) *bool) Field {
+	return Field{
+		Key: key, Flag: flag, Kind: Switch, Help: help, Name: name, Kept: true, Only: []string{"true", "false"},
+		access: field(at, parseBool, strconv.FormatBool),
+	}
+}
+
+// orNone parses the value of a flag that, empty, stands for no name.
+func orNone[T any](value string, parse func(string) ([]T, error)) ([]T, error) {
+	if value == "" {
+		return nil, nil
+	}
+	return parse(value)
+}
+
+func orElse(value, otherwise string) string {
+	if value == "" {
+		return otherwise
+	}
+	return value
+}
+
+func itself(s string) string { return s }
+
+// words turns values into plain strings.
+func words[T ~string](values []T) []string {
+	all := make([]string, len(values))
+	for i, v := range values {
+		all[i] = string(v)
+	}
+	return all
+}

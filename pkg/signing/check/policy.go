@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package check
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Policy is what identities are trusted for, beside what the trust bundle holds.
+type Policy struct {
+	AudiencePrefix string        // first part of signing audiences
+	Lifetime       time.Duration // longest lifetime of a signing token, from iat to exp
+	StaleKeys      bool          // the keys may be older than what was signed, as those of a running process are
+	Reviewer       Reviewer      // nil unless a live cluster may be asked
+}
+
+// Validate is an error for a policy that no evidence fulfils.
+func (p Policy) Validate() error {
+	switch {
+	case p.Lifetime <= 0:
+		return fmt.Errorf("expected a token lifetime above zero, got %s", p.Lifetime)
+	case p.AudiencePrefix == "":
+		return fmt.Errorf("the audience prefix is empty")
+	}
+	return nil
+}
+
+// Reviewer asks the cluster's API server about a token (authentication.k8s.io/v1 TokenReview). It must be safe for
+// concurrent use.
+type Reviewer interface {
+	// Review asks whether token is valid for audience, which is always the token's own signing audience. Authenticated must be
+	// true only if the answer's audiences hold that audience. An error means that the question got no answer.
+	Review(ctx context.Context, token, audience string) (Review, error)
+}
+
+// Review is the answer of an API server.
+type Review struct {
+	Authenticated bool
+	Username      string
+	PodName       string // of the extra key authentication.kubernetes.io/pod-name
+	PodUID        string // of the extra key authentication.kubernetes.io/pod-uid
+	Error         string // why it is not authenticated
+}
