@@ -115,8 +115,8 @@ func leave(file, text string) error {
 	}
 }
 
-// scribble writes text over the beginning of file for as long as it lives, at most a minute so that a failing test leaves
-// nothing behind.
+// scribble writes text over the beginning of file for as long as it lives, at most a minute so that a failing
+// test leaves nothing behind.
 func scribble(file, text string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// leaveEvidence signs what the step emitted and leaves the evidence in the termination message. Where that fails, the results
-// stay as the entrypoint left them, with the reason beside them if there is room.
+// leaveEvidence signs what the step emitted and leaves the evidence in the termination message. Where that
+// fails, the results stay as the entrypoint left them, with the reason beside them if there is room.
 func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 	m, err := w.read()
 	if err != nil {
@@ -55,8 +55,9 @@ func (w wrapper) isReserved(name string) bool {
 	return signing.IsReserved(name)
 }
 
-// isStray reports whether an entry is a value in a message although values travel by the log of Tekton's results sidecar.
-// Tekton's entrypoint writes none then, but Tekton's controller takes those that the step itself wrote.
+// isStray reports whether an entry is a value in a message although values travel by the log of Tekton's
+// results sidecar. Tekton's entrypoint writes none then, but Tekton's controller takes those that the step
+// itself wrote.
 func (w wrapper) isStray(r result.RunResult) bool {
 	return w.config.Values != nil && signing.IsSignedKind(r.ResultType)
 }
@@ -66,7 +67,8 @@ func (w wrapper) sayRefused(r result.RunResult) {
 		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
 		return
 	}
-	w.say("the step itself wrote %s into its termination message, and it is removed; write the result to its file, from where "+
+	w.say("the step itself wrote %s into its termination message, and it is removed; write the result to its file, "+
+		"from where "+
 		"Tekton's sidecar reads it", r.Key)
 }
 
@@ -130,7 +132,8 @@ func (w wrapper) noted(m message.Message, reason signing.UnsignedReason) []byte 
 	return text
 }
 
-// explain says why the step is not signed and returns the reason for the verifier, none for a failure that it does not know.
+// explain says why the step is not signed and returns the reason for the verifier, none for a failure that it
+// does not know.
 func (w wrapper) explain(err error) signing.UnsignedReason {
 	var unsigned *signing.UnsignedError
 	if !errors.As(err, &unsigned) {

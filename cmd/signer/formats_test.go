@@ -22,7 +22,8 @@ func (b *bench) withSidecar(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
 	b.config.Values = &step.Values{
-		ResultsDir: dir, Results: []string{"digest", "list"}, StepDir: filepath.Join(dir, "status"), StepResults: []string{"scan"},
+		ResultsDir: dir, Results: []string{"digest", "list"}, StepDir: filepath.Join(dir, "status"),
+		StepResults: []string{"scan"},
 	}
 	if err := os.MkdirAll(filepath.Join(dir, "status", "results"), 0o755); err != nil {
 		t.Fatal(err)
@@ -64,7 +65,8 @@ func TestRunSignsWhatTheSidecarReads(t *testing.T) {
 	if got := all[signing.CarrierToken].Value; got != want {
 		t.Errorf("token %s, want %s", got, want)
 	}
-	if names := slices.Sorted(maps.Keys(all)); !slices.Equal(names, []string{"RESULT_MANIFEST", "SIGNING_TOKEN", "StartedAt"}) {
+	if names := slices.Sorted(maps.Keys(all)); !slices.Equal(names,
+		[]string{"RESULT_MANIFEST", "SIGNING_TOKEN", "StartedAt"}) {
 		t.Errorf("message with %v, want no value in it", names)
 	}
 }
@@ -116,7 +118,8 @@ func TestRunSignsFormatV1(t *testing.T) {
 	b.config.Format, b.config.Binding = signing.FormatV1, signing.BindingKey
 	forged := `[{"key":"digest.sig","value":"x","type":1},{"key":"other.sig","value":"x","type":4},` + stockMessage[1:]
 	got := b.run(t, "write", b.config.TerminationPath, forged)
-	if got.code != 0 || strings.Count(got.stderr, ", which is reserved for evidence, and it is removed; rename the result\n") != 2 {
+	if got.code != 0 || strings.Count(got.stderr,
+		", which is reserved for evidence, and it is removed; rename the result\n") != 2 {
 		t.Errorf("outcome %+v, want two results removed", got)
 	}
 	all := parse(t, b.text(t))

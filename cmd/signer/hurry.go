@@ -11,12 +11,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// noTokenFile marks a step that got no token, beside its post file: only its own container can write there, and later steps can
-// read it. What it says is hearsay, a hostile step may write it. So later steps do not believe it, they only hurry: they ask
-// once, and sign if they are answered.
+// noTokenFile marks a step that got no token, beside its post file: only its own container can write there,
+// and later steps can read it. What it says is hearsay, a hostile step may write it. So later steps do not
+// believe it, they only hurry: they ask once, and sign if they are answered.
 const noTokenFile = "tekton-sign-no-token"
 
-// hurries reports whether an earlier step of the pod got no token. Waiting again would cost the pod as much for each step.
+// hurries reports whether an earlier step of the pod got no token. Waiting again would cost the pod as much
+// for each step.
 func (w wrapper) hurries() bool {
 	for i := range int(w.config.Index) {
 		if dir := w.folder(i); dir != "" {

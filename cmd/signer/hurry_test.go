@@ -88,7 +88,8 @@ func TestRunOfAnEarlierAddOn(t *testing.T) {
 	var calls atomic.Int32
 	b.answerWith(func(http.ResponseWriter, *http.Request) { calls.Add(1) })
 	got := b.run(t, "write", b.config.TerminationPath, stockMessage, "exit", "3")
-	if got.code != 3 || !strings.Contains(got.stderr, "(api-unreachable): the add-on that injected this pod named no API server; ") {
+	if got.code != 3 || !strings.Contains(got.stderr,
+		"(api-unreachable): the add-on that injected this pod named no API server; ") {
 		t.Errorf("outcome %+v", got)
 	}
 	if !strings.Contains(b.text(t), "none:api-unreachable") || calls.Load() != 0 {

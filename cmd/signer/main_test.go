@@ -95,7 +95,8 @@ func newBench(t *testing.T) *bench {
 	b.answerWith(grant)
 	t.Cleanup(server.Close)
 	// The environment comes from Services that others may have made.
-	b.environment = []string{"KUBERNETES_SERVICE_HOST=127.0.0.9", "KUBERNETES_SERVICE_PORT=9", "HTTPS_PROXY=http://127.0.0.9:9"}
+	b.environment = []string{"KUBERNETES_SERVICE_HOST=127.0.0.9", "KUBERNETES_SERVICE_PORT=9",
+		"HTTPS_PROXY=http://127.0.0.9:9"}
 	digest := sha256.Sum256(server.Certificate().Raw)
 	write(t, filepath.Join(b.credentials, "ca.crt"),
 		string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
@@ -168,7 +169,8 @@ type outcome struct {
 func (b *bench) command(t *testing.T, operations ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("signer", b.config.Args(append([]string{b.entrypoint}, operations...))...)
-	cmd.Env = append(append(os.Environ(), credentialVariable+"="+b.credentials, "GORACE=atexit_sleep_ms=0"), b.environment...)
+	cmd.Env = append(append(os.Environ(), credentialVariable+"="+b.credentials, "GORACE=atexit_sleep_ms=0"),
+		b.environment...)
 	if b.newPIDs {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
 		if os.Getuid() != 0 {
@@ -204,8 +206,8 @@ func (b *bench) text(t *testing.T) string {
 	return string(text)
 }
 
-// signedEntries returns what the step emitted according to its evidence, and fails unless the token in it vouches for exactly
-// that and the exit code.
+// signedEntries returns what the step emitted according to its evidence, and fails unless the token in it
+// vouches for exactly that and the exit code.
 func (b *bench) signedEntries(t *testing.T, exitCode int32) []signing.Entry {
 	t.Helper()
 	all := parse(t, b.text(t))

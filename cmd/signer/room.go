@@ -26,8 +26,9 @@ func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, er
 	return text, err
 }
 
-// limit returns how long the message may be with evidence. What is cut is lost, results too. So results that would arrive without
-// evidence, also when somebody adds a container to the pod, must arrive with it, unless they are of no use without.
+// limit returns how long the message may be with evidence. What is cut is lost, results too. So results that
+// would arrive without evidence, also when somebody adds a container to the pod, must arrive with it, unless
+// they are of no use without.
 func (w wrapper) limit(m message.Message) int {
 	if w.config.Required || !emits(m) {
 		return w.config.Share
@@ -51,10 +52,12 @@ type tooLong struct {
 
 func (e tooLong) Error() string {
 	if e.limit < e.share {
-		return fmt.Sprintf("the termination message needs %d bytes, and with one more container in the pod, such as one for debugging, "+
+		return fmt.Sprintf("the termination message needs %d bytes, and with one more container in the pod, such as one "+
+			"for debugging, "+
 			"its share would be %d: the results go first; %s", e.needs, e.limit, e.advice)
 	}
-	return fmt.Sprintf("the termination message needs %d bytes, the container's share is %d; %s", e.needs, e.share, e.advice)
+	return fmt.Sprintf("the termination message needs %d bytes, the container's share is %d; %s", e.needs, e.share,
+		e.advice)
 }
 
 // newTooLong says what would help this step.
@@ -75,7 +78,8 @@ func (w wrapper) newTooLong(m message.Message, carriers []result.RunResult, need
 // sayLost says that the kubelet is going to cut the message, which Tekton takes for a step without results.
 func (w wrapper) sayLost(size int) {
 	if size > w.config.Share {
-		w.say("the results are lost: they need %d bytes, and the kubelet cuts the termination message after %d, for all containers of a "+
+		w.say("the results are lost: they need %d bytes, and the kubelet cuts the termination message after %d, for all "+
+			"containers of a "+
 			"pod share 12288; emit fewer or shorter results, or have fewer steps, sidecars and init containers in the pod",
 			size, w.config.Share)
 	}

@@ -28,8 +28,8 @@ func noise(n int) string {
 	return b.String()[:n]
 }
 
-// TestRunRoom has messages of several lengths meet the share of today and that of a pod with one more container. A message with
-// this evidence is about 290 bytes longer.
+// TestRunRoom has messages of several lengths meet the share of today and that of a pod with one more
+// container. A message with this evidence is about 290 bytes longer.
 func TestRunRoom(t *testing.T) {
 	flat := func(n int) string { return strings.Repeat("y", n) }
 	for name, c := range map[string]struct {
@@ -45,15 +45,23 @@ func TestRunRoom(t *testing.T) {
 		"there is room":                     {flat(1000), 4096, 3072, true, false, "v2:", false, 1500, ""},
 		"compressed for one more container": {flat(2900), 4096, 3072, true, false, "v2:", true, 500, ""},
 		"compressed for its own share":      {flat(2980), 2457, 2048, true, false, "v2:", true, 500, ""},
-		"results go first":                  {noise(2900), 4096, 3072, true, false, "none:too-long", false, 3072, "would be 3072: the results go first"},
-		"results go first, not compressed":  {flat(2900), 4096, 3072, false, false, "none:too-long", false, 3072, "set enable-termination-message-compression"},
-		"required":                          {noise(2900), 4096, 3072, true, true, "v2:", false, 4096, ""},
-		"required, not compressed":          {flat(2900), 4096, 3072, false, true, "v2:", false, 4096, ""},
-		"results have no room themselves":   {noise(3300), 4096, 3072, false, false, "v2:", false, 4096, ""},
-		"nothing to lose":                   {"", 400, 100, false, false, "v2:", false, 400, ""},
-		"room is not known":                 {flat(2900), 4096, 0, false, false, "v2:", false, 4096, ""},
-		"results alone, compressed":         {flat(2980), 300, 200, true, false, "none:too-long", true, 200, "the termination message needs"},
-		"lost":                              {noise(3300), 3072, 2457, true, false, "", false, 3500, "the results are lost: they need 34"},
+		"results go first": {
+			noise(2900), 4096, 3072, true, false, "none:too-long", false, 3072, "would be 3072: the results go first",
+		},
+		"results go first, not compressed": {
+			flat(2900), 4096, 3072, false, false, "none:too-long", false, 3072, "set enable-termination-message-compression",
+		},
+		"required":                        {noise(2900), 4096, 3072, true, true, "v2:", false, 4096, ""},
+		"required, not compressed":        {flat(2900), 4096, 3072, false, true, "v2:", false, 4096, ""},
+		"results have no room themselves": {noise(3300), 4096, 3072, false, false, "v2:", false, 4096, ""},
+		"nothing to lose":                 {"", 400, 100, false, false, "v2:", false, 400, ""},
+		"room is not known":               {flat(2900), 4096, 0, false, false, "v2:", false, 4096, ""},
+		"results alone, compressed": {
+			flat(2980), 300, 200, true, false, "none:too-long", true, 200, "the termination message needs",
+		},
+		"lost": {
+			noise(3300), 3072, 2457, true, false, "", false, 3500, "the results are lost: they need 34",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
@@ -94,8 +102,8 @@ func (fixedSigner) Sign(context.Context, []result.RunResult) ([]result.RunResult
 
 func (fixedSigner) Close() error { return nil }
 
-// TestResultsArrive tries every number of containers with results of many lengths: what nobody would cut without the signer,
-// nobody cuts with it, also once one more container is in the pod.
+// TestResultsArrive tries every number of containers with results of many lengths: what nobody would cut
+// without the signer, nobody cuts with it, also once one more container is in the pod.
 func TestResultsArrive(t *testing.T) {
 	share := func(containers int) int { return min(step.MaxMessage, 12288/containers) }
 	file := filepath.Join(t.TempDir(), "message")

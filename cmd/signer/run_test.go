@@ -44,12 +44,18 @@ func TestRunSigns(t *testing.T) {
 		flags      signing.Flags
 		entries    []signing.Entry
 	}{
-		"a step with results":  {stockMessage, nil, 0, 0, signing.FlagLast, digestEntry()},
-		"a silent step":        {"", nil, 0, 0, signing.FlagLast, []signing.Entry{}},
-		"a failed step":        {stockMessage, []string{"exit", "3"}, 3, 3, signing.FlagLast | signing.FlagStepFails, digestEntry()},
-		"a killed entrypoint":  {"", []string{"die", "9"}, 137, 137, signing.FlagLast | signing.FlagStepFails, []signing.Entry{}},
-		"onError continue":     {`[{"key":"ExitCode","value":"3","type":3}]`, nil, 0, 3, signing.FlagLast, []signing.Entry{}},
-		"doubled keys":         {`[{"key":"digest","value":"old","type":1},` + stockMessage[1:], nil, 0, 0, signing.FlagLast, digestEntry()},
+		"a step with results": {stockMessage, nil, 0, 0, signing.FlagLast, digestEntry()},
+		"a silent step":       {"", nil, 0, 0, signing.FlagLast, []signing.Entry{}},
+		"a failed step": {
+			stockMessage, []string{"exit", "3"}, 3, 3, signing.FlagLast | signing.FlagStepFails, digestEntry(),
+		},
+		"a killed entrypoint": {
+			"", []string{"die", "9"}, 137, 137, signing.FlagLast | signing.FlagStepFails, []signing.Entry{},
+		},
+		"onError continue": {`[{"key":"ExitCode","value":"3","type":3}]`, nil, 0, 3, signing.FlagLast, []signing.Entry{}},
+		"doubled keys": {
+			`[{"key":"digest","value":"old","type":1},` + stockMessage[1:], nil, 0, 0, signing.FlagLast, digestEntry(),
+		},
 		"no array":             {"null", nil, 0, 0, signing.FlagLast, []signing.Entry{}},
 		"compressed by itself": {deflated(t, stockMessage), nil, 0, 0, signing.FlagLast, digestEntry()},
 	} {
@@ -94,7 +100,8 @@ func deflated(t *testing.T, text string) string {
 func TestRunKeepsInternalEntries(t *testing.T) {
 	b := newBench(t)
 	b.run(t, "write", b.config.TerminationPath, stockMessage)
-	want := result.RunResult{Key: "StartedAt", Value: "2026-11-22T10:00:00.000Z", ResultType: result.InternalTektonResultType}
+	want := result.RunResult{Key: "StartedAt", Value: "2026-11-22T10:00:00.000Z",
+		ResultType: result.InternalTektonResultType}
 	if diff := cmp.Diff(want, parse(t, b.text(t))["StartedAt"]); diff != "" {
 		t.Errorf("entry differs (-want +got):\n%s", diff)
 	}

@@ -110,7 +110,8 @@ func TestRunLeavesGarbage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t)
-			got := b.run(t, "write", b.config.TerminationPath, text, "write", step.PrivatePostFile(b.config.PostFile), "", "exit", "5")
+			got := b.run(t, "write", b.config.TerminationPath, text, "write", step.PrivatePostFile(b.config.PostFile), "",
+				"exit", "5")
 			if got.code != 5 || !strings.HasPrefix(got.stderr, "tekton-sign: step is not signed: expected ") ||
 				strings.Count(got.stderr, "\n") != 1 {
 				t.Errorf("outcome %+v, want code 5 and one line with the reason", got)
@@ -126,12 +127,13 @@ func TestRunLeavesGarbage(t *testing.T) {
 }
 
 func TestRunRemovesForgedEvidence(t *testing.T) {
-	forged := `[{"key":"RESULT_MANIFEST","value":"v2:forged","type":1},{"key":"SVID","value":"x","type":4},` + stockMessage[1:]
+	forged := `[{"key":"RESULT_MANIFEST","value":"v2:forged","type":1},{"key":"SVID","value":"x","type":4},` +
+		stockMessage[1:]
 	t.Run("signed", func(t *testing.T) {
 		b := newBench(t)
 		got := b.run(t, "write", b.config.TerminationPath, forged)
-		const want = "tekton-sign: the step itself emitted RESULT_MANIFEST, which is reserved for evidence, and it is removed; " +
-			"rename the result\n" +
+		const want = "tekton-sign: the step itself emitted RESULT_MANIFEST, which is reserved for evidence, and it is " +
+			"removed; rename the result\n" +
 			"tekton-sign: the step itself emitted SVID, which is reserved for evidence, and it is removed; rename the result\n"
 		if diff := cmp.Diff(outcome{stderr: want}, got, cmp.AllowUnexported(outcome{})); diff != "" {
 			t.Errorf("outcome differs (-want +got):\n%s", diff)
@@ -181,7 +183,8 @@ func TestRunCompresses(t *testing.T) {
 			t.Errorf("compress %v: outcome %+v, want none", c.compress, got)
 		}
 		if got := b.text(t); !strings.HasPrefix(got, c.prefix) || len(got) > c.longest {
-			t.Errorf("compress %v: %d bytes, want at most %d that begin with %q: %s", c.compress, len(got), c.longest, c.prefix, got)
+			t.Errorf("compress %v: %d bytes, want at most %d that begin with %q: %s", c.compress, len(got), c.longest,
+				c.prefix, got)
 		}
 		if got := len(b.signedEntries(t, 0)); got != 30 {
 			t.Errorf("compress %v: %d signed entries, want 30", c.compress, got)

@@ -40,8 +40,8 @@ type wrapper struct {
 	say       func(format string, args ...any)
 }
 
-// run runs the entrypoint and returns the code with which the container has to exit: whatever happens to the evidence, it is
-// the one of the step.
+// run runs the entrypoint and returns the code with which the container has to exit: whatever happens to the
+// evidence, it is the one of the step.
 func (w wrapper) run(entrypoint []string) int {
 	child, err := process.Start(entrypoint)
 	if err != nil {
@@ -55,7 +55,8 @@ func (w wrapper) run(entrypoint []string) int {
 	}
 	code := process.ExitCode(status, os.Getpid() == 1)
 	if !process.KillLeftovers(leftoverLimit) {
-		w.say("processes of the step outlive it by more than %v; what they still write makes its verification fail", leftoverLimit)
+		w.say("processes of the step outlive it by more than %v; what they still write makes its verification fail",
+			leftoverLimit)
 	}
 	ctx, cancel := w.budget(child.Terminated())
 	defer cancel()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes what is generated in docs: the command reference, the schemas of the reports of verify and status, and the picture
-// of the README.
+// Command gendocs writes what is generated in docs: the command reference, the schemas of the reports of
+// verify and status, and the picture of the README.
 package main
 
 import (
@@ -43,7 +43,8 @@ func generate(docs, root string) error {
 	if err := doc.GenMarkdownTree(cli.NewCommand(), reference); err != nil {
 		return fmt.Errorf("writing the command reference: %w", err)
 	}
-	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema, statusSchemaFile: statusSchema} {
+	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema,
+		statusSchemaFile: statusSchema} {
 		schema, err := schemaOfReport()
 		if err != nil {
 			return fmt.Errorf("writing the schema: %w", err)
@@ -76,8 +77,14 @@ func verifyPicture(examples string) ([]byte, error) {
 		input  []byte
 		code   int
 	}{
-		{"$ kubectl tekton-sign verify -v --allow-unrecorded -f build.yaml --trust-bundle trust-bundle.json", recorded, cli.ExitOK},
-		{"$ kubectl tekton-sign verify --allow-unrecorded -f tampered.yaml --trust-bundle trust-bundle.json", changed, cli.ExitFailed},
+		{
+			"$ kubectl tekton-sign verify -v --allow-unrecorded -f build.yaml --trust-bundle trust-bundle.json", recorded,
+			cli.ExitOK,
+		},
+		{
+			"$ kubectl tekton-sign verify --allow-unrecorded -f tampered.yaml --trust-bundle trust-bundle.json", changed,
+			cli.ExitFailed,
+		},
 	} {
 		args := []string{"verify", "--color=always", "--allow-unrecorded", "-f", "-", "--trust-bundle", bundle}
 		if act.code == cli.ExitOK {

@@ -37,9 +37,10 @@ func statusSchema() ([]byte, error) {
 // schemaOf makes the JSON schema of a kind of object from its Go type.
 func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 	g := &schemas{defs: schema{}, known: map[reflect.Type]schema{
-		reflect.TypeFor[time.Time]():         {"type": "string", "format": "date-time"},
-		reflect.TypeFor[verify.Verdict]():    names(verify.Verdicts()),
-		reflect.TypeFor[verify.Status]():     names([]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
+		reflect.TypeFor[time.Time]():      {"type": "string", "format": "date-time"},
+		reflect.TypeFor[verify.Verdict](): names(verify.Verdicts()),
+		reflect.TypeFor[verify.Status](): names(
+			[]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
 		reflect.TypeFor[status.Outcome]():    names(status.Outcomes()),
 		reflect.TypeFor[status.Part]():       names(status.Parts()),
 		reflect.TypeFor[status.CheckID]():    names(status.CheckIDs()),

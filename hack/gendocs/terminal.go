@@ -35,13 +35,16 @@ type line struct {
 }
 
 var picture = template.Must(template.New("terminal").Parse(
-	`<svg xmlns="http://www.w3.org/2000/svg" width="{{.Width}}" height="{{.Height}}" viewBox="0 0 {{.Width}} {{.Height}}" role="img">
+	`<svg xmlns="http://www.w3.org/2000/svg" width="{{.Width}}" height="{{.Height}}" ` +
+		`viewBox="0 0 {{.Width}} {{.Height}}" role="img">
 <style>
 text { font: 14px ui-monospace, Menlo, Consolas, "DejaVu Sans Mono", monospace; fill: #d6dbe1; white-space: pre; }
-.ok { fill: #6cc66c; } .bad { fill: #ff7b72; } .warn { fill: #e3b341; } .dim { fill: #8b949e; } .bold { font-weight: bold; }
+.ok { fill: #6cc66c; } .bad { fill: #ff7b72; } .warn { fill: #e3b341; } .dim { fill: #8b949e; } ` +
+		`.bold { font-weight: bold; }
 </style>
 <rect width="100%" height="100%" rx="8" fill="#161b22"/>
-{{range .Lines}}<text x="16" y="{{.Y}}" xml:space="preserve">{{range .Spans}}<tspan class="{{.Class}}">{{.Text}}</tspan>{{end}}</text>
+{{range .Lines}}<text x="16" y="{{.Y}}" xml:space="preserve">` +
+		`{{range .Spans}}<tspan class="{{.Class}}">{{.Text}}</tspan>{{end}}</text>
 {{end}}</svg>
 `))
 

@@ -76,8 +76,8 @@ func Name(name string) string {
 	return Short(name, DefaultWidth)
 }
 
-// Cell is Short for a name that stands in a column: with quotes around it if a space in it could be taken for the gap between
-// two columns. Names in a cluster have none.
+// Cell is Short for a name that stands in a column: with quotes around it if a space in it could be taken for
+// the gap between two columns. Names in a cluster have none.
 func Cell(name string) string {
 	if strings.ContainsFunc(name, unicode.IsSpace) {
 		return `"` + Short(name, DefaultWidth) + `"`

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package kubeclient is the Kubernetes client of the plugin. The clientset of client-go links the clients of all API groups with
-// all that they can build and watch: many megabytes, of which the plugin uses seven groups.
+// Package kubeclient is the Kubernetes client of the plugin. The clientset of client-go links the clients of
+// all API groups with all that they can build and watch: many megabytes, of which the plugin uses seven
+// groups.
 package kubeclient
 
 import (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package owner knows Tekton's objects among the owners of others. It is the one place that does: what reads owners must believe no
-// more than the admission policies guard, which is every owner of these kinds, of whatever group.
+// Package owner knows Tekton's objects among the owners of others. It is the one place that does: what reads
+// owners must believe no more than the admission policies guard, which is every owner of these kinds, of
+// whatever group.
 package owner
 
 import (
@@ -18,7 +19,8 @@ const (
 	PipelineRun = "PipelineRun"
 )
 
-// Controller returns the reference to the controller of an object if that is one of Tekton's of this kind, nil otherwise.
+// Controller returns the reference to the controller of an object if that is one of Tekton's of this kind,
+// nil otherwise.
 func Controller(object metav1.Object, kind string) *metav1.OwnerReference {
 	ref := metav1.GetControllerOf(object)
 	if ref == nil || !Is(*ref, kind) {

@@ -34,7 +34,7 @@ const fewKeys = 16
 // Texts that two readers read in two ways, or that take more than they are worth.
 var (
 	errUTF8      = errors.New("not in UTF-8")
-	errSurrogate = errors.New("half a surrogate pair, which is no character")
+	errSurrogate = errors.New("half a surrogate pair, which is not a character")
 	errTooMany   = fmt.Errorf("more than %d values", MaxValues)
 )
 
@@ -110,7 +110,7 @@ func (s *scanner) text() error {
 		}
 	}
 	if !top.remember(key) {
-		return fmt.Errorf("the key %q stands twice in one object", key)
+		return fmt.Errorf("the key %q occurs twice in one object", key)
 	}
 	return nil
 }
@@ -172,8 +172,8 @@ func codeUnit(b []byte) uint16 {
 func isHigh(unit uint16) bool { return unit >= 0xd800 && unit < 0xdc00 }
 func isLow(unit uint16) bool  { return unit >= 0xdc00 && unit < 0xe000 }
 
-// Peek returns the string members of the object in data that are called names, as far as they can be read without decoding
-// the rest. It checks nothing: decode what it was asked for, too.
+// Peek returns the string members of the object in data that are called names, as far as they can be read
+// without decoding the rest. It checks nothing: decode what it was asked for, too.
 func Peek(data []byte, names ...string) map[string]string {
 	found := map[string]string{}
 	s := &scanner{data: data}

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package strictjson decodes JSON (RFC 8259) that somebody hostile may have written. Go's own decoder takes "Status" for
-// "status" and lets the last of two equal keys win; two readers of one file can then see two different objects. Here a key
-// that stands twice, a key that differs from a field's name only in case, too deep nesting and trailing data are errors.
+// Package strictjson decodes JSON (RFC 8259) that somebody hostile may have written. Go's own decoder takes
+// "Status" for "status" and lets the last of two equal keys win; two readers of one file can then see two
+// different objects. Here a key that occurs twice, a key that differs from a field's name only in case, too
+// deep nesting and trailing data are errors.
 package strictjson
 
 import (
@@ -22,10 +23,12 @@ import (
 // MaxDepth is the deepest nesting that is read.
 const MaxDepth = 64
 
-// MaxValues is how many values, keys not counted, a text may have. Three bytes of text can take a kilobyte when decoded.
+// MaxValues is how many values, keys not counted, a text may have. Three bytes of text can take a kilobyte
+// when decoded.
 const MaxValues = 100_000
 
-// maxUnknownFields is how many unknown fields an object may have, each counted once however many elements of a list have it.
+// maxUnknownFields is how many unknown fields an object may have, each counted once however many elements of
+// a list have it.
 const maxUnknownFields = 64
 
 // Decode reads the one JSON value in data into v. A field that v's type does not have is an error.
@@ -40,8 +43,8 @@ func Decode(data []byte, v any) error {
 	return nil
 }
 
-// DecodeOpen reads the one JSON value in data into v. Fields that v's type does not have are left out, unless their name
-// differs only in case from that of a field somewhere in v's type.
+// DecodeOpen reads the one JSON value in data into v. Fields that v's type does not have are left out, unless
+// their name differs only in case from that of a field somewhere in v's type.
 func DecodeOpen(data []byte, v any) error {
 	unknown, err := decode(data, v)
 	if err != nil {
@@ -67,8 +70,8 @@ func DecodeOpen(data []byte, v any) error {
 	return nil
 }
 
-// DecodeKnown reads the one JSON value in data into v, and reports whether there are fields that v's type does not have. They are not
-// looked at: then read it with DecodeOpen.
+// DecodeKnown reads the one JSON value in data into v, and reports whether there are fields that v's type
+// does not have. They are not looked at: then read it with DecodeOpen.
 func DecodeKnown(data []byte, v any) (open bool, err error) {
 	unknown, err := decode(data, v)
 	return len(unknown) > 0, err
@@ -107,8 +110,8 @@ func fieldNamesOf(t reflect.Type) map[string]string {
 	return names
 }
 
-// fold returns a form that is the same for all texts which Go's decoder takes for one name: it follows Unicode, in which the
-// long s and the sign of kelvin are letters like others.
+// fold returns a form that is the same for all texts which Go's decoder takes for one name: it follows
+// Unicode, in which the long s and the sign of kelvin are letters like others.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
@@ -139,8 +142,8 @@ func collectFieldNames(t reflect.Type, names map[string]string, seen map[reflect
 	}
 }
 
-// Check reports whether data is one JSON value in UTF-8 without a key that stands twice in one object and without nesting
-// deeper than MaxDepth or more than MaxValues values.
+// Check reports whether data is one JSON value in UTF-8 without a key that occurs twice in one object and
+// without nesting deeper than MaxDepth or more than MaxValues values.
 func Check(data []byte) error {
 	if err := scan(data); err != nil {
 		return err

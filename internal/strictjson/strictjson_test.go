@@ -45,11 +45,11 @@ func TestDecodeRefuses(t *testing.T) {
 		"trailing data":      {`{"kind":"k"} {}`, "invalid character", true},
 		"trailing brace":     {`{"kind":"k"}}`, "invalid character", true},
 		"wrong type":         {`{"kind":1}`, "cannot unmarshal", true},
-		"duplicate":          {`{"kind":"k","kind":"k"}`, `key "kind" stands twice`, true},
-		"escaped duplicate":  {`{"kind":"k","k\u0069nd":"x"}`, `key "kind" stands twice`, true},
-		"duplicate in array": {`{"items":[{"name":"a","name":"b"}]}`, `key "name" stands twice`, true},
-		"duplicate in map":   {`{"items":[{"labels":{"a":"1","a":"2"}}]}`, `key "a" stands twice`, true},
-		"duplicate unknown":  {`{"x":{"a":1,"b":[],"a":2}}`, `key "a" stands twice`, true},
+		"duplicate":          {`{"kind":"k","kind":"k"}`, `key "kind" occurs twice`, true},
+		"escaped duplicate":  {`{"kind":"k","k\u0069nd":"x"}`, `key "kind" occurs twice`, true},
+		"duplicate in array": {`{"items":[{"name":"a","name":"b"}]}`, `key "name" occurs twice`, true},
+		"duplicate in map":   {`{"items":[{"labels":{"a":"1","a":"2"}}]}`, `key "a" occurs twice`, true},
+		"duplicate unknown":  {`{"x":{"a":1,"b":[],"a":2}}`, `key "a" occurs twice`, true},
 		"case variant":       {`{"Kind":"k"}`, `"Kind"`, true},
 		"both cases":         {`{"kind":"k","KIND":"k"}`, `"KIND"`, true},
 		"inner case variant": {`{"items":[{"nAme":"a"}]}`, `nAme`, true},
@@ -89,7 +89,8 @@ func TestCheckAllowsTheDeepestNesting(t *testing.T) {
 }
 
 func FuzzCheck(f *testing.F) {
-	for _, s := range []string{`{"a":{"b":[1,"\"",{}]},"c":"]}"}`, `{"a":1,"a":2}`, `[[[`, `"\u0061"`, `null`, "{\"\xff\":1,\"\xfe\":2}"} {
+	for _, s := range []string{`{"a":{"b":[1,"\"",{}]},"c":"]}"}`, `{"a":1,"a":2}`, `[[[`, `"\u0061"`, `null`,
+		"{\"\xff\":1,\"\xfe\":2}"} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -165,10 +166,12 @@ func TestTextThatTwoReadersReadInTwoWays(t *testing.T) {
 		"invalid UTF-8":             {"{\"status\":\"\xff\"}", false},
 		"encoded surrogate":         {"{\"status\":\"\xed\xa0\x80\"}", false},
 		"17 keys, one of them twice": {
-			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`, false,
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`,
+			false,
 		},
 		"17 keys, the last one twice": {
-			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"q":1}`, false,
+			`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"q":1}`,
+			false,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"strings"
 )
 
-// Unknown returns the paths of the fields in data that v's type does not have, each once however often it occurs: elements of lists are
-// [] in it, members of maps *. The decoder underneath counts occurrences, and stops at 100 of them.
+// Unknown returns the paths of the fields in data that v's type does not have, each once however often it
+// occurs: elements of lists are [] in it, members of maps *. The decoder underneath counts occurrences, and
+// stops at 100 of them.
 func Unknown(data []byte, v any) (map[string]bool, error) {
 	w := &walker{d: json.NewDecoder(bytes.NewReader(data)), unknown: map[string]bool{}}
 	w.d.UseNumber()

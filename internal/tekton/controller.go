@@ -7,7 +7,8 @@ import "strings"
 // Controllers selects Tekton's controller in every release and distribution, whatever kind of workload runs it.
 const Controllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"
 
-// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. given reports whether it is there.
+// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. given reports
+// whether it is there.
 func FlagValue(args []string, name string) (value string, given bool) {
 	for i, arg := range args {
 		got, value, joined := strings.Cut(arg, "=")

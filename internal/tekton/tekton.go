@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tekton holds what Tekton v1.15.0 names in the pods of TaskRuns and exports nowhere, or only in packages that link
-// much else. It imports next to nothing, so that the signer stays small. A test compares it with Tekton's own code.
+// Package tekton holds what Tekton v1.15.0 names in the pods of TaskRuns and exports nowhere, or only in
+// packages that link much else. It imports next to nothing, so that the signer stays small. A test compares
+// it with Tekton's own code.
 package tekton
 
 import (

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backends is the table of backends. The plugin and the add-on go by its rows, and by nothing else: a backend is a row here,
-// a row of the schemes of package signing, and the folder of its own below pkg/signing.
+// Package backends is the table of backends. The plugin and the add-on go by its rows, and by nothing else: a
+// backend is a row here, a row of the schemes of package signing, and the folder of its own below
+// pkg/signing.
 package backends
 
 import (
@@ -25,8 +26,8 @@ type Descriptor struct {
 	Enabled bool
 	// Signs is whether the steps themselves sign, for which the inject webhook gives them the signer.
 	Signs bool
-	// Tokens is whether steps sign with service account tokens: each namespace needs the right to request them, and the admission
-	// policies that confine it.
+	// Tokens is whether steps sign with service account tokens: each namespace needs the right to request them,
+	// and the admission policies that confine it.
 	Tokens bool
 	// Reader returns the verifier half, for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
@@ -92,8 +93,8 @@ func Check(s settings.Settings) error {
 		return fmt.Errorf("backend %s is not yet in this version: use %s", s.Backend, Enabled()[0].Name)
 	}
 	if d.Tokens && s.Policies == settings.PoliciesNone {
-		return fmt.Errorf("backend %s needs policies %s or %s: without them whoever may edit a namespace can sign in the name of its TaskRuns",
-			s.Backend, settings.PoliciesStandard, settings.PoliciesStrict)
+		return fmt.Errorf("backend %s needs policies %s or %s: without them anyone who can edit a namespace can sign "+
+			"in the name of its TaskRuns", s.Backend, settings.PoliciesStandard, settings.PoliciesStrict)
 	}
 	return nil
 }
@@ -114,7 +115,8 @@ func Readers(cluster *trust.Cluster, policy check.Policy) (map[signing.Backend]c
 	return readers, nil
 }
 
-// Records returns the reader of what proves a record of the add-on: a token of the add-on's own account, whatever the backend.
+// Records returns the reader of what proves a record of the add-on: a token of the add-on's own account,
+// whatever the backend.
 func Records(cluster *trust.Cluster, policy check.Policy) (*proof.Reader, error) {
 	return oidccluster.NewReader(cluster, policy)
 }

@@ -41,13 +41,17 @@ func TestCheck(t *testing.T) {
 		policies settings.Policies
 		err      string
 	}{
-		"off":                 {signing.BackendNone, settings.PoliciesAuto, ""},
-		"off, no policies":    {signing.BackendNone, settings.PoliciesNone, ""},
-		"on":                  {signing.BackendOIDCSAToken, settings.PoliciesAuto, ""},
-		"on, strict":          {signing.BackendOIDCSAToken, settings.PoliciesStrict, ""},
-		"tokens, no policies": {signing.BackendOIDCSAToken, settings.PoliciesNone, "backend oidc-sa-token needs policies standard or strict"},
-		"spire":               {signing.BackendSPIRE, settings.PoliciesAuto, "backend spire is not yet in this version"},
-		"sigstore":            {signing.BackendSigstoreKeyless, settings.PoliciesAuto, "backend sigstore-keyless is not yet in this version"},
+		"off":              {signing.BackendNone, settings.PoliciesAuto, ""},
+		"off, no policies": {signing.BackendNone, settings.PoliciesNone, ""},
+		"on":               {signing.BackendOIDCSAToken, settings.PoliciesAuto, ""},
+		"on, strict":       {signing.BackendOIDCSAToken, settings.PoliciesStrict, ""},
+		"tokens, no policies": {
+			signing.BackendOIDCSAToken, settings.PoliciesNone, "backend oidc-sa-token needs policies standard or strict",
+		},
+		"spire": {signing.BackendSPIRE, settings.PoliciesAuto, "backend spire is not yet in this version"},
+		"sigstore": {
+			signing.BackendSigstoreKeyless, settings.PoliciesAuto, "backend sigstore-keyless is not yet in this version",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := settings.Default()

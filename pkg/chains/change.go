@@ -43,8 +43,8 @@ func (d Decision) Change(r Run) Change {
 	return c
 }
 
-// MergePatch is the change as a JSON merge patch (RFC 7386) for this version of the object: the API server answers with a
-// conflict if it is another by now.
+// MergePatch is the change as a JSON merge patch (RFC 7386) for this version of the object: the API server
+// answers with a conflict if it is another by now.
 func (c Change) MergePatch(r Run) ([]byte, error) {
 	annotations := map[string]any{}
 	for key, value := range c.Set {

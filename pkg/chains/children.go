@@ -27,8 +27,8 @@ func Owns(pipelineRun, taskRun metav1.Object) bool {
 	return ref != nil && ref.UID != "" && ref.UID == pipelineRun.GetUID()
 }
 
-// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it names what cannot be
-// verified.
+// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it
+// names what cannot be verified.
 func References(pipelineRun *unstructured.Unstructured) (names []string, why string) {
 	references, _, err := unstructured.NestedSlice(pipelineRun.Object, "status", "childReferences")
 	switch {
@@ -42,16 +42,17 @@ func References(pipelineRun *unstructured.Unstructured) (names []string, why str
 		kind, _ := reference["kind"].(string)
 		name, _ := reference["name"].(string)
 		if kind != "TaskRun" || name == "" {
-			return nil, "it ran something else than TaskRuns, whose results nobody verifies"
+			return nil, "it ran something other than TaskRuns, whose results are not verified"
 		}
 		names = append(names, name)
 	}
 	return names, ""
 }
 
-// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are those that it owns, whether
-// its status names them or not. One that the status does not name may be somebody's who wants to keep the provenance from being
-// made: the PipelineRun waits until it is verified, or gone.
+// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are
+// those that it owns, whether its status names them or not. One that the status does not name may be
+// somebody's who wants to keep the provenance from being made: the PipelineRun waits until it is verified, or
+// gone.
 func Judge(pipelineRun *unstructured.Unstructured, children []Child) (Verdict, string) {
 	names, why := References(pipelineRun)
 	if why != "" {

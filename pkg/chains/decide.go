@@ -56,7 +56,8 @@ func (r Run) decideOff() Decision {
 	return r.forgetIfKept()
 }
 
-// decideRunning holds what is not complete. One that is being deleted never completes: Tekton does not look at it any more.
+// decideRunning holds what is not complete. One that is being deleted never completes: Tekton does not look
+// at it any more.
 func (r Run) decideRunning() Decision {
 	switch {
 	case !r.Deleted.IsZero():
@@ -79,7 +80,8 @@ func (r Run) decideHeld(end time.Time, overdue bool) Decision {
 	return Decision{Again: end}
 }
 
-// decideReleased waits until Chains cannot miss the object any more. Until then, a verdict that turns puts the hold back.
+// decideReleased waits until Chains cannot miss the object any more. Until then, a verdict that turns puts
+// the hold back.
 func (r Run) decideReleased(end time.Time, overdue bool) Decision {
 	_, answered := r.Annotations[Hold]
 	switch {
@@ -93,8 +95,8 @@ func (r Run) decideReleased(end time.Time, overdue bool) Decision {
 	return Decision{Again: end}
 }
 
-// watchedByChains reports whether the finalizer of Chains does what ours would do. Not during a deletion: then Chains may have
-// looked at the held object, and be about to take its finalizer away.
+// watchedByChains reports whether the finalizer of Chains does what ours would do. Not during a deletion:
+// then Chains may have looked at the held object, and be about to take its finalizer away.
 func (r Run) watchedByChains() bool { return r.has(chainsFinalizers[r.Kind]) && r.Deleted.IsZero() }
 
 func (r Run) forgetIfKept() Decision {

@@ -15,7 +15,8 @@ const uid = "0b8e4b2c"
 
 var now = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
-// run makes a Run of words: its state (held, released, refused, other for the marker of another object), what it is, and what it has.
+// run makes a Run of words: its state (held, released, refused, other for the marker of another object), what
+// it is, and what it has.
 func run(words string) Run {
 	r := Run{Kind: "TaskRun", UID: uid, Annotations: map[string]string{}, Why: "it is bad"}
 	for _, word := range strings.Fields(words) {
@@ -95,7 +96,8 @@ func TestDecide(t *testing.T) {
 		{run: "held kept timeless", off: Withdraw},
 		{run: "held kept future deleted", on: Decision{Again: deleted}, off: Withdraw},
 		{
-			run: "held kept future deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"}, off: Withdraw,
+			run: "held kept future deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"},
+			off:  Withdraw,
 			note: "a forged time of completion does not block a deletion",
 		},
 
@@ -106,11 +108,20 @@ func TestDecide(t *testing.T) {
 		{run: "released kept complete good attested", on: Decision{Action: Forget}, off: Forget},
 		{run: "released kept complete good unattestable", on: Decision{Action: Forget}, off: Forget},
 		{run: "released kept complete good deleted", on: Decision{Again: deleted}, off: Forget},
-		{run: "released kept complete good deleted watched", on: Decision{Again: deleted}, off: Forget, note: "Chains may have seen it held"},
+		{
+			run: "released kept complete good deleted watched", on: Decision{Again: deleted}, off: Forget,
+			note: "Chains may have seen it held",
+		},
 		{run: "released kept complete good deleted attested", on: Decision{Action: Forget}, off: Forget},
 		{run: "released kept old good", on: Decision{Action: Forget}, off: Forget},
-		{run: "released kept complete good deleted-long-ago", on: Decision{Action: Forget}, off: Forget, note: "nobody attests"},
-		{run: "held kept complete deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"}, off: Withdraw},
+		{
+			run: "released kept complete good deleted-long-ago", on: Decision{Action: Forget}, off: Forget,
+			note: "nobody attests",
+		},
+		{
+			run: "held kept complete deleted-long-ago", on: Decision{Action: Refuse, Why: "it was not judged in time"},
+			off: Withdraw,
+		},
 		{run: "released complete bad", on: Decision{Action: Refuse, Why: "it is bad"}, note: "changed before Chains came"},
 		{run: "released complete bad attested"},
 		{run: "released kept complete bad attested", on: Decision{Action: Forget}, off: Forget},
@@ -166,9 +177,9 @@ func allRuns() []string {
 	return all
 }
 
-// TestDecideSettles holds for every state: an action leads to a state that needs none, or one more at most; the gate never waits
-// without an end for the sake of an object that is being deleted; turned off, it keeps nobody's deletion; and Chains never gets to
-// see without a hold what is not good.
+// TestDecideSettles holds for every state: an action leads to a state that needs none, or one more at most;
+// the gate never waits without an end for the sake of an object that is being deleted; turned off, it keeps
+// nobody's deletion; and Chains never gets to see without a hold what is not good.
 func TestDecideSettles(t *testing.T) {
 	for _, words := range allRuns() {
 		for _, on := range []bool{true, false} {
@@ -211,11 +222,13 @@ func TestChange(t *testing.T) {
 			Finalizers: []string{"chains.tekton.dev/taskrun", Finalizer},
 		}, `{"metadata":{"annotations":{"chains.tekton.dev/signed":"failed","tekton-sign.dev/chains":"0b8e4b2c: held"},` +
 			`"finalizers":["chains.tekton.dev/taskrun","tekton-sign.dev/chains"],"resourceVersion":"7","uid":"0b8e4b2c"}}`},
-		"place, being deleted": {"deleted", Decision{Action: Place}, Change{Set: map[string]string{Hold: "failed", Marker: uid + ": held"}},
+		"place, being deleted": {"deleted", Decision{Action: Place},
+			Change{Set: map[string]string{Hold: "failed", Marker: uid + ": held"}},
 			`{"metadata":{"annotations":{"chains.tekton.dev/signed":"failed","tekton-sign.dev/chains":"0b8e4b2c: held"},` +
 				`"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"release": {"held kept watched complete good", Decision{Action: Release}, Change{
-			Set: map[string]string{Marker: uid + ": released"}, Remove: []string{Hold}, Finalizers: []string{"chains.tekton.dev/taskrun"},
+			Set: map[string]string{Marker: uid + ": released"}, Remove: []string{Hold},
+			Finalizers: []string{"chains.tekton.dev/taskrun"},
 		}, `{"metadata":{"annotations":{"chains.tekton.dev/signed":null,"tekton-sign.dev/chains":"0b8e4b2c: released"},` +
 			`"finalizers":["chains.tekton.dev/taskrun"],"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"release, Chains has not come": {"held kept complete good", Decision{Action: Release}, Change{
@@ -223,13 +236,16 @@ func TestChange(t *testing.T) {
 		}, `{"metadata":{"annotations":{"chains.tekton.dev/signed":null,"tekton-sign.dev/chains":"0b8e4b2c: released"},` +
 			`"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"release, being deleted": {"held kept watched complete good deleted", Decision{Action: Release}, Change{
-			Set: map[string]string{Marker: uid + ": released"}, Remove: []string{Hold}, Finalizers: []string{Finalizer, "chains.tekton.dev/taskrun"},
+			Set: map[string]string{Marker: uid + ": released"}, Remove: []string{Hold},
+			Finalizers: []string{Finalizer, "chains.tekton.dev/taskrun"},
 		}, `{"metadata":{"annotations":{"chains.tekton.dev/signed":null,"tekton-sign.dev/chains":"0b8e4b2c: released"},` +
 			`"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"refuse": {"held kept complete bad", Decision{Action: Refuse, Why: "why"}, Change{
 			Set: map[string]string{Hold: "failed", Marker: uid + ": refused, why"}, Finalizers: []string{},
-		}, `{"metadata":{"annotations":{"chains.tekton.dev/signed":"failed","tekton-sign.dev/chains":"0b8e4b2c: refused, why"},` +
-			`"finalizers":[],"resourceVersion":"7","uid":"0b8e4b2c"}}`},
+		},
+			`{"metadata":{"annotations":{"chains.tekton.dev/signed":"failed",` +
+				`"tekton-sign.dev/chains":"0b8e4b2c: refused, why"},` +
+				`"finalizers":[],"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"forget": {"refused kept", Decision{Action: Forget}, Change{Finalizers: []string{}},
 			`{"metadata":{"finalizers":[],"resourceVersion":"7","uid":"0b8e4b2c"}}`},
 		"withdraw": {"held kept", Decision{Action: Withdraw}, Change{Remove: []string{Hold, Marker}, Finalizers: []string{}},

@@ -42,8 +42,8 @@ type Run struct {
 	Idle            bool      // a TaskRun that never had a pod, and has nothing to verify
 }
 
-// Unproven returns the run with the verdict that it has where nothing proves that the condition is the add-on's: none yet. One that
-// never ran has nothing that could be judged.
+// Unproven returns the run with the verdict that it has where nothing proves that the condition is the
+// add-on's: none yet. One that never ran has nothing that could be judged.
 func (r Run) Unproven() Run {
 	r.Verdict, r.Why = Pending, ""
 	if r.Complete && r.Idle {
@@ -81,7 +81,8 @@ func (c carried) empty() bool {
 	return len(c.Results) == 0 && len(c.Artifacts) == 0 && len(c.Inputs) == 0 && len(c.Outputs) == 0
 }
 
-// Read returns what the gate looks at of a TaskRun or PipelineRun of tekton.dev/v1. A status that cannot be read is Bad.
+// Read returns what the gate looks at of a TaskRun or PipelineRun of tekton.dev/v1. A status that cannot be
+// read is Bad.
 func Read(u *unstructured.Unstructured) Run {
 	r := Run{
 		Kind: u.GetKind(), UID: string(u.GetUID()), ResourceVersion: u.GetResourceVersion(),
@@ -115,8 +116,8 @@ func (s status) complete() bool {
 	})
 }
 
-// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing to wait for if the TaskRun
-// has and declares no results: then the add-on sets none.
+// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing
+// to wait for if the TaskRun has and declares no results: then the add-on sets none.
 func (s status) verdict() (Verdict, string) {
 	var found []condition
 	for _, c := range s.Conditions {
@@ -169,8 +170,8 @@ func (r Run) held() bool { return r.Annotations[Hold] == HoldValue }
 
 func (r Run) has(finalizer string) bool { return slices.Contains(r.Finalizers, finalizer) }
 
-// deadline is when the gate's patience ends, zero if nothing limits it. The status may be forged, the time of a deletion not:
-// the later of the two never counts.
+// deadline is when the gate's patience ends, zero if nothing limits it. The status may be forged, the time of
+// a deletion not: the later of the two never counts.
 func (r Run) deadline() time.Time {
 	var end time.Time
 	if !r.Completed.IsZero() {

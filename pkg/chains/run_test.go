@@ -70,21 +70,33 @@ func TestReadStatus(t *testing.T) {
 		},
 		"ended, as nobody says but Chains": {status(`{"type":"Succeeded","status":"Perhaps"},`+verified, ``), true, Good},
 		"ended, without a status":          {status(`{"type":"Succeeded"}`, `,"results":[{}]`), true, Pending},
-		"two ends":                         {status(`{"type":"Succeeded","status":"Unknown"},`+succeeded, `,"results":[{}]`), true, Pending},
-		"verified":                         {status(succeeded+`,`+verified, ``), true, Good},
-		"not verified":                     {status(succeeded+`,{"type":"SignedResultsVerified","status":"False"}`, ``), true, Bad},
-		"awaited":                          {status(succeeded+`,{"type":"SignedResultsVerified","status":"Unknown"}`, ``), true, Pending},
-		"verdict of another case":          {status(succeeded+`,{"type":"SignedResultsVerified","status":"true"}`, ``), true, Pending},
-		"two verdicts":                     {status(succeeded+`,`+verified+`,`+verified, ``), true, Bad},
-		"nothing to verify":                {status(succeeded, `,"taskSpec":{"steps":[{}]},"steps":[{"name":"a"}]`), true, Good},
-		"results, no verdict":              {status(succeeded, `,"results":[{"name":"a"}]`), true, Pending},
-		"declared, no verdict":             {status(succeeded, `,"taskSpec":{"results":[{"name":"a"}]}`), true, Pending},
-		"artifacts, no verdict":            {status(succeeded, `,"artifacts":{"outputs":[{}]}`), true, Pending},
-		"step results, no verdict":         {status(succeeded, `,"steps":[{"results":[{}]}]`), true, Pending},
-		"step outputs, no verdict":         {status(succeeded, `,"steps":[{},{"outputs":[{}]}]`), true, Pending},
-		"step inputs, no verdict":          {status(succeeded, `,"steps":[{"inputs":[{}]}]`), true, Pending},
-		"conditions are nonsense":          {`{"kind":"TaskRun","status":{"conditions":"x"}}`, true, Bad},
-		"a pipeline run":                   {`{"kind":"PipelineRun","status":{"conditions":[` + succeeded + `,` + verified + `]}}`, true, Pending},
+		"two ends": {
+			status(`{"type":"Succeeded","status":"Unknown"},`+succeeded, `,"results":[{}]`), true, Pending,
+		},
+		"verified": {status(succeeded+`,`+verified, ``), true, Good},
+		"not verified": {
+			status(succeeded+`,{"type":"SignedResultsVerified","status":"False"}`, ``), true, Bad,
+		},
+		"awaited": {
+			status(succeeded+`,{"type":"SignedResultsVerified","status":"Unknown"}`, ``), true, Pending,
+		},
+		"verdict of another case": {
+			status(succeeded+`,{"type":"SignedResultsVerified","status":"true"}`, ``), true, Pending,
+		},
+		"two verdicts": {status(succeeded+`,`+verified+`,`+verified, ``), true, Bad},
+		"nothing to verify": {
+			status(succeeded, `,"taskSpec":{"steps":[{}]},"steps":[{"name":"a"}]`), true, Good,
+		},
+		"results, no verdict":      {status(succeeded, `,"results":[{"name":"a"}]`), true, Pending},
+		"declared, no verdict":     {status(succeeded, `,"taskSpec":{"results":[{"name":"a"}]}`), true, Pending},
+		"artifacts, no verdict":    {status(succeeded, `,"artifacts":{"outputs":[{}]}`), true, Pending},
+		"step results, no verdict": {status(succeeded, `,"steps":[{"results":[{}]}]`), true, Pending},
+		"step outputs, no verdict": {status(succeeded, `,"steps":[{},{"outputs":[{}]}]`), true, Pending},
+		"step inputs, no verdict":  {status(succeeded, `,"steps":[{"inputs":[{}]}]`), true, Pending},
+		"conditions are nonsense":  {`{"kind":"TaskRun","status":{"conditions":"x"}}`, true, Bad},
+		"a pipeline run": {
+			`{"kind":"PipelineRun","status":{"conditions":[` + succeeded + `,` + verified + `]}}`, true, Pending,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := Read(object(t, tc.object))
@@ -134,21 +146,37 @@ func TestJudge(t *testing.T) {
 		want       Verdict
 		why        string
 	}{
-		"nothing ran":                  {`[]`, nil, Good, ""},
-		"all good":                     {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good, other}, Good, ""},
-		"one is not named":             {`[{kind: TaskRun, name: a}]`, []Child{good, other}, Good, ""},
-		"one runs":                     {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", false, Pending)}, Pending, ""},
-		"one runs, verified":           {`[]`, []Child{child("b", false, Good)}, Pending, ""},
-		"one waits":                    {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Pending)}, Pending, ""},
-		"one bad":                      {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Bad), other}, Bad, "of TaskRun a: it is bad"},
-		"one bad, one waits":           {`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Pending), child("a", true, Bad)}, Bad, "of TaskRun a: it is bad"},
+		"nothing ran": {`[]`, nil, Good, ""},
+		"all good": {
+			`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good, other}, Good, "",
+		},
+		"one is not named": {`[{kind: TaskRun, name: a}]`, []Child{good, other}, Good, ""},
+		"one runs": {
+			`[{kind: TaskRun, name: a}]`, []Child{good, child("b", false, Pending)}, Pending, "",
+		},
+		"one runs, verified": {`[]`, []Child{child("b", false, Good)}, Pending, ""},
+		"one waits":          {`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Pending)}, Pending, ""},
+		"one bad": {
+			`[{kind: TaskRun, name: a}]`, []Child{child("a", true, Bad), other}, Bad, "of TaskRun a: it is bad",
+		},
+		"one bad, one waits": {
+			`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Pending), child("a", true, Bad)}, Bad,
+			"of TaskRun a: it is bad",
+		},
 		"a bad one is not named":       {`[{kind: TaskRun, name: a}]`, []Child{good, child("b", true, Bad)}, Pending, ""},
 		"one is gone":                  {`[{kind: TaskRun, name: a}, {kind: TaskRun, name: b}]`, []Child{good}, Bad, gone},
 		"one is gone, another one bad": {`[{kind: TaskRun, name: a}]`, []Child{child("b", true, Bad)}, Bad, gone},
-		"without a name":               {`[{kind: TaskRun}]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
-		"a custom run":                 {`[{kind: CustomRun, name: a}]`, []Child{good}, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
-		"nonsense":                     {`[5]`, nil, Bad, "it ran something else than TaskRuns, whose results nobody verifies"},
-		"no list":                      {`x`, nil, Bad, "its status cannot be read"},
+		"without a name": {
+			`[{kind: TaskRun}]`, nil, Bad, "it ran something other than TaskRuns, whose results are not verified",
+		},
+		"a custom run": {
+			`[{kind: CustomRun, name: a}]`, []Child{good}, Bad,
+			"it ran something other than TaskRuns, whose results are not verified",
+		},
+		"nonsense": {
+			`[5]`, nil, Bad, "it ran something other than TaskRuns, whose results are not verified",
+		},
+		"no list": {`x`, nil, Bad, "its status cannot be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, why := Judge(object(t, "kind: PipelineRun\nstatus: {childReferences: "+tc.references+"}"), tc.children)
@@ -183,12 +211,22 @@ func TestOwns(t *testing.T) {
 		owners []metav1.OwnerReference
 		want   bool
 	}{
-		"its controller":     {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, true},
-		"an owner":           {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &no}}, false},
-		"another one":        {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "q", Controller: &yes}}, false},
-		"another kind":       {[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: "p", Controller: &yes}}, false},
-		"of somebody else's": {[]metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, false},
-		"nobody":             {nil, false},
+		"its controller": {
+			[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, true,
+		},
+		"an owner": {
+			[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "p", Controller: &no}}, false,
+		},
+		"another one": {
+			[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", UID: "q", Controller: &yes}}, false,
+		},
+		"another kind": {
+			[]metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: "p", Controller: &yes}}, false,
+		},
+		"of somebody else's": {
+			[]metav1.OwnerReference{{APIVersion: "example.com/v1", Kind: "PipelineRun", UID: "p", Controller: &yes}}, false,
+		},
+		"nobody": {nil, false},
 	} {
 		if got := Owns(pipelineRun, &metav1.ObjectMeta{OwnerReferences: tc.owners}); got != tc.want {
 			t.Errorf("%s: got %v", name, got)

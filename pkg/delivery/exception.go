@@ -44,7 +44,8 @@ const keyRefused = "refused"
 // MaxReason is the longest reason that is kept, in bytes.
 const MaxReason = 200
 
-// maxValue is the longest value that is read, in bytes: an exception with a long reason and a long reference of an image.
+// maxValue is the longest value that is read, in bytes: an exception with a long reason and a long reference
+// of an image.
 const maxValue = 2048
 
 // Exception says how the signer reaches the pods of one namespace, otherwise than the settings say.
@@ -82,7 +83,8 @@ func parseException(value string) (Exception, error) {
 	}
 	switch {
 	case e.Delivery != settings.DeliveryImage && e.Delivery != settings.DeliveryInit && e.Delivery != None:
-		return Exception{}, fmt.Errorf("delivery: expected %s, %s or %s, got %q", settings.DeliveryImage, settings.DeliveryInit, None, e.Delivery)
+		return Exception{}, fmt.Errorf("delivery: expected %s, %s or %s, got %q", settings.DeliveryImage,
+			settings.DeliveryInit, None, e.Delivery)
 	case e.Image == "":
 		return Exception{}, fmt.Errorf("image: expected the signer's, got none")
 	case len(e.Reason) > MaxReason:

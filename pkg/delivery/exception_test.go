@@ -39,12 +39,13 @@ func TestParse(t *testing.T) {
 		"d.trial":   `{"delivery":"none","reason":"","image":"i","since":"2026-01-02T03:04:05Z","more":1}`,
 		"e.trial":   `{"delivery":"auto","reason":"","image":"i","since":"2026-01-02T03:04:05Z"}`,
 		"f.trial":   `{"delivery":"none","reason":"","image":"","since":"2026-01-02T03:04:05Z"}`,
-		"g.trial":   `{"delivery":"none","reason":"` + strings.Repeat("x", MaxReason+1) + `","image":"i","since":"2026-01-02T03:04:05Z"}`,
-		"h.trial":   `{"delivery":"none","Delivery":"init","image":"i","since":"2026-01-02T03:04:05Z"}`,
-		"i.trial":   strings.Repeat(" ", maxValue) + "{}",
-		"j.else":    "{}",
-		"k":         "{}",
-		"L.trial":   encoded(t, refused),
+		"g.trial": `{"delivery":"none","reason":"` + strings.Repeat("x", MaxReason+1) +
+			`","image":"i","since":"2026-01-02T03:04:05Z"}`,
+		"h.trial": `{"delivery":"none","Delivery":"init","image":"i","since":"2026-01-02T03:04:05Z"}`,
+		"i.trial": strings.Repeat(" ", maxValue) + "{}",
+		"j.else":  "{}",
+		"k":       "{}",
+		"L.trial": encoded(t, refused),
 	})
 	for namespace, want := range map[string]Entry{
 		"a": {"a", Trial, byInit},
@@ -79,7 +80,8 @@ func TestParse(t *testing.T) {
 }
 
 func TestEncodeCuts(t *testing.T) {
-	e := Exception{Delivery: None, Reason: strings.Repeat("ö", MaxReason), Image: image, Since: since.Add(time.Millisecond)}
+	e := Exception{Delivery: None, Reason: strings.Repeat("ö", MaxReason), Image: image,
+		Since: since.Add(time.Millisecond)}
 	got, err := parseException(encoded(t, e))
 	want := Exception{Delivery: None, Reason: strings.Repeat("ö", MaxReason/2), Image: image, Since: since}
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {

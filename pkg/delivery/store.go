@@ -55,7 +55,8 @@ func hasRoom(data map[string]string, key, value string) bool {
 // ErrFull says that the ConfigMap takes no more keys of this kind.
 var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
 
-// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what the other one did.
+// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what
+// the other one did.
 type Store struct {
 	client Client
 	view   *View
@@ -70,7 +71,8 @@ func NewStore(client Client, view *View, source Source, owner string) *Store {
 	return &Store{client: client, view: view, source: source, owner: owner}
 }
 
-// Set writes the exception of a namespace. The time of one that says the same stays. It is ErrFull where there is no room.
+// Set writes the exception of a namespace. The time of one that says the same stays. It is ErrFull where
+// there is no room.
 func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +165,8 @@ func patch(ctx context.Context, client Client, owner string, data map[string]any
 		err = create(ctx, client, owner, data)
 	}
 	if err != nil {
-		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again", ConfigMapName, err)
+		return fmt.Errorf("writing ConfigMap %s: %w; if it is missing, run kubectl tekton-sign enable again",
+			ConfigMapName, err)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// TestRoomForNamespaces: when the registry of the signer is away, every namespace of a cluster is left alone, as far as there is room. One
-// for which there is none goes on hanging.
+// TestRoomForNamespaces: when the registry of the signer is away, every namespace of a cluster is left alone,
+// as far as there is room. One for which there is none goes on hanging.
 func TestRoomForNamespaces(t *testing.T) {
 	const namespaces = 1_000 // with reasons and references of the longest kind
 	e := Exception{
@@ -34,9 +34,11 @@ func TestRoomForNamespaces(t *testing.T) {
 // TestHostileReasons: whatever somebody's policy or a container runtime says can be kept.
 func TestHostileReasons(t *testing.T) {
 	for _, reason := range []string{
-		strings.Repeat("\xff", 300), strings.Repeat("<", 300), strings.Repeat("\x00", 300), strings.Repeat("\u2028", 300), strings.Repeat("é", 150), "a\"}{\\",
+		strings.Repeat("\xff", 300), strings.Repeat("<", 300), strings.Repeat("\x00", 300), strings.Repeat("\u2028", 300),
+		strings.Repeat("é", 150), "a\"}{\\",
 	} {
-		e := Exception{Delivery: None, Reason: reason, Image: "ghcr.io/tekton-sign/signer:v1@sha256:" + strings.Repeat("0", 64)}
+		e := Exception{Delivery: None, Reason: reason,
+			Image: "ghcr.io/tekton-sign/signer:v1@sha256:" + strings.Repeat("0", 64)}
 		if _, err := e.encode(); err != nil {
 			t.Errorf("%.10q: %v", reason, err)
 		}

@@ -98,7 +98,8 @@ func TestAskForTrial(t *testing.T) {
 }
 
 func TestStoreFull(t *testing.T) {
-	data := map[string]string{"of-another.start": strings.Repeat("x", maxSize), "full.trial": strings.Repeat("x", maxSize-1000)}
+	data := map[string]string{"of-another.start": strings.Repeat("x", maxSize),
+		"full.trial": strings.Repeat("x", maxSize-1000)}
 	s, _ := newStore(t, data)
 	e := Exception{Delivery: None, Reason: strings.Repeat("x", MaxReason), Since: since}
 	for i := range 10 {

@@ -15,8 +15,8 @@ const (
 	InitContainer = "tekton-sign"
 )
 
-// Stuck returns the signer's image of a pod and why, in the words of the kubelet, the pod does not get it; no reason if nothing is known
-// to be amiss.
+// Stuck returns the signer's image of a pod and why, in the words of the kubelet, the pod does not get it; no
+// reason if nothing is known to be amiss.
 func Stuck(pod *corev1.Pod) (image, why string) {
 	image = imageOf(pod)
 	if image == "" || pod.DeletionTimestamp != nil {
@@ -37,7 +37,8 @@ func Stuck(pod *corev1.Pod) (image, why string) {
 // unstartable are the kubelet's reasons for a container that does not start.
 func unstartable() []string {
 	return []string{
-		"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError", "RegistryUnavailable",
+		"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
+		"RegistryUnavailable",
 		"SignatureValidationFailed", "CreateContainerError", "CreateContainerConfigError", "RunContainerError",
 	}
 }

@@ -30,7 +30,8 @@ type View struct {
 	onChange []func(Table)
 }
 
-// NewView returns the view of the exceptions that were found with a signer's image. It is empty until Run has been called.
+// NewView returns the view of the exceptions that were found with a signer's image. It is empty until Run has
+// been called.
 func NewView(client Client, image string) (*View, error) {
 	v := &View{image: image}
 	v.table.Store(new(Parse(nil)))
@@ -43,7 +44,8 @@ func NewView(client Client, image string) (*View, error) {
 	return v, err
 }
 
-// onlyConfigMap lists and watches the one ConfigMap. The informers of client-go would link the clients of all API groups.
+// onlyConfigMap lists and watches the one ConfigMap. The informers of client-go would link the clients of all
+// API groups.
 func onlyConfigMap(client Client) cache.ListerWatcher {
 	only := func(o metav1.ListOptions) metav1.ListOptions {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, ConfigMapName).String()

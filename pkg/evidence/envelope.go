@@ -128,8 +128,8 @@ func envelopeOf(s signed) Envelope {
 	}
 }
 
-// bundleOf names the key by its ID, or shows its certificate. An SVID is for TLS and not for signing code: a Sigstore verifier
-// refuses it as a certificate, so its key is named, too.
+// bundleOf names the key by its ID, or shows its certificate. An SVID is for TLS and not for signing code: a
+// Sigstore verifier refuses it as a certificate, so its key is named, too.
 func bundleOf(s signed) Bundle {
 	b := Bundle{MediaType: bundleMediaType, DSSEEnvelope: envelopeOf(s)}
 	if s.certificate != nil {
@@ -140,7 +140,8 @@ func bundleOf(s signed) Bundle {
 	return b
 }
 
-// keyIDOf returns the SSH fingerprint of a key (RFC 4253 and 8709): what DSSE's own library calls a key that nobody named.
+// keyIDOf returns the SSH fingerprint of a key (RFC 4253 and 8709): what DSSE's own library calls a key that
+// nobody named.
 func keyIDOf(key crypto.PublicKey) (string, error) {
 	var wire []byte
 	switch key := key.(type) {
@@ -171,7 +172,8 @@ func sshStrings(parts ...[]byte) []byte {
 	return b.Bytes()
 }
 
-// sshNumber returns a positive number as RFC 4251 writes it: without leading zeros, unless the first bit would be a sign.
+// sshNumber returns a positive number as RFC 4251 writes it: without leading zeros, unless the first bit
+// would be a sign.
 func sshNumber(n *big.Int) []byte {
 	b := n.Bytes()
 	if len(b) > 0 && b[0]&0x80 != 0 {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package evidence takes the evidence of TaskRuns apart for people and for other tools: it decodes what the carriers say,
-// shows the statement that a verifier rebuilds, and exports signed statements as DSSE envelopes, Sigstore bundles and in-toto
-// statements. It verifies nothing: no signature, no certificate chain, no token, and no digest is compared with another.
-// Strings are shown as they are; whoever shows them to a person escapes them.
+// Package evidence takes the evidence of TaskRuns apart for people and for other tools: it decodes what the
+// carriers say, shows the statement that a verifier rebuilds, and exports signed statements as DSSE
+// envelopes, Sigstore bundles and in-toto statements. It verifies nothing: no signature, no certificate
+// chain, no token, and no digest is compared with another. Strings are shown as they are; whoever shows them
+// to a person escapes them.
 package evidence
 
 import (

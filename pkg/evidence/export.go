@@ -39,7 +39,8 @@ type ExportOptions struct {
 	IssuerKey func(issuer, keyID string) json.RawMessage
 }
 
-// Exported is the evidence of one step in the form that was asked for: one JSON object on one line, or why there is none.
+// Exported is the evidence of one step in the form that was asked for: one JSON object on one line, or why
+// there is none.
 type Exported struct {
 	Container string
 	Data      []byte
@@ -50,8 +51,9 @@ type Exported struct {
 // ErrNoEvidence is the cause of an export that fails because the step carries no evidence.
 var ErrNoEvidence = errors.New("no evidence to export")
 
-// Export returns the evidence of each step of tr, or of the one that options name. It verifies nothing: what it exports is the
-// statement that follows from the TaskRun as it is, with the signature or token that the step left.
+// Export returns the evidence of each step of tr, or of the one that options name. It verifies nothing: what
+// it exports is the statement that follows from the TaskRun as it is, with the signature or token that the
+// step left.
 func Export(tr *v1.TaskRun, options ExportOptions) ([]Exported, error) {
 	inspected, _ := verify.Inspect(tr)
 	var list []Exported
@@ -83,13 +85,15 @@ func exportStep(in verify.InspectedStep, options ExportOptions) (data []byte, no
 	payloadBound := unit.Header.Scheme.KeyCarrier() == ""
 	switch {
 	case payloadBound && options.Format != ExportInToto:
-		return nil, "", fmt.Errorf("payload-bound evidence has no signature over the statement: the cluster's issuer signed a token "+
-			"whose audience carries its digest: export it with -o %s", ExportInToto)
+		return nil, "",
+			fmt.Errorf("payload-bound evidence has no signature over the statement: the cluster's issuer signed a token "+
+				"whose audience carries its digest: export it with -o %s", ExportInToto)
 	case payloadBound:
 		return exportStatement(in, unit, options)
 	case options.Format == ExportInToto:
-		return nil, "", fmt.Errorf("-o %s is for payload-bound evidence, this evidence has a signature: export it with -o %s or -o %s",
-			ExportInToto, ExportDSSE, ExportSigstoreBundle)
+		return nil, "",
+			fmt.Errorf("-o %s is for payload-bound evidence, this evidence has a signature: export it with -o %s or -o %s",
+				ExportInToto, ExportDSSE, ExportSigstoreBundle)
 	}
 	signed, err := signedOf(in, unit)
 	if err != nil {
@@ -116,8 +120,9 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 		return signing.Unit{}, fmt.Errorf("the step left none: %w", ErrNoEvidence)
 	}
 	if formatOf(in.Carriers) == signing.FormatV1 {
-		return signing.Unit{}, fmt.Errorf("format v1 signs the values of results one by one and has no statement to export: " +
-			"sign with format v2")
+		return signing.Unit{},
+			fmt.Errorf("format v1 signs the values of results one by one and has no statement to export: " +
+				"sign with format v2")
 	}
 	header, err := signing.ParseManifest(manifest)
 	if err != nil {
@@ -152,7 +157,9 @@ type JWKS struct {
 }
 
 // exportStatement exports payload-bound evidence.
-func exportStatement(in verify.InspectedStep, unit signing.Unit, options ExportOptions) (data []byte, note string, err error) {
+func exportStatement(
+	in verify.InspectedStep, unit signing.Unit, options ExportOptions,
+) (data []byte, note string, err error) {
 	raw := in.Carriers[signing.CarrierToken]
 	token, err := oidc.ParseToken(raw)
 	if err != nil {
@@ -160,7 +167,7 @@ func exportStatement(in verify.InspectedStep, unit signing.Unit, options ExportO
 	}
 	if kind, _ := audienceOf(token.Claims, options.AudiencePrefix); kind != audiencePayload {
 		return nil, "", fmt.Errorf("the token is %s and vouches for no statement, so it is not exported: "+
-			"whoever holds it may be able to use it", kind)
+			"anyone who holds it may be able to use it", kind)
 	}
 	out := PayloadBound{
 		APIVersion: PayloadBoundAPIVersion, Kind: PayloadBoundKind,
@@ -172,7 +179,8 @@ func exportStatement(in verify.InspectedStep, unit signing.Unit, options ExportO
 		}
 	}
 	if out.JWKS == nil {
-		note = fmt.Sprintf("without jwks: key %q of issuer %q is not known: pass --trust-bundle FILE", token.KeyID, token.Claims.Issuer)
+		note = fmt.Sprintf("without jwks: key %q of issuer %q is not known: pass --trust-bundle FILE", token.KeyID,
+			token.Claims.Issuer)
 	}
 	data, err = json.Marshal(out)
 	return data, note, err

@@ -328,20 +328,50 @@ func TestExportRefuses(t *testing.T) {
 		"payload-bound as dsse":   {nil, ExportDSSE, "has no signature over the statement", false},
 		"payload-bound as bundle": {nil, ExportSigstoreBundle, "export it with -o in-toto", false},
 		"key-bound as in-toto":    {carrying(t, nil), ExportInToto, "export it with -o dsse", false},
-		"format v1":               {carrying(t, map[string]string{signing.CarrierManifest: "IMAGE_DIGEST,TAGS"}), ExportDSSE, "format v1 signs", false},
-		"unknown format":          {carrying(t, map[string]string{signing.CarrierManifest: "v3:AA"}), ExportDSSE, "not well-formed", false},
-		"no signature":            {carrying(t, map[string]string{signing.CarrierManifestSignature: ""}), ExportDSSE, "more or fewer parts", false},
-		"short signature":         {carrying(t, map[string]string{signing.CarrierManifestSignature: "AAAA"}), ExportDSSE, "expected a signature of 64 bytes, got 3", false},
-		"padded signature":        {carrying(t, map[string]string{signing.CarrierManifestSignature: "AA=="}), ExportDSSE, "decoding the signature", false},
-		"no key":                  {carrying(t, map[string]string{signing.CarrierPublicKey: "AAAA"}), ExportDSSE, "not well-formed", false},
-		"key of another kind": {carrying(t, map[string]string{signing.CarrierPublicKey: base64.RawURLEncoding.EncodeToString(rsaKey)}),
+		"format v1": {
+			carrying(t, map[string]string{signing.CarrierManifest: "IMAGE_DIGEST,TAGS"}), ExportDSSE, "format v1 signs", false,
+		},
+		"unknown format": {
+			carrying(t, map[string]string{signing.CarrierManifest: "v3:AA"}), ExportDSSE, "not well-formed", false,
+		},
+		"no signature": {
+			carrying(t, map[string]string{signing.CarrierManifestSignature: ""}), ExportDSSE, "more or fewer parts", false,
+		},
+		"short signature": {
+			carrying(t, map[string]string{signing.CarrierManifestSignature: "AAAA"}), ExportDSSE,
+			"expected a signature of 64 bytes, got 3", false,
+		},
+		"padded signature": {
+			carrying(t, map[string]string{signing.CarrierManifestSignature: "AA=="}), ExportDSSE, "decoding the signature",
+			false,
+		},
+		"no key": {
+			carrying(t, map[string]string{signing.CarrierPublicKey: "AAAA"}), ExportDSSE, "not well-formed", false,
+		},
+		"key of another kind": {carrying(t,
+			map[string]string{signing.CarrierPublicKey: base64.RawURLEncoding.EncodeToString(rsaKey)}),
 			ExportSigstoreBundle, "expected a key for ECDSA P-256 with SHA-256, got RSA, 2048 bits", false},
-		"no evidence":     {func(r *verifytest.Run) { r.Steps[0].Bare = true }, ExportInToto, "the step left none", true},
-		"unsigned":        {func(r *verifytest.Run) { r.Steps[0].Unsigned = signing.UnsignedTokenDenied }, ExportInToto, "none:token-denied", true},
-		"broken token":    {func(r *verifytest.Run) { r.Steps[0].Token = func(map[string]any) string { return "x" } }, ExportInToto, "expected a token of 3 parts", false},
-		"a credential":    {claim("aud", []string{verifytest.Issuer}), ExportInToto, "the token is credential and vouches for no statement", false},
-		"fixed audience":  {claim("aud", []string{signing.AudiencePrefix}), ExportInToto, "the token is audience-only", false},
-		"two audiences":   {claim("aud", []string{signing.AudiencePrefix, signing.AudiencePrefix}), ExportInToto, "the token is foreign", false},
+		"no evidence": {func(r *verifytest.Run) { r.Steps[0].Bare = true }, ExportInToto, "the step left none", true},
+		"unsigned": {
+			func(r *verifytest.Run) {
+				r.Steps[0].Unsigned = signing.UnsignedTokenDenied
+			}, ExportInToto, "none:token-denied", true,
+		},
+		"broken token": {
+			func(r *verifytest.Run) {
+				r.Steps[0].Token = func(map[string]any) string { return "x" }
+			}, ExportInToto, "expected a token of 3 parts", false,
+		},
+		"a credential": {
+			claim("aud", []string{verifytest.Issuer}), ExportInToto, "the token is credential and vouches for no statement",
+			false,
+		},
+		"fixed audience": {
+			claim("aud", []string{signing.AudiencePrefix}), ExportInToto, "the token is audience-only", false,
+		},
+		"two audiences": {
+			claim("aud", []string{signing.AudiencePrefix, signing.AudiencePrefix}), ExportInToto, "the token is foreign", false,
+		},
 		"another service": {claim("aud", []string{"vault"}), ExportInToto, "the token is foreign", false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -51,13 +51,17 @@ func newAuthority(t *testing.T) authority {
 	t.Helper()
 	key := newKey(t, signing.AlgorithmECDSAP256)
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: verifytest.Start().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
+		BasicConstraintsValid: true,
+		NotBefore:             verifytest.Start().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign,
 	}
 	return authority{key: key, certificate: create(t, template, template, key.Public(), key)}
 }
 
-func create(t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) *x509.Certificate {
+func create(
+	t *testing.T, template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer,
+) *x509.Certificate {
 	t.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
@@ -82,7 +86,9 @@ func (a authority) leaf(t *testing.T, public crypto.PublicKey, usages ...x509.Ex
 }
 
 // keySigned makes the step sign with key under a scheme that has a signature.
-func keySigned(t *testing.T, step *verifytest.Step, scheme signing.Scheme, key crypto.Signer, chain ...*x509.Certificate) {
+func keySigned(
+	t *testing.T, step *verifytest.Step, scheme signing.Scheme, key crypto.Signer, chain ...*x509.Certificate,
+) {
 	t.Helper()
 	spki, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {

@@ -30,7 +30,7 @@ func Inspect(tr *v1.TaskRun, prefix string) TaskRun {
 		out.Notes = append(out.Notes, fmt.Sprintf("%d more steps than evidence can count are left out", omitted))
 	}
 	if names := copiedCarriers(tr); len(names) > 0 {
-		out.Notes = append(out.Notes, "status.results holds copies of signing material, which are no evidence: "+
+		out.Notes = append(out.Notes, "status.results holds copies of signing material, which are not evidence: "+
 			strings.Join(names, ", "))
 	}
 	return out
@@ -127,7 +127,8 @@ func (s *Step) decode(in verify.InspectedStep, prefix string) {
 	}
 }
 
-// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a result holds a colon.
+// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a
+// result holds a colon.
 func formatOf(carriers map[string]string) signing.Format {
 	manifest, ok := carriers[signing.CarrierManifest]
 	switch {

@@ -49,7 +49,8 @@ func TestInspectPayloadBound(t *testing.T) {
 	c := s.Token.Claims
 	got := []string{c.IssuedAt, c.Expiry, c.Subject, c.Pod, c.ServiceAccount, s.Token.AudienceKind}
 	wantClaims := []string{
-		"2025-06-02T12:00:30Z", "2025-06-02T12:10:30Z", "system:serviceaccount:ci:builder", "build-pod", "builder", "payload-bound",
+		"2025-06-02T12:00:30Z", "2025-06-02T12:10:30Z", "system:serviceaccount:ci:builder", "build-pod", "builder",
+		"payload-bound",
 	}
 	if diff := cmp.Diff(wantClaims, got); diff != "" {
 		t.Errorf("claims (-want +got):\n%s", diff)
@@ -177,17 +178,26 @@ func TestInspectHostileCarriers(t *testing.T) {
 		return "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".AAAA"
 	}
 	for name, c := range map[string]struct{ carrier, value, want string }{
-		"unknown format":    {signing.CarrierManifest, "v3:AA", `no format is known whose RESULT_MANIFEST is "v3:AA"`},
-		"unknown reason":    {signing.CarrierManifest, "none:because", `"none:because"`},
-		"short header":      {signing.CarrierManifest, "v2:AA", "expected a header of 59 characters, got 2"},
-		"version 9":         {signing.CarrierManifest, header(func(b []byte) { b[0] = 9 }), "expected format version 2, got 9"},
-		"unknown scheme":    {signing.CarrierManifest, header(func(b []byte) { b[1] = 99 }), "backend 99 with algorithm 0 is not allowed"},
-		"unknown bits":      {signing.CarrierManifest, header(func(b []byte) { b[3] = 0x81 }), "unknown flag bits 0x80"},
-		"entries":           {signing.CarrierManifest, header(func(b []byte) { b[42] = 0xff }), "the header counts 65280 entries, the message holds 2"},
-		"empty token":       {signing.CarrierToken, "", "expected a token of 3 parts, got 1"},
-		"long token":        {signing.CarrierToken, strings.Repeat("A", 9000), "expected a token of at most 8192 bytes, got 9000"},
+		"unknown format": {signing.CarrierManifest, "v3:AA", `no format is known whose RESULT_MANIFEST is "v3:AA"`},
+		"unknown reason": {signing.CarrierManifest, "none:because", `"none:because"`},
+		"short header":   {signing.CarrierManifest, "v2:AA", "expected a header of 59 characters, got 2"},
+		"version 9": {
+			signing.CarrierManifest, header(func(b []byte) { b[0] = 9 }), "expected format version 2, got 9",
+		},
+		"unknown scheme": {
+			signing.CarrierManifest, header(func(b []byte) { b[1] = 99 }), "backend 99 with algorithm 0 is not allowed",
+		},
+		"unknown bits": {signing.CarrierManifest, header(func(b []byte) { b[3] = 0x81 }), "unknown flag bits 0x80"},
+		"entries": {
+			signing.CarrierManifest, header(func(b []byte) { b[42] = 0xff }),
+			"the header counts 65280 entries, the message holds 2",
+		},
+		"empty token": {signing.CarrierToken, "", "expected a token of 3 parts, got 1"},
+		"long token": {
+			signing.CarrierToken, strings.Repeat("A", 9000), "expected a token of at most 8192 bytes, got 9000",
+		},
 		"token of nothing":  {signing.CarrierToken, token(`{}`), "does not say when it was issued"},
-		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" stands twice`},
+		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" occurs twice`},
 		"credential": {signing.CarrierToken, token(`{"iat":1,"exp":3,"iss":"x","aud":["x"]}`),
 			"the API server itself may accept this token"},
 		"certificate": {signing.CarrierSVID, "AAAA", "SVID cannot be read"},
@@ -196,7 +206,8 @@ func TestInspectHostileCarriers(t *testing.T) {
 		"no certificate": {signing.CarrierCertificate, "", "expected a certificate, got nothing"},
 		"public key":     {signing.CarrierPublicKey, "AAAA", "SIGNING_PUBKEY cannot be read"},
 		"one part too many": {signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(high),
-			"the evidence of its backend is RESULT_MANIFEST, SIGNING_TOKEN, got RESULT_MANIFEST, RESULT_MANIFEST.sig, SIGNING_TOKEN"},
+			"the evidence of its backend is RESULT_MANIFEST, SIGNING_TOKEN, got RESULT_MANIFEST, RESULT_MANIFEST.sig, " +
+				"SIGNING_TOKEN"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tr := taskRun(t, func(r *verifytest.Run) {
@@ -237,7 +248,8 @@ func TestInspectSignatureForms(t *testing.T) {
 		encode(make([]byte, 64)):               "",
 		"=":                                    "not base64url",
 	} {
-		if got := signatureV2(signing.AlgorithmECDSAP256, value).Problem; !strings.Contains(got, want) || want == "" && got != "" {
+		if got := signatureV2(signing.AlgorithmECDSAP256, value).Problem; !strings.Contains(got, want) ||
+			want == "" && got != "" {
 			t.Errorf("%q: problem %q, want %q", value, got, want)
 		}
 	}
@@ -264,7 +276,8 @@ func TestInspectManySteps(t *testing.T) {
 	}
 }
 
-// FuzzInspect takes any termination message. It must end in something that can be written, and an export in data or an error.
+// FuzzInspect takes any termination message. It must end in something that can be written, and an export in
+// data or an error.
 func FuzzInspect(f *testing.F) {
 	f.Add(`[{"key":"RESULT_MANIFEST","value":"v2:AgMAAT2xXkiXH0gVhLMnLlL2GhBjQDdPOohP8oEuwVWi2OFCawK-jgABAAU","type":1},` +
 		`{"key":"SIGNING_TOKEN","value":"e30.e30.AA","type":1}]`)

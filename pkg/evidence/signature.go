@@ -53,7 +53,8 @@ func signatureV2(a signing.Algorithm, value string) Signature {
 
 // signatureV1 describes one of the signatures of format v1.
 func signatureV1(carrier, value string) Signature {
-	s := Signature{Carrier: carrier, Over: "the value of " + strings.TrimSuffix(carrier, signing.LegacySuffix) + ", not its name"}
+	s := Signature{Carrier: carrier, Over: "the value of " + strings.TrimSuffix(carrier, signing.LegacySuffix) +
+		", not its name"}
 	b, err := decodeCapped(value, base64.StdEncoding.Strict().DecodeString)
 	if err != nil {
 		s.Problem = fmt.Sprintf("not base64: %v", err)

@@ -29,7 +29,7 @@ func (s *Step) decodeToken(carriers map[string]string, prefix string) {
 		s.problem("the token cannot be read: %s", s.Token.Problem)
 	}
 	if s.Token.AudienceKind == audienceCredential {
-		s.problem("the API server itself may accept this token: whoever reads the TaskRun can act as its service account")
+		s.problem("the API server itself may accept this token: anyone who reads the TaskRun can act as its service account")
 	}
 }
 

@@ -17,8 +17,8 @@ import (
 // allMessages is what the termination messages of a pod may hold together, in bytes (Kubernetes, pkg/kubelet).
 const allMessages = 12288
 
-// Share returns the bytes that each container's termination message may have: the kubelet cuts what is longer, and it spreads
-// 12 KiB over all containers of the pod.
+// Share returns the bytes that each container's termination message may have: the kubelet cuts what is
+// longer, and it spreads 12 KiB over all containers of the pod.
 func Share(pod *corev1.Pod) int { return shareOf(containers(pod)) }
 
 func shareOf(containers int) int { return min(step.MaxMessage, allMessages/max(containers, 1)) }
@@ -63,7 +63,8 @@ func (b budget) lowered() bool { return b.share() < shareOf(b.containers-b.own) 
 // check is an error if results would be lost that arrive without the signer, or if no step could ever sign.
 func (b budget) check(evidence int) error {
 	if b.lowered() && b.emits && !b.reads {
-		return skipped("the signer's init container would leave results %d bytes, not %d, and longer ones would be lost; %s, or %s",
+		return skipped("the signer's init container would leave results %d bytes, not %d, and longer ones would be lost; "+
+			"%s, or %s",
 			b.share(), shareOf(b.containers-b.own), byCompression, byImageVolume)
 	}
 	least := evidence
@@ -104,7 +105,8 @@ func (b budget) advice(evidence int) string {
 // release matches a reference to the entrypoint's image as Tekton's releases have it, wherever it was copied to.
 var release = regexp.MustCompile(`/entrypoint[^/:@]*:v1\.(\d{1,4})\.\d+(@sha256:[0-9a-f]{64})?$`)
 
-// firstThatReads is the minor version of Tekton Pipelines whose controller reads compressed messages, whoever compressed them.
+// firstThatReads is the minor version of Tekton Pipelines whose controller reads compressed messages, whoever
+// compressed them.
 const firstThatReads = 13
 
 // readsCompressed reports whether the pod was made by a release of Tekton that is known to read compressed messages.

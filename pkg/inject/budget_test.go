@@ -58,7 +58,8 @@ func configOf(t *testing.T, p *corev1.Pod) step.Config {
 	return config
 }
 
-// TestBudget injects pods of each number of steps: results that arrive without the signer must not be cut because of it.
+// TestBudget injects pods of each number of steps: results that arrive without the signer must not be cut
+// because of it.
 func TestBudget(t *testing.T) {
 	compressing := map[string]string{"enable-termination-message-compression": "true"}
 	for name, c := range map[string]struct {
@@ -80,7 +81,8 @@ func TestBudget(t *testing.T) {
 		"a script, image volume":              {unknownRelease, scripts("a"), nil, DeliveryImage, 4096, 3072, false},
 		"4 steps, init":                       {releaseImage, withResult(4), nil, DeliveryInit, 2048, 1755, true},
 		"step results, init": {unknownRelease, v1.TaskSpec{Steps: []v1.Step{
-			{Image: "x", Command: []string{"true"}, Results: []v1.StepResult{{Name: "r"}}}, {Image: "x", Command: []string{"true"}},
+			{Image: "x", Command: []string{"true"}, Results: []v1.StepResult{{Name: "r"}}}, {Image: "x",
+				Command: []string{"true"}},
 		}}, nil, DeliveryInit, 0, 0, false},
 		"by sidecar log, init": {unknownRelease, sidecarSpec(), sidecarFlags(), DeliveryInit, 2048, 1755, false},
 	} {
@@ -106,8 +108,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestBudgetAgain has another webhook add a container after the injection: a pod whose results that would cut is the stock one
-// again.
+// TestBudgetAgain has another webhook add a container after the injection: a pod whose results that would cut
+// is the stock one again.
 func TestBudgetAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		image    string
@@ -149,11 +151,13 @@ func TestBudgetAgain(t *testing.T) {
 	}
 }
 
-// TestWrappedByAnotherWebhook has one put its own program before the signer, and add an init container: the signer must hear of
-// its new share, or be taken out.
+// TestWrappedByAnotherWebhook has one put its own program before the signer, and add an init container: the
+// signer must hear of its new share, or be taken out.
 func TestWrappedByAnotherWebhook(t *testing.T) {
 	for name, wrap := range map[string]func(*corev1.Container){
-		"in the arguments": func(c *corev1.Container) { c.Command, c.Args = []string{"/vault/env"}, append(c.Command, c.Args...) },
+		"in the arguments": func(c *corev1.Container) {
+			c.Command, c.Args = []string{"/vault/env"}, append(c.Command, c.Args...)
+		},
 		"with a flag": func(c *corev1.Container) {
 			c.Command, c.Args = []string{"/vault/env"}, append([]string{"-v", "--"}, append(c.Command, c.Args...)...)
 		},
@@ -286,11 +290,15 @@ func TestEvidenceThatCannotFit(t *testing.T) {
 		reason   string // empty: it fits
 		without  string // that would not help
 	}{
-		"7 steps":                    {unknownRelease, 7, DeliveryImage, "", ""},
-		"8 steps":                    {unknownRelease, 8, DeliveryImage, "9 containers leave each message 1365; have at most 8", byImageVolume},
-		"8 steps, compression":       {releaseImage, 8, DeliveryImage, "", ""},
-		"7 steps, init":              {unknownRelease, 7, DeliveryInit, byImageVolume, ""},
-		"9 steps, compression":       {releaseImage, 9, DeliveryImage, "10 containers leave each message 1228; have at most 9", byCompression},
+		"7 steps": {unknownRelease, 7, DeliveryImage, "", ""},
+		"8 steps": {
+			unknownRelease, 8, DeliveryImage, "9 containers leave each message 1365; have at most 8", byImageVolume,
+		},
+		"8 steps, compression": {releaseImage, 8, DeliveryImage, "", ""},
+		"7 steps, init":        {unknownRelease, 7, DeliveryInit, byImageVolume, ""},
+		"9 steps, compression": {
+			releaseImage, 9, DeliveryImage, "10 containers leave each message 1228; have at most 9", byCompression,
+		},
 		"8 steps, init, compression": {releaseImage, 8, DeliveryInit, byImageVolume, byCompression},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,8 +323,8 @@ func TestEvidenceThatCannotFit(t *testing.T) {
 	}
 }
 
-// TestEvidenceSize compares with tokens of real clusters (measured): the estimate must not be above them by more than a node's
-// name may make out.
+// TestEvidenceSize compares with tokens of real clusters (measured): the estimate must not be above them by
+// more than a node's name may make out.
 func TestEvidenceSize(t *testing.T) {
 	p := stockPod(t, nil, "eight", silent(1), nil)
 	p.Namespace, p.Spec.ServiceAccountName = "min-12", ""
@@ -343,7 +351,8 @@ func TestTableOfShares(t *testing.T) {
 		got = append(got, fmt.Sprintf("%d: %d %d %v", n, b.share(), b.room(), b.lowered()))
 	}
 	want := []string{
-		"2: 4096 4096 false", "3: 4096 3072 false", "4: 3072 2457 true", "5: 2457 2048 true", "6: 2048 1755 true", "7: 1755 1536 true",
+		"2: 4096 4096 false", "3: 4096 3072 false", "4: 3072 2457 true", "5: 2457 2048 true", "6: 2048 1755 true",
+		"7: 1755 1536 true",
 		"8: 1536 1365 true", "9: 1365 1228 true", "10: 1228 1117 true", "11: 1117 1024 true", "12: 1024 945 true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -20,9 +20,9 @@ const (
 	DeliveryInit  Delivery = "init"  // an init container that copies the signer into an empty volume
 )
 
-// volumeName names the volume that holds the signer. It is one of its own, so that the signer's init container can write to
-// nothing else of the pod's, and Tekton keeps names that begin like this from being mounted by steps: none can replace the
-// signer of a later one.
+// volumeName names the volume that holds the signer. It is one of its own, so that the signer's init
+// container can write to nothing else of the pod's, and Tekton keeps names that begin like this from being
+// mounted by steps: none can replace the signer of a later one.
 const volumeName = "tekton-internal-sign"
 
 // initName is the init container that installs the signer.
@@ -70,8 +70,8 @@ func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	}
 }
 
-// addInit adds the signer's init container behind Tekton's own one, under the security context and the resources of that: with
-// less, Pod Security and quotas would refuse the pod.
+// addInit adds the signer's init container behind Tekton's own one, under the security context and the
+// resources of that: with less, Pod Security and quotas would refuse the pod.
 func addInit(pod *corev1.Pod, options Options) error {
 	prepare := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == prepareName })
 	if prepare < 0 {
@@ -100,7 +100,8 @@ func checkUnused(pod *corev1.Pod) error {
 		}
 		for _, m := range c.VolumeMounts {
 			if m.Name == volumeName || m.MountPath == step.MountPath {
-				return skipped("container %s mounts volume %s at %s, which the signer needs for itself", c.Name, m.Name, m.MountPath)
+				return skipped("container %s mounts volume %s at %s, which the signer needs for itself", c.Name, m.Name,
+					m.MountPath)
 			}
 		}
 	}

@@ -35,7 +35,8 @@ func (f TokenForm) size(pod *corev1.Pod, n int) int {
 	account := cmp.Or(pod.Spec.ServiceAccountName, "default")
 	named := func(name string) map[string]string { return map[string]string{"name": name, "uid": anyUID} }
 	claims, err := json.Marshal(map[string]any{
-		"aud": []string{strings.Repeat("a", n)}, "exp": anyTime, "iat": anyTime, "nbf": anyTime, "iss": f.Issuer, "jti": anyUID,
+		"aud": []string{strings.Repeat("a", n)}, "exp": anyTime, "iat": anyTime, "nbf": anyTime, "iss": f.Issuer,
+		"jti": anyUID,
 		"sub": "system:serviceaccount:" + pod.Namespace + ":" + account,
 		"kubernetes.io": map[string]any{
 			"namespace": pod.Namespace, "node": named(anyNode), "pod": named(pod.Name), "serviceaccount": named(account),
@@ -58,8 +59,8 @@ const (
 	sizeDigest    = 43  // in an audience
 )
 
-// evidenceSize returns about how many bytes the message of a step takes that emits nothing, 0 if that is unknown. It is rather
-// less than that: what does not fit by this figure does not fit.
+// evidenceSize returns about how many bytes the message of a step takes that emits nothing, 0 if that is
+// unknown. It is rather less than that: what does not fit by this figure does not fit.
 func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
 	if !tokens.known() || !options.Backend.HasBindings() {
 		return 0

@@ -37,11 +37,11 @@ func skipped(format string, args ...any) error {
 	return &SkippedError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Pod returns pod with each of its steps wrapped. It does not change pod. A pod that is wrapped already stays as it is, but
-// for shares of the termination message that changed because somebody added containers since.
+// Pod returns pod with each of its steps wrapped. It does not change pod. A pod that is wrapped already stays
+// as it is, but for shares of the termination message that changed because somebody added containers since.
 //
-// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped, and an unwrapped one for a pod that was wrapped
-// and must not be any longer; with any other error nothing does.
+// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped, and an unwrapped one for a
+// pod that was wrapped and must not be any longer; with any other error nothing does.
 func Pod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if err := options.validate(); err != nil {
 		return nil, err

@@ -48,7 +48,9 @@ func testOptions(delivery Delivery) Options {
 }
 
 // stockPod has Tekton's own code build the pod of a TaskRun.
-func stockPod(t *testing.T, features map[string]string, name string, spec v1.TaskSpec, change func(*v1.TaskRun)) *corev1.Pod {
+func stockPod(
+	t *testing.T, features map[string]string, name string, spec v1.TaskSpec, change func(*v1.TaskRun),
+) *corev1.Pod {
 	t.Helper()
 	flags, err := config.NewFeatureFlagsFromMap(features)
 	if err != nil {
@@ -71,7 +73,8 @@ func stockPod(t *testing.T, features map[string]string, name string, spec v1.Tas
 			EntrypointImage: releaseImage, ShellImage: "tekton/shell", WorkingDirInitImage: "tekton/workingdirinit",
 			SidecarLogResultsImage: "tekton/sidecarlogresults",
 		},
-		KubeClient: fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "builder"}}),
+		KubeClient: fake.NewClientset(&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "ci",
+			Name: "builder"}}),
 	}
 	p, err := builder.Build(ctx, tr, spec)
 	if err != nil {
@@ -140,13 +143,19 @@ func TestPodOfTekton(t *testing.T) {
 		change   func(*v1.TaskRun)
 		delivery Delivery
 	}{
-		"two-scripts-by-image":  {nil, scripts("build", "push"), nil, DeliveryImage},
-		"two-scripts-by-init":   {map[string]string{"set-security-context": "true"}, scripts("build", "push"), nil, DeliveryInit},
-		"flags-that-mislead":    {alpha, failing, nil, DeliveryImage},
-		"sidecar-and-folder":    {nil, withSidecar, nil, DeliveryInit},
-		"compressed":            {map[string]string{"enable-termination-message-compression": "true"}, scripts("build"), nil, DeliveryImage},
-		"results-by-sidecar":    {sidecarFlags(), sidecarSpec(), nil, DeliveryInit},
-		"breakpoint-on-failure": {alpha, scripts("build"), breakpoint(v1.TaskBreakpoints{OnFailure: "enabled"}), DeliveryImage},
+		"two-scripts-by-image": {nil, scripts("build", "push"), nil, DeliveryImage},
+		"two-scripts-by-init": {
+			map[string]string{"set-security-context": "true"}, scripts("build", "push"), nil, DeliveryInit,
+		},
+		"flags-that-mislead": {alpha, failing, nil, DeliveryImage},
+		"sidecar-and-folder": {nil, withSidecar, nil, DeliveryInit},
+		"compressed": {
+			map[string]string{"enable-termination-message-compression": "true"}, scripts("build"), nil, DeliveryImage,
+		},
+		"results-by-sidecar": {sidecarFlags(), sidecarSpec(), nil, DeliveryInit},
+		"breakpoint-on-failure": {
+			alpha, scripts("build"), breakpoint(v1.TaskBreakpoints{OnFailure: "enabled"}), DeliveryImage,
+		},
 		"breakpoint-before-step": {alpha, scripts("build", "push"),
 			breakpoint(v1.TaskBreakpoints{BeforeSteps: []string{"push"}}), DeliveryImage},
 	} {
@@ -261,7 +270,8 @@ func toldShare(t *testing.T, p *corev1.Pod) int {
 }
 
 func TestShare(t *testing.T) {
-	for containers, want := range map[int]int{0: 4096, 1: 4096, 3: 4096, 4: 3072, 5: 2457, 6: 2048, 7: 1755, 8: 1536, 10: 1228, 12: 1024} {
+	for containers, want := range map[int]int{0: 4096, 1: 4096, 3: 4096, 4: 3072, 5: 2457, 6: 2048, 7: 1755, 8: 1536,
+		10: 1228, 12: 1024} {
 		p := &corev1.Pod{}
 		for i := range containers {
 			switch i % 3 {

@@ -10,8 +10,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// pullSecretsAnnotation names the pull secrets that the add-on gave a pod, joined by commas, so that those which the pod had itself
-// stay when they are taken away again.
+// pullSecretsAnnotation names the pull secrets that the add-on gave a pod, joined by commas, so that those
+// which the pod had itself stay when they are taken away again.
 const pullSecretsAnnotation = "tekton-sign.dev/pull-secrets"
 
 // addPullSecrets gives a stock pod the pull secrets that it lacks.

@@ -46,7 +46,8 @@ func setValues(pod *corev1.Pod, steps []stepContainer, options step.Options) err
 		return nil
 	}
 	if options.Format != signing.FormatV2 {
-		return skipped("results travel by the log of a sidecar (results-from: sidecar-logs), which only signing-format v2 signs")
+		return skipped("results travel by the log of a sidecar (results-from: sidecar-logs), which only signing-format " +
+			"v2 signs")
 	}
 	sidecar, err := sidecarOf(pod)
 	if err != nil {
@@ -63,8 +64,8 @@ func setValues(pod *corev1.Pod, steps []stepContainer, options step.Options) err
 	return nil
 }
 
-// sidecarOf returns the arguments of the pod's results sidecar, which is an init container where Tekton uses sidecars of
-// Kubernetes.
+// sidecarOf returns the arguments of the pod's results sidecar, which is an init container where Tekton uses
+// sidecars of Kubernetes.
 func sidecarOf(pod *corev1.Pod) (sidecarArgs, error) {
 	var found []corev1.Container
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
@@ -73,7 +74,8 @@ func sidecarOf(pod *corev1.Pod) (sidecarArgs, error) {
 		}
 	}
 	if len(found) != 1 || len(found[0].Command) == 0 {
-		return sidecarArgs{}, fmt.Errorf("expected one container %s with a command, got %d of them", resultsSidecar, len(found))
+		return sidecarArgs{}, fmt.Errorf("expected one container %s with a command, got %d of them", resultsSidecar,
+			len(found))
 	}
 	args, err := parseSidecar(slices.Concat(found[0].Command[1:], found[0].Args))
 	if err != nil {

@@ -104,14 +104,20 @@ func TestPodSkipsStrangeResultsSidecar(t *testing.T) {
 		edit   func(*corev1.Pod, *Options)
 		reason string
 	}{
-		"format v1": {func(_ *corev1.Pod, o *Options) { o.Step.Format, o.Step.Binding = signing.FormatV1, signing.BindingKey },
+		"format v1": {func(_ *corev1.Pod, o *Options) {
+			o.Step.Format, o.Step.Binding = signing.FormatV1, signing.BindingKey
+		},
 			"only signing-format v2"},
 		"no sidecar": {func(p *corev1.Pod, _ *Options) { p.Spec.Containers = p.Spec.Containers[:2] },
 			"expected one container sidecar-tekton-log-results with a command, got 0"},
 		"no command": {func(p *corev1.Pod, _ *Options) { sidecar(p).Command = nil }, "with a command"},
-		"two sidecars": {func(p *corev1.Pod, _ *Options) { p.Spec.InitContainers = append(p.Spec.InitContainers, *sidecar(p)) },
+		"two sidecars": {func(p *corev1.Pod, _ *Options) {
+			p.Spec.InitContainers = append(p.Spec.InitContainers, *sidecar(p))
+		},
 			"got 2 of them"},
-		"unknown flag":          {func(p *corev1.Pod, _ *Options) { sidecar(p).Args = []string{"-new", "x"} }, "flag provided but not defined: -new"},
+		"unknown flag": {
+			func(p *corev1.Pod, _ *Options) { sidecar(p).Args = []string{"-new", "x"} }, "flag provided but not defined: -new",
+		},
 		"no step results":       {replace("-step-results", "-step-names"), "-step-results: unexpected end of JSON input"},
 		"name as a path":        {replace("digest,list", "../digest"), `"../digest" cannot be the file of a result`},
 		"empty name":            {replace("digest,list", "digest,,list"), `"" cannot be the file of a result`},

@@ -31,9 +31,13 @@ func TestPodSkips(t *testing.T) {
 		"no owner":            {nil, nil, func(p *corev1.Pod) { p.OwnerReferences = nil }, "no TaskRun controls"},
 		"owner of another kind": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Kind = "PipelineRun" },
 			"no TaskRun controls"},
-		"owner of another group": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].APIVersion = "tekton.dev.example/v1" },
+		"owner of another group": {nil, nil, func(p *corev1.Pod) {
+			p.OwnerReferences[0].APIVersion = "tekton.dev.example/v1"
+		},
 			"no TaskRun controls"},
-		"owner without control": {nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil }, "no TaskRun controls"},
+		"owner without control": {
+			nil, nil, func(p *corev1.Pod) { p.OwnerReferences[0].Controller = nil }, "no TaskRun controls",
+		},
 		"Tekton's SPIRE": {map[string]string{"enable-api-fields": "alpha", "enforce-nonfalsifiability": "spire"}, nil, nil,
 			"Tekton's own signing"},
 		"no steps": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Name = "main" }, "1 to 255 step containers, got 0"},
@@ -45,7 +49,9 @@ func TestPodSkips(t *testing.T) {
 		"unknown arguments": {nil, nil, func(p *corev1.Pod) {
 			p.Spec.Containers[0].Args = append([]string{"-new_switch", "-x", "y"}, p.Spec.Containers[0].Args...)
 		}, `expected a flag of the entrypoint, got "y"`},
-		"another message file": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].TerminationMessagePath = "/dev/termination-log" },
+		"another message file": {nil, nil, func(p *corev1.Pod) {
+			p.Spec.Containers[0].TerminationMessagePath = "/dev/termination-log"
+		},
 			`"/dev/termination-log", got "/tekton/termination"`},
 		"no prepare": {nil, nil, func(p *corev1.Pod) { p.Spec.InitContainers = nil }, "init container prepare"},
 		"volume of the same name": {nil, nil, func(p *corev1.Pod) {
@@ -91,8 +97,12 @@ func TestPodFails(t *testing.T) {
 		edit func(*corev1.Pod, *Options)
 		text string
 	}{
-		"label of another TaskRun": {func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunLabelKey] = "x" }, "tekton.dev/taskRun=x"},
-		"label of another UID":     {func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunUIDLabelKey] = "x" }, "taskRunUID=x"},
+		"label of another TaskRun": {
+			func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunLabelKey] = "x" }, "tekton.dev/taskRun=x",
+		},
+		"label of another UID": {
+			func(p *corev1.Pod, _ *Options) { p.Labels[pipeline.TaskRunUIDLabelKey] = "x" }, "taskRunUID=x",
+		},
 		"no UID": {func(p *corev1.Pod, _ *Options) {
 			p.OwnerReferences[0].UID, p.Labels = "", nil
 		}, "invalid UID"},

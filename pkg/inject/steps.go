@@ -53,7 +53,8 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	s := stepContainer{container: c, args: c.Args, command: []string{step.PodPath}}
 	if at, ok := signerIn(c); ok {
 		if err := s.readWrapped(at); err != nil {
-			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w", c.Name, err)
+			return stepContainer{}, fmt.Errorf("container %s starts the signer with other arguments than the add-on's: %w",
+				c.Name, err)
 		}
 	} else if !slices.Equal(c.Command, []string{tekton.Entrypoint}) {
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
@@ -68,14 +69,16 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	case flags.has(flagSPIRE):
 		return stepContainer{}, skipped("Tekton's own signing with SPIRE is on")
 	case flags.values[flagTerminationPath] != c.TerminationMessagePath:
-		return stepContainer{}, skipped("container %s: expected the entrypoint to write to the terminationMessagePath %q, got %q",
-			c.Name, c.TerminationMessagePath, flags.values[flagTerminationPath])
+		return stepContainer{},
+			skipped("container %s: expected the entrypoint to write to the terminationMessagePath %q, got %q",
+				c.Name, c.TerminationMessagePath, flags.values[flagTerminationPath])
 	}
 	return s, nil
 }
 
-// signerIn finds the signer in the command line of a container: in its place, or behind the command of another webhook that has
-// wrapped it. What comes behind the signer is the step's, which must not be taken for it where there is none.
+// signerIn finds the signer in the command line of a container: in its place, or behind the command of
+// another webhook that has wrapped it. What comes behind the signer is the step's, which must not be taken
+// for it where there is none.
 func signerIn(c *corev1.Container) (at int, ok bool) {
 	if slices.Equal(c.Command, []string{step.PodPath}) {
 		return 0, true

@@ -27,8 +27,8 @@ func controllerOf(pod *corev1.Pod) *metav1.OwnerReference {
 	return owner.Controller(pod, owner.TaskRun)
 }
 
-// taskRunOf returns the pod's TaskRun. The owner reference names it; labels that name another one are an error, because the
-// evidence would be looked for in the wrong place.
+// taskRunOf returns the pod's TaskRun. The owner reference names it; labels that name another one are an
+// error, because the evidence would be looked for in the wrong place.
 func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	owner := controllerOf(pod)
 	if owner == nil {
@@ -37,7 +37,8 @@ func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	if pod.Namespace == "" {
 		return taskRun{}, fmt.Errorf("pod %q has no namespace; fill in the one of the admission request", pod.Name)
 	}
-	for label, want := range map[string]string{pipeline.TaskRunLabelKey: owner.Name, pipeline.TaskRunUIDLabelKey: string(owner.UID)} {
+	for label, want := range map[string]string{pipeline.TaskRunLabelKey: owner.Name,
+		pipeline.TaskRunUIDLabelKey: string(owner.UID)} {
 		if got, ok := pod.Labels[label]; ok && got != want {
 			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference says %s; "+
 				"only Tekton's controller may create pods of TaskRuns", pod.Name, label, got, want)

@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 )
 
-// schemaOf returns the JSON schema (draft 2020-12) of a type as encoding/json writes it. constants are the values that fields
-// of the outermost type always have.
+// schemaOf returns the JSON schema (draft 2020-12) of a type as encoding/json writes it. constants are the
+// values that fields of the outermost type always have.
 func schemaOf(t reflect.Type, constants map[string]any) map[string]any {
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -19,8 +19,8 @@ const maxListed = 64
 // evidenceWidth is the width of the column of field names.
 const evidenceWidth = 14
 
-// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a TaskRun holds can
-// come before or after it.
+// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a
+// TaskRun holds can come before or after it.
 func (r *EvidenceReport) Table(w io.Writer, options Options) error {
 	t := &evidenceTable{style: options.Style, verbose: options.Verbose}
 	notice := strings.ToUpper(EvidenceNotice[:1]) + EvidenceNotice[1:] + "."
@@ -84,9 +84,9 @@ func (t *evidenceTable) taskRun(item *evidence.TaskRun) {
 	}
 }
 
-// stateTexts say what a step left.
+// stateTexts describe what a step left.
 var stateTexts = map[evidence.State]string{
-	evidence.StateUnsigned:   "says why it is not signed, which nothing proves",
+	evidence.StateUnsigned:   "is not signed, for a reason that nothing proves",
 	evidence.StateAbsent:     "no evidence",
 	evidence.StateUnreadable: "the message is not as Tekton stores it",
 	evidence.StateEnded:      "ended from outside, its message is plain text",
@@ -200,7 +200,7 @@ func audienceTexts(kind string) string {
 	text := map[string]string{
 		"payload-bound": "the token vouches for one statement, whose digest the audience carries",
 		"key-bound":     "the token vouches for one key, whose digest the audience carries",
-		"audience-only": "the token vouches for nothing in particular: whoever reads it can sign until it expires",
+		"audience-only": "the token vouches for nothing in particular: anyone who reads it can sign with it until it expires",
 		"credential":    "the API server itself may accept the token",
 		"foreign":       "the token is not for signing",
 	}[kind]
@@ -246,7 +246,8 @@ func (t *evidenceTable) entries(list []evidence.Entry) {
 			t.line(fmt.Sprintf("    … %d more (-v shows them)", len(list)-i))
 			return
 		}
-		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(display.Safe(e.Called)), display.Name(e.Name), e.Bytes, display.Safe(e.SHA256)))
+		t.line(fmt.Sprintf("    %s %s, %d bytes, sha256:%s", t.label(display.Safe(e.Called)), display.Name(e.Name), e.Bytes,
+			display.Safe(e.SHA256)))
 	}
 }
 
@@ -263,7 +264,7 @@ func (t *evidenceTable) statement(s *evidence.Step) {
 		t.field("text", s.Statement.Text)
 	}
 	for _, d := range s.Digests {
-		t.head("Digests beside each other")
+		t.head("Digests next to each other")
 		t.line(fmt.Sprintf("    sha256:%s of the %s, computed here", display.Safe(d.Computed), display.Safe(d.Of)))
 		t.line(fmt.Sprintf("    sha256:%s in the %s", display.Safe(d.Carried), display.Safe(d.Carrier)))
 	}

@@ -35,11 +35,14 @@ func inspected() evidence.TaskRun {
 			{Container: "step-e", State: evidence.StateAbsent, ExitCode: &exitCode, Entries: []evidence.Entry{
 				{Kind: 4, Called: "step result", Name: "scan", Bytes: 5, SHA256: digestA},
 			}},
-			{Container: "step-f", State: evidence.StateUnreadable, Problems: []string{"the message was cut off: expected JSON, got [{"}},
+			{
+				Container: "step-f", State: evidence.StateUnreadable,
+				Problems: []string{"the message was cut off: expected JSON, got [{"},
+			},
 			{Container: "step-g", State: evidence.StateEnded, Reason: "TaskRunTimeout"},
 			{Container: "step-h", State: evidence.StateRunning},
 		},
-		Notes: []string{"status.results holds copies of signing material, which are no evidence: SVID"},
+		Notes: []string{"status.results holds copies of signing material, which are not evidence: SVID"},
 	}
 }
 
@@ -48,10 +51,11 @@ func payloadBoundStep(exitCode *int32) evidence.Step {
 		Container: "step-a", State: evidence.StateEvidence, Format: signing.FormatV2, ExitCode: exitCode,
 		Carriers: []evidence.Carrier{{Name: "RESULT_MANIFEST", Bytes: 62}, {Name: "SIGNING_TOKEN", Bytes: 1214}},
 		Header: &evidence.Header{
-			Scheme:  evidence.Code{Value: 3, Meaning: "service account token bound to the payload"},
-			Backend: signing.BackendOIDCSAToken, Algorithm: evidence.Code{Meaning: "none, the token vouches for the digest itself"},
-			Flags:  evidence.Flags{Value: 5, Meanings: []string{"the pod's last step", "the step fails the TaskRun"}},
-			PodUID: "3db15e48-971f-4815-84b3-272e52f61a10", TaskRunUID: "6340374f-3a88-4ff2-812e-c155a2d8e142",
+			Scheme:    evidence.Code{Value: 3, Meaning: "service account token bound to the payload"},
+			Backend:   signing.BackendOIDCSAToken,
+			Algorithm: evidence.Code{Meaning: "none, the token vouches for the digest itself"},
+			Flags:     evidence.Flags{Value: 5, Meanings: []string{"the pod's last step", "the step fails the TaskRun"}},
+			PodUID:    "3db15e48-971f-4815-84b3-272e52f61a10", TaskRunUID: "6340374f-3a88-4ff2-812e-c155a2d8e142",
 			SignedAt: "2026-11-23T12:00:30Z", Index: 1, Count: 2, Entries: 1,
 		},
 		Token: &evidence.Token{
@@ -63,9 +67,11 @@ func payloadBoundStep(exitCode *int32) evidence.Step {
 				Namespace: "ci", ServiceAccount: "builder", Pod: "build-pod", PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
 			},
 		},
-		Entries:   []evidence.Entry{{Kind: 1, Called: "task result", Name: "größe", Bytes: 71, SHA256: digestA}},
-		Statement: &evidence.Statement{Text: `{"_type":"x"}`, Bytes: 753, PayloadBytes: 215, PayloadSHA256: digestA, Digest: digestA},
-		Digests:   []evidence.DigestPair{{Of: "statement", Computed: digestA, Carrier: "audience of SIGNING_TOKEN", Carried: digestB}},
+		Entries: []evidence.Entry{{Kind: 1, Called: "task result", Name: "größe", Bytes: 71, SHA256: digestA}},
+		Statement: &evidence.Statement{Text: `{"_type":"x"}`, Bytes: 753, PayloadBytes: 215, PayloadSHA256: digestA,
+			Digest: digestA},
+		Digests: []evidence.DigestPair{{Of: "statement", Computed: digestA, Carrier: "audience of SIGNING_TOKEN",
+			Carried: digestB}},
 	}
 }
 
@@ -89,8 +95,9 @@ func spireStep(exitCode *int32) evidence.Step {
 
 func legacyStep() evidence.Step {
 	return evidence.Step{
-		Container: "step-c", State: evidence.StateEvidence, Format: signing.FormatV1, ManifestNames: []string{"IMAGE_DIGEST", "TAGS"},
-		Token: &evidence.Token{Bytes: 9, Problem: "expected a token of 3 parts, got 1", HeaderJSON: "\x1b[31m"},
+		Container: "step-c", State: evidence.StateEvidence, Format: signing.FormatV1,
+		ManifestNames: []string{"IMAGE_DIGEST", "TAGS"},
+		Token:         &evidence.Token{Bytes: 9, Problem: "expected a token of 3 parts, got 1", HeaderJSON: "\x1b[31m"},
 	}
 }
 

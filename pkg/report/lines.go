@@ -33,7 +33,8 @@ func (l *lines) item(trust *Trust, r *verify.Result) {
 	l.outcome(r)
 	l.proof(r)
 	l.covers(r)
-	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), verdictText(r.Verdict, r.Unrecorded), display.Cell(r.TaskRun.String()))
+	text := fmt.Sprintf("%s %s %s", verdictMark(r.Verdict), verdictText(r.Verdict, r.Unrecorded),
+		display.Cell(r.TaskRun.String()))
 	if r.Reason != "" {
 		text += ": " + display.Safe(r.Reason)
 	}
@@ -89,7 +90,8 @@ func (l *lines) check(c verify.Check) {
 	if c.Result != "" {
 		subject += display.Name(c.Result) + ": "
 	}
-	l.line(fmt.Sprintf("  %s %-*s %s%s", l.style.status(c.Status, mark(c.Status)), idWidth, display.Safe(string(c.ID)), subject,
+	l.line(fmt.Sprintf("  %s %-*s %s%s", l.style.status(c.Status, mark(c.Status)), idWidth, display.Safe(string(c.ID)),
+		subject,
 		display.Short(c.Message, 2*display.DefaultWidth)))
 	for _, detail := range []struct{ label, text string }{{"expected", c.Expected}, {"got", c.Got}} {
 		if detail.text != "" {
@@ -112,7 +114,8 @@ func (l *lines) proof(r *verify.Result) {
 	if l.verbose {
 		l.record(r.Record)
 		for _, digest := range r.Results {
-			l.line(fmt.Sprintf("  result %s %s sha256:%s", display.Name(digest.Name), display.Safe(digest.Type), display.Safe(digest.SHA256)))
+			l.line(fmt.Sprintf("  result %s %s sha256:%s", display.Name(digest.Name), display.Safe(digest.Type),
+				display.Safe(digest.SHA256)))
 		}
 	}
 	for _, caveat := range r.Caveats {
@@ -124,13 +127,15 @@ func (l *lines) proof(r *verify.Result) {
 func (l *lines) outcome(r *verify.Result) {
 	outcome := "no condition Succeeded"
 	if s := r.Succeeded; s != nil {
-		outcome = fmt.Sprintf("Succeeded=%s/%s", display.Safe(s.Status), orDash(display.Short(s.Reason, display.DefaultWidth)))
+		outcome = fmt.Sprintf("Succeeded=%s/%s", display.Safe(s.Status),
+			orDash(display.Short(s.Reason, display.DefaultWidth)))
 	}
 	l.line(fmt.Sprintf("  %s, evidence: %d of %s", outcome, r.SignedSteps, plural(r.Steps, "step")))
 }
 
 // notCovered is what a verdict of VERIFIED does not speak of.
-const notCovered = "images, parameters, workspaces, labels, owners, provenance, times, and what other pods on the node did"
+const notCovered = "images, parameters, workspaces, labels, owners, provenance, times, and what other pods on the " +
+	"node did"
 
 // covers shows where VERIFIED ends.
 func (l *lines) covers(r *verify.Result) {
@@ -152,7 +157,8 @@ func (l *lines) record(r *verify.Recorded) {
 	if r == nil {
 		return
 	}
-	text := fmt.Sprintf("  recorded as %s by %s at %s", display.Safe(string(r.Verdict)), display.Safe(r.Recorder), r.RecordedAt.UTC().Format(time.RFC3339))
+	text := fmt.Sprintf("  recorded as %s by %s at %s", display.Safe(string(r.Verdict)), display.Safe(r.Recorder),
+		r.RecordedAt.UTC().Format(time.RFC3339))
 	if len(r.KeyIDs) > 0 {
 		text += fmt.Sprintf(", evidence by %s", display.Short(strings.Join(r.KeyIDs, ", "), display.DefaultWidth))
 	}

@@ -102,11 +102,13 @@ func (t *table) PipelineRun(p *PipelineRun) error {
 	return t.add(row)
 }
 
-// cells returns the cells of a PipelineRun's row. It has a verdict, a name, a reason and a UID of its own, and no signature.
+// cells returns the cells of a PipelineRun's row. It has a verdict, a name, a reason and a UID of its own,
+// and no signature.
 func (t *table) cells(p *PipelineRun) []string {
 	of := map[string]string{
-		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded), "TASKRUN": "pipelinerun " + display.Cell(p.PipelineRun.String()),
-		"REASON": orDash(display.Cell(p.Reason)), "UID": orDash(display.Cell(string(p.PipelineRun.UID))),
+		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded),
+		"TASKRUN": "pipelinerun " + display.Cell(p.PipelineRun.String()),
+		"REASON":  orDash(display.Cell(p.Reason)), "UID": orDash(display.Cell(string(p.PipelineRun.UID))),
 	}
 	var cells []string
 	for _, c := range t.columns {
@@ -147,7 +149,8 @@ func (s *stream) endPipelineRuns() error {
 		return nil
 	}
 	if s.unlisted > 0 {
-		s.problems = append(s.problems, Problem{Message: fmt.Sprintf("%d more PipelineRuns, which are not listed", s.unlisted)})
+		s.problems = append(s.problems,
+			Problem{Message: fmt.Sprintf("%d more PipelineRuns, which are not listed", s.unlisted)})
 	}
 	return s.field("pipelineRuns", s.pipelineRuns, false)
 }

@@ -48,8 +48,8 @@ func Formats() []string {
 	}
 }
 
-// New returns the printer for an output format of kubectl. Whatever is wrong with the format is told now, not when there
-// is something to print.
+// New returns the printer for an output format of kubectl. Whatever is wrong with the format is told now, not
+// when there is something to print.
 func New(format string, w io.Writer, options Options) (Printer, error) {
 	name, argument, given := strings.Cut(format, "=")
 	takesArgument := slices.Contains(Formats(), name+"=")

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report shows what verification found, one small printer a format. Each takes TaskRuns one by one and keeps as few
-// of them as its format allows. JSON and YAML carry every string whole, with what a terminal might obey escaped as these
-// formats do; all other formats go through the one function that makes text safe to show. The package verifies nothing.
+// Package report shows what verification found, one small printer a format. Each takes TaskRuns one by one
+// and keeps as few of them as its format allows. JSON and YAML carry every string whole, with what a terminal
+// might obey escaped as these formats do; all other formats go through the one function that makes text safe
+// to show. The package verifies nothing.
 package report
 
 import (
@@ -63,10 +64,11 @@ const (
 
 // Summary counts the TaskRuns, and their earlier attempts, by verdict.
 type Summary struct {
-	TaskRuns      int `json:"taskRuns"`
-	Attempts      int `json:"attempts"` // earlier attempts that were verified
-	Verified      int `json:"verified"`
-	Unrecorded    int `json:"unrecorded,omitempty"` // of the verified ones, those that are so by the flag --allow-unrecorded
+	TaskRuns int `json:"taskRuns"`
+	Attempts int `json:"attempts"` // earlier attempts that were verified
+	Verified int `json:"verified"`
+	// of the verified ones, those that are so by the flag --allow-unrecorded
+	Unrecorded    int `json:"unrecorded,omitempty"`
 	Failed        int `json:"failed"`
 	Unsigned      int `json:"unsigned"`
 	Indeterminate int `json:"indeterminate"`

@@ -60,7 +60,8 @@ func verified() verify.Result {
 			{ID: verify.CheckPayload, Status: verify.Pass, Message: "what is signed is what the TaskRun shows, 2 steps"},
 			{ID: verify.CheckDeclaration, Status: verify.Note, Result: "TAGS", Message: "type not proven"},
 		},
-		Results: []verify.ResultDigest{{Name: "IMAGE_DIGEST", Type: "string", SHA256: strings.Repeat("ab", 32), Verified: true}},
+		Results: []verify.ResultDigest{{Name: "IMAGE_DIGEST", Type: "string", SHA256: strings.Repeat("ab", 32),
+			Verified: true}},
 		Caveats: []string{"the declaration of results in status.taskSpec is not proven"},
 	}
 }
@@ -85,9 +86,19 @@ func failed() verify.Result {
 		Backend: signing.BackendOIDCSAToken,
 		Checks: []verify.Check{
 			{ID: verify.CheckCoverage, Status: verify.Pass, Message: "1 of 1 step left evidence"},
-			{ID: verify.CheckResults, Status: verify.Fail, Result: "IMAGE_DIGEST", Expected: `string "sha256:2c26"`, Got: `string "sha256:2c27"`, Message: "status.results shows another value than the step emitted"},
-			{ID: verify.CheckResults, Status: verify.Fail, Result: "appr\u200boved\u202e", Expected: "nothing", Got: "string \"\x1b[2K\r✓ VERIFIED\n" + strings.Repeat("x", 300) + "\"", Message: "status.results shows it, no step emitted it"},
-			{ID: verify.CheckKey, Status: verify.Unknown, Step: "step-a", Expected: "key kid-2", Got: "no such key", Message: "the trust bundle lacks the key"},
+			{
+				ID: verify.CheckResults, Status: verify.Fail, Result: "IMAGE_DIGEST", Expected: `string "sha256:2c26"`,
+				Got: `string "sha256:2c27"`, Message: "status.results shows another value than the step emitted",
+			},
+			{
+				ID: verify.CheckResults, Status: verify.Fail, Result: "appr\u200boved\u202e", Expected: "nothing",
+				Got:     "string \"\x1b[2K\r✓ VERIFIED\n" + strings.Repeat("x", 300) + "\"",
+				Message: "status.results shows it, no step emitted it",
+			},
+			{
+				ID: verify.CheckKey, Status: verify.Unknown, Step: "step-a", Expected: "key kid-2", Got: "no such key",
+				Message: "the trust bundle lacks the key",
+			},
 			{ID: verify.CheckTime, Status: verify.Warn, Step: "step-a", Message: "the token was issued outside of the run"},
 		},
 	}
@@ -97,7 +108,10 @@ func unsigned() verify.Result {
 	return verify.Result{
 		TaskRun: verify.Ref{Namespace: "ci", Name: "test"}, Verdict: verify.Unsigned, Reason: "token-denied",
 		Checks: []verify.Check{
-			{ID: verify.CheckCoverage, Status: verify.Missing, Step: "step-a", Expected: "evidence of the step", Got: "none:token-denied", Message: "the step's pod says that it could not sign"},
+			{
+				ID: verify.CheckCoverage, Status: verify.Missing, Step: "step-a", Expected: "evidence of the step",
+				Got: "none:token-denied", Message: "the step's pod says that it could not sign",
+			},
 		},
 	}
 }
@@ -204,7 +218,10 @@ func hostile() verify.Result {
 		Identity: &verify.Identity{Subject: evil}, Assurance: signing.Assurance(evil), Format: signing.Format(evil),
 		Time: &verify.SigningTime{Source: evil},
 		Checks: []verify.Check{
-			{ID: verify.CheckID(evil), Status: verify.Status(evil), Step: evil, Result: evil, Expected: evil, Got: evil, Message: evil},
+			{
+				ID: verify.CheckID(evil), Status: verify.Status(evil), Step: evil, Result: evil, Expected: evil, Got: evil,
+				Message: evil,
+			},
 		},
 		Results: []verify.ResultDigest{{Name: evil, Type: evil, SHA256: evil}},
 	}
@@ -213,8 +230,10 @@ func hostile() verify.Result {
 // JSON and YAML carry the same values, and those of the report, whatever is in them.
 func TestMachineFormatsAgree(t *testing.T) {
 	for name, r := range map[string]*Report{
-		"usual": newReport(verified(), failed(), unsigned()), "retried": retried(), "hostile": newReport(hostile()), "empty": {},
-		"words": newReport(verify.Result{Reason: "yes", Message: "1e3", Caveats: []string{"null", "0x1", "~", "", " a", "a ", "a: b", "2025-06-02"}}),
+		"usual": newReport(verified(), failed(), unsigned()), "retried": retried(), "hostile": newReport(hostile()),
+		"empty": {},
+		"words": newReport(verify.Result{Reason: "yes", Message: "1e3",
+			Caveats: []string{"null", "0x1", "~", "", " a", "a ", "a: b", "2025-06-02"}}),
 	} {
 		var fromJSON, fromYAML any
 		if err := json.Unmarshal([]byte(r.write(t, "json", Options{})), &fromJSON); err != nil {
@@ -270,8 +289,10 @@ func TestEmptyReport(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	for format, want := range map[string]string{
-		"xml": "expected one of table, wide", "": "expected one of", "json=x": "expected one of", "jsonpath": "jsonpath=VALUE",
-		"jsonpath={": "unclosed", "custom-columns=A": "TITLE:PATH", "custom-columns=A:{": "expected a path", "go-template={{": "unclosed",
+		"xml": "expected one of table, wide", "": "expected one of", "json=x": "expected one of",
+		"jsonpath":   "jsonpath=VALUE",
+		"jsonpath={": "unclosed", "custom-columns=A": "TITLE:PATH", "custom-columns=A:{": "expected a path",
+		"go-template={{":             "unclosed",
 		"jsonpath-file=/nonexistent": "no such file", "custom-columns=A:.a[": "unterminated",
 	} {
 		if _, err := New(format, io.Discard, Options{}); err == nil || !strings.Contains(err.Error(), want) {
@@ -294,7 +315,8 @@ func TestNothingForgesAVerdict(t *testing.T) {
 	}
 	text = newReport(hostile(), hostile()).write(t, "table", Options{})
 	for line := range strings.Lines(text) {
-		if strings.Contains(line, "✓ VERIFIED") && !strings.HasPrefix(line, "  ") && !strings.HasPrefix(line, "✗ FAILED") {
+		if strings.Contains(line, "✓ VERIFIED") && !strings.HasPrefix(line, "  ") &&
+			!strings.HasPrefix(line, "✗ FAILED") {
 			t.Errorf("a line says VERIFIED: %q", line)
 		}
 	}

@@ -41,7 +41,8 @@ func StatusFormats() []string {
 	}
 }
 
-// StatusPrinter returns the function that writes a report in an output format. Whatever is wrong with the format is told now.
+// StatusPrinter returns the function that writes a report in an output format. Whatever is wrong with the
+// format is told now.
 func StatusPrinter(format string, options StatusOptions) (func(*StatusReport, io.Writer) error, error) {
 	name, argument, given := strings.Cut(format, "=")
 	takesArgument := slices.Contains(StatusFormats(), name+"=")
@@ -93,7 +94,8 @@ func (r *StatusReport) yaml(w io.Writer) error {
 func (r *StatusReport) names(w io.Writer) error {
 	var written []string
 	for _, c := range r.Checks {
-		if c.Object == nil || c.Status == verify.Pass || c.Status == verify.Note || slices.Contains(written, c.Object.Resource()) {
+		if c.Object == nil || c.Status == verify.Pass || c.Status == verify.Note ||
+			slices.Contains(written, c.Object.Resource()) {
 			continue
 		}
 		written = append(written, c.Object.Resource())

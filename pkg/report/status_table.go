@@ -120,11 +120,13 @@ func addOnHeading(a *status.AddOn) string {
 	if a == nil {
 		return "Add-on"
 	}
-	return fmt.Sprintf("Add-on: Deployment in namespace %s, %s", display.Safe(a.Namespace), display.Short(cmp.Or(a.ControllerImage, "no image"), display.DefaultWidth))
+	return fmt.Sprintf("Add-on: Deployment in namespace %s, %s", display.Safe(a.Namespace),
+		display.Short(cmp.Or(a.ControllerImage, "no image"), display.DefaultWidth))
 }
 
 func tektonHeading(v status.Versions) string {
-	return fmt.Sprintf("Tekton: namespace %s, Kubernetes %s", display.Safe(v.TektonNamespace), display.Safe(cmp.Or(v.Kubernetes, "of unknown version")))
+	return fmt.Sprintf("Tekton: namespace %s, Kubernetes %s", display.Safe(v.TektonNamespace),
+		display.Safe(cmp.Or(v.Kubernetes, "of unknown version")))
 }
 
 // labelWidth is the width of the column of names.
@@ -139,10 +141,12 @@ func (t *statusTable) settings(s *status.Settings) {
 		if value.Default {
 			where = "default (" + where + ")"
 		}
-		t.line(fmt.Sprintf("    %-*s %-29s  %s", labelWidth-2, display.Safe(value.Name), display.Short(value.Value, display.DefaultWidth), t.style.render(t.style.dim, display.Safe(where))))
+		t.line(fmt.Sprintf("    %-*s %-29s  %s", labelWidth-2, display.Safe(value.Name),
+			display.Short(value.Value, display.DefaultWidth), t.style.render(t.style.dim, display.Safe(where))))
 		if value.Name == "scope" && s.Namespaces != nil {
 			n := s.Namespaces
-			t.line(fmt.Sprintf("    %-*s %s: %d audit, %d enforce", labelWidth-2, "", plural(n.InScope, "namespace"), n.Audit, n.Enforce))
+			t.line(fmt.Sprintf("    %-*s %s: %d audit, %d enforce", labelWidth-2, "", plural(n.InScope, "namespace"), n.Audit,
+				n.Enforce))
 			t.modes(n.Other)
 		}
 	}
@@ -165,12 +169,14 @@ func (t *statusTable) statusCheck(c status.Check) {
 	if c.Object != nil && c.Status != verify.Pass {
 		text = display.Short(c.Object.String(), display.DefaultWidth) + ": " + text
 	}
-	t.line(fmt.Sprintf("  %s %-*s %s", t.style.status(c.Status, mark(c.Status)), labelWidth-2, display.Safe(string(c.ID)), text))
+	t.line(fmt.Sprintf("  %s %-*s %s", t.style.status(c.Status, mark(c.Status)), labelWidth-2, display.Safe(string(c.ID)),
+		text))
 	for _, detail := range []struct {
 		label, text string
 		width       int
 	}{
-		{"field", c.Field, display.DefaultWidth}, {"expected", c.Expected, display.DefaultWidth}, {"got", c.Got, display.DefaultWidth}, {"next", c.Next, 5 * display.DefaultWidth},
+		{"field", c.Field, display.DefaultWidth}, {"expected", c.Expected, display.DefaultWidth}, {"got", c.Got,
+			display.DefaultWidth}, {"next", c.Next, 5 * display.DefaultWidth},
 	} {
 		if detail.text != "" {
 			t.line(fmt.Sprintf("    %-*s %-8s %s", labelWidth-2, "", detail.label, display.Short(detail.text, detail.width)))
@@ -188,7 +194,8 @@ func (t *statusTable) verdicts(v *status.Verdicts) {
 		}
 		_ = rows.row(alignedRow{ // a strings.Builder takes everything
 			cells: []string{
-				"    " + verdictMark(one.Verdict) + " " + display.Safe(string(one.Verdict)), display.Cell(one.Namespace + "/" + one.Name), at,
+				"    " + verdictMark(one.Verdict) + " " + display.Safe(string(one.Verdict)),
+				display.Cell(one.Namespace + "/" + one.Name), at,
 				display.Short(strings.TrimPrefix(one.Message, string(one.Verdict)+": "), display.DefaultWidth),
 			},
 			render: func(cell string) string { return t.style.verdict(one.Verdict, cell) },
@@ -211,9 +218,9 @@ func totals(v *status.Verdicts) string {
 			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.text))
 		}
 	}
-	text := plural(v.Looked, "TaskRun") + " looked at"
+	text := plural(v.Looked, "TaskRun") + " examined"
 	if v.More {
-		text = fmt.Sprintf("the first %d TaskRuns looked at, by namespace and name; there are more", v.Looked)
+		text = fmt.Sprintf("the first %d TaskRuns examined, by namespace and name; there are more", v.Looked)
 	}
 	if len(parts) == 0 {
 		return text + ": no verdict"

@@ -26,8 +26,10 @@ var lookedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
 // statusReport is a cluster in which every part has something to say.
 func statusReport(change func(*status.Status)) *StatusReport {
-	policy := &status.Object{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy", Name: "tekton-sign-signing-tokens"}
-	webhooks := &status.Object{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration", Name: "tekton-sign-status"}
+	policy := &status.Object{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy",
+		Name: "tekton-sign-signing-tokens"}
+	webhooks := &status.Object{Group: "admissionregistration.k8s.io", Kind: "MutatingWebhookConfiguration",
+		Name: "tekton-sign-status"}
 	flags := &status.Object{Kind: "ConfigMap", Namespace: "tekton-pipelines", Name: "feature-flags"}
 	s := &status.Status{
 		Environment: status.Versions{Kubernetes: "v1.35.4", Tekton: "v1.15.0", TektonNamespace: "tekton-pipelines"},
@@ -49,14 +51,18 @@ func statusReport(change func(*status.Status)) *StatusReport {
 		Checks: []status.Check{
 			{ID: status.CheckSettings, Part: status.PartSettings, Status: verify.Pass, Message: "can be read"},
 			{ID: status.CheckDeployment, Part: status.PartAddOn, Status: verify.Pass, Message: "2 of 2 replicas are available"},
-			{ID: status.CheckCertificate, Part: status.PartAddOn, Status: verify.Note, Message: "its authority is valid until 2026-01-09T00:00:00Z"},
+			{
+				ID: status.CheckCertificate, Part: status.PartAddOn, Status: verify.Note,
+				Message: "its authority is valid until 2026-01-09T00:00:00Z",
+			},
 			{
 				ID: status.CheckObjects, Part: status.PartInstallation, Status: verify.Fail, Object: policy,
 				Message: "is missing", Next: "kubectl tekton-sign enable oidc-sa-token",
 			},
 			{
-				ID: status.CheckObjects, Part: status.PartInstallation, Status: verify.Fail, Object: webhooks, Message: "was changed",
-				Field: "webhooks[status-enforce.tekton-sign.dev].failurePolicy", Expected: "Fail", Got: nasty,
+				ID: status.CheckObjects, Part: status.PartInstallation, Status: verify.Fail, Object: webhooks,
+				Message: "was changed",
+				Field:   "webhooks[status-enforce.tekton-sign.dev].failurePolicy", Expected: "Fail", Got: nasty,
 				Next: "kubectl tekton-sign enable oidc-sa-token",
 			},
 			{
@@ -65,15 +71,22 @@ func statusReport(change func(*status.Status)) *StatusReport {
 			},
 			{ID: status.CheckTekton, Part: status.PartTekton, Status: verify.Pass, Message: "version v1.15.0"},
 			{
-				ID: status.CheckBackoff, Part: status.PartTekton, Status: verify.Warn, Object: flags, Field: "data.enable-wait-exponential-backoff",
+				ID: status.CheckBackoff, Part: status.PartTekton, Status: verify.Warn, Object: flags,
+				Field:    "data.enable-wait-exponential-backoff",
 				Expected: "true", Got: "(absent)", Message: "results are enforced", Next: "kubectl patch",
 			},
 		},
 		Verdicts: &status.Verdicts{
 			Looked: 2000, More: true, Verified: 2, Failed: 1, NotJudged: 7,
 			Newest: []status.Verdict{
-				{Namespace: "ci", Name: "build", Verdict: verify.Verified, At: lookedAt.Add(-90 * time.Second), Message: "VERIFIED: 2 results as signed in the pod"},
-				{Namespace: "release", Name: "publish-to-everywhere", Verdict: verify.Failed, At: lookedAt.Add(-3 * time.Hour), Message: "FAILED: results " + nasty},
+				{
+					Namespace: "ci", Name: "build", Verdict: verify.Verified, At: lookedAt.Add(-90 * time.Second),
+					Message: "VERIFIED: 2 results as signed in the pod",
+				},
+				{
+					Namespace: "release", Name: "publish-to-everywhere", Verdict: verify.Failed, At: lookedAt.Add(-3 * time.Hour),
+					Message: "FAILED: results " + nasty,
+				},
 			},
 		},
 	}
@@ -109,7 +122,9 @@ func TestStatusFormats(t *testing.T) {
 		"status.json":         {"json", StatusOptions{}},
 		"status.yaml":         {"yaml", StatusOptions{}},
 		"status-names.txt":    {"name", StatusOptions{}},
-		"status-jsonpath.txt": {`jsonpath={range .checks[?(@.status=="fail")]}{.id}: {.message} {.got}{"\n"}{end}`, StatusOptions{}},
+		"status-jsonpath.txt": {
+			`jsonpath={range .checks[?(@.status=="fail")]}{.id}: {.message} {.got}{"\n"}{end}`, StatusOptions{},
+		},
 		"status-template.txt": {`go-template={{.outcome}} {{.summary.failed}}{{"\n"}}`, StatusOptions{}},
 	} {
 		text := printStatus(t, statusReport(nil), c.format, c.options)
@@ -147,7 +162,8 @@ func TestStatusOutcome(t *testing.T) {
 		{keep(verify.Pass, verify.Warn), "! WARNINGS: signing is on, with 1 warning"},
 		{keep(verify.Pass, verify.Note), "✓ HEALTHY: signing is on, and all is well"},
 	} {
-		lines := strings.Split(strings.TrimSuffix(printStatus(t, statusReport(c.change), "table", StatusOptions{}), "\n"), "\n")
+		lines := strings.Split(strings.TrimSuffix(printStatus(t, statusReport(c.change), "table", StatusOptions{}),
+			"\n"), "\n")
 		if got := lines[len(lines)-1]; got != c.want {
 			t.Errorf("last line: got %q, want %q", got, c.want)
 		}
@@ -195,7 +211,8 @@ func TestStatusMachines(t *testing.T) {
 }
 
 func TestStatusFormatErrors(t *testing.T) {
-	for _, format := range []string{"xml", "table=x", "jsonpath", "jsonpath=", "jsonpath={", "go-template={{", "jsonpath-file=/nonexistent"} {
+	for _, format := range []string{"xml", "table=x", "jsonpath", "jsonpath=", "jsonpath={", "go-template={{",
+		"jsonpath-file=/nonexistent"} {
 		if _, err := StatusPrinter(format, StatusOptions{}); err == nil || !strings.HasPrefix(err.Error(), "--output: ") {
 			t.Errorf("%s: got %v", format, err)
 		}

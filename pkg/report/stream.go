@@ -173,7 +173,8 @@ func marshalJSON(value any, prefix string) (string, error) {
 	return escapeHidden(strings.TrimSuffix(b.String(), "\n")), nil
 }
 
-// escapeHidden escapes in JSON every character that is not visible or does not stay in its place. The value stays the same.
+// escapeHidden escapes in JSON every character that is not visible or does not stay in its place. The value
+// stays the same.
 func escapeHidden(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))

@@ -14,9 +14,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// table shows one TaskRun with its checks and the verdict last, on a line of its own: nothing that a TaskRun holds can come
-// after it. Several TaskRuns take a row each, the verdict first, with the checks below a row that has something to say; the
-// totals stand last.
+// table shows one TaskRun with its checks and the verdict last, on a line of its own: nothing that a TaskRun
+// holds can come after it. Several TaskRuns take a row each, the verdict first, with the checks below a row
+// that has something to say; the totals stand last.
 type table struct {
 	w       io.Writer
 	options Options

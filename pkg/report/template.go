@@ -18,8 +18,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// whole collects the report and gives it to one of kubectl's printers as a whole: a template may ask for any part of it.
-// Strings of the report are made safe to show before, those of the template are the user's own.
+// whole collects the report and gives it to one of kubectl's printers as a whole: a template may ask for any
+// part of it. Strings of the report are made safe to show before, those of the template are the user's own.
 type whole struct {
 	w       io.Writer
 	printer printers.ResourcePrinter
@@ -137,7 +137,8 @@ func newColumnsFromFile(w io.Writer, text string) (Printer, error) {
 	}
 	titles, paths := strings.Fields(rows[0]), strings.Fields(rows[1])
 	if len(titles) != len(paths) {
-		return nil, fmt.Errorf("--output: custom-columns-file: expected as many titles as paths, got %d and %d", len(titles), len(paths))
+		return nil, fmt.Errorf("--output: custom-columns-file: expected as many titles as paths, got %d and %d", len(titles),
+			len(paths))
 	}
 	c := &customColumns{aligner: aligner{w: w}}
 	for i := range titles {

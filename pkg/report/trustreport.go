@@ -153,8 +153,10 @@ func (r *TrustReport) Table(w io.Writer) error {
 		if k.Federated {
 			issuer += " (federated)"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", display.Short(cmp.Or(k.Cluster.Name, k.Cluster.UID), cellWidth), issuer,
-			display.Short(cmp.Or(k.KeyID, "-"), cellWidth), display.Short(k.Algorithm, cellWidth), cmp.Or(k.FirstSeen, "-"), k.lastSeenText(),
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", display.Short(cmp.Or(k.Cluster.Name, k.Cluster.UID), cellWidth),
+			issuer,
+			display.Short(cmp.Or(k.KeyID, "-"), cellWidth), display.Short(k.Algorithm, cellWidth), cmp.Or(k.FirstSeen, "-"),
+			k.lastSeenText(),
 			display.Safe(k.Fingerprint))
 	}
 	if err := table.Flush(); err != nil {
@@ -165,7 +167,8 @@ func (r *TrustReport) Table(w io.Writer) error {
 			display.Short(cmp.Or(recorder.Cluster.Name, recorder.Cluster.UID), cellWidth))
 	}
 	for _, id := range r.Identities {
-		fmt.Fprintf(&b, "certificates of %s for %s\n", display.Short(id.Issuer, display.DefaultWidth), display.Short(id.Subject, display.DefaultWidth))
+		fmt.Fprintf(&b, "certificates of %s for %s\n", display.Short(id.Issuer, display.DefaultWidth),
+			display.Short(id.Subject, display.DefaultWidth))
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintln(&b, "note: "+display.Safe(note))

@@ -79,7 +79,8 @@ func TestTrustJSON(t *testing.T) {
 	if diff := cmp.Diff(r, &got); diff != "" {
 		t.Errorf("machines read something else (-want +got):\n%s", diff)
 	}
-	if key := got.Keys[0]; key.KeyID != hostile || key.InUse || key.FirstSeen != "2026-01-01T00:00:00Z" || len(key.Fingerprint) != 64 {
+	if key := got.Keys[0]; key.KeyID != hostile || key.InUse || key.FirstSeen != "2026-01-01T00:00:00Z" ||
+		len(key.Fingerprint) != 64 {
 		t.Errorf("key %+v", key)
 	}
 }

@@ -16,8 +16,8 @@ import (
 // surrogates returns the two halves of a character beyond the first 65536.
 func surrogates(r rune) (rune, rune) { return utf16.EncodeRune(r) }
 
-// yamlEncoder writes YAML 1.2 that every reader of YAML 1.1 understands alike: whatever is not a plain word is quoted, with
-// the same escapes as in JSON.
+// yamlEncoder writes YAML 1.2 that every reader of YAML 1.1 understands alike: whatever is not a plain word
+// is quoted, with the same escapes as in JSON.
 type yamlEncoder struct{}
 
 func (yamlEncoder) begin() string      { return "" }

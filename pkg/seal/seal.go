@@ -52,7 +52,8 @@ func Make(key Key, of Subject, found Facts) (string, error) {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Open returns what a seal says of its subject. It is an error unless a holder of the key made it, of exactly this subject.
+// Open returns what a seal says of its subject. It is an error unless a holder of the key made it, of exactly
+// this subject.
 func Open(key Key, of Subject, text string) (Facts, error) {
 	switch {
 	case !key.Usable():
@@ -89,7 +90,8 @@ func split(text string) (body, sum []byte, err error) {
 	return body, sum, nil
 }
 
-// authenticator is HMAC-SHA256 over the domain and then, each behind its length, all that the seal is of, and the facts.
+// authenticator is HMAC-SHA256 over the domain and then, each behind its length, all that the seal is of, and
+// the facts.
 func authenticator(key Key, of Subject, body []byte) []byte {
 	var b bytes.Buffer
 	b.WriteString(domain)

@@ -24,12 +24,14 @@ func testKey(t testing.TB) Key {
 }
 
 func subject() Subject {
-	return Subject{Namespace: "ci", Name: "build", UID: "u", State: [32]byte{1}, Condition: Condition{"SignedResultsVerified", "True", "r", "m"}}
+	return Subject{Namespace: "ci", Name: "build", UID: "u", State: [32]byte{1},
+		Condition: Condition{"SignedResultsVerified", "True", "r", "m"}}
 }
 
 func facts() Facts {
 	return Facts{
-		Verdict: "VERIFIED", Backend: "spire", Assurance: "workload-identity", Checks: []string{"pod pass", "time pass"}, Keys: []string{"k"},
+		Verdict: "VERIFIED", Backend: "spire", Assurance: "workload-identity", Checks: []string{"pod pass", "time pass"},
+		Keys:    []string{"k"},
 		Cluster: "c", PodUID: "p", PodOwner: "u", Pinned: true, At: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Record: "d",
 	}
 }
@@ -47,7 +49,8 @@ func TestSealFitsItsSubjectAlone(t *testing.T) {
 		t.Error(diff)
 	}
 	for name, change := range map[string]func(*Subject){
-		"namespace": func(s *Subject) { s.Namespace = "c" }, "name": func(s *Subject) { s.Name = "x" }, "uid": func(s *Subject) { s.UID = "v" },
+		"namespace": func(s *Subject) { s.Namespace = "c" }, "name": func(s *Subject) { s.Name = "x" },
+		"uid":   func(s *Subject) { s.UID = "v" },
 		"state": func(s *Subject) { s.State[31] = 1 }, "no condition": func(s *Subject) { s.Condition = Condition{} },
 		"type": func(s *Subject) { s.Condition.Type = "x" }, "status": func(s *Subject) { s.Condition.Status = "False" },
 		"reason": func(s *Subject) { s.Condition.Reason = "x" }, "message": func(s *Subject) { s.Condition.Message = "x" },
@@ -80,9 +83,12 @@ func TestSealForms(t *testing.T) {
 	}
 	body, tag, _ := strings.Cut(strings.TrimPrefix(good, prefix), ".")
 	for name, text := range map[string]string{
-		"empty": "", "no version": body + "." + tag, "another version": "v2." + body + "." + tag, "no authenticator": prefix + body,
-		"an empty one": prefix + body + ".", "a short one": prefix + body + "." + tag[:4], "three parts": good + ".AA", "padding": good + "=",
-		"a line break": good + "\n", "another body": prefix + "e30." + tag, "huge": prefix + strings.Repeat("A", MaxBytes) + "." + tag,
+		"empty": "", "no version": body + "." + tag, "another version": "v2." + body + "." + tag,
+		"no authenticator": prefix + body,
+		"an empty one":     prefix + body + ".", "a short one": prefix + body + "." + tag[:4], "three parts": good + ".AA",
+		"padding":      good + "=",
+		"a line break": good + "\n", "another body": prefix + "e30." + tag,
+		"huge": prefix + strings.Repeat("A", MaxBytes) + "." + tag,
 	} {
 		if _, err := Open(testKey(t), subject(), text); err == nil {
 			t.Errorf("%s: opened", name)
@@ -106,7 +112,8 @@ func TestSealBodyIsStrict(t *testing.T) {
 }
 
 func TestKeys(t *testing.T) {
-	for name, secret := range map[string][]byte{"none": nil, "short": make([]byte, 31), "zero": make([]byte, 32), "long": make([]byte, 33)} {
+	for name, secret := range map[string][]byte{"none": nil, "short": make([]byte, 31), "zero": make([]byte, 32),
+		"long": make([]byte, 33)} {
 		if key, err := ParseKey(secret); err == nil || key.Usable() {
 			t.Errorf("%s: is a key", name)
 		}
@@ -119,9 +126,11 @@ func TestKeys(t *testing.T) {
 
 func taskRun(change func(status map[string]any)) *unstructured.Unstructured {
 	status := map[string]any{
-		"podName": "p", "results": []any{map[string]any{"name": "a", "value": "b"}}, "provenance": map[string]any{}, "artifacts": nil,
+		"podName": "p", "results": []any{map[string]any{"name": "a", "value": "b"}}, "provenance": map[string]any{},
+		"artifacts": nil,
 		"conditions": []any{
-			map[string]any{"type": "SignedResultsVerified", "status": "True", "reason": "r", "message": "m", "lastTransitionTime": "t"},
+			map[string]any{"type": "SignedResultsVerified", "status": "True", "reason": "r", "message": "m",
+				"lastTransitionTime": "t"},
 			map[string]any{"type": "Succeeded", "status": "True", "reason": "r", "message": "x"},
 		},
 	}
@@ -142,21 +151,25 @@ func TestSubjectOf(t *testing.T) {
 	}
 	conditions := func(s map[string]any) []any { return s["conditions"].([]any) } //nolint:forcetypeassert // as made above
 	field := func(i int, name string, value any) func(map[string]any) {
-		return func(s map[string]any) { conditions(s)[i].(map[string]any)[name] = value } //nolint:forcetypeassert // as made above
+		return func(s map[string]any) {
+			conditions(s)[i].(map[string]any)[name] = value //nolint:forcetypeassert // as made above
+		}
 	}
 	for name, tc := range map[string]struct {
 		change func(map[string]any)
 		same   bool
 	}{
-		"another field":         {func(s map[string]any) { s["provenance"] = "x"; delete(s, "artifacts") }, true},
-		"the order":             {func(s map[string]any) { c := conditions(s); c[0], c[1] = c[1], c[0] }, true},
-		"when it changed":       {field(0, "lastTransitionTime", "u"), true},
-		"message of Succeeded":  {field(1, "message", "y"), true},
-		"a result":              {func(s map[string]any) { s["results"] = []any{} }, false},
-		"an attempt":            {func(s map[string]any) { s["retriesStatus"] = []any{"x"} }, false},
-		"status of Succeeded":   {field(1, "status", "False"), false},
-		"reason of Succeeded":   {field(1, "reason", "y"), false},
-		"another Succeeded":     {func(s map[string]any) { s["conditions"] = append(conditions(s), conditions(s)[1]) }, false},
+		"another field":        {func(s map[string]any) { s["provenance"] = "x"; delete(s, "artifacts") }, true},
+		"the order":            {func(s map[string]any) { c := conditions(s); c[0], c[1] = c[1], c[0] }, true},
+		"when it changed":      {field(0, "lastTransitionTime", "u"), true},
+		"message of Succeeded": {field(1, "message", "y"), true},
+		"a result":             {func(s map[string]any) { s["results"] = []any{} }, false},
+		"an attempt":           {func(s map[string]any) { s["retriesStatus"] = []any{"x"} }, false},
+		"status of Succeeded":  {field(1, "status", "False"), false},
+		"reason of Succeeded":  {field(1, "reason", "y"), false},
+		"another Succeeded": {
+			func(s map[string]any) { s["conditions"] = append(conditions(s), conditions(s)[1]) }, false,
+		},
 		"a large number beside": {func(s map[string]any) { s["steps"] = []any{int64(1<<60 + 1)} }, false},
 	} {
 		got, err := SubjectOf(taskRun(tc.change))
@@ -177,14 +190,16 @@ func TestSubjectOf(t *testing.T) {
 func TestFacts(t *testing.T) {
 	r := verify.Result{
 		Verdict: verify.Unsigned, Reason: strings.Repeat("x", 65), Cluster: &verify.ClusterRef{UID: "c"},
-		Checks: []verify.Check{{ID: "pod", Status: verify.Pass}, {ID: "pod", Status: verify.Note}, {ID: "coverage", Status: verify.Missing}},
+		Checks: []verify.Check{{ID: "pod", Status: verify.Pass}, {ID: "pod", Status: verify.Note},
+			{ID: "coverage", Status: verify.Missing}},
 	}
 	got := FactsOf(r, verify.Facts{Pod: &verify.PodFacts{Found: true, UID: "p", ControllerUID: "o"}}, time.Now())
 	if got.Reason != "" || len(got.Checks) != 2 || got.Pod("o") != "p" || got.Pod("x") != "" || got.Good() {
 		t.Errorf("got %+v", got)
 	}
 	back := got.Result()
-	if back.Verdict != verify.Unsigned || back.Cluster.UID != "c" || len(back.Checks) != 2 || back.Checks[1] != (verify.Check{ID: "coverage", Status: verify.Missing}) {
+	if back.Verdict != verify.Unsigned || back.Cluster.UID != "c" || len(back.Checks) != 2 ||
+		back.Checks[1] != (verify.Check{ID: "coverage", Status: verify.Missing}) {
 		t.Errorf("got back %+v", back)
 	}
 	if RecordDigest("") != "" || len(RecordDigest("x")) != 64 {

@@ -33,8 +33,8 @@ func Fields() []string {
 // Outcome is status and reason of a condition Succeeded.
 type Outcome [2]string
 
-// StateOf returns the digest of all that a verdict rests on: the SHA-256 of an object as encoding/json writes it, with members of
-// the status, and the outcomes of all conditions Succeeded. What is null is absent.
+// StateOf returns the digest of all that a verdict rests on: the SHA-256 of an object as encoding/json writes
+// it, with members of the status, and the outcomes of all conditions Succeeded. What is null is absent.
 func StateOf(status map[string]any, succeeded []Outcome) (digest [sha256.Size]byte, err error) {
 	rests := map[string]any{"succeeded": succeeded}
 	for _, name := range Fields() {
@@ -49,8 +49,8 @@ func StateOf(status map[string]any, succeeded []Outcome) (digest [sha256.Size]by
 	return sha256.Sum256(b.Bytes()), nil
 }
 
-// SubjectOf reads a TaskRun as the API server handed it out. It is an error if there are several conditions of ours, or one
-// that is not of strings.
+// SubjectOf reads a TaskRun as the API server handed it out. It is an error if there are several conditions
+// of ours, or one that is not of strings.
 func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 	status, _ := taskRun.Object["status"].(map[string]any)
 	conditions, _ := status["conditions"].([]any)
@@ -78,7 +78,8 @@ func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 
 // conditionOf reads each field by itself: what is no string is empty, and an error at the end.
 func conditionOf(fields map[string]any) (c Condition, err error) {
-	for name, to := range map[string]*string{"type": &c.Type, "status": &c.Status, "reason": &c.Reason, "message": &c.Message} {
+	for name, to := range map[string]*string{"type": &c.Type, "status": &c.Status, "reason": &c.Reason,
+		"message": &c.Message} {
 		value, present := fields[name]
 		text, ok := value.(string)
 		if present && !ok {

@@ -19,7 +19,8 @@ const (
 	Enforce Enforcement = "enforce" // fail it, and take its results away
 )
 
-// LabelEnforcement is the label of a namespace that has another mode than the rest. Its values are those of Enforcement.
+// LabelEnforcement is the label of a namespace that has another mode than the rest. Its values are those of
+// Enforcement.
 const LabelEnforcement = "tekton-sign.dev/enforcement"
 
 // ParseEnforcement reads the value of the key signing-enforcement.
@@ -34,8 +35,8 @@ func (s Settings) EnforcementOf(namespaceLabels map[string]string) Enforcement {
 	return s.Enforcement
 }
 
-// MinimumFormatIn returns the weakest format that counts in a mode; empty: any. Format v1 signs values without their names, so
-// that enforce wants v2 unless it is told otherwise.
+// MinimumFormatIn returns the weakest format that counts in a mode; empty: any. Format v1 signs values
+// without their names, so that enforce wants v2 unless it is told otherwise.
 func (s Settings) MinimumFormatIn(mode Enforcement) signing.Format {
 	if s.MinimumFormat == "" && mode == Enforce {
 		return signing.FormatV2
@@ -50,8 +51,8 @@ func (s Settings) otherEnforcement() Enforcement {
 	return Enforce
 }
 
-// EnforcementSelector selects the namespaces in scope whose mode is mode, as EnforcementOf decides. For the two modes it is
-// complementary within the scope.
+// EnforcementSelector selects the namespaces in scope whose mode is mode, as EnforcementOf decides. For the
+// two modes it is complementary within the scope.
 func (s Settings) EnforcementSelector(mode Enforcement, reserved []string) *metav1.LabelSelector {
 	selector := s.Scope.LabelSelector(reserved)
 	operator := metav1.LabelSelectorOpIn
@@ -69,10 +70,12 @@ type Policies string
 
 // The levels of policies.
 const (
-	PoliciesAuto     Policies = ""         // strict in namespaces whose mode is enforce, standard in the others
-	PoliciesNone     Policies = "none"     // for backends without tokens
-	PoliciesStandard Policies = "standard" // who may obtain signing tokens, and who may take a namespace out of enforcement
-	PoliciesStrict   Policies = "strict"   // also who may make, enter or imitate a TaskRun's pod, and who writes its status
+	PoliciesAuto Policies = ""     // strict in namespaces whose mode is enforce, standard in the others
+	PoliciesNone Policies = "none" // for backends without tokens
+	// who may obtain signing tokens, and who may take a namespace out of enforcement
+	PoliciesStandard Policies = "standard"
+	// also who may make, enter or imitate a TaskRun's pod, and who writes its status
+	PoliciesStrict Policies = "strict"
 )
 
 // ParsePolicies reads the value of the key policies.

@@ -9,8 +9,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// TestEnforcement compares, for every mode and label, what the add-on decides with what the selectors of the webhooks select:
-// each namespace in scope is in exactly one of the two.
+// TestEnforcement compares, for every mode and label, what the add-on decides with what the selectors of the
+// webhooks select: each namespace in scope is in exactly one of the two.
 func TestEnforcement(t *testing.T) {
 	reserved := Reserved("tekton-pipelines")
 	for name, tc := range map[string]struct {

@@ -23,8 +23,9 @@ const (
 	Duration
 )
 
-// Field is one setting: a key of the ConfigMap, a flag of enable, and what people read about it. The parser, the printer, enable,
-// status and the help texts go by the table of fields, and a test compares it with admission policy P7.
+// Field is one setting: a key of the ConfigMap, a flag of enable, and what people read about it. The parser,
+// the printer, enable, status and the help texts go by the table of fields, and a test compares it with
+// admission policy P7.
 type Field struct {
 	Key  string
 	Flag string // of enable; empty for the backend, which is its argument
@@ -32,8 +33,8 @@ type Field struct {
 	Help string   // of the flag
 	Name string   // in status
 	Only []string // the values, where there are few of them; on the command line FlagOnly comes first
-	// Kept is whether the setting stays as the cluster has it where the user does not name it: its default could weaken what somebody
-	// decided. All others have their defaults again.
+	// Kept is whether the setting stays as the cluster has it where the user does not name it: its default could
+	// weaken what somebody decided. All others have their defaults again.
 	Kept bool
 	// Named is whether the user has to name it wherever the cluster's settings cannot be read.
 	Named bool
@@ -78,7 +79,8 @@ func (f Field) Read(s *Settings, value string) error {
 // Copy sets the field of to as it is in from.
 func (f Field) Copy(to *Settings, from Settings) { f.copy(to, from) }
 
-// FlagValue returns the value that the flag needs for s, and whether it differs from what s would have without the flag.
+// FlagValue returns the value that the flag needs for s, and whether it differs from what s would have
+// without the flag.
 func (f Field) FlagValue(s Settings) (value string, differs bool) {
 	if f.flagValue != nil {
 		return f.flagValue(s), f.differs(s)
@@ -130,7 +132,8 @@ func Keys() []string {
 	return keys
 }
 
-// FromFlags returns the settings of the flags that were given, all others with their defaults. given returns the value of a flag.
+// FromFlags returns the settings of the flags that were given, all others with their defaults. given returns
+// the value of a flag.
 func FromFlags(backend signing.Backend, given func(Field) (value string, ok bool)) (Settings, error) {
 	s := unset()
 	s.Backend = backend
@@ -221,7 +224,7 @@ func signingFields() []Field {
 		{
 			Key: KeyBinding, Flag: "binding", Name: "binding", Only: words(signing.Bindings()),
 			Help: "what the token vouches for: payload (the results themselves), key (a key that signs them; default of v1), " +
-				"audience (nothing: whoever reads the token can sign again)",
+				"audience (nothing: anyone who reads the token can sign with it)",
 			access: word(func(s *Settings) *signing.Binding { return &s.Binding }, signing.ParseBinding),
 		},
 		{
@@ -231,8 +234,9 @@ func signingFields() []Field {
 		},
 		{
 			Key: KeyTokenSeconds, Flag: "token-lifetime", Kind: Duration, Name: "token lifetime",
-			Help:      "how long a signing token is valid: 10m to 1h",
-			access:    field(lifetimeAt, parseSeconds, func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
+			Help: "how long a signing token is valid: 10m to 1h",
+			access: field(lifetimeAt, parseSeconds,
+				func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
 			parseFlag: func(s *Settings, v string) (err error) { s.TokenLifetime, err = parseLifetime(v); return err },
 			flagValue: func(s Settings) string { return s.TokenLifetime.String() },
 			text:      func(s Settings) string { return s.TokenLifetime.String() },
@@ -262,7 +266,7 @@ func trustedFields() []Field {
 			"service account (namespace/name) that may go on requesting tokens of any audience; repeatable",
 			func(s *Settings) *[]Account { return &s.Exempt }, parseAccounts, Account.String),
 		list(KeyManagedBy, "managed-by", "managed by", "Tekton only",
-			"value of spec.managedBy that is admitted where results are enforced, beside Tekton's own; repeatable",
+			"value of spec.managedBy that is admitted where results are enforced, in addition to Tekton's own; repeatable",
 			func(s *Settings) *[]string { return &s.ManagedBy }, parseManagers, itself),
 		list(KeyCustomRuns, "custom-run-controller", "custom runs", "no controller",
 			"service account (namespace/name) of a custom task's controller, which writes the status of CustomRuns; repeatable",

@@ -65,8 +65,9 @@ func (s Scope) CheckReserved(reserved []string) error {
 	return nil
 }
 
-// LabelSelector returns the scope as a selector of namespaces. Names are matched by the label kubernetes.io/metadata.name,
-// which the API server sets on every namespace and lets nobody change. An invalid scope selects nothing.
+// LabelSelector returns the scope as a selector of namespaces. Names are matched by the label
+// kubernetes.io/metadata.name, which the API server sets on every namespace and lets nobody change. An
+// invalid scope selects nothing.
 func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}
 	if s.Selector != "" {
@@ -118,7 +119,7 @@ func parseNames(value string) ([]string, error) {
 	for i, name := range names {
 		names[i] = strings.TrimSpace(name)
 		if errs := validation.IsDNS1123Label(names[i]); len(errs) > 0 {
-			return nil, fmt.Errorf("%q is no name of a namespace: %s", names[i], errs[0])
+			return nil, fmt.Errorf("%q is not the name of a namespace: %s", names[i], errs[0])
 		}
 	}
 	slices.Sort(names)
@@ -128,7 +129,7 @@ func parseNames(value string) ([]string, error) {
 func parseSelector(value string) (string, error) {
 	selector, err := metav1.ParseToLabelSelector(value)
 	if err != nil {
-		return "", fmt.Errorf("%q is no label selector: %w", value, err)
+		return "", fmt.Errorf("%q is not a label selector: %w", value, err)
 	}
 	if len(selector.MatchLabels)+len(selector.MatchExpressions) == 0 {
 		return "", fmt.Errorf("expected a label selector, got an empty one")

@@ -22,16 +22,17 @@ const ConfigMapName = "config-signing"
 
 // Keys of the ConfigMap.
 const (
-	KeyBackend           = "enforce-nonfalsifiability" // a signing.Backend; the plan's name for it (TEP-0089)
-	KeyEnforcement       = "signing-enforcement"       // audit or enforce
-	KeyPolicies          = "policies"                  // none, standard or strict; absent: strict where enforced
-	KeyKeepMaterial      = "keep-material"             // true: the signing material stays in status.results
-	KeyGateChains        = "gate-chains"               // true: Tekton Chains is kept from what is not verified
-	KeyDelivery          = "delivery"                  // auto, image or init
-	KeyFormat            = "signing-format"            // a signing.Format: v2, or v1, which is compatible with Tekton's own
-	KeyMinimumFormat     = "minimum-format"            // a signing.Format; absent: v2 where enforced, any where audited
-	KeyBinding           = "oidc-binding"              // a signing.Binding: payload, key or audience
-	KeyAudience          = "oidc-audience"             // prefix of the audiences of signing tokens
+	KeyBackend      = "enforce-nonfalsifiability" // a signing.Backend; the plan's name for it (TEP-0089)
+	KeyEnforcement  = "signing-enforcement"       // audit or enforce
+	KeyPolicies     = "policies"                  // none, standard or strict; absent: strict where enforced
+	KeyKeepMaterial = "keep-material"             // true: the signing material stays in status.results
+	KeyGateChains   = "gate-chains"               // true: Tekton Chains is kept from what is not verified
+	KeyDelivery     = "delivery"                  // auto, image or init
+	// a signing.Format: v2, or v1, which is compatible with Tekton's own
+	KeyFormat            = "signing-format"
+	KeyMinimumFormat     = "minimum-format" // a signing.Format; absent: v2 where enforced, any where audited
+	KeyBinding           = "oidc-binding"   // a signing.Binding: payload, key or audience
+	KeyAudience          = "oidc-audience"  // prefix of the audiences of signing tokens
 	KeyTokenSeconds      = "oidc-token-expiration-seconds"
 	KeyNamespaces        = "namespaces"              // names, joined by commas; absent: all
 	KeyNamespaceSelector = "namespace-selector"      // a label selector; absent: all
@@ -76,8 +77,8 @@ type Settings struct {
 	ManagedBy []string
 	// CustomRunControllers are the service accounts that may write the status of CustomRuns where policies are strict.
 	CustomRunControllers []Account
-	// PullSecrets are names of Secrets with which nodes pull the images of tekton-sign, each in the namespace of the pod. Where there is
-	// none of the name, the kubelet goes on without.
+	// PullSecrets are names of Secrets with which nodes pull the images of tekton-sign, each in the namespace of
+	// the pod. Where there is none of the name, the kubelet goes on without.
 	PullSecrets []string
 }
 
@@ -151,8 +152,9 @@ func (s *Settings) setBinding() error {
 	return signing.CheckBinding(s.Format, s.Binding)
 }
 
-// ReadEach reads what can be read of data that Parse refuses: the settings of the good keys, the others with their defaults, and the
-// errors of the bad keys by key. It is for people to see what a broken ConfigMap holds; what applies is what Parse returns.
+// ReadEach reads what can be read of data that Parse refuses: the settings of the good keys, the others with
+// their defaults, and the errors of the bad keys by key. It is for people to see what a broken ConfigMap
+// holds; what applies is what Parse returns.
 func ReadEach(data map[string]string) (Settings, map[string]error) {
 	s, bad := Default(), map[string]error{}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
@@ -189,8 +191,10 @@ func ParseDelivery(value string) (Delivery, error) {
 // checkMinimum is an error where every TaskRun would fail.
 func (s Settings) checkMinimum() error {
 	if minimum := s.MinimumFormatIn(s.Enforcement); minimum != "" && !s.Format.AtLeast(minimum) {
-		return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s is wanted: "+
-			"sign in %s, or set %s to %s", ConfigMapName, KeyFormat, KeyMinimumFormat, s.Format, minimum, minimum, KeyMinimumFormat, s.Format)
+		return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s "+
+			"is wanted: "+
+			"sign in %s, or set %s to %s", ConfigMapName, KeyFormat, KeyMinimumFormat, s.Format, minimum, minimum,
+			KeyMinimumFormat, s.Format)
 	}
 	return nil
 }

@@ -71,35 +71,67 @@ func TestParse(t *testing.T) {
 			KeyFormat: "v2", KeyBinding: "payload", KeyAudience: "tekton-result-signing", KeyTokenSeconds: "600",
 		}, want: Default()},
 
-		"v1 without a key": {data: map[string]string{KeyFormat: "v1", KeyBinding: "payload"},
-			err: "keys signing-format and oidc-binding: format v1 signs each result with a key, which binding payload has not: " +
-				"use binding key or audience, or format v2"},
-		"unknown format":      {data: map[string]string{KeyFormat: "2"}, err: `key signing-format: unknown format "2": expected one of v1, v2`},
-		"unknown binding":     {data: map[string]string{KeyBinding: "pod"}, err: `oidc-binding: unknown binding "pod": expected one of payload, key, audience`},
-		"short token":         {data: map[string]string{KeyTokenSeconds: "599"}, err: "oidc-token-expiration-seconds: expected 600 to 3600 whole seconds, got 9m59s"},
-		"long token":          {data: map[string]string{KeyTokenSeconds: "3601"}, err: "expected 600 to 3600 whole seconds, got 1h0m1s"},
-		"seconds with a unit": {data: map[string]string{KeyTokenSeconds: "600s"}, err: `expected a number of seconds, got "600s"`},
-		"seconds with a zero": {data: map[string]string{KeyTokenSeconds: "0600"}, err: `expected a number of seconds, got "0600"`},
-		"old key":             {data: map[string]string{"audience": "x"}, err: "audience: unknown key"},
-		"unknown key":         {data: map[string]string{"signing-enforcment": "audit"}, err: "signing-enforcment: unknown key"},
-		"unknown backend":     {data: map[string]string{KeyBackend: "vault"}, err: `unknown backend "vault"`},
-		"case matters":        {data: map[string]string{KeyBackend: "NONE"}, err: `unknown backend "NONE"`},
-		"unknown enforcement": {data: map[string]string{KeyEnforcement: "warn"}, err: `expected one of audit, enforce, got "warn"`},
-		"unknown alias":       {data: map[string]string{KeyEnforcementAlias: "warn"}, err: `enforce-nonfalsifiability-mode: expected one of`},
+		"v1 without a key": {
+			data: map[string]string{KeyFormat: "v1", KeyBinding: "payload"},
+			err: "keys signing-format and oidc-binding: format v1 signs each result with a key, which binding payload " +
+				"has not: use binding key or audience, or format v2",
+		},
+		"unknown format": {
+			data: map[string]string{KeyFormat: "2"}, err: `key signing-format: unknown format "2": expected one of v1, v2`,
+		},
+		"unknown binding": {
+			data: map[string]string{KeyBinding: "pod"},
+			err:  `oidc-binding: unknown binding "pod": expected one of payload, key, audience`,
+		},
+		"short token": {
+			data: map[string]string{KeyTokenSeconds: "599"},
+			err:  "oidc-token-expiration-seconds: expected 600 to 3600 whole seconds, got 9m59s",
+		},
+		"long token": {
+			data: map[string]string{KeyTokenSeconds: "3601"}, err: "expected 600 to 3600 whole seconds, got 1h0m1s",
+		},
+		"seconds with a unit": {
+			data: map[string]string{KeyTokenSeconds: "600s"}, err: `expected a number of seconds, got "600s"`,
+		},
+		"seconds with a zero": {
+			data: map[string]string{KeyTokenSeconds: "0600"}, err: `expected a number of seconds, got "0600"`,
+		},
+		"old key": {data: map[string]string{"audience": "x"}, err: "audience: unknown key"},
+		"unknown key": {
+			data: map[string]string{"signing-enforcment": "audit"}, err: "signing-enforcment: unknown key",
+		},
+		"unknown backend": {data: map[string]string{KeyBackend: "vault"}, err: `unknown backend "vault"`},
+		"case matters":    {data: map[string]string{KeyBackend: "NONE"}, err: `unknown backend "NONE"`},
+		"unknown enforcement": {
+			data: map[string]string{KeyEnforcement: "warn"}, err: `expected one of audit, enforce, got "warn"`,
+		},
+		"unknown alias": {
+			data: map[string]string{KeyEnforcementAlias: "warn"}, err: `enforce-nonfalsifiability-mode: expected one of`,
+		},
 		"enforced v1": {data: map[string]string{KeyEnforcement: "enforce", KeyFormat: "v1"},
 			err: "steps would sign in format v1 and be refused, because at least v2 is wanted"},
-		"minimum above format": {data: map[string]string{KeyMinimumFormat: "v2", KeyFormat: "v1"}, err: "at least v2 is wanted"},
-		"unknown minimum":      {data: map[string]string{KeyMinimumFormat: "v3"}, err: `minimum-format: unknown format "v3"`},
-		"unknown policies":     {data: map[string]string{KeyPolicies: ""}, err: `policies: expected one of none, standard, strict, got ""`},
-		"no boolean":           {data: map[string]string{KeyKeepMaterial: "yes"}, err: `keep-material: expected one of true, false, got "yes"`},
-		"no boolean gate":      {data: map[string]string{KeyGateChains: "1"}, err: `gate-chains: expected one of true, false, got "1"`},
-		"unknown delivery":     {data: map[string]string{KeyDelivery: ""}, err: `expected one of auto, image, init, got ""`},
-		"hostile audience":     {data: map[string]string{KeyAudience: "a') || true || ('"}, err: "expected lower case letters"},
-		"empty audience":       {data: map[string]string{KeyAudience: ""}, err: "expected lower case letters"},
-		"empty names":          {data: map[string]string{KeyNamespaces: ""}, err: `"" is no name of a namespace`},
-		"hostile name":         {data: map[string]string{KeyNamespaces: "a,B"}, err: `"B" is no name of a namespace`},
-		"empty selector":       {data: map[string]string{KeyNamespaceSelector: " "}, err: "empty one"},
-		"bad selector":         {data: map[string]string{KeyNamespaceSelector: "a in"}, err: "is no label selector"},
+		"minimum above format": {
+			data: map[string]string{KeyMinimumFormat: "v2", KeyFormat: "v1"}, err: "at least v2 is wanted",
+		},
+		"unknown minimum": {data: map[string]string{KeyMinimumFormat: "v3"}, err: `minimum-format: unknown format "v3"`},
+		"unknown policies": {
+			data: map[string]string{KeyPolicies: ""}, err: `policies: expected one of none, standard, strict, got ""`,
+		},
+		"no boolean": {
+			data: map[string]string{KeyKeepMaterial: "yes"}, err: `keep-material: expected one of true, false, got "yes"`,
+		},
+		"no boolean gate": {
+			data: map[string]string{KeyGateChains: "1"}, err: `gate-chains: expected one of true, false, got "1"`,
+		},
+		"unknown delivery": {data: map[string]string{KeyDelivery: ""}, err: `expected one of auto, image, init, got ""`},
+		"hostile audience": {
+			data: map[string]string{KeyAudience: "a') || true || ('"}, err: "expected lower case letters",
+		},
+		"empty audience": {data: map[string]string{KeyAudience: ""}, err: "expected lower case letters"},
+		"empty names":    {data: map[string]string{KeyNamespaces: ""}, err: `"" is not the name of a namespace`},
+		"hostile name":   {data: map[string]string{KeyNamespaces: "a,B"}, err: `"B" is not the name of a namespace`},
+		"empty selector": {data: map[string]string{KeyNamespaceSelector: " "}, err: "empty one"},
+		"bad selector":   {data: map[string]string{KeyNamespaceSelector: "a in"}, err: "is not a label selector"},
 		"both scopes": {
 			data: map[string]string{KeyNamespaces: "a", KeyNamespaceSelector: "a=b"}, err: "expected one of",
 		},
@@ -128,7 +160,8 @@ func TestDataRoundTrip(t *testing.T) {
 		},
 		"selector": {
 			Backend: signing.BackendNone, Enforcement: Enforce, Delivery: DeliveryAuto,
-			Format: signing.FormatV1, MinimumFormat: signing.FormatV1, Binding: signing.BindingKey, TokenLifetime: signing.DefaultTokenLifetime,
+			Format: signing.FormatV1, MinimumFormat: signing.FormatV1, Binding: signing.BindingKey,
+			TokenLifetime:  signing.DefaultTokenLifetime,
 			AudiencePrefix: signing.AudiencePrefix, Scope: Scope{Selector: "a=b,c"},
 		},
 	} {
@@ -232,7 +265,8 @@ func checkError(t *testing.T, err error, want string) {
 // TestReadEach: a bad key takes no good one with it, and has no effect itself.
 func TestReadEach(t *testing.T) {
 	got, bad := ReadEach(map[string]string{
-		KeyEnforcement: "enforce", KeyPolicies: "strong", KeyMinimumFormat: "v2", KeyTokenSeconds: "soon", KeyNamespaces: "ci", KeyNamespaceSelector: "a=b",
+		KeyEnforcement: "enforce", KeyPolicies: "strong", KeyMinimumFormat: "v2", KeyTokenSeconds: "soon",
+		KeyNamespaces: "ci", KeyNamespaceSelector: "a=b",
 		"of-the-future": "x", KeyExemptAccounts: "ci/vault,nonsense",
 	})
 	want := Default()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// AudiencePrefix begins the audience of every token of the backend oidc-sa-token. No API server accepts such a token, and
-// the admission policies confine who may ask for one.
+// AudiencePrefix begins the audience of every token of the backend oidc-sa-token. No API server accepts such
+// a token, and the admission policies confine who may ask for one.
 const AudiencePrefix = "tekton-result-signing"
 
 // PayloadAudience is the one audience of a token that vouches for the payload with this digest.
@@ -24,8 +24,8 @@ func KeyAudience(prefix string, spki []byte) string {
 	return prefix + ":k:" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// RecordAudience is the one audience of a token that vouches for a record of the add-on, by the digest of its statement's
-// message.
+// RecordAudience is the one audience of a token that vouches for a record of the add-on, by the digest of its
+// statement's message.
 func RecordAudience(prefix string, digest Digest) string {
 	return prefix + ":r:" + base64.RawURLEncoding.EncodeToString(digest[:])
 }

@@ -25,8 +25,8 @@ const (
 	AssuranceLegacy           Assurance = "legacy"
 )
 
-// Assurances lists every assurance, the strongest first. Workload identities, the keys that a token vouches for, and certificates
-// for code signing bind a key to the pod, and rank in this order.
+// Assurances lists every assurance, the strongest first. Workload identities, the keys that a token vouches
+// for, and certificates for code signing bind a key to the pod, and rank in this order.
 func Assurances() []Assurance {
 	return []Assurance{
 		AssurancePayloadBound, AssuranceKeyBound, AssuranceWorkloadIdentity, AssuranceServiceAccount,

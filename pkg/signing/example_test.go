@@ -13,7 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// A unit says where a step ran and what it emitted. A key signs its message, and whoever rebuilds the unit can verify that.
+// A unit says where a step ran and what it emitted. A key signs its message, and whoever rebuilds the unit
+// can verify that.
 func Example() {
 	entries, err := signing.EntriesOf([]result.RunResult{
 		{Key: "IMAGE_DIGEST", Value: "sha256:2c26b46b", ResultType: result.TaskRunResultType},

@@ -23,8 +23,8 @@ func Formats() []Format { return []Format{FormatV1, FormatV2} }
 // ParseFormat returns the format called name, or an error that lists the known ones.
 func ParseFormat(name string) (Format, error) { return parseName(name, "format", Formats()) }
 
-// AtLeast reports whether f is as strong as minimum. An empty or unknown format is weaker than every other, and no format is
-// as strong as an unknown minimum.
+// AtLeast reports whether f is as strong as minimum. An empty or unknown format is weaker than every other,
+// and no format is as strong as an unknown minimum.
 func (f Format) AtLeast(minimum Format) bool {
 	return slices.Contains(Formats(), minimum) && slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
 }
@@ -56,7 +56,8 @@ func DefaultBinding(format Format) Binding {
 // CheckBinding is an error for a binding with which the format cannot sign.
 func CheckBinding(format Format, binding Binding) error {
 	if format == FormatV1 && binding == BindingPayload {
-		return fmt.Errorf("format %s signs each result with a key, which binding %s has not: use binding %s or %s, or format %s",
+		return fmt.Errorf("format %s signs each result with a key, which binding %s has not: use binding %s or %s, or "+
+			"format %s",
 			FormatV1, BindingPayload, BindingKey, BindingAudience, FormatV2)
 	}
 	return nil

@@ -32,9 +32,10 @@ func IsLegacyCarrier(name string) bool {
 	return IsReserved(name) || strings.HasSuffix(name, LegacySuffix)
 }
 
-// SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's own signer): one signature for each task
-// result's value and one for the manifest. The names of the results are not signed with their values. A value that is a message of
-// format v2 is an *UnsignedError: its signature would be one of that format.
+// SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's own signer): one
+// signature for each task result's value and one for the manifest. The names of the results are not signed
+// with their values. A value that is a message of format v2 is an *UnsignedError: its signature would be one
+// of that format.
 func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {
 	var signed []result.RunResult
 	add := func(name, value string) error {
@@ -54,7 +55,8 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 		value := LegacyValue(r.Value)
 		if strings.HasPrefix(value, messagePrefix) {
 			return nil, &UnsignedError{Reason: UnsignedReserved, Err: fmt.Errorf(
-				"the value of result %q is a message of format v2, for which its signature could be taken; write another value", r.Key)}
+				"the value of result %q is a message of format v2, for which its signature could be taken; write another value",
+				r.Key)}
 		}
 		if err := add(r.Key, value); err != nil {
 			return nil, err
@@ -67,7 +69,8 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 	return signed, add(CarrierManifest, manifest)
 }
 
-// SignLegacyValue returns base64 of the signature over the SHA-256 of value, in the form of crypto.Signer: ASN.1 for ECDSA.
+// SignLegacyValue returns base64 of the signature over the SHA-256 of value, in the form of crypto.Signer:
+// ASN.1 for ECDSA.
 func SignLegacyValue(random io.Reader, key crypto.Signer, value string) (string, error) {
 	sum := sha256.Sum256([]byte(value))
 	signature, err := key.Sign(random, sum[:], crypto.SHA256)

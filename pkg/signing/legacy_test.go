@@ -29,7 +29,8 @@ func emitted() map[string][]result.RunResult {
 			taskResult("array", `["b", "a"]`), taskResult("object", `{"z":"1", "a":"<2>"}`), taskResult("quoted", `"text"`),
 		},
 		"what only looks like JSON": {
-			taskResult("numbers", `[1,2]`), taskResult("broken", `["a"`), taskResult("null", `null`), taskResult("deep", `{"a":{}}`),
+			taskResult("numbers", `[1,2]`), taskResult("broken", `["a"`), taskResult("null", `null`),
+			taskResult("deep", `{"a":{}}`),
 			taskResult("nulls", `["a",null]`), taskResult("no elements", `[]`), taskResult("space", ` ["a"]`),
 		},
 		"other kinds": {
@@ -72,7 +73,8 @@ func TestTektonVerifiesWhatWeSign(t *testing.T) {
 	}
 }
 
-// TestSignLegacyIsWhatTektonSigns compares what we add to results with what Tekton adds. ECDSA signatures differ each time.
+// TestSignLegacyIsWhatTektonSigns compares what we add to results with what Tekton adds. ECDSA signatures
+// differ each time.
 func TestSignLegacyIsWhatTektonSigns(t *testing.T) {
 	domain := spiretest.New(t)
 	key, carrier := spiretest.Key(domain.Serve(spiretest.ID("ci", "build")))

@@ -15,9 +15,10 @@ import (
 	"math/big"
 )
 
-// VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue returned. It
-// accepts what Tekton's own verifier accepts, but for keys that are too weak and for base64 that is not canonical. ErrSignature
-// is the failure of a signature that was made over something else, or with another key.
+// VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue
+// returned. It accepts what Tekton's own verifier accepts, but for keys that are too weak and for base64 that
+// is not canonical. ErrSignature is the failure of a signature that was made over something else, or with
+// another key.
 func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 	raw, err := DecodeBase64(signature)
 	if err != nil {
@@ -50,8 +51,9 @@ func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 	return fmt.Errorf("a key of type %T cannot sign", key)
 }
 
-// LegacyNonce returns what no two honest ECDSA signatures of format v1 have in common: the number r. The other half of a signature has
-// two values that are equally good, so that its text says little. It returns the text itself where that is no signature.
+// LegacyNonce returns what no two honest ECDSA signatures of format v1 have in common: the number r. The
+// other half of a signature has two values that are equally good, so that its text says little. It returns
+// the text itself where that is no signature.
 func LegacyNonce(signature string) string {
 	raw, err := DecodeBase64(signature)
 	if err != nil {
@@ -64,8 +66,8 @@ func LegacyNonce(signature string) string {
 	return pair.R.String()
 }
 
-// DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts the canonical form
-// only: no line breaks, no trailing bits.
+// DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts the
+// canonical form only: no line breaks, no trailing bits.
 func DecodeBase64(s string) ([]byte, error) {
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil {

@@ -87,7 +87,8 @@ func TestVerifyLegacyRefusesKeys(t *testing.T) {
 
 // Tekton's own base64 has one text for each value here.
 func TestDecodeBase64(t *testing.T) {
-	for _, s := range []string{"AB==", "AA", "AA=", "A A=", "AA==\n", "\r\nAA==", "AA==AA==", "_-8=", strings.Repeat("=", 4)} {
+	for _, s := range []string{"AB==", "AA", "AA=", "A A=", "AA==\n", "\r\nAA==", "AA==AA==", "_-8=",
+		strings.Repeat("=", 4)} {
 		if b, err := DecodeBase64(s); err == nil {
 			t.Errorf("%q is read as %x", s, b)
 		}

@@ -55,7 +55,8 @@ func TestFormatsAreOrdered(t *testing.T) {
 
 func TestBindingsHaveSchemes(t *testing.T) {
 	for b, want := range map[Binding]Scheme{
-		BindingPayload: SchemeOIDCPayloadBound, BindingKey: SchemeOIDCKeyBound, BindingAudience: SchemeOIDCAudienceOnly, "": 0,
+		BindingPayload: SchemeOIDCPayloadBound, BindingKey: SchemeOIDCKeyBound, BindingAudience: SchemeOIDCAudienceOnly,
+		"": 0,
 	} {
 		if got := b.Scheme(); got != want {
 			t.Errorf("binding %q has scheme %d, want %d", b, got, want)

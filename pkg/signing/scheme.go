@@ -62,12 +62,14 @@ const (
 
 // schemeRow is all that the formats say of a scheme.
 type schemeRow struct {
-	scheme     Scheme
-	backend    Backend
-	binding    Binding     // of the backends that have a choice
-	carriers   []string    // of format v2, exactly these
-	legacy     []string    // of format v1, beside the signatures of results; nil where v1 has no such evidence, or cannot tell it from another
-	key        string      // the carrier of the key, or of its certificate; empty where the identity itself vouches for the digest
+	scheme   Scheme
+	backend  Backend
+	binding  Binding  // of the backends that have a choice
+	carriers []string // of format v2, exactly these
+	// of format v1, beside the signatures of results; nil where v1 has no such evidence, or cannot tell it from another
+	legacy []string
+	// the carrier of the key, or of its certificate; empty where the identity itself vouches for the digest
+	key        string
 	algorithms []Algorithm // with which a header may be combined
 	assurance  Assurance   // what the identity proves in format v2
 	words      string      // for people
@@ -135,7 +137,8 @@ func (s Scheme) Backend() Backend { return s.row().backend }
 // Carriers returns the names that a unit of format v2 carries, exactly these.
 func (s Scheme) Carriers() []string { return slices.Clone(s.row().carriers) }
 
-// KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty where no key signs the statement.
+// KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty where no key signs
+// the statement.
 func (s Scheme) KeyCarrier() string { return s.row().key }
 
 // CertificateCarriers lists the carriers that hold certificates.
@@ -166,8 +169,9 @@ func (s Scheme) Algorithm() Algorithm {
 // allows reports whether the scheme may be combined with the algorithm.
 func (s Scheme) allows(a Algorithm) bool { return slices.Contains(s.row().algorithms, a) }
 
-// LegacyScheme returns the scheme of evidence of format v1 with these carriers beside the signatures of results, 0 if there is none.
-// A token without a key of its own has the carriers of one with a key: only its audience shows which it is.
+// LegacyScheme returns the scheme of evidence of format v1 with these carriers beside the signatures of
+// results, 0 if there is none. A token without a key of its own has the carriers of one with a key: only its
+// audience shows which it is.
 func LegacyScheme(carriers []string) Scheme {
 	got := slices.Sorted(slices.Values(carriers))
 	for i := range schemes {
@@ -223,7 +227,10 @@ var unsignedRows = []struct {
 	words  string
 }{
 	{UnsignedTooLong, "results and evidence do not fit the termination message: emit less, or use fewer steps"},
-	{UnsignedTokenDenied, "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens"},
+	{
+		UnsignedTokenDenied, "it was refused a signing token: see the step's log, and whether the add-on granted the " +
+			"namespace tokens",
+	},
 	{UnsignedAPIUnreachable, "it did not reach the API server: see the step's log, and the namespace's network policies"},
 	{UnsignedNoCredential, "it has no service account token: see automountServiceAccountToken"},
 	{UnsignedSVIDTimeout, "SPIRE gave it no identity in time"},

@@ -13,7 +13,8 @@ import (
 
 // schemes are all that a header can name.
 var schemes = []signing.Scheme{
-	signing.SchemeSPIRE, signing.SchemeOIDCKeyBound, signing.SchemeOIDCPayloadBound, signing.SchemeSigstore, signing.SchemeOIDCAudienceOnly,
+	signing.SchemeSPIRE, signing.SchemeOIDCKeyBound, signing.SchemeOIDCPayloadBound, signing.SchemeSigstore,
+	signing.SchemeOIDCAudienceOnly,
 }
 
 // Every number of a header is a scheme with all that the formats say of one, or none at all.
@@ -21,11 +22,13 @@ func TestSchemes(t *testing.T) {
 	for n := range 256 {
 		s := signing.Scheme(n)
 		if !slices.Contains(schemes, s) {
-			if s.Backend() != signing.BackendNone || s.Carriers() != nil || s.Assurance() != "" || s.Words() != "" || s.KeyCarrier() != "" {
+			if s.Backend() != signing.BackendNone || s.Carriers() != nil || s.Assurance() != "" || s.Words() != "" ||
+				s.KeyCarrier() != "" {
 				t.Errorf("scheme %d is none, and the table has a row for it", n)
 			}
 			for a := range 256 {
-				if err := (signing.Header{Scheme: s, Algorithm: signing.Algorithm(a), Flags: signing.FlagLast, Count: 1}).Validate(); err == nil {
+				if err := (signing.Header{Scheme: s, Algorithm: signing.Algorithm(a), Flags: signing.FlagLast,
+					Count: 1}).Validate(); err == nil {
 					t.Errorf("scheme %d with algorithm %d: expected an error, got none", n, a)
 				}
 			}
@@ -60,12 +63,14 @@ func TestLegacyScheme(t *testing.T) {
 		want     signing.Scheme
 	}{
 		"certificate of a workload": {append([]string{signing.CarrierSVID}, both...), signing.SchemeSPIRE},
-		"token and key":             {append([]string{signing.CarrierToken, signing.CarrierPublicKey}, both...), signing.SchemeOIDCKeyBound},
-		"certificate":               {append([]string{signing.CarrierCertificate}, both...), signing.SchemeSigstore},
-		"token without a key":       {append([]string{signing.CarrierToken}, both...), 0},
-		"two identities":            {append([]string{signing.CarrierSVID, signing.CarrierCertificate}, both...), 0},
-		"no identity":               {both, 0},
-		"nothing":                   {nil, 0},
+		"token and key": {
+			append([]string{signing.CarrierToken, signing.CarrierPublicKey}, both...), signing.SchemeOIDCKeyBound,
+		},
+		"certificate":         {append([]string{signing.CarrierCertificate}, both...), signing.SchemeSigstore},
+		"token without a key": {append([]string{signing.CarrierToken}, both...), 0},
+		"two identities":      {append([]string{signing.CarrierSVID, signing.CarrierCertificate}, both...), 0},
+		"no identity":         {both, 0},
+		"nothing":             {nil, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := signing.LegacyScheme(test.carriers); got != test.want {

@@ -41,7 +41,8 @@ func AlgorithmOf(key crypto.PublicKey) Algorithm {
 	return AlgorithmNone
 }
 
-// Sign signs the message of a unit in the form of its algorithm: for ECDSA 64 bytes r‖s with the lower of the two possible s.
+// Sign signs the message of a unit in the form of its algorithm: for ECDSA 64 bytes r‖s with the lower of the
+// two possible s.
 func (a Algorithm) Sign(random io.Reader, key crypto.Signer, message []byte) ([]byte, error) {
 	if a == AlgorithmNone || AlgorithmOf(key.Public()) != a {
 		return nil, fmt.Errorf("a key of type %T cannot sign with algorithm %d", key, a)

@@ -86,7 +86,8 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// TestSignatureIsNotMalleable: of the two values s that an ECDSA signature may have, only the lower one is made and accepted.
+// TestSignatureIsNotMalleable: of the two values s that an ECDSA signature may have, only the lower one is
+// made and accepted.
 func TestSignatureIsNotMalleable(t *testing.T) {
 	key, order := newECDSA(t, elliptic.P256()), elliptic.P256().Params().N
 	half := new(big.Int).Rsh(order, 1)
@@ -113,7 +114,8 @@ func TestSignatureIsNotMalleable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, other := range map[string][]byte{
-		"nothing": nil, "a byte more": append(signature, 0), "a byte less": signature[:63], "ASN.1": der, "zeros": make([]byte, 64),
+		"nothing": nil, "a byte more": append(signature, 0), "a byte less": signature[:63], "ASN.1": der,
+		"zeros":        make([]byte, 64),
 		"leading zero": append([]byte{0}, signature...),
 	} {
 		if AlgorithmECDSAP256.Verify(&key.PublicKey, []byte("message"), other) == nil {
@@ -126,7 +128,8 @@ func TestAlgorithmOfRefusesOtherKeys(t *testing.T) {
 	p384 := newECDSA(t, elliptic.P384())
 	small := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 2046), E: 65537}
 	large := &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 4096), E: 65537}
-	for name, key := range map[string]crypto.PublicKey{"P-384": &p384.PublicKey, "RSA 2047": small, "RSA 4097": large, "none": nil} {
+	for name, key := range map[string]crypto.PublicKey{"P-384": &p384.PublicKey, "RSA 2047": small, "RSA 4097": large,
+		"none": nil} {
 		if got := AlgorithmOf(key); got != AlgorithmNone {
 			t.Errorf("%s: algorithm %d, want none", name, got)
 		}

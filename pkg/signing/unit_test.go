@@ -179,7 +179,8 @@ func TestUnsignedManifest(t *testing.T) {
 			t.Errorf("reason %q is read back as %q, %v", reason, got, ok)
 		}
 	}
-	for _, value := range []string{"", "none", "none:", "none:because", "None:too-long", "none:too-long ", "v2:none:too-long"} {
+	for _, value := range []string{"", "none", "none:", "none:because", "None:too-long", "none:too-long ",
+		"v2:none:too-long"} {
 		if got, ok := ParseUnsignedManifest(value); ok {
 			t.Errorf("ParseUnsignedManifest(%q) = %q, want none", value, got)
 		}
@@ -189,7 +190,8 @@ func TestUnsignedManifest(t *testing.T) {
 func TestParseUIDRefuses(t *testing.T) {
 	for _, s := range []string{
 		"", "3db15e48971f481584b3272e52f61a10", "3DB15E48-971f-4815-84b3-272e52f61a10",
-		"3db15e48-971f-4815-84b3-272e52f61a1", "3db15e48-971f-4815-84b3-272e52f61a10\n", "3db15e48-971f-4815-84b3-272e52f61g10",
+		"3db15e48-971f-4815-84b3-272e52f61a1", "3db15e48-971f-4815-84b3-272e52f61a10\n",
+		"3db15e48-971f-4815-84b3-272e52f61g10",
 	} {
 		if uid, err := ParseUID(s); err == nil {
 			t.Errorf("ParseUID(%q) = %s, want an error", s, uid)

@@ -15,8 +15,8 @@ const unsignedPrefix = "none:"
 // UnsignedReason says why a step could not sign. It is a claim of the pod, shown and never trusted.
 type UnsignedReason string
 
-// UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever may write the pod may
-// have set it.
+// UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever
+// may write the pod may have set it.
 const UnsignedAnnotation = "tekton-sign.dev/unsigned"
 
 // UnsignedReasons lists every reason.
@@ -56,8 +56,8 @@ func UnsignedManifest(reason UnsignedReason) result.RunResult {
 	}
 }
 
-// ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It is false for every other value,
-// also for a reason that no signer gives.
+// ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It is false for every
+// other value, also for a reason that no signer gives.
 func ParseUnsignedManifest(value string) (UnsignedReason, bool) {
 	reason, ok := strings.CutPrefix(value, unsignedPrefix)
 	if !ok {

@@ -13,8 +13,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// parsedValue is a result's value as Tekton reads it (ParamValue.UnmarshalJSON of its API): an array of strings, an object
-// of strings, or else a string. The signer must not link Tekton's API types.
+// parsedValue is a result's value as Tekton reads it (ParamValue.UnmarshalJSON of its API): an array of
+// strings, an object of strings, or else a string. The signer must not link Tekton's API types.
 type parsedValue struct {
 	array  []string
 	object map[string]string
@@ -41,9 +41,9 @@ func parseValue(raw string) parsedValue {
 	return parsedValue{text: v.text}
 }
 
-// CanonicalValue returns the form in which the value of a result is hashed when values travel by the log of Tekton's results
-// sidecar: an array or object of strings as JSON without spaces, with its keys sorted by bytes and without HTML escapes,
-// everything else as it is.
+// CanonicalValue returns the form in which the value of a result is hashed when values travel by the log of
+// Tekton's results sidecar: an array or object of strings as JSON without spaces, with its keys sorted by
+// bytes and without HTML escapes, everything else as it is.
 func CanonicalValue(raw string) string {
 	v := parseValue(raw)
 	switch {
@@ -55,8 +55,8 @@ func CanonicalValue(raw string) string {
 	return raw
 }
 
-// LegacyValue returns the form in which format v1 signs a value: a string as it is, an array joined by commas, an object as
-// its sorted keys, each with its value, joined by commas.
+// LegacyValue returns the form in which format v1 signs a value: a string as it is, an array joined by
+// commas, an object as its sorted keys, each with its value, joined by commas.
 func LegacyValue(raw string) string {
 	v := parseValue(raw)
 	switch {
@@ -72,7 +72,8 @@ func LegacyValue(raw string) string {
 	return v.text
 }
 
-// artifacts is what a step says of its artifacts, with the members in the order of their names (Tekton's type Artifacts).
+// artifacts is what a step says of its artifacts, with the members in the order of their names (Tekton's type
+// Artifacts).
 type artifacts struct {
 	Inputs  []artifact `json:"inputs,omitempty"`
 	Outputs []artifact `json:"outputs,omitempty"`
@@ -89,9 +90,9 @@ type artifactValue struct {
 	URI    string            `json:"uri,omitempty"`
 }
 
-// CanonicalArtifacts returns the form in which artifacts are hashed when they travel by the log of Tekton's results sidecar:
-// JSON without spaces and HTML escapes, members sorted by name, empty ones left out. It is empty when there are no artifacts,
-// then there is no entry either, and for what is no JSON of artifacts.
+// CanonicalArtifacts returns the form in which artifacts are hashed when they travel by the log of Tekton's
+// results sidecar: JSON without spaces and HTML escapes, members sorted by name, empty ones left out. It is
+// empty when there are no artifacts, then there is no entry either, and for what is no JSON of artifacts.
 func CanonicalArtifacts(raw string) string {
 	var a artifacts
 	if json.Unmarshal([]byte(raw), &a) != nil || len(a.Inputs)+len(a.Outputs) == 0 {
@@ -111,8 +112,8 @@ func encode(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// CanonicalEntry returns the entry of a value that travels by the log of Tekton's results sidecar, raw as the step's file has
-// it. It is false for artifacts that name nothing, of which there is no entry.
+// CanonicalEntry returns the entry of a value that travels by the log of Tekton's results sidecar, raw as the
+// step's file has it. It is false for artifacts that name nothing, of which there is no entry.
 func CanonicalEntry(kind result.ResultType, name, raw string) (Entry, bool) {
 	e := Entry{Kind: kind, Name: name}
 	switch kind {

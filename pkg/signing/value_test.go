@@ -18,8 +18,10 @@ import (
 func rawValues() []string {
 	return []string{
 		"", "text", "null", "true", "1", `"quoted"`, `"broken`, " [\"a\"]", "\ufeff[]",
-		`[]`, `["a"]`, `[ "b" , "a" ]`, `["a",null]`, `["a"]x`, `["a"] `, `["a"`, `[1]`, `["a",1]`, `[["a"]]`, `["\u003c\u2028\ud800"]`,
-		`{}`, `{"a":"b"}`, `{ "z":"1", "a":"2", "ä":"3" }`, `{"a":"1","a":"2"}`, `{"a":null}`, `{"a":1}`, `{"a":{}}`, `{"a":"<&>"}`,
+		`[]`, `["a"]`, `[ "b" , "a" ]`, `["a",null]`, `["a"]x`, `["a"] `, `["a"`, `[1]`, `["a",1]`, `[["a"]]`,
+		`["\u003c\u2028\ud800"]`,
+		`{}`, `{"a":"b"}`, `{ "z":"1", "a":"2", "ä":"3" }`, `{"a":"1","a":"2"}`, `{"a":null}`, `{"a":1}`, `{"a":{}}`,
+		`{"a":"<&>"}`,
 		"{\"a\":\"\xff\"}", "[\"\xed\xa0\x80\"]", "\xff", "[\"a\"]\n", "[\n\"a\"\n]",
 	}
 }
@@ -105,16 +107,19 @@ func TestCanonicalValue(t *testing.T) {
 	}
 }
 
-// TestCanonicalArtifacts compares the form of a file with that of what Tekton's sidecar makes of it and puts into the status.
+// TestCanonicalArtifacts compares the form of a file with that of what Tekton's sidecar makes of it and puts
+// into the status.
 func TestCanonicalArtifacts(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{}`:               "",
 		`null`:             "",
 		`{"inputs":[]}`:    "",
 		`{"outputs":[{}]}`: `{"outputs":[{}]}`,
-		`{"outputs":[{"values":[{"uri":"pkg:x","digest":{"sha512":"b","sha256":"a"}}],"name":"i<m>g","buildOutput":true,"other":1}]}`: `{"outputs":[{"buildOutput":true,"name":"i<m>g",` +
+		`{"outputs":[{"values":[{"uri":"pkg:x","digest":{"sha512":"b","sha256":"a"}}],` +
+			`"name":"i<m>g","buildOutput":true,"other":1}]}`: `{"outputs":[{"buildOutput":true,"name":"i<m>g",` +
 			`"values":[{"digest":{"sha256":"a","sha512":"b"},"uri":"pkg:x"}]}]}`,
-		`{ "Inputs":[{"name":"src","values":[null,{"uri":""}],"buildOutput":false}] }`: `{"inputs":[{"name":"src","values":[{},{}]}]}`,
+		`{ "Inputs":[{"name":"src","values":[null,{"uri":""}],"buildOutput":false}] }`: `` +
+			`{"inputs":[{"name":"src","values":[{},{}]}]}`,
 	} {
 		if got := CanonicalArtifacts(raw); got != want {
 			t.Errorf("CanonicalArtifacts(%s)\n got %s\nwant %s", raw, got, want)

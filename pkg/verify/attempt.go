@@ -11,12 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 )
 
-// Attempts returns how many attempts of tr Tekton has archived in status.retriesStatus. The current one is not among them.
+// Attempts returns how many attempts of tr Tekton has archived in status.retriesStatus. The current one is
+// not among them.
 func Attempts(tr *v1.TaskRun) int { return len(tr.Status.RetriesStatus) }
 
-// Attempt returns the archived attempt n of tr, counted from 0, as a TaskRun of its own that can be verified: with the status
-// that Tekton archived, and the attempts before it, from which the name of its pod follows. It is an error when there is no
-// such attempt. The TaskRun shares memory with tr: neither may be changed.
+// Attempt returns the archived attempt n of tr, counted from 0, as a TaskRun of its own that can be verified:
+// with the status that Tekton archived, and the attempts before it, from which the name of its pod follows.
+// It returns an error if there is no such attempt. The TaskRun shares memory with tr: change neither.
 func Attempt(tr *v1.TaskRun, n int) (*v1.TaskRun, error) {
 	if n < 0 || n >= Attempts(tr) {
 		return nil, fmt.Errorf("attempt %d of TaskRun %s/%s: expected one of the %s that Tekton archived",
@@ -28,8 +29,8 @@ func Attempt(tr *v1.TaskRun, n int) (*v1.TaskRun, error) {
 	return &attempt, nil
 }
 
-// podOfThisAttempt checks that the TaskRun's pod is not the one of an archived attempt: what that one signed does not count
-// for this attempt.
+// podOfThisAttempt checks that the TaskRun's pod is not the pod of an archived attempt. What that pod signed
+// does not count for this attempt.
 func (p *placement) podOfThisAttempt() {
 	s := &p.tr.Status
 	archived := slices.ContainsFunc(s.RetriesStatus, func(a v1.TaskRunStatus) bool { return a.PodName == s.PodName })
@@ -39,9 +40,9 @@ func (p *placement) podOfThisAttempt() {
 	}
 }
 
-// artifactsOfEarlierAttempt reports whether the TaskRun shows the artifacts of the attempt before: Tekton leaves them there
-// when it starts the next one, and replaces them only when that one comes to its own end. They count if that attempt
-// verifies.
+// artifactsOfEarlierAttempt reports whether the TaskRun shows the artifacts of the previous attempt. Tekton
+// leaves them there when it starts the next attempt, and replaces them only when that one ends by itself.
+// They count if the previous attempt verifies.
 func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) bool {
 	n := Attempts(r.tr)
 	if n == 0 || !slices.Contains(stoppedReasons, r.failureReason()) || emptyArtifacts(&shown) ||
@@ -56,15 +57,15 @@ func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v
 	if !known {
 		earlier := r.v.TaskRun(ctx, attempt, Facts{Budget: r.budget})
 		if verdict = earlier.Verdict; earlier.onlyUnrecorded() {
-			verdict = Verified // whose pod it was, this attempt's own pod has to prove
+			verdict = Verified // this attempt's own pod has to prove whose pod it was
 		}
 		r.budget.attempts[n-1] = verdict
 	}
 	return verdict == Verified
 }
 
-// LeftNothing reports whether an archived attempt shows nothing that anybody could take for its outcome: no results, no artifacts, and no
-// step that ended by itself. There is nothing to verify about it.
+// LeftNothing reports whether an archived attempt shows nothing that anyone could take for its outcome: no
+// results, no artifacts, and no step that ended by itself. Such an attempt needs no verification.
 func LeftNothing(attempt *v1.TaskRun) bool {
 	s := &attempt.Status
 	if len(s.Results) > 0 || !emptyArtifacts(s.Artifacts) || len(s.Steps) > maxSteps {

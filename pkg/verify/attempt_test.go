@@ -11,7 +11,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// retried returns a TaskRun whose first attempt failed, as Tekton stores it: the attempt's status stands in the archive.
+// retried returns a TaskRun whose first attempt failed, as Tekton stores it, with the attempt's status in
+// status.retriesStatus.
 func retried(t *testing.T) *v1.TaskRun {
 	t.Helper()
 	first := newTaskRun(t, func(r *verifytest.Run) {
@@ -50,7 +51,7 @@ func TestAttempt(t *testing.T) {
 	}
 }
 
-// What the pod of an archived attempt signed never stands for the TaskRun.
+// What the pod of an archived attempt signed never counts for the TaskRun.
 func TestUnitsOfArchivedAttempts(t *testing.T) {
 	cases := map[string]func(*v1.TaskRun){
 		"its status in place of the current one": func(tr *v1.TaskRun) {

@@ -4,8 +4,9 @@ package verify
 
 import "strings"
 
-// Budget counts what verification does for one object, whatever the number of its attempts: whoever writes the object chooses that
-// number. Pass one Budget for a TaskRun and all its archived attempts. It is not safe for concurrent use.
+// Budget limits the work that verification does for one object. The number of attempts does not raise the
+// limit, because the writer of the object chooses that number. Pass one Budget for a TaskRun and all its
+// archived attempts. It is not safe for concurrent use.
 type Budget struct {
 	messages         int             // bytes in the steps' messages that were read
 	legacySignatures int             // of format v1, verified so far
@@ -14,20 +15,20 @@ type Budget struct {
 	artifactValues   int             // that were merged
 	declarations     int             // declared results times steps
 	texts            int             // bytes in the checks that were reported
-	attempts         map[int]Verdict // of archived attempts, as far as they were asked for
+	attempts         map[int]Verdict // of the archived attempts that were verified so far
 }
 
 // NewBudget returns the budget of one object.
 func NewBudget() *Budget { return &Budget{attempts: map[int]Verdict{}} }
 
-// What checks hold of the object: all texts together, in bytes, and each one once that is used up. An object can repeat a long text of its
-// own in many checks.
+// Caps of text from the object in its checks, in bytes: of all texts together, and of each one after that. An
+// object can repeat a long text in many checks.
 const (
 	maxTexts     = 16 << 20
 	maxShortText = 1 << 10
 )
 
-// shorten returns the check, with shorter texts where the checks of the object hold too much already.
+// shorten returns the check. It shortens the texts if the checks of the object already hold too much text.
 func (b *Budget) shorten(c Check) Check {
 	if b == nil {
 		return c
@@ -41,19 +42,21 @@ func (b *Budget) shorten(c Check) Check {
 	return c
 }
 
-// MaxAttempts is how many archived attempts of one TaskRun are looked at. Tekton archives them whole: an object of etcd does not hold
-// many more.
+// MaxAttempts is how many archived attempts of one TaskRun are verified at most. Tekton archives whole
+// attempts, and an object in etcd has no room for many more.
 const MaxAttempts = 256
 
-// tooManyAttempts says so of a TaskRun with more archived attempts than are looked at.
+// tooManyAttempts reports whether the TaskRun has more than MaxAttempts archived attempts, and adds a check
+// if so.
 func tooManyAttempts(r run, found *findings) bool {
 	n := Attempts(r.tr)
 	if n <= MaxAttempts {
 		return false
 	}
 	found.add(Check{
-		ID: CheckPod, Status: Unknown, Expected: count(MaxAttempts, "archived attempt") + " at most", Got: count(n, "archived attempt"),
-		Message: "the TaskRun has too many archived attempts to look at them all",
+		ID: CheckPod, Status: Unknown, Expected: count(MaxAttempts, "archived attempt") + " at most",
+		Got:     count(n, "archived attempt"),
+		Message: "the TaskRun has too many archived attempts to verify them all",
 	})
 	return true
 }

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// The checks of an object hold no more of it than is allowed, however often they repeat it.
+// The checks of an object never hold more of its text than allowed, even if they repeat it.
 func TestBudgetOfTexts(t *testing.T) {
 	b, total := NewBudget(), 0
 	for range 100 {

@@ -4,17 +4,18 @@ package verify
 
 import "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 
-// CheckID names one thing that verification looks at. The names are stable; docs/verification.md lists them.
+// CheckID names one thing that verification examines. The names are stable; docs/verification.md lists them.
 type CheckID = check.ID
 
-// Status is the outcome of one check. The zero value is no success.
+// Status is the outcome of one check. The zero value does not mean success.
 type Status = check.Status
 
-// Check is one look at one thing. Expected, Got and Message may hold text from the TaskRun: whoever shows them to a
-// person escapes them.
+// Check is the examination of one thing. Expected, Got and Message may hold text from the TaskRun: escape
+// them before you show them to a person.
 type Check = check.Check
 
-// The checks of docs/verification.md, in the order in which they are reported. Package check says what each looks at.
+// The checks of docs/verification.md, in the order in which they are reported. Package check describes each
+// of them.
 const (
 	CheckMessage        = check.Message
 	CheckReserved       = check.Reserved
@@ -44,8 +45,8 @@ const (
 	CheckCondition      = check.Condition
 )
 
-// The statuses of a check. Fail makes the verdict FAILED, Unknown makes it INDETERMINATE, Missing makes it UNSIGNED;
-// Warn and Note leave it alone.
+// The statuses of a check. Fail makes the verdict FAILED, Unknown makes it INDETERMINATE, and Missing makes
+// it UNSIGNED. Warn and Note do not change it.
 const (
 	Pass    = check.Pass
 	Fail    = check.Fail

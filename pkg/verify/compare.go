@@ -18,30 +18,34 @@ import (
 // named is a result, a step result or an artifact in a form that can be compared and shown.
 type named struct{ name, text string }
 
-// stoppedReasons are those with which Tekton's controller ends a TaskRun itself. Results may then never have been merged.
+// stoppedReasons are the reasons with which Tekton's controller ends a TaskRun itself. It may then never have
+// merged the results.
 var stoppedReasons = []string{
 	string(v1.TaskRunReasonCancelled), string(v1.TaskRunReasonTimedOut), string(v1.TaskRunReasonImagePullFailed),
 	string(v1.TaskRunReasonCreateContainerConfigError), string(v1.TaskRunReasonPodCreationFailed),
 	string(v1.TaskRunReasonResultLargerThanAllowedLimit), "CreateContainerError",
 }
 
-// OneOfThisName is what is expected of a name that occurs twice. Everything else that a check of results, step results or
-// artifacts expects or got is one word, or the type and the value.
+// OneOfThisName is the expected value for a name that occurs twice. Otherwise, what a check of results, step
+// results or artifacts expected or got is one word, or the type and the value.
 const OneOfThisName = "one of this name"
 
-// difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each name in which
-// they differ. It reports whether there was something to compare: what is emptied is neither equal nor different.
+// difference compares what the steps emitted with what the TaskRun shows, and adds a failed check for each
+// name in which they differ. It reports whether there was something to compare. Results that were removed are
+// neither equal nor different.
 func (r *replay) difference(id CheckID, container, where string, want, got []named) bool {
 	if len(got) == 0 && len(want) > 0 && r.mayBeEmpty() {
 		message := "Tekton ended the run before it took the steps' output over"
 		if r.emptied() {
 			message = "enforcement took the steps' output out"
 		}
-		r.found.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none", Message: message})
+		r.found.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none",
+			Message: message})
 		return false
 	}
 	fail := func(name, expected, found, message string) {
-		r.found.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found, Message: message})
+		r.found.add(Check{ID: id, Status: Fail, Step: container, Result: name, Expected: expected, Got: found,
+			Message: message})
 	}
 	shown := map[string]string{}
 	for _, g := range got {
@@ -72,7 +76,8 @@ func (r *replay) difference(id CheckID, container, where string, want, got []nam
 func (r *replay) compareResults(want replayed) {
 	emitted := r.withoutMissingSignatures(want.Results)
 	if r.difference(CheckResults, "", "status.results", namedResults(emitted), namedResults(r.tr.Status.Results)) {
-		r.found.pass(CheckResults, count(len(namedResults(r.units.withoutSignatures(r.tr.Status.Results))), "result")+" as the steps emitted them")
+		r.found.pass(CheckResults, count(len(namedResults(r.units.withoutSignatures(r.tr.Status.Results))), "result")+
+			" as the steps emitted them")
 	}
 }
 
@@ -85,7 +90,8 @@ func (r *replay) compareSteps(want replayed) {
 		}
 		shown := namedStepResults(s.state.Results)
 		total += len(shown)
-		compared = r.difference(CheckStepResults, s.state.Container, "status.steps[].results", namedStepResults(emitted.Results), shown) && compared
+		compared = r.difference(CheckStepResults, s.state.Container, "status.steps[].results",
+			namedStepResults(emitted.Results), shown) && compared
 		r.difference(CheckArtifacts, s.state.Container, "status.steps[].inputs",
 			namedArtifacts(emitted.Inputs), namedArtifacts(s.state.Inputs))
 		r.difference(CheckArtifacts, s.state.Container, "status.steps[].outputs",
@@ -108,8 +114,10 @@ func (r *replay) compareArtifacts(ctx context.Context, want replayed) {
 		})
 		shown = v1.Artifacts{}
 	}
-	inputs := r.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs), namedArtifacts(shown.Inputs))
-	outputs := r.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs), namedArtifacts(shown.Outputs))
+	inputs := r.difference(CheckArtifacts, "", "status.artifacts.inputs", namedArtifacts(emitted.Inputs),
+		namedArtifacts(shown.Inputs))
+	outputs := r.difference(CheckArtifacts, "", "status.artifacts.outputs", namedArtifacts(emitted.Outputs),
+		namedArtifacts(shown.Outputs))
 	if !inputs || !outputs {
 		return
 	}
@@ -136,8 +144,8 @@ func namedStepResults(results []v1.TaskRunStepResult) []named {
 	return list
 }
 
-// namedArtifacts returns the artifacts by name. Tekton keeps several of one name in what a single step emitted: they count
-// as one.
+// namedArtifacts returns the artifacts by name. Tekton keeps several artifacts of one name from a single
+// step: they count as one.
 func namedArtifacts(artifacts []v1.Artifact) []named {
 	texts, names := map[string]*strings.Builder{}, []string{}
 	for _, a := range artifacts {
@@ -160,7 +168,7 @@ func namedArtifacts(artifacts []v1.Artifact) []named {
 	return list
 }
 
-// valueText shows a result with its type: both the declared and the actual one where they differ.
+// valueText shows a result with its type. If the declared type and the actual one differ, it shows both.
 func valueText(declared v1.ResultsType, v v1.ParamValue) string {
 	text := string(declared)
 	if string(declared) != string(v.Type) {
@@ -172,7 +180,7 @@ func valueText(declared v1.ResultsType, v v1.ParamValue) string {
 // valueJSON returns the value as JSON with sorted keys and without HTML escapes.
 func valueJSON(v v1.ParamValue) []byte {
 	if v.Type == v1.ParamTypeString && isPlain(v.StringVal) {
-		return []byte(`"` + v.StringVal + `"`) // most results, and much faster
+		return []byte(`"` + v.StringVal + `"`) // true of most results, and much faster
 	}
 	var value any = v.StringVal
 	switch v.Type {

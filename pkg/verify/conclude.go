@@ -13,17 +13,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// conclusion adds up what the stages found.
+// conclusion turns what the stages found into a result.
 type conclusion struct {
 	run
 	v          *Verifier
 	found      *findings
-	units      units     // none where the evidence is gone, or was never there
+	units      units     // empty if the evidence is gone, or was never there
 	record     *recorded // nil unless its proof is good
-	unrecorded bool      // nothing but its own word proves whose pod it was
+	unrecorded bool      // only the pod's own claim shows whose pod it was
 }
 
-// result settles what rests on all the stages, and adds everything up.
+// result settles what depends on all the stages, and returns the result.
 func (c *conclusion) result() Result {
 	if !c.found.running {
 		c.settleRecord(c.found.verdict())
@@ -63,7 +63,7 @@ func (c *conclusion) result() Result {
 	return r
 }
 
-// identity is who signed. Call it for a verified TaskRun.
+// identity returns who signed. Call it for a verified TaskRun.
 func (c *conclusion) identity() *Identity {
 	first := c.units[0]
 	id := &Identity{Subject: first.who.Subject, Issuer: first.who.Issuer, PodUID: types.UID(first.podUID())}
@@ -77,7 +77,7 @@ func (c *conclusion) identity() *Identity {
 	return id
 }
 
-// signingTime is when the last step signed. Call it for a verified TaskRun.
+// signingTime returns when the last step signed. Call it for a verified TaskRun.
 func (c *conclusion) signingTime() *SigningTime {
 	if c.record.good() {
 		return c.record.time()
@@ -92,7 +92,7 @@ func (c *conclusion) signingTime() *SigningTime {
 	return &last
 }
 
-// fromRecord fills in what evidence that is gone would have said.
+// fromRecord fills in what the evidence would have shown if it were still there.
 func (c *conclusion) fromRecord(r *Result) {
 	p := c.record.Predicate
 	r.Backend, r.Format, r.Assurance = signing.Backend(p.Backend), c.record.format(), signing.Assurance(p.Assurance)
@@ -108,28 +108,30 @@ func (v *Verifier) subjectOf(backend signing.Backend, r check.Run) string {
 	return r.ServiceAccount()
 }
 
-// compareCondition notes that the add-on's condition on the TaskRun says something else. It proves nothing: whoever may
-// write the status may have set it.
+// compareCondition adds a note if the add-on's condition on the TaskRun has another verdict. The condition
+// proves nothing: anyone who can write the status can set it.
 func (c *conclusion) compareCondition(verdict Verdict) {
 	condition := c.tr.Status.GetCondition(ConditionType)
 	if condition == nil {
 		return
 	}
 	if condition.IsUnknown() {
-		c.found.add(Check{ID: CheckCondition, Status: Note, Got: "Unknown/" + condition.Reason, Message: "the add-on has not judged the TaskRun"})
+		c.found.add(Check{ID: CheckCondition, Status: Note, Got: "Unknown/" + condition.Reason,
+			Message: "the add-on has not judged the TaskRun"})
 		return
 	}
 	if condition.IsTrue() == (verdict == Verified) {
-		c.found.pass(CheckCondition, "the condition "+string(ConditionType)+" says the same")
+		c.found.pass(CheckCondition, "the condition "+string(ConditionType)+" has the same verdict")
 		return
 	}
 	c.found.add(Check{
-		ID: CheckCondition, Status: Note, Expected: string(verdict), Got: fmt.Sprintf("%s/%s", condition.Status, condition.Reason),
-		Message: "the condition " + string(ConditionType) + " says something else: it is never trusted",
+		ID: CheckCondition, Status: Note, Expected: string(verdict),
+		Got:     fmt.Sprintf("%s/%s", condition.Status, condition.Reason),
+		Message: "the condition " + string(ConditionType) + " has another verdict: it is never trusted",
 	})
 }
 
-// settleRecord compares what the record says with what was found now.
+// settleRecord compares the verdict in the record with the verdict now.
 func (c *conclusion) settleRecord(now Verdict) {
 	switch {
 	case c.record == nil:
@@ -157,7 +159,7 @@ func (c *conclusion) settleRecord(now Verdict) {
 	default:
 		c.found.add(Check{
 			ID: CheckRecord, Status: Note, Expected: fmt.Sprintf("%s, as the add-on found at %s", said, at), Got: string(now),
-			Message: "the record says something else: it never makes a verdict better",
+			Message: "the record has another verdict: it never makes a verdict better",
 		})
 	}
 }

@@ -15,21 +15,22 @@ const (
 	ReasonAwaitingResults    string             = "AwaitingTaskRunResults"
 )
 
-// AreResultsVerified reports whether the condition says that the results verify. Where whoever writes the status cannot be trusted
-// ask a Verifier instead: the add-on keeps the condition right only while it runs.
+// AreResultsVerified reports whether the condition is that of verified results. If you do not trust everyone
+// who can write the status, use a Verifier instead: the add-on keeps the condition right only while it runs.
 func AreResultsVerified(status *v1.TaskRunStatus) bool {
 	c := resultsCondition(status)
 	return c != nil && c.IsTrue()
 }
 
-// IsResultsVerificationComplete reports whether the condition holds a verdict, good or bad. While a TaskRun runs, and where
-// results are not verified at all, it holds none.
+// IsResultsVerificationComplete reports whether the condition holds a verdict, good or bad. It holds none
+// while a TaskRun runs, or if its results are not verified at all.
 func IsResultsVerificationComplete(status *v1.TaskRunStatus) bool {
 	c := resultsCondition(status)
 	return c != nil && (c.IsTrue() || c.IsFalse())
 }
 
-// resultsCondition returns the one condition of our type, nil if there is none, or more than one, which could be read in two ways.
+// resultsCondition returns the condition of our type. It returns nil if there is none, or more than one,
+// because readers could choose different ones.
 func resultsCondition(status *v1.TaskRunStatus) *apis.Condition {
 	var found *apis.Condition
 	for i := range status.Conditions {

@@ -27,7 +27,8 @@ func TestConditionHelpers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			status := &v1.TaskRunStatus{}
-			status.Conditions = append(status.Conditions, apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionTrue})
+			status.Conditions = append(status.Conditions,
+				apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionTrue})
 			for _, s := range test.conditions {
 				status.Conditions = append(status.Conditions, apis.Condition{Type: verify.ConditionType, Status: s})
 			}

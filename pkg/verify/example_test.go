@@ -16,7 +16,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// A TaskRun from a file, and the trust bundle of the cluster that ran it, are all that verification needs.
+// Verification needs only a TaskRun from a file and the trust bundle of the cluster that ran it.
 func Example() {
 	data, err := os.ReadFile("../../docs/examples/trust-bundle.json")
 	if err != nil {
@@ -26,11 +26,11 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	cluster, err := bundle.Cluster("") // the only one
+	cluster, err := bundle.Cluster("") // the only cluster
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The file holds no record of the add-on: that the pod which signed was this TaskRun's pod is the word of that pod alone.
+	// The file holds no record of the add-on. Only the pod itself claims that it was this TaskRun's pod.
 	verifier, err := verify.New(cluster, verify.WithUnrecorded())
 	if err != nil {
 		log.Fatal(err)

@@ -12,34 +12,37 @@ import (
 
 // Facts is what the caller knows about a TaskRun from outside of the object. The zero value is an object from a file.
 type Facts struct {
-	// Live says that the API server itself handed out the object, so that its spec is what Tekton ran.
+	// Live means that the object comes from the API server, so that its spec is what Tekton ran.
 	Live bool
-	// Pinned says that status.taskSpec is as it was when Tekton set it: the add-on saw to that.
+	// Pinned means that status.taskSpec is as Tekton first set it: the add-on kept it that way.
 	Pinned bool
-	// Pod is what a look at the pod called status.podName found; nil when nobody looked.
+	// Pod is what the API server returned for the pod status.podName; nil if the caller did not ask.
 	Pod *PodFacts
-	// RequirePod makes a pod that is gone, or that nobody looked for, INDETERMINATE instead of a note.
+	// RequirePod makes the verdict INDETERMINATE if the pod is gone or the caller did not ask for it. Without
+	// RequirePod that is a note.
 	RequirePod bool
-	// Budget is what a TaskRun and its archived attempts may take together; nil for a TaskRun that is looked at alone.
+	// Budget limits the work for a TaskRun and its archived attempts together; nil for a TaskRun that is
+	// verified alone.
 	Budget *Budget
 }
 
-// PodFacts is what the API server says of the pod named in status.podName.
+// PodFacts is what the API server returned for the pod named in status.podName.
 type PodFacts struct {
 	Found bool
 	UID   types.UID
 	// ControllerUID is the UID of the TaskRun that controls the pod, empty if none does.
 	ControllerUID types.UID
-	// Unfenced says that the pod is older than the policies which keep others from putting a pod into a TaskRun's place.
+	// Unfenced means that the pod is older than the policies that stop others from creating a pod in the place
+	// of a TaskRun's.
 	Unfenced bool
-	// Unsigned is why the pod does not sign, as it says itself: it explains, and proves nothing.
+	// Unsigned is why the pod does not sign, from its own annotation. It explains a verdict and proves nothing.
 	Unsigned string
 }
 
 // maxUnsigned caps Unsigned, in bytes.
 const maxUnsigned = 512
 
-// FactsOf returns what is to be known of a pod that was found.
+// FactsOf returns the facts about a pod that was found.
 func FactsOf(pod metav1.Object) *PodFacts {
 	facts := &PodFacts{Found: true, UID: pod.GetUID()}
 	if ref := owner.Controller(pod, owner.TaskRun); ref != nil {

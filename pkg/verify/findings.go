@@ -12,29 +12,31 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// findings collects what the stages find out about one TaskRun: the checks, their caps and their order. Nothing else says which
-// verdict they add up to, and which of them decided. The zero value is empty, and adds up to UNSIGNED.
+// findings collects what the stages find out about one TaskRun: the checks, their caps and their order. It
+// alone decides which verdict follows from the checks, and which check decided. The zero value is empty, and
+// its verdict is UNSIGNED.
 type findings struct {
 	checks     []Check
 	more       map[kindOfCheck]int // how many of a kind there are
 	caveats    []string
 	missingKey string                 // ID of the last key that the trust bundle lacked
-	unsigned   signing.UnsignedReason // what the first step without evidence says
+	unsigned   signing.UnsignedReason // the reason of the first step without evidence
 
-	budget *Budget // of the texts; nil: they are not counted
+	budget *Budget // of the texts; nil if they are not counted
 
 	running   bool // the TaskRun is not completed
 	noResults bool // it declares no results and carries none
 	proven    bool // every stage ran: without a failed check the verdict is VERIFIED
 }
 
-// kindOfCheck is what is counted together.
+// kindOfCheck groups the checks that are counted together.
 type kindOfCheck struct {
 	id     CheckID
 	status Status
 }
 
-// maxOfKind is how many checks of one id and status are reported one by one: hostile objects can have any number of them.
+// maxOfKind is how many checks of one id and status are reported one by one: hostile objects can have any
+// number of them.
 const maxOfKind = 64
 
 func (f *findings) add(checks ...Check) {
@@ -60,7 +62,7 @@ func (f *findings) refute(u *unit, id CheckID, expected, got, message string) {
 	f.addOf(u, check.Refuted(id, expected, got, message))
 }
 
-// doubt adds a check about a unit that nobody can decide with what is here.
+// doubt adds a check about a unit that cannot be decided with what is known.
 func (f *findings) doubt(u *unit, id CheckID, expected, got, message string) {
 	f.addOf(u, check.Doubted(id, expected, got, message))
 }
@@ -80,20 +82,21 @@ func (f *findings) pass(id CheckID, message string) {
 	}
 }
 
-// caveat adds what is not proven.
+// caveat adds statements about what is not proven.
 func (f *findings) caveat(caveats ...string) { f.caveats = append(f.caveats, caveats...) }
 
 // failed reports whether a check with this id failed.
 func (f *findings) failed(id CheckID) bool { return f.have(Fail, id) }
 
-// have reports whether there is a check of a status with one of ids, or with any if none is given.
+// have reports whether there is a check with this status and one of ids. Without ids, any check with this
+// status counts.
 func (f *findings) have(status Status, ids ...CheckID) bool {
 	return slices.ContainsFunc(f.checks, func(c Check) bool {
 		return c.Status == status && (len(ids) == 0 || slices.Contains(ids, c.ID))
 	})
 }
 
-// verdict is what the checks add up to.
+// verdict returns the verdict that follows from the checks.
 func (f *findings) verdict() Verdict {
 	verdict := Verified
 	switch {
@@ -118,7 +121,7 @@ func (f *findings) verdict() Verdict {
 	return verdict
 }
 
-// close ends the list: it adds how many checks were left out, and brings all into their order.
+// close ends the list: it adds how many checks were left out, and sorts all checks.
 func (f *findings) close() {
 	kinds := slices.SortedFunc(maps.Keys(f.more), func(a, b kindOfCheck) int {
 		return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.status, b.status))
@@ -136,10 +139,11 @@ func (f *findings) close() {
 	})
 }
 
-// deciding is the status of a check that leads to each verdict.
+// deciding maps each verdict to the status of the checks that lead to it.
 var deciding = map[Verdict]Status{Failed: Fail, Indeterminate: Unknown, Unsigned: Missing}
 
-// Decided returns the check that decided on the verdict, the first of those that lead to it. ok is false where none had to.
+// Decided returns the check that decided the verdict, the first of those that lead to it. ok is false if no
+// check decided it.
 func (r Result) Decided() (decided Check, ok bool) { return decidedBy(r.Checks, r.Verdict) }
 
 func decidedBy(checks []Check, verdict Verdict) (Check, bool) {
@@ -154,7 +158,7 @@ func decidedBy(checks []Check, verdict Verdict) (Check, bool) {
 	return checks[i], true
 }
 
-// reason is the id of the check that decided, or something that says more. Call it after close.
+// reason returns the id of the check that decided, or a more specific reason. Call it after close.
 func (f *findings) reason() (reason, message string) {
 	verdict := f.verdict()
 	c, ok := decidedBy(f.checks, verdict)
@@ -164,7 +168,7 @@ func (f *findings) reason() (reason, message string) {
 	switch {
 	case verdict == Indeterminate && f.running:
 		return ReasonRunning, c.Message
-	case verdict == Indeterminate && c.ID == CheckTime: // only a clock leaves a time open
+	case verdict == Indeterminate && c.ID == CheckTime: // only a clock that is behind leaves a time undecided
 		return ReasonClockBehind, c.Message
 	case verdict == Unsigned && f.unsigned != "":
 		return string(f.unsigned), c.Message

@@ -15,7 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// No message but the signed one verifies, and none brings the verifier down.
+// Only the signed message verifies, and no message makes the verifier panic.
 func FuzzMessage(f *testing.F) {
 	tr := newTaskRun(f, nil)
 	v := newVerifier(f)
@@ -23,7 +23,8 @@ func FuzzMessage(f *testing.F) {
 	for _, s := range []string{
 		signed, "", "[]", "x", "tknz:", signed[:len(signed)/2],
 		`[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1}]`,
-		`[{"key":"ExitCode","value":"1","type":1},{"key":"StartedAt","value":"x","type":4},{"key":"a","value":"{\"inputs\":1}","type":5}]`,
+		`[{"key":"ExitCode","value":"1","type":1},{"key":"StartedAt","value":"x","type":4},` +
+			`{"key":"a","value":"{\"inputs\":1}","type":5}]`,
 		`[{"key":"artifacts","value":"{\"outputs\":[{\"name\":\"a\",\"values\":null}]}","type":6}]`,
 	} {
 		f.Add(s)
@@ -38,7 +39,8 @@ func FuzzMessage(f *testing.F) {
 	})
 }
 
-// sameEntries reports whether two messages hold the same entries: JSON may be written in more than one way.
+// sameEntries reports whether two messages hold the same entries, because there is more than one way to write
+// JSON.
 func sameEntries(t *testing.T, a, b string) bool {
 	t.Helper()
 	logger := zap.NewNop().Sugar()
@@ -53,7 +55,7 @@ func sameEntries(t *testing.T, a, b string) bool {
 	return slices.Equal(x, y)
 }
 
-// Any manifest that is read is written back as it was.
+// Every manifest that can be read is written back unchanged.
 func FuzzManifest(f *testing.F) {
 	f.Add("v2:AgMAAT2xXkiXH0gVhLMnLlL2GhBjQDdPOohP8oEuwVWi2OFCawK-jgABAAU")
 	f.Add("none:too-long")
@@ -65,7 +67,7 @@ func FuzzManifest(f *testing.F) {
 	})
 }
 
-// No declaration and no stored value brings the replay down or makes another value verify.
+// No declaration and no stored value makes the replay panic or makes another value verify.
 func FuzzStatus(f *testing.F) {
 	tr := newTaskRun(f, nil)
 	v := newVerifier(f)
@@ -86,7 +88,7 @@ func FuzzStatus(f *testing.F) {
 	})
 }
 
-// No evidence of format v1 but the signed one verifies, and none brings the verifier down.
+// In format v1, only the signed evidence verifies, and no evidence makes the verifier panic.
 func FuzzLegacy(f *testing.F) {
 	tr := newTaskRun(f, signedAs(v1Format, byKey))
 	v := newVerifier(f)
@@ -100,7 +102,7 @@ func FuzzLegacy(f *testing.F) {
 		inStep(0, func(e map[string]string) {
 			before := maps.Clone(e)
 			e[signing.CarrierManifest], e[name], e[other] = manifest, value, otherValue
-			same = maps.EqualFunc(before, e, func(a, b string) bool { // JSON may be written in more than one way
+			same = maps.EqualFunc(before, e, func(a, b string) bool { // there is more than one way to write JSON
 				return signing.CanonicalValue(a) == signing.CanonicalValue(b)
 			})
 		})(changed)

@@ -14,7 +14,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// identification is the stage identify: whose evidence it is, and whether it vouches for what the TaskRun shows.
+// identification is the stage identify. It finds out whose evidence it is, and whether it vouches for what
+// the TaskRun shows.
 type identification struct {
 	comparison
 	readers map[signing.Backend]check.Reader
@@ -23,7 +24,7 @@ type identification struct {
 	units   units
 }
 
-// identify looks at the evidence of every step, then at what the steps must have in common.
+// identify checks the evidence of every step, then what the steps must have in common.
 func (v *Verifier) identify(ctx context.Context, r run, restored bool, steps []*step, list units, found *findings) {
 	i := &identification{comparison{r, found, restored}, v.readers, v.minimum, steps, list}
 	for _, u := range list {
@@ -42,7 +43,8 @@ func (v *Verifier) identify(ctx context.Context, r run, restored bool, steps []*
 	}
 }
 
-// judge has the backend judge the identity of a unit, and compares what it vouches for with what the TaskRun shows.
+// judge lets the backend judge the identity of a unit, and compares what the identity vouches for with what
+// the TaskRun shows.
 func (i *identification) judge(ctx context.Context, u *unit) {
 	proof, err := i.readers[u.kind.scheme.Backend()].Read(check.Evidence{
 		Format: u.kind.format, Scheme: u.kind.scheme, Header: u.header, Carriers: u.step.carriers,
@@ -74,7 +76,7 @@ func unreadable(err error, id CheckID) Check {
 	return check.Refuted(id, "an identity that can be read", err.Error(), "the evidence cannot be read")
 }
 
-// checkProven makes sure that nothing is VERIFIED of which a look was left out without a word.
+// checkProven makes sure that the verdict is not VERIFIED if a step was left out silently.
 func (i *identification) checkProven() {
 	undecided := !i.found.have(Fail) && !i.found.have(Unknown)
 	for _, u := range i.units {
@@ -90,9 +92,10 @@ func (i *identification) readUnit(u *unit) bool {
 	manifest, ok := u.step.carriers[signing.CarrierManifest]
 	switch {
 	case !ok:
-		i.found.refute(u, CheckFormat, signing.CarrierManifest, "signing material without it", "the evidence says not what it is")
+		i.found.refute(u, CheckFormat, signing.CarrierManifest, "signing material without it",
+			"the evidence has no manifest, so its format is not known")
 		return false
-	case strings.Contains(manifest, ":"): // no name of a result has one
+	case strings.Contains(manifest, ":"): // the name of a result has no colon
 		return i.readHeader(u, manifest) && i.known(u)
 	}
 	return i.readLegacy(u, manifest) && i.known(u)
@@ -102,7 +105,8 @@ func (i *identification) readUnit(u *unit) bool {
 func (i *identification) readHeader(u *unit, manifest string) bool {
 	header, err := signing.ParseManifest(manifest)
 	if err != nil {
-		i.found.refute(u, CheckFormat, "a manifest of format v1 or v2", err.Error(), "the evidence is of no format that this version knows")
+		i.found.refute(u, CheckFormat, "a manifest of format v1 or v2", err.Error(),
+			"the evidence is of no format that this version knows")
 		return false
 	}
 	u.header, u.kind = header, kind{signing.FormatV2, header.Scheme}
@@ -115,7 +119,7 @@ func (i *identification) readHeader(u *unit, manifest string) bool {
 	return i.checkMinimumFormat(u, signing.FormatV2) && i.knownTransport(u)
 }
 
-// known says so of evidence that this version can read and cannot verify.
+// known reports whether this version can verify the evidence, and adds a check if it can only read it.
 func (i *identification) known(u *unit) bool {
 	if _, ok := i.readers[u.kind.scheme.Backend()]; ok {
 		return true
@@ -130,17 +134,18 @@ func (i *identification) known(u *unit) bool {
 	return false
 }
 
-// checkMinimumFormat compares the format of the evidence with what the verifier asks for.
+// checkMinimumFormat compares the format of the evidence with the minimum of the verifier.
 func (i *identification) checkMinimumFormat(u *unit, format signing.Format) bool {
 	if i.minimum.acceptsFormat(format) {
 		return true
 	}
 	i.found.refute(u, CheckFormat, "evidence of at least format "+string(i.minimum.format), "format "+string(format),
-		"the evidence is of a format that the verifier was told to refuse: see the minimum format")
+		"the evidence is of a format below the verifier's minimum format")
 	return false
 }
 
-// placeUnit checks that the evidence is of this TaskRun, of its pod, and of this step. Evidence of format v1 does not say.
+// placeUnit checks that the evidence belongs to this TaskRun, to its pod, and to this step. Evidence of
+// format v1 does not contain that.
 func (i *identification) placeUnit(u *unit) {
 	if u.kind.format != signing.FormatV2 {
 		return

@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// TestPodThatWasLeftAlone explains a verdict by what the pod says of itself, and never changes it.
+// TestPodThatWasLeftAlone checks that a pod's own reason explains a verdict, and never changes it.
 func TestPodThatWasLeftAlone(t *testing.T) {
 	const reason = "its messages are too short"
 	bare := func(r *verifytest.Run) {
@@ -27,7 +27,7 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 		verdict verify.Verdict
 		message string
 	}{
-		"with a reason":     {bare, reason, verify.Unsigned, "the pod says that it does not sign: " + reason},
+		"with a reason":     {bare, reason, verify.Unsigned, "by its annotation, the pod does not sign: " + reason},
 		"without":           {bare, "", verify.Unsigned, "signing was off when the TaskRun ran"},
 		"with a long story": {bare, strings.Repeat("x", 4096), verify.Unsigned, "signing was off when the TaskRun ran"},
 		"signed":            {nil, reason, verify.Verified, ""},
@@ -37,7 +37,8 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 			yes := true
 			pod := &metav1.ObjectMeta{
 				UID: "3db15e48-971f-4815-84b3-272e52f61a10", Annotations: map[string]string{signing.UnsignedAnnotation: c.says},
-				OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: tr.UID, Controller: &yes}},
+				OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: tr.UID,
+					Controller: &yes}},
 			}
 			got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{Live: true, Pod: verify.FactsOf(pod)})
 			if got.Verdict != c.verdict || !strings.Contains(got.Message, c.message) {

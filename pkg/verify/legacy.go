@@ -25,23 +25,25 @@ type legacyUnit struct {
 	signatures map[string]string // by the name of what they sign; the manifest's is a carrier
 }
 
-// legacyCaveats is what format v1 cannot show.
+// legacyCaveats are the caveats about what format v1 cannot show.
 var legacyCaveats = []string{
 	"format v1 signs values without their names: two results, or a result and the list of names, may have been swapped",
-	"format v1 does not sign the TaskRun's UID, the position of steps and their exit codes: the evidence may be a copy from another " +
-		"TaskRun of the same name",
+	"format v1 does not sign the TaskRun's UID, the position of steps and their exit codes: the evidence may be a copy " +
+		"from another TaskRun of the same name",
 	"format v1 does not sign types: an array or object may have been a string, and the other way round",
 }
 
 // legacyName matches the names of Tekton's results.
 var legacyName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
 
-// readLegacy reads evidence of format v1. Whether the token is bound to a key or to an audience alone, its audience will say.
+// readLegacy reads evidence of format v1. The token's audience decides later whether the token is bound to a
+// key or to an audience alone.
 func (i *identification) readLegacy(u *unit, manifest string) bool {
 	got := u.carrierNames()
 	scheme := signing.LegacyScheme(got)
 	if scheme == 0 {
-		i.found.refute(u, CheckFormat, legacyParts(), strings.Join(got, ", "), "the evidence has more or fewer parts than a backend's")
+		i.found.refute(u, CheckFormat, legacyParts(), strings.Join(got, ", "),
+			"the evidence has more or fewer parts than a backend's")
 		return false
 	}
 	first := !i.units.legacy()
@@ -58,7 +60,7 @@ func (i *identification) readLegacy(u *unit, manifest string) bool {
 	return i.compareLegacyNames(u)
 }
 
-// legacyParts shows the parts that evidence of format v1 may have, beside the signatures of results.
+// legacyParts lists the parts that evidence of format v1 may have, besides the signatures of results.
 func legacyParts() string {
 	var sets []string
 	for _, names := range signing.LegacyCarriers() {
@@ -69,7 +71,7 @@ func legacyParts() string {
 	return strings.Join(sets, "; or ")
 }
 
-// withoutSignatures returns results without those that are signatures of format v1, if there is evidence of that format.
+// withoutSignatures returns results without the signatures of format v1, if there is evidence of that format.
 func (list units) withoutSignatures(results []v1.TaskRunResult) []v1.TaskRunResult {
 	if !list.legacy() {
 		return results
@@ -79,8 +81,9 @@ func (list units) withoutSignatures(results []v1.TaskRunResult) []v1.TaskRunResu
 	})
 }
 
-// withoutMissingSignatures returns what the steps emitted without the signatures of format v1 that status.results does not show:
-// they may have been taken out as other carriers are. Those that are shown must be the emitted ones.
+// withoutMissingSignatures returns what the steps emitted without the signatures of format v1 that
+// status.results does not show, because the add-on may have removed them like other carriers. Those that it
+// shows must be the emitted ones.
 func (r *replay) withoutMissingSignatures(emitted []v1.TaskRunResult) []v1.TaskRunResult {
 	if !r.units.legacy() {
 		return emitted
@@ -94,15 +97,16 @@ func (r *replay) withoutMissingSignatures(emitted []v1.TaskRunResult) []v1.TaskR
 	})
 }
 
-// legacySkips reports whether stock Tekton's signer leaves a step without evidence that did not run to its end: it signs in format
-// v1 only, and only what it reads after the step has run.
+// legacySkips reports whether stock Tekton's signer leaves the step without evidence, because it did not run
+// to its end. That signer signs in format v1 only, and only what it reads after the step has run.
 func (p *placement) legacySkips(s *step) bool {
 	for _, u := range p.units {
 		if manifest, ok := u.step.carriers[signing.CarrierManifest]; !ok || strings.Contains(manifest, ":") {
 			return false
 		}
 	}
-	return len(s.results) == 0 && slices.Contains([]string{"Skipped", "Cancelled", "TimeoutExceeded"}, s.state.TerminationReason)
+	return len(s.results) == 0 && slices.Contains([]string{"Skipped", "Cancelled", "TimeoutExceeded"},
+		s.state.TerminationReason)
 }
 
 // checkLegacyDeclaration refuses a Task that declares a result with the name of a signature.
@@ -114,7 +118,8 @@ func (i *identification) checkLegacyDeclaration() {
 		for _, r := range spec.Results {
 			if strings.HasSuffix(r.Name, signing.LegacySuffix) && !signing.IsReserved(r.Name) {
 				i.found.add(Check{
-					ID: CheckReserved, Status: Fail, Result: r.Name, Expected: "no declared result of this name", Got: "a declared result",
+					ID: CheckReserved, Status: Fail, Result: r.Name, Expected: "no declared result of this name",
+					Got:     "a declared result",
 					Message: "the name is that of a signature of format v1: rename the Task's result, or sign with format v2",
 				})
 			}
@@ -122,7 +127,7 @@ func (i *identification) checkLegacyDeclaration() {
 	}
 }
 
-// readLegacyEntries takes results and signatures apart. What is neither is not signed.
+// readLegacyEntries separates results from signatures. An entry that is neither is not signed.
 func (i *identification) readLegacyEntries(u *unit) {
 	unsigned := map[CheckID]int{}
 	for _, r := range u.step.results {
@@ -133,8 +138,9 @@ func (i *identification) readLegacyEntries(u *unit) {
 			u.legacy.signatures[base] = r.Value
 		case isSignature:
 			i.found.add(Check{
-				ID: CheckReserved, Status: Fail, Step: u.step.state.Container, Result: r.Key, Expected: "no entry of this name and type",
-				Got: fmt.Sprintf("an entry of type %d", r.ResultType), Message: "the name is that of a signature of format v1",
+				ID: CheckReserved, Status: Fail, Step: u.step.state.Container, Result: r.Key,
+				Expected: "no entry of this name and type",
+				Got:      fmt.Sprintf("an entry of type %d", r.ResultType), Message: "the name is that of a signature of format v1",
 			})
 		case r.ResultType == result.TaskRunResultType:
 			u.legacy.values[r.Key] = r.Value
@@ -161,7 +167,8 @@ func (i *identification) compareLegacyNames(u *unit) bool {
 		})
 	}
 	if n := strings.Count(u.legacy.manifest, ","); n >= maxEntries {
-		fail(CheckFormat, "", fmt.Sprintf("at most %d names", maxEntries), count(n+1, "name"), "no message holds that many results")
+		fail(CheckFormat, "", fmt.Sprintf("at most %d names", maxEntries), count(n+1, "name"),
+			"no message holds that many results")
 		return false
 	}
 	var names []string
@@ -171,7 +178,8 @@ func (i *identification) compareLegacyNames(u *unit) bool {
 	for _, name := range names {
 		switch {
 		case !legacyName.MatchString(name) || signing.IsLegacyCarrier(name):
-			fail(CheckFormat, "", "names of results, joined by commas", fmt.Sprintf("%q", name), "the list of names cannot be read")
+			fail(CheckFormat, "", "names of results, joined by commas", fmt.Sprintf("%q", name),
+				"the list of names cannot be read")
 		case listed[name]:
 			fail(CheckFormat, name, "each name once", "several", "the list of names holds the name twice")
 		}
@@ -182,8 +190,9 @@ func (i *identification) compareLegacyNames(u *unit) bool {
 	}
 	for _, name := range slices.Sorted(maps.Keys(u.legacy.values)) {
 		if !listed[name] {
-			fail(CheckPayload, name, "nothing", "a result", "the step's message has the result, the signed list of names lacks it. "+
-				"Tekton's own signer leaves the list empty for a step that declares step results, too")
+			fail(CheckPayload, name, "nothing", "a result",
+				"the step's message has the result, the signed list of names lacks it. "+
+					"Tekton's own signer leaves the list empty for a step that declares step results, too")
 		}
 		if _, there := u.legacy.signatures[name]; !there {
 			fail(CheckSignature, name, name+signing.LegacySuffix, "nothing", "the result has no signature")
@@ -197,20 +206,22 @@ func (i *identification) compareLegacyNames(u *unit) bool {
 	return ok
 }
 
-// maxLegacySignatures is how many signatures of format v1 are verified at most for one TaskRun and its attempts. A pod's messages
-// cannot hold half as many.
+// maxLegacySignatures is how many signatures of format v1 are verified at most for one TaskRun and its
+// attempts. A pod's messages have room for less than half of that.
 const maxLegacySignatures = 512
 
 // verifyLegacy checks the signatures of format v1.
 func (c *comparison) verifyLegacy(u *unit, key crypto.PublicKey) {
 	c.budget.legacySignatures += 1 + len(u.legacy.values)
 	if c.budget.legacySignatures > maxLegacySignatures {
-		c.found.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures), count(c.budget.legacySignatures, "signature"),
+		c.found.doubt(u, CheckSignature, fmt.Sprintf("at most %d signatures", maxLegacySignatures),
+			count(c.budget.legacySignatures, "signature"),
 			"the TaskRun has too many signatures to verify them all")
 		return
 	}
 	u.compared = true
-	c.verifyLegacyValue(u, key, signing.CarrierManifest, u.legacy.manifest, u.step.carriers[signing.CarrierManifestSignature])
+	c.verifyLegacyValue(u, key, signing.CarrierManifest, u.legacy.manifest,
+		u.step.carriers[signing.CarrierManifestSignature])
 	for _, name := range slices.Sorted(maps.Keys(u.legacy.values)) {
 		c.verifyLegacyValue(u, key, name, signing.LegacyValue(u.legacy.values[name]), u.legacy.signatures[name])
 	}
@@ -222,19 +233,21 @@ func (c *comparison) verifyLegacyValue(u *unit, key crypto.PublicKey, name, valu
 		return
 	}
 	failed := Check{
-		ID: CheckSignature, Status: Fail, Step: u.step.state.Container, Result: name, Expected: "a signature of format v1", Got: err.Error(),
+		ID: CheckSignature, Status: Fail, Step: u.step.state.Container, Result: name, Expected: "a signature of format v1",
+		Got:     err.Error(),
 		Message: "the signature is not well-formed, or its key is too weak",
 	}
 	if errors.Is(err, signing.ErrSignature) {
-		failed.ID, failed.Expected, failed.Got = CheckPayload, "a signature over this value", "a signature over something else"
+		failed.ID = CheckPayload
+		failed.Expected, failed.Got = "a signature over this value", "a signature over something else"
 		failed.Message = "the value is not the signed one"
 	}
 	c.found.add(failed)
 }
 
-// compareLegacySignatures looks for one signature in two places. With ECDSA no two honest signatures have the same r, so that one of
-// them is a copy, whatever the text says: (r, s) and (r, N-s) are good for the same value. Equal values have equal signatures with the
-// other algorithms.
+// compareLegacySignatures looks for one signature in two places. With ECDSA, no two honest signatures have
+// the same r, so one of them is a copy. It compares r and not the text, because (r, s) and (r, N-s) are both
+// valid for the same value. With the other algorithms, equal values have equal signatures.
 func (i *identification) compareLegacySignatures() {
 	seen := map[string]string{}
 	for _, u := range i.units {
@@ -254,7 +267,7 @@ func (i *identification) compareLegacySignatures() {
 	}
 }
 
-// signsWithECDSA reports whether the key of a unit makes a new signature each time.
+// signsWithECDSA reports whether the key of a unit makes a different signature each time.
 func (u *unit) signsWithECDSA() bool {
 	if u.proof == nil {
 		return false

@@ -24,8 +24,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// tektonSigns makes Tekton's own code sign every step, as its entrypoint calls it: once for the task results, and once more for the
-// step results if there are any.
+// tektonSigns makes Tekton's own code sign every step, as its entrypoint calls it: once for the task results,
+// and once more for the step results if there are any.
 func tektonSigns(t *testing.T, domain *spiretest.Domain) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		r.Format, r.Scheme = v1Format, bySPIRE
@@ -49,7 +49,7 @@ func tektonSigns(t *testing.T, domain *spiretest.Domain) func(*verifytest.Run) {
 	}
 }
 
-// virtual returns the virtual cluster as one of the trust domain in which Tekton's clients of the tests live.
+// virtual returns the virtual cluster in the trust domain of the tests' Tekton clients.
 func virtual(t *testing.T) *verifytest.Cluster {
 	t.Helper()
 	c := *theCluster()
@@ -80,7 +80,7 @@ func entriesOf(t *testing.T, tr *v1.TaskRun, step int) []result.RunResult {
 	return entries
 }
 
-// What Tekton's own code has signed verifies, years later, when its own verifier refuses it.
+// What Tekton's own code signed still verifies years later, when Tekton's own verifier refuses it.
 func TestTektonSignsAndWeVerify(t *testing.T) {
 	cluster := virtual(t)
 	domain := spiretest.New(t)
@@ -118,7 +118,7 @@ func TestTektonSignsAndWeVerify(t *testing.T) {
 	}
 }
 
-// now moves the times of a virtual TaskRun to those of certificates that were just made.
+// now moves the times of a virtual TaskRun into the validity of certificates that were just made.
 func now(tr *v1.TaskRun) {
 	at := metav1.NewTime(time.Now().Truncate(time.Second))
 	tr.CreationTimestamp, tr.Status.StartTime, tr.Status.CompletionTime = at, &at, &at
@@ -127,7 +127,8 @@ func now(tr *v1.TaskRun) {
 	}
 }
 
-// Tekton's own verifier knows no intermediate authorities, and takes the trust domain that sorts first for its own.
+// Tekton's own verifier does not support intermediate authorities, and uses the trust domain that sorts
+// first.
 func TestTektonRefusesWhatWeVerify(t *testing.T) {
 	domain := spiretest.New(t)
 	child := domain.CA.ChildCA(tektontest.WithKeyUsage(x509.KeyUsageCertSign))
@@ -140,11 +141,13 @@ func TestTektonRefusesWhatWeVerify(t *testing.T) {
 		svid      *x509svid.SVID
 		own       []*x509.Certificate // authorities in our trust bundle
 		federated bool
-		theirs    bool // what Tekton says
+		theirs    bool // Tekton's verdict
 		want      verify.Verdict
 	}{
-		"an authority's own":           {direct, []*x509.Certificate{root}, false, true, verify.Verified},
-		"below an intermediate":        {below, []*x509.Certificate{root, below.Certificates[1]}, false, false, verify.Verified},
+		"an authority's own": {direct, []*x509.Certificate{root}, false, true, verify.Verified},
+		"below an intermediate": {
+			below, []*x509.Certificate{root, below.Certificates[1]}, false, false, verify.Verified,
+		},
 		"intermediate not in bundle":   {below, []*x509.Certificate{root}, false, false, verify.Indeterminate},
 		"honest, in a federation":      {direct, []*x509.Certificate{root}, true, false, verify.Verified},
 		"minted by a federated domain": {minted, []*x509.Certificate{root}, true, true, verify.Failed},
@@ -169,7 +172,8 @@ func TestTektonRefusesWhatWeVerify(t *testing.T) {
 			}
 			if c.federated {
 				bundle.SPIFFE = append(bundle.SPIFFE, trust.SPIFFEBundle{
-					TrustDomain: "another.example", Federated: true, X509Authorities: []trust.X509Authority{verifytest.Authority(foreign)},
+					TrustDomain: "another.example", Federated: true,
+					X509Authorities: []trust.X509Authority{verifytest.Authority(foreign)},
 				})
 				domain.ServeBundles(t, map[string]*x509.Certificate{spiretest.TrustDomain: root, "another.example": foreign})
 			}
@@ -187,8 +191,8 @@ func TestTektonRefusesWhatWeVerify(t *testing.T) {
 	}
 }
 
-// A step that declares step results, too, leaves an empty list of names: then results can be removed, and Tekton's verifier is
-// content.
+// A step that also declares step results leaves an empty list of names. Someone can then remove results, and
+// Tekton's verifier accepts the rest.
 func TestTektonLeavesTheManifestEmpty(t *testing.T) {
 	domain := spiretest.New(t)
 	svid := domain.Serve(spiretest.ID("ci", "build"))

@@ -12,8 +12,9 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// Caps on what is replayed. Tekton's merge takes time that grows with the product of steps and promoted results, and with
-// the square of the artifacts: a pod's messages can never reach these figures, whoever writes the status can.
+// Caps on what is replayed. The time of Tekton's merge grows with the product of steps and promoted results,
+// and with the square of the artifacts. A pod's messages can never reach these figures, but a writer of the
+// status can.
 const (
 	maxSteps          = math.MaxUint8 // as many as evidence can count
 	maxPromotions     = 1 << 15       // declared results that promote a step result, times steps
@@ -24,7 +25,7 @@ const (
 	maxReason         = 1024          // and in a condition's reason
 )
 
-// tooManySteps says so of a TaskRun with more steps than evidence can count.
+// tooManySteps reports whether the TaskRun has more steps than evidence can count, and adds a check if so.
 func tooManySteps(r run, found *findings) bool {
 	n := len(r.tr.Status.Steps)
 	if n <= maxSteps {
@@ -34,14 +35,16 @@ func tooManySteps(r run, found *findings) bool {
 	return true
 }
 
-// tooLong says so of names that Kubernetes does not allow: each of them stands in what many steps are compared with.
+// tooLong reports whether the TaskRun has names that are longer than Kubernetes allows, and adds a check if
+// so. Each name is compared once for every step.
 func tooLong(r run, found *findings) bool {
 	s := &r.tr.Status
 	long := func(id CheckID, what, name string, limit int) bool {
 		if len(name) <= limit {
 			return false
 		}
-		found.fail(id, fmt.Sprintf("%s of at most %d bytes", what, limit), fmt.Sprintf("%d bytes", len(name)), "Kubernetes has no names of that length")
+		found.fail(id, fmt.Sprintf("%s of at most %d bytes", what, limit), fmt.Sprintf("%d bytes", len(name)),
+			"Kubernetes has no names of that length")
 		return true
 	}
 	reason := ""
@@ -76,9 +79,11 @@ func (r *replay) replayable(declared *v1.TaskSpec) bool {
 	r.budget.declarations += len(declared.Results) * len(r.steps)
 	r.budget.promotions += promoted * len(r.steps)
 	r.budget.artifactValues += min(r.artifactValues(), maxArtifactValues+1)
-	return !tooMany(CheckDeclaration, maxDeclarations, r.budget.declarations, "declared results times steps of all attempts") &&
+	return !tooMany(CheckDeclaration, maxDeclarations, r.budget.declarations,
+		"declared results times steps of all attempts") &&
 		!tooMany(CheckDeclaration, maxPromotions, promoted*len(r.steps), "promoted results times steps") &&
-		!tooMany(CheckDeclaration, inAttempts*maxPromotions, r.budget.promotions, "promoted results times steps of all attempts") &&
+		!tooMany(CheckDeclaration, inAttempts*maxPromotions, r.budget.promotions,
+			"promoted results times steps of all attempts") &&
 		!tooMany(CheckArtifacts, maxArtifactValues, r.artifactValues(), "values of artifacts") &&
 		!tooMany(CheckArtifacts, inAttempts*maxArtifactValues, r.budget.artifactValues, "values of artifacts of all attempts")
 }
@@ -102,7 +107,7 @@ func (r *replay) artifactValues() int {
 				continue
 			}
 			var a v1.Artifacts
-			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton, too, keeps what it read before an error
+			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton also keeps what it read before an error
 			add(a.Inputs, a.Outputs)
 		}
 	}

@@ -30,7 +30,7 @@ func artifacts(n int) func(*verifytest.Run) {
 	}
 }
 
-// Hostile sizes end in a verdict.
+// Objects of hostile size end in a verdict.
 func TestLimits(t *testing.T) {
 	runVerdictCases(t, map[string]verdictCase{
 		"many artifacts": {sign: artifacts(250), want: verify.Verified},

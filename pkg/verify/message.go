@@ -18,24 +18,26 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// Caps of termination messages: what one may inflate to (as in Tekton's pkg/termination), how many entries it may have, and
-// what all may hold, in bytes.
+// Caps of termination messages: the inflated size of one (as in Tekton's pkg/termination), the number of its
+// entries, and the size of all messages together, in bytes.
 const (
 	maxInflated = 128 << 10
 	maxEntries  = 4096
-	maxMessages = 1 << 20 // of all steps and attempts together; a pod's messages are 12 KiB at most, before they are inflated
+	// Of all steps and attempts together. A pod's messages are 12 KiB at most before they are inflated.
+	maxMessages = 1 << 20
 )
 
-// storedEntry is an entry of a message as Tekton's controller stores it. The type is a plain number: result.ResultType also
-// reads names, which Tekton does not write.
+// storedEntry is an entry of a message as Tekton's controller stores it. The type is a plain number:
+// result.ResultType also reads names, which Tekton does not write.
 type storedEntry struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 	Type  int    `json:"type"`
 }
 
-// parseStored reads a message as Tekton's controller writes it into status.steps[].terminated.message: entries with unique
-// keys in their order, without those that are meant for Tekton itself. Anything else did not come from Tekton.
+// parseStored reads a message as Tekton's controller writes it into status.steps[].terminated.message:
+// entries with unique, sorted keys, without those that are meant for Tekton itself. Any other message did not
+// come from Tekton.
 func parseStored(message string) ([]result.RunResult, error) {
 	if message == "" {
 		return nil, nil
@@ -67,7 +69,8 @@ func parseStored(message string) ([]result.RunResult, error) {
 		}
 		kind := result.ResultType(e.Type)
 		switch kind {
-		case result.TaskRunResultType, result.StepResultType, result.StepArtifactsResultType, result.TaskRunArtifactsResultType:
+		case result.TaskRunResultType, result.StepResultType, result.StepArtifactsResultType,
+			result.TaskRunArtifactsResultType:
 		default:
 			return nil, fmt.Errorf("entry %q is of the unknown type %d", e.Key, kind)
 		}
@@ -76,8 +79,9 @@ func parseStored(message string) ([]result.RunResult, error) {
 	return results, nil
 }
 
-// message reads the message of a step. A compressed one is accepted only where Tekton recorded that it told the entrypoints
-// to compress: its controller stores what it inflated, so that others come from elsewhere.
+// message reads the message of a step. It accepts a compressed message only if the TaskRun shows that Tekton
+// told its entrypoints to compress. Tekton's controller stores messages inflated, so a compressed one
+// elsewhere did not come from Tekton.
 func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	text := state.Terminated.Message
 	if p := r.tr.Status.Provenance; strings.HasPrefix(text, tekton.CompressedPrefix) &&
@@ -92,17 +96,19 @@ func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	return results, err
 }
 
-// What the kubelet leaves of termination messages, in bytes: of one, and of all containers of a pod together.
+// The kubelet's limits for termination messages, in bytes: of one message, and of all containers of a pod
+// together.
 const (
 	maxMessage     = 4096
 	maxPodMessages = 12288
 )
 
-// brokenMessage says what became of a message that cannot be read. One that is as long as the kubelet leaves them, and ends in
-// the middle, needs nobody who tampered with it.
+// brokenMessage explains a message that cannot be read. If it ends in the middle, at the kubelet's limit, the
+// kubelet cut it: nobody need have tampered with it.
 func (r *stepReader) brokenMessage(text string) string {
 	const changed = "the step's termination message was cut off or changed"
-	begun := strings.HasPrefix(text, tekton.CompressedPrefix) || strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
+	begun := strings.HasPrefix(text, tekton.CompressedPrefix) ||
+		strings.HasPrefix(text, "[") && !strings.HasSuffix(text, "]")
 	whole := strings.TrimRight(text, "\ufffd") // half a character in UTF-8
 	if !begun || len(whole) == 0 {
 		return changed
@@ -111,18 +117,20 @@ func (r *stepReader) brokenMessage(text string) string {
 	for containers := fewest; containers <= fewest+maxMoreContainers; containers++ {
 		share := min(maxMessage, maxPodMessages/containers)
 		if len(whole) <= share && len(whole) > share-utf8.UTFMax && (len(whole) == share || len(whole) < len(text)) {
-			return fmt.Sprintf("the step's termination message was too long: it ends after %d bytes, where the kubelet cuts those of a "+
-				"pod with %d containers; emit fewer or shorter results, or have fewer steps, sidecars and init containers", share, containers)
+			return fmt.Sprintf("the step's termination message was too long: it ends after %d bytes, where the kubelet cuts "+
+				"those of a "+
+				"pod with %d containers; emit fewer or shorter results, or have fewer steps, sidecars and init containers", share,
+				containers)
 		}
 	}
 	return changed
 }
 
-// maxMoreContainers is how many containers of a pod may show nowhere in the status of its TaskRun: init containers, and those of
-// other webhooks.
+// maxMoreContainers is how many containers a pod may have that the status of its TaskRun does not show: init
+// containers, and those of other webhooks.
 const maxMoreContainers = 32
 
-// sizeOf returns about how many bytes results are in a message.
+// sizeOf returns about how many bytes results take in a message.
 func sizeOf(results []result.RunResult) int {
 	const entry = len(`{"key":"","value":"","type":1},`)
 	n := 0

@@ -9,25 +9,25 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// minimum is what the verifier asks of evidence. The zero value accepts all.
+// minimum is what the verifier requires of evidence. The zero value accepts all evidence.
 type minimum struct {
 	format    signing.Format
 	assurance signing.Assurance
 }
 
-// WithMinimumFormat refuses evidence of a weaker format: it makes a TaskRun FAILED with the check format. The default is to
-// accept every format.
+// WithMinimumFormat refuses evidence of a weaker format: the TaskRun is FAILED with the check format. By
+// default, every format is accepted.
 func WithMinimumFormat(format signing.Format) Option {
 	return func(v *Verifier) { v.minimum.format = format }
 }
 
-// WithMinimumAssurance refuses evidence whose identity proves less: it makes a TaskRun FAILED with the check assurance. The
-// default is to accept every assurance.
+// WithMinimumAssurance refuses evidence whose identity proves less: the TaskRun is FAILED with the check
+// assurance. By default, every assurance is accepted.
 func WithMinimumAssurance(assurance signing.Assurance) Option {
 	return func(v *Verifier) { v.minimum.assurance = assurance }
 }
 
-// validate reports a minimum that does not exist.
+// validate returns an error for a minimum that does not exist.
 func (m minimum) validate() error {
 	if m.format != "" {
 		if _, err := signing.ParseFormat(string(m.format)); err != nil {
@@ -42,16 +42,16 @@ func (m minimum) validate() error {
 	return nil
 }
 
-// acceptsFormat reports whether evidence may be of this format.
+// acceptsFormat reports whether evidence may have this format.
 func (m minimum) acceptsFormat(format signing.Format) bool {
 	return m.format == "" || format.AtLeast(m.format)
 }
 
-// checkAssurance compares what the identity proves with what the verifier asks for.
+// checkAssurance compares what the identity proves with the minimum.
 func (m minimum) checkAssurance(assurance signing.Assurance) []Check {
 	if m.assurance == "" || assurance.AtLeast(m.assurance) {
 		return nil
 	}
 	return []Check{check.Refuted(CheckAssurance, "at least "+string(m.assurance), string(assurance),
-		"the evidence proves less than the verifier was told to ask for: see the minimum assurance")}
+		"the evidence proves less than the verifier's minimum assurance")}
 }

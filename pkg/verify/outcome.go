@@ -10,7 +10,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// outcome is the last stage before the conclusion: whether the condition Succeeded agrees with what the steps signed.
+// outcome is the last stage before the conclusion. It checks whether the condition Succeeded agrees with what
+// the steps signed.
 type outcome struct {
 	run
 	found *findings
@@ -18,7 +19,7 @@ type outcome struct {
 	units units
 }
 
-// check looks for one outcome, and for steps that contradict it.
+// check requires one outcome, and looks for steps that contradict it.
 func (o outcome) check() {
 	conditions := 0
 	for _, c := range o.tr.Status.Conditions {

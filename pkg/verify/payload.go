@@ -12,14 +12,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// changedMessage is what it means that something else was signed than is shown.
-const changedMessage = "the step's message, its exit code, or the names of namespace, TaskRun, pod or container are not the signed ones"
+// changedMessage explains that the TaskRun shows something else than what was signed.
+const changedMessage = "the step's message, its exit code, or the names of namespace, TaskRun, pod or container are " +
+	"not the signed ones"
 
 // comparison compares what an identity vouches for with what the TaskRun shows.
 type comparison struct {
 	run
 	found    *findings
-	restored bool // the only step's message was put together from the status
+	restored bool // the only step's message was rebuilt from the status
 }
 
 // rebuildCounted rebuilds what was signed, if the TaskRun shows as many entries as the header counts.
@@ -52,8 +53,8 @@ func (c *comparison) compareDigest(u *unit, signed signing.Digest) {
 	}
 }
 
-// differs says that something else was signed than is shown. Where what is shown may be another form of what was signed, nobody
-// can tell.
+// differs adds a failed check: the TaskRun shows something else than what was signed. If the TaskRun may show
+// another form of the same value, the check is undecided.
 func (c *comparison) differs(u *unit, expected, got, message string) {
 	if c.restored && !c.exact() {
 		c.found.doubt(u, CheckPayload, expected, got, inexactMessage)
@@ -62,17 +63,19 @@ func (c *comparison) differs(u *unit, expected, got, message string) {
 	c.found.refute(u, CheckPayload, expected, got, message)
 }
 
-// compareSigned compares what a key signed with what the TaskRun shows. Nobody can tell a signature over another message from
-// one by another key.
+// compareSigned compares what a key signed with what the TaskRun shows. A signature over another message and
+// one by another key look the same.
 func (c *comparison) compareSigned(u *unit, key crypto.PublicKey, message, signature []byte) {
 	u.compared = true
 	err := u.header.Algorithm.Verify(key, message, signature)
 	switch {
 	case err == nil:
 	case errors.Is(err, signing.ErrSignature):
-		c.differs(u, "a signature over "+digestText(sha256.Sum256(message)), "a signature over something else", changedMessage)
+		c.differs(u, "a signature over "+digestText(sha256.Sum256(message)), "a signature over something else",
+			changedMessage)
 	default:
-		c.found.refute(u, CheckSignature, "a signature in the form of its algorithm", err.Error(), "the signature is not well-formed")
+		c.found.refute(u, CheckSignature, "a signature in the form of its algorithm", err.Error(),
+			"the signature is not well-formed")
 	}
 }
 
@@ -85,7 +88,8 @@ func (c *comparison) verifyDetached(u *unit, key crypto.PublicKey) {
 		return
 	}
 	if got := signing.AlgorithmOf(key); got != u.header.Algorithm {
-		c.found.refute(u, CheckSignature, fmt.Sprintf("a key for algorithm %d", u.header.Algorithm), fmt.Sprintf("a key for algorithm %d", got),
+		c.found.refute(u, CheckSignature, fmt.Sprintf("a key for algorithm %d", u.header.Algorithm),
+			fmt.Sprintf("a key for algorithm %d", got),
 			"the key is not one that signs in this way")
 		return
 	}

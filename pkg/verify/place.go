@@ -12,10 +12,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// TektonController is the value of spec.managedBy that means Tekton itself, as does leaving it out.
+// TektonController is the value of spec.managedBy that stands for Tekton itself. So does an empty field.
 const TektonController = "tekton.dev/pipeline"
 
-// placement is the stage place: whether the pod is the TaskRun's, and which steps left evidence.
+// placement is the stage place. It checks whether the pod is the TaskRun's, and which steps left evidence.
 type placement struct {
 	run
 	found  *findings
@@ -24,9 +24,9 @@ type placement struct {
 	units  units     // of the steps that left evidence
 }
 
-// cover checks that every step left evidence, where at least one left something, and returns the units of those that did.
+// cover checks that every step left evidence if at least one did, and returns the units of those steps.
 func (p *placement) cover() units {
-	var bare []*step // steps without evidence that should have some
+	var bare []*step // steps that should have evidence and have none
 	for _, s := range p.steps {
 		_, unsigned := s.unsigned()
 		switch {
@@ -43,32 +43,33 @@ func (p *placement) cover() units {
 	return p.units
 }
 
-// anyCarrier reports whether any step left signing material, be it only the reason why it is unsigned.
+// anyCarrier reports whether any step left signing material, or at least the reason why it is unsigned.
 func (p *placement) anyCarrier() bool {
 	return slices.ContainsFunc(p.steps, func(s *step) bool { return len(s.carriers) > 0 })
 }
 
-// uncovered says what it means that no step left anything.
+// uncovered adds the check for a TaskRun in which no step left signing material.
 func (p *placement) uncovered() {
-	inResults := slices.ContainsFunc(p.tr.Status.Results, func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
+	inResults := slices.ContainsFunc(p.tr.Status.Results,
+		func(r v1.TaskRunResult) bool { return signing.IsReserved(r.Name) })
 	switch {
 	case inResults:
 		p.found.add(Check{
 			ID: CheckCoverage, Status: Unknown, Expected: "evidence in the steps' termination messages",
 			Got:     "signing material in status.results alone",
-			Message: "the steps' messages are gone, and what is left in status.results says nothing about exit codes and steps",
+			Message: "the steps' messages are gone, and status.results alone does not prove exit codes and steps",
 		})
 	case p.carriesNothing():
 		p.found.noResults = true
 		p.found.add(Check{ID: CheckCoverage, Status: Note, Message: "the TaskRun declares no results and carries none"})
 	default:
-		message := "no step left evidence: signing was off when the TaskRun ran, or somebody removed all of it"
+		message := "no step left evidence: signing was off when the TaskRun ran, or someone removed all of it"
 		if by := p.tr.Spec.ManagedBy; by != nil && *by != TektonController {
 			message = fmt.Sprintf("the TaskRun is managed by %q, whose pods are not signed", *by)
 		} else if !slices.ContainsFunc(p.steps, func(s *step) bool { return !p.exempt(s) }) {
 			message = "every step was ended before it could sign"
 		} else if pod := p.facts.Pod; pod != nil && pod.Unsigned != "" {
-			message = "no step left evidence; the pod says that it does not sign: " + pod.Unsigned
+			message = "no step left evidence; by its annotation, the pod does not sign: " + pod.Unsigned
 		}
 		p.found.add(Check{
 			ID: CheckCoverage, Status: Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: message,
@@ -76,7 +77,7 @@ func (p *placement) uncovered() {
 	}
 }
 
-// carriesNothing reports whether the TaskRun has no results and was not meant to have any.
+// carriesNothing reports whether the TaskRun has no results and declares none.
 func (p *placement) carriesNothing() bool {
 	for _, spec := range []*v1.TaskSpec{p.tr.Spec.TaskSpec, p.tr.Status.TaskSpec} {
 		if spec != nil && len(spec.Results) > 0 {
@@ -85,7 +86,7 @@ func (p *placement) carriesNothing() bool {
 	}
 	status := &p.tr.Status
 	if len(status.Steps) == 0 && p.succeeded() && p.declaresStepResults() {
-		return false // somebody took the steps out: one that succeeded had some
+		return false // someone removed the steps: a TaskRun that succeeded had steps
 	}
 	if len(status.Results) > 0 || !emptyArtifacts(status.Artifacts) {
 		return false
@@ -99,15 +100,18 @@ func (p *placement) carriesNothing() bool {
 	return !slices.ContainsFunc(p.steps, func(s *step) bool { return s.broken || len(s.results) > 0 })
 }
 
-// podEndedReasons are those with which a TaskRun fails once its pod has ended by itself, and every container with it.
+// podEndedReasons are the reasons with which a TaskRun fails after its pod ended by itself, with every
+// container.
 var podEndedReasons = []string{
 	string(v1.TaskRunReasonStepFailed), string(v1.TaskRunReasonStepOOM), string(v1.TaskRunReasonFailedValidation),
 	ReasonVerificationFailed,
 }
 
-// brokenPodReasons are those with which a TaskRun fails whose pod may have had containers that never ran to an end.
+// brokenPodReasons are the reasons with which a TaskRun fails if containers of its pod may never have run to
+// their end.
 var brokenPodReasons = []string{
-	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM), string(v1.TaskRunReasonInitContainerFailed),
+	string(v1.TaskRunReasonPodEvicted), string(v1.TaskRunReasonInitContainerOOM),
+	string(v1.TaskRunReasonInitContainerFailed),
 	string(v1.TaskRunReasonSidecarOOM), string(v1.TaskRunReasonSidecarFailed), string(v1.TaskRunReasonFailed),
 	string(v1.TaskRunReasonFailureIgnored), string(v1.TaskRunReasonStopSidecarFailed), "PodAdmissionFailed",
 }
@@ -120,17 +124,18 @@ func (p *placement) bareStep(s *step) {
 	}
 	if s.state.Terminated == nil && !p.succeeded() && p.failedByTekton() {
 		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
-		c.Message = "the TaskRun does not say how the step ended, nor what it left: somebody removed it, or nobody saw it"
+		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton never saw it"
 	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
-		c.Message = "the step's pod says that it could not sign: " + reason.Explain()
+		c.Message = "the step could not sign; its own reason: " + reason.Explain()
 		p.found.unsigned = cmp.Or(p.found.unsigned, reason)
 	} else if len(p.units) > 0 {
 		c.Status = Fail
-		c.Message = "the step left no evidence although others did: somebody removed it"
+		c.Message = "the step left no evidence although others did: someone removed it"
 		if p.legacySkips(s) {
 			c.Status = Unknown
-			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: nobody can tell whether somebody removed it"
+			c.Message = "Tekton's own signer leaves none for a step that was skipped or stopped: " +
+				"it cannot be proven whether someone removed it"
 		}
 	}
 	p.found.add(c)
@@ -144,8 +149,8 @@ func (p *placement) coverageMessage() string {
 	return message
 }
 
-// livePod compares what the caller saw of the pod. Stock Tekton takes whatever pod bears the name; so the pod's owner
-// must be this very TaskRun.
+// livePod compares the TaskRun with the pod that the caller saw. Stock Tekton takes any pod with the right
+// name, so the pod's owner must be this very TaskRun.
 func (p *placement) livePod() {
 	p.podOfThisAttempt()
 	pod := p.facts.Pod
@@ -156,7 +161,7 @@ func (p *placement) livePod() {
 	switch {
 	case p.tr.Status.PodName == "":
 	case pod == nil && p.facts.RequirePod && !p.record.proves():
-		gone.Got, gone.Message = "nothing: nobody looked", "the live pod was not compared"
+		gone.Got, gone.Message = "nothing: the pod was not read", "the live pod was not compared"
 		p.found.add(gone)
 	case pod == nil:
 	case !pod.Found:
@@ -165,6 +170,6 @@ func (p *placement) livePod() {
 	case pod.ControllerUID != p.tr.UID:
 		p.found.fail(CheckPod, fmt.Sprintf("pod %s with the controller %s", p.tr.Status.PodName, p.tr.UID),
 			fmt.Sprintf("controller %q", pod.ControllerUID),
-			"the live pod does not belong to this TaskRun: somebody put another one in its place")
+			"the live pod does not belong to this TaskRun: someone put another pod in its place")
 	}
 }

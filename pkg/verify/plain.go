@@ -7,9 +7,9 @@ import (
 	"encoding/json"
 )
 
-// parsePlain reads entries in the very form in which Tekton's controller writes them: `[{"key":"…","value":"…","type":1},…]`
-// without spaces, in ASCII. It is false for everything else, which the strict parser then reads or refuses. Nearly all of
-// the time that a message takes is saved.
+// parsePlain reads entries in exactly the form in which Tekton's controller writes them:
+// `[{"key":"…","value":"…","type":1},…]` without spaces, in ASCII. For any other text it returns false, and
+// the strict parser then reads or refuses it. This saves nearly all of the time that a message takes.
 func parsePlain(text []byte) ([]storedEntry, bool) {
 	rest, ok := bytes.CutPrefix(text, []byte("["))
 	if !ok {
@@ -31,7 +31,7 @@ func parsePlain(text []byte) ([]storedEntry, bool) {
 	}
 }
 
-// cut reads one entry from the front of text and returns what follows on it.
+// cut reads one entry from the front of text and returns what follows it.
 func (e *storedEntry) cut(text []byte) (rest []byte, ok bool) {
 	if rest, ok = bytes.CutPrefix(text, []byte(`{"key":`)); !ok {
 		return nil, false

@@ -14,15 +14,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// step is one entry of status.steps with its message taken apart.
+// step is one entry of status.steps with its message parsed.
 type step struct {
 	state    *v1.StepState
 	results  []result.RunResult // all entries of the message, carriers too
 	carriers map[string]string  // by name
 	broken   bool               // the message could not be read
 	last     bool               // no other step follows
-	// ended says that the message is no message of the step: Tekton's controller or the kubelet ended the step and wrote
-	// plain text there.
+	// ended means that the message is not the step's own: Tekton's controller or the kubelet ended the step and
+	// wrote plain text there.
 	ended bool
 }
 
@@ -37,7 +37,7 @@ func (s *step) entries() []result.RunResult {
 	return entries
 }
 
-// unsigned returns the reason that the step gives for having no evidence.
+// unsigned returns the step's own reason for having no evidence.
 func (s *step) unsigned() (signing.UnsignedReason, bool) {
 	if len(s.carriers) != 1 {
 		return "", false
@@ -45,15 +45,15 @@ func (s *step) unsigned() (signing.UnsignedReason, bool) {
 	return signing.ParseUnsignedManifest(s.carriers[signing.CarrierManifest])
 }
 
-// stepReader is the stage read: it takes the steps' messages apart.
+// stepReader is the stage read: it parses the steps' messages.
 type stepReader struct {
 	run
 	found    *findings
 	record   *recorded // nil unless its proof is good
-	restored bool      // the only step's message was put together from the status
+	restored bool      // the only step's message was rebuilt from the status
 }
 
-// readSteps takes every step's message apart. restored says that the only one was put together from the status.
+// readSteps parses every step's message. restored means that the only message was rebuilt from the status.
 func readSteps(r run, made *recorded, found *findings) (steps []*step, restored bool) {
 	stage := stepReader{run: r, found: found, record: made}
 	if r.stepsOfEarlierAttempt() {
@@ -121,23 +121,26 @@ func (r *stepReader) readStep(state *v1.StepState) *step {
 	return s
 }
 
-// textReasons are the reasons with which a container runtime or the kubelet puts plain text into the place of a message.
+// textReasons are the reasons with which a container runtime or the kubelet writes plain text instead of a
+// message.
 var textReasons = []string{"StartError", "ContainerCannotRun", "ContainerStatusUnknown"}
 
-// endedFromOutside reports whether the step's message is the text of whoever ended it. Only a TaskRun that failed can have such a
-// step: Tekton's controller, where it ends a run, gives it the TaskRun's own reason and a text of its own.
+// endedFromOutside reports whether Tekton or the kubelet ended the step and wrote its message. Only a TaskRun
+// that failed can have such a step. When Tekton's controller ends a run, the step's reason is the TaskRun's
+// own reason, and its text is Tekton's.
 func (r *stepReader) endedFromOutside(state *v1.StepState) bool {
 	t, reason := state.Terminated, r.failureReason()
 	switch {
 	case strings.HasPrefix(t.Message, "["), strings.HasPrefix(t.Message, tekton.CompressedPrefix):
 		return false
 	case slices.Contains(stoppedReasons, reason) && t.Reason == reason:
-		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name, r.tr.Status.PodName)
+		return t.ExitCode == 1 && t.Message == fmt.Sprintf("Step %s terminated as pod %s is terminated", state.Name,
+			r.tr.Status.PodName)
 	}
 	return slices.Contains(textReasons, t.Reason) && r.failedByTekton() && t.ExitCode != 0
 }
 
-// checkState refuses a step in two states at once: readers would choose.
+// checkState refuses a step in two states at once, because readers could choose different ones.
 func (r *stepReader) checkState(state *v1.StepState) {
 	n := 0
 	for _, is := range []bool{state.Waiting != nil, state.Running != nil, state.Terminated != nil} {
@@ -147,13 +150,15 @@ func (r *stepReader) checkState(state *v1.StepState) {
 	}
 	if n > 1 {
 		r.found.add(Check{
-			ID: CheckMessage, Status: Fail, Step: state.Container, Expected: "one state of the step", Got: fmt.Sprintf("%d of them", n),
+			ID: CheckMessage, Status: Fail, Step: state.Container, Expected: "one state of the step",
+			Got:     fmt.Sprintf("%d of them", n),
 			Message: "the step is shown in two states at once: Tekton writes one",
 		})
 	}
 }
 
-// checkStepResultNames refuses step results with the name of signing material: those that travel by log stand in no message.
+// checkStepResultNames refuses step results with the name of signing material. It is needed because results
+// that travel by log are in no message.
 func (r *stepReader) checkStepResultNames(state *v1.StepState) {
 	for _, shown := range state.Results {
 		if signing.IsReserved(shown.Name) {

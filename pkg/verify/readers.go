@@ -17,11 +17,12 @@ const DefaultTokenLifetime = 600 * time.Second
 // TokenReviewer asks the cluster's API server about a token.
 type TokenReviewer = check.Reviewer
 
-// TokenReview is the answer of an API server.
+// TokenReview is the answer of the API server.
 type TokenReview = check.Review
 
-// WithTokenReviewer lets the API server judge a token of a live TaskRun (Facts.Live) that the trust bundle alone cannot
-// prove: one of an unknown key, or one that is bound to nothing but an audience. The default is to ask nobody.
+// WithTokenReviewer lets the API server judge a token of a live TaskRun (Facts.Live) that the trust bundle
+// alone cannot prove: one of an unknown key, or one that is bound to an audience only. By default, no API
+// server is asked.
 func WithTokenReviewer(reviewer TokenReviewer) Option {
 	return func(v *Verifier) { v.policy.Reviewer = reviewer }
 }
@@ -34,11 +35,12 @@ func WithAudiencePrefix(prefix string) Option {
 // WithTokenLifetime sets the longest lifetime of a signing token, from iat to exp; the default is DefaultTokenLifetime.
 func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.policy.Lifetime = d } }
 
-// WithStaleKeys is for keys that may be older than what was signed, as those of a running process are. That a key is of another
-// issuer, or was retired, refutes nothing then: the cluster may have changed since. The key is missing (Result.MissingKey).
+// WithStaleKeys is for keys that may be older than the evidence, such as those of a running process. A key of
+// another issuer, or a retired one, then refutes nothing, because the cluster may have changed since. The key
+// counts as missing (Result.MissingKey).
 func WithStaleKeys() Option { return func(v *Verifier) { v.policy.StaleKeys = true } }
 
-// defaultPolicy is what identities are trusted for unless an option changes it.
+// defaultPolicy is the policy for identities unless an option changes it.
 func defaultPolicy() check.Policy {
 	return check.Policy{Lifetime: DefaultTokenLifetime, AudiencePrefix: signing.AudiencePrefix}
 }

@@ -16,11 +16,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// TimeFromRecord is the source of a time that the add-on's record proves: the evidence is not younger.
+// TimeFromRecord is the source of a time that the add-on's record proves: the evidence is at least that old.
 const TimeFromRecord = "record"
 
-// Recorded is what a record says, whose proof is good. Whether it is still of the TaskRun as it is, is told by the check
-// record.
+// Recorded is the content of a record whose proof is good. The check record shows whether it still matches
+// the TaskRun.
 type Recorded struct {
 	Recorder     string            `json:"recorder"`   // the subject of the proof
 	RecordedAt   time.Time         `json:"recordedAt"` // when the proof was issued
@@ -39,22 +39,22 @@ type recorded struct {
 	subject string // who recorded
 	keyID   string
 	at      time.Time // when the proof was issued
-	matches bool      // it is of this TaskRun as it is, perhaps less the messages
+	matches bool      // the record is of this TaskRun as it is now, perhaps without the messages
 	archive bool      // the messages are gone
 }
 
-// good reports whether the record is of this TaskRun.
+// good reports whether the record matches this TaskRun.
 func (r *recorded) good() bool { return r != nil && r.matches }
 
-// proves reports whether the record is good and found the TaskRun VERIFIED.
+// proves reports whether the record is good and its verdict is VERIFIED.
 func (r *recorded) proves() bool { return r.good() && Verdict(r.Verdict) == Verified }
 
-// provesDeclaration reports whether the add-on had reason to vouch for status.taskSpec.
+// provesDeclaration reports whether the add-on vouches for status.taskSpec.
 func (r *recorded) provesDeclaration() bool {
 	return r.proves() && slices.Contains(r.Checks, record.Check{ID: string(CheckDeclaration), Status: string(Pass)})
 }
 
-// summary is what is shown of it.
+// summary returns the part of the record that a result shows.
 func (r *recorded) summary() *Recorded {
 	if r == nil {
 		return nil
@@ -66,7 +66,7 @@ func (r *recorded) summary() *Recorded {
 	}
 }
 
-// recordReader is the stage record: it looks at the add-on's record, if the TaskRun carries one.
+// recordReader is the stage record: it checks the add-on's record, if the TaskRun carries one.
 type recordReader struct {
 	run
 	found   *findings
@@ -88,7 +88,8 @@ func (v *Verifier) readRecord(ctx context.Context, r run, found *findings) *reco
 func (r *recordReader) read(ctx context.Context, text string) *recorded {
 	encoded, err := record.Decode(text)
 	if err != nil {
-		r.found.fail(CheckRecord, "a record of the add-on", err.Error(), "the record cannot be read: somebody else wrote it, or changed it")
+		r.found.fail(CheckRecord, "a record of the add-on", err.Error(),
+			"the record cannot be read: someone else wrote or changed it")
 		return nil
 	}
 	proof, err := r.proof(encoded.Token, record.DigestOf(encoded.Statement))
@@ -97,8 +98,9 @@ func (r *recordReader) read(ctx context.Context, text string) *recorded {
 		return nil
 	}
 	if !r.trusted {
-		r.found.add(Check{ID: CheckRecord, Status: Note, Message: "the trust bundle names no recorders, so that the TaskRun's record is of no use: " +
-			"export the bundle again"})
+		r.found.add(Check{ID: CheckRecord, Status: Note,
+			Message: "the trust bundle names no recorders, so the TaskRun's record cannot be checked: " +
+				"export the bundle again"})
 		return nil
 	}
 	judged := proof.Judge(ctx, r.against(nil))
@@ -118,7 +120,8 @@ func (r *recordReader) read(ctx context.Context, text string) *recorded {
 	return found
 }
 
-// compareRecord reports whether a proven record is of this TaskRun as it is, and whether it stands for the messages that are gone.
+// compareRecord reports whether a proven record matches this TaskRun as it is now, and whether it replaces
+// the messages that are gone.
 func (r *recordReader) compareRecord(made record.Record) (matches, archive bool) {
 	p, attempts := made.Predicate, Attempts(r.tr)
 	now, err := record.Project(r.tr)
@@ -128,17 +131,20 @@ func (r *recordReader) compareRecord(made record.Record) (matches, archive bool)
 	}
 	switch {
 	case err != nil:
-		r.found.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(), "the record is of another TaskRun, or of another state of it")
+		r.found.fail(CheckRecord, "a TaskRun that can be recorded", err.Error(),
+			"the record is of another TaskRun, or of another state of it")
 	case p.Cluster != r.cluster:
 		r.found.fail(CheckRecord, r.cluster, p.Cluster, "the record is of another cluster")
 	case p.Attempt != attempts:
-		r.found.fail(CheckRecord, fmt.Sprintf("attempt %d", p.Attempt), fmt.Sprintf("attempt %d", attempts), "the record is of another attempt")
+		r.found.fail(CheckRecord, fmt.Sprintf("attempt %d", p.Attempt), fmt.Sprintf("attempt %d", attempts),
+			"the record is of another attempt")
 	case digest == made.TaskRun:
 		return true, false
 	case !now.HasMessages() && digest == p.WithoutMessages:
 		return true, true
 	default:
-		r.found.fail(CheckRecord, "sha256:"+made.TaskRun, "sha256:"+digest, "the TaskRun was changed after it was recorded: "+changedFields(p, now))
+		r.found.fail(CheckRecord, "sha256:"+made.TaskRun, "sha256:"+digest,
+			"the TaskRun was changed after it was recorded: "+changedFields(p, now))
 	}
 	return false, false
 }
@@ -161,24 +167,24 @@ func changedFields(p record.Predicate, now record.Projection) string {
 	return strings.Join(changed, ", ") + " differ, and perhaps the steps' messages"
 }
 
-// stands reports whether the record stands for messages that are gone.
+// stands reports whether the record replaces messages that are gone.
 func (r *recorded) stands() bool { return r.good() && r.archive }
 
-// archived takes the record in the place of evidence that an archive has not kept.
+// archived uses the record instead of evidence that an archive did not keep.
 func (v *Verifier) archived(r run, made *recorded, steps []*step, found *findings) {
 	if !made.proves() {
-		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record that says VERIFIED",
-			"no messages, and a record that says "+made.Verdict, "the steps' messages are gone"))
+		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict VERIFIED",
+			"no messages, and a record with the verdict "+made.Verdict, "the steps' messages are gone"))
 		return
 	}
-	found.pass(CheckCoverage, "the steps' messages are gone, the add-on's record stands for them")
-	found.caveat("the evidence is gone: that it was good is the word of " + made.subject)
+	found.pass(CheckCoverage, "the steps' messages are gone, and the add-on's record replaces them")
+	found.caveat("the evidence is gone: it was good, according to " + made.subject)
 	if made.format() == signing.FormatV1 {
 		found.caveat(legacyCaveats...)
 	}
 	if !v.minimum.acceptsFormat(made.format()) {
 		found.fail(CheckFormat, "evidence of at least format "+string(v.minimum.format), "format "+string(made.format()),
-			"the recorded evidence was of a format that the verifier was told to refuse: see the minimum format")
+			"the recorded evidence was of a format below the verifier's minimum format")
 	}
 	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
 	if !made.provesDeclaration() {
@@ -188,7 +194,7 @@ func (v *Verifier) archived(r run, made *recorded, steps []*step, found *finding
 	found.proven = true
 }
 
-// format is the format of the evidence that was recorded.
+// format returns the format of the evidence that was recorded.
 func (r *recorded) format() signing.Format {
 	if signing.Assurance(r.Assurance) == signing.AssuranceLegacy {
 		return signing.FormatV1
@@ -196,7 +202,7 @@ func (r *recorded) format() signing.Format {
 	return signing.FormatV2
 }
 
-// time is when the record was proven: the evidence is not younger.
+// time returns when the record was proven: the evidence is at least that old.
 func (r *recorded) time() *SigningTime {
 	return &SigningTime{Source: TimeFromRecord, At: r.at.UTC(), Trusted: true}
 }

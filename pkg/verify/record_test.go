@@ -31,7 +31,7 @@ func newRecorded(t testing.TB, sign func(*verifytest.Run), change verifytest.Rec
 	return tr
 }
 
-// withoutMessages takes the termination messages away, as some archives do.
+// withoutMessages removes the termination messages, as some archives do.
 func withoutMessages(tr *v1.TaskRun) {
 	for i := range tr.Status.Steps {
 		if terminated := tr.Status.Steps[i].Terminated; terminated != nil {
@@ -40,7 +40,7 @@ func withoutMessages(tr *v1.TaskRun) {
 	}
 }
 
-// promoting makes a run with a result that a step result becomes.
+// promoting changes a run so that one of its results is a promoted step result.
 func promoting(r *verifytest.Run) {
 	r.Spec.Results = append(r.Spec.Results, v1.TaskResult{
 		Name: "verdict", Type: v1.ResultsTypeString, Value: v1.NewStructuredValues("$(steps.build.results.scan)"),
@@ -63,7 +63,8 @@ func says(verdict verify.Verdict) func(*verify.Result) {
 
 func TestRecord(t *testing.T) {
 	other := func() *v1.TaskRun {
-		return newRecorded(t, func(r *verifytest.Run) { r.UID = "11111111-2222-4333-8444-555555555555" }, verifytest.Recording{})
+		return newRecorded(t, func(r *verifytest.Run) { r.UID = "11111111-2222-4333-8444-555555555555" },
+			verifytest.Recording{})
 	}
 	foreign, err := verifytest.NewECCluster()
 	if err != nil {
@@ -80,13 +81,20 @@ func TestRecord(t *testing.T) {
 		tamper func(*v1.TaskRun)
 		want   verify.Verdict
 		status verify.Status // of the check record
-		text   string        // in what it expected, got or says
+		text   string        // part of its Expected, Got or Message
 	}{
-		"good": {want: verify.Verified, status: verify.Pass, text: "VERIFIED by system:serviceaccount:tekton-sign:controller"},
-		"none": {tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, want: verify.Verified, status: verify.Note, text: "no record"},
+		"good": {
+			want: verify.Verified, status: verify.Pass, text: "VERIFIED by system:serviceaccount:tekton-sign:controller",
+		},
+		"none": {
+			tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, want: verify.Verified, status: verify.Note,
+			text: "no record",
+		},
 
 		// The TaskRun was changed afterwards.
-		"a result was changed": {tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, status: verify.Fail, text: ": results differ"},
+		"a result was changed": {
+			tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, status: verify.Fail, text: ": results differ",
+		},
 		"the declaration was changed": {
 			tamper: func(tr *v1.TaskRun) { tr.Status.TaskSpec.Results[0].Description = "x" },
 			want:   verify.Failed, status: verify.Fail, text: ": declared differ",
@@ -95,7 +103,10 @@ func TestRecord(t *testing.T) {
 			tamper: func(tr *v1.TaskRun) { tr.Status.StartTime = &metav1.Time{Time: verifytest.Start().Add(time.Second)} },
 			want:   verify.Failed, status: verify.Fail, text: ": startTime differ",
 		},
-		"a message was changed": {tamper: inMessage(`"latest\"`, `"oldest\"`), want: verify.Failed, status: verify.Fail, text: "the steps' messages differ"},
+		"a message was changed": {
+			tamper: inMessage(`"latest\"`, `"oldest\"`), want: verify.Failed, status: verify.Fail,
+			text: "the steps' messages differ",
+		},
 		"our condition was changed": {
 			tamper: func(tr *v1.TaskRun) {
 				tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: verify.ConditionType, Status: "False"})
@@ -109,20 +120,26 @@ func TestRecord(t *testing.T) {
 			tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = other().Status.Annotations },
 			want:   verify.Failed, status: verify.Fail, text: ": uid differ",
 		},
-		"an older record": { // the results were other ones then
+		"an older record": { // the TaskRun had other results then
 			record: verifytest.Recording{Record: func(r *record.Record) {
 				r.TaskRun, r.Predicate.Fields["results"] = strings.Repeat("00", 32), "0000000000000000"
 			}},
 			want: verify.Failed, status: verify.Fail, text: "results differ",
 		},
 
-		// The record was made by somebody else.
-		"no record at all": {record: verifytest.Recording{Text: func(string) string { return "yes" }}, want: verify.Failed, status: verify.Fail, text: "cannot be read"},
+		// Someone else made the record.
+		"no record at all": {
+			record: verifytest.Recording{Text: func(string) string { return "yes" }}, want: verify.Failed, status: verify.Fail,
+			text: "cannot be read",
+		},
 		"too large": {
 			record: verifytest.Recording{Text: func(v string) string { return v + strings.Repeat("A", record.MaxBytes) }},
 			want:   verify.Failed, status: verify.Fail, text: "at most",
 		},
-		"no token": {record: verifytest.Recording{Text: func(v string) string { return v[:strings.LastIndexByte(v, '.')] }}, want: verify.Failed, status: verify.Fail, text: "proof cannot be read"},
+		"no token": {
+			record: verifytest.Recording{Text: func(v string) string { return v[:strings.LastIndexByte(v, '.')] }},
+			want:   verify.Failed, status: verify.Fail, text: "proof cannot be read",
+		},
 		"another signature": {
 			record: verifytest.Recording{Text: func(v string) string {
 				i := strings.LastIndexByte(v, '.') + 1
@@ -139,14 +156,20 @@ func TestRecord(t *testing.T) {
 			},
 			want: verify.Failed, status: verify.Fail, text: "not one of this record",
 		},
-		"signed by an unknown key": {record: verifytest.Recording{Signer: foreign}, want: verify.Verified, status: verify.Warn, text: "unknown key"},
-		"signed by another key under a known ID": {
-			record: verifytest.Recording{Signer: &verifytest.Cluster{KeyID: kid, Algorithm: foreign.Algorithm, Private: foreign.Private}},
-			want:   verify.Failed, status: verify.Fail, text: "another signature",
+		"signed by an unknown key": {
+			record: verifytest.Recording{Signer: foreign}, want: verify.Verified, status: verify.Warn, text: "unknown key",
 		},
-		"another issuer": {record: claim("iss", "https://evil.example"), want: verify.Failed, status: verify.Fail, text: "another issuer"},
+		"signed by another key under a known ID": {
+			record: verifytest.Recording{Signer: &verifytest.Cluster{KeyID: kid, Algorithm: foreign.Algorithm,
+				Private: foreign.Private}},
+			want: verify.Failed, status: verify.Fail, text: "another signature",
+		},
+		"another issuer": {
+			record: claim("iss", "https://evil.example"), want: verify.Failed, status: verify.Fail, text: "another issuer",
+		},
 		"another account": {
-			record: claim("sub", "system:serviceaccount:ci:builder"), want: verify.Failed, status: verify.Fail, text: "not trusted to record",
+			record: claim("sub", "system:serviceaccount:ci:builder"), want: verify.Failed, status: verify.Fail,
+			text: "not trusted to record",
 		},
 		"another account in the add-on's name": {
 			record: verifytest.Recording{Claims: func(c map[string]any) {
@@ -154,34 +177,59 @@ func TestRecord(t *testing.T) {
 			}},
 			want: verify.Failed, status: verify.Fail, text: "not trusted to record",
 		},
-		"a token of a step":           {record: claim("aud", []string{"tekton-result-signing:p:" + strings.Repeat("A", 43)}), want: verify.Failed, status: verify.Fail, text: "not one of this record"},
-		"two audiences":               {record: verifytest.Recording{Claims: func(c map[string]any) { c["aud"] = append(c["aud"].([]string), "x") }}, want: verify.Failed, status: verify.Fail, text: "not one of this record"},
-		"a token that lives too long": {record: claim("exp", at+3600), want: verify.Failed, status: verify.Fail, text: "longer than the policies"},
+		"a token of a step": {
+			record: claim("aud", []string{"tekton-result-signing:p:" + strings.Repeat("A", 43)}), want: verify.Failed,
+			status: verify.Fail, text: "not one of this record",
+		},
+		"two audiences": {
+			record: verifytest.Recording{Claims: func(c map[string]any) { c["aud"] = append(c["aud"].([]string), "x") }},
+			want:   verify.Failed, status: verify.Fail, text: "not one of this record",
+		},
+		"a token that lives too long": {
+			record: claim("exp", at+3600), want: verify.Failed, status: verify.Fail, text: "longer than the policies",
+		},
 		"proven before the end": {
 			record: verifytest.Recording{Claims: func(c map[string]any) { c["iat"], c["nbf"], c["exp"] = at-300, at-300, at }},
 			want:   verify.Failed, status: verify.Fail, text: "before the TaskRun completed",
 		},
 
-		// The record says something else.
+		// The record has another content.
 		"another cluster": {
-			record: verifytest.Recording{Record: func(r *record.Record) { r.Predicate.Cluster = "11111111-2222-4333-8444-555555555555" }},
-			want:   verify.Failed, status: verify.Fail, text: "another cluster",
+			record: verifytest.Recording{Record: func(r *record.Record) {
+				r.Predicate.Cluster = "11111111-2222-4333-8444-555555555555"
+			}},
+			want: verify.Failed, status: verify.Fail, text: "another cluster",
 		},
 		"another pod": {
-			record: verifytest.Recording{Record: func(r *record.Record) { r.Predicate.PodUID = "11111111-2222-4333-8444-555555555555" }},
-			want:   verify.Failed, status: verify.Fail, text: "another pod",
+			record: verifytest.Recording{Record: func(r *record.Record) {
+				r.Predicate.PodUID = "11111111-2222-4333-8444-555555555555"
+			}},
+			want: verify.Failed, status: verify.Fail, text: "another pod",
 		},
-		"it says what nobody knows": {record: verifytest.Recording{Result: says("GOOD")}, want: verify.Failed, status: verify.Fail, text: "does not know"},
-		"it says FAILED":            {record: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, status: verify.Fail, text: "FAILED, as the add-on found"},
-		"it says UNSIGNED":          {record: verifytest.Recording{Result: says(verify.Unsigned)}, want: verify.Failed, status: verify.Fail, text: "UNSIGNED, as the add-on found"},
-		"it says INDETERMINATE":     {record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note, text: "something else"},
+		"it says what nobody knows": {
+			record: verifytest.Recording{Result: says("GOOD")}, want: verify.Failed, status: verify.Fail, text: "does not know",
+		},
+		"it says FAILED": {
+			record: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, status: verify.Fail,
+			text: "FAILED, as the add-on found",
+		},
+		"it says UNSIGNED": {
+			record: verifytest.Recording{Result: says(verify.Unsigned)}, want: verify.Failed, status: verify.Fail,
+			text: "UNSIGNED, as the add-on found",
+		},
+		"it says INDETERMINATE": {
+			record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note,
+			text: "another verdict",
+		},
 		"it says VERIFIED of an unsigned TaskRun": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Unsigned, r.Steps[1].Unsigned = "too-long", "too-long" },
-			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Unsigned, status: verify.Note, text: "never makes a verdict better",
+			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Unsigned, status: verify.Note,
+			text: "never makes a verdict better",
 		},
 		"it says VERIFIED of a TaskRun that does not verify": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Change = func(u *signing.Unit) { u.ExitCode = 3 } },
-			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Failed, status: verify.Note, text: "never makes a verdict better",
+			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Failed, status: verify.Note,
+			text: "never makes a verdict better",
 		},
 	}
 	v := newVerifier(t)
@@ -209,10 +257,11 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-// A proof from the future says that the clock here is behind: it proves nothing, and refutes nothing.
+// A proof from the future means that the local clock is behind. It proves nothing and refutes nothing.
 func TestRecordFromTheFuture(t *testing.T) {
 	at := verifytest.RecordedAt().Unix() + 1e6
-	tr := newRecorded(t, nil, verifytest.Recording{Claims: func(c map[string]any) { c["iat"], c["nbf"], c["exp"] = at, at, at+600 }})
+	tr := newRecorded(t, nil,
+		verifytest.Recording{Claims: func(c map[string]any) { c["iat"], c["nbf"], c["exp"] = at, at, at+600 }})
 	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
 	if got.Verdict != verify.Indeterminate || got.Reason != verify.ReasonClockBehind || got.Record != nil {
 		t.Errorf("expected INDETERMINATE clock-behind and no record, got %s %s, %+v", got.Verdict, got.Reason, got.Record)
@@ -226,9 +275,10 @@ func flip(letter string) string {
 	return "A"
 }
 
-// A token that the API server accepts is critical wherever it stands.
+// A token that the API server accepts is a leaked credential wherever it is.
 func TestRecordWithACredential(t *testing.T) {
-	tr := newRecorded(t, nil, verifytest.Recording{Claims: func(c map[string]any) { c["aud"] = []string{verifytest.Issuer} }})
+	tr := newRecorded(t, nil,
+		verifytest.Recording{Claims: func(c map[string]any) { c["aud"] = []string{verifytest.Issuer} }})
 	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
 	if got.Verdict != verify.Failed || got.Reason != string(verify.CheckCredentialLeak) {
 		t.Errorf("expected FAILED credential-leak, got %s %s", got.Verdict, got.Reason)
@@ -252,7 +302,7 @@ func TestRecordIsShown(t *testing.T) {
 	}
 }
 
-// A record that is not of this TaskRun proves no time and no declaration, whatever its proof.
+// A record that does not match this TaskRun proves no time and no declaration, even with a good proof.
 func TestRecordOfAnotherStateProvesNothing(t *testing.T) {
 	tr := newRecorded(t, promoting, verifytest.Recording{Live: true})
 	tr.Status.StartTime = &metav1.Time{Time: verifytest.Start().Add(time.Second)}
@@ -262,7 +312,7 @@ func TestRecordOfAnotherStateProvesNothing(t *testing.T) {
 	}
 }
 
-// undecided lists the checks that nobody could decide.
+// undecided lists the checks that could not be decided.
 func undecided(r verify.Result) []string {
 	var list []string
 	for _, c := range r.Checks {
@@ -279,17 +329,22 @@ func TestRecordProvesTheDeclaration(t *testing.T) {
 		recording verifytest.Recording
 		want      verify.Verdict
 	}{
-		"the add-on knew it":                      {verifytest.Recording{Live: true}, verify.Verified},
-		"the add-on did not know it":              {verifytest.Recording{}, verify.Indeterminate},
-		"the add-on claims it without VERIFIED":   {verifytest.Recording{Live: true, Result: says(verify.Indeterminate)}, verify.Indeterminate},
-		"the add-on verified but did not know it": {verifytest.Recording{Result: says(verify.Verified)}, verify.Indeterminate},
+		"the add-on knew it":         {verifytest.Recording{Live: true}, verify.Verified},
+		"the add-on did not know it": {verifytest.Recording{}, verify.Indeterminate},
+		"the add-on claims it without VERIFIED": {
+			verifytest.Recording{Live: true, Result: says(verify.Indeterminate)}, verify.Indeterminate,
+		},
+		"the add-on verified but did not know it": {
+			verifytest.Recording{Result: says(verify.Verified)}, verify.Indeterminate,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := v.TaskRun(t.Context(), newRecorded(t, promoting, c.recording), verify.Facts{})
 			if got.Verdict != c.want {
 				t.Errorf("expected %s, got %s: %+v", c.want, got.Verdict, got.Checks)
 			}
-			unproven := slices.ContainsFunc(got.Caveats, func(text string) bool { return strings.Contains(text, "status.taskSpec") })
+			unproven := slices.ContainsFunc(got.Caveats,
+				func(text string) bool { return strings.Contains(text, "status.taskSpec") })
 			if unproven != (c.want != verify.Verified) {
 				t.Errorf("expected the caveat %v, got %q", c.want != verify.Verified, got.Caveats)
 			}
@@ -297,7 +352,7 @@ func TestRecordProvesTheDeclaration(t *testing.T) {
 	}
 }
 
-// A declaration that the add-on kept is proven live, and only live.
+// A declaration that the add-on pinned is proven for live TaskRuns only.
 func TestPinnedDeclaration(t *testing.T) {
 	tr := newTaskRun(t, promoting)
 	tr.Spec.TaskSpec = nil
@@ -313,7 +368,7 @@ func TestPinnedDeclaration(t *testing.T) {
 	}
 }
 
-// The record says which pod was the TaskRun's, once that is gone.
+// The record proves which pod was the TaskRun's after the pod is gone.
 func TestRecordStandsForThePod(t *testing.T) {
 	v := newVerifier(t)
 	for _, pod := range []*verify.PodFacts{nil, {}} {
@@ -346,29 +401,39 @@ func TestArchiveWithoutMessages(t *testing.T) {
 			sign: func(r *verifytest.Run) { r.Scheme = signing.SchemeSPIRE }, want: verify.Verified,
 			assurance: signing.AssuranceWorkloadIdentity, subject: "spiffe://" + verifytest.TrustDomain + "/ns/ci/taskrun/build",
 		},
-		"not recorded":              {tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, want: verify.Unsigned, reason: "coverage"},
-		"recorded as FAILED":        {recording: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, reason: "record"},
-		"recorded as INDETERMINATE": {recording: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Indeterminate, reason: "coverage"},
-		"a result was changed":      {tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, reason: "record"},
+		"not recorded": {
+			tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, want: verify.Unsigned, reason: "coverage",
+		},
+		"recorded as FAILED": {
+			recording: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, reason: "record",
+		},
+		"recorded as INDETERMINATE": {
+			recording: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Indeterminate, reason: "coverage",
+		},
+		"a result was changed": {tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, reason: "record"},
 		"an exit code was changed": {
 			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }, want: verify.Failed, reason: "record",
 		},
 		"one message is left": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message = "[]" }, want: verify.Failed, reason: "message",
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message = "[]" }, want: verify.Failed,
+			reason: "message",
 		},
 		"two outcomes": {
 			tamper: func(tr *v1.TaskRun) { tr.Status.Conditions = append(tr.Status.Conditions, tr.Status.Conditions[0]) },
 			want:   verify.Failed, reason: "succeeded",
 		},
 		"another attempt": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} }, want: verify.Failed, reason: "record",
+			tamper: func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} }, want: verify.Failed,
+			reason: "record",
 		},
 		"below the minimum": {
 			sign:    func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound },
-			options: []verify.Option{verify.WithMinimumAssurance(signing.AssuranceKeyBound)}, want: verify.Failed, reason: "assurance",
+			options: []verify.Option{verify.WithMinimumAssurance(signing.AssuranceKeyBound)}, want: verify.Failed,
+			reason: "assurance",
 		},
 		"format v1": {
-			sign: func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound }, want: verify.Verified,
+			sign:      func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound },
+			want:      verify.Verified,
 			assurance: signing.AssuranceLegacy, subject: "system:serviceaccount:ci:builder",
 		},
 		"format v1, which is refused": {
@@ -394,14 +459,15 @@ func TestArchiveWithoutMessages(t *testing.T) {
 			if diff := cmp.Diff(wantIdentity, got.Identity); diff != "" {
 				t.Errorf("identity (-want +got):\n%s", diff)
 			}
-			if got.Time.Source != verify.TimeFromRecord || len(got.Caveats) == 0 || !strings.Contains(got.Caveats[0], trust.AddOn) {
+			if got.Time.Source != verify.TimeFromRecord || len(got.Caveats) == 0 ||
+				!strings.Contains(got.Caveats[0], trust.AddOn) {
 				t.Errorf("expected the time of the record and a caveat, got %+v and %q", got.Time, got.Caveats)
 			}
 		})
 	}
 }
 
-// An old bundle names nobody who may record.
+// An old bundle names no recorders.
 func TestRecordWithoutRecorders(t *testing.T) {
 	cluster, err := theCluster().Trust()
 	if err != nil {
@@ -419,7 +485,7 @@ func TestRecordWithoutRecorders(t *testing.T) {
 	}
 }
 
-// A key that was retired does not sign later, and one that is unknown is asked for.
+// A retired key does not sign later, and an unknown key is reported as missing.
 func TestRecordKeys(t *testing.T) {
 	cluster, err := theCluster().Trust()
 	if err != nil {
@@ -450,19 +516,23 @@ func TestRecordKeys(t *testing.T) {
 	if got := verdictWith(nil); got.MissingKey != foreign.KeyID {
 		t.Errorf("expected the missing key %s, got %q", foreign.KeyID, got.MissingKey)
 	}
-	if got := verdictWith(&trust.IssuerKey{JWK: jwk}); got.Verdict != verify.Verified || recordCheck(got).Status != verify.Pass {
+	if got := verdictWith(&trust.IssuerKey{JWK: jwk}); got.Verdict != verify.Verified ||
+		recordCheck(got).Status != verify.Pass {
 		t.Errorf("with the key: expected VERIFIED and a good record, got %s and %+v", got.Verdict, recordCheck(got))
 	}
 	retired := &trust.IssuerKey{JWK: jwk, NotAfter: trust.At(verifytest.RecordedAt().Add(-2 * time.Hour))}
-	if got := verdictWith(retired); got.Verdict != verify.Failed || !strings.Contains(recordCheck(got).Message, "retired") {
+	if got := verdictWith(retired); got.Verdict != verify.Failed ||
+		!strings.Contains(recordCheck(got).Message, "retired") {
 		t.Errorf("with a retired key: expected FAILED, got %s and %+v", got.Verdict, recordCheck(got))
 	}
-	if got := verdictWith(retired, verify.WithStaleKeys()); got.Verdict != verify.Indeterminate || got.MissingKey != foreign.KeyID {
-		t.Errorf("with a key that may be in use again: expected INDETERMINATE for the missing key, got %s %q", got.Verdict, got.MissingKey)
+	if got := verdictWith(retired, verify.WithStaleKeys()); got.Verdict != verify.Indeterminate ||
+		got.MissingKey != foreign.KeyID {
+		t.Errorf("with a key that may be in use again: expected INDETERMINATE for the missing key, got %s %q", got.Verdict,
+			got.MissingKey)
 	}
 }
 
-// What is recorded are the units that a verifier rebuilds.
+// The record holds the units that a verifier rebuilds.
 func TestRecordedUnits(t *testing.T) {
 	tr := newRecorded(t, nil, verifytest.Recording{})
 	encoded, err := record.Decode(tr.Status.Annotations[record.Annotation])

@@ -63,7 +63,7 @@ func readRecorded(t testing.TB, name string) *v1.TaskRun {
 	return nil
 }
 
-// allRecorded lists the recordings of every way of passing results.
+// allRecorded lists the recordings for every way of passing results.
 func allRecorded() []verifytest.Recorded {
 	return slices.Concat(verifytest.RecordedPlain(), verifytest.RecordedCompressed(), verifytest.RecordedSidecar())
 }
@@ -93,7 +93,7 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
-// Every recording is in the tables, and the other way round.
+// Every recording is in the tables, and every entry of the tables has a recording.
 func TestRecordedIsComplete(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(recordings, "*.json"))
 	if err != nil {

@@ -14,14 +14,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// Recording is what goes into a record beside the result of the verification.
+// Recording is what goes into a record in addition to the result of the verification.
 type Recording struct {
-	PodUID  types.UID // of the live pod, which belongs to the TaskRun; empty if nobody saw it
+	PodUID  types.UID // of the live pod, which belongs to the TaskRun; empty if the add-on did not see it
 	At      time.Time // when it was verified
 	Version string    // of the add-on
 }
 
-// NewRecord returns the record of a TaskRun as it is, which was verified with result r.
+// NewRecord returns the record of a TaskRun that was verified with result r.
 func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) {
 	if r.Cluster == nil {
 		return record.Record{}, fmt.Errorf("the result names no cluster")
@@ -42,7 +42,7 @@ func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) 
 	return record.New(tr, p)
 }
 
-// unitsOf describes the evidence of format v2 in the TaskRun. What cannot be rebuilt is left out.
+// unitsOf describes the evidence of format v2 in the TaskRun. It leaves out units that cannot be rebuilt.
 func unitsOf(tr *v1.TaskRun) []record.Unit {
 	var units []record.Unit
 	steps, _ := Inspect(tr)

@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// TestRecordedAlone wants the record's own word, of this state of this TaskRun and of no other.
+// TestRecordedAlone expects the record's own verdict, for this state of this TaskRun only.
 func TestRecordedAlone(t *testing.T) {
 	cluster, err := verifytest.NewECCluster()
 	if err != nil {

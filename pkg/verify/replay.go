@@ -17,13 +17,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// replayed is what stock Tekton makes of the steps' messages.
+// replayed is what stock Tekton makes from the steps' messages.
 type replayed struct {
 	merge.Outcome
-	dropped []v1.TaskRunResult // results that are not of their declared type
+	dropped []v1.TaskRunResult // results that do not have their declared type
 }
 
-// replay is the stage replay: whether stock Tekton makes of the steps' messages what the TaskRun shows.
+// replay is the stage replay. It checks whether stock Tekton makes what the TaskRun shows from the steps'
+// messages.
 type replay struct {
 	run
 	v      *Verifier
@@ -50,8 +51,8 @@ func (v *Verifier) replay(ctx context.Context, r run, steps []*step, list units,
 	stage.compareArtifacts(ctx, want)
 }
 
-// merge takes the messages over as Tekton does from a pod that ended as the TaskRun's steps did, then drops what Tekton's
-// reconciler drops.
+// merge merges the messages as Tekton does for a pod that ended as the TaskRun's steps did, then drops what
+// Tekton's reconciler drops.
 func (r *replay) merge(declared *v1.TaskSpec) replayed {
 	containers := make([]corev1.ContainerStatus, 0, len(r.steps))
 	for _, s := range r.steps {
@@ -65,8 +66,9 @@ func (r *replay) merge(declared *v1.TaskSpec) replayed {
 	return want
 }
 
-// mergedState returns the step's state as Tekton found it when it merged. Signing material is left out of the message, as
-// it is out of what is compared; where values travel by log it stays, since Tekton passes over steps without a message.
+// mergedState returns the step's state as Tekton found it when it merged. It leaves signing material out of
+// the message, because it is not compared either. If values travel by log the material stays, because Tekton
+// skips steps without a message.
 func (r *replay) mergedState(s *step) corev1.ContainerState {
 	state := s.state.ContainerState
 	switch {
@@ -87,8 +89,9 @@ func (r *replay) mergedState(s *step) corev1.ContainerState {
 	return corev1.ContainerState{Terminated: &terminated}
 }
 
-// dropMismatched removes the results whose type is not the declared one, as Tekton's reconciler does when the merge had no
-// error (validateTaskRunResults in its pkg/reconciler/taskrun). It then fails the TaskRun as TaskRunValidationFailed.
+// dropMismatched removes the results whose type is not the declared one, as Tekton's reconciler does after a
+// merge without error (validateTaskRunResults in its pkg/reconciler/taskrun). It then fails the TaskRun as
+// TaskRunValidationFailed.
 func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	types := map[string]v1.ResultsType{}
 	for _, d := range declared.Results {
@@ -104,11 +107,12 @@ func (r *replayed) dropMismatched(declared *v1.TaskSpec) {
 	})
 }
 
-// unprovenDeclaration is the caveat that goes with what nobody vouches for.
-const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: whoever may write the status may have changed it"
+// unprovenDeclaration is the caveat for values that depend on a declaration without proof.
+const unprovenDeclaration = "the declaration of results in status.taskSpec is not proven: anyone who can " +
+	"write the status can have changed it"
 
-// declared returns the results that the Task declares. Whoever may write the status may change status.taskSpec; the spec of a live
-// object is as the API server admitted it.
+// declared returns the results that the Task declares. Anyone who can write the status can change
+// status.taskSpec; the spec of a live object is as the API server admitted it.
 func (r run) declared() *v1.TaskSpec {
 	declared := &v1.TaskSpec{}
 	if spec := r.tr.Status.TaskSpec; spec != nil {
@@ -120,20 +124,21 @@ func (r run) declared() *v1.TaskSpec {
 	return declared
 }
 
-// declarationProof is what proves the declaration, nothing if it is empty.
+// declarationProof names what proves the declaration. It is empty if nothing does.
 func (r *replay) declarationProof() string {
 	switch {
 	case r.facts.Live && r.tr.Spec.TaskSpec != nil:
 		return "results are declared in the TaskRun's own spec"
 	case r.facts.Live && r.facts.Pinned:
-		return "the add-on has kept the declaration as Tekton set it"
+		return "the add-on kept the declaration as Tekton set it"
 	case r.record.provesDeclaration():
 		return "the add-on recorded the declaration"
 	}
 	return ""
 }
 
-// declaration returns the declared results and what proves them, and compares what the TaskRun says of it in two places.
+// declaration returns the declared results and what proves them. It compares the two places in which a
+// TaskRun holds them.
 func (r *replay) declaration() (declared *v1.TaskSpec, proof string) {
 	declared, proof = r.declared(), r.declarationProof()
 	if proof == "" {
@@ -149,7 +154,8 @@ func (r *replay) declaration() (declared *v1.TaskSpec, proof string) {
 	return declared, proof
 }
 
-// describeDeclared returns what decides how results are read: names, types and the step results that they promote.
+// describeDeclared returns the parts of the declaration that decide how results are read: names, types and
+// promoted step results.
 func describeDeclared(results []v1.TaskResult) string {
 	described := make([]string, 0, len(results))
 	for _, r := range results {
@@ -166,8 +172,8 @@ func describeDeclared(results []v1.TaskResult) string {
 	return fmt.Sprintf("%q", described)
 }
 
-// explainDeclaration says where the outcome rests on the declaration: promoted step results, dropped results, and values
-// that another type would read differently.
+// explainDeclaration adds checks where the outcome depends on the declaration: promoted step results, dropped
+// results, and values that would be read differently with another type.
 func (r *replay) explainDeclaration(declared *v1.TaskSpec, proof string, want replayed) {
 	if proof == "" {
 		r.found.caveat(unprovenDeclaration)
@@ -183,7 +189,8 @@ func (r *replay) explainDeclaration(declared *v1.TaskSpec, proof string, want re
 	}
 }
 
-// promotionOf returns the step's container and the step result that a declared result is made from, if it is.
+// promotionOf returns the step's container and the step result that a declared result promotes, if it
+// promotes one.
 func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
 	if d.Value == nil || d.Value.StringVal == "" {
 		return "", "", false
@@ -195,7 +202,8 @@ func promotionOf(d v1.TaskResult) (container, stepResult string, ok bool) {
 	return tekton.StepContainer(step), stepResult, true
 }
 
-// promoted makes results that come from step results INDETERMINATE: which one becomes which is the declaration's word alone.
+// promoted makes results that come from step results INDETERMINATE, because only the declaration shows which
+// step result becomes which result.
 func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 	emitted := stepResultsOf(want.Steps)
 	for _, d := range declared.Results {
@@ -209,10 +217,11 @@ func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 	}
 }
 
-// mayPromote doubts TaskRuns whose steps show results while nobody vouches for the declaration: that the Task promotes none of them is the
-// declaration's word, too. Taking a promoted result out together with its declaration would otherwise make a verdict better.
+// mayPromote doubts TaskRuns whose steps show results if nothing proves the declaration: only the declaration
+// shows that the Task promotes none of them. Otherwise, removing a promoted result together with its
+// declaration would improve the verdict.
 func (r *replay) mayPromote(want replayed) {
-	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // format v1 does not sign them, which is said already
+	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // another caveat covers format v1, which does not sign them
 		return
 	}
 	for i := range want.Steps {
@@ -223,19 +232,21 @@ func (r *replay) mayPromote(want replayed) {
 		r.found.add(Check{
 			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
 			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
-			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it with the " +
-				"add-on's record, or live on a TaskRun with an inline taskSpec",
+			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it " +
+				"with the add-on's record, or live on a TaskRun with an inline taskSpec",
 		})
 		return
 	}
 }
 
-// untyped notes values that are read differently as a string than as an array or object, or than as a JSON string.
+// untyped adds a note for values that read differently as a string than as an array, an object or a JSON
+// string.
 func (r *replay) untyped() {
 	noted := map[string]bool{}
 	note := func(name, raw string) {
 		var v v1.ParamValue
-		if err := v.UnmarshalJSON([]byte(raw)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == raw || noted[name] {
+		if err := v.UnmarshalJSON([]byte(raw)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == raw ||
+			noted[name] {
 			return
 		}
 		noted[name] = true
@@ -260,7 +271,7 @@ func (r *replay) untyped() {
 	}
 }
 
-// explainDropped accepts a dropped result only where Tekton failed the TaskRun for it.
+// explainDropped accepts a dropped result only if Tekton failed the TaskRun because of it.
 func (r *replay) explainDropped(dropped v1.TaskRunResult) {
 	if signing.IsReserved(dropped.Name) {
 		return

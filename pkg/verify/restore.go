@@ -13,17 +13,20 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Archives that drop the steps' messages may have kept the signing material in status.results (enable --keep-material). Of a
-// TaskRun with one step, the message can be put together again from the status: what was signed decides whether it is the one.
+// Archives that drop the steps' messages may have kept the signing material in status.results (enable
+// --keep-material). For a TaskRun with one step, the message can be rebuilt from the status. The signature
+// shows whether the rebuilt message is the right one.
 
-// restoredCaveat goes with what was verified in that way.
-const restoredCaveat = "the step's message is gone: it was put together again from the status, which shows what was signed"
+// restoredCaveat is the caveat for a TaskRun that was verified in that way.
+const restoredCaveat = "the step's message is gone: it was put together again from the status, which shows what " +
+	"was signed"
 
-// inexactMessage is what it means that such a message is not what was signed.
-const inexactMessage = "the step's message is gone, and what the status shows is not what was signed: it was changed, or the step wrote it in another form"
+// inexactMessage explains that such a message is not what was signed.
+const inexactMessage = "the step's message is gone, and what the status shows is not what was signed: it was " +
+	"changed, or the step wrote it in another form"
 
-// restore returns the state of the only step with its message put together from the status, and whether that could be done.
-// The add-on's record, where it stands for the messages, proves more.
+// restore returns the state of the only step with its message rebuilt from the status, and whether that
+// worked. It does nothing if the add-on's record replaces the messages, because the record proves more.
 func (r *stepReader) restore(state *v1.StepState) (*v1.StepState, bool) {
 	if len(r.tr.Status.Steps) != 1 || state.Terminated == nil || state.Terminated.Message != "" || r.record.stands() {
 		return nil, false
@@ -44,7 +47,7 @@ func (r *stepReader) restore(state *v1.StepState) (*v1.StepState, bool) {
 	return &restored, true
 }
 
-// entriesInStatus returns what the only step must have emitted for the status to look as it does.
+// entriesInStatus returns what the only step must have emitted, going by the status.
 func (r *stepReader) entriesInStatus(state *v1.StepState) []result.RunResult {
 	byLog, promoted := false, r.promotedNames()
 	var entries []result.RunResult
@@ -70,8 +73,8 @@ func (r *stepReader) entriesInStatus(state *v1.StepState) []result.RunResult {
 	return entries
 }
 
-// untraced reports whether a unit counts more values than the status shows, and adds that nobody can tell: artifacts that hold
-// nothing leave no trace in it.
+// untraced reports whether a unit counts more values than the status shows, and adds an undecided check if
+// so: empty artifacts leave no trace in the status.
 func (c *comparison) untraced(u *unit, shown int) bool {
 	if !c.restored || int(u.header.Entries) < shown {
 		return false
@@ -80,8 +83,8 @@ func (c *comparison) untraced(u *unit, shown int) bool {
 	return true
 }
 
-// exact reports whether the status shows every byte of what the step emitted: strings that are declared as such. Lists and
-// objects may have been written in another form, and artifacts are.
+// exact reports whether the status shows every byte that the step emitted. That is so for strings that are
+// declared as strings. Lists and objects may have been written in another form, and artifacts always are.
 func (r run) exact() bool {
 	declared := map[string]bool{}
 	if spec := r.tr.Status.TaskSpec; spec != nil {

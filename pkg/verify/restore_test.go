@@ -70,33 +70,53 @@ func TestKeptMaterial(t *testing.T) {
 		tamper func(*v1.TaskRun)
 		want   string
 	}{
-		"a string":                {want: "VERIFIED "},
-		"a key":                   {sign: single(scheme(signing.SchemeOIDCKeyBound)), want: "VERIFIED "},
-		"an SVID":                 {sign: single(scheme(signing.SchemeSPIRE)), want: "VERIFIED "},
-		"format v1":               {sign: single(scheme(signing.SchemeOIDCKeyBound), func(r *verifytest.Run) { r.Format = signing.FormatV1 }), want: "VERIFIED "},
-		"a compact array":         {sign: single(withTags(`["v1","latest"]`)), want: "VERIFIED "},
-		"an array with spaces":    {sign: single(withTags(`["v1", "latest"]`)), want: undecided},
-		"a step result":           {sign: single(stepResults), want: "INDETERMINATE declaration"},
-		"artifacts":               {sign: single(artifacts), want: undecided},
-		"another value":           {tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed},
-		"another value, by a key": {sign: single(scheme(signing.SchemeOIDCKeyBound)), tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed},
-		"another value of v1":     {sign: single(scheme(signing.SchemeOIDCKeyBound), func(r *verifytest.Run) { r.Format = signing.FormatV1 }), tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed},
-		"a result less":           {tamper: drop("IMAGE_DIGEST"), want: undecided},
+		"a string": {want: "VERIFIED "},
+		"a key":    {sign: single(scheme(signing.SchemeOIDCKeyBound)), want: "VERIFIED "},
+		"an SVID":  {sign: single(scheme(signing.SchemeSPIRE)), want: "VERIFIED "},
+		"format v1": {
+			sign: single(scheme(signing.SchemeOIDCKeyBound), func(r *verifytest.Run) { r.Format = signing.FormatV1 }),
+			want: "VERIFIED ",
+		},
+		"a compact array":      {sign: single(withTags(`["v1","latest"]`)), want: "VERIFIED "},
+		"an array with spaces": {sign: single(withTags(`["v1", "latest"]`)), want: undecided},
+		"a step result":        {sign: single(stepResults), want: "INDETERMINATE declaration"},
+		"artifacts":            {sign: single(artifacts), want: undecided},
+		"another value":        {tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed},
+		"another value, by a key": {
+			sign: single(scheme(signing.SchemeOIDCKeyBound)), tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed,
+		},
+		"another value of v1": {
+			sign:   single(scheme(signing.SchemeOIDCKeyBound), func(r *verifytest.Run) { r.Format = signing.FormatV1 }),
+			tamper: set("IMAGE_DIGEST", "sha256:forged"), want: changed,
+		},
+		"a result less": {tamper: drop("IMAGE_DIGEST"), want: undecided},
 		"a result more": {tamper: func(tr *v1.TaskRun) {
 			more := tr.Status.Results[0]
 			more.Name = "MORE"
 			tr.Status.Results = append(tr.Status.Results, more)
-			tr.Status.TaskSpec.Results = append(tr.Status.TaskSpec.Results, v1.TaskResult{Name: "MORE", Type: v1.ResultsTypeString})
+			tr.Status.TaskSpec.Results = append(tr.Status.TaskSpec.Results,
+				v1.TaskResult{Name: "MORE", Type: v1.ResultsTypeString})
 		}, want: changed},
-		"another exit code":       {tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }, want: changed},
-		"another value of a list": {sign: single(withTags(`["v1","latest"]`)), tamper: set("IMAGE_DIGEST", "sha256:forged"), want: undecided},
-		"another step's result":   {sign: single(stepResults), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "forged" }, want: undecided},
-		"no token":                {tamper: drop(signing.CarrierToken), want: "FAILED format"},
-		"no material":             {tamper: verifytest.DropCarriers, want: "UNSIGNED coverage"},
-		"of another TaskRun":      {tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" }, want: "FAILED taskrun-uid"},
-		"a name twice":            {tamper: func(tr *v1.TaskRun) { tr.Status.Results = append(tr.Status.Results, tr.Status.Results[0]) }, want: none},
-		"two steps":               {sign: []func(*verifytest.Run){}, want: none},
-		"a step without end":      {tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated = nil }, want: none},
+		"another exit code": {
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }, want: changed,
+		},
+		"another value of a list": {
+			sign: single(withTags(`["v1","latest"]`)), tamper: set("IMAGE_DIGEST", "sha256:forged"), want: undecided,
+		},
+		"another step's result": {
+			sign: single(stepResults), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "forged" },
+			want: undecided,
+		},
+		"no token":    {tamper: drop(signing.CarrierToken), want: "FAILED format"},
+		"no material": {tamper: verifytest.DropCarriers, want: "UNSIGNED coverage"},
+		"of another TaskRun": {
+			tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" }, want: "FAILED taskrun-uid",
+		},
+		"a name twice": {
+			tamper: func(tr *v1.TaskRun) { tr.Status.Results = append(tr.Status.Results, tr.Status.Results[0]) }, want: none,
+		},
+		"two steps":          {sign: []func(*verifytest.Run){}, want: none},
+		"a step without end": {tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated = nil }, want: none},
 	} {
 		t.Run(name, func(t *testing.T) {
 			run := verifytest.NewRun()
@@ -119,7 +139,8 @@ func TestKeptMaterial(t *testing.T) {
 			if s := string(got.Verdict) + " " + got.Reason; s != test.want {
 				t.Errorf("expected %s, got %s: %s\n%+v", test.want, s, got.Message, got.Checks)
 			}
-			if said := strings.Contains(strings.Join(got.Caveats, "\n"), "put together again"); got.Verdict == verify.Verified && !said {
+			if said := strings.Contains(strings.Join(got.Caveats, "\n"), "put together again"); got.Verdict == verify.Verified &&
+				!said {
 				t.Errorf("expected to be told that the message is gone, got %q", got.Caveats)
 			}
 			if diff := cmp.Diff(before, tr); diff != "" {
@@ -134,7 +155,7 @@ func single(more ...func(*verifytest.Run)) []func(*verifytest.Run) {
 	return append([]func(*verifytest.Run){oneStep}, more...)
 }
 
-// Where the add-on recorded the TaskRun, its record is what counts.
+// If the add-on recorded the TaskRun, the record counts.
 func TestKeptMaterialWithARecord(t *testing.T) {
 	run := verifytest.NewRun()
 	oneStep(run)

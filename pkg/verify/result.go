@@ -9,27 +9,29 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// Result is what verifying one TaskRun found. The zero value is no success.
+// Result is the outcome of verifying one TaskRun. The zero value does not mean success.
 type Result struct {
-	TaskRun     Ref               `json:"taskRun"`
-	Verdict     Verdict           `json:"verdict"`
-	Unrecorded  bool              `json:"unrecorded,omitempty"` // VERIFIED, but for the proof that the pod was the TaskRun's: see WithUnrecorded
-	Reason      string            `json:"reason,omitempty"`     // id of the deciding check, one of the reasons below, or a signer's reason
-	Message     string            `json:"message,omitempty"`    // the reason in one sentence
+	TaskRun Ref     `json:"taskRun"`
+	Verdict Verdict `json:"verdict"`
+	// VERIFIED, except that nothing proves that the pod was the TaskRun's: see WithUnrecorded.
+	Unrecorded bool `json:"unrecorded,omitempty"`
+	// The id of the deciding check, one of the reasons below, or a signer's reason.
+	Reason      string            `json:"reason,omitempty"`
+	Message     string            `json:"message,omitempty"` // the reason in one sentence
 	Backend     signing.Backend   `json:"backend,omitempty"`
 	Format      signing.Format    `json:"format,omitempty"` // of the evidence
 	Assurance   signing.Assurance `json:"assurance,omitempty"`
 	Identity    *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
 	Time        *SigningTime      `json:"time,omitempty"`
 	Cluster     *ClusterRef       `json:"cluster,omitempty"`     // the cluster whose keys were used
-	Succeeded   *Outcome          `json:"succeeded,omitempty"`   // what the TaskRun says of itself
+	Succeeded   *Outcome          `json:"succeeded,omitempty"`   // from the TaskRun's own condition
 	Steps       int               `json:"steps,omitempty"`       // of the TaskRun
 	SignedSteps int               `json:"signedSteps,omitempty"` // those that left evidence, good or not
 	Checks      []Check           `json:"checks"`
 	Results     []ResultDigest    `json:"results,omitempty"` // status.results without carriers
 	Caveats     []string          `json:"caveats,omitempty"` // what was not proven
 	MissingKey  string            `json:"missingKey,omitempty"`
-	Record      *Recorded         `json:"record,omitempty"` // what the add-on recorded, if that is proven
+	Record      *Recorded         `json:"record,omitempty"` // absent unless its proof is good
 }
 
 // Outcome is the condition Succeeded of a TaskRun.
@@ -38,14 +40,14 @@ type Outcome struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Reasons of INDETERMINATE that say more than a check's id.
+// Reasons of INDETERMINATE that are more specific than a check's id.
 const (
 	ReasonRunning     = "running"      // the TaskRun is not completed
-	ReasonClockBehind = "clock-behind" // the clock here is: what has happened is yet to happen by it
-	ReasonKeysBehind  = "keys-behind"  // the keys here are: the API server may have others by now
+	ReasonClockBehind = "clock-behind" // the local clock is behind: by it, the signing time is in the future
+	ReasonKeysBehind  = "keys-behind"  // the local keys are behind: the API server may have others by now
 )
 
-// Premature reports whether the verdict may be another one in a while, though nothing changes in the TaskRun.
+// Premature reports whether the verdict may change soon although the TaskRun does not.
 func (r Result) Premature() bool {
 	return r.Reason == ReasonClockBehind || r.Reason == ReasonKeysBehind
 }
@@ -64,14 +66,15 @@ func (r Ref) String() string { return r.Namespace + "/" + r.Name }
 type Identity struct {
 	Subject string    `json:"subject"`          // system:serviceaccount:<namespace>:<name>, or the ID of the workload
 	Issuer  string    `json:"issuer,omitempty"` // the cluster's service account issuer
-	PodUID  types.UID `json:"podUID,omitempty"` // absent where nothing that is signed names the pod
-	KeyIDs  []string  `json:"keyIDs,omitempty"` // kid of the issuer's keys, or hex SHA-256 of the authorities' certificates
+	PodUID  types.UID `json:"podUID,omitempty"` // absent if the signed content does not name the pod
+	// The kid of the issuer's keys, or the hex SHA-256 of the authorities' certificates.
+	KeyIDs []string `json:"keyIDs,omitempty"`
 }
 
-// SigningTime is when the last unit was made, as far as anything proves it.
+// SigningTime is when the last unit was made, with the source that proves it.
 type SigningTime = check.SigningTime
 
-// Where a signing time comes from, beside TimeFromRecord.
+// Where a signing time comes from, besides TimeFromRecord.
 const (
 	TimeFromToken  = check.TimeFromToken
 	TimeFromHeader = check.TimeFromHeader

@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// run is the TaskRun that is verified, and what the caller knows of it. No stage changes it.
+// run is the TaskRun that is verified, and what the caller knows about it. No stage changes it.
 type run struct {
 	tr     *v1.TaskRun
 	facts  Facts
@@ -26,10 +26,10 @@ type run struct {
 	skew   time.Duration
 }
 
-// newRun returns a TaskRun of which nothing but its own word is known. It has no clock.
+// newRun returns a run without facts from outside of the TaskRun. It has no clock.
 func newRun(tr *v1.TaskRun) run { return run{tr: tr, budget: NewBudget()} }
 
-// run returns tr as it is verified now.
+// run returns the run for verifying tr now.
 func (v *Verifier) run(tr *v1.TaskRun, facts Facts) run {
 	r := run{tr: tr, facts: facts, budget: facts.Budget, now: v.now(), skew: v.skew}
 	if r.budget == nil {
@@ -38,7 +38,8 @@ func (v *Verifier) run(tr *v1.TaskRun, facts Facts) run {
 	return r
 }
 
-// against returns what the identity of a unit is judged against, or that of a record if u is nil.
+// against returns what the identity of a unit is judged against. If u is nil, it is for the identity of a
+// record.
 func (r run) against(u *unit) check.Run {
 	status := &r.tr.Status
 	out := check.Run{
@@ -61,10 +62,10 @@ func (r run) against(u *unit) check.Run {
 // account is the name of the TaskRun's service account.
 func (r run) account() string { return cmp.Or(r.tr.Spec.ServiceAccountName, "default") }
 
-// succeeded reports whether the TaskRun says that it succeeded.
+// succeeded reports whether the condition Succeeded is True.
 func (r run) succeeded() bool { return r.tr.Status.GetCondition(apis.ConditionSucceeded).IsTrue() }
 
-// failureReason is the reason of Succeeded=False, empty if the TaskRun succeeded.
+// failureReason returns the reason of Succeeded=False. It is empty if the TaskRun succeeded.
 func (r run) failureReason() string {
 	if c := r.tr.Status.GetCondition(apis.ConditionSucceeded); c.IsFalse() {
 		return c.Reason
@@ -72,12 +73,12 @@ func (r run) failureReason() string {
 	return ""
 }
 
-// mayBeEmpty reports whether the TaskRun may show nothing of what its steps emitted.
+// mayBeEmpty reports whether the TaskRun may show none of what its steps emitted.
 func (r run) mayBeEmpty() bool {
 	return slices.Contains(stoppedReasons, r.failureReason()) || r.emptied()
 }
 
-// emptied reports whether enforcement says that it took the results out.
+// emptied reports whether enforcement removed the results, by the reason of the failure.
 func (r run) emptied() bool { return r.failureReason() == ReasonVerificationFailed }
 
 // outcomeText shows the condition Succeeded.
@@ -89,14 +90,14 @@ func (r run) outcomeText() string {
 	return fmt.Sprintf("Succeeded=%s/%s", c.Status, c.Reason)
 }
 
-// failedByTekton reports whether the TaskRun failed for a reason that Tekton, or the add-on, gives to TaskRuns with steps. A reason
-// that somebody made up explains nothing.
+// failedByTekton reports whether the TaskRun failed for a reason that Tekton, or the add-on, gives to
+// TaskRuns with steps. A made-up reason explains nothing.
 func (r run) failedByTekton() bool {
 	return slices.Contains(slices.Concat(podEndedReasons, brokenPodReasons, stoppedReasons), r.failureReason())
 }
 
-// exempt reports whether nothing is expected of a step: one that was ended before it could sign. Only a TaskRun that
-// failed has such steps.
+// exempt reports whether a step needs no evidence, because it was ended before it could sign. Only a TaskRun
+// that failed has such steps.
 func (r run) exempt(s *step) bool {
 	reason := r.failureReason()
 	if !r.failedByTekton() {
@@ -123,7 +124,7 @@ func (r run) declaresStepResults() bool {
 	return false
 }
 
-// podName is how Tekton calls the pod of a TaskRun's current attempt. Long names are hashed.
+// podName returns Tekton's name for the pod of a TaskRun's current attempt. Long names are hashed.
 func (r run) podName() string {
 	suffix := "-pod"
 	if n := len(r.tr.Status.RetriesStatus); n > 0 {
@@ -138,8 +139,8 @@ func (r run) carriesRecord() bool {
 	return ok
 }
 
-// stepsOfEarlierAttempt reports whether the TaskRun ended between two attempts: then Tekton leaves the steps of the
-// attempt that it has already archived.
+// stepsOfEarlierAttempt reports whether the TaskRun ended between two attempts. Tekton then leaves the steps
+// of the attempt that it already archived.
 func (r run) stepsOfEarlierAttempt() bool {
 	s := &r.tr.Status
 	if s.PodName != "" || len(s.RetriesStatus) == 0 || len(s.Steps) == 0 {

@@ -14,9 +14,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Where values travel by the log of Tekton's results sidecar (flag bit 1), messages carry evidence alone. What the steps
-// signed is then rebuilt from the status itself, and hashing decides whether it is that. See docs/evidence.md, "Values by
-// sidecar log".
+// If values travel by the log of Tekton's results sidecar (flag bit 1), messages carry only evidence. What
+// the steps signed is then rebuilt from the status itself, and the digest shows whether it is right. See
+// docs/evidence.md, "Values by sidecar log".
 
 // loggedValue is a value as the sidecar wrote it into its log.
 type loggedValue struct {
@@ -25,13 +25,14 @@ type loggedValue struct {
 	raw  string
 }
 
-// knownTransport checks that all units say the same of how values travelled.
+// knownTransport checks that all units have the same flag for how values travelled.
 func (i *identification) knownTransport(u *unit) bool {
 	for _, other := range i.units {
 		if other == u {
 			break
 		}
-		if want := other.header.Flags & signing.FlagSidecarLogs; other.read && want != u.header.Flags&signing.FlagSidecarLogs {
+		if want := other.header.Flags & signing.FlagSidecarLogs; other.read &&
+			want != u.header.Flags&signing.FlagSidecarLogs {
 			i.found.refute(u, CheckFormat, transportText(other.header.Flags), transportText(u.header.Flags),
 				"the steps' evidence names different ways of their values")
 			return false
@@ -40,8 +41,8 @@ func (i *identification) knownTransport(u *unit) bool {
 	return true
 }
 
-// checkLogged refuses a message that holds values although its evidence says that values travel by log: nobody signed them,
-// and Tekton adds them to the results.
+// checkLogged refuses a message that holds values if, by its evidence, values travel by log. No one signed
+// such values, and Tekton adds them to the results.
 func (r *stepReader) checkLogged(s *step) {
 	header, err := signing.ParseManifest(s.carriers[signing.CarrierManifest])
 	if err != nil || !header.Flags.Has(signing.FlagSidecarLogs) {
@@ -51,7 +52,7 @@ func (r *stepReader) checkLogged(s *step) {
 		r.found.add(Check{
 			ID: CheckMessage, Status: Fail, Step: s.state.Container, Result: emitted[0].Key,
 			Expected: "evidence alone, as values travel by log", Got: count(len(emitted), "value"),
-			Message: "the message holds values that nobody signed",
+			Message: "the message holds values that no step signed",
 		})
 	}
 }
@@ -81,7 +82,7 @@ func (r run) entriesOf(u *unit) ([]signing.Entry, error) {
 	return entries, nil
 }
 
-// logged returns what the sidecar must have logged of a step for the status to look as it does.
+// logged returns what the sidecar must have logged of a step, going by the status.
 func (r run) logged(u *unit) []loggedValue {
 	var values []loggedValue
 	if u.header.Flags.Has(signing.FlagLast) && u.step.last { // every step may claim to be the last one
@@ -102,8 +103,9 @@ func (r run) logged(u *unit) []loggedValue {
 	return values
 }
 
-// checkSpelling doubts strings that are shown in another form than the one that was hashed. What looks like an array or object is hashed in
-// canonical form, which many texts have in common, among them some that other readers understand in other ways.
+// checkSpelling doubts strings that the TaskRun shows in another form than the hashed one. A value that looks
+// like an array or object is hashed in canonical form. Many texts share one canonical form, and other readers
+// may understand them differently.
 func (c *comparison) checkSpelling(u *unit) {
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) {
 		return
@@ -114,13 +116,15 @@ func (c *comparison) checkSpelling(u *unit) {
 		}
 		c.found.add(Check{
 			ID: CheckPayload, Status: Unknown, Step: u.step.state.Container, Result: v.name,
-			Expected: "the canonical form of the array or object, which is what was signed", Got: "another spelling, as a string",
-			Message: "the spelling of the value is not proven: emit it as JSON without spaces, with sorted keys, or declare it as an array or object",
+			Expected: "the canonical form of the array or object, which is what was signed",
+			Got:      "another spelling, as a string",
+			Message: "the spelling of the value is not proven: emit it as JSON without spaces, with sorted keys, or declare " +
+				"it as an array or object",
 		})
 	}
 }
 
-// promotedNames returns the task results that Tekton makes from the results of steps, as far as steps show any.
+// promotedNames returns the task results that Tekton makes from the step results that the TaskRun shows.
 func (r run) promotedNames() map[string]bool {
 	declared := r.declared()
 	shown, names := stepResultsOf(r.tr.Status.Steps), map[string]bool{}
@@ -159,7 +163,8 @@ func artifactsJSON(state *v1.StepState) string {
 	return string(data)
 }
 
-// log returns the log that leads to the status: of steps that signed. Without evidence nothing was logged.
+// log returns the log that leads to the status. It contains the steps that signed; a step without evidence
+// logged nothing.
 func (r *replay) log() merge.Log {
 	var log merge.Log
 	for _, u := range r.units {
@@ -180,8 +185,8 @@ func (r *replay) log() merge.Log {
 	return log
 }
 
-// lost reports whether a unit that counts more values than the TaskRun shows is of a run in which Tekton may not have taken
-// them over from the log. What is lost cannot be compared, so it adds that nobody can tell.
+// lost reports whether a unit counts more values than the TaskRun shows, in a run in which Tekton may not
+// have read them from the log. Lost values cannot be compared, so it adds an undecided check.
 func (c *comparison) lost(u *unit, shown int) bool {
 	missing := int(u.header.Entries) - shown
 	if !u.header.Flags.Has(signing.FlagSidecarLogs) || missing <= 0 {

@@ -20,7 +20,8 @@ import (
 // loggedRun returns a run whose steps emit everything that travels by log.
 func loggedRun() *verifytest.Run {
 	r := verifytest.NewRun()
-	r.Spec.Steps[0].Results = []v1.StepResult{{Name: "scan", Type: v1.ResultsTypeString}, {Name: "files", Type: v1.ResultsTypeArray}}
+	r.Spec.Steps[0].Results = []v1.StepResult{{Name: "scan", Type: v1.ResultsTypeString},
+		{Name: "files", Type: v1.ResultsTypeArray}}
 	r.Spec.Results = append(r.Spec.Results,
 		v1.TaskResult{Name: "SCAN", Type: v1.ResultsTypeString, Value: v1.NewStructuredValues("$(steps.build.results.scan)")},
 		v1.TaskResult{Name: "LOOKS", Type: v1.ResultsTypeString}, v1.TaskResult{Name: "NONE", Type: v1.ResultsTypeArray})
@@ -99,12 +100,14 @@ func TestSidecarLogs(t *testing.T) {
 		},
 		"a string unfolded": {
 			tamper: result("LOOKS", func(r *v1.TaskRunResult) {
-				*r = v1.TaskRunResult{Name: "LOOKS", Type: "array", Value: v1.ParamValue{Type: "array", ArrayVal: []string{"like an array"}}}
+				*r = v1.TaskRunResult{Name: "LOOKS", Type: "array",
+					Value: v1.ParamValue{Type: "array", ArrayVal: []string{"like an array"}}}
 			}), want: verify.Failed, checks: []string{"results LOOKS"},
 		},
 		"a result more": {
 			tamper: func(tr *v1.TaskRun) {
-				tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "more", Type: "string", Value: *v1.NewStructuredValues("x")})
+				tr.Status.Results = append(tr.Status.Results,
+					v1.TaskRunResult{Name: "more", Type: "string", Value: *v1.NewStructuredValues("x")})
 			}, want: verify.Failed, checks: []string{"payload"},
 		},
 		"a result twice": {
@@ -142,7 +145,7 @@ func TestSidecarLogs(t *testing.T) {
 		"a message with values": {
 			sign: func(r *verifytest.Run) {
 				r.Steps[0].Carriers = func(c map[string]string) { c["extra"] = "x" }
-			}, want: verify.Failed, checks: []string{"message extra", "payload"}, // Tekton makes a result of it
+			}, want: verify.Failed, checks: []string{"message extra", "payload"}, // Tekton makes a result from it
 		},
 		"one step by message": {
 			sign: func(r *verifytest.Run) {
@@ -151,7 +154,8 @@ func TestSidecarLogs(t *testing.T) {
 					u.Header.Entries, u.Entries = 0, nil
 				}
 			}, want: verify.Failed, checks: []string{
-				"format", "results IMAGE_DIGEST", "results TAGS", "results LOOKS", "results NONE", "results SOURCE", "artifacts image",
+				"format", "results IMAGE_DIGEST", "results TAGS", "results LOOKS", "results NONE", "results SOURCE",
+				"artifacts image",
 			},
 		},
 		"cancelled before the log was read": {
@@ -192,7 +196,7 @@ func TestSidecarLogs(t *testing.T) {
 				c.tamper(tr)
 			}
 			before := tr.DeepCopy()
-			// A live object proves the declaration, on which promoted results rest.
+			// A live object proves the declaration, on which promoted results depend.
 			got := v.TaskRun(t.Context(), tr, verify.Facts{Live: true})
 			if diff := cmp.Diff(before, tr); diff != "" {
 				t.Errorf("verification changed the TaskRun (-before +after):\n%s", diff)
@@ -209,7 +213,9 @@ func TestSidecarLogsUnproven(t *testing.T) {
 	if got.Verdict != verify.Indeterminate || got.Reason != "declaration" {
 		t.Errorf("%s %s: %+v", got.Verdict, got.Reason, got.Checks)
 	}
-	tr := loggedTaskRun(t, func(r *verifytest.Run) { r.Spec.Results = append(r.Spec.Results[:3:3], r.Spec.Results[4:]...) })
+	tr := loggedTaskRun(t, func(r *verifytest.Run) {
+		r.Spec.Results = append(r.Spec.Results[:3:3], r.Spec.Results[4:]...)
+	})
 	got = v.TaskRun(t.Context(), tr, verify.Facts{})
 	if got.Verdict != verify.Indeterminate || got.Reason != "declaration" {
 		t.Errorf("%s %s: %+v", got.Verdict, got.Reason, got.Checks)
@@ -230,7 +236,8 @@ func TestSidecarLogsUnproven(t *testing.T) {
 func TestSidecarLogsCancelledContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := newVerifier(t).TaskRun(ctx, loggedTaskRun(t, nil), verify.Facts{Live: true}); got.Verdict != verify.Verified {
+	if got := newVerifier(t).TaskRun(ctx, loggedTaskRun(t, nil),
+		verify.Facts{Live: true}); got.Verdict != verify.Verified {
 		t.Errorf("%s: %+v", got.Verdict, got.Checks)
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// TestMessageThatTheKubeletCut is FAILED as any other that cannot be read, but is not called tampering.
+// TestMessageThatTheKubeletCut checks that a cut message is FAILED like any other that cannot be read, but is
+// not called tampering.
 func TestMessageThatTheKubeletCut(t *testing.T) {
 	long := func(n int) string { return (`[{"key":"report","value":"` + strings.Repeat("y", 5000))[:n] }
 	for name, c := range map[string]struct {
@@ -19,8 +20,12 @@ func TestMessageThatTheKubeletCut(t *testing.T) {
 		sidecars int
 		said     string
 	}{
-		"3 containers":                {long(4096), 0, "ends after 4096 bytes, where the kubelet cuts those of a pod with 3 containers"},
-		"4 containers":                {long(3072), 0, "ends after 3072 bytes, where the kubelet cuts those of a pod with 4 containers"},
+		"3 containers": {
+			long(4096), 0, "ends after 4096 bytes, where the kubelet cuts those of a pod with 3 containers",
+		},
+		"4 containers": {
+			long(3072), 0, "ends after 3072 bytes, where the kubelet cuts those of a pod with 4 containers",
+		},
 		"9 containers":                {long(1365), 0, "with 9 containers"},
 		"9 containers, half a letter": {long(1363) + "\ufffd", 0, "with 9 containers"},
 		"compressed":                  {"tknz:" + strings.Repeat("A", 3067), 0, "with 4 containers"},

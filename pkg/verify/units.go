@@ -9,10 +9,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// compareUnits checks what no single unit can show.
+// compareUnits checks the units against each other.
 func (i *identification) compareUnits() {
 	if want := i.podName(); i.tr.Status.PodName != want {
-		i.found.fail(CheckPod, want, fmt.Sprintf("%q", i.tr.Status.PodName), "Tekton gives the pod of this attempt another name")
+		i.found.fail(CheckPod, want, fmt.Sprintf("%q", i.tr.Status.PodName),
+			"Tekton gives the pod of this attempt another name")
 	}
 	i.compareNames()
 	i.compareKinds()
@@ -38,15 +39,16 @@ func (i *identification) compareNames() {
 		container := s.state.Container
 		if names[container] || container != tekton.StepContainer(s.state.Name) {
 			i.found.add(Check{
-				ID: CheckPosition, Status: Fail, Step: container, Expected: fmt.Sprintf("one step %q", tekton.StepContainer(s.state.Name)),
-				Got: fmt.Sprintf("container %q", container), Message: "steps and containers do not belong together",
+				ID: CheckPosition, Status: Fail, Step: container,
+				Expected: fmt.Sprintf("one step %q", tekton.StepContainer(s.state.Name)),
+				Got:      fmt.Sprintf("container %q", container), Message: "steps and containers do not belong together",
 			})
 		}
 		names[container] = true
 	}
 }
 
-// compareKinds checks that one signer made all evidence, also what this version cannot verify.
+// compareKinds checks that one signer made all evidence, including evidence that this version cannot verify.
 func (i *identification) compareKinds() {
 	var first kind
 	for _, u := range i.units {
@@ -60,14 +62,15 @@ func (i *identification) compareKinds() {
 	}
 }
 
-// comparePods checks that a unit is of the same pod as the first one, and of the live pod if there is one.
+// comparePods checks that a unit names the same pod as the first one, and the live pod if there is one.
 func (i *identification) comparePods(u, first *unit) {
 	uid := u.podUID()
 	if uid == "" {
 		return
 	}
 	if want := first.podUID(); uid != want {
-		i.found.refute(u, CheckPod, fmt.Sprintf("%q", want), fmt.Sprintf("%q", uid), "the steps' evidence is of different pods")
+		i.found.refute(u, CheckPod, fmt.Sprintf("%q", want), fmt.Sprintf("%q", uid),
+			"the steps' evidence is of different pods")
 	}
 	if pod := i.facts.Pod; pod != nil && pod.Found && string(pod.UID) != uid {
 		i.found.refute(u, CheckPod, fmt.Sprintf("%q", uid), fmt.Sprintf("%q", pod.UID),
@@ -75,7 +78,7 @@ func (i *identification) comparePods(u, first *unit) {
 	}
 }
 
-// compareTokens checks that a token is of the same account as the first one and vouches for one step only.
+// compareTokens checks that a token has the same account as the first one, and vouches for one step only.
 func (i *identification) compareTokens(u, first *unit, seen map[string]string) {
 	if want, got := first.who.Account, u.who.Account; want != "" && got != "" && got != want {
 		i.found.refute(u, CheckToken, want, got, "the steps' tokens are of different service accounts")
@@ -85,12 +88,13 @@ func (i *identification) compareTokens(u, first *unit, seen map[string]string) {
 		return
 	}
 	if other, twice := seen[id]; twice {
-		i.found.refute(u, CheckTokenReuse, "a token of its own", fmt.Sprintf("token %s of %s", id, other), "one token stands for two steps")
+		i.found.refute(u, CheckTokenReuse, "a token of its own", fmt.Sprintf("token %s of %s", id, other),
+			"one token vouches for two steps")
 	}
 	seen[id] = u.step.state.Container
 }
 
-// passUnits says what is fine about the evidence.
+// passUnits adds the passed checks of the evidence.
 func (i *identification) passUnits() {
 	first, units := i.units[0], count(len(i.units), "step")
 	i.found.pass(CheckFormat, first.kind.String())

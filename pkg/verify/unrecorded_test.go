@@ -16,12 +16,12 @@ import (
 
 const podUID = "3db15e48-971f-4815-84b3-272e52f61a10"
 
-// withLivePod are the facts of a TaskRun whose pod is there and its own.
+// withLivePod returns the facts about a TaskRun whose own pod exists.
 func withLivePod(tr *v1.TaskRun) verify.Facts {
 	return verify.Facts{Live: true, Pod: &verify.PodFacts{Found: true, UID: podUID, ControllerUID: tr.UID}}
 }
 
-// Whose pod it was that signed, the pod itself does not prove.
+// The pod that signed does not prove by itself whose pod it was.
 func TestUnrecorded(t *testing.T) {
 	cluster, err := theCluster().Trust()
 	if err != nil {
@@ -47,22 +47,37 @@ func TestUnrecorded(t *testing.T) {
 		reason  string
 		allowed verify.Verdict // with WithUnrecorded
 	}{
-		"a file":                               {plain, verify.Facts{}, verify.Indeterminate, "record", verify.Verified},
-		"v1 in a file":                         {newTaskRun(t, signedAs(signing.FormatV1, byKey)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified},
-		"live, nobody looked":                  {plain, verify.Facts{Live: true}, verify.Indeterminate, "record", verify.Verified},
-		"live, pod gone":                       {plain, gone, verify.Indeterminate, "record", verify.Verified},
-		"live, its own pod":                    {plain, withLivePod(plain), verify.Verified, "", verify.Verified},
-		"live, another's pod":                  {plain, anothers, verify.Failed, "pod", verify.Failed},
-		"a pod beside a file":                  {plain, verify.Facts{Pod: withLivePod(plain).Pod}, verify.Indeterminate, "record", verify.Verified},
-		"recorded, in a file":                  {newRecorded(t, nil, verifytest.Recording{}), verify.Facts{}, verify.Verified, "", verify.Verified},
-		"recorded, pod gone":                   {newRecorded(t, nil, verifytest.Recording{}), gone, verify.Verified, "", verify.Verified},
-		"recorded as INDETERMINATE":            {newRecorded(t, nil, says(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified},
-		"recorded without having seen the pod": {newRecorded(t, nil, podless), verify.Facts{}, verify.Indeterminate, "record", verify.Verified},
+		"a file": {plain, verify.Facts{}, verify.Indeterminate, "record", verify.Verified},
+		"v1 in a file": {
+			newTaskRun(t, signedAs(signing.FormatV1, byKey)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,
+		},
+		"live, nobody looked": {
+			plain, verify.Facts{Live: true}, verify.Indeterminate, "record", verify.Verified,
+		},
+		"live, pod gone":      {plain, gone, verify.Indeterminate, "record", verify.Verified},
+		"live, its own pod":   {plain, withLivePod(plain), verify.Verified, "", verify.Verified},
+		"live, another's pod": {plain, anothers, verify.Failed, "pod", verify.Failed},
+		"a pod beside a file": {
+			plain, verify.Facts{Pod: withLivePod(plain).Pod}, verify.Indeterminate, "record", verify.Verified,
+		},
+		"recorded, in a file": {
+			newRecorded(t, nil, verifytest.Recording{}), verify.Facts{}, verify.Verified, "", verify.Verified,
+		},
+		"recorded, pod gone": {
+			newRecorded(t, nil, verifytest.Recording{}), gone, verify.Verified, "", verify.Verified,
+		},
+		"recorded as INDETERMINATE": {
+			newRecorded(t, nil, says(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,
+		},
+		"recorded without having seen the pod": {
+			newRecorded(t, nil, podless), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := strict.TaskRun(t.Context(), c.tr, c.facts)
 			if got.Verdict != c.want || got.Reason != c.reason || got.Unrecorded {
-				t.Errorf("expected %s %s, got %s %s, unrecorded %v: %+v", c.want, c.reason, got.Verdict, got.Reason, got.Unrecorded, got.Checks)
+				t.Errorf("expected %s %s, got %s %s, unrecorded %v: %+v", c.want, c.reason, got.Verdict, got.Reason, got.Unrecorded,
+					got.Checks)
 			}
 			if c.reason == "record" && !strings.Contains(got.Message, "--allow-unrecorded") {
 				t.Errorf("expected the next step, got %q", got.Message)

@@ -2,7 +2,8 @@
 
 package verify
 
-// Verdict is the outcome of verifying one TaskRun. The zero value is no success: it ranks with Failed.
+// Verdict is the outcome of verifying one TaskRun. The zero value does not mean success: it ranks with
+// Failed.
 type Verdict string
 
 // The verdicts, as they are shown to people and to machines.
@@ -10,7 +11,7 @@ const (
 	Verified      Verdict = "VERIFIED"
 	Failed        Verdict = "FAILED"
 	Unsigned      Verdict = "UNSIGNED"
-	Indeterminate Verdict = "INDETERMINATE" // could not be evaluated; the checks say what is missing
+	Indeterminate Verdict = "INDETERMINATE" // could not be evaluated; the checks show what is missing
 	NoResults     Verdict = "NO_RESULTS"    // the TaskRun declares no results and carries none
 )
 

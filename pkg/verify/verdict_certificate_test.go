@@ -43,7 +43,7 @@ func uris(list ...string) func(*verifytest.Run) {
 	})
 }
 
-// issuedBy has an authority issue the certificates of all steps.
+// issuedBy lets ca issue the certificates of all steps.
 func issuedBy(ca *verifytest.CA) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		for i := range r.Steps {
@@ -91,7 +91,7 @@ func TestCertificates(t *testing.T) {
 			c.NotBefore, c.NotAfter = verifytest.Start().Add(from), verifytest.Start().Add(to)
 		})
 	}
-	impostor := newCA(t, verifytest.TrustDomain) // another authority that calls itself that of the own domain
+	impostor := newCA(t, verifytest.TrustDomain) // another authority with the name of the cluster's own domain
 	federated := theCluster().Federated[0]
 	mint := *federated
 	mint.TrustDomain = verifytest.TrustDomain // a federated authority that issues our SPIFFE IDs
@@ -100,10 +100,14 @@ func TestCertificates(t *testing.T) {
 		long = intermediate(t, long)
 	}
 	cases := map[string]verdictCase{
-		"untouched":             {sign: spiffe, want: verify.Verified},
-		"intermediates":         {sign: all(spiffe, issuedBy(intermediate(t, intermediate(t, theCluster().CA)))), want: verify.Verified},
+		"untouched": {sign: spiffe, want: verify.Verified},
+		"intermediates": {
+			sign: all(spiffe, issuedBy(intermediate(t, intermediate(t, theCluster().CA)))), want: verify.Verified,
+		},
 		"too many certificates": failed(issuedBy(long), "certificate"),
-		"a DNS name beside it":  {sign: all(spiffe, leaf(func(c *x509.Certificate) { c.DNSNames = []string{"build"} })), want: verify.Verified},
+		"a DNS name beside it": {
+			sign: all(spiffe, leaf(func(c *x509.Certificate) { c.DNSNames = []string{"build"} })), want: verify.Verified,
+		},
 		"no URI":                failed(uris(), "subject"),
 		"two URIs":              failed(uris(id, id), "subject"),
 		"another TaskRun":       failed(uris("spiffe://ci.example/ns/ci/taskrun/other"), "subject"),
@@ -135,19 +139,27 @@ func TestCertificates(t *testing.T) {
 		"signed within the skew":    {sign: all(spiffe, signedLater(60*time.Second)), want: verify.Verified},
 		"of a federated domain":     failed(issuedBy(federated), "trust-domain"),
 		"minted by a federated one": failed(issuedBy(&mint), "trust-domain"),
-		"unknown authority":         {sign: all(spiffe, issuedBy(impostor)), want: verify.Indeterminate, checks: []string{"certificate"}},
+		"unknown authority": {
+			sign: all(spiffe, issuedBy(impostor)), want: verify.Indeterminate, checks: []string{"certificate"},
+		},
 		"unknown authority, tampered": {
 			sign: all(spiffe, issuedBy(impostor)), tamper: inDigest(to("sha256:1")),
 			want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
 		},
-		"high S":              failed(inCarrier(signing.CarrierManifestSignature, highS), "signature"),
-		"no base64url":        failed(inCarrier(signing.CarrierSVID, func(s string) string { return s + "=" }), "certificate"),
-		"no certificate":      failed(inCarrier(signing.CarrierSVID, to("AAAA")), "certificate"),
-		"empty":               failed(inCarrier(signing.CarrierSVID, to("")), "certificate"),
-		"cut off":             failed(inCarrier(signing.CarrierSVID, func(s string) string { return s[:len(s)-4] }), "certificate"),
-		"trailing data":       failed(inCarrier(signing.CarrierSVID, func(s string) string { return s[:len(s)-len(s)%4] + "AAAA" }), "certificate"),
-		"the key of another":  failed(func(r *verifytest.Run) { r.Steps[0].Carriers = otherLeaf(t) }, "payload"),
-		"another value":       {sign: spiffe, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
+		"high S": failed(inCarrier(signing.CarrierManifestSignature, highS), "signature"),
+		"no base64url": failed(inCarrier(signing.CarrierSVID, func(s string) string { return s + "=" }),
+			"certificate"),
+		"no certificate": failed(inCarrier(signing.CarrierSVID, to("AAAA")), "certificate"),
+		"empty":          failed(inCarrier(signing.CarrierSVID, to("")), "certificate"),
+		"cut off": failed(inCarrier(signing.CarrierSVID, func(s string) string { return s[:len(s)-4] }),
+			"certificate"),
+		"trailing data": failed(inCarrier(signing.CarrierSVID,
+			func(s string) string { return s[:len(s)-len(s)%4] + "AAAA" }), "certificate"),
+		"the key of another": failed(func(r *verifytest.Run) { r.Steps[0].Carriers = otherLeaf(t) }, "payload"),
+		"another value": {
+			sign: spiffe, tamper: inDigest(to("sha256:1")), want: verify.Failed,
+			checks: []string{"payload", "results IMAGE_DIGEST"},
+		},
 		"weak key":            failed(func(r *verifytest.Run) { r.Steps[0].Carriers = weakLeaf(t) }, "certificate"),
 		"algorithm of others": failed(inCarrier(signing.CarrierManifest, algorithm(3)), "signature"),
 		"created later": {sign: spiffe, want: verify.Failed, checks: []string{"time"}, tamper: func(tr *v1.TaskRun) {
@@ -157,7 +169,7 @@ func TestCertificates(t *testing.T) {
 	runVerdictCases(t, cases)
 }
 
-// otherLeaf replaces the certificate by one of the same name for another key.
+// otherLeaf replaces the certificate by one with the same name for another key.
 func otherLeaf(t *testing.T) func(map[string]string) {
 	return func(c map[string]string) {
 		run := verifytest.NewRun()
@@ -174,7 +186,7 @@ func otherLeaf(t *testing.T) func(map[string]string) {
 	}
 }
 
-// weakLeaf replaces the certificate by one for a key on P-521, which no rule admits.
+// weakLeaf replaces the certificate by one for a P-521 key, which is not allowed.
 func weakLeaf(t *testing.T) func(map[string]string) {
 	return func(c map[string]string) {
 		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
@@ -210,7 +222,8 @@ func TestAuthorities(t *testing.T) {
 	own := func(c *trust.Cluster) *trust.X509Authority { return &c.SPIFFE[0].X509Authorities[0] }
 	others := func(c *trust.Cluster) { // authorities of the same name, as a rotation leaves them behind
 		for range 300 {
-			c.SPIFFE[0].X509Authorities = append(c.SPIFFE[0].X509Authorities, verifytest.Authority(newCA(t, verifytest.TrustDomain).Certificate))
+			c.SPIFFE[0].X509Authorities = append(c.SPIFFE[0].X509Authorities,
+				verifytest.Authority(newCA(t, verifytest.TrustDomain).Certificate))
 		}
 		slices.Reverse(c.SPIFFE[0].X509Authorities)
 	}
@@ -218,21 +231,35 @@ func TestAuthorities(t *testing.T) {
 		change func(*trust.Cluster)
 		want   verdictCase
 	}{
-		"years later":  {func(*trust.Cluster) {}, verdictCase{want: verify.Verified}},
-		"among many":   {others, verdictCase{want: verify.Verified}},
-		"in use":       {func(c *trust.Cluster) { own(c).NotBefore = stamp(-time.Hour) }, verdictCase{want: verify.Verified}},
-		"seen later":   {func(c *trust.Cluster) { own(c).NotBefore = stamp(time.Hour) }, verdictCase{want: verify.Verified}},
-		"just retired": {func(c *trust.Cluster) { own(c).NotAfter = stamp(-59 * time.Minute) }, verdictCase{want: verify.Verified}},
-		"retired":      {func(c *trust.Cluster) { own(c).NotAfter = stamp(-61 * time.Minute) }, verdictCase{want: verify.Failed, checks: []string{"certificate"}}},
-		"no SPIFFE":    {func(c *trust.Cluster) { c.SPIFFE = nil }, verdictCase{want: verify.Indeterminate, checks: []string{"certificate"}}},
+		"years later": {func(*trust.Cluster) {}, verdictCase{want: verify.Verified}},
+		"among many":  {others, verdictCase{want: verify.Verified}},
+		"in use":      {func(c *trust.Cluster) { own(c).NotBefore = stamp(-time.Hour) }, verdictCase{want: verify.Verified}},
+		"seen later":  {func(c *trust.Cluster) { own(c).NotBefore = stamp(time.Hour) }, verdictCase{want: verify.Verified}},
+		"just retired": {
+			func(c *trust.Cluster) { own(c).NotAfter = stamp(-59 * time.Minute) }, verdictCase{want: verify.Verified},
+		},
+		"retired": {
+			func(c *trust.Cluster) {
+				own(c).NotAfter = stamp(-61 * time.Minute)
+			}, verdictCase{want: verify.Failed, checks: []string{"certificate"}},
+		},
+		"no SPIFFE": {
+			func(c *trust.Cluster) { c.SPIFFE = nil }, verdictCase{want: verify.Indeterminate, checks: []string{"certificate"}},
+		},
 		"marked federated": {
-			func(c *trust.Cluster) { c.SPIFFE[0].Federated = true }, verdictCase{want: verify.Failed, checks: []string{"trust-domain"}},
+			func(c *trust.Cluster) {
+				c.SPIFFE[0].Federated = true
+			}, verdictCase{want: verify.Failed, checks: []string{"trust-domain"}},
 		},
 		"no trust domain": {
-			func(c *trust.Cluster) { c.TrustDomain = "" }, verdictCase{want: verify.Indeterminate, checks: []string{"trust-domain"}},
+			func(c *trust.Cluster) {
+				c.TrustDomain = ""
+			}, verdictCase{want: verify.Indeterminate, checks: []string{"trust-domain"}},
 		},
 		"another trust domain": {
-			func(c *trust.Cluster) { c.TrustDomain = "partner.example" }, verdictCase{want: verify.Failed, checks: []string{"trust-domain"}},
+			func(c *trust.Cluster) {
+				c.TrustDomain = "partner.example"
+			}, verdictCase{want: verify.Failed, checks: []string{"trust-domain"}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -249,7 +276,7 @@ func TestAuthorities(t *testing.T) {
 	}
 }
 
-// A chain whose certificates could all have signed each other is given up.
+// The verifier stops at a chain whose certificates could all have signed each other.
 func TestHostileChains(t *testing.T) {
 	ca := theCluster().CA
 	for range 9 {
@@ -268,12 +295,14 @@ func TestHostileChains(t *testing.T) {
 	if got.Verdict == verify.Verified {
 		t.Error("it is verified")
 	}
-	if !slices.ContainsFunc(got.Checks, func(c verify.Check) bool { return strings.Contains(c.Message, "too many certificates") }) {
+	if !slices.ContainsFunc(got.Checks, func(c verify.Check) bool {
+		return strings.Contains(c.Message, "too many certificates")
+	}) {
 		t.Error("nothing says that there are too many certificates")
 	}
 }
 
-// criticalExtension is one that no verifier knows.
+// criticalExtension is an extension that no verifier knows.
 func criticalExtension() pkix.Extension {
 	return pkix.Extension{Id: asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 55555, 1}, Critical: true, Value: []byte{5, 0}}
 }

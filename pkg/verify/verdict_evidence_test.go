@@ -91,7 +91,9 @@ func TestMessages(t *testing.T) {
 		"key twice": {tamper: changeMessage(0, func(e []result.RunResult) []result.RunResult {
 			return append(e, e[len(e)-1])
 		}), want: verify.Failed, checks: failed},
-		"trailing data": {tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message += "[]" }, want: verify.Failed, checks: failed},
+		"trailing data": {
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message += "[]" }, want: verify.Failed, checks: failed,
+		},
 	}
 	runVerdictCases(t, cases)
 }
@@ -103,7 +105,8 @@ func TestReservedNames(t *testing.T) {
 	}
 	runVerdictCases(t, map[string]verdictCase{
 		"as a step result": {
-			sign: stepResult, want: verify.Failed, checks: []string{"reserved SIGNING_TOKEN", "format", "step-results SIGNING_TOKEN"},
+			sign: stepResult, want: verify.Failed, checks: []string{"reserved SIGNING_TOKEN", "format",
+				"step-results SIGNING_TOKEN"},
 			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = nil },
 		},
 		"declared": {
@@ -138,14 +141,17 @@ func TestCoverage(t *testing.T) {
 			tamper: func(tr *v1.TaskRun) { setMessage(1, "")(tr); tr.Status.Results = tr.Status.Results[:2] },
 			want:   verify.Failed, checks: []string{"coverage"},
 		},
-		"every step says why": {sign: none(0, 1), want: verify.Unsigned, checks: []string{"coverage"}, reason: "token-denied"},
-		"one step says why":   {sign: none(1), want: verify.Unsigned, checks: []string{"coverage"}, reason: "token-denied"},
+		"every step says why": {
+			sign: none(0, 1), want: verify.Unsigned, checks: []string{"coverage"}, reason: "token-denied",
+		},
+		"one step says why": {sign: none(1), want: verify.Unsigned, checks: []string{"coverage"}, reason: "token-denied"},
 		"one says why, one nothing": {
 			sign: func(r *verifytest.Run) { none(0)(r); bare(1)(r) },
 			want: verify.Unsigned, checks: []string{"coverage"}, reason: "token-denied",
 		},
 		"unsigned and tampered": {
-			sign: none(1), tamper: setResult("TAGS", "x"), want: verify.Failed, checks: []string{"results TAGS"}, reason: "results",
+			sign: none(1), tamper: setResult("TAGS", "x"), want: verify.Failed, checks: []string{"results TAGS"},
+			reason: "results",
 		},
 		"unknown reason": {
 			sign: func(r *verifytest.Run) { r.Steps[0].Unsigned = "because" }, want: verify.Failed, checks: []string{"format"},
@@ -200,7 +206,8 @@ func TestCoverage(t *testing.T) {
 			sign: func(r *verifytest.Run) {
 				r.Spec.Results = nil
 				for i := range r.Steps {
-					r.Steps[i] = verifytest.Step{Name: r.Steps[i].Name, Bare: true, Message: func([]result.RunResult) any { return "" }}
+					r.Steps[i] = verifytest.Step{Name: r.Steps[i].Name, Bare: true,
+						Message: func([]result.RunResult) any { return "" }}
 				}
 			},
 			want: verify.NoResults,
@@ -214,7 +221,8 @@ func TestCoverage(t *testing.T) {
 		"declared, none emitted": {
 			sign: func(r *verifytest.Run) {
 				for i := range r.Steps {
-					r.Steps[i] = verifytest.Step{Name: r.Steps[i].Name, Bare: true, Message: func([]result.RunResult) any { return "" }}
+					r.Steps[i] = verifytest.Step{Name: r.Steps[i].Name, Bare: true,
+						Message: func([]result.RunResult) any { return "" }}
 				}
 			},
 			want: verify.Unsigned, checks: []string{"coverage"},
@@ -232,22 +240,26 @@ func TestFormat(t *testing.T) {
 	failed := []string{"format"}
 	runVerdictCases(t, map[string]verdictCase{
 		"format v1": {
-			sign: carriers(func(c map[string]string) { c[signing.CarrierManifest] = "IMAGE_DIGEST,TAGS" }), want: verify.Failed, checks: failed,
+			sign: carriers(func(c map[string]string) { c[signing.CarrierManifest] = "IMAGE_DIGEST,TAGS" }), want: verify.Failed,
+			checks: failed,
 		},
 		"no manifest": {
-			sign: carriers(func(c map[string]string) { delete(c, signing.CarrierManifest) }), want: verify.Failed, checks: failed,
+			sign: carriers(func(c map[string]string) { delete(c, signing.CarrierManifest) }), want: verify.Failed,
+			checks: failed,
 		},
 		"no token": {
 			sign: carriers(func(c map[string]string) { delete(c, signing.CarrierToken) }), want: verify.Failed, checks: failed,
 		},
 		"a signature too many": {
-			sign: carriers(func(c map[string]string) { c[signing.CarrierManifestSignature] = "AA" }), want: verify.Failed, checks: failed,
+			sign: carriers(func(c map[string]string) { c[signing.CarrierManifestSignature] = "AA" }), want: verify.Failed,
+			checks: failed,
 		},
 		"two backends": {
 			sign: carriers(func(c map[string]string) { c[signing.CarrierSVID] = "AA" }), want: verify.Failed, checks: failed,
 		},
 		"none: with a token": {
-			sign: carriers(func(c map[string]string) { c[signing.CarrierManifest] = "none:too-long" }), want: verify.Failed, checks: failed,
+			sign: carriers(func(c map[string]string) { c[signing.CarrierManifest] = "none:too-long" }), want: verify.Failed,
+			checks: failed,
 		},
 		"unknown flag":    {sign: header(func(h *signing.Header) { h.Flags |= 8 }), want: verify.Failed, checks: failed},
 		"unknown backend": {sign: header(func(h *signing.Header) { h.Scheme = 9 }), want: verify.Failed, checks: failed},
@@ -273,7 +285,8 @@ func TestFormat(t *testing.T) {
 			sign: header(func(h *signing.Header) { h.Entries++ }), want: verify.Failed, checks: []string{"payload"},
 		},
 		"another position": {
-			sign: header(func(h *signing.Header) { h.Index, h.Flags = 1, signing.FlagLast }), want: verify.Failed, checks: []string{"position"},
+			sign: header(func(h *signing.Header) { h.Index, h.Flags = 1, signing.FlagLast }), want: verify.Failed,
+			checks: []string{"position"},
 		},
 		"another TaskRun": {
 			sign: header(func(h *signing.Header) { h.TaskRunUID[0]++ }), want: verify.Failed, checks: []string{"taskrun-uid"},
@@ -327,33 +340,53 @@ func TestToken(t *testing.T) {
 	}
 	valid := signing.PayloadAudience(signing.AudiencePrefix, signing.Digest{})
 	runVerdictCases(t, map[string]verdictCase{
-		"of another payload":    {sign: audience(valid), want: verify.Failed, checks: []string{"payload"}},
-		"for two audiences":     {sign: audience(valid, valid), want: verify.Failed, checks: token},
-		"fixed audience":        {sign: audience(signing.AudiencePrefix), want: verify.Failed, checks: token},
-		"another form":          {sign: audience(strings.Replace(valid, ":p:", ":k:", 1)), want: verify.Failed, checks: token},
-		"another prefix":        {sign: audience("x" + valid), want: verify.Failed, checks: token},
-		"longer digest":         {sign: audience(valid + "A"), want: verify.Failed, checks: token},
-		"no digest":             {sign: audience(signing.AudiencePrefix + ":p:"), want: verify.Failed, checks: token},
-		"for somebody else":     {sign: audience("vault"), want: verify.Failed, checks: token},
-		"for the API server":    {sign: audience(verifytest.Issuer), want: verify.Failed, checks: []string{"credential-leak"}},
-		"also for it":           {sign: audience(valid, "https://kubernetes.default.svc"), want: verify.Failed, checks: []string{"credential-leak"}},
-		"for nobody":            {sign: claims(func(c map[string]any) { delete(c, "aud") }), want: verify.Failed, checks: []string{"credential-leak"}},
-		"namespace":             {sign: bound("", "namespace", "prod"), want: verify.Failed, checks: token},
-		"service account":       {sign: bound("serviceaccount", "name", "admin"), want: verify.Failed, checks: token},
-		"pod name":              {sign: bound("pod", "name", "other"), want: verify.Failed, checks: []string{"pod"}},
-		"pod UID":               {sign: bound("pod", "uid", "other"), want: verify.Failed, checks: []string{"pod"}},
-		"subject":               {sign: claims(func(c map[string]any) { c["sub"] = "system:serviceaccount:ci:admin" }), want: verify.Failed, checks: token},
-		"unbound":               {sign: claims(func(c map[string]any) { delete(c, "kubernetes.io") }), want: verify.Failed, checks: []string{"pod", "token"}, reason: "pod"},
-		"lives an hour":         {sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) + 3600 }), want: verify.Failed, checks: token},
-		"expires before issued": {sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) - 1 }), want: verify.Failed, checks: token},
-		"valid later":           {sign: claims(func(c map[string]any) { c["nbf"] = c["iat"].(int64) + 60 }), want: verify.Failed, checks: token},
-		"before the TaskRun":    {sign: at(-61 * time.Second), want: verify.Failed, checks: []string{"time"}},
-		"a little before it":    {sign: at(-59 * time.Second), want: verify.Verified},
-		"after the TaskRun":     {sign: at(time.Minute + 301*time.Second), want: verify.Failed, checks: []string{"time"}},
-		"a little after it":     {sign: at(time.Minute + 299*time.Second), want: verify.Verified},
-		"no token":              {sign: raw("x"), want: verify.Failed, checks: token},
-		"too long":              {sign: raw(strings.Repeat("a", 9000)), want: verify.Failed, checks: token},
-		"no ID":                 {sign: claims(func(c map[string]any) { delete(c, "jti") }), want: verify.Verified},
+		"of another payload": {sign: audience(valid), want: verify.Failed, checks: []string{"payload"}},
+		"for two audiences":  {sign: audience(valid, valid), want: verify.Failed, checks: token},
+		"fixed audience":     {sign: audience(signing.AudiencePrefix), want: verify.Failed, checks: token},
+		"another form": {
+			sign: audience(strings.Replace(valid, ":p:", ":k:", 1)), want: verify.Failed, checks: token,
+		},
+		"another prefix":    {sign: audience("x" + valid), want: verify.Failed, checks: token},
+		"longer digest":     {sign: audience(valid + "A"), want: verify.Failed, checks: token},
+		"no digest":         {sign: audience(signing.AudiencePrefix + ":p:"), want: verify.Failed, checks: token},
+		"for somebody else": {sign: audience("vault"), want: verify.Failed, checks: token},
+		"for the API server": {
+			sign: audience(verifytest.Issuer), want: verify.Failed, checks: []string{"credential-leak"},
+		},
+		"also for it": {
+			sign: audience(valid, "https://kubernetes.default.svc"), want: verify.Failed, checks: []string{"credential-leak"},
+		},
+		"for nobody": {
+			sign: claims(func(c map[string]any) { delete(c, "aud") }), want: verify.Failed, checks: []string{"credential-leak"},
+		},
+		"namespace":       {sign: bound("", "namespace", "prod"), want: verify.Failed, checks: token},
+		"service account": {sign: bound("serviceaccount", "name", "admin"), want: verify.Failed, checks: token},
+		"pod name":        {sign: bound("pod", "name", "other"), want: verify.Failed, checks: []string{"pod"}},
+		"pod UID":         {sign: bound("pod", "uid", "other"), want: verify.Failed, checks: []string{"pod"}},
+		"subject": {
+			sign: claims(func(c map[string]any) { c["sub"] = "system:serviceaccount:ci:admin" }), want: verify.Failed,
+			checks: token,
+		},
+		"unbound": {
+			sign: claims(func(c map[string]any) { delete(c, "kubernetes.io") }), want: verify.Failed,
+			checks: []string{"pod", "token"}, reason: "pod",
+		},
+		"lives an hour": {
+			sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) + 3600 }), want: verify.Failed, checks: token,
+		},
+		"expires before issued": {
+			sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) - 1 }), want: verify.Failed, checks: token,
+		},
+		"valid later": {
+			sign: claims(func(c map[string]any) { c["nbf"] = c["iat"].(int64) + 60 }), want: verify.Failed, checks: token,
+		},
+		"before the TaskRun": {sign: at(-61 * time.Second), want: verify.Failed, checks: []string{"time"}},
+		"a little before it": {sign: at(-59 * time.Second), want: verify.Verified},
+		"after the TaskRun":  {sign: at(time.Minute + 301*time.Second), want: verify.Failed, checks: []string{"time"}},
+		"a little after it":  {sign: at(time.Minute + 299*time.Second), want: verify.Verified},
+		"no token":           {sign: raw("x"), want: verify.Failed, checks: token},
+		"too long":           {sign: raw(strings.Repeat("a", 9000)), want: verify.Failed, checks: token},
+		"no ID":              {sign: claims(func(c map[string]any) { delete(c, "jti") }), want: verify.Verified},
 		"ID twice": {
 			sign: func(r *verifytest.Run) {
 				for i := range r.Steps {
@@ -370,13 +403,15 @@ func TestToken(t *testing.T) {
 			want: verify.Failed, checks: token,
 		},
 		"of another issuer": {
-			sign: claims(func(c map[string]any) { c["iss"] = "https://evil.example" }), want: verify.Failed, checks: []string{"key"},
+			sign: claims(func(c map[string]any) { c["iss"] = "https://evil.example" }), want: verify.Failed,
+			checks: []string{"key"},
 		},
 		"unsigned": {
 			sign: func(r *verifytest.Run) {
 				r.Steps[0].Token = func(c map[string]any) string {
 					data, _ := json.Marshal(c)
-					return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + base64.RawURLEncoding.EncodeToString(data) + "."
+					return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." +
+						base64.RawURLEncoding.EncodeToString(data) + "."
 				}
 			},
 			want: verify.Failed, checks: token,
@@ -403,7 +438,9 @@ func TestTokenOutsideOfTheRunIsAWarning(t *testing.T) {
 		c["iat"], c["nbf"], c["exp"] = issued, issued, issued+600
 	}))
 	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
-	warned := slices.ContainsFunc(got.Checks, func(c verify.Check) bool { return c.ID == verify.CheckTime && c.Status == verify.Warn })
+	warned := slices.ContainsFunc(got.Checks, func(c verify.Check) bool {
+		return c.ID == verify.CheckTime && c.Status == verify.Warn
+	})
 	if got.Verdict != verify.Verified || !warned {
 		t.Errorf("verdict %s, checks %+v", got.Verdict, got.Checks)
 	}
@@ -413,7 +450,7 @@ func TestTokenOutsideOfTheRunIsAWarning(t *testing.T) {
 	}
 }
 
-// A clock that is behind makes nothing false and nothing true.
+// A clock that is behind refutes nothing and proves nothing.
 func TestTokenFromTheFuture(t *testing.T) {
 	forged := newTaskRun(t, nil)
 	forged.Status.Results[0].Value.StringVal = "forged"
@@ -429,11 +466,15 @@ func TestTokenFromTheFuture(t *testing.T) {
 		options []verify.Option
 		want    string
 	}{
-		"ten minutes behind":              {newTaskRun(t, nil), []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind"},
-		"within the skew":                 {newTaskRun(t, nil), []verify.Option{behind(time.Minute)}, "VERIFIED "},
-		"something is forged as well":     {forged, []verify.Option{behind(10 * time.Minute)}, "FAILED results"},
-		"nobody says when it completed":   {open, []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind"},
-		"signed after the end, by itself": {late, []verify.Option{behind(10 * time.Minute), verify.WithClockSkew(0)}, "FAILED time"},
+		"ten minutes behind": {
+			newTaskRun(t, nil), []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind",
+		},
+		"within the skew":               {newTaskRun(t, nil), []verify.Option{behind(time.Minute)}, "VERIFIED "},
+		"something is forged as well":   {forged, []verify.Option{behind(10 * time.Minute)}, "FAILED results"},
+		"nobody says when it completed": {open, []verify.Option{behind(10 * time.Minute)}, "INDETERMINATE clock-behind"},
+		"signed after the end, by itself": {
+			late, []verify.Option{behind(10 * time.Minute), verify.WithClockSkew(0)}, "FAILED time",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := newVerifier(t, test.options...).TaskRun(t.Context(), test.tr, verify.Facts{})
@@ -472,11 +513,17 @@ func TestKeys(t *testing.T) {
 			jwk.KeyID = key(c).JWK.KeyID
 			key(c).JWK = jwk
 		}, verify.Failed, []string{"token"}, false},
-		"another issuer": {func(c *trust.Cluster) { c.ServiceAccountIssuers[0].Issuer = "https://other.example" }, verify.Failed, []string{"key"}, false},
+		"another issuer": {
+			func(c *trust.Cluster) {
+				c.ServiceAccountIssuers[0].Issuer = "https://other.example"
+			}, verify.Failed, []string{"key"}, false,
+		},
 		"weak": {func(c *trust.Cluster) {
 			key(c).JWK.N = base64.RawURLEncoding.EncodeToString(append([]byte{0x80}, make([]byte, 127)...))
 		}, verify.Failed, []string{"key"}, false},
-		"not for its type": {func(c *trust.Cluster) { key(c).JWK.Algorithm = "PS256" }, verify.Failed, []string{"key"}, false},
+		"not for its type": {
+			func(c *trust.Cluster) { key(c).JWK.Algorithm = "PS256" }, verify.Failed, []string{"key"}, false,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster, err := theCluster().Trust()
@@ -484,7 +531,8 @@ func TestKeys(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.change(cluster)
-			v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
+			v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }),
+				verify.WithUnrecorded())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -499,14 +547,15 @@ func TestKeys(t *testing.T) {
 
 func key(c *trust.Cluster) *trust.IssuerKey { return &c.ServiceAccountIssuers[0].Keys[0] }
 
-// An unknown key hides no mismatch: whoever signed, it was something else.
+// An unknown key does not hide a mismatch: the signed content is different, no matter who signed it.
 func TestUnknownKeyAndTampered(t *testing.T) {
 	cluster, err := theCluster().Trust()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cluster.ServiceAccountIssuers = nil
-	v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
+	v, err := verify.New(cluster, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }),
+		verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -526,7 +575,8 @@ func TestEllipticKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := verify.New(trusted, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }), verify.WithUnrecorded())
+	v, err := verify.New(trusted, verify.WithClock(func() time.Time { return verifytest.Start().Add(time.Hour) }),
+		verify.WithUnrecorded())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -551,19 +601,22 @@ func TestDeclaration(t *testing.T) {
 		r.Spec.Results[1].Type = v1.ResultsTypeString
 		r.Steps[0].Entries[1].Value = `no array`
 	}
-	// drop does what Tekton's reconciler does with a result that is not of its declared type.
+	// drop removes a result that does not have its declared type, as Tekton's reconciler does.
 	drop := func(tr *v1.TaskRun) {
 		tr.Spec.TaskSpec.Results[1].Type = v1.ResultsTypeArray
 		tr.Status.TaskSpec.Results[1].Type = v1.ResultsTypeArray
 		tr.Status.Results = slices.Delete(tr.Status.Results, 1, 2)
 	}
-	failValidation := func(tr *v1.TaskRun) { setOutcome(tr, corev1.ConditionFalse, string(v1.TaskRunReasonFailedValidation)) }
+	failValidation := func(tr *v1.TaskRun) {
+		setOutcome(tr, corev1.ConditionFalse, string(v1.TaskRunReasonFailedValidation))
+	}
 	live := verify.Facts{Live: true}
 	runVerdictCases(t, map[string]verdictCase{
 		"promoted, live":   {sign: promote, facts: live, want: verify.Verified},
 		"promoted, a file": {sign: promote, want: verify.Indeterminate, checks: []string{"declaration SCAN"}},
 		"promoted value changed": {
-			sign: promote, facts: live, tamper: setResult("SCAN", "dirty"), want: verify.Failed, checks: []string{"results SCAN"},
+			sign: promote, facts: live, tamper: setResult("SCAN", "dirty"), want: verify.Failed,
+			checks: []string{"results SCAN"},
 		},
 		"status.taskSpec changed, live": {
 			facts: live, tamper: func(tr *v1.TaskRun) { tr.Status.TaskSpec.Results[0].Name = "OTHER" },

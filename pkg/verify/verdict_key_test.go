@@ -27,7 +27,7 @@ func inCarrier(name string, change func(string) string) func(*verifytest.Run) {
 	return func(r *verifytest.Run) { r.Steps[0].Carriers = func(c map[string]string) { c[name] = change(c[name]) } }
 }
 
-// highS replaces the s of a signature r‖s by the other one that fits.
+// highS replaces the s of a signature r‖s by the other valid one.
 func highS(signature string) string {
 	b, err := base64.RawURLEncoding.DecodeString(signature)
 	if err != nil {
@@ -38,7 +38,7 @@ func highS(signature string) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// otherKey returns the SPKI of some other key in base64url.
+// otherKey returns the SPKI of another key in base64url.
 func otherKey(curve elliptic.Curve) string {
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
 	if err != nil {
@@ -85,26 +85,35 @@ func TestKeyBound(t *testing.T) {
 	}
 	audience := func(list ...string) func(*verifytest.Run) { return claims(func(c map[string]any) { c["aud"] = list }) }
 	runVerdictCases(t, map[string]verdictCase{
-		"untouched":           {sign: key, want: verify.Verified},
-		"high S":              failed(inCarrier(signature, highS), "signature"),
-		"signature cut off":   failed(inCarrier(signature, func(s string) string { return s[:len(s)-4] }), "signature"),
-		"ASN.1 signature":     failed(inCarrier(signature, func(s string) string { return "MEUC" + s[:68] + "AA" }), "signature"),
-		"padded signature":    failed(inCarrier(signature, func(s string) string { return s + "==" }), "signature"),
-		"line break":          failed(inCarrier(signature, func(s string) string { return s[:4] + "\n" + s[4:] }), "signature"),
-		"another signature":   failed(inCarrier(signature, to(base64.RawURLEncoding.EncodeToString(append(make([]byte, 63), 1)))), "payload"),
-		"zero signature":      failed(inCarrier(signature, to(base64.RawURLEncoding.EncodeToString(make([]byte, 64)))), "payload"),
-		"another key":         failed(inCarrier(public, to(otherKey(elliptic.P256()))), "token"),
-		"P-384":               failed(inCarrier(public, to(otherKey(elliptic.P384()))), "key"),
-		"key with a tail":     failed(inCarrier(public, func(s string) string { return s + "A" }), "key"),
-		"no key":              failed(inCarrier(public, to("")), "key"),
-		"standard base64":     failed(inCarrier(public, func(s string) string { return s + "=" }), "key"),
-		"payload audience":    failed(audience(signing.PayloadAudience(signing.AudiencePrefix, signing.Digest{})), "token"),
-		"fixed audience":      failed(audience(signing.AudiencePrefix), "token"),
-		"digest of no key":    failed(audience(signing.KeyAudience(signing.AudiencePrefix, nil)), "token"),
-		"credential":          failed(audience(verifytest.Issuer), "credential-leak"),
-		"another value":       {sign: key, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"}},
-		"another algorithm":   failed(inCarrier(signing.CarrierManifest, algorithm(2)), "format"),
-		"no signature at all": failed(func(r *verifytest.Run) { r.Steps[0].Carriers = func(c map[string]string) { delete(c, signature) } }, "format"),
+		"untouched":         {sign: key, want: verify.Verified},
+		"high S":            failed(inCarrier(signature, highS), "signature"),
+		"signature cut off": failed(inCarrier(signature, func(s string) string { return s[:len(s)-4] }), "signature"),
+		"ASN.1 signature": failed(inCarrier(signature, func(s string) string { return "MEUC" + s[:68] + "AA" }),
+			"signature"),
+		"padded signature": failed(inCarrier(signature, func(s string) string { return s + "==" }), "signature"),
+		"line break": failed(inCarrier(signature, func(s string) string { return s[:4] + "\n" + s[4:] }),
+			"signature"),
+		"another signature": failed(inCarrier(signature,
+			to(base64.RawURLEncoding.EncodeToString(append(make([]byte, 63), 1)))), "payload"),
+		"zero signature": failed(inCarrier(signature, to(base64.RawURLEncoding.EncodeToString(make([]byte, 64)))),
+			"payload"),
+		"another key":      failed(inCarrier(public, to(otherKey(elliptic.P256()))), "token"),
+		"P-384":            failed(inCarrier(public, to(otherKey(elliptic.P384()))), "key"),
+		"key with a tail":  failed(inCarrier(public, func(s string) string { return s + "A" }), "key"),
+		"no key":           failed(inCarrier(public, to("")), "key"),
+		"standard base64":  failed(inCarrier(public, func(s string) string { return s + "=" }), "key"),
+		"payload audience": failed(audience(signing.PayloadAudience(signing.AudiencePrefix, signing.Digest{})), "token"),
+		"fixed audience":   failed(audience(signing.AudiencePrefix), "token"),
+		"digest of no key": failed(audience(signing.KeyAudience(signing.AudiencePrefix, nil)), "token"),
+		"credential":       failed(audience(verifytest.Issuer), "credential-leak"),
+		"another value": {
+			sign: key, tamper: inDigest(to("sha256:1")), want: verify.Failed,
+			checks: []string{"payload", "results IMAGE_DIGEST"},
+		},
+		"another algorithm": failed(inCarrier(signing.CarrierManifest, algorithm(2)), "format"),
+		"no signature at all": failed(func(r *verifytest.Run) {
+			r.Steps[0].Carriers = func(c map[string]string) { delete(c, signature) }
+		}, "format"),
 		"one token for two steps": failed(func(r *verifytest.Run) {
 			for i := range r.Steps {
 				r.Steps[i].Claims = func(c map[string]any) { c["jti"] = "the same" }
@@ -114,7 +123,7 @@ func TestKeyBound(t *testing.T) {
 	})
 }
 
-// A token that is bound to nothing but an audience proves nothing by itself: whoever reads it can sign.
+// A token that is bound to an audience only proves nothing by itself: anyone who reads it can sign with it.
 func TestAudienceOnly(t *testing.T) {
 	unproven := []string{"assurance"}
 	cases := map[string]verdictCase{}
@@ -125,7 +134,8 @@ func TestAudienceOnly(t *testing.T) {
 			sign: sign, facts: verify.Facts{Live: true}, want: verify.Indeterminate, checks: unproven,
 		}
 		cases[name+" tampered"] = verdictCase{
-			sign: sign, tamper: inDigest(to("sha256:1")), want: verify.Failed, checks: []string{"payload", "results IMAGE_DIGEST"},
+			sign: sign, tamper: inDigest(to("sha256:1")), want: verify.Failed,
+			checks: []string{"payload", "results IMAGE_DIGEST"},
 		}
 	}
 	cases["v1 tampered"] = verdictCase{
@@ -135,7 +145,7 @@ func TestAudienceOnly(t *testing.T) {
 	runVerdictCases(t, cases)
 }
 
-// reviewer is an API server that gives one answer.
+// reviewer is an API server that always gives the same answer.
 type reviewer struct {
 	answer verify.TokenReview
 	err    error
@@ -188,14 +198,19 @@ func TestTokenReview(t *testing.T) {
 		"unknown key":         {unknownKey, yes, nil, live, 2, verdictCase{want: verify.Verified}},
 		"both":                {all(audienceOnly, unknownKey), yes, nil, live, 2, verdictCase{want: verify.Verified}},
 		"known and bound":     {nil, verify.TokenReview{}, nil, live, 0, verdictCase{want: verify.Verified}},
-		"from a file":         {audienceOnly, yes, nil, verify.Facts{}, 0, verdictCase{want: verify.Indeterminate, checks: []string{"assurance"}}},
-		"no answer":           {unknownKey, yes, errors.New("timeout"), live, 2, verdictCase{want: verify.Indeterminate, checks: []string{"key"}}},
+		"from a file": {
+			audienceOnly, yes, nil, verify.Facts{}, 0, verdictCase{want: verify.Indeterminate, checks: []string{"assurance"}},
+		},
+		"no answer": {
+			unknownKey, yes, errors.New("timeout"), live, 2, verdictCase{want: verify.Indeterminate, checks: []string{"key"}},
+		},
 		"pod gone": {
 			audienceOnly, verify.TokenReview{Error: "pod not found"}, nil, gone, 2,
 			verdictCase{want: verify.Indeterminate, checks: []string{"assurance"}},
 		},
 		"refused while the pod lives": {
-			unknownKey, verify.TokenReview{Error: "invalid"}, nil, live, 2, verdictCase{want: verify.Indeterminate, checks: []string{"key"}},
+			unknownKey, verify.TokenReview{Error: "invalid"}, nil, live, 2,
+			verdictCase{want: verify.Indeterminate, checks: []string{"key"}},
 		},
 		"another account": {
 			audienceOnly, with(func(r *verify.TokenReview) { r.Username = "system:serviceaccount:ci:default" }), nil, live, 2,

@@ -23,7 +23,7 @@ func signedAs(format signing.Format, scheme signing.Scheme) func(*verifytest.Run
 	return func(r *verifytest.Run) { r.Format, r.Scheme = format, scheme }
 }
 
-// all makes several changes.
+// all applies several changes.
 func all(changes ...func(*verifytest.Run)) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		for _, change := range changes {
@@ -32,7 +32,7 @@ func all(changes ...func(*verifytest.Run)) func(*verifytest.Run) {
 	}
 }
 
-// withKey makes the pod's SVID one of this key.
+// withKey gives the pod an SVID for this key.
 func withKey(key crypto.Signer) func(*verifytest.Run) {
 	return func(r *verifytest.Run) { r.Key = key }
 }
@@ -62,7 +62,7 @@ const (
 	bySPIRE            = signing.SchemeSPIRE
 )
 
-// Every kind of evidence verifies, and says what it proves.
+// Every kind of evidence verifies, with the assurance that it proves.
 func TestKinds(t *testing.T) {
 	type shown struct {
 		Verdict   verify.Verdict
@@ -126,7 +126,8 @@ func TestKinds(t *testing.T) {
 			if len(got.Identity.KeyIDs) != 1 || len(got.Results) != 3 {
 				t.Errorf("keys %q, results %+v", got.Identity.KeyIDs, got.Results)
 			}
-			for _, id := range []verify.CheckID{verify.CheckSignature, verify.CheckPayload, verify.CheckTime, verify.CheckAssurance} {
+			for _, id := range []verify.CheckID{verify.CheckSignature, verify.CheckPayload, verify.CheckTime,
+				verify.CheckAssurance} {
 				if !slices.ContainsFunc(got.Checks, func(c verify.Check) bool { return c.ID == id && c.Status == verify.Pass }) {
 					t.Errorf("check %s is not reported as passed", id)
 				}
@@ -135,7 +136,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// The signing material may stand in status.results, as stock Tekton leaves it there.
+// Signing material may be in status.results, where stock Tekton leaves it.
 func TestKindsWithCarriersInResults(t *testing.T) {
 	for _, sign := range []func(*verifytest.Run){
 		nil, signedAs(v2Format, byKey), signedAs(v2Format, bySPIRE), signedAs(v1Format, byKey), signedAs(v1Format, bySPIRE),
@@ -158,7 +159,8 @@ func TestKindsWithCarriersInResults(t *testing.T) {
 func TestMixedKinds(t *testing.T) {
 	kinds := map[string]func(*verifytest.Run){
 		"payload-bound": nil, "key-bound": signedAs(v2Format, byKey), "audience-only": signedAs(v2Format, byAudience),
-		"SVID": signedAs(v2Format, bySPIRE), "v1 key-bound": signedAs(v1Format, byKey), "v1 SVID": signedAs(v1Format, bySPIRE),
+		"SVID": signedAs(v2Format, bySPIRE), "v1 key-bound": signedAs(v1Format, byKey),
+		"v1 SVID":          signedAs(v1Format, bySPIRE),
 		"v1 audience-only": signedAs(v1Format, byAudience),
 	}
 	v := newVerifier(t)
@@ -183,14 +185,20 @@ func TestMinimums(t *testing.T) {
 		option verify.Option
 		want   string // the failed check, empty if it is verified
 	}{
-		"v1 where v2 is asked for":   {signedAs(v1Format, bySPIRE), verify.WithMinimumFormat(v2Format), "format"},
-		"v1 where v1 is enough":      {signedAs(v1Format, bySPIRE), verify.WithMinimumFormat(v1Format), ""},
-		"v2":                         {nil, verify.WithMinimumFormat(v2Format), ""},
-		"key for payload":            {signedAs(v2Format, byKey), verify.WithMinimumAssurance(signing.AssurancePayloadBound), "assurance"},
-		"key for key":                {signedAs(v2Format, byKey), verify.WithMinimumAssurance(signing.AssuranceKeyBound), ""},
-		"payload for key":            {nil, verify.WithMinimumAssurance(signing.AssuranceKeyBound), ""},
-		"SVID for key":               {signedAs(v2Format, bySPIRE), verify.WithMinimumAssurance(signing.AssuranceKeyBound), "assurance"},
-		"v1 for audience":            {signedAs(v1Format, byKey), verify.WithMinimumAssurance(signing.AssuranceAudienceOnly), "assurance"},
+		"v1 where v2 is asked for": {signedAs(v1Format, bySPIRE), verify.WithMinimumFormat(v2Format), "format"},
+		"v1 where v1 is enough":    {signedAs(v1Format, bySPIRE), verify.WithMinimumFormat(v1Format), ""},
+		"v2":                       {nil, verify.WithMinimumFormat(v2Format), ""},
+		"key for payload": {
+			signedAs(v2Format, byKey), verify.WithMinimumAssurance(signing.AssurancePayloadBound), "assurance",
+		},
+		"key for key":     {signedAs(v2Format, byKey), verify.WithMinimumAssurance(signing.AssuranceKeyBound), ""},
+		"payload for key": {nil, verify.WithMinimumAssurance(signing.AssuranceKeyBound), ""},
+		"SVID for key": {
+			signedAs(v2Format, bySPIRE), verify.WithMinimumAssurance(signing.AssuranceKeyBound), "assurance",
+		},
+		"v1 for audience": {
+			signedAs(v1Format, byKey), verify.WithMinimumAssurance(signing.AssuranceAudienceOnly), "assurance",
+		},
 		"v1 for legacy":              {signedAs(v1Format, byKey), verify.WithMinimumAssurance(signing.AssuranceLegacy), ""},
 		"token longer than asked":    {nil, verify.WithTokenLifetime(599e9), "token"},
 		"token as long as asked for": {nil, verify.WithTokenLifetime(600e9), ""},

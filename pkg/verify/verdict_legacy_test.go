@@ -35,7 +35,7 @@ func inStep(step int, change func(map[string]string)) func(*v1.TaskRun) {
 	})
 }
 
-// both tampers twice.
+// both applies several changes.
 func both(changes ...func(*v1.TaskRun)) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) {
 		for _, change := range changes {
@@ -76,10 +76,13 @@ func TestLegacy(t *testing.T) {
 			add(name, verdictCase{tamper: tamper, want: verify.Failed, checks: checks})
 		}
 		failed("another value", inDigest(to("x")), "payload IMAGE_DIGEST", "results IMAGE_DIGEST")
-		failed("result removed", both(inStep(0, func(e map[string]string) { delete(e, digest); delete(e, sig(digest)) }), withoutResult(digest)),
+		failed("result removed", both(inStep(0, func(e map[string]string) { delete(e, digest); delete(e, sig(digest)) }),
+			withoutResult(digest)),
 			"payload IMAGE_DIGEST")
-		failed("result without its signature", inStep(0, func(e map[string]string) { delete(e, sig(digest)) }), "signature IMAGE_DIGEST")
-		failed("signature without its result", both(inStep(0, func(e map[string]string) { delete(e, digest) }), withoutResult(digest)),
+		failed("result without its signature", inStep(0, func(e map[string]string) { delete(e, sig(digest)) }),
+			"signature IMAGE_DIGEST")
+		failed("signature without its result", both(inStep(0, func(e map[string]string) { delete(e, digest) }),
+			withoutResult(digest)),
 			"format IMAGE_DIGEST.sig", "payload IMAGE_DIGEST")
 		failed("unsigned evil.sig", inStep(0, func(e map[string]string) { e["evil.sig"] = "x" }), "format evil.sig")
 		failed("result that copies another's value and signature", both(inStep(0, func(e map[string]string) {
@@ -91,12 +94,15 @@ func TestLegacy(t *testing.T) {
 		}), "signature", "payload RESULT_MANIFEST", "results copy")
 		failed("empty manifest", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] = "" }),
 			"payload IMAGE_DIGEST", "payload TAGS")
-		failed("name twice in the manifest", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] += "," + digest }),
+		failed("name twice in the manifest", inStep(0,
+			func(e map[string]string) { e[signing.CarrierManifest] += "," + digest }),
 			"format IMAGE_DIGEST")
-		failed("name that no result has", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] += ", x" }), "format", "payload  x")
+		failed("name that no result has", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] += ", x" }),
+			"format", "payload  x")
 		failed("carrier in the manifest", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] += ",SVID" }),
 			"format", "payload SVID")
-		failed("manifest of another order", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] = tags + "," + digest }),
+		failed("manifest of another order", inStep(0,
+			func(e map[string]string) { e[signing.CarrierManifest] = tags + "," + digest }),
 			"payload RESULT_MANIFEST")
 		failed("a result's signature as the manifest's", inStep(0, func(e map[string]string) {
 			e[sig(signing.CarrierManifest)] = e[sig(digest)]
@@ -122,7 +128,8 @@ func TestLegacy(t *testing.T) {
 			e[signing.CarrierSVID], e[signing.CarrierToken] = "x", "x"
 		}), "format")
 		failed("no manifest", inStep(0, func(e map[string]string) { delete(e, signing.CarrierManifest) }), "format")
-		failed("unknown version", inStep(0, func(e map[string]string) { e[signing.CarrierManifest] = "v3:" + e[signing.CarrierManifest] }), "format")
+		failed("unknown version",
+			inStep(0, func(e map[string]string) { e[signing.CarrierManifest] = "v3:" + e[signing.CarrierManifest] }), "format")
 		add("step without results", verdictCase{sign: func(r *verifytest.Run) {
 			r.Steps[1].Entries = nil
 		}, want: verify.Verified})
@@ -156,7 +163,8 @@ func orNothing(change func(*verifytest.Run)) func(*verifytest.Run) {
 	return change
 }
 
-// urlSafeKey returns another key whose base64url form is no standard base64: one key in twenty looks alike in both.
+// urlSafeKey returns another key whose base64url form is not standard base64. One key in twenty has the same
+// form in both.
 func urlSafeKey() string {
 	for {
 		if key := otherKey(elliptic.P256()); strings.ContainsAny(key, "-_") {
@@ -170,7 +178,7 @@ func standardForm(key string) string {
 	return strings.NewReplacer("-", "+", "_", "/").Replace(key) + "=="
 }
 
-// What only the identities of format v1 say.
+// TestLegacyIdentity tests what only the identities of format v1 contain.
 func TestLegacyIdentity(t *testing.T) {
 	token, svid := signedAs(v1Format, byKey), signedAs(v1Format, bySPIRE)
 	finished := func(at time.Duration) func(*v1.TaskRun) {
@@ -188,37 +196,49 @@ func TestLegacyIdentity(t *testing.T) {
 		return failed(svid, carrier(signing.CarrierSVID, change), "certificate")
 	}
 	runVerdictCases(t, map[string]verdictCase{
-		"renamed TaskRun with an SVID":  failed(svid, func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "subject"),
-		"renamed TaskRun with a token":  failed(token, func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "pod"),
-		"URL-safe key":                  failed(token, carrier(signing.CarrierPublicKey, to(otherKey(elliptic.P256()))), "key"),
-		"URL-safe key, padded":          failed(token, carrier(signing.CarrierPublicKey, to(urlSafeKey()+"==")), "key"),
-		"another key":                   failed(token, carrier(signing.CarrierPublicKey, to(standardForm(otherKey(elliptic.P256())))), "token"),
-		"payload-bound token":           failed(all(token, claims(func(c map[string]any) { c["aud"] = signing.AudiencePrefix + ":p:x" })), nil, "token"),
-		"tokens of two pods":            failed(all(token, bound("pod", "uid", "00000000-0000-4000-8000-000000000000")), nil, "pod"),
+		"renamed TaskRun with an SVID": failed(svid,
+			func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "subject"),
+		"renamed TaskRun with a token": failed(token,
+			func(tr *v1.TaskRun) { tr.Name, tr.Status.PodName = "other", "other-pod" }, "pod"),
+		"URL-safe key": failed(token, carrier(signing.CarrierPublicKey, to(otherKey(elliptic.P256()))),
+			"key"),
+		"URL-safe key, padded": failed(token, carrier(signing.CarrierPublicKey, to(urlSafeKey()+"==")), "key"),
+		"another key": failed(token,
+			carrier(signing.CarrierPublicKey, to(standardForm(otherKey(elliptic.P256())))), "token"),
+		"payload-bound token": failed(all(token,
+			claims(func(c map[string]any) { c["aud"] = signing.AudiencePrefix + ":p:x" })), nil, "token"),
+		"tokens of two pods": failed(all(token, bound("pod", "uid", "00000000-0000-4000-8000-000000000000")), nil,
+			"pod"),
 		"token of no pod":               failed(all(token, bound("pod", "uid", "")), nil, "pod"),
 		"the SVID expired before":       failed(svid, finished(3606*time.Second), "time"),
 		"the step ended before the run": failed(svid, finished(-2*time.Minute), "time"),
-		"the step's end is not known":   failed(svid, func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.FinishedAt = metav1.Time{} }, "time"),
+		"the step's end is not known": failed(svid,
+			func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.FinishedAt = metav1.Time{} }, "time"),
 		"the live pod is another": {
 			sign: token, facts: verify.Facts{Live: true, Pod: &verify.PodFacts{
 				Found: true, UID: "00000000-0000-4000-8000-000000000000", ControllerUID: "6340374f-3a88-4ff2-812e-c155a2d8e142",
 			}}, want: verify.Failed, checks: []string{"pod"},
 		},
 		"an intermediate authority that nobody knows": {
-			sign: all(svid, issuedBy(intermediate(t, theCluster().CA))), want: verify.Indeterminate, checks: []string{"certificate"},
+			sign: all(svid, issuedBy(intermediate(t, theCluster().CA))), want: verify.Indeterminate,
+			checks: []string{"certificate"},
 		},
 		"text before the certificate": pem(func(s string) string { return "x\n" + s }),
 		"text behind the certificate": pem(func(s string) string { return s + "\n" }),
 		"two certificates":            pem(func(s string) string { return s + s }),
-		"another kind of block":       pem(func(s string) string { return strings.ReplaceAll(s, "CERTIFICATE", "PUBLIC KEY") }),
-		"headers in the block":        pem(func(s string) string { return strings.Replace(s, "-----\n", "-----\nA: b\n\n", 1) }),
-		"other line breaks":           pem(func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }),
-		"no line break at the end":    pem(func(s string) string { return strings.TrimSuffix(s, "\n") }),
-		"form of v2":                  pem(to("AAAA")),
+		"another kind of block": pem(func(s string) string {
+			return strings.ReplaceAll(s, "CERTIFICATE", "PUBLIC KEY")
+		}),
+		"headers in the block": pem(func(s string) string {
+			return strings.Replace(s, "-----\n", "-----\nA: b\n\n", 1)
+		}),
+		"other line breaks":        pem(func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }),
+		"no line break at the end": pem(func(s string) string { return strings.TrimSuffix(s, "\n") }),
+		"form of v2":               pem(to("AAAA")),
 	})
 }
 
-// Nobody can make verification take long with signatures.
+// Many signatures do not make verification slow.
 func TestManyLegacySignatures(t *testing.T) {
 	tr := newTaskRun(t, func(r *verifytest.Run) {
 		signedAs(v1Format, bySPIRE)(r)

@@ -18,7 +18,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// setOutcome writes the condition Succeeded, as whoever may write the status can.
+// setOutcome writes the condition Succeeded, as anyone who can write the status can do.
 func setOutcome(tr *v1.TaskRun, status corev1.ConditionStatus, reason string) {
 	for i := range tr.Status.Conditions {
 		if tr.Status.Conditions[i].Type == apis.ConditionSucceeded {
@@ -27,7 +27,7 @@ func setOutcome(tr *v1.TaskRun, status corev1.ConditionStatus, reason string) {
 	}
 }
 
-// endedByController makes the last step one that Tekton's controller ended with the TaskRun.
+// endedByController changes the last step into one that Tekton's controller ended with the TaskRun.
 func endedByController(tr *v1.TaskRun, reason string) {
 	setOutcome(tr, corev1.ConditionFalse, reason)
 	step := &tr.Status.Steps[len(tr.Status.Steps)-1]
@@ -197,7 +197,9 @@ func TestTamperedIdentityOfTheTaskRun(t *testing.T) {
 			want:   verify.Failed, checks: []string{"taskrun-uid"},
 		},
 		"no UID": {tamper: func(tr *v1.TaskRun) { tr.UID = "" }, want: verify.Failed, checks: []string{"taskrun-uid"}},
-		"name":   {tamper: func(tr *v1.TaskRun) { tr.Name = "other" }, want: verify.Failed, checks: []string{"pod", "payload"}},
+		"name": {
+			tamper: func(tr *v1.TaskRun) { tr.Name = "other" }, want: verify.Failed, checks: []string{"pod", "payload"},
+		},
 		"namespace": {
 			tamper: func(tr *v1.TaskRun) { tr.Namespace = "prod" },
 			want:   verify.Failed, checks: []string{"token", "payload"},
@@ -270,13 +272,17 @@ func TestLivePod(t *testing.T) {
 		"nobody looked, although required": {
 			facts: verify.Facts{RequirePod: true}, want: verify.Indeterminate, checks: []string{"pod"},
 		},
-		"gone":               {facts: verify.Facts{Pod: pod(false, "", "")}, want: verify.Verified},
-		"gone, and required": {facts: verify.Facts{Pod: pod(false, "", ""), RequirePod: true}, want: verify.Indeterminate, checks: []string{"pod"}},
+		"gone": {facts: verify.Facts{Pod: pod(false, "", "")}, want: verify.Verified},
+		"gone, and required": {
+			facts: verify.Facts{Pod: pod(false, "", ""), RequirePod: true}, want: verify.Indeterminate, checks: []string{"pod"},
+		},
 		"another UID": {
-			facts: verify.Facts{Pod: pod(true, "00000000-0000-4000-8000-000000000000", uid)}, want: verify.Failed, checks: []string{"pod"},
+			facts: verify.Facts{Pod: pod(true, "00000000-0000-4000-8000-000000000000", uid)}, want: verify.Failed,
+			checks: []string{"pod"},
 		},
 		"another owner": {
-			facts: verify.Facts{Pod: pod(true, podUID, "00000000-0000-4000-8000-000000000000")}, want: verify.Failed, checks: []string{"pod"},
+			facts: verify.Facts{Pod: pod(true, podUID, "00000000-0000-4000-8000-000000000000")}, want: verify.Failed,
+			checks: []string{"pod"},
 		},
 		"no owner": {facts: verify.Facts{Pod: pod(true, podUID, "")}, want: verify.Failed, checks: []string{"pod"}},
 		"no owner and unsigned": {
@@ -326,17 +332,18 @@ func TestConditionIsNeverTrusted(t *testing.T) {
 	for status, want := range map[corev1.ConditionStatus]verify.Check{
 		corev1.ConditionTrue: {
 			ID: verify.CheckCondition, Status: verify.Note, Expected: "UNSIGNED", Got: "True/Any",
-			Message: "the condition SignedResultsVerified says something else: it is never trusted",
+			Message: "the condition SignedResultsVerified has another verdict: it is never trusted",
 		},
 		corev1.ConditionFalse: {
-			ID: verify.CheckCondition, Status: verify.Pass, Message: "the condition SignedResultsVerified says the same",
+			ID: verify.CheckCondition, Status: verify.Pass, Message: "the condition SignedResultsVerified has the same verdict",
 		},
 		corev1.ConditionUnknown: {
 			ID: verify.CheckCondition, Status: verify.Note, Got: "Unknown/Any", Message: "the add-on has not judged the TaskRun",
 		},
 	} {
 		tr := newTaskRun(t, func(r *verifytest.Run) { r.Steps[0].Bare, r.Steps[1].Bare = true, true })
-		tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: verify.ConditionType, Status: status, Reason: "Any"})
+		tr.Status.Conditions = append(tr.Status.Conditions,
+			apis.Condition{Type: verify.ConditionType, Status: status, Reason: "Any"})
 		got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
 		if got.Verdict != verify.Unsigned {
 			t.Errorf("verdict %s, want %s", got.Verdict, verify.Unsigned)

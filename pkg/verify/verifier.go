@@ -18,7 +18,8 @@ import (
 // DefaultClockSkew is how far the clocks of a cluster and of the verifier may be apart.
 const DefaultClockSkew = 300 * time.Second
 
-// Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use. Its zero value is of no use: call New.
+// Verifier verifies TaskRuns of one cluster. It is immutable and safe for concurrent use. The zero value is
+// not valid: call New.
 type Verifier struct {
 	cluster ClusterRef
 	readers map[signing.Backend]check.Reader
@@ -27,7 +28,7 @@ type Verifier struct {
 	skew    time.Duration
 
 	recordProof     func(token string, digest signing.Digest) (check.Proof, error)
-	hasRecorder     bool // some account's records are trusted
+	hasRecorder     bool // at least one account's records are trusted
 	minimum         minimum
 	allowUnrecorded bool
 }
@@ -41,8 +42,8 @@ func WithClock(now func() time.Time) Option { return func(v *Verifier) { v.now =
 // WithClockSkew sets how far clocks may be apart; the default is DefaultClockSkew.
 func WithClockSkew(d time.Duration) Option { return func(v *Verifier) { v.skew = d } }
 
-// New returns a verifier for the TaskRuns of cluster, which it does not keep. It is an error to pass an invalid cluster, a
-// negative skew, a lifetime of zero, an empty prefix or an unknown minimum.
+// New returns a verifier for the TaskRuns of cluster, and keeps no reference to cluster. It returns an error
+// for an invalid cluster, a negative skew, a lifetime of zero, an empty prefix or an unknown minimum.
 func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	if cluster == nil {
 		return nil, fmt.Errorf("no cluster to trust: pass one of the trust bundle's clusters")
@@ -71,11 +72,11 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	return v, nil
 }
 
-// TaskRun verifies one TaskRun. It never changes tr. When a key is missing, its ID is in Result.MissingKey, so that a
-// caller with a stale bundle can fetch a new one and ask again.
+// TaskRun verifies one TaskRun. It never changes tr. If a key is missing, its ID is in Result.MissingKey, so
+// that a caller with a stale bundle can fetch a new one and verify again.
 //
-// It goes through the stages in turn: record, read, place, identify, replay, conclude. Each adds what it found to the findings; one
-// that needs what an earlier stage could not provide is left out.
+// It runs the stages in turn: record, read, place, identify, replay, conclude. Each adds what it found to the
+// findings. A stage that needs what an earlier one could not provide is left out.
 func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
 	r := v.run(tr, facts)
 	found := &findings{budget: r.budget}
@@ -104,7 +105,7 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 	return c.result()
 }
 
-// tooEarly says so of a TaskRun that is not completed.
+// tooEarly reports whether the TaskRun is not completed, and adds a check if so.
 func tooEarly(r run, found *findings) bool {
 	succeeded := r.tr.Status.GetCondition(apis.ConditionSucceeded)
 	if !succeeded.IsUnknown() {
@@ -115,6 +116,7 @@ func tooEarly(r run, found *findings) bool {
 		got = fmt.Sprintf("Succeeded is %s/%s", succeeded.Status, succeeded.Reason)
 	}
 	found.running = true
-	found.add(check.Doubted(CheckTime, "a completed TaskRun", got, "the TaskRun is not completed: wait for it and verify again"))
+	found.add(check.Doubted(CheckTime, "a completed TaskRun", got,
+		"the TaskRun is not completed: wait for it and verify again"))
 	return true
 }

@@ -63,14 +63,14 @@ func newTaskRun(t testing.TB, change func(*verifytest.Run)) *v1.TaskRun {
 	return tr
 }
 
-// verdictCase is a TaskRun that was changed before or after its steps signed, and what verification says of it.
+// verdictCase is a TaskRun that was changed before or after its steps signed, with its expected verdict.
 type verdictCase struct {
 	sign   func(*verifytest.Run) // before
 	tamper func(*v1.TaskRun)     // after
 	facts  verify.Facts
 
 	want   verify.Verdict
-	checks []string // those that decide: id, and the result if it names one
+	checks []string // the deciding ones: id, and the result if the check names one
 	reason string   // if it is not the first check's id
 }
 
@@ -163,8 +163,9 @@ func TestVerifiedShowsWhatItRestsOn(t *testing.T) {
 		Trusted                                         bool
 	}
 	want := facts{
-		Subject: "system:serviceaccount:ci:builder", Issuer: verifytest.Issuer, PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
-		Time: "2025-06-02 12:00:30 +0000 UTC", Trusted: true, Cluster: verifytest.ClusterUID,
+		Subject: "system:serviceaccount:ci:builder", Issuer: verifytest.Issuer,
+		PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
+		Time:   "2025-06-02 12:00:30 +0000 UTC", Trusted: true, Cluster: verifytest.ClusterUID,
 		Results: "IMAGE_DIGEST string, TAGS array, SOURCE object, ",
 		Backend: signing.BackendOIDCSAToken, Assurance: signing.AssurancePayloadBound,
 	}

@@ -36,8 +36,9 @@ const (
 	requested = 10 // TaskRuns whose requests are counted
 )
 
-// BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster that KUBECONFIG names, and then has it judge
-// 500 status writes, 100 at a time. It turns signing on for a namespace of its own, and off again.
+// BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster that KUBECONFIG names, and
+// then has it judge 500 status writes, 100 at a time. It turns signing on for a namespace of its own, and off
+// again.
 func BenchmarkAddOn(b *testing.B) {
 	c := connect(b)
 	c.enable(b)
@@ -71,7 +72,8 @@ const benchLabel = "bench.tekton-sign.dev/signed"
 func (c *lab) enable(b *testing.B) {
 	b.Helper()
 	plugin := func(args ...string) {
-		out, err := exec.CommandContext(context.WithoutCancel(b.Context()), "../../bin/kubectl-tekton_sign", args...).CombinedOutput()
+		out, err := exec.CommandContext(context.WithoutCancel(b.Context()), "../../bin/kubectl-tekton_sign",
+			args...).CombinedOutput()
 		if err != nil {
 			b.Fatalf("%v: %v\n%s", args, err, out)
 		}
@@ -107,13 +109,15 @@ func (c *lab) namespace(b *testing.B, signed bool) string {
 	}
 }
 
-// run runs a TaskRun of two steps with ten results and returns it with the time from its creation until it was seen to be done.
+// run runs a TaskRun of two steps with ten results and returns it with the time from its creation until it
+// was seen to be done.
 func (c *lab) run(b *testing.B, ns, name string) (*v1.TaskRun, time.Duration) {
 	b.Helper()
 	client := c.tekton.TektonV1().TaskRuns(ns)
 	ctx, cancel := context.WithTimeout(b.Context(), 5*time.Minute)
 	defer cancel()
-	watch, err := client.Watch(ctx, metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()})
+	watch, err := client.Watch(ctx,
+		metav1.ListOptions{FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,7 +155,8 @@ func realRun(name string) *v1.TaskRun {
 	return tr
 }
 
-// comparePairs reports by how much TaskRuns take longer with the add-on. A pair runs one after the other, in turns first.
+// comparePairs reports by how much TaskRuns take longer with the add-on. A pair runs one after the other, in
+// turns first.
 func (c *lab) comparePairs(b *testing.B, signed, plain string) {
 	b.Helper()
 	var with, without, added []time.Duration
@@ -199,7 +204,8 @@ func (c *lab) compareRequests(b *testing.B, signed, plain string) {
 }
 
 // counted are the resources whose requests belong to TaskRuns. Leases, nodes and the like are everybody's.
-var counted = regexp.MustCompile(`^(pods|serviceaccounts|taskruns|events|configmaps|secrets|tokenreviews|subjectaccessreviews)$`)
+var counted = regexp.MustCompile(
+	`^(pods|serviceaccounts|taskruns|events|configmaps|secrets|tokenreviews|subjectaccessreviews)$`)
 
 var requestTotal = regexp.MustCompile(`^apiserver_request_total\{(.*)\} (\S+)$`)
 
@@ -251,8 +257,8 @@ func (c *lab) metrics(b *testing.B, path string) []string {
 	return lines
 }
 
-// replayWrites runs 100 TaskRuns, and then changes the results of each five times, all at a time: each write is judged anew. It
-// reports what the replicas' own histograms say, and the most memory that one had.
+// replayWrites runs 100 TaskRuns, and then changes the results of each five times, all at a time: each write
+// is judged anew. It reports what the replicas' own histograms say, and the most memory that one had.
 func (c *lab) replayWrites(b *testing.B, ns string) {
 	b.Helper()
 	runs := c.manyRuns(b, ns)
@@ -324,7 +330,8 @@ func (c *lab) rewrite(b *testing.B, tr *v1.TaskRun, n int) {
 			b.Error(err)
 			return
 		}
-		_, err = c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(b.Context(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		_, err = c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(b.Context(), tr.Name, types.MergePatchType, patch,
+			metav1.PatchOptions{}, "status")
 		if err != nil {
 			b.Error(err)
 			return
@@ -338,7 +345,8 @@ type replica struct {
 	status map[string]histogram // of the status webhook: duration and work
 }
 
-var statusBucket = regexp.MustCompile(`^tekton_sign_webhook_(duration|work)_seconds_bucket\{.*webhook="status",le="([^"]+)"\} (\S+)$`)
+var statusBucket = regexp.MustCompile(
+	`^tekton_sign_webhook_(duration|work)_seconds_bucket\{.*webhook="status",le="([^"]+)"\} (\S+)$`)
 
 func (c *lab) replicas(b *testing.B) map[string]replica {
 	b.Helper()

@@ -44,8 +44,9 @@ const (
 	concurrent = 100 // at a time
 )
 
-// BenchmarkStatusWebhook replays the completing status writes of 500 TaskRuns, 100 at a time, against the status webhook's
-// handler, which judges each. The pod is read from memory: what the API server takes for it is not the handler's.
+// BenchmarkStatusWebhook replays the completing status writes of 500 TaskRuns, 100 at a time, against the
+// status webhook's handler, which judges each. The pod is read from memory: what the API server takes for it
+// is not the handler's.
 func BenchmarkStatusWebhook(b *testing.B) {
 	cluster, _ := newCluster(b)
 	trusted, err := cluster.Trust()
@@ -98,8 +99,8 @@ func BenchmarkInjectWebhook(b *testing.B) {
 
 const tekton = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 
-// replay sends the reviews and reports how long the handler took, and how long a caller waited. Every answer must have a
-// patch that contains want.
+// replay sends the reviews and reports how long the handler took, and how long a caller waited. Every answer
+// must have a patch that contains want.
 func replay(b *testing.B, admit admission.Admit, rule admission.Rule, reviews [][]byte, want string) {
 	b.Helper()
 	var mu sync.Mutex
@@ -255,7 +256,8 @@ func podReview(b *testing.B, i int) []byte {
 		b.Fatal(err)
 	}
 	builder := tektonpod.Builder{
-		Images: pipeline.Images{EntrypointImage: "tekton/entrypoint", ShellImage: "tekton/shell", WorkingDirInitImage: "tekton/workingdirinit"},
+		Images: pipeline.Images{EntrypointImage: "tekton/entrypoint", ShellImage: "tekton/shell",
+			WorkingDirInitImage: "tekton/workingdirinit"},
 		KubeClient: fake.NewClientset(&corev1.ServiceAccount{
 			ObjectMeta: metav1.ObjectMeta{Namespace: run.Namespace, Name: run.ServiceAccount},
 		}),

@@ -29,8 +29,8 @@ const reviewed = 5000
 // workers is how many TaskRuns are verified, and reviews asked for, at the same time.
 const workers = 2
 
-// BenchmarkTokenReview compares local verification with one TokenReview for each TaskRun at the API server that KUBECONFIG
-// names, the least that a verifier without keys would need.
+// BenchmarkTokenReview compares local verification with one TokenReview for each TaskRun at the API server
+// that KUBECONFIG names, the least that a verifier without keys would need.
 func BenchmarkTokenReview(b *testing.B) {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
@@ -104,7 +104,8 @@ func throughput(b *testing.B, f func() error) float64 {
 // audience is that of signing tokens in the binding with which a TokenReview is all there is.
 const audience = "benchmark"
 
-// serviceAccountTokens asks for tokens, no two of them the same, in a namespace of its own, which is deleted in the end.
+// serviceAccountTokens asks for tokens, no two of them the same, in a namespace of its own, which is deleted
+// in the end.
 func serviceAccountTokens(b *testing.B, client kubernetes.Interface) []string {
 	b.Helper()
 	ctx := b.Context()
@@ -128,7 +129,8 @@ func serviceAccountTokens(b *testing.B, client kubernetes.Interface) []string {
 	var tokens []string
 	for range reviewed {
 		request, err := client.CoreV1().ServiceAccounts(ns.Name).CreateToken(ctx, account.Name,
-			&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}}, metav1.CreateOptions{})
+			&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{Audiences: []string{audience}}},
+			metav1.CreateOptions{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bench measures what operators feel: how long verification takes for one TaskRun and for very many. The figures
-// are in docs/performance.md.
+// Package bench measures what operators feel: how long verification takes for one TaskRun and for very many.
+// The figures are in docs/performance.md.
 package bench
 
 import (
@@ -40,7 +40,8 @@ func typicalRun(name, uid string) *verifytest.Run {
 			r.Spec.Results = append(r.Spec.Results, v1.TaskResult{
 				Name: result, Type: v1.ResultsTypeString, Description: "What the step found out about its input.",
 			})
-			r.Steps[i].Entries = append(r.Steps[i].Entries, verifytest.TaskResult(result, "sha256:"+strings.Repeat("2c26b46b", 8)))
+			r.Steps[i].Entries = append(r.Steps[i].Entries,
+				verifytest.TaskResult(result, "sha256:"+strings.Repeat("2c26b46b", 8)))
 		}
 	}
 	script := "#!/bin/sh\n" + strings.Repeat("echo building the image and its provenance\n", 20)
@@ -82,8 +83,8 @@ func newCluster(tb testing.TB) (*verifytest.Cluster, *verify.Verifier) {
 	return cluster, verifier
 }
 
-// BenchmarkTaskRun verifies a TaskRun of two steps, ten results and 12 KB of JSON, from its text to its verdict, and compares
-// that with the cryptographic operations alone, measured in turns in the same run.
+// BenchmarkTaskRun verifies a TaskRun of two steps, ten results and 12 KB of JSON, from its text to its
+// verdict, and compares that with the cryptographic operations alone, measured in turns in the same run.
 func BenchmarkTaskRun(b *testing.B) {
 	cluster, verifier := newCluster(b)
 	data := typicalJSON(b, cluster, typicalRun("build", verifytest.NewRun().UID))
@@ -120,8 +121,9 @@ func BenchmarkTaskRun(b *testing.B) {
 	b.ReportMetric(float64(median(whole)-median(parsed))/float64(median(crypto)), "times-bare-crypto-in-memory")
 }
 
-// bareOperations returns a function that does what no verifier can leave out: verify the signature of every step's token,
-// which covers the digest of the step's statement, and hash that statement, its payload and every value.
+// bareOperations returns a function that does what no verifier can leave out: verify the signature of every
+// step's token, which covers the digest of the step's statement, and hash that statement, its payload and
+// every value.
 func bareOperations(b *testing.B, cluster *verifytest.Cluster, tr *v1.TaskRun) func() {
 	b.Helper()
 	public, ok := cluster.Private.Public().(*rsa.PublicKey)

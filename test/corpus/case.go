@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package corpus generates the cases that every release of the verifier has to judge rightly: evidence of every format with
-// every change that somebody who may write a TaskRun's status can make, broken files, input that is too large, and text that
-// tries to deceive whoever reads the output. A program makes them from a seed; nothing is edited by hand.
+// Package corpus generates the cases that every release of the verifier has to judge rightly: evidence of
+// every format with every change that somebody who may write a TaskRun's status can make, broken files, input
+// that is too large, and text that tries to deceive whoever reads the output. A program makes them from a
+// seed; nothing is edited by hand.
 package corpus
 
 import (
@@ -52,12 +53,15 @@ type maker struct {
 	err     error
 }
 
-// Generate returns the cases of a seed, in a stable order. The same seed gives the same names, contents and answers; keys and
-// signatures are as random as crypto/rand is.
+// Generate returns the cases of a seed, in a stable order. The same seed gives the same names, contents and
+// answers; keys and signatures are as random as crypto/rand is.
 func Generate(seed uint64) ([]Case, error) {
 	m := &maker{random: rand.New(rand.NewPCG(seed, seed))} // #nosec G404 -- only values of results come from it
 	m.setUp()
-	for _, group := range []func(){m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display, m.hostile} {
+	groups := []func(){
+		m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display, m.hostile,
+	}
+	for _, group := range groups {
 		if m.err == nil {
 			group()
 		}

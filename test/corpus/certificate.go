@@ -57,18 +57,36 @@ func certificateAttacks() []attack {
 		{name: "SVID of a longer path", want: subject, sign: svid(id(own + "/ns/ci/taskrun/build/x"))},
 		{name: "SVID with a query", want: subject, sign: svid(id(own + "/ns/ci/taskrun/build?x=1"))},
 		{name: "SVID with a port", want: domain, sign: svid(id(own + ":443/ns/ci/taskrun/build"))},
-		{name: "SVID with a user", want: subject, sign: svid(id("spiffe://x@" + verifytest.TrustDomain + "/ns/ci/taskrun/build"))},
-		{name: "SVID of another scheme", want: domain, sign: svid(id("https://" + verifytest.TrustDomain + "/ns/ci/taskrun/build"))},
+		{
+			name: "SVID with a user", want: subject,
+			sign: svid(id("spiffe://x@" + verifytest.TrustDomain + "/ns/ci/taskrun/build")),
+		},
+		{
+			name: "SVID of another scheme", want: domain,
+			sign: svid(id("https://" + verifytest.TrustDomain + "/ns/ci/taskrun/build")),
+		},
 		{name: "SVID with an encoded path", want: subject, sign: svid(id(own + "/ns/ci/taskrun/%62uild"))},
-		{name: "SVID with two names", want: subject, sign: svid(func(c *x509.Certificate) { c.URIs = append(c.URIs, c.URIs[0]) })},
+		{
+			name: "SVID with two names", want: subject,
+			sign: svid(func(c *x509.Certificate) { c.URIs = append(c.URIs, c.URIs[0]) }),
+		},
 		{name: "SVID without a name", want: subject, sign: svid(func(c *x509.Certificate) { c.URIs = nil })},
-		{name: "SVID of another trust domain's name", want: domain, sign: svid(id("spiffe://other.example/ns/ci/taskrun/build"))},
+		{
+			name: "SVID of another trust domain's name", want: domain,
+			sign: svid(id("spiffe://other.example/ns/ci/taskrun/build")),
+		},
 		{name: "SVID of another trust domain", want: domain, sign: issuedBy("other.example")},
-		{name: "SVID of another authority of our name", want: missing(verify.CheckCertificate), sign: issuedBy(verifytest.TrustDomain)},
+		{
+			name: "SVID of another authority of our name", want: missing(verify.CheckCertificate),
+			sign: issuedBy(verifytest.TrustDomain),
+		},
 		{name: "SVID that is an authority", want: certificate, sign: svid(func(c *x509.Certificate) {
 			c.IsCA, c.KeyUsage = true, c.KeyUsage|x509.KeyUsageCertSign
 		})},
-		{name: "SVID not for signatures", want: certificate, sign: svid(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement })},
+		{
+			name: "SVID not for signatures", want: certificate,
+			sign: svid(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement }),
+		},
 		{name: "SVID expired when it signed", want: at, sign: svid(valid(-30*time.Second, 10*time.Second))},
 		{name: "SVID not valid yet when it signed", want: at, sign: svid(valid(40*time.Second, time.Hour))},
 		{name: "SVID from before the TaskRun", want: at, sign: svid(valid(-10*time.Minute, time.Hour))},

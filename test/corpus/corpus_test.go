@@ -109,8 +109,8 @@ func place(t testing.TB, c corpus.Case) string {
 	return dir
 }
 
-// TestCorpus wants of every case its verdict, the check that stands in its way, its exit code whatever the format, and output
-// that deceives nobody.
+// TestCorpus wants of every case its verdict, the check that stands in its way, its exit code whatever the
+// format, and output that deceives nobody.
 func TestCorpus(t *testing.T) {
 	all, err := cases()
 	if err != nil {
@@ -226,14 +226,15 @@ func lastLine(t *testing.T, want corpus.Want, table string) {
 		return
 	}
 	for _, line := range lines {
-		if strings.HasPrefix(strings.TrimSpace(line), "✓ "+string(verify.Verified)) && !strings.Contains(last, "TaskRuns:") {
+		if strings.HasPrefix(strings.TrimSpace(line), "✓ "+string(verify.Verified)) &&
+			!strings.Contains(last, "TaskRuns:") {
 			t.Errorf("a line says VERIFIED: %q", line)
 		}
 	}
 }
 
-// saysOutcome wants what the TaskRun says of itself and how many steps left evidence, and with VERIFIED where it ends. In a table of several
-// TaskRuns those that succeeded, with evidence of every step, are a row alone.
+// saysOutcome wants what the TaskRun says of itself and how many steps left evidence, and with VERIFIED where
+// it ends. In a table of several TaskRuns those that succeeded, with evidence of every step, are a row alone.
 func saysOutcome(t *testing.T, want corpus.Want, table string) {
 	t.Helper()
 	if want.Verdict == "" || want.Verdict == "*" {

@@ -51,12 +51,19 @@ func (m *maker) display() {
 		}
 		for _, place := range []attack{
 			{name: "result's value", want: failed(verify.CheckResults), tamper: setValue(text)},
-			{name: "result's name", want: failed(verify.CheckResults), tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
-				r[0].Name = text
-				return r
-			})},
-			{name: "TaskRun's name and namespace", want: named, tamper: func(tr *v1.TaskRun) { tr.Name, tr.Namespace = text, text }},
-			{name: "step's name", want: failed(verify.CheckPosition), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = text }},
+			{name: "result's name", want: failed(verify.CheckResults),
+				tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
+					r[0].Name = text
+					return r
+				})},
+			{
+				name: "TaskRun's name and namespace", want: named,
+				tamper: func(tr *v1.TaskRun) { tr.Name, tr.Namespace = text, text },
+			},
+			{
+				name: "step's name", want: failed(verify.CheckPosition),
+				tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = text },
+			},
 			{name: "reason of the outcome", want: ended, tamper: func(tr *v1.TaskRun) {
 				setCondition(tr, apis.ConditionSucceeded, "True", text)
 			}},

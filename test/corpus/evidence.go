@@ -47,7 +47,8 @@ func schemes() []scheme {
 			attacks: with(accountAttacks, tokenAttacks, reuseAttacks),
 		},
 		{
-			name: "sidecar-logs", format: signing.FormatV2, scheme: signing.SchemeOIDCPayloadBound, byLog: true, honest: verified(),
+			name: "sidecar-logs", format: signing.FormatV2, scheme: signing.SchemeOIDCPayloadBound, byLog: true,
+			honest:  verified(),
 			attacks: []func() []attack{statusAttacks, stepAttacks, headerAttacks, accountAttacks, tokenAttacks, reuseAttacks},
 		},
 		{
@@ -55,7 +56,8 @@ func schemes() []scheme {
 			attacks: with(accountAttacks, tokenAttacks, reuseAttacks, signatureAttacks, keyAttacks),
 		},
 		{
-			name: "audience", format: signing.FormatV2, scheme: signing.SchemeOIDCAudienceOnly, honest: missing(verify.CheckAssurance),
+			name: "audience", format: signing.FormatV2, scheme: signing.SchemeOIDCAudienceOnly,
+			honest:  missing(verify.CheckAssurance),
 			attacks: with(accountAttacks, tokenAttacks, signatureAttacks),
 		},
 		{
@@ -67,7 +69,8 @@ func schemes() []scheme {
 			attacks: append(slices.Clone(legacy), accountAttacks, tokenAttacks),
 		},
 		{
-			name: "v1-audience", format: signing.FormatV1, scheme: signing.SchemeOIDCAudienceOnly, honest: missing(verify.CheckAssurance),
+			name: "v1-audience", format: signing.FormatV1, scheme: signing.SchemeOIDCAudienceOnly,
+			honest:  missing(verify.CheckAssurance),
 			attacks: append(slices.Clone(legacy), accountAttacks),
 		},
 		{
@@ -117,7 +120,9 @@ func (m *maker) attack(s scheme, a attack, args ...string) {
 }
 
 // apply makes the case of an attack on a run.
-func (m *maker) apply(group string, r *verifytest.Run, sign func(*verifytest.Run) *v1.TaskRun, a attack, args ...string) {
+func (m *maker) apply(
+	group string, r *verifytest.Run, sign func(*verifytest.Run) *v1.TaskRun, a attack, args ...string,
+) {
 	if a.sign != nil {
 		a.sign(r)
 	}

@@ -25,9 +25,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// What one file may cost that is so many times as large. Allocated bytes are the same on every machine. Work that allocates nothing shows in
-// the processor time alone, which is no clock on the wall but not exact either: hence the factor and the span. Eight times the size cost 64
-// times as much if anything is quadratic, and what that hides below the span is little enough.
+// What one file may cost that is so many times as large. Allocated bytes are the same on every machine. Work
+// that allocates nothing shows in the processor time alone, which is no clock on the wall but not exact
+// either: hence the factor and the span. Eight times the size cost 64 times as much if anything is quadratic,
+// and what that hides below the span is little enough.
 const (
 	larger       = 8
 	moreBytes    = 2 // times as much as linear
@@ -179,7 +180,9 @@ var grownObjects = []grown{
 		o.at("status")["results"] = list(n, func(i int) any { return grownResult(fmt.Sprint("n", i), "x") })
 	}},
 	{"results by sidecar log", "sidecar", 4000, func(o object, n int) {
-		o.at("status")["results"] = list(n, func(i int) any { return grownResult(fmt.Sprint("n", i), `{"b": "1", "a": "2"}`) })
+		o.at("status")["results"] = list(n, func(i int) any {
+			return grownResult(fmt.Sprint("n", i), `{"b": "1", "a": "2"}`)
+		})
 	}},
 	{"members of a result by sidecar log", "sidecar", 200_000, func(o object, n int) {
 		value, _ := json.Marshal(members(n))
@@ -189,15 +192,22 @@ var grownObjects = []grown{
 		o.at("status")["results"] = []any{object{"name": "n", "type": "object", "value": members(n)}}
 	}},
 	{"elements of a result", "plain", 80_000, func(o object, n int) {
-		o.at("status")["results"] = []any{object{"name": "n", "type": "array", "value": list(n, func(int) any { return "x" })}}
+		o.at("status")["results"] = []any{object{"name": "n", "type": "array",
+			"value": list(n, func(int) any { return "x" })}}
 	}},
-	{"bytes of a result", "plain", 7 << 20, func(o object, n int) { o.at("status")["results"] = []any{grownResult("n", text(n))} }},
+	{
+		"bytes of a result", "plain", 7 << 20, func(o object, n int) {
+			o.at("status")["results"] = []any{grownResult("n", text(n))}
+		},
+	},
 	{"declared results", "plain", 24000, func(o object, n int) {
 		o.steps(240)
-		o.at("status", "taskSpec")["results"] = list(n, func(i int) any { return object{"name": fmt.Sprint("n", i), "type": "string"} })
+		o.at("status", "taskSpec")["results"] = list(n,
+			func(i int) any { return object{"name": fmt.Sprint("n", i), "type": "string"} })
 	}},
 	{"declared results of the spec", "plain", 16000, func(o object, n int) {
-		o.at("spec", "taskSpec")["results"] = list(n, func(i int) any { return object{"name": fmt.Sprint("n", i), "type": "string"} })
+		o.at("spec", "taskSpec")["results"] = list(n,
+			func(i int) any { return object{"name": fmt.Sprint("n", i), "type": "string"} })
 		o.attempts(200, func(s object) { s["results"], s["steps"] = nil, s["steps"].([]any)[:1] })
 	}},
 	{"promoted results and step results", "sidecar", 10000, func(o object, n int) {
@@ -248,24 +258,44 @@ var grownObjects = []grown{
 	{"owners", "plain", 16000, func(o object, n int) {
 		o.at("metadata")["ownerReferences"] = list(n, func(int) any { return object{"kind": "PipelineRun", "name": "a"} })
 	}},
-	{"digests of the source", "plain", 80_000, func(o object, n int) { o.at("status", "provenance", "refSource")["digest"] = members(n) }},
+	{
+		"digests of the source", "plain", 80_000, func(o object, n int) {
+			o.at("status", "provenance", "refSource")["digest"] = members(n)
+		},
+	},
 	{"parameters", "plain", 24000, func(o object, n int) {
 		o.at("spec")["params"] = list(n, func(i int) any { return object{"name": fmt.Sprint("n", i), "value": "x"} })
 	}},
 	{"unknown fields, here and there", "plain", 24000, func(o object, n int) {
-		o.at("status")["conditions"] = append(o.at("status")["conditions"].([]any), list(n, func(int) any { return object{"unknown": 1} })...)
+		o.at("status")["conditions"] = append(o.at("status")["conditions"].([]any),
+			list(n, func(int) any { return object{"unknown": 1} })...)
 	}},
 	{"unknown fields with long names", "plain", 48, func(o object, n int) {
 		for i := range n {
 			o.at("status")[text(120_000)+fmt.Sprint(i)] = 1
 		}
 	}},
-	{"unknown values", "plain", 80_000, func(o object, n int) { o.at("spec")["unknown"] = list(n, func(int) any { return 1 }) }},
+	{
+		"unknown values", "plain", 80_000, func(o object, n int) {
+			o.at("spec")["unknown"] = list(n, func(int) any { return 1 })
+		},
+	},
 	{"bytes of the name", "plain", 7 << 20, func(o object, n int) { o.steps(248); o.at("metadata")["name"] = text(n) }},
-	{"bytes of the namespace", "plain", 7 << 20, func(o object, n int) { o.steps(248); o.at("metadata")["namespace"] = text(n) }},
+	{
+		"bytes of the namespace", "plain", 7 << 20,
+		func(o object, n int) { o.steps(248); o.at("metadata")["namespace"] = text(n) },
+	},
 	{"bytes of the UID", "plain", 7 << 20, func(o object, n int) { o.steps(248); o.at("metadata")["uid"] = text(n) }},
-	{"bytes of the account", "plain", 7 << 20, func(o object, n int) { o.steps(248); o.at("spec")["serviceAccountName"] = text(n) }},
-	{"bytes of the pod's name", "plain", 7 << 20, func(o object, n int) { o.steps(248); o.at("status")["podName"] = text(n) }},
+	{
+		"bytes of the account", "plain", 7 << 20, func(o object, n int) {
+			o.steps(248)
+			o.at("spec")["serviceAccountName"] = text(n)
+		},
+	},
+	{
+		"bytes of the pod's name", "plain", 7 << 20,
+		func(o object, n int) { o.steps(248); o.at("status")["podName"] = text(n) },
+	},
 	{"bytes of the reason", "plain", 6 << 20, func(o object, n int) {
 		o.steps(248)
 		o.eachStep(func(i int, s object) {
@@ -306,7 +336,11 @@ var grownTexts = []struct {
 	{"JSON, opened and not closed", 1 << 20, func(n int) string { return strings.Repeat(`{"a":`, n) }},
 	{"JSON, broken lines", 200_000, func(n int) string { return strings.Repeat("{\"a\":\n", n) }},
 	{"JSON, many objects", 64_000, func(n int) string { return strings.Repeat("{}\n", n) }},
-	{"JSON, items many times", 200_000, func(n int) string { return `{"items":[]` + strings.Repeat(`,"items":[]`, n) + "}" }},
+	{
+		"JSON, items many times", 200_000, func(n int) string {
+			return `{"items":[]` + strings.Repeat(`,"items":[]`, n) + "}"
+		},
+	},
 	{"records of as many types", 64_000, func(n int) string {
 		var all strings.Builder
 		for i := range n {
@@ -327,7 +361,10 @@ var grownTexts = []struct {
 	}},
 	{"YAML, comments", 140_000, func(n int) string { return "a: b\n" + yamlLines(n, "# %d\n") }},
 	{"YAML, comments between", 48_000, func(n int) string { return yamlLines(n, "k%d: x\n# x\n") }},
-	{"YAML, comments after carriage returns", 1_500_000, func(n int) string { return "a: b\r" + strings.Repeat("# \r", n) + "\nb: c\n" }},
+	{
+		"YAML, comments after carriage returns", 1_500_000,
+		func(n int) string { return "a: b\r" + strings.Repeat("# \r", n) + "\nb: c\n" },
+	},
 	{"YAML, lines of a plain text", 140_000, func(n int) string { return "a: b\n" + strings.Repeat("  b\n", n) }},
 	{"YAML, lines of a quoted text", 140_000, func(n int) string { return "a: \"" + strings.Repeat("b\n", n) + "\"\n" }},
 	{"YAML, lines of a block", 140_000, func(n int) string { return "a: |\n" + strings.Repeat("  b\n", n) }},
@@ -349,9 +386,19 @@ var grownTexts = []struct {
 	{"YAML, a number", 7 << 20, func(n int) string { return "a: " + strings.Repeat("1", n) + "\n" }},
 	{"YAML, a flow of keys", 140_000, func(n int) string { return "a: {" + yamlLines(n, "k%d,") + "}\n" }},
 	{"YAML, documents", 24_000, func(n int) string { return strings.Repeat("a: b\n---\n", n) }},
-	{"YAML, items", 24_000, func(n int) string { return "kind: List\napiVersion: v1\nitems:\n" + strings.Repeat("- a: b\n", n) }},
-	{"YAML, a line of spaces after items", 56 << 20, func(n int) string { return "items:" + strings.Repeat(" ", n) + "x\n" }},
-	{"YAML, a line of spaces among items", 56 << 20, func(n int) string { return "items:\n- a: b\n" + strings.Repeat(" ", n) + "x\n" }},
+	{
+		"YAML, items", 24_000, func(n int) string {
+			return "kind: List\napiVersion: v1\nitems:\n" + strings.Repeat("- a: b\n", n)
+		},
+	},
+	{
+		"YAML, a line of spaces after items", 56 << 20,
+		func(n int) string { return "items:" + strings.Repeat(" ", n) + "x\n" },
+	},
+	{
+		"YAML, a line of spaces among items", 56 << 20,
+		func(n int) string { return "items:\n- a: b\n" + strings.Repeat(" ", n) + "x\n" },
+	},
 }
 
 // yamlLines writes n lines, in which %d is the number of each.
@@ -425,7 +472,8 @@ func costOf(t *testing.T, f func()) cost {
 	return cost{after.bytes - before.bytes, after.time - before.time}
 }
 
-// checkGrowth measures f at two sizes, and the larger one again where it took long: others may have had the processor's caches.
+// checkGrowth measures f at two sizes, and the larger one again where it took long: others may have had the
+// processor's caches.
 func checkGrowth(t *testing.T, f func(size int)) {
 	t.Helper()
 	small, large := costOf(t, func() { f(1) }), costOf(t, func() { f(larger) })
@@ -434,7 +482,8 @@ func checkGrowth(t *testing.T, f func(size int)) {
 		large.time = min(large.time, costOf(t, func() { f(larger) }).time)
 	}
 	if allowed := moreBytes*larger*small.bytes + freeBytes; large.bytes > allowed || large.bytes > mostOfOneRun {
-		t.Errorf("%d times as much allocates %d MiB instead of %d KiB, want at most %d MiB", larger, large.bytes>>20, small.bytes>>10,
+		t.Errorf("%d times as much allocates %d MiB instead of %d KiB, want at most %d MiB", larger, large.bytes>>20,
+			small.bytes>>10,
 			min(allowed, mostOfOneRun)>>20)
 	}
 	if large.time > allowedTime || large.time > mostTime {
@@ -449,8 +498,9 @@ func commands(dir string) map[string][]string {
 	file, bundle := filepath.Join(dir, "case"), filepath.Join(dir, "bundle")
 	verify := []string{"verify", "--offline", "--allow-unrecorded", "-f", file, "--trust-bundle", bundle, "-o"}
 	return map[string][]string{
-		"verify": append(verify[:len(verify):len(verify)], "table"), "verify -o json": append(verify[:len(verify):len(verify)], "json"),
-		"evidence": {"evidence", "-f", file, "-o", "json"},
+		"verify":         append(verify[:len(verify):len(verify)], "table"),
+		"verify -o json": append(verify[:len(verify):len(verify)], "json"),
+		"evidence":       {"evidence", "-f", file, "-o", "json"},
 	}
 }
 
@@ -505,7 +555,8 @@ func TestGrowthOfTexts(t *testing.T) {
 	_, bundle := bases(t)
 	for _, g := range grownTexts {
 		t.Run(g.name, func(t *testing.T) {
-			checkFile(t, bundle, []string{"verify", "evidence"}, func(size int) []byte { return []byte(g.text(g.most * size / larger)) })
+			checkFile(t, bundle, []string{"verify", "evidence"},
+				func(size int) []byte { return []byte(g.text(g.most * size / larger)) })
 		})
 	}
 }

@@ -120,24 +120,27 @@ func unitAttacks() []attack {
 		signsOther("signed for another pod's name", payload, func(u *signing.Unit) { u.Pod = "other" }),
 		signsOther("signed for another container", payload, func(u *signing.Unit) { u.Container = "step-publish" }),
 		signsOther("signed for another exit code", payload, func(u *signing.Unit) { u.ExitCode = 1 }),
-		signsOther("signed for another TaskRun", failed(verify.CheckTaskRunUID), func(u *signing.Unit) { u.Header.TaskRunUID[5]++ }),
+		signsOther("signed for another TaskRun", failed(verify.CheckTaskRunUID),
+			func(u *signing.Unit) { u.Header.TaskRunUID[5]++ }),
 		signsOther("signed in another pod", failed(verify.CheckPod), func(u *signing.Unit) { u.Header.PodUID[5]++ }),
 		signsOther("signed as another step", failed(verify.CheckPosition), func(u *signing.Unit) {
 			u.Header.Index, u.Header.Flags = 1, signing.FlagLast
 		}),
 		signsOther("signed among more steps", failed(verify.CheckPosition), func(u *signing.Unit) { u.Header.Count = 3 }),
-		signsOther("signed as a failing step", failed(verify.CheckSucceeded), func(u *signing.Unit) { u.Header.Flags |= signing.FlagStepFails }),
+		signsOther("signed as a failing step", failed(verify.CheckSucceeded),
+			func(u *signing.Unit) { u.Header.Flags |= signing.FlagStepFails }),
 		signsOther("signed with an entry miscounted", payload, func(u *signing.Unit) { u.Header.Entries++ }),
 	}
 	for _, kind := range []result.ResultType{result.TaskRunResultType, result.StepResultType} {
-		attacks = append(attacks, signsOther(fmt.Sprintf("signed without an entry of type %d", kind), payload, func(u *signing.Unit) {
-			for i, e := range u.Entries {
-				if e.Kind == kind {
-					u.Entries = append(u.Entries[:i:i], u.Entries[i+1:]...)
-					return
+		attacks = append(attacks, signsOther(fmt.Sprintf("signed without an entry of type %d", kind), payload,
+			func(u *signing.Unit) {
+				for i, e := range u.Entries {
+					if e.Kind == kind {
+						u.Entries = append(u.Entries[:i:i], u.Entries[i+1:]...)
+						return
+					}
 				}
-			}
-		}))
+			}))
 	}
 	return attacks
 }

@@ -69,7 +69,8 @@ func (m *maker) malleable() {
 	m.runs("signature copied as its twin", failed(verify.CheckSignature), func(r *verifytest.Run) {
 		r.Scheme, r.Format = signing.SchemeOIDCKeyBound, signing.FormatV1
 		onlyTaskResults(r)
-		r.Steps[0].Entries = append(r.Steps[0].Entries, verifytest.TaskResult("ONE", "good"), verifytest.TaskResult("TWO", "good"))
+		r.Steps[0].Entries = append(r.Steps[0].Entries, verifytest.TaskResult("ONE", "good"),
+			verifytest.TaskResult("TWO", "good"))
 		r.Steps[0].Carriers = func(c map[string]string) { c["TWO.sig"] = twin(c["ONE.sig"]) }
 	}, nil)
 }
@@ -164,18 +165,21 @@ func (m *maker) attempts() {
 	for name, c := range sorted(map[string]struct {
 		n    int
 		want Want
-	}{"200 that lead to each other": {200, Want{Verdict: verify.Failed, Check: "", Exit: 4}}, "1000 that lead to each other": {1000, missing(verify.CheckPod)}}) {
-		m.apply("resources", m.newRun(), m.sign, attack{name: "attempts, " + name, want: c.want, tamper: func(tr *v1.TaskRun) {
-			cancelled(&tr.Status)
-			for range c.n {
-				tr.Status.RetriesStatus = append(tr.Status.RetriesStatus, *tr.Status.DeepCopy())
-				tr.Status.RetriesStatus[len(tr.Status.RetriesStatus)-1].RetriesStatus = nil
-			}
-		}})
+	}{"200 that lead to each other": {200, Want{Verdict: verify.Failed, Check: "", Exit: 4}},
+		"1000 that lead to each other": {1000, missing(verify.CheckPod)}}) {
+		m.apply("resources", m.newRun(), m.sign, attack{name: "attempts, " + name, want: c.want,
+			tamper: func(tr *v1.TaskRun) {
+				cancelled(&tr.Status)
+				for range c.n {
+					tr.Status.RetriesStatus = append(tr.Status.RetriesStatus, *tr.Status.DeepCopy())
+					tr.Status.RetriesStatus[len(tr.Status.RetriesStatus)-1].RetriesStatus = nil
+				}
+			}})
 	}
-	m.apply("resources", m.newRun(), m.sign, attack{name: "15000 artifacts of one name", want: failed(verify.CheckArtifacts), tamper: func(tr *v1.TaskRun) {
-		tr.Status.Artifacts = &v1.Artifacts{Outputs: make([]v1.Artifact, 15000)}
-	}})
+	m.apply("resources", m.newRun(), m.sign, attack{name: "15000 artifacts of one name",
+		want: failed(verify.CheckArtifacts), tamper: func(tr *v1.TaskRun) {
+			tr.Status.Artifacts = &v1.Artifacts{Outputs: make([]v1.Artifact, 15000)}
+		}})
 }
 
 // asV1beta1 returns the TaskRun as Tekton hands it out to clients of the version before.
@@ -207,10 +211,12 @@ func (m *maker) versions() {
 	old := m.asV1beta1(m.sign(plain))
 	m.edited("version/v1beta1", verified(), old)
 	m.edited("version/results in v1beta1", unreadable(), old, `"status":{`, `"status":{"results":`+evil+`,`)
-	for name, kind := range sorted(map[string]result.ResultType{"a step's": result.StepArtifactsResultType, "the task's": result.TaskRunArtifactsResultType}) {
+	for name, kind := range sorted(map[string]result.ResultType{"a step's": result.StepArtifactsResultType,
+		"the task's": result.TaskRunArtifactsResultType}) {
 		r := m.newRun()
 		r.Steps[1].Entries = append(r.Steps[1].Entries[:1], result.RunResult{
-			Key: "/tekton/artifacts/provenance.json", ResultType: kind, Value: `{"outputs":[{"name":"a","values":[{"uri":"b"}]}]}`,
+			Key: "/tekton/artifacts/provenance.json", ResultType: kind,
+			Value: `{"outputs":[{"name":"a","values":[{"uri":"b"}]}]}`,
 		})
 		m.edited("version/v1beta1 without artifacts, "+name, unreadable(), m.asV1beta1(m.sign(r)))
 	}
@@ -220,7 +226,8 @@ func (m *maker) versions() {
 		many.Steps = append(many.Steps, verifytest.Step{Name: fmt.Sprint("s", i)})
 		many.Spec.Steps = append(many.Spec.Steps, v1.Step{Name: fmt.Sprint("s", i), Image: "busybox"})
 	}
-	m.edited("version/a later field in each of 120 steps", verified(), m.sign(many), `"container":"step-`, `"fieldOfTekton2":"x","another":{"a":[1]},"container":"step-`)
+	m.edited("version/a later field in each of 120 steps", verified(), m.sign(many), `"container":"step-`,
+		`"fieldOfTekton2":"x","another":{"a":[1]},"container":"step-`)
 }
 
 // saidWrongly are values in forms that Tekton does not write.
@@ -234,7 +241,8 @@ func (m *maker) saidWrongly() {
 	m.edited("said wrongly/an empty string as null", unreadable(), m.sign(run), `"value":""`, `"value":null`)
 	run = m.newRun()
 	run.Steps[0].Entries[0].Value = "1"
-	m.edited("said wrongly/a string as a number", unreadable(), m.sign(run), `"type":"string","value":"1"`, `"type":"string","value":1`)
+	m.edited("said wrongly/a string as a number", unreadable(), m.sign(run), `"type":"string","value":"1"`,
+		`"type":"string","value":1`)
 	m.runs("said wrongly/two states", failed(verify.CheckMessage), nil, func(tr *v1.TaskRun) {
 		tr.Status.Steps[1].Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(verifytest.Start())}
 	})
@@ -253,12 +261,14 @@ func (m *maker) saidWrongly() {
 	text := string(asYAML)
 	object := strings.Replace(text, "      commit: ", "      1: evil\n      \"1\": a\n      commit: ", 1)
 	m.add("hostile/YAML/a key as text and as a number", []byte(object), unreadable())
-	m.add("hostile/YAML/a key as text and as a boolean", []byte(strings.NewReplacer("1: evil", "on: evil", `"1": a`, `"true": a`).Replace(object)), unreadable())
+	m.add("hostile/YAML/a key as text and as a boolean",
+		[]byte(strings.NewReplacer("1: evil", "on: evil", `"1": a`, `"true": a`).Replace(object)), unreadable())
 	m.add("hostile/YAML/with its version", []byte("%YAML 1.2\n---\n"+text), verified())
-	m.add("resources/YAML of directives", []byte(strings.Repeat("%TAG !a! tag:x\n", 200_000)+"---\n"+text), unreadableBesideVerified())
+	m.add("resources/YAML of directives", []byte(strings.Repeat("%TAG !a! tag:x\n", 200_000)+"---\n"+text),
+		unreadableBesideVerified())
 }
 
-// unions are trust bundles in which one thing stands twice, or in other words.
+// unions are trust bundles in which one thing occurs twice, or in other words.
 func (m *maker) unions() {
 	file := m.text(m.sign(m.newRun()))
 	bundle := func(name string, want Want, data []byte) {
@@ -275,7 +285,8 @@ func (m *maker) unions() {
 	twice := bytes.Replace(compact.Bytes(), issuer, append(append(bytes.Clone(issuer), ','), issuer...), 1)
 	bundle("an issuer twice", unreadable(), twice)
 	bundle("with a byte order mark", verified(), append([]byte("\xef\xbb\xbf"), m.bundle...))
-	bundle("in UTF-16", unreadable(), append([]byte("\xff\xfe"), bytes.Join(bytes.SplitAfter(m.bundle, nil), []byte{0})...))
+	bundle("in UTF-16", unreadable(), append([]byte("\xff\xfe"),
+		bytes.Join(bytes.SplitAfter(m.bundle, nil), []byte{0})...))
 	with := func(member string) []byte {
 		return bytes.Replace(m.bundle, []byte(`"kid":`), []byte(member+`,"kid":`), 1)
 	}

@@ -21,20 +21,23 @@ import (
 )
 
 // edited are the parts of a TaskRun in which single edits are tried: all that whoever may write the status can write.
-var edited = []string{"conditions", "retriesStatus", "taskSpec", "annotations", "provenance", "completionTime", "startTime"}
+var edited = []string{"conditions", "retriesStatus", "taskSpec", "annotations", "provenance", "completionTime",
+	"startTime"}
 
 // reasons are what Succeeded is set to, beside made-up ones.
 var reasons = []string{
-	"Succeeded", "Completed", "Failed", "Whatever", "TaskRunCancelled", "TaskRunTimeout", "StepFailed", "StepOOM", "PodEvicted",
-	"TaskRunValidationFailed", "TaskRunResultLargerThanAllowedLimit", verify.ReasonVerificationFailed, "FailureIgnored", "",
+	"Succeeded", "Completed", "Failed", "Whatever", "TaskRunCancelled", "TaskRunTimeout", "StepFailed", "StepOOM",
+	"PodEvicted",
+	"TaskRunValidationFailed", "TaskRunResultLargerThanAllowedLimit", verify.ReasonVerificationFailed,
+	"FailureIgnored", "",
 }
 
 // takenBack are cases of the corpus that an edit can make what they were before somebody changed them.
 var takenBack = []string{"success shown as running", "a name twice", "a step more", "a step's result more"}
 
-// Whatever single thing is changed in a file, or taken out of it, its verdict does not get better: neither that of the TaskRun nor, where
-// earlier attempts are archived, the worst of all. That holds for files that a cluster wrote, and for those of the corpus that are not
-// VERIFIED and not FAILED to begin with.
+// Whatever single thing is changed in a file, or taken out of it, its verdict does not get better: neither
+// that of the TaskRun nor, where earlier attempts are archived, the worst of all. That holds for files that a
+// cluster wrote, and for those of the corpus that are not VERIFIED and not FAILED to begin with.
 func TestNoEditImprovesAVerdict(t *testing.T) {
 	var mutex sync.Mutex // over edits and before
 	edits, before := 0, map[verify.Verdict]int{}
@@ -82,7 +85,9 @@ func TestNoEditImprovesAVerdict(t *testing.T) {
 			}
 			bundle := filepath.Join(filepath.Dir(file), bundleName)
 			t.Run(filepath.Base(file), func(t *testing.T) { check(t, verifierOf(t, bundle), data, betterUnrecorded) })
-			t.Run(filepath.Base(file)+" unrecorded", func(t *testing.T) { check(t, verifierOf(t, bundle, verify.WithUnrecorded()), data, better) })
+			t.Run(filepath.Base(file)+" unrecorded", func(t *testing.T) {
+				check(t, verifierOf(t, bundle, verify.WithUnrecorded()), data, better)
+			})
 		}
 	}
 	for _, c := range middling(t) {
@@ -105,8 +110,10 @@ func middling(t *testing.T) []corpus.Case {
 	taken := map[string]int{}
 	for _, c := range all {
 		group := path.Dir(c.Name) + string(c.Want.Check)
-		between := c.Want.Verdict == verify.Indeterminate || c.Want.Verdict == verify.Unsigned || c.Want.Verdict == verify.NoResults
-		if !between || slices.Contains(takenBack, path.Base(c.Name)) || len(c.Args) > 0 || len(c.File) > 64<<10 || c.File[0] != '{' || taken[group] == ofGroup {
+		between := c.Want.Verdict == verify.Indeterminate || c.Want.Verdict == verify.Unsigned ||
+			c.Want.Verdict == verify.NoResults
+		if !between || slices.Contains(takenBack, path.Base(c.Name)) || len(c.Args) > 0 || len(c.File) > 64<<10 ||
+			c.File[0] != '{' || taken[group] == ofGroup {
 			continue
 		}
 		if tr, err := source.Decode(c.File); err == nil && len(tr.Status.Conditions) > 0 {
@@ -117,7 +124,8 @@ func middling(t *testing.T) []corpus.Case {
 	return some
 }
 
-// verdictsOf returns the verdict of a TaskRun in a file, and the worst of its own and its attempts', as the command verify adds them up.
+// verdictsOf returns the verdict of a TaskRun in a file, and the worst of its own and its attempts', as the
+// command verify adds them up.
 func verdictsOf(ctx context.Context, v *verify.Verifier, data []byte) (own, all verify.Verdict) {
 	tr, err := source.Decode(data)
 	if err != nil {
@@ -136,15 +144,16 @@ func verdictsOf(ctx context.Context, v *verify.Verifier, data []byte) (own, all 
 	return own, all
 }
 
-// better reports whether a verdict comes nearer to success. That all evidence is gone is none: UNSIGNED is no success either, and only
-// NO_RESULTS does not count beside VERIFIED ones.
+// better reports whether a verdict comes nearer to success. That all evidence is gone is none: UNSIGNED is no
+// success either, and only NO_RESULTS does not count beside VERIFIED ones.
 func better(after, before verify.Verdict) bool {
 	success := func(v verify.Verdict) bool { return v == verify.Verified || v == verify.NoResults }
 	return success(after) && !success(before) || after == verify.Verified && before == verify.NoResults
 }
 
-// betterUnrecorded is better where unrecorded evidence is INDETERMINATE. A TaskRun without results that loses its evidence is one that has
-// nothing to verify, NO_RESULTS: --require-signed is for those who want evidence all the same.
+// betterUnrecorded is better where unrecorded evidence is INDETERMINATE. A TaskRun without results that loses
+// its evidence is one that has nothing to verify, NO_RESULTS: --require-signed is for those who want evidence
+// all the same.
 func betterUnrecorded(after, before verify.Verdict) bool {
 	return better(after, before) && (after != verify.NoResults || before != verify.Indeterminate)
 }

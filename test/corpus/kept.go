@@ -64,11 +64,24 @@ func keptCases() map[string]keptCase {
 		"a result less":         {results: 1, want: undecided, tamper: without("IMAGE_DIGEST")},
 		"the manifest is gone":  {results: 1, want: failed(verify.CheckFormat), tamper: without(signing.CarrierManifest)},
 		"all material is gone":  {results: 1, want: unsigned(), tamper: verifytest.DropCarriers},
-		"another exit code":     {results: 1, want: payload, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }},
-		"another container":     {results: 1, want: payload, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = "step-x" }},
-		"passed off as another": {results: 1, want: failed(verify.CheckTaskRunUID), tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" }},
-		"a name twice":          {results: 1, want: missing(verify.CheckCoverage), tamper: func(tr *v1.TaskRun) { tr.Status.Results = append(tr.Status.Results, tr.Status.Results[0]) }},
-		"a step more":           {results: 1, want: missing(verify.CheckCoverage), tamper: func(tr *v1.TaskRun) { tr.Status.Steps = append(tr.Status.Steps, tr.Status.Steps[0]) }},
+		"another exit code": {
+			results: 1, want: payload, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 },
+		},
+		"another container": {
+			results: 1, want: payload, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = "step-x" },
+		},
+		"passed off as another": {
+			results: 1, want: failed(verify.CheckTaskRunUID),
+			tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" },
+		},
+		"a name twice": {
+			results: 1, want: missing(verify.CheckCoverage),
+			tamper: func(tr *v1.TaskRun) { tr.Status.Results = append(tr.Status.Results, tr.Status.Results[0]) },
+		},
+		"a step more": {
+			results: 1, want: missing(verify.CheckCoverage),
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps = append(tr.Status.Steps, tr.Status.Steps[0]) },
+		},
 		"a step's result more": {results: 1, want: undecided, tamper: func(tr *v1.TaskRun) {
 			tr.Status.Steps[0].Results = []v1.TaskRunStepResult{{Name: "x", Type: "string", Value: *v1.NewStructuredValues("x")}}
 		}},

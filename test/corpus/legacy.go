@@ -11,8 +11,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// LegacyAttack is a change of results that format v1 has signed, which the verifier in Tekton's own module (pkg/spire of
-// v1.15.0) does not see. Whether it still does not is tested against that code.
+// LegacyAttack is a change of results that format v1 has signed, which the verifier in Tekton's own module
+// (pkg/spire of v1.15.0) does not see. Whether it still does not is tested against that code.
 type LegacyAttack struct {
 	Name   string
 	Change func([]result.RunResult) []result.RunResult
@@ -25,7 +25,10 @@ func LegacyResults() []result.RunResult {
 		verifytest.TaskResult("NAME", "NAME"),
 		verifytest.TaskResult("TAGS", `["v1.4.0","latest"]`),
 		verifytest.StepResult("scan", "clean"),
-		{Key: "/tekton/steps/step-build/artifacts/provenance.json", Value: `{"outputs":[{"name":"image"}]}`, ResultType: result.StepArtifactsResultType},
+		{
+			Key: "/tekton/steps/step-build/artifacts/provenance.json", Value: `{"outputs":[{"name":"image"}]}`,
+			ResultType: result.StepArtifactsResultType,
+		},
 	}
 }
 
@@ -70,7 +73,10 @@ func LegacyAttacks() []LegacyAttack {
 		{"a step result added", func(list []result.RunResult) []result.RunResult {
 			return append(list, verifytest.StepResult("approved", "yes"))
 		}},
-		{"artifacts changed", value("/tekton/steps/step-build/artifacts/provenance.json", is(`{"outputs":[{"name":"evil"}]}`))},
+		{
+			"artifacts changed", value("/tekton/steps/step-build/artifacts/provenance.json",
+				is(`{"outputs":[{"name":"evil"}]}`)),
+		},
 	}
 }
 

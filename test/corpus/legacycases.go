@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// legacyWants is what verification says of each of LegacyAttacks. What it cannot see is verified, with assurance legacy and the
-// caveat that names the attack; where format v2 is wanted, it fails.
+// legacyWants is what verification says of each of LegacyAttacks. What it cannot see is verified, with
+// assurance legacy and the caveat that names the attack; where format v2 is wanted, it fails.
 func legacyWants() map[string]Want {
 	return map[string]Want{
 		"two results swapped with their signatures":          verified(),
@@ -24,10 +24,11 @@ func legacyWants() map[string]Want {
 		"an array made an object":                            verified(),
 		"a signature without a result":                       failed(verify.CheckFormat),
 		"a result that copies another's value and signature": failed(verify.CheckPayload),
-		"a name twice":                                       verified(), // Tekton keeps the last one, which is the signed one; a stored message with both is no message
-		"a step result changed":                              missing(verify.CheckStepResults),
-		"a step result added":                                missing(verify.CheckStepResults),
-		"artifacts changed":                                  missing(verify.CheckArtifacts),
+		// Tekton keeps the last one, which is the signed one; a stored message with both is no message
+		"a name twice":          verified(),
+		"a step result changed": missing(verify.CheckStepResults),
+		"a step result added":   missing(verify.CheckStepResults),
+		"artifacts changed":     missing(verify.CheckArtifacts),
 	}
 }
 
@@ -36,7 +37,8 @@ func legacyAttacks() []attack {
 	var attacks []attack
 	for _, a := range LegacyAttacks() {
 		want := legacyWants()[a.Name]
-		attacks = append(attacks, attack{name: a.Name, want: want, sign: rewritten(a.Change, want.Verdict == verify.Indeterminate)})
+		attacks = append(attacks, attack{name: a.Name, want: want,
+			sign: rewritten(a.Change, want.Verdict == verify.Indeterminate)})
 	}
 	task := func(change func([]result.RunResult) []result.RunResult) func(*verifytest.Run) {
 		return rewritten(change, false)
@@ -54,10 +56,11 @@ func legacyAttacks() []attack {
 	return append(attacks, []attack{
 		{name: "a value changed", want: payload, sign: value("IMAGE_DIGEST", "sha256:00")},
 		{name: "a result removed", want: payload, sign: without("NAME", "NAME.sig")},
-		{name: "a result and its name in the manifest removed", want: payload, sign: task(func(list []result.RunResult) []result.RunResult {
-			find(list, signing.CarrierManifest).Value = "IMAGE_DIGEST,TAGS"
-			return drop(list, "NAME", "NAME.sig")
-		})},
+		{name: "a result and its name in the manifest removed", want: payload,
+			sign: task(func(list []result.RunResult) []result.RunResult {
+				find(list, signing.CarrierManifest).Value = "IMAGE_DIGEST,TAGS"
+				return drop(list, "NAME", "NAME.sig")
+			})},
 		{name: "a signature removed", want: signature, sign: without("NAME.sig")},
 		{name: "a signature broken", want: payload, sign: value("NAME.sig", "AAAA")},
 		{name: "a signature with a line break", want: signature, sign: task(func(list []result.RunResult) []result.RunResult {
@@ -65,16 +68,28 @@ func legacyAttacks() []attack {
 			return list
 		})},
 		{name: "the manifest emptied", want: payload, sign: value(signing.CarrierManifest, "")},
-		{name: "a name twice in the manifest", want: failed(verify.CheckFormat), sign: value(signing.CarrierManifest, "IMAGE_DIGEST,NAME,NAME,TAGS")},
-		{name: "a name in the manifest that is none", want: failed(verify.CheckFormat), sign: value(signing.CarrierManifest, "IMAGE_DIGEST, NAME,TAGS")},
+		{
+			name: "a name twice in the manifest", want: failed(verify.CheckFormat),
+			sign: value(signing.CarrierManifest, "IMAGE_DIGEST,NAME,NAME,TAGS"),
+		},
+		{
+			name: "a name in the manifest that is none", want: failed(verify.CheckFormat),
+			sign: value(signing.CarrierManifest, "IMAGE_DIGEST, NAME,TAGS"),
+		},
 		{name: "the manifest removed", want: failed(verify.CheckFormat), sign: without(signing.CarrierManifest)},
-		{name: "the manifest's signature removed", want: failed(verify.CheckFormat), sign: without(signing.CarrierManifestSignature)},
-		{name: "a reason in the manifest's place", want: failed(verify.CheckFormat), sign: value(signing.CarrierManifest, "none:too-long")},
+		{
+			name: "the manifest's signature removed", want: failed(verify.CheckFormat),
+			sign: without(signing.CarrierManifestSignature),
+		},
+		{
+			name: "a reason in the manifest's place", want: failed(verify.CheckFormat),
+			sign: value(signing.CarrierManifest, "none:too-long"),
+		},
 	}...)
 }
 
-// rewritten makes the first step emit LegacyResults, the task results of them or all, and changes its message once it has signed.
-// What the TaskRun shows follows from the changed message.
+// rewritten makes the first step emit LegacyResults, the task results of them or all, and changes its message
+// once it has signed. What the TaskRun shows follows from the changed message.
 func rewritten(change func([]result.RunResult) []result.RunResult, all bool) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		r.Spec.Results = nil

@@ -117,12 +117,13 @@ func messageAttacks() []attack {
 		{name: "task result made a step result", want: payload, tamper: entry(0, "IMAGE_DIGEST", func(r *result.RunResult) {
 			r.ResultType = result.StepResultType
 		})},
-		{name: "names of two values swapped", want: payload, tamper: entries(0, func(list []result.RunResult) []result.RunResult {
-			i := slices.IndexFunc(list, func(r result.RunResult) bool { return r.Key == "IMAGE_DIGEST" })
-			j := slices.IndexFunc(list, func(r result.RunResult) bool { return r.Key == "TAGS" })
-			list[i].Value, list[j].Value = list[j].Value, list[i].Value
-			return list
-		})},
+		{name: "names of two values swapped", want: payload,
+			tamper: entries(0, func(list []result.RunResult) []result.RunResult {
+				i := slices.IndexFunc(list, func(r result.RunResult) bool { return r.Key == "IMAGE_DIGEST" })
+				j := slices.IndexFunc(list, func(r result.RunResult) bool { return r.Key == "TAGS" })
+				list[i].Value, list[j].Value = list[j].Value, list[i].Value
+				return list
+			})},
 		{name: "array's spelling changed", want: payload, tamper: entry(0, "TAGS", func(r *result.RunResult) {
 			r.Value = strings.Replace(r.Value, ",", ", ", 1)
 		})},
@@ -144,7 +145,10 @@ func formAttacks() []attack {
 		{name: "compressed with a line break", want: bad, tamper: both(saysCompressed, message(0, func(m string) string {
 			return deflate([]byte(m)) + "\n"
 		}))},
-		{name: "compressed and changed", want: bad, tamper: both(saysCompressed, message(0, func(string) string { return "tknz:AAAA" }))},
+		{
+			name: "compressed and changed", want: bad,
+			tamper: both(saysCompressed, message(0, func(string) string { return "tknz:AAAA" })),
+		},
 		{name: "cut off", want: bad, tamper: message(0, func(m string) string { return m[:len(m)-40] })},
 		{name: "cut off, results gone", want: bad, tamper: both(message(0, func(m string) string { return m[:len(m)-40] }),
 			setResults(func([]v1.TaskRunResult) []v1.TaskRunResult { return nil }))},
@@ -153,7 +157,10 @@ func formAttacks() []attack {
 			slices.Reverse(list)
 			return list
 		})},
-		{name: "entry twice", want: bad, tamper: entries(0, func(list []result.RunResult) []result.RunResult { return append(list, list[len(list)-1]) })},
+		{
+			name: "entry twice", want: bad, tamper: entries(0,
+				func(list []result.RunResult) []result.RunResult { return append(list, list[len(list)-1]) }),
+		},
 		{name: "internal entry", want: bad, tamper: replace(`[{`, `[{"key":"A","value":"","type":3},{`)},
 		{name: "unknown type", want: bad, tamper: replace(`"type":1`, `"type":9`)},
 		{name: "type by name", want: bad, tamper: replace(`"type":1`, `"type":"TaskRunResult"`)},
@@ -161,7 +168,9 @@ func formAttacks() []attack {
 		{name: "member in another case", want: bad, tamper: replace(`"value"`, `"VALUE"`)},
 		{name: "member twice", want: bad, tamper: replace(`"key":"TAGS"`, `"key":"OLD","key":"TAGS"`)},
 		{name: "trailing data", want: bad, tamper: message(0, func(m string) string { return m + " []" })},
-		{name: "not a list", want: bad, tamper: message(0, func(string) string { return `{"key":"a","value":"b","type":1}` })},
+		{
+			name: "not a list", want: bad, tamper: message(0, func(string) string { return `{"key":"a","value":"b","type":1}` }),
+		},
 		{name: "empty list", want: bad, tamper: message(0, func(string) string { return "[]" })},
 	}
 }
@@ -186,9 +195,16 @@ func coverageAttacks() []attack {
 				return list
 			}))},
 		{name: "a step removed", want: position, tamper: func(tr *v1.TaskRun) { tr.Status.Steps = tr.Status.Steps[:1] }},
-		{name: "the first step removed", want: position, tamper: func(tr *v1.TaskRun) { tr.Status.Steps = tr.Status.Steps[1:] }},
+		{
+			name: "the first step removed", want: position,
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps = tr.Status.Steps[1:] },
+		},
 		{name: "steps in another order", want: position, tamper: func(tr *v1.TaskRun) { slices.Reverse(tr.Status.Steps) }},
-		{name: "a step twice", want: position, tamper: func(tr *v1.TaskRun) { tr.Status.Steps = append(tr.Status.Steps, tr.Status.Steps[1]) }},
+		{
+			name: "a step twice", want: position, tamper: func(tr *v1.TaskRun) {
+				tr.Status.Steps = append(tr.Status.Steps, tr.Status.Steps[1])
+			},
+		},
 		{name: "a step added", want: coverage, tamper: func(tr *v1.TaskRun) {
 			added := *tr.Status.Steps[1].DeepCopy()
 			added.Name, added.Container, added.Terminated.Message, added.Outputs = "added", "step-added", "", nil
@@ -204,8 +220,14 @@ func coverageAttacks() []attack {
 		{name: "a step renamed", want: failed(verify.CheckPayload), tamper: func(tr *v1.TaskRun) {
 			tr.Status.Steps[0].Name, tr.Status.Steps[0].Container = "scan", "step-scan"
 		}},
-		{name: "a step's name without its container", want: position, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Name = "scan" }},
-		{name: "a step shown as running", want: failed(verify.CheckSucceeded), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated = nil }},
+		{
+			name: "a step's name without its container", want: position,
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Name = "scan" },
+		},
+		{
+			name: "a step shown as running", want: failed(verify.CheckSucceeded),
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated = nil },
+		},
 		{name: "nothing declared, nothing emitted, not signed", want: nothing(), sign: func(r *verifytest.Run) {
 			r.Spec.Results = nil
 			for i := range r.Steps {

@@ -42,12 +42,21 @@ var harmless = []exemption{
 	{`status\.results swap \d+`, nil, "results are told apart by name"},
 	{`status\.(steps\[\d+\]|artifacts)\.(results|inputs|outputs) swap \d+`, nil, "so are step results and artifacts"},
 	{`status\.steps\[\d+\]\.imageID.*`, nil, "the kubelet reports it, no step knows the image it runs in"},
-	{`status\.steps\[\d+\]\.terminated\.(startedAt|finishedAt|containerID).*`, nil, "the container runtime reports them, no step knows them"},
+	{
+		`status\.steps\[\d+\]\.terminated\.(startedAt|finishedAt|containerID).*`, nil,
+		"the container runtime reports them, no step knows them",
+	},
 	{`status\.steps\[\d+\]\.terminated\.reason.*`, nil, "the runtime's word for the exit code, which is signed"},
 	{`status\.steps\[\d+\]\.terminationReason.*`, nil, "Tekton's word for the exit code, which is signed"},
 	{`status\.steps\[\d+\]\.terminated removed`, endedByTekton, "Tekton ended the step, which left nothing"},
-	{`status\.steps\[\d+\]\.terminated\.message (removed|empty)`, killed, "a step that the kernel killed may have left nothing, and this one emitted nothing"},
-	{`status\.artifacts(\.outputs(\[0\])?)? removed`, stopped, "Tekton does not always take over what a run emitted that it ended itself"},
+	{
+		`status\.steps\[\d+\]\.terminated\.message (removed|empty)`, killed,
+		"a step that the kernel killed may have left nothing, and this one emitted nothing",
+	},
+	{
+		`status\.artifacts(\.outputs(\[0\])?)? removed`, stopped,
+		"Tekton does not always take over what a run emitted that it ended itself",
+	},
 }
 
 func outcome(tr *v1.TaskRun) string { return tr.Status.GetCondition(apis.ConditionSucceeded).Reason }

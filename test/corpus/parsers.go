@@ -56,7 +56,10 @@ func (m *maker) forms(tr *v1.TaskRun, text, document string) {
 		{"YAML with an empty document", "---\n" + document + "---\n---\n", verified()},
 		{"List", list(text, text), verified()},
 		{"List, the last item tampered", list(text, bad), results},
-		{"TaskRunList", strings.Replace(list(text), `"apiVersion":"v1","kind":"List"`, `"apiVersion":"tekton.dev/v1","kind":"TaskRunList"`, 1), verified()},
+		{
+			"TaskRunList", strings.Replace(list(text), `"apiVersion":"v1","kind":"List"`,
+				`"apiVersion":"tekton.dev/v1","kind":"TaskRunList"`, 1), verified(),
+		},
 		{"one a line", text + "\n" + text + "\n", verified()},
 		{"one a line, the last tampered", text + "\n" + bad, results},
 		{"gzip", string(zipped([]byte(text))), verified()},
@@ -71,7 +74,8 @@ func (m *maker) forms(tr *v1.TaskRun, text, document string) {
 
 // record is a TaskRun as the API of Tekton Results hands it out.
 func record(text string) string {
-	return fmt.Sprintf(`{"records":[{"name":"ci/results/a/records/b","data":{"type":"tekton.dev/v1.TaskRun","value":"%s"}}]}`,
+	return fmt.Sprintf(
+		`{"records":[{"name":"ci/results/a/records/b","data":{"type":"tekton.dev/v1.TaskRun","value":"%s"}}]}`,
 		base64.StdEncoding.EncodeToString([]byte(text)))
 }
 
@@ -149,10 +153,22 @@ func (m *maker) noTaskRuns(text string) {
 		{"an empty List", `{"apiVersion":"v1","kind":"List","items":[]}`, unreadable()},
 		{"a List without items", `{"apiVersion":"v1","kind":"List"}`, unreadable()},
 		{"a List of null", `{"apiVersion":"v1","kind":"List","items":[null]}`, unreadable()},
-		{"a Pod beside a TaskRun", text + "\n" + `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}`, unreadableBesideVerified()},
-		{"a List in a List", `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[` + text + `]}]}`, unreadable()},
-		{"a TaskRun without status", `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"a","namespace":"b"}}`, missing(verify.CheckTime)},
-		{"a TaskRun whose status is null", `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"a"},"status":null}`, missing(verify.CheckTime)},
+		{
+			"a Pod beside a TaskRun", text + "\n" + `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"}}`,
+			unreadableBesideVerified(),
+		},
+		{
+			"a List in a List", `{"apiVersion":"v1","kind":"List","items":[{"apiVersion":"v1","kind":"List","items":[` + text +
+				`]}]}`, unreadable(),
+		},
+		{
+			"a TaskRun without status",
+			`{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"a","namespace":"b"}}`, missing(verify.CheckTime),
+		},
+		{
+			"a TaskRun whose status is null",
+			`{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"a"},"status":null}`, missing(verify.CheckTime),
+		},
 		{"gzip cut off", string(zipped([]byte(text))[:200]), unreadable()},
 		{"gzip within gzip", string(zipped(zipped([]byte(text)))), unreadable()},
 		{"a binary", "\x7fELF\x02\x01\x01\x00\x00\x00", unreadable()},

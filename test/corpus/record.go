@@ -93,10 +93,14 @@ func honestRecords() map[string]recordCase {
 				onlyTaskResults(r)
 			}, want: verified(),
 		},
-		"promotion, declaration recorded":     {sign: withPromotion, record: verifytest.Recording{Live: true}, want: verified()},
+		"promotion, declaration recorded": {
+			sign: withPromotion, record: verifytest.Recording{Live: true}, want: verified(),
+		},
 		"promotion, declaration not recorded": {scan: true, sign: withPromotion, want: missing(verify.CheckDeclaration)},
-		"fixed audience":                      {sign: func(r *verifytest.Run) { r.Scheme = signing.SchemeOIDCAudienceOnly }, want: missing(verify.CheckAssurance)},
-		"found INDETERMINATE":                 {record: found(verify.Indeterminate), want: missing(verify.CheckRecord)},
+		"fixed audience": {
+			sign: func(r *verifytest.Run) { r.Scheme = signing.SchemeOIDCAudienceOnly }, want: missing(verify.CheckAssurance),
+		},
+		"found INDETERMINATE": {record: found(verify.Indeterminate), want: missing(verify.CheckRecord)},
 	}
 }
 
@@ -108,21 +112,39 @@ func changedAfterRecord() map[string]recordCase {
 	}
 	later := metav1.NewTime(verifytest.Start().Add(2 * time.Second))
 	return map[string]recordCase{
-		"start":             {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.StartTime = &later })},
-		"creation":          {want: changed, tamper: func(tr *v1.TaskRun) { tr.CreationTimestamp = later }},
-		"no completion":     {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.CompletionTime = nil })},
-		"reason":            {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Conditions[0].Reason = "Completed" })},
-		"declared type":     {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.TaskSpec.Results[0].Type = "" })},
-		"declaration added": {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.TaskSpec.Results = append(s.TaskSpec.Results, v1.TaskResult{Name: "x"}) })},
-		"declaration gone":  {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.TaskSpec = nil })},
-		"step's reason":     {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Steps[0].Terminated.Reason = "Error" })},
-		"result":            {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Results[0].Value.StringVal = "x" })},
-		"messages":          {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Steps[1].Terminated.Message = "" })},
-		"promotion": {sign: withPromotion, record: verifytest.Recording{Live: true}, want: changed, tamper: status(func(s *v1.TaskRunStatus) {
-			s.TaskSpec.Results[3].Value.StringVal = "$(steps.publish.results.scan)"
-		})},
-		"condition of the add-on": {want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") }},
-		"record removed":          {want: missing(verify.CheckRecord), tamper: status(func(s *v1.TaskRunStatus) { s.Annotations = nil })},
+		"start":         {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.StartTime = &later })},
+		"creation":      {want: changed, tamper: func(tr *v1.TaskRun) { tr.CreationTimestamp = later }},
+		"no completion": {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.CompletionTime = nil })},
+		"reason": {
+			want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Conditions[0].Reason = "Completed" }),
+		},
+		"declared type": {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.TaskSpec.Results[0].Type = "" })},
+		"declaration added": {
+			want: changed,
+			tamper: status(func(s *v1.TaskRunStatus) {
+				s.TaskSpec.Results = append(s.TaskSpec.Results, v1.TaskResult{Name: "x"})
+			}),
+		},
+		"declaration gone": {want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.TaskSpec = nil })},
+		"step's reason": {
+			want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Steps[0].Terminated.Reason = "Error" }),
+		},
+		"result": {
+			want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Results[0].Value.StringVal = "x" }),
+		},
+		"messages": {
+			want: changed, tamper: status(func(s *v1.TaskRunStatus) { s.Steps[1].Terminated.Message = "" }),
+		},
+		"promotion": {sign: withPromotion, record: verifytest.Recording{Live: true}, want: changed,
+			tamper: status(func(s *v1.TaskRunStatus) {
+				s.TaskSpec.Results[3].Value.StringVal = "$(steps.publish.results.scan)"
+			})},
+		"condition of the add-on": {
+			want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") },
+		},
+		"record removed": {
+			want: missing(verify.CheckRecord), tamper: status(func(s *v1.TaskRunStatus) { s.Annotations = nil }),
+		},
 	}
 }
 
@@ -190,7 +212,9 @@ func (m *maker) forgedRecords() map[string]recordCase {
 	if foreign, err := verifytest.NewECCluster(); err != nil {
 		m.err = err
 	} else {
-		cases["of another cluster's issuer"] = recordCase{record: verifytest.Recording{Signer: foreign}, want: missing(verify.CheckRecord)} // and a warning
+		// and a warning
+		cases["of another cluster's issuer"] = recordCase{record: verifytest.Recording{Signer: foreign},
+			want: missing(verify.CheckRecord)}
 		impostor := *foreign
 		impostor.KeyID = m.cluster.KeyID
 		cases["of a key with a known ID"] = recordCase{record: verifytest.Recording{Signer: &impostor}, want: bad}
@@ -230,18 +254,34 @@ func recordedArchives() map[string]recordCase {
 		}
 	}
 	return map[string]recordCase{
-		"recorded":              {want: verified(), tamper: drop(nil)},
-		"recorded, svid":        {sign: bySPIRE, want: verified(), tamper: drop(nil)},
-		"found INDETERMINATE":   {record: found(verify.Indeterminate), want: missing(verify.CheckCoverage), tamper: drop(nil)},
-		"found FAILED":          {record: found(verify.Failed), want: failed(verify.CheckRecord), tamper: drop(nil)},
-		"not recorded":          {want: unsigned(), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Annotations = nil })},
-		"result changed":        {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" })},
-		"step result changed":   {scan: true, want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "x" })},
-		"exit code changed":     {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 })},
-		"passed off as another": {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" })},
-		"passed off as a retry": {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} })},
+		"recorded":       {want: verified(), tamper: drop(nil)},
+		"recorded, svid": {sign: bySPIRE, want: verified(), tamper: drop(nil)},
+		"found INDETERMINATE": {
+			record: found(verify.Indeterminate), want: missing(verify.CheckCoverage), tamper: drop(nil),
+		},
+		"found FAILED": {record: found(verify.Failed), want: failed(verify.CheckRecord), tamper: drop(nil)},
+		"not recorded": {want: unsigned(), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Annotations = nil })},
+		"result changed": {
+			want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" }),
+		},
+		"step result changed": {
+			scan: true, want: failed(verify.CheckRecord),
+			tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value.StringVal = "x" }),
+		},
+		"exit code changed": {
+			want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }),
+		},
+		"passed off as another": {
+			want:   failed(verify.CheckRecord),
+			tamper: drop(func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" }),
+		},
+		"passed off as a retry": {
+			want:   failed(verify.CheckRecord),
+			tamper: drop(func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} }),
+		},
 		"result added": {want: failed(verify.CheckRecord), tamper: drop(func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "x", Type: "string", Value: *v1.NewStructuredValues("x")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "x", Type: "string", Value: *v1.NewStructuredValues("x")})
 		})},
 	}
 }

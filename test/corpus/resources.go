@@ -26,7 +26,8 @@ func (m *maker) hugeFiles(text string) {
 	with := func(extra string) string { return strings.Replace(text, `"spec":{`, `"spec":{"extra":`+extra+`,`, 1) }
 	laughs := "a0: &a0 [x]\n"
 	for i := 1; i < 20; i++ {
-		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i, i, strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d,", i-1), 10), ","))
+		laughs += fmt.Sprintf("a%d: &a%d [%s]\n", i, i,
+			strings.TrimSuffix(strings.Repeat(fmt.Sprintf("*a%d,", i-1), 10), ","))
 	}
 	for _, c := range []struct{ name, text string }{
 		{"object of 9 MiB", with(`"` + strings.Repeat("a", 9<<20) + `"`)},
@@ -38,7 +39,11 @@ func (m *maker) hugeFiles(text string) {
 		{"YAML nested deeply", strings.Repeat("[", 20000)},
 		{"gzip that multiplies", string(zipped(bytes.Repeat([]byte(" "), 100<<20)))},
 		{"gzip of one long object", string(zipped([]byte(with(`"` + strings.Repeat("a", 100<<20) + `"`))))},
-		{"4097 results", with(`0,"status":{"results":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","value":"b"},`, 4097), ",") + `]},"x":`)},
+		{
+			"4097 results",
+			with(`0,"status":{"results":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","value":"b"},`, 4097), ",") +
+				`]},"x":`),
+		},
 		{"a line of 70 MiB", strings.Repeat("a", 70<<20)},
 	} {
 		m.add("resources/"+c.name, []byte(c.text), unreadable())
@@ -58,7 +63,8 @@ func (m *maker) hugeTaskRuns() {
 		}},
 		{name: "4000 results too many", want: failed(verify.CheckResults), tamper: func(tr *v1.TaskRun) {
 			many(4000, func(i int) {
-				tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: fmt.Sprint(i), Type: "string", Value: *v1.NewStructuredValues("x")})
+				tr.Status.Results = append(tr.Status.Results,
+					v1.TaskRunResult{Name: fmt.Sprint(i), Type: "string", Value: *v1.NewStructuredValues("x")})
 			})
 		}},
 		{name: "a result of 4 MiB", want: failed(verify.CheckResults), tamper: setValue(strings.Repeat("a", 4<<20))},
@@ -74,11 +80,26 @@ func (m *maker) hugeTaskRuns() {
 		{name: "a message of 6 MiB", want: failed(verify.CheckMessage), tamper: message(0, func(string) string {
 			return "[" + strings.Repeat(`{"key":"a","value":"b","type":1},`, 180000) + `{"key":"b","value":"","type":1}]`
 		})},
-		{name: "a message nested deeply", want: failed(verify.CheckMessage), tamper: message(0, func(string) string { return strings.Repeat("[", 1<<20) })},
-		{name: "a manifest of 100 KiB", want: failed(verify.CheckFormat), sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 100<<10) })},
-		{name: "a manifest of 1 MiB", want: failed(verify.CheckMessage), sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 1<<20) })},
-		{name: "a token of 100 KiB", want: failed(verify.CheckToken), sign: rewrite(func(string) string { return strings.Repeat("A.", 50<<10) })},
-		{name: "a token of 1 MiB", want: failed(verify.CheckMessage), sign: rewrite(func(string) string { return strings.Repeat("A.", 1<<19) })},
+		{
+			name: "a message nested deeply", want: failed(verify.CheckMessage),
+			tamper: message(0, func(string) string { return strings.Repeat("[", 1<<20) }),
+		},
+		{
+			name: "a manifest of 100 KiB", want: failed(verify.CheckFormat),
+			sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 100<<10) }),
+		},
+		{
+			name: "a manifest of 1 MiB", want: failed(verify.CheckMessage),
+			sign: manifest(func(string) string { return "v2:" + strings.Repeat("A", 1<<20) }),
+		},
+		{
+			name: "a token of 100 KiB", want: failed(verify.CheckToken),
+			sign: rewrite(func(string) string { return strings.Repeat("A.", 50<<10) }),
+		},
+		{
+			name: "a token of 1 MiB", want: failed(verify.CheckMessage),
+			sign: rewrite(func(string) string { return strings.Repeat("A.", 1<<19) }),
+		},
 		{name: "20000 promoted results", want: missing(verify.CheckDeclaration), tamper: func(tr *v1.TaskRun) {
 			many(20000, func(i int) {
 				tr.Status.TaskSpec.Results = append(tr.Status.TaskSpec.Results, v1.TaskResult{
@@ -86,14 +107,16 @@ func (m *maker) hugeTaskRuns() {
 				})
 			})
 		}},
-		{name: "2500 artifacts", want: failed(verify.CheckPayload), tamper: entries(1, func(list []result.RunResult) []result.RunResult {
-			for i := range list {
-				if list[i].ResultType == result.StepArtifactsResultType {
-					list[i].Value = `{"outputs":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","values":[{"uri":"b"}]},`, 2500), ",") + `]}`
+		{name: "2500 artifacts", want: failed(verify.CheckPayload),
+			tamper: entries(1, func(list []result.RunResult) []result.RunResult {
+				for i := range list {
+					if list[i].ResultType == result.StepArtifactsResultType {
+						list[i].Value = `{"outputs":[` + strings.TrimSuffix(strings.Repeat(`{"name":"a","values":[{"uri":"b"}]},`, 2500),
+							",") + `]}`
+					}
 				}
-			}
-			return list
-		})},
+				return list
+			})},
 		{name: "255 steps as large as can be", want: failed(verify.CheckMessage), tamper: func(tr *v1.TaskRun) {
 			saysCompressed(tr)
 			large := largeMessage(tr.Status.Steps[0].Terminated.Message)
@@ -106,21 +129,25 @@ func (m *maker) hugeTaskRuns() {
 				tr.Status.Steps = append(tr.Status.Steps, s)
 			})
 		}},
-		{name: "as many artifacts as can be", want: failed(verify.CheckPayload), tamper: entries(1, func(list []result.RunResult) []result.RunResult {
-			for i := range list {
-				if list[i].ResultType == result.StepArtifactsResultType {
-					var values []string
-					many(250, func(n int) { values = append(values, fmt.Sprintf(`{"digest":{"sha256":"%d"},"uri":"b"}`, n)) })
-					list[i].Value = `{"outputs":[{"name":"a","values":[` + strings.Join(values, ",") + `]}]}`
+		{name: "as many artifacts as can be", want: failed(verify.CheckPayload),
+			tamper: entries(1, func(list []result.RunResult) []result.RunResult {
+				for i := range list {
+					if list[i].ResultType == result.StepArtifactsResultType {
+						var values []string
+						many(250, func(n int) { values = append(values, fmt.Sprintf(`{"digest":{"sha256":"%d"},"uri":"b"}`, n)) })
+						list[i].Value = `{"outputs":[{"name":"a","values":[` + strings.Join(values, ",") + `]}]}`
+					}
 				}
-			}
-			return list
-		})},
+				return list
+			})},
 		{name: "10000 retries", want: missing(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = make([]v1.TaskRunStatus, 10000)
 		}},
 		{name: "a name of 1 MiB", want: unreadable(), tamper: func(tr *v1.TaskRun) { tr.Name = strings.Repeat("a", 1<<20) }},
-		{name: "a pod's name of 1 MiB", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Status.PodName = strings.Repeat("a", 1<<20) }},
+		{
+			name: "a pod's name of 1 MiB", want: failed(verify.CheckPod),
+			tamper: func(tr *v1.TaskRun) { tr.Status.PodName = strings.Repeat("a", 1<<20) },
+		},
 		{name: "a reason of 1 MiB", want: failed(verify.CheckSucceeded), tamper: func(tr *v1.TaskRun) {
 			tr.Status.Conditions[0].Reason = strings.Repeat("a", 1<<20)
 		}},

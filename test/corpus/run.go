@@ -12,8 +12,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// newRun returns a TaskRun of two steps with every kind of thing that a step emits. Names of what is attacked are fixed, values
-// come from the seed.
+// newRun returns a TaskRun of two steps with every kind of thing that a step emits. Names of what is attacked
+// are fixed, values come from the seed.
 func (m *maker) newRun() *verifytest.Run {
 	r := verifytest.NewRun()
 	r.Steps[0].Entries = []result.RunResult{
@@ -24,7 +24,9 @@ func (m *maker) newRun() *verifytest.Run {
 		verifytest.TaskResult("SOURCE", fmt.Sprintf(`{"commit":"%s","url":"https://git.example/app"}`, m.hex(20))),
 		{
 			Key: "/tekton/steps/step-publish/artifacts/provenance.json", ResultType: result.StepArtifactsResultType,
-			Value: fmt.Sprintf(`{"outputs":[{"name":"image","values":[{"digest":{"sha256":"%s"},"uri":"reg.example/app"}],"buildOutput":true}]}`, m.hex(32)),
+			Value: fmt.Sprintf(
+				`{"outputs":[{"name":"image","values":[{"digest":{"sha256":"%s"},"uri":"reg.example/app"}],"buildOutput":true}]}`,
+				m.hex(32)),
 		},
 	}
 	return r

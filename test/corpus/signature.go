@@ -69,6 +69,9 @@ func keyAttacks() []attack {
 		{name: "no key", want: failed(verify.CheckKey), sign: publicKey(func(string) string { return "" })},
 		{name: "a broken key", want: failed(verify.CheckKey), sign: publicKey(func(s string) string { return s[:40] })},
 		{name: "a key with stray bits", want: failed(verify.CheckKey), sign: publicKey(strayBits)},
-		{name: "a key with trailing bytes", want: failed(verify.CheckKey), sign: publicKey(func(s string) string { return s + "AAAA" })},
+		{
+			name: "a key with trailing bytes", want: failed(verify.CheckKey),
+			sign: publicKey(func(s string) string { return s + "AAAA" }),
+		},
 	}
 }

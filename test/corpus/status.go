@@ -38,8 +38,14 @@ func statusAttacks() []attack {
 			r[0].Value.StringVal += "\n"
 			return r
 		})},
-		{name: "result removed", want: results, tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult { return r[1:] })},
-		{name: "all results removed", want: results, tamper: setResults(func([]v1.TaskRunResult) []v1.TaskRunResult { return nil })},
+		{
+			name: "result removed", want: results,
+			tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult { return r[1:] }),
+		},
+		{
+			name: "all results removed", want: results,
+			tamper: setResults(func([]v1.TaskRunResult) []v1.TaskRunResult { return nil }),
+		},
 		{name: "result added", want: results, tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
 			return append(r, v1.TaskRunResult{Name: "EXTRA", Type: "string", Value: value("x")})
 		})},
@@ -66,11 +72,15 @@ func statusAttacks() []attack {
 			delete(r[2].Value.ObjectVal, "commit")
 			return r
 		})},
-		{name: "results in another order", want: verified(), tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
-			slices.Reverse(r)
-			return r
-		})},
-		{name: "condition flipped to False", want: verified(), tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") }},
+		{name: "results in another order", want: verified(),
+			tamper: setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
+				slices.Reverse(r)
+				return r
+			})},
+		{
+			name: "condition flipped to False", want: verified(),
+			tamper: func(tr *v1.TaskRun) { setCondition(tr, verify.ConditionType, "False", "Forged") },
+		},
 	}
 }
 
@@ -79,7 +89,11 @@ func stepAttacks() []attack {
 	steps, artifacts := failed(verify.CheckStepResults), failed(verify.CheckArtifacts)
 	value := func(text string) v1.ParamValue { return *v1.NewStructuredValues(text) }
 	return []attack{
-		{name: "step result changed", want: steps, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results[0].Value = value("dirty") }},
+		{
+			name: "step result changed", want: steps, tamper: func(tr *v1.TaskRun) {
+				tr.Status.Steps[0].Results[0].Value = value("dirty")
+			},
+		},
 		{name: "step result removed", want: steps, tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = nil }},
 		{name: "step result moved", want: steps, tamper: func(tr *v1.TaskRun) {
 			tr.Status.Steps[1].Results, tr.Status.Steps[0].Results = tr.Status.Steps[0].Results, nil
@@ -90,7 +104,10 @@ func stepAttacks() []attack {
 		{name: "artifact's place changed", want: artifacts, tamper: func(tr *v1.TaskRun) {
 			tr.Status.Artifacts.Outputs[0].Values[0].Uri = "reg.example/evil"
 		}},
-		{name: "artifact no build output", want: artifacts, tamper: func(tr *v1.TaskRun) { tr.Status.Artifacts.Outputs[0].BuildOutput = false }},
+		{
+			name: "artifact no build output", want: artifacts,
+			tamper: func(tr *v1.TaskRun) { tr.Status.Artifacts.Outputs[0].BuildOutput = false },
+		},
 		{name: "artifacts removed", want: artifacts, tamper: func(tr *v1.TaskRun) { tr.Status.Artifacts = nil }},
 		{name: "outputs shown as inputs", want: artifacts, tamper: func(tr *v1.TaskRun) {
 			s := &tr.Status.Steps[1]
@@ -111,7 +128,10 @@ func identityAttacks() []attack {
 		r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 1, "Error"
 	}
 	return []attack{
-		{name: "another UID", want: failed(verify.CheckTaskRunUID), tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" }},
+		{
+			name: "another UID", want: failed(verify.CheckTaskRunUID),
+			tamper: func(tr *v1.TaskRun) { tr.UID = "11111111-2222-4333-8444-555555555555" },
+		},
 		{name: "no UID", want: failed(verify.CheckTaskRunUID), tamper: func(tr *v1.TaskRun) { tr.UID = "" }},
 		{name: "UID in capitals", want: failed(verify.CheckTaskRunUID), tamper: func(tr *v1.TaskRun) {
 			tr.UID = types.UID("6340374F-3A88-4FF2-812E-C155A2D8E142")
@@ -120,14 +140,20 @@ func identityAttacks() []attack {
 		{name: "another name and pod", want: failed(verify.CheckPayload), tamper: func(tr *v1.TaskRun) {
 			tr.Name, tr.Status.PodName = "release", "release-pod"
 		}},
-		{name: "another pod", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) { tr.Status.PodName = "build-pod-2" }},
+		{
+			name: "another pod", want: failed(verify.CheckPod),
+			tamper: func(tr *v1.TaskRun) { tr.Status.PodName = "build-pod-2" },
+		},
 		{name: "passed off as a retry", want: failed(verify.CheckPod), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus = []v1.TaskRunStatus{{}}
 		}},
 		{name: "passed off as a retry with its pod", want: failed(verify.CheckPayload), tamper: func(tr *v1.TaskRun) {
 			tr.Status.RetriesStatus, tr.Status.PodName = []v1.TaskRunStatus{{}}, "build-pod-retry1"
 		}},
-		{name: "exit code changed", want: failed(verify.CheckPayload), tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }},
+		{
+			name: "exit code changed", want: failed(verify.CheckPayload),
+			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 },
+		},
 		{name: "failure shown as success", sign: failing, want: failed(verify.CheckSucceeded), tamper: func(tr *v1.TaskRun) {
 			setCondition(tr, apis.ConditionSucceeded, "True", "Succeeded")
 		}},
@@ -155,6 +181,9 @@ func identityAttacks() []attack {
 func accountAttacks() []attack {
 	return []attack{
 		{name: "another namespace", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Namespace = "prod" }},
-		{name: "another service account", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Spec.ServiceAccountName = "admin" }},
+		{
+			name: "another service account", want: failed(verify.CheckToken),
+			tamper: func(tr *v1.TaskRun) { tr.Spec.ServiceAccountName = "admin" },
+		},
 	}
 }

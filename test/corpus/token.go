@@ -69,34 +69,64 @@ func tokenAttacks() []attack {
 		{name: "token with a longer digest", want: token, sign: audience(payload + "A")},
 		{name: "token for somebody else", want: token, sign: audience("vault")},
 		{name: "token for the API server", want: failed(verify.CheckCredentialLeak), sign: audience(verifytest.Issuer)},
-		{name: "token for the API server too", want: failed(verify.CheckCredentialLeak), sign: audience(payload, "https://kubernetes.default.svc")},
-		{name: "token for anybody", want: failed(verify.CheckCredentialLeak), sign: claims(func(c map[string]any) { delete(c, "aud") })},
+		{
+			name: "token for the API server too", want: failed(verify.CheckCredentialLeak),
+			sign: audience(payload, "https://kubernetes.default.svc"),
+		},
+		{
+			name: "token for anybody", want: failed(verify.CheckCredentialLeak),
+			sign: claims(func(c map[string]any) { delete(c, "aud") }),
+		},
 		{name: "token of another namespace", want: token, sign: bound("", "namespace", "prod")},
 		{name: "token of another account", want: token, sign: bound("serviceaccount", "name", "admin")},
 		{name: "token of another pod", want: failed(verify.CheckPod), sign: bound("pod", "name", "build-pod-2")},
-		{name: "token of another pod of that name", want: failed(verify.CheckPod), sign: bound("pod", "uid", "11111111-2222-4333-8444-555555555555")},
+		{
+			name: "token of another pod of that name", want: failed(verify.CheckPod),
+			sign: bound("pod", "uid", "11111111-2222-4333-8444-555555555555"),
+		},
 		{name: "token of no pod", want: failed(verify.CheckPod), sign: claims(func(c map[string]any) {
 			delete(c["kubernetes.io"].(map[string]any), "pod")
 		})},
-		{name: "token of another subject", want: token, sign: claims(func(c map[string]any) { c["sub"] = "system:serviceaccount:ci:admin" })},
+		{
+			name: "token of another subject", want: token,
+			sign: claims(func(c map[string]any) { c["sub"] = "system:serviceaccount:ci:admin" }),
+		},
 		{name: "token for an hour", want: token, sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) + 3600 })},
-		{name: "token that expires before it is issued", want: token, sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) - 1 })},
-		{name: "token that is valid later", want: token, sign: claims(func(c map[string]any) { c["nbf"] = c["iat"].(int64) + 60 })},
+		{
+			name: "token that expires before it is issued", want: token,
+			sign: claims(func(c map[string]any) { c["exp"] = c["iat"].(int64) - 1 }),
+		},
+		{
+			name: "token that is valid later", want: token,
+			sign: claims(func(c map[string]any) { c["nbf"] = c["iat"].(int64) + 60 }),
+		},
 		{name: "token without its time", want: token, sign: claims(func(c map[string]any) { delete(c, "iat") })},
 		{name: "token without its end", want: token, sign: claims(func(c map[string]any) { delete(c, "exp") })},
 		{name: "token from before the TaskRun", want: at, sign: issued(-2 * time.Minute)},
 		{name: "token from after the TaskRun", want: at, sign: issued(10 * time.Minute)},
 		{name: "token from a little outside", want: verified(), sign: issued(3 * time.Minute)},
-		{name: "token of another issuer", want: failed(verify.CheckKey), sign: claims(func(c map[string]any) { c["iss"] = "https://evil.example" })},
-		{name: "token's signature changed", want: failed(verify.CheckSignature), sign: part(2, func(b []byte) []byte { b[9] ^= 1; return b })},
-		{name: "token's signature cut", want: failed(verify.CheckSignature), sign: part(2, func(b []byte) []byte { return b[:len(b)-1] })},
+		{
+			name: "token of another issuer", want: failed(verify.CheckKey),
+			sign: claims(func(c map[string]any) { c["iss"] = "https://evil.example" }),
+		},
+		{
+			name: "token's signature changed", want: failed(verify.CheckSignature),
+			sign: part(2, func(b []byte) []byte { b[9] ^= 1; return b }),
+		},
+		{
+			name: "token's signature cut", want: failed(verify.CheckSignature),
+			sign: part(2, func(b []byte) []byte { return b[:len(b)-1] }),
+		},
 		{name: "token's claims changed", want: failed(verify.CheckSignature), sign: part(1, func(b []byte) []byte {
 			return append(b, ' ')
 		})},
 		{name: "token with a member twice", want: token, sign: part(1, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), "{", `{"iss":"https://evil.example",`, 1))
 		})},
-		{name: "token of two parts", want: token, sign: rewrite(func(t string) string { return t[:strings.LastIndexByte(t, '.')] })},
+		{
+			name: "token of two parts", want: token,
+			sign: rewrite(func(t string) string { return t[:strings.LastIndexByte(t, '.')] }),
+		},
 		{name: "token with a line break", want: token, sign: rewrite(func(t string) string { return t + "\n" })},
 		{name: "token padded", want: token, sign: rewrite(func(t string) string { return t + "==" })},
 		{name: "token as JSON", want: token, sign: rewrite(func(string) string { return `{"payload":"","signatures":[]}` })},
@@ -136,7 +166,8 @@ func tokenHeaderAttacks() []attack {
 	}
 	return append(attacks,
 		attack{name: "token without a key's ID", want: token, sign: header(func(h map[string]any) { delete(h, "kid") })},
-		attack{name: "token of an unknown key", want: missing(verify.CheckKey), sign: header(func(h map[string]any) { h["kid"] = "unknown" })},
+		attack{name: "token of an unknown key", want: missing(verify.CheckKey),
+			sign: header(func(h map[string]any) { h["kid"] = "unknown" })},
 		attack{name: "token encrypted", want: token, sign: header(func(h map[string]any) { h["typ"] = "JWE" })},
 	)
 }

@@ -20,8 +20,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// TestUpstreamAcceptsLegacyAttacks signs and verifies with Tekton's own code. An attack that it no longer accepts has to leave
-// the list.
+// TestUpstreamAcceptsLegacyAttacks signs and verifies with Tekton's own code. An attack that it no longer
+// accepts has to leave the list.
 func TestUpstreamAcceptsLegacyAttacks(t *testing.T) {
 	domain := spiretest.New(t)
 	domain.Serve(spiretest.ID("ci", "build"))
@@ -59,7 +59,8 @@ func TestUpstreamAcceptsReplays(t *testing.T) {
 	}
 }
 
-// Tekton merges what all steps signed, and the last manifest wins: a later step's results can be taken away with its manifest.
+// Tekton merges what all steps signed, and the last manifest wins: a later step's results can be taken away
+// with its manifest.
 func TestUpstreamAcceptsAnOlderManifest(t *testing.T) {
 	domain := spiretest.New(t)
 	domain.Serve(spiretest.ID("ci", "build"))
@@ -80,7 +81,9 @@ func TestUpstreamAcceptsAnEmptyManifest(t *testing.T) {
 	domain.Serve(spiretest.ID("ci", "build"))
 	results := []result.RunResult{{Key: "scan", Value: "clean", ResultType: result.StepResultType}}
 	signed := slices.Concat(results, domain.Sign(t, results))
-	if i := slices.IndexFunc(signed, func(r result.RunResult) bool { return r.Key == signing.CarrierManifest }); signed[i].Value != "" {
+	if i := slices.IndexFunc(signed, func(r result.RunResult) bool {
+		return r.Key == signing.CarrierManifest
+	}); signed[i].Value != "" {
 		t.Fatalf("the manifest is %q", signed[i].Value)
 	}
 	signed[0].Value = "infected"
@@ -89,8 +92,8 @@ func TestUpstreamAcceptsAnEmptyManifest(t *testing.T) {
 	}
 }
 
-// Of several bundles Tekton takes the first one, whosever it is: a federated trust domain can mint our SPIFFE IDs, and our own
-// honest ones are refused.
+// Of several bundles Tekton takes the first one, whosever it is: a federated trust domain can mint our SPIFFE
+// IDs, and our own honest ones are refused.
 func TestUpstreamTrustsAFederatedDomain(t *testing.T) {
 	domain := spiretest.New(t)
 	other := domain.Federate(t, "a.example")
@@ -115,7 +118,8 @@ func TestUpstreamTrustsAFederatedDomain(t *testing.T) {
 func TestUpstreamAcceptsForgedStatus(t *testing.T) {
 	domain := spiretest.New(t)
 	tr := &v1beta1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build"}}
-	tr.Status.TaskRunResults = []v1beta1.TaskRunResult{{Name: "A", Type: "string", Value: *v1beta1.NewStructuredValues("forged")}}
+	tr.Status.TaskRunResults = []v1beta1.TaskRunResult{{Name: "A", Type: "string",
+		Value: *v1beta1.NewStructuredValues("forged")}}
 	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse})
 	domain.Serve(spiretest.ID("ci", "some-other-taskrun"))
 	if err := domain.Controller(t).AppendStatusInternalAnnotation(t.Context(), tr); err != nil {

@@ -79,7 +79,7 @@ type proof struct {
 	} `json:"items"`
 }
 
-// wantProof wants verify to show a record that says VERIFIED, and its time.
+// wantProof expects verify to show a record with the verdict VERIFIED, and its time.
 func (c *cluster) wantProof(t *testing.T, args ...string) {
 	t.Helper()
 	out := c.kubectl(t, append([]string{"tekton-sign", "verify", "-o", "json"}, args...)...)

@@ -69,7 +69,8 @@ func (m maker) value() v1.ParamValue {
 
 // given is what a step chose, which may look like a reference.
 func (m maker) given() string {
-	return m.pick("", "v1", `["a","b"]`, "$(tasks.one.results.text)", "$(context.pipelineTask.retries)", "$(tasks.status)", "[1]", "[]")
+	return m.pick("", "v1", `["a","b"]`, "$(tasks.one.results.text)", "$(context.pipelineTask.retries)", "$(tasks.status)",
+		"[1]", "[]")
 }
 
 func (m maker) taskRun(name string) *v1.TaskRun {
@@ -77,8 +78,14 @@ func (m maker) taskRun(name string) *v1.TaskRun {
 	tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}
 	for _, r := range []v1.TaskRunResult{
 		{Name: "text", Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.given()}},
-		{Name: "list", Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{m.given(), m.given()}}},
-		{Name: "map", Type: v1.ResultsTypeObject, Value: v1.ParamValue{Type: v1.ParamTypeObject, ObjectVal: map[string]string{"key": m.given()}}},
+		{
+			Name: "list", Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray,
+				ArrayVal: []string{m.given(), m.given()}},
+		},
+		{
+			Name: "map", Type: v1.ResultsTypeObject, Value: v1.ParamValue{Type: v1.ParamTypeObject,
+				ObjectVal: map[string]string{"key": m.given()}},
+		},
 	} {
 		if m.IntN(4) > 0 {
 			tr.Status.Results = append(tr.Status.Results, r)
@@ -89,14 +96,17 @@ func (m maker) taskRun(name string) *v1.TaskRun {
 
 func (m maker) consumer() *v1.PipelineTask {
 	task := &v1.PipelineTask{
-		Name: "consumer", Retries: m.IntN(3), TaskRef: &v1.TaskRef{Name: m.text(), ResolverRef: v1.ResolverRef{Params: v1.Params{{Name: "a", Value: m.value()}}}},
+		Name: "consumer", Retries: m.IntN(3), TaskRef: &v1.TaskRef{Name: m.text(),
+			ResolverRef: v1.ResolverRef{Params: v1.Params{{Name: "a", Value: m.value()}}}},
 		Params: v1.Params{{Name: "a", Value: m.value()}, {Name: "b", Value: m.value()}},
 		When:   v1.WhenExpressions{{Input: m.text(), Operator: "in", Values: []string{m.text(), m.reference()}}},
 	}
 	if m.IntN(3) == 0 {
 		task.Matrix = &v1.Matrix{
-			Params:  v1.Params{{Name: "m", Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{m.text(), m.reference()}}}},
-			Include: v1.IncludeParamsList{{Params: v1.Params{{Name: "n", Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.text()}}}}},
+			Params: v1.Params{{Name: "m", Value: v1.ParamValue{Type: v1.ParamTypeArray,
+				ArrayVal: []string{m.text(), m.reference()}}}},
+			Include: v1.IncludeParamsList{{Params: v1.Params{{Name: "n",
+				Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.text()}}}}},
 		}
 	}
 	return task
@@ -117,17 +127,25 @@ func (m maker) world() world {
 	for _, r := range custom.Status.Results {
 		mine.Status.Results = append(mine.Status.Results, pipelines.CustomResult{Name: r.Name, Value: r.Value})
 	}
-	matrix := &v1.Matrix{Params: v1.Params{{Name: "x", Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{"1", "2"}}}}}
+	matrix := &v1.Matrix{Params: v1.Params{{Name: "x",
+		Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{"1", "2"}}}}}
 	task := func(name string) *v1.PipelineTask { return &v1.PipelineTask{Name: name} }
 	return world{
 		state: resources.PipelineRunState{
 			{PipelineTask: task("one"), TaskRunNames: []string{"one"}, TaskRuns: []*v1.TaskRun{one}},
 			{PipelineTask: task("two"), TaskRunNames: []string{"two"}, TaskRuns: []*v1.TaskRun{two}},
-			{PipelineTask: &v1.PipelineTask{Name: "fan", Matrix: matrix}, TaskRunNames: []string{"fan-1", "fan-0"}, TaskRuns: fans},
-			{PipelineTask: task("custom"), CustomTask: true, CustomRunNames: []string{"custom"}, CustomRuns: []*v1beta1.CustomRun{custom}},
+			{
+				PipelineTask: &v1.PipelineTask{Name: "fan", Matrix: matrix}, TaskRunNames: []string{"fan-1", "fan-0"},
+				TaskRuns: fans,
+			},
+			{
+				PipelineTask: task("custom"), CustomTask: true, CustomRunNames: []string{"custom"},
+				CustomRuns: []*v1beta1.CustomRun{custom},
+			},
 		},
 		outputs: pipelines.Outputs{
-			"one": pipelines.OutputOf(false, one), "two": pipelines.OutputOf(false, two), "fan": pipelines.OutputOf(true, fans...), "custom": pipelines.CustomOutput(mine),
+			"one": pipelines.OutputOf(false, one), "two": pipelines.OutputOf(false, two),
+			"fan": pipelines.OutputOf(true, fans...), "custom": pipelines.CustomOutput(mine),
 		},
 	}
 }
@@ -145,7 +163,8 @@ func TestAsTekton(t *testing.T) {
 		}
 		compared++
 		resources.ApplyTaskResults(resources.PipelineRunState{target}, refs)
-		want := resources.ApplyPipelineTaskContexts(target.PipelineTask, v1.PipelineRunStatus{}, &resources.PipelineRunFacts{State: w.state})
+		want := resources.ApplyPipelineTaskContexts(target.PipelineTask, v1.PipelineRunStatus{},
+			&resources.PipelineRunFacts{State: w.state})
 		got := w.outputs.Apply(task)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("seed %d: Tekton's (-) and ours (+):\n%s", seed, diff)
@@ -168,7 +187,8 @@ func TestResultsAsTekton(t *testing.T) {
 		}
 		declared := []v1.PipelineResult{{Name: "a", Value: m.value()}, {Name: "b", Value: m.value()}}
 		mine := []v1.PipelineResult{*declared[0].DeepCopy(), *declared[1].DeepCopy()}
-		want, _ := resources.ApplyTaskResultsToPipelineResults(declared, w.state.GetTaskRunsResults(), w.state.GetRunsResults(), nil)
+		want, _ := resources.ApplyTaskResultsToPipelineResults(declared, w.state.GetTaskRunsResults(),
+			w.state.GetRunsResults(), nil)
 		some += len(want)
 		if diff := cmp.Diff(want, w.outputs.PipelineResults(mine)); diff != "" {
 			t.Fatalf("seed %d: Tekton's (-) and ours (+):\n%s", seed, diff)

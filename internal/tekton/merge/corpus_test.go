@@ -48,7 +48,8 @@ func TestCorpus(t *testing.T) {
 
 // FuzzMerge changes the texts of what the corpus holds: a Task's declaration, two messages, and the same by log.
 func FuzzMerge(f *testing.F) {
-	if worker := flag.Lookup("test.fuzzworker"); worker == nil || worker.Value.String() != "true" { // which is sent its inputs
+	// which is sent its inputs
+	if worker := flag.Lookup("test.fuzzworker"); worker == nil || worker.Value.String() != "true" {
 		addCorpus(f)
 	}
 	c := tektontest.NewController()
@@ -59,7 +60,8 @@ func FuzzMerge(f *testing.F) {
 		}
 		if kind&2 > 0 {
 			p.logged = []logged{
-				{"", logName, logValue}, {"step-build", logName, logValue}, {name, "a", second}, {other, "", logValue}, {name, "", message},
+				{"", logName, logValue}, {"step-build", logName, logValue}, {name, "a", second}, {other, "", logValue}, {name, "",
+					message},
 			}
 		}
 		if kind&4 > 0 {

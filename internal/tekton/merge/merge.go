@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package merge makes of what a pod's steps emitted what Tekton's controller makes of it: the results of the TaskRun, of its
-// steps, and the artifacts. It equals MakeTaskRunStatus of Tekton v1.15.0 (pkg/pod/status.go) for pods that completed. That
-// function cannot be linked without the registry clients of three clouds, which Tekton's package needs to look up
-// entrypoints. FuzzMerge compares the two, as do all tests of pkg/verify: their TaskRuns come from Tekton's function.
+// Package merge makes of what a pod's steps emitted what Tekton's controller makes of it: the results of the
+// TaskRun, of its steps, and the artifacts. It equals MakeTaskRunStatus of Tekton v1.15.0 (pkg/pod/status.go)
+// for pods that completed. That function cannot be linked without the registry clients of three clouds, which
+// Tekton's package needs to look up entrypoints. FuzzMerge compares the two, as do all tests of pkg/verify:
+// their TaskRuns come from Tekton's function.
 //
 // Where Tekton does something strange, so does this package: what counts is what a cluster shows.
 package merge
@@ -33,8 +34,9 @@ type Outcome struct {
 	Artifacts v1.Artifacts       // in any order
 }
 
-// Merge returns what Tekton makes of the containers' messages and of what its results sidecar logged. Tekton stores the outcome
-// in spite of an error, which joins everything that could not be read. The pod's containers are those of its statuses.
+// Merge returns what Tekton makes of the containers' messages and of what its results sidecar logged. Tekton
+// stores the outcome in spite of an error, which joins everything that could not be read. The pod's
+// containers are those of its statuses.
 func Merge(spec *v1.TaskSpec, containers []corev1.ContainerStatus, log Log) (Outcome, error) {
 	m := merger{spec: spec, log: log, logger: zap.NewNop().Sugar(), types: map[string]v1.ResultsType{}}
 	for _, r := range spec.Results {
@@ -97,7 +99,8 @@ func (m *merger) note(err error) {
 // step merges what one step emitted.
 func (m *merger) step(c corev1.ContainerStatus) v1.StepState {
 	s := v1.StepState{
-		ContainerState: *c.State.DeepCopy(), Name: strings.TrimPrefix(c.Name, tekton.StepPrefix), Container: c.Name, ImageID: c.ImageID,
+		ContainerState: *c.State.DeepCopy(), Name: strings.TrimPrefix(c.Name, tekton.StepPrefix), Container: c.Name,
+		ImageID: c.ImageID,
 		Results: []v1.TaskRunStepResult{},
 	}
 	promoted, err := m.promoted(c.Name)
@@ -118,25 +121,32 @@ func (m *merger) step(c corev1.ContainerStatus) v1.StepState {
 }
 
 // message merges a step's termination message.
-func (m *merger) message(s *v1.StepState, types map[string]v1.ResultsType, promoted map[string]string, artifacts *v1.Artifacts) {
+func (m *merger) message(
+	s *v1.StepState, types map[string]v1.ResultsType, promoted map[string]string, artifacts *v1.Artifacts,
+) {
 	entries, err := termination.ParseMessage(m.logger, s.Terminated.Message)
 	if err != nil {
 		m.note(err)
 		return
 	}
-	m.note(decodeFirst(entries, artifacts, func(r result.RunResult) bool { return r.ResultType == result.StepArtifactsResultType }))
+	m.note(decodeFirst(entries, artifacts, func(r result.RunResult) bool {
+		return r.ResultType == result.StepArtifactsResultType
+	}))
 	results, stepResults, shown := m.read(entries, types)
 	m.out.Results = append(m.out.Results, results...)
 	m.addStepResults(s, stepResults, promoted)
 
 	var ofTask v1.Artifacts
-	m.note(decodeFirst(shown, &ofTask, func(r result.RunResult) bool { return r.ResultType == result.TaskRunArtifactsResultType }))
+	m.note(decodeFirst(shown, &ofTask, func(r result.RunResult) bool {
+		return r.ResultType == result.TaskRunArtifactsResultType
+	}))
 	m.out.Artifacts.Merge(&ofTask)
 	m.out.Artifacts.Merge(artifacts)
 	m.terminated(s, entries, shown)
 }
 
-// terminated puts what the entries say of the step's end into its state, and the entries that people see into its message.
+// terminated puts what the entries say of the step's end into its state, and the entries that people see into
+// its message.
 func (m *merger) terminated(s *v1.StepState, entries, shown []result.RunResult) {
 	t := s.Terminated
 	started, err := startedAt(entries)
@@ -168,8 +178,8 @@ func (m *merger) addStepResults(s *v1.StepState, results []v1.TaskRunStepResult,
 	}
 }
 
-// promoted returns the names of the Task's results by the names of the container's results that they are made from. One that
-// cannot be read spoils them all.
+// promoted returns the names of the Task's results by the names of the container's results that they are made
+// from. One that cannot be read spoils them all.
 func (m *merger) promoted(container string) (map[string]string, error) {
 	names := map[string]string{}
 	for _, r := range m.spec.Results {
@@ -200,8 +210,8 @@ func (m *merger) stepTypes(container string) map[string]v1.ResultsType {
 	return types
 }
 
-// read sorts entries into the TaskRun's results and the step's. Shown are those that stay in the message: all but Tekton's own
-// and those without a readable value.
+// read sorts entries into the TaskRun's results and the step's. Shown are those that stay in the message: all
+// but Tekton's own and those without a readable value.
 func (m *merger) read(entries []result.RunResult, stepTypes map[string]v1.ResultsType) (
 	results []v1.TaskRunResult, stepResults []v1.TaskRunStepResult, shown []result.RunResult,
 ) {

@@ -32,8 +32,8 @@ type pod struct {
 	logged     []logged // nil if values travel by termination message
 }
 
-// logged is a value that Tekton's results sidecar logged: artifacts of a step if it has no name, a task result if it is of no
-// container.
+// logged is a value that Tekton's results sidecar logged: artifacts of a step if it has no name, a task
+// result if it is of no container.
 type logged struct{ container, name, value string }
 
 // log is what both logs can do.
@@ -124,8 +124,8 @@ func ended(name, message string) corev1.ContainerStatus {
 	}}
 }
 
-// podsOf returns a pod for every TaskRun in a file, and for its archived attempts: with values by message, and with those that
-// the status shows by log.
+// podsOf returns a pod for every TaskRun in a file, and for its archived attempts: with values by message,
+// and with those that the status shows by log.
 func podsOf(data []byte) []pod {
 	var list struct {
 		Items  []json.RawMessage `json:"items"`
@@ -157,7 +157,8 @@ func podsOfStatus(status *v1.TaskRunStatus) []pod {
 		byLog.logged = append(byLog.logged, logged{name: r.Name, value: r.Value.StringVal})
 	}
 	for _, s := range status.Steps {
-		p.containers = append(p.containers, corev1.ContainerStatus{Name: s.Container, ImageID: s.ImageID, State: s.ContainerState})
+		p.containers = append(p.containers, corev1.ContainerStatus{Name: s.Container, ImageID: s.ImageID,
+			State: s.ContainerState})
 		for _, r := range s.Results {
 			byLog.logged = append(byLog.logged, logged{s.Container, r.Name, r.Value.StringVal})
 		}
@@ -210,7 +211,8 @@ func (c *choices) n(limit int) int {
 func (c *choices) pick(words ...string) string { return words[c.n(len(words))] }
 
 func (c *choices) name() string {
-	return c.pick("a", "b", "digest", "ExitCode", "StartedAt", "Reason", "", "RESULT_MANIFEST", "a.b", "/tekton/artifacts/provenance.json", c.text)
+	return c.pick("a", "b", "digest", "ExitCode", "StartedAt", "Reason", "", "RESULT_MANIFEST", "a.b",
+		"/tekton/artifacts/provenance.json", c.text)
 }
 
 func (c *choices) step() string { return c.pick("one", "two", "", "x.y", "unnamed-0", c.text) }
@@ -227,11 +229,15 @@ func (c *choices) container() string {
 func (c *choices) value() string {
 	return c.pick(
 		"", "v", "0", "137", "2147483648", "2025-06-02T12:00:00.000Z", "2025-06-02T12:00:00Z", "TimeoutExceeded", "Skipped",
-		`["a","b"]`, `[]`, `[1]`, `[null]`, `["a",`, `{"k":"v"}`, `{}`, `{"k":1}`, `{"k":null}`, `{"k":"v","k":"w"}`, `null`, `"q"`, `"q`, " [\"a\"]",
+		`["a","b"]`, `[]`, `[1]`, `[null]`, `["a",`, `{"k":"v"}`, `{}`, `{"k":1}`, `{"k":null}`, `{"k":"v","k":"w"}`, `null`,
+		`"q"`, `"q`, " [\"a\"]",
 		`{"inputs":[{"name":"i","values":[{"uri":"u","digest":{"sha256":"1"}}]}]}`,
-		`{"inputs":[{"name":"i","values":[{"uri":"w"}]}],"outputs":[{"name":"o","buildOutput":true,"values":[{"uri":"u"},{"uri":"u"}]}]}`,
-		`{"outputs":[{"name":"o","values":null},{"name":"o","buildOutput":false,"values":[{"digest":{"sha256":"2"},"uri":"u"}]}]}`,
-		`{"outputs":[{"name":1}]}`, `{"outputs":[{"name":"o"},3]}`, `{"inputs":{}}`, "\xff\xfe", "a\xffb", "<&>\u2028", c.text,
+		`{"inputs":[{"name":"i","values":[{"uri":"w"}]}],`+
+			`"outputs":[{"name":"o","buildOutput":true,"values":[{"uri":"u"},{"uri":"u"}]}]}`,
+		`{"outputs":[{"name":"o","values":null},`+
+			`{"name":"o","buildOutput":false,"values":[{"digest":{"sha256":"2"},"uri":"u"}]}]}`,
+		`{"outputs":[{"name":1}]}`, `{"outputs":[{"name":"o"},3]}`, `{"inputs":{}}`, "\xff\xfe", "a\xffb", "<&>\u2028",
+		c.text,
 	)
 }
 
@@ -245,7 +251,8 @@ func (c *choices) message() string {
 		e := map[string]any{"key": c.name(), "value": c.value(), "type": c.kind()}
 		switch c.n(12) {
 		case 1:
-			e["type"] = c.pick("TaskRunResult", "StepResult", "InternalTektonResult", "StepArtifactsResult", "TaskRunArtifactsResult", "x")
+			e["type"] = c.pick("TaskRunResult", "StepResult", "InternalTektonResult", "StepArtifactsResult",
+				"TaskRunArtifactsResult", "x")
 		case 2:
 			delete(e, "type")
 		case 3:
@@ -302,7 +309,8 @@ func (c *choices) spec() v1.TaskSpec {
 		case 1:
 			r.Value = v1.NewStructuredValues("$(steps." + c.step() + ".results." + c.name() + ")")
 		case 2:
-			r.Value = v1.NewStructuredValues(c.pick("", "x", "$(steps.one.results.a", "$(steps.one.results.a[*])", "$(steps.one.results.a[0])", c.text), c.pick("", "y"))
+			r.Value = v1.NewStructuredValues(c.pick("", "x", "$(steps.one.results.a", "$(steps.one.results.a[*])",
+				"$(steps.one.results.a[0])", c.text), c.pick("", "y"))
 			if c.n(2) == 1 {
 				r.Value = v1.NewStructuredValues(c.pick("", "x", "$(steps.one.a)", "$(steps.one.results.a.b)", c.text))
 			}
@@ -329,14 +337,16 @@ func (c *choices) state() corev1.ContainerState {
 		return corev1.ContainerState{}
 	}
 	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-		ExitCode: int32(c.n(3)), Reason: c.pick("Completed", "Error", "OOMKilled", "", "TaskRunCancelled"), Message: c.message(),
+		ExitCode: int32(c.n(3)), Reason: c.pick("Completed", "Error", "OOMKilled", "", "TaskRunCancelled"),
+		Message: c.message(),
 	}}
 }
 
 func (c *choices) pod() pod {
 	p := pod{spec: c.spec(), failed: c.n(2) == 1}
 	for range 1 + c.n(4) {
-		p.containers = append(p.containers, corev1.ContainerStatus{Name: c.container(), ImageID: c.pick("", "i"), State: c.state()})
+		p.containers = append(p.containers, corev1.ContainerStatus{Name: c.container(), ImageID: c.pick("", "i"),
+			State: c.state()})
 	}
 	if c.n(3) == 1 {
 		p.logged = []logged{}
@@ -392,7 +402,8 @@ func BenchmarkMerge(b *testing.B) {
 func fiveResults(step string) string {
 	var entries []result.RunResult
 	for i := range 5 {
-		entries = append(entries, result.RunResult{Key: step + string(rune('0'+i)), Value: "sha256:2c26b46b68ffc68ff99b453c1d304134", ResultType: result.TaskRunResultType})
+		entries = append(entries, result.RunResult{Key: step + string(rune('0'+i)),
+			Value: "sha256:2c26b46b68ffc68ff99b453c1d304134", ResultType: result.TaskRunResultType})
 	}
 	data, err := json.Marshal(entries)
 	if err != nil {

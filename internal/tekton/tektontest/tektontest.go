@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tektontest calls the code with which Tekton's controller makes a TaskRun's status from its pod, without a cluster and
-// without a network. It is for tests: it links the registry clients of three clouds.
+// Package tektontest calls the code with which Tekton's controller makes a TaskRun's status from its pod,
+// without a cluster and without a network. It is for tests: it links the registry clients of three clouds.
 package tektontest
 
 import (
@@ -23,13 +23,14 @@ func NewController() Controller {
 	return Controller{settings: config.FromContextOrDefaults(context.Background())}
 }
 
-// Status returns the status that Tekton gives tr, a run of spec, when its pod is p. Values travel by log, or by termination
-// message if log is nil. It changes p.
-// Tekton reads the log only if status.taskSpec.results is not nil.
+// Status returns the status that Tekton gives tr, a run of spec, when its pod is p. Values travel by log, or
+// by termination message if log is nil. It changes p. Tekton reads the log only if status.taskSpec.results is
+// not nil.
 func (c Controller) Status(tr v1.TaskRun, p *corev1.Pod, spec *v1.TaskSpec, log *Log) (v1.TaskRunStatus, error) {
 	settings, client := c.settings, kubernetes.Interface(nil)
 	if log != nil {
 		settings, client = log.settings(settings), log.client()
 	}
-	return pod.MakeTaskRunStatus(config.ToContext(context.Background(), settings), zap.NewNop().Sugar(), tr, p, client, spec)
+	return pod.MakeTaskRunStatus(config.ToContext(context.Background(), settings), zap.NewNop().Sugar(), tr, p,
+		client, spec)
 }

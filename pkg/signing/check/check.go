@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package check holds what pkg/verify and the verifier halves of the backends have in common: the [Check], which is one look at
-// one thing, the [Run] that an identity is judged against, and the interfaces of a backend's verifier half, [Reader] and [Proof].
+// Package check holds what pkg/verify and the verifier halves of the backends have in common: the [Check],
+// which is one look at one thing, the [Run] that an identity is judged against, and the interfaces of a
+// backend's verifier half, [Reader] and [Proof].
 //
 // The package knows no cluster, and no clock: the Run holds the time.
 package check
@@ -42,8 +43,10 @@ const (
 // Order lists every ID in the order in which checks are reported: the first check that decides a verdict is its reason.
 func Order() []ID {
 	return []ID{
-		Message, Reserved, Coverage, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature, Payload, TokenReuse,
-		Certificate, TrustDomain, Subject, Time, Declaration, Results, StepResults, Artifacts, Succeeded, Log, Record, Assurance, Condition,
+		Message, Reserved, Coverage, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature, Payload,
+		TokenReuse,
+		Certificate, TrustDomain, Subject, Time, Declaration, Results, StepResults, Artifacts, Succeeded, Log, Record,
+		Assurance, Condition,
 	}
 }
 

@@ -30,8 +30,9 @@ func (p Policy) Validate() error {
 // Reviewer asks the cluster's API server about a token (authentication.k8s.io/v1 TokenReview). It must be safe for
 // concurrent use.
 type Reviewer interface {
-	// Review asks whether token is valid for audience, which is always the token's own signing audience. Authenticated must be
-	// true only if the answer's audiences hold that audience. An error means that the question got no answer.
+	// Review asks whether token is valid for audience, which is always the token's own signing audience.
+	// Authenticated must be true only if the answer's audiences hold that audience. An error means that the
+	// question got no answer.
 	Review(ctx context.Context, token, audience string) (Review, error)
 }
 

@@ -30,15 +30,15 @@ type Reader interface {
 type Proof interface {
 	// Judge compares the identity with the run.
 	Judge(ctx context.Context, r Run) Judgement
-	// Signed returns what the identity vouches for: the digest of the step's unit, or the key that signed it. Both are nil where
-	// neither could be read.
+	// Signed returns what the identity vouches for: the digest of the step's unit, or the key that signed it.
+	// Both are nil where neither could be read.
 	Signed() (digest *signing.Digest, key crypto.PublicKey)
 	// Who returns whose identity it claims to be.
 	Who() Identity
 	// When returns when the step signed, as far as the identity says it. Call it after Judge.
 	When() SigningTime
-	// Sound returns passed checks: what is fine about the identity if the cluster vouches for those of all steps. Call it after a
-	// Judge that found so.
+	// Sound returns passed checks: what is fine about the identity if the cluster vouches for those of all
+	// steps. Call it after a Judge that found so.
 	Sound() []Check
 }
 
@@ -70,7 +70,8 @@ const (
 
 // SigningTime is when a step signed, as far as anything proves it.
 type SigningTime struct {
-	Source  string    `json:"source"`  // TimeFromToken, TimeFromHeader or TimeFromStatus, or that of pkg/verify for records
+	// TimeFromToken, TimeFromHeader or TimeFromStatus, or that of pkg/verify for records
+	Source  string    `json:"source"`
 	At      time.Time `json:"at"`      // whole seconds, UTC
 	Trusted bool      `json:"trusted"` // whether somebody other than the pod and the TaskRun's writer vouches for it
 }

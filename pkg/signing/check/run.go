@@ -11,15 +11,16 @@ import (
 const TimeFormat = time.RFC3339
 
 const (
-	// RunTolerance is how far the time of an identity may be outside of the run: the API server's clock wrote both, but it stores
-	// whole seconds, and several of them need not agree.
+	// RunTolerance is how far the time of an identity may be outside of the run: the API server's clock wrote
+	// both, but it stores whole seconds, and several of them need not agree.
 	RunTolerance = 60 * time.Second
-	// RotationTolerance is how long after its last sighting, and before its first, a key may have signed: keys are polled hourly.
+	// RotationTolerance is how long after its last sighting, and before its first, a key may have signed: keys
+	// are polled hourly.
 	RotationTolerance = time.Hour
 )
 
-// Run is what an identity is judged against: the TaskRun as it is shown, the time, and what the caller allows. Its times can be
-// written by whoever writes the TaskRun's status: they refute, and never prove.
+// Run is what an identity is judged against: the TaskRun as it is shown, the time, and what the caller
+// allows. Its times can be written by whoever writes the TaskRun's status: they refute, and never prove.
 type Run struct {
 	Namespace, Name string // of the TaskRun
 	Account         string // name of its service account
@@ -35,7 +36,8 @@ type Run struct {
 	Skew    time.Duration // how far the clocks may be apart
 	Live    bool          // the API server itself handed out the TaskRun, and may be asked
 	PodGone bool          // somebody looked, and the pod is not there
-	Links   *int          // signatures of certificates that were followed for the object; a backend that follows some counts them
+	// signatures of certificates that were followed for the object; a backend that follows some counts them
+	Links *int
 }
 
 // ServiceAccount returns the subject of the service account, as Kubernetes names it.
@@ -49,7 +51,8 @@ func (r Run) Within(at time.Time, event string) []Check {
 	}
 	earliest, latest := r.Created.Add(-RunTolerance), end.Add(r.Skew)
 	if at.Before(earliest) || !r.Completed.IsZero() && at.After(latest) {
-		return []Check{Refuted(Time, Window(earliest, latest), at.UTC().Format(TimeFormat), event+" while the TaskRun did not run")}
+		return []Check{Refuted(Time, Window(earliest, latest), at.UTC().Format(TimeFormat),
+			event+" while the TaskRun did not run")}
 	}
 	if future := r.Future(at, event); future != nil {
 		return future
@@ -67,15 +70,15 @@ func (r Run) Within(at time.Time, event string) []Check {
 	return nil
 }
 
-// Future doubts the clock if something that has happened did so later than it says that it is: nobody can have a token from the
-// future, so that this neither proves nor refutes.
+// Future doubts the clock if something that has happened did so later than it says that it is: nobody can
+// have a token from the future, so that this neither proves nor refutes.
 func (r Run) Future(at time.Time, event string) []Check {
 	latest := r.Now.Add(r.Skew)
 	if !at.After(latest) {
 		return nil
 	}
 	return []Check{Doubted(Time, "before "+latest.UTC().Format(TimeFormat), at.UTC().Format(TimeFormat),
-		event+" later than the clock here says that it is: set this clock and verify again")}
+		event+" later than the local clock: set this clock and verify again")}
 }
 
 // Window shows a span of time.

@@ -33,8 +33,9 @@ type identity struct {
 	podUID         signing.UID
 }
 
-// boundClaims are the claims of a Kubernetes service account token (KEP-1205) that the signer reads. It does not verify them:
-// on a token of its own pod the API server does when it is used, and on a new token the verifier does.
+// boundClaims are the claims of a Kubernetes service account token (KEP-1205) that the signer reads. It does
+// not verify them: on a token of its own pod the API server does when it is used, and on a new token the
+// verifier does.
 type boundClaims struct {
 	Audience   audienceClaim `json:"aud"`
 	Kubernetes struct {
@@ -66,8 +67,8 @@ type credentials struct {
 	dir, namespace string
 }
 
-// roots returns the authorities of ca.crt that the add-on named. Whoever may change ConfigMaps of the namespace may put others
-// there, and lead the pod's token to a server of their own.
+// roots returns the authorities of ca.crt that the add-on named. Whoever may change ConfigMaps of the
+// namespace may put others there, and lead the pod's token to a server of their own.
 func (c credentials) roots(named []string) (*x509.CertPool, error) {
 	ca, err := readCapped(filepath.Join(c.dir, "ca.crt"), maxCAFile)
 	if err != nil {

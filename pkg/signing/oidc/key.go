@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// stepKey is a key that one step signs with once. It is made after the step has ended, so that nothing the step ran could
-// have seen it, and never leaves the signer's memory.
+// stepKey is a key that one step signs with once. It is made after the step has ended, so that nothing the
+// step ran could have seen it, and never leaves the signer's memory.
 type stepKey struct {
 	private *ecdsa.PrivateKey
 	spki    []byte // the public key, DER

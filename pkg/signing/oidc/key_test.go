@@ -28,7 +28,9 @@ func stepResults() []result.RunResult {
 }
 
 // signWith signs stepResults and returns the carriers by name, and the audience of the token.
-func signWith(t *testing.T, format signing.Format, binding signing.Binding, change func(*SignerOptions)) (map[string]string, string) {
+func signWith(
+	t *testing.T, format signing.Format, binding signing.Binding, change func(*SignerOptions),
+) (map[string]string, string) {
 	t.Helper()
 	var audience string
 	f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { audience = a; grant(w, []string{a}) })
@@ -175,7 +177,8 @@ func TestSignFormatV1(t *testing.T) {
 }
 
 func TestSignValuesOfTheSidecar(t *testing.T) {
-	entries := []signing.Entry{{Kind: result.TaskRunResultType, Name: "a", Value: "1"}, {Kind: result.StepResultType, Name: "a", Value: "2"}}
+	entries := []signing.Entry{{Kind: result.TaskRunResultType, Name: "a", Value: "1"},
+		{Kind: result.StepResultType, Name: "a", Value: "2"}}
 	carriers, audience := signWith(t, signing.FormatV2, signing.BindingPayload, func(o *SignerOptions) {
 		o.Step.Values, o.Entries = &step.Values{}, entries
 	})

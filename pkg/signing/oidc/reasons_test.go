@@ -183,7 +183,9 @@ func TestSignWithoutCredential(t *testing.T) {
 		"no claims":    {"token", "reading the token's claims", []byte("e30.e30x.e30")},
 		"other namespace": {"token", `expected a token of namespace "ci", got one of "prod"`,
 			kubernetes(func(k map[string]any) { k["namespace"] = "prod" })},
-		"no account": {"token", "names no service account", kubernetes(func(k map[string]any) { delete(k, "serviceaccount") })},
+		"no account": {
+			"token", "names no service account", kubernetes(func(k map[string]any) { delete(k, "serviceaccount") }),
+		},
 		"no pod":     {"token", "bound to no pod", kubernetes(func(k map[string]any) { delete(k, "pod") })},
 		"no pod UID": {"token", "invalid UID", kubernetes(func(k map[string]any) { k["pod"] = map[string]any{"name": "p"} })},
 	} {
@@ -222,13 +224,23 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 		change func(f *fakeAPI)
 		text   string
 	}{
-		"no CA":           {func(f *fakeAPI) { _ = os.Remove(filepath.Join(f.options.CredentialDir, "ca.crt")) }, "has no certificate authority"},
-		"CA without PEM":  {func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", []byte("x")) }, "that the add-on knows"},
-		"CA of another":   {func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", hostile) }, "that the add-on knows"},
-		"CA not named":    {func(f *fakeAPI) { f.options.Step.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows"},
+		"no CA": {
+			func(f *fakeAPI) { _ = os.Remove(filepath.Join(f.options.CredentialDir, "ca.crt")) }, "has no certificate authority",
+		},
+		"CA without PEM": {
+			func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", []byte("x")) }, "that the add-on knows",
+		},
+		"CA of another": {
+			func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", hostile) }, "that the add-on knows",
+		},
+		"CA not named": {
+			func(f *fakeAPI) { f.options.Step.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows",
+		},
 		"no server named": {func(f *fakeAPI) { f.options.Step.API = step.APIServer{} }, "named no API server"},
 		"no CA named":     {func(f *fakeAPI) { f.options.Step.API.CAs = nil }, "expected 1 to 64 times -api-server-ca"},
-		"no encryption":   {func(f *fakeAPI) { f.options.Step.API.Address = "http://127.0.0.1:80" }, "expected -api-server https://HOST:PORT"},
+		"no encryption": {
+			func(f *fakeAPI) { f.options.Step.API.Address = "http://127.0.0.1:80" }, "expected -api-server https://HOST:PORT",
+		},
 	} {
 		f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { grant(w, a) })
 		c.change(f)
@@ -244,7 +256,8 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestSignUsesOnlyTheNamedAuthority has a server of the namespace's editor, with a certificate that the pod's ca.crt trusts.
+// TestSignUsesOnlyTheNamedAuthority has a server of the namespace's editor, with a certificate that the pod's
+// ca.crt trusts.
 func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	f := newFakeAPI(t, nil)
 	pair, other := selfSigned(t)

@@ -30,9 +30,9 @@ type SignerOptions struct {
 	Entries       []signing.Entry  // what travels by the log of Tekton's results sidecar, if the step's values do
 }
 
-// Signer has the cluster's issuer vouch for what a step emitted, by a token of the pod's own service account. Bound to the
-// payload, the token's audience carries the digest of the step's unit, and no key exists in the pod. Otherwise a key that is
-// made for the one step signs, and the audience carries its digest, or nothing.
+// Signer has the cluster's issuer vouch for what a step emitted, by a token of the pod's own service account.
+// Bound to the payload, the token's audience carries the digest of the step's unit, and no key exists in the
+// pod. Otherwise a key that is made for the one step signs, and the audience carries its digest, or nothing.
 type Signer struct {
 	options SignerOptions
 }
@@ -49,8 +49,8 @@ func (s *Signer) Close() error { return nil }
 var errNoAPIServer = errors.New("the add-on that injected this pod named no API server; " +
 	"let the add-on and the signer image be of one version")
 
-// Sign returns the carriers for what termination.ParseMessage returned. It asks the API server until ctx ends at most. Failures
-// of the credentials, the request and the network are *signing.UnsignedError.
+// Sign returns the carriers for what termination.ParseMessage returned. It asks the API server until ctx ends
+// at most. Failures of the credentials, the request and the network are *signing.UnsignedError.
 func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result.RunResult, error) {
 	request, err := s.request()
 	if err != nil {

@@ -34,13 +34,14 @@ const (
 	dialTimeout    = time.Second
 	hastyTimeout   = time.Second
 	hastyDial      = 500 * time.Millisecond
-	// silences is how many attempts in a row may end without a connection. Two may meet two servers behind one address; more
-	// mean that a firewall drops what is sent, for all steps of the pod.
+	// silences is how many attempts in a row may end without a connection. Two may meet two servers behind one
+	// address; more mean that a firewall drops what is sent, for all steps of the pod.
 	silences = 2
 )
 
-// tokenRequest asks the API server for a token of the pod's own service account, by the subresource serviceaccounts/token
-// (authentication.k8s.io/v1). It is plain HTTPS: a client library would be several times the size of the signer.
+// tokenRequest asks the API server for a token of the pod's own service account, by the subresource
+// serviceaccounts/token (authentication.k8s.io/v1). It is plain HTTPS: a client library would be several
+// times the size of the signer.
 type tokenRequest struct {
 	address  string
 	roots    *x509.CertPool
@@ -91,8 +92,8 @@ type retryable struct{ error }
 
 func (r retryable) Unwrap() error { return r.error }
 
-// do returns the token. It tries again after failures of the network and of the server, and while the grant may be on its way,
-// until ctx ends.
+// do returns the token. It tries again after failures of the network and of the server, and while the grant
+// may be on its way, until ctx ends.
 func (r tokenRequest) do(ctx context.Context) (string, error) {
 	body, err := json.Marshal(r.body())
 	if err != nil {
@@ -139,7 +140,8 @@ func (r tokenRequest) body() tokenRequestBody {
 	}
 }
 
-// client trusts the authorities that the add-on named only, and sends the pod's token nowhere else: no proxy, no redirects.
+// client trusts the authorities that the add-on named only, and sends the pod's token nowhere else: no proxy,
+// no redirects.
 func (r tokenRequest) client() *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	if r.hasty {

@@ -33,8 +33,8 @@ const minRSABits = 2048
 // maxRSABits is the size above which an RSA key is refused: what a signature takes to verify grows with its square.
 const maxRSABits = 16384
 
-// algorithms are the JWS algorithms (RFC 7518) with which API servers sign. Nothing else is ever tried, least of all none
-// and the symmetric ones.
+// algorithms are the JWS algorithms (RFC 7518) with which API servers sign. Nothing else is ever tried, least
+// of all none and the symmetric ones.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
 
 // Token is a service account token whose form is valid. Until VerifySignature has returned nil, its claims are what
@@ -179,8 +179,8 @@ func (t *Token) VerifySignature(key Key) error {
 	return nil
 }
 
-// verify reports whether a valid key made signature over data, in the form of RFC 7518: for RSA as PKCS #1 v1.5 has it, for EC as r
-// and s, each as long as the curve's field.
+// verify reports whether a valid key made signature over data, in the form of RFC 7518: for RSA as PKCS #1
+// v1.5 has it, for EC as r and s, each as long as the curve's field.
 func (k Key) verify(data, signature []byte) bool {
 	var digest []byte
 	switch jose.SignatureAlgorithm(k.Algorithm) {
@@ -233,8 +233,8 @@ func (k Key) Validate() error {
 	return fmt.Errorf("expected an RSA or EC key, got %T", k.Public)
 }
 
-// ParseJWK returns the key in a JSON Web Key (RFC 7517). A private key is an error; whether the key may be used is told by
-// Validate.
+// ParseJWK returns the key in a JSON Web Key (RFC 7517). A private key is an error; whether the key may be
+// used is told by Validate.
 func ParseJWK(data []byte) (Key, error) {
 	if err := strictjson.Check(data); err != nil {
 		return Key{}, fmt.Errorf("reading the key: %w", err)
@@ -301,8 +301,8 @@ func (c Claims) KindOf(prefix string) AudienceKind {
 	return kind
 }
 
-// Binding returns what the token vouches for by its one audience, with the digest of the payload or of the public key; an
-// audience that is the prefix alone has none. prefix is that of signing audiences.
+// Binding returns what the token vouches for by its one audience, with the digest of the payload or of the
+// public key; an audience that is the prefix alone has none. prefix is that of signing audiences.
 func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) {
 	if len(c.Audience) != 1 {
 		return "", signing.Digest{}, fmt.Errorf("expected one audience, got %d", len(c.Audience))
@@ -328,8 +328,8 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 // maxPublicKey is the longest form of an ephemeral key that is read, in bytes. P-256 takes 91.
 const maxPublicKey = 256
 
-// ParsePublicKey reads the public half of an ephemeral key: SPKI (RFC 5280) in DER, P-256, in the one form that Go writes, so
-// that a key has one digest.
+// ParsePublicKey reads the public half of an ephemeral key: SPKI (RFC 5280) in DER, P-256, in the one form
+// that Go writes, so that a key has one digest.
 func ParsePublicKey(der []byte) (*ecdsa.PublicKey, error) {
 	if len(der) > maxPublicKey {
 		return nil, fmt.Errorf("expected a public key of at most %d bytes, got %d", maxPublicKey, len(der))

@@ -25,7 +25,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-const claimsText = `{"aud":["tekton-result-signing:p:LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"],"exp":1795342566,"iat":1795341966,` +
+const claimsText = `{"aud":["tekton-result-signing:p:LXYCzdxswsVozwy5nWjv5pjAXTtk4o9pTFVt-WWJ4Sk"],` +
+	`"exp":1795342566,"iat":1795341966,` +
 	`"iss":"https://kubernetes.default.svc","jti":"7bfc7bd6","kubernetes.io":{"namespace":"ci","node":{"name":"n"},` +
 	`"pod":{"name":"build-pod","uid":"3db15e48"},"serviceaccount":{"name":"builder","uid":"4d23"}},` +
 	`"nbf":1795341966,"sub":"system:serviceaccount:ci:builder"}`
@@ -79,7 +80,8 @@ func TestParseToken(t *testing.T) {
 		t.Errorf("the key that signed: %v", err)
 	}
 	binding, digest, err := token.Claims.Binding(signing.AudiencePrefix)
-	if err != nil || binding != signing.BindingPayload || signing.PayloadAudience(signing.AudiencePrefix, digest) != want.Audience[0] {
+	if err != nil || binding != signing.BindingPayload ||
+		signing.PayloadAudience(signing.AudiencePrefix, digest) != want.Audience[0] {
 		t.Errorf("digest %x, %v", digest, err)
 	}
 }
@@ -138,11 +140,13 @@ func TestVerifySignatureRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, k := range map[string]Key{
-		"another key":           {Algorithm: "ES256", Public: &newECKey(t).PublicKey},
-		"another algorithm":     {Algorithm: "ES384", Public: &key.PublicKey},
-		"no algorithm":          {Public: &key.PublicKey},
-		"RSA key":               {Algorithm: "RS256", Public: &rsaKey.PublicKey},
-		"huge RSA key":          {Algorithm: "RS256", Public: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), maxRSABits), E: 65537}},
+		"another key":       {Algorithm: "ES256", Public: &newECKey(t).PublicKey},
+		"another algorithm": {Algorithm: "ES384", Public: &key.PublicKey},
+		"no algorithm":      {Public: &key.PublicKey},
+		"RSA key":           {Algorithm: "RS256", Public: &rsaKey.PublicKey},
+		"huge RSA key": {
+			Algorithm: "RS256", Public: &rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), maxRSABits), E: 65537},
+		},
 		"RSA key called ES256":  {Algorithm: "ES256", Public: &rsaKey.PublicKey},
 		"no key":                {Algorithm: "ES256"},
 		"symmetric key":         {Algorithm: "ES256", Public: []byte("secret")},

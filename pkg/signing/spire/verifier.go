@@ -43,8 +43,8 @@ func NewAuthorities(list []Authority) *Authorities {
 	return a
 }
 
-// candidates returns the authorities that a certificate names as its issuer. The authorities of a trust domain all have one name, and
-// there may be hundreds of them: the ID of the key tells them apart.
+// candidates returns the authorities that a certificate names as its issuer. The authorities of a trust
+// domain all have one name, and there may be hundreds of them: the ID of the key tells them apart.
 func (a *Authorities) candidates(c *x509.Certificate) []Authority {
 	if len(c.AuthorityKeyId) == 0 {
 		return a.bySubject[string(c.RawIssuer)]
@@ -55,9 +55,9 @@ func (a *Authorities) candidates(c *x509.Certificate) []Authority {
 // ErrUnknownAuthority says that an SVID leads to none of the authorities. Whoever adds the missing one can verify it.
 var ErrUnknownAuthority = errors.New("no authority of the trust domain has signed it")
 
-// Verify returns the authorities to which the SVID leads at the time at, at least one: which of them was in use then, the
-// caller decides. It judges every certificate at that very time. The error wraps ErrUnknownAuthority when the chain ends at a
-// certificate that nobody here knows.
+// Verify returns the authorities to which the SVID leads at the time at, at least one: which of them was in
+// use then, the caller decides. It judges every certificate at that very time. The error wraps
+// ErrUnknownAuthority when the chain ends at a certificate that nobody here knows.
 func (s *SVID) Verify(authorities *Authorities, at time.Time) ([]Authority, error) {
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	known := map[string]Authority{}
@@ -100,7 +100,8 @@ func (s *SVID) top() *x509.Certificate {
 	return top
 }
 
-// IssuerKeyID is the hex ID of the key of the authority that the chain asks for, empty if the certificates do not name it.
+// IssuerKeyID is the hex ID of the key of the authority that the chain asks for, empty if the certificates do
+// not name it.
 func (s *SVID) IssuerKeyID() string { return hex.EncodeToString(s.top().AuthorityKeyId) }
 
 // CheckUsage reports why the leaf may not sign for a workload (X.509-SVID, section 4).
@@ -123,8 +124,8 @@ var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 // uriTag is the tag of a URI among a certificate's general names.
 const uriTag = 6
 
-// ID returns the one URI of the leaf as the certificate has it: Go's own parser changes how some are written. It is an error to
-// have none, or more than one.
+// ID returns the one URI of the leaf as the certificate has it: Go's own parser changes how some are written.
+// It is an error to have none, or more than one.
 func (s *SVID) ID() (string, error) {
 	var uris []string
 	for _, extension := range s.Leaf.Extensions {

@@ -69,7 +69,8 @@ func TestVerify(t *testing.T) {
 		if _, err := svid.Verify(spire.NewAuthorities(nil), at); !errors.Is(err, spire.ErrUnknownAuthority) {
 			t.Errorf("depth %d, no authority: %v", depth, err)
 		}
-		if _, err := svid.Verify(spire.NewAuthorities([]spire.Authority{{Certificate: stranger.Certificate}}), at); err == nil {
+		if _, err := svid.Verify(spire.NewAuthorities([]spire.Authority{{Certificate: stranger.Certificate}}),
+			at); err == nil {
 			t.Errorf("depth %d: another authority of the same name is taken", depth)
 		}
 		for _, wrong := range []time.Time{at.Add(2 * time.Hour), at.Add(-2 * time.Hour), at.AddDate(1, 0, 0)} {
@@ -108,7 +109,8 @@ func TestParseRefuses(t *testing.T) {
 		t.Errorf("one block: %v", err)
 	}
 	for name, carrier := range map[string]string{
-		"empty": "", "garbage before": "x" + block, "two": block + block, "key": strings.ReplaceAll(block, "CERTIFICATE", "KEY"),
+		"empty": "", "garbage before": "x" + block, "two": block + block,
+		"key":      strings.ReplaceAll(block, "CERTIFICATE", "KEY"),
 		"too long": strings.Repeat(block, 64), "two in one": string(pem.EncodeToMemory(&pem.Block{
 			Type: "CERTIFICATE", Bytes: slices.Concat(chain[0].Raw, chain[1].Raw),
 		})),
@@ -129,7 +131,8 @@ func TestTrustDomain(t *testing.T) {
 	}
 }
 
-// No carrier brings the reader down, none that is read has a second form, and none leads to an authority that did not sign it.
+// No carrier brings the reader down, none that is read has a second form, and none leads to an authority that
+// did not sign it.
 func FuzzChain(f *testing.F) {
 	ca := newCA(f)
 	signed := newChain(f, ca, 1)

@@ -99,7 +99,8 @@ func Key(svid *x509svid.SVID) (crypto.Signer, result.RunResult) {
 	}
 }
 
-// Sign has Tekton's own code sign results with the identity that the workload API serves, and returns what it adds to them.
+// Sign has Tekton's own code sign results with the identity that the workload API serves, and returns what it
+// adds to them.
 func (d *Domain) Sign(t testing.TB, results []result.RunResult) []result.RunResult {
 	t.Helper()
 	client := spire.NewEntrypointerAPIClient(&d.config)

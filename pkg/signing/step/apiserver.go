@@ -13,8 +13,8 @@ import (
 	"strconv"
 )
 
-// APIServer is the API server that a signer may talk to: the add-on's own. What the pod is told of it, by its environment and
-// its ca.crt, may come from a Service and a ConfigMap of the namespace's editors.
+// APIServer is the API server that a signer may talk to: the add-on's own. What the pod is told of it, by its
+// environment and its ca.crt, may come from a Service and a ConfigMap of the namespace's editors.
 type APIServer struct {
 	Address string   // https://HOST:PORT
 	CAs     []string // SHA-256 digests, in hex, of the certificates of authorities that may vouch for it
@@ -58,7 +58,7 @@ func (a APIServer) Validate() error {
 			return fmt.Errorf("expected -%s in 64 lower-case hex digits, got %q", flagAPIServerCA, digest)
 		}
 		if slices.Contains(a.CAs[:i], digest) {
-			return errors.New("the same -" + flagAPIServerCA + " stands there twice")
+			return errors.New("the same -" + flagAPIServerCA + " occurs twice")
 		}
 	}
 	return nil

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package step is the contract between the injection, which rewrites the command line of a step's container, and the signer,
-// which that command line starts.
+// Package step is the contract between the injection, which rewrites the command line of a step's container,
+// and the signer, which that command line starts.
 //
-// The signer is configured by arguments and never by environment variables: the step inherits the environment, and a wrapped
-// step must see the same one as a stock step.
+// The signer is configured by arguments and never by environment variables: the step inherits the
+// environment, and a wrapped step must see the same one as a stock step.
 package step
 
 import (
@@ -33,7 +33,8 @@ const (
 	PodPath   = MountPath + ImagePath
 )
 
-// MaxMessage is the most bytes that a container's termination message may ever have (Kubernetes and Tekton agree on it).
+// MaxMessage is the most bytes that a container's termination message may ever have (Kubernetes and Tekton
+// agree on it).
 const MaxMessage = 4096
 
 // MaxPatience is the longest that a signer may try to get a token.
@@ -102,13 +103,14 @@ func (o Options) Validate() error {
 // noTokens is an error for options of tokens.
 func (o Options) noTokens() error {
 	if o.Binding != "" || o.AudiencePrefix != "" || o.TokenLifetime != 0 {
-		return fmt.Errorf("backend %s signs without tokens, got a binding, an audience prefix or a lifetime of tokens", o.Backend)
+		return fmt.Errorf("backend %s signs without tokens, got a binding, an audience prefix or a lifetime of tokens",
+			o.Backend)
 	}
 	return nil
 }
 
-// PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile once the step's evidence
-// stands.
+// PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile once the
+// step's evidence stands.
 func PrivatePostFile(postFile string) string { return postFile + privateSuffix }
 
 // Args returns the signer's arguments that start command under c. Parse reads them back.

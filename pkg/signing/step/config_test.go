@@ -16,7 +16,8 @@ import (
 
 func validConfig() Config {
 	return Config{
-		Namespace: "ci", TaskRun: "build", TaskRunUID: signing.UID{1}, Container: "step-build", Index: 0, Count: 2, Share: 3072,
+		Namespace: "ci", TaskRun: "build", TaskRunUID: signing.UID{1}, Container: "step-build", Index: 0, Count: 2,
+		Share:    3072,
 		PostFile: "/tekton/run/0/out", TerminationPath: "/tekton/termination",
 		Options: Options{
 			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
@@ -128,10 +129,12 @@ func TestParseRefuses(t *testing.T) {
 		"short digest":            {strings.Repeat("0a", 32), strings.Repeat("0a", 31)},
 		"digest in upper case":    {strings.Repeat("0a", 32), strings.Repeat("0A", 32)},
 		"digest that is none":     {strings.Repeat("0a", 32), strings.Repeat("0x", 32)},
-		"authority twice":         {strings.Repeat("0a", 32), strings.Repeat("0a", 32) + " -api-server-ca " + strings.Repeat("0a", 32)},
-		"too many authorities":    {strings.Repeat("0a", 32), manyCAs()},
-		"too much patience":       {"-patience-seconds 5", "-patience-seconds 61"},
-		"values without mode":     {"-- true", "-step-dir /x -- true"},
+		"authority twice": {
+			strings.Repeat("0a", 32), strings.Repeat("0a", 32) + " -api-server-ca " + strings.Repeat("0a", 32),
+		},
+		"too many authorities": {strings.Repeat("0a", 32), manyCAs()},
+		"too much patience":    {"-patience-seconds 5", "-patience-seconds 61"},
+		"values without mode":  {"-- true", "-step-dir /x -- true"},
 	} {
 		refuses(t, name, valid, c.old, c.new)
 	}
@@ -150,8 +153,10 @@ func TestParseRefusesValues(t *testing.T) {
 		"empty name":               {"a,-b", "a,,-b"},
 		"name twice":               {"a,-b", "a,a,-b"},
 		"step result with a slash": {"-step-result-names a", "-step-result-names /a"},
-		"order":                    {"-sidecar-logs -step-dir /tekton/run/1/status", "-step-dir /tekton/run/1/status -sidecar-logs"},
-		"off":                      {"-sidecar-logs", "-sidecar-logs=false"},
+		"order": {
+			"-sidecar-logs -step-dir /tekton/run/1/status", "-step-dir /tekton/run/1/status -sidecar-logs",
+		},
+		"off": {"-sidecar-logs", "-sidecar-logs=false"},
 	} {
 		refuses(t, name, valid, c.old, c.new)
 	}

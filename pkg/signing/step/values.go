@@ -12,8 +12,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Values say which files hold what a step emits, where that travels by the log of Tekton's results sidecar. They are taken
-// from the sidecar's own arguments, so that the step signs what the sidecar reads.
+// Values say which files hold what a step emits, where that travels by the log of Tekton's results sidecar.
+// They are taken from the sidecar's own arguments, so that the step signs what the sidecar reads.
 type Values struct {
 	ResultsDir  string   // folder of the task's results; empty but for the last step
 	Results     []string // names of the task's results
@@ -55,7 +55,8 @@ type valueFlags struct {
 	values Values
 }
 
-// get returns the values, nil where the mode is off. Flags of values without the mode are found by Parse, which compares.
+// get returns the values, nil where the mode is off. Flags of values without the mode are found by Parse,
+// which compares.
 func (f *valueFlags) get() *Values {
 	if !f.on {
 		return nil
@@ -99,7 +100,7 @@ func (v Values) validate(format signing.Format, last bool) error {
 	return CheckFileNames(v.StepResults)
 }
 
-// CheckFileNames is an error for a name of a result that is no name of a file in a folder, or that stands there twice.
+// CheckFileNames is an error for a name of a result that is no name of a file in a folder, or that occurs twice.
 func CheckFileNames(names []string) error {
 	for i, name := range names {
 		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/,\x00") {

@@ -8,15 +8,16 @@ import (
 	"iter"
 )
 
-// ahead is how many inputs for each worker may be read before the oldest outcome is taken. It keeps the workers busy while
-// one input takes longer than the others.
+// ahead is how many inputs for each worker may be read before the oldest outcome is taken. Reading ahead
+// keeps the workers busy while one input takes longer than the others.
 const ahead = 8
 
-// Ordered calls work for every input, with so many workers at a time, and returns the outcomes in the order of the inputs.
-// At most workers × 8 inputs are held at any time. The inputs are pulled by another goroutine than the caller's.
+// Ordered calls work for every input, with the given number of workers, and returns the outcomes in the order
+// of the inputs. It holds at most workers × 8 inputs at any time. It reads the inputs in another goroutine
+// than the caller's.
 //
-// When ctx ends, Ordered returns what is done in one piece from the beginning, and does not wait for the rest: an input
-// that blocks is left alone.
+// When ctx ends, Ordered returns the outcomes that are done without a gap from the beginning. It does not
+// wait for the rest, nor for an input that blocks.
 func Ordered[In, Out any](
 	ctx context.Context, inputs iter.Seq[In], workers int, work func(context.Context, In) Out,
 ) iter.Seq[Out] {
@@ -42,7 +43,9 @@ type job[In, Out any] struct {
 }
 
 // dispatch hands every input to the workers and, in the same order, to the collector.
-func dispatch[In, Out any](ctx context.Context, inputs iter.Seq[In], workers int) (<-chan job[In, Out], <-chan job[In, Out]) {
+func dispatch[In, Out any](
+	ctx context.Context, inputs iter.Seq[In], workers int,
+) (<-chan job[In, Out], <-chan job[In, Out]) {
 	jobs, queue := make(chan job[In, Out], workers*ahead), make(chan job[In, Out], workers*ahead)
 	go func() {
 		defer close(queue)

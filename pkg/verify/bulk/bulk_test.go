@@ -23,7 +23,7 @@ func numbers(n int, pulled *atomic.Int64) iter.Seq[int] {
 	}
 }
 
-// The order is that of the inputs, whatever the number of workers and however long each input takes.
+// The outcomes keep the order of the inputs, for any number of workers and however long each input takes.
 func TestOrdered(t *testing.T) {
 	work := func(_ context.Context, i int) int {
 		time.Sleep(time.Duration(i*7919%13) * 20 * time.Microsecond)
@@ -41,7 +41,7 @@ func TestOrdered(t *testing.T) {
 	}
 }
 
-// Inputs are not read far ahead of what is taken: memory does not grow with them.
+// Inputs are not read far ahead, so that memory does not grow with their number.
 func TestOrderedIsBounded(t *testing.T) {
 	const workers = 2
 	var pulled atomic.Int64
@@ -70,7 +70,8 @@ func TestOrderedStopsWithItsReader(t *testing.T) {
 	}
 }
 
-// When the context ends, what is done is returned in one piece, without waiting for inputs or workers that hang.
+// When the context ends, Ordered returns what is done without a gap. It does not wait for inputs or workers
+// that hang.
 func TestOrderedIsInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	release := make(chan struct{})

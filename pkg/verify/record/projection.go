@@ -19,14 +19,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// maxMembers caps one object in a projection: the canonical order is found by comparing all names with each other.
+// maxMembers caps one object in a projection, because sorting compares all names with each other.
 const maxMembers = 512
 
 // fieldDigits is how many hex digits of a member's SHA-256 a record keeps, to name the member that changed.
 const fieldDigits = 16
 
-// projection is what a record covers of a TaskRun: everything that a verdict rests on but our own condition. What is absent or
-// empty is null.
+// projection is what a record covers of a TaskRun: everything that a verdict depends on, except our own
+// condition. Absent and empty members are null.
 type projection struct {
 	Namespace          *string           `json:"namespace"`
 	Name               *string           `json:"name"`
@@ -98,8 +98,8 @@ type artifactValue struct {
 // Projection is what a record covers of a TaskRun.
 type Projection struct{ p projection }
 
-// Project returns the projection of a TaskRun as it is now, with which it shares memory. It is an error where a TaskRun is too
-// large to be recorded.
+// Project returns the projection of a TaskRun as it is now, with which it shares memory. It returns an error
+// if the TaskRun is too large to be recorded.
 func Project(tr *v1.TaskRun) (Projection, error) {
 	p, err := project(tr)
 	return Projection{p}, err
@@ -122,8 +122,9 @@ func (p Projection) WithoutMessages() Projection {
 	return p
 }
 
-// Fields returns, for each member of the projection, the first 16 hex digits of the SHA-256 of the RFC 8785 form of a list that
-// holds the member's value alone. They prove nothing; they name what changed.
+// Fields returns, for each member of the projection, the first 16 hex digits of the SHA-256 of the RFC 8785
+// form of a list that holds only the member's value. They prove nothing; they help to name the member that
+// changed.
 func (p Projection) Fields() (map[string]string, error) { return fieldsOf(p.p) }
 
 // digestOf returns the hex SHA-256 of the RFC 8785 form of v.
@@ -206,12 +207,13 @@ func project(tr *v1.TaskRun) (projection, error) {
 	return p, b.err
 }
 
-// builder makes parts of a projection and keeps what kept it from doing so.
+// builder makes parts of a projection and keeps the first error.
 type builder struct{ err error }
 
 func (b *builder) cap(members int) {
 	if members > maxMembers && b.err == nil {
-		b.err = fmt.Errorf("expected objects with at most %d members, got one with %d: it is too large to be recorded", maxMembers, members)
+		b.err = fmt.Errorf("expected objects with at most %d members, got one with %d: it is too large to be recorded",
+			maxMembers, members)
 	}
 }
 
@@ -250,7 +252,7 @@ func (b *builder) result(r v1.TaskRunResult) projectedResult {
 	return projectedResult{Name: opt(r.Name), Type: opt(string(r.Type)), Value: b.value(r.Value)}
 }
 
-// value returns the value as JSON has it. An empty one is not absent.
+// value returns the value in its JSON form. An empty value is not absent.
 func (b *builder) value(v v1.ParamValue) any {
 	switch v.Type {
 	case v1.ParamTypeArray:

@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// PredicateType is that of the statement of a record.
+// PredicateType is the predicate type of a record's statement.
 const PredicateType = "https://tekton-sign.dev/record/v1"
 
 // Caps of a record, in bytes.
@@ -29,27 +29,28 @@ const (
 // prefix begins the annotation's value.
 const prefix = "v1."
 
-// subjectName is the name of the statement's one subject.
+// subjectName is the name of the statement's only subject.
 const subjectName = "taskrun"
 
-// Record is what the add-on found when it verified a completed TaskRun. A string that is empty and a list without elements say
-// that there was nothing to say.
+// Record is what the add-on found when it verified a completed TaskRun. Strings and lists are empty if there
+// was nothing to record.
 type Record struct {
 	TaskRun   string // hex SHA-256 of the TaskRun's projection
 	Predicate Predicate
 }
 
-// Predicate is what a record says of its subject.
+// Predicate is the content of a record.
 type Predicate struct {
-	Cluster         string            `json:"cluster"` // UID of the namespace kube-system
-	PodUID          string            `json:"podUID"`  // of the live pod, which belonged to the TaskRun
-	Attempt         int               `json:"attempt"` // counted from 0
-	Verdict         string            `json:"verdict"`
-	Checks          []Check           `json:"checks"`
-	Backend         string            `json:"backend"`
-	Assurance       string            `json:"assurance"`
-	Units           []Unit            `json:"units"`
-	Keys            []string          `json:"keys"` // kid of the issuer's keys, or hex SHA-256 of the authorities' certificates
+	Cluster   string  `json:"cluster"` // UID of the namespace kube-system
+	PodUID    string  `json:"podUID"`  // of the live pod, which belonged to the TaskRun
+	Attempt   int     `json:"attempt"` // counted from 0
+	Verdict   string  `json:"verdict"`
+	Checks    []Check `json:"checks"`
+	Backend   string  `json:"backend"`
+	Assurance string  `json:"assurance"`
+	Units     []Unit  `json:"units"`
+	// The kid of the issuer's keys, or the hex SHA-256 of the authorities' certificates.
+	Keys            []string          `json:"keys"`
 	VerifiedAt      time.Time         `json:"verifiedAt"`
 	AddOnVersion    string            `json:"addOnVersion"`
 	WithoutMessages string            `json:"withoutMessages"` // digest of Projection.WithoutMessages
@@ -62,10 +63,10 @@ type Check struct {
 	Status string `json:"status"`
 }
 
-// Unit is what the evidence of one step was about.
+// Unit describes what the evidence of one step covers.
 type Unit struct {
 	Container string `json:"container"`
-	Payload   string `json:"payload"` // base64url, empty where the payloads are too long to be kept
+	Payload   string `json:"payload"` // base64url, empty if the payloads are too long to be kept
 	Digest    string `json:"digest"`  // hex SHA-256 of the unit's message
 }
 
@@ -84,8 +85,8 @@ type subject struct {
 	Name string `json:"name"`
 }
 
-// New returns the record of tr as it is now. The members of p that describe its subject are set; payloads that are too long
-// are left out.
+// New returns the record of tr as it is now. It sets the members of p that describe its subject, and leaves
+// out payloads that are too long.
 func New(tr *v1.TaskRun, p Predicate) (Record, error) {
 	s, err := describe(tr)
 	if err != nil {
@@ -109,7 +110,7 @@ func New(tr *v1.TaskRun, p Predicate) (Record, error) {
 	return Record{TaskRun: s.digest, Predicate: p}, nil
 }
 
-// description is what a record says of the TaskRun that it is about.
+// description is the part of a record that describes its TaskRun.
 type description struct {
 	digest, withoutMessages string
 	fields                  map[string]string // without messages
@@ -150,7 +151,7 @@ func (r Record) Statement() ([]byte, error) {
 	return canonical(s)
 }
 
-// DigestOf returns the digest of the message of a statement: what the proof vouches for.
+// DigestOf returns the digest of a statement, for which the proof vouches.
 func DigestOf(statement []byte) signing.Digest { return sha256.Sum256(signing.MessageOf(statement)) }
 
 // Encode returns the annotation's value: the statement and its proof, a JWT.
@@ -162,15 +163,15 @@ func Encode(statement []byte, token string) (string, error) {
 	return text, nil
 }
 
-// Encoded is an annotation's value, taken apart. Nothing of it is proven.
+// Encoded is an annotation's value, parsed. Nothing in it is proven.
 type Encoded struct {
 	Record    Record
 	Statement []byte // R
 	Token     string // the proof
 }
 
-// Decode reads an annotation's value. There is one text for each record: R in another form than that of RFC 8785, with a member
-// more or less, is an error.
+// Decode reads an annotation's value. There is one text for each record: if R is not in the form of RFC 8785,
+// or has a missing or an unknown member, Decode returns an error.
 func Decode(text string) (Encoded, error) {
 	if len(text) > MaxBytes {
 		return Encoded{}, fmt.Errorf("expected a record of at most %d bytes, got %d", MaxBytes, len(text))

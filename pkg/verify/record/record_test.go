@@ -63,7 +63,7 @@ func testStatement(t *testing.T) []byte {
 	return statement
 }
 
-// The vector in docs/record.md is what this code makes of testdata/taskrun.json.
+// The code makes the vector in docs/record.md from testdata/taskrun.json.
 func TestVector(t *testing.T) {
 	p, err := project(testTaskRun(t))
 	if err != nil {
@@ -187,19 +187,20 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// Whatever a verdict rests on changes the digest, and the members that changed are named.
+// Every change of what a verdict depends on changes the digest, and names the members that changed.
 func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 	before, err := describe(testTaskRun(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p, err := Project(testTaskRun(t)); err != nil || !p.HasMessages() || p.WithoutMessages().HasMessages() || !p.HasMessages() {
+	if p, err := Project(testTaskRun(t)); err != nil || !p.HasMessages() || p.WithoutMessages().HasMessages() ||
+		!p.HasMessages() {
 		t.Errorf("expected messages that can be left out, got %v", err)
 	}
 	later := metav1.NewTime(time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC))
 	for name, test := range map[string]struct {
 		change func(*v1.TaskRun)
-		fields []string // that change; none: only the messages
+		fields []string // that change; empty if only the messages do
 	}{
 		"namespace":       {func(tr *v1.TaskRun) { tr.Namespace = "other" }, []string{"namespace"}},
 		"name":            {func(tr *v1.TaskRun) { tr.Name = "other" }, []string{"name"}},
@@ -209,10 +210,16 @@ func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 		"pod":             {func(tr *v1.TaskRun) { tr.Status.PodName = "x" }, []string{"podName"}},
 		"start":           {func(tr *v1.TaskRun) { tr.Status.StartTime = nil }, []string{"startTime"}},
 		"completion":      {func(tr *v1.TaskRun) { tr.Status.CompletionTime = &later }, []string{"completionTime"}},
-		"succeeded":       {func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = corev1.ConditionFalse }, []string{"succeeded"}},
+		"succeeded": {
+			func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = corev1.ConditionFalse }, []string{"succeeded"},
+		},
 		"reason":          {func(tr *v1.TaskRun) { tr.Status.Conditions[0].Reason = "x" }, []string{"succeeded"}},
 		"a declared type": {func(tr *v1.TaskRun) { tr.Status.TaskSpec.Results[0].Type = "array" }, []string{"declared"}},
-		"a promotion":     {func(tr *v1.TaskRun) { tr.Status.TaskSpec.Results[3].Value.StringVal = "$(steps.x.results.scan)" }, []string{"declared"}},
+		"a promotion": {
+			func(tr *v1.TaskRun) {
+				tr.Status.TaskSpec.Results[3].Value.StringVal = "$(steps.x.results.scan)"
+			}, []string{"declared"},
+		},
 		"a declared step": {func(tr *v1.TaskRun) { tr.Status.TaskSpec.Steps[0].Results = nil }, []string{"declaredSteps"}},
 		"a value":         {func(tr *v1.TaskRun) { tr.Status.Results[0].Value.ArrayVal[0] = "v2" }, []string{"results"}},
 		"a result less":   {func(tr *v1.TaskRun) { tr.Status.Results = tr.Status.Results[1:] }, []string{"results"}},
@@ -223,8 +230,10 @@ func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 		"an exit code":  {func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }, []string{"steps"}},
 		"a container":   {func(tr *v1.TaskRun) { tr.Status.Steps[0].Container = "x" }, []string{"steps"}},
 		"a message":     {func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message = "" }, nil},
-		"an artifact":   {func(tr *v1.TaskRun) { tr.Status.Artifacts.Outputs[0].Values[0].Digest["sha256"] = "bb" }, []string{"artifacts"}},
-		"no artifacts":  {func(tr *v1.TaskRun) { tr.Status.Artifacts = nil }, []string{"artifacts"}},
+		"an artifact": {
+			func(tr *v1.TaskRun) { tr.Status.Artifacts.Outputs[0].Values[0].Digest["sha256"] = "bb" }, []string{"artifacts"},
+		},
+		"no artifacts": {func(tr *v1.TaskRun) { tr.Status.Artifacts = nil }, []string{"artifacts"}},
 		"two at once": {func(tr *v1.TaskRun) {
 			tr.Status.PodName, tr.Name = "x", "y"
 		}, []string{"name", "podName"}},
@@ -255,7 +264,7 @@ func TestSubjectCoversWhatAVerdictRestsOn(t *testing.T) {
 	}
 }
 
-// What other writers may change after completion, and the order of results, does not matter.
+// What other writers may change after completion does not change the digest, nor does the order of results.
 func TestSubjectLeavesOutTheRest(t *testing.T) {
 	before, err := describe(testTaskRun(t))
 	if err != nil {
@@ -266,11 +275,15 @@ func TestSubjectLeavesOutTheRest(t *testing.T) {
 			tr.Status.Conditions = append(tr.Status.Conditions, tr.Status.Conditions[0])
 			tr.Status.Conditions[1].Type = "SignedResultsVerified"
 		},
-		"the record":           func(tr *v1.TaskRun) { tr.Status.Annotations = map[string]string{Annotation: "v1."} },
-		"labels":               func(tr *v1.TaskRun) { tr.Labels = map[string]string{"a": "b"} },
-		"signing material":     func(tr *v1.TaskRun) { tr.Status.Results = append(tr.Status.Results[:3:3], tr.Status.Results[4]) },
-		"the order":            func(tr *v1.TaskRun) { r := tr.Status.Results; r[0], r[4] = r[4], r[0] },
-		"a time in its zone":   func(tr *v1.TaskRun) { tr.Status.StartTime.Time = tr.Status.StartTime.In(time.FixedZone("", 7200)) },
+		"the record": func(tr *v1.TaskRun) { tr.Status.Annotations = map[string]string{Annotation: "v1."} },
+		"labels":     func(tr *v1.TaskRun) { tr.Labels = map[string]string{"a": "b"} },
+		"signing material": func(tr *v1.TaskRun) {
+			tr.Status.Results = append(tr.Status.Results[:3:3], tr.Status.Results[4])
+		},
+		"the order": func(tr *v1.TaskRun) { r := tr.Status.Results; r[0], r[4] = r[4], r[0] },
+		"a time in its zone": func(tr *v1.TaskRun) {
+			tr.Status.StartTime.Time = tr.Status.StartTime.In(time.FixedZone("", 7200))
+		},
 		"empty and not absent": func(tr *v1.TaskRun) { tr.Status.Artifacts.Inputs = []v1.Artifact{} },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// header is what tells one Kubernetes object from another.
+// header has the fields that identify a Kubernetes object.
 type header struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"`
@@ -27,8 +27,9 @@ type header struct {
 	} `json:"data"` // of a record of Tekton Results
 }
 
-// Decode reads one TaskRun of version v1 or v1beta1 from JSON, or one in a record of Tekton Results. A key that stands twice
-// or differs from a field's name in case is an error; fields of later Tekton versions are not.
+// Decode reads one TaskRun of version v1 or v1beta1 from JSON, or one in a record of Tekton Results. A key
+// that occurs twice, or that differs from a field's name only in case, is an error. Fields of later Tekton
+// versions are not.
 func Decode(data []byte) (*v1.TaskRun, error) {
 	if len(data) > maxObjectBytes {
 		return nil, errLarge
@@ -46,15 +47,16 @@ func Decode(data []byte) (*v1.TaskRun, error) {
 	return decodeTaskRun(data, h)
 }
 
-// decodeUsual reads what nearly all input is, in one go. It returns nil for everything else, and where anything is wrong: then
-// the slower way says what.
+// decodeUsual reads the most common kind of input in one pass. It returns nil for any other input and on any
+// error; the slower way then reports the error.
 func decodeUsual(data []byte) *v1.TaskRun {
 	says := strictjson.Peek(data, "apiVersion", "kind")
 	if says["kind"] != "TaskRun" || says["apiVersion"] != "tekton.dev/v1" {
 		return nil
 	}
 	tr := &v1.TaskRun{}
-	if open, err := strictjson.DecodeKnown(data, tr); err != nil || open || len(tr.Status.Results) > maxResults || doubtful(&tr.Status) {
+	if open, err := strictjson.DecodeKnown(data, tr); err != nil || open || len(tr.Status.Results) > maxResults ||
+		doubtful(&tr.Status) {
 		return nil
 	}
 	if checkName(tr) != nil || tr.Kind != says["kind"] || tr.APIVersion != says["apiVersion"] {
@@ -63,7 +65,7 @@ func decodeUsual(data []byte) *v1.TaskRun {
 	return tr
 }
 
-// decodeTaskRun reads a TaskRun that says of itself what h holds.
+// decodeTaskRun reads a TaskRun with header h.
 func decodeTaskRun(data []byte, h header) (*v1.TaskRun, error) {
 	var tr *v1.TaskRun
 	var err error
@@ -88,25 +90,28 @@ func decodeTaskRun(data []byte, h header) (*v1.TaskRun, error) {
 		return nil, fmt.Errorf("reading TaskRun %s/%s: %w", h.Metadata.Namespace, h.Metadata.Name, err)
 	}
 	if n := len(tr.Status.Results); n > maxResults {
-		return nil, fmt.Errorf("reading TaskRun %s/%s: expected at most %d results, got %d", tr.Namespace, tr.Name, maxResults, n)
+		return nil, fmt.Errorf("reading TaskRun %s/%s: expected at most %d results, got %d", tr.Namespace, tr.Name,
+			maxResults, n)
 	}
 	return tr, nil
 }
 
-// maxName is how long a name in Kubernetes, or a UID, can be, in bytes.
+// maxName is the maximum length of a Kubernetes name or UID, in bytes.
 const maxName = 253
 
-// checkName refuses what no API server stores: the name of a TaskRun stands in the report once for each of its attempts.
+// checkName refuses names that no API server stores. The report repeats the name of a TaskRun for each of its
+// attempts, so it must not be long.
 func checkName(tr *v1.TaskRun) error {
 	for field, text := range map[string]string{"name": tr.Name, "namespace": tr.Namespace, "uid": string(tr.UID)} {
 		if len(text) > maxName {
-			return fmt.Errorf("reading a TaskRun: metadata.%s has %d bytes, and Kubernetes allows %d at most", field, len(text), maxName)
+			return fmt.Errorf("reading a TaskRun: metadata.%s has %d bytes, and Kubernetes allows %d at most", field, len(text),
+				maxName)
 		}
 	}
 	return nil
 }
 
-// KindError says that an object is no TaskRun.
+// KindError means that an object is not a TaskRun.
 type KindError struct{ Kind, APIVersion, Name string }
 
 func (e *KindError) Error() string {
@@ -139,7 +144,7 @@ func decodeV1beta1(data []byte) (*v1.TaskRun, error) {
 	return tr, nil
 }
 
-// record is what the API of Tekton Results calls a Record, as its commands and its REST interface write it in JSON.
+// record is a Record of the Tekton Results API, as its commands and its REST interface write it in JSON.
 type record struct {
 	Name string `json:"name"` // <namespace>/results/<uid>/records/<uid>
 	Data struct {
@@ -161,7 +166,7 @@ func decodeRecord(data []byte) (*v1.TaskRun, error) {
 	default:
 		return nil, &Omitted{What: "records of type " + r.Data.Type}
 	}
-	if strings.ContainsAny(r.Data.Value, "\r\n") { // the decoder passes over them
+	if strings.ContainsAny(r.Data.Value, "\r\n") { // the decoder ignores them
 		return nil, fmt.Errorf("data.value of the record %s: line breaks in base64", r.Name)
 	}
 	object, err := base64.StdEncoding.Strict().DecodeString(r.Data.Value)

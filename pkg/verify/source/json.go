@@ -12,8 +12,9 @@ import (
 	"strings"
 )
 
-// jsonCutter cuts JSON texts that follow each other, on lines of their own or not. Of a text that is a list it cuts out the
-// items. It knows as much of JSON as it takes to find where a value ends; decoding looks at the rest.
+// jsonCutter splits input into JSON texts that follow each other, on lines of their own or not. If a text is
+// a list, it splits off the items. It parses only enough JSON to find where a value ends; decoding checks the
+// rest.
 type jsonCutter struct {
 	*cutter
 	r *bufio.Reader
@@ -22,10 +23,10 @@ type jsonCutter struct {
 	newLine, wasLine bool  // whether the next byte, and the last one, is the first of a line
 }
 
-// errLarge says that an object was passed over because of its size.
+// errLarge means that an object was skipped because of its size.
 var errLarge = fmt.Errorf("larger than %d MiB", maxObjectBytes>>20)
 
-// syntaxError is an error in the JSON itself: where the text ends that it stands in is not known.
+// syntaxError is an error in the JSON itself, after which the end of the text is not known.
 type syntaxError struct {
 	offset int64
 	text   string
@@ -58,7 +59,8 @@ func (j *jsonCutter) run() {
 	}
 }
 
-// text reads one JSON text that begins with c. An error that it returns has been told unless it is one of reading.
+// text reads one JSON text that begins with c. It has already emitted the error that it returns, unless that
+// is a read error.
 func (j *jsonCutter) text(c byte) error {
 	switch c {
 	case '{':
@@ -73,7 +75,7 @@ func (j *jsonCutter) text(c byte) error {
 	return err
 }
 
-// end hands out a document that is no list, or why it could not be read.
+// end emits a document that is not a list, or the error that prevented reading it.
 func (j *jsonCutter) end(data []byte, err error) error {
 	var syntax *syntaxError
 	switch {
@@ -88,7 +90,7 @@ func (j *jsonCutter) end(data []byte, err error) error {
 	return err
 }
 
-// object reads a document, whose opening brace has been taken.
+// object reads a document after its opening brace.
 func (j *jsonCutter) object() error {
 	rest := []byte{'{'} // the document without the items of a list
 	listOf, n, large := "", 0, false
@@ -124,7 +126,7 @@ func (j *jsonCutter) object() error {
 	return j.endOfList(rest, listOf, n, err)
 }
 
-// endOfList looks at the list around n items.
+// endOfList checks the list around n items.
 func (j *jsonCutter) endOfList(rest []byte, field string, n int, err error) error {
 	var syntax *syntaxError
 	switch {
@@ -139,8 +141,8 @@ func (j *jsonCutter) endOfList(rest []byte, field string, n int, err error) erro
 	return err
 }
 
-// member reads up to the value of an object's next member and returns the member's name as a JSON string. At the end of the
-// object the name is empty.
+// member reads up to the value of an object's next member and returns the member's name as a JSON string. At
+// the end of the object the name is empty.
 func (j *jsonCutter) member(rest []byte, first bool) (_ []byte, key string, err error) {
 	c, err := j.nonSpace()
 	if err == nil && c == '}' {
@@ -180,18 +182,18 @@ func plainKey(key []byte) string {
 	}
 	var text string
 	if json.Unmarshal(key, &text) != nil {
-		return string(key) // decoding will say so
+		return string(key) // decoding will report it
 	}
 	return `"` + text + `"`
 }
 
-// items hands out the elements of an array, the first of which is number n+1, and returns the last one's number.
+// items emits the elements of an array, the first as number n+1, and returns the last one's number.
 func (j *jsonCutter) items(records bool, n int) (int, error) {
 	format := formatJSON
 	if records {
 		format = formatRecord
 	}
-	_, _ = j.nonSpace() // the bracket that was seen
+	_, _ = j.nonSpace() // the bracket that was peeked at
 	if j.peekNonSpace() == ']' {
 		_, _ = j.nonSpace()
 		return n, nil

@@ -9,7 +9,7 @@ import (
 	"io"
 )
 
-// What may come next in a value.
+// What may follow next in a value.
 const (
 	wantValue = iota
 	wantValueOrEnd
@@ -19,10 +19,11 @@ const (
 	wantCommaOrEnd
 )
 
-// maxOpen is how many arrays and objects may be open while a value's end is looked for. Decoding allows fewer.
+// maxOpen is how many arrays and objects may be open while looking for the end of a value. Decoding allows
+// fewer.
 const maxOpen = 1 << 12
 
-// value reads one value and appends it to data. errLarge means that the value was passed over.
+// value reads one value and appends it to data. errLarge means that the value was skipped.
 func (j *jsonCutter) value(data []byte) ([]byte, error) {
 	var open []byte // the brackets that are open
 	want, start, large := wantValue, j.offset, false
@@ -85,7 +86,7 @@ func afterComma(open []byte) int {
 	return wantValue
 }
 
-// closes reports whether the bracket c may stand here.
+// closes reports whether the bracket c is allowed here.
 func closes(c byte, open []byte, want int) bool {
 	if len(open) == 0 {
 		return false
@@ -100,7 +101,7 @@ func isScalar(c byte) bool {
 	return c == '-' || c == '+' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
-// scalar reads on in a number or a name.
+// scalar reads the rest of a number or a name.
 func (j *jsonCutter) scalar(data []byte) ([]byte, error) {
 	for start := j.offset; j.offset-start <= maxSkipped; {
 		c, err := j.take()
@@ -121,7 +122,8 @@ func (j *jsonCutter) scalar(data []byte) ([]byte, error) {
 	return data, errGivenUp
 }
 
-// quoted reads a string, whose opening quote has been taken. Of one that is too large it keeps just enough to tell.
+// quoted reads a string after its opening quote. Of a string that is too large, it keeps just enough to
+// detect that.
 func (j *jsonCutter) quoted(data []byte) ([]byte, error) {
 	data = append(data, '"')
 	start := j.offset
@@ -153,12 +155,13 @@ func (j *jsonCutter) quoted(data []byte) ([]byte, error) {
 		case j.offset-start > maxSkipped:
 			return data, errGivenUp
 		case end >= 0:
-			escaped = false // this quote was
+			escaped = false // this quote was escaped
 		}
 	}
 }
 
-// endsEscaped reports whether what follows text in a string is escaped by it. before says whether text itself is.
+// endsEscaped reports whether text ends in a backslash that escapes the next byte. before reports whether the
+// first byte of text is escaped.
 func endsEscaped(text []byte, before bool) bool {
 	n := len(text) - len(bytes.TrimRight(text, `\`))
 	odd := n%2 == 1
@@ -168,7 +171,7 @@ func endsEscaped(text []byte, before bool) bool {
 	return odd
 }
 
-// chunk returns what can be read at once, at least one byte. skip takes it.
+// chunk returns what can be read at once, at least one byte. skip consumes it.
 func (j *jsonCutter) chunk() ([]byte, error) {
 	if _, err := j.r.Peek(1); err != nil {
 		return nil, err
@@ -184,7 +187,7 @@ func (j *jsonCutter) skip(n int) {
 	}
 }
 
-// take returns the next byte, back gives it back.
+// take consumes the next byte, back unreads it.
 func (j *jsonCutter) take() (byte, error) {
 	c, err := j.r.ReadByte()
 	if err == nil {
@@ -200,7 +203,7 @@ func (j *jsonCutter) back() {
 	j.newLine = j.wasLine
 }
 
-// nonSpace takes the next byte that is no white space.
+// nonSpace consumes the next byte that is not white space.
 func (j *jsonCutter) nonSpace() (byte, error) {
 	for {
 		c, err := j.take()
@@ -210,7 +213,7 @@ func (j *jsonCutter) nonSpace() (byte, error) {
 	}
 }
 
-// peekNonSpace looks at the next byte that is no white space; 0 if there is none.
+// peekNonSpace returns the next byte that is not white space, without consuming it; 0 if there is none.
 func (j *jsonCutter) peekNonSpace() byte {
 	c, err := j.nonSpace()
 	if err != nil {
@@ -220,7 +223,7 @@ func (j *jsonCutter) peekNonSpace() byte {
 	return c
 }
 
-// unexpected gives back the byte that has no place here.
+// unexpected unreads a byte that is not allowed here.
 func (j *jsonCutter) unexpected(c byte) error {
 	j.back()
 	return &syntaxError{j.offset, fmt.Sprintf("unexpected %q", c)}
@@ -234,7 +237,8 @@ func (j *jsonCutter) cutOff(err error) error {
 	return err
 }
 
-// resume goes on after an error to the next line that begins an object: lines of JSON do not spoil each other.
+// resume continues after an error at the next line that begins an object, so that a broken line of JSON does
+// not affect the others.
 func (j *jsonCutter) resume() error {
 	for start := j.offset; j.offset-start <= maxSkipped; {
 		chunk, err := j.chunk()

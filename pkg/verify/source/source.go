@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package source reads TaskRuns from files that anybody may have written: JSON and YAML, one object or a List, one document
-// or many, lines of JSON, records exported from Tekton Results, all of it compressed with gzip or not. Files are read
-// object by object, so that memory does not grow with their length. Nothing is skipped in silence: what is no TaskRun is an
-// error with its place, or is said to be left out.
+// Package source reads TaskRuns from files that anyone may have written: JSON and YAML, one object or a List,
+// one document or many, lines of JSON, and records exported from Tekton Results, all of it compressed with
+// gzip or not. It reads files object by object, so that memory does not grow with their length. It skips
+// nothing silently: an object that is not a TaskRun is an error with its place, or is reported as left out.
 package source
 
 import (
@@ -23,26 +23,26 @@ import (
 // Caps of the input.
 const (
 	maxObjectBytes = 8 << 20  // of one TaskRun
-	maxSkipped     = 64 << 20 // of one object that is too large: then the file is given up
+	maxSkipped     = 64 << 20 // of one object that is too large; reading stops after that
 	maxResults     = 4096     // of one TaskRun
 )
 
-// howTo is the next step in errors about what a file holds.
+// howTo is the next step in errors about the content of a file.
 const howTo = "write one with kubectl get taskrun NAME -o yaml"
 
-// Object is one object of the input. It has been cut out but not looked into, so that this can be done on all cores.
+// Object is one object of the input. It is not decoded yet, so that this can be done on all cores.
 type Object struct {
-	Place string // which object of the input it is, for people; empty if it is the only one
+	Place string // which object of the input it is, as text for people; empty if it is the only one
 
 	data   []byte
 	format format
 	err    error
 }
 
-// Size is how long the object is in the input, in bytes.
+// Size returns the length of the object in the input, in bytes.
 func (o Object) Size() int { return len(o.data) }
 
-// format says how an object is written.
+// format is how an object is written.
 type format int
 
 const (
@@ -51,12 +51,13 @@ const (
 	formatRecord // a record of Tekton Results, in JSON
 )
 
-// Omitted says that an object is no TaskRun, and that nobody expected one there.
+// Omitted means that an object is not a TaskRun, and that none was expected there.
 type Omitted struct{ What string }
 
 func (e *Omitted) Error() string { return e.What }
 
-// TaskRun returns the TaskRun that the object is. The error is an *Omitted for what may stand beside TaskRuns.
+// TaskRun returns the TaskRun that the object is. The error is an *Omitted for objects that may be next to
+// TaskRuns.
 func (o Object) TaskRun() (*v1.TaskRun, error) {
 	if o.err != nil {
 		return nil, o.err
@@ -75,8 +76,8 @@ func (o Object) TaskRun() (*v1.TaskRun, error) {
 	return Decode(o.data)
 }
 
-// Read returns every object in r, in order, while it reads. What cannot be read at all is an object, too: one whose TaskRun
-// is an error. The sequence can be used once.
+// Read returns every object in r, in order, while it reads. For input that cannot be read at all, it returns
+// an object whose TaskRun method returns the error. The sequence can be used once.
 func Read(r io.Reader) iter.Seq[Object] {
 	return func(yield func(Object) bool) {
 		c := &cutter{yield: yield}
@@ -88,15 +89,15 @@ func Read(r io.Reader) iter.Seq[Object] {
 	}
 }
 
-// cutter hands out objects with their places.
+// cutter emits objects with their places.
 type cutter struct {
 	yield     func(Object) bool
-	stopped   bool    // nobody wants more
-	documents int     // that were found so far
-	first     *Object // the first document, until it is known whether there is another
+	stopped   bool    // the caller wants no more objects
+	documents int     // found so far
+	first     *Object // the first document, until a second one is found or the input ends
 }
 
-// document hands out the next document.
+// document emits the next document.
 func (c *cutter) document(o Object) {
 	c.next()
 	o.Place = fmt.Sprintf("document %d", c.documents)
@@ -107,7 +108,7 @@ func (c *cutter) document(o Object) {
 	c.emit(o)
 }
 
-// next counts a document. It says whether there is more than one.
+// next counts a document, so that places are named once there is more than one.
 func (c *cutter) next() {
 	if c.first != nil {
 		c.emit(*c.first)
@@ -116,10 +117,10 @@ func (c *cutter) next() {
 	c.documents++
 }
 
-// item hands out the n-th item, from 1, of the current document.
+// item emits the n-th item, from 1, of the current document.
 func (c *cutter) item(n int, o Object) { c.emit(c.inDocument(fmt.Sprintf("item %d", n), o)) }
 
-// remark hands out something about the current document, which is a list.
+// remark emits something about the current document, which is a list.
 func (c *cutter) remark(o Object) { c.emit(c.inDocument("", o)) }
 
 func (c *cutter) inDocument(place string, o Object) Object {
@@ -146,10 +147,10 @@ func (c *cutter) emit(o Object) {
 	}
 }
 
-// fail hands out an error that is about no single object.
+// fail emits an error that is not about a single object.
 func (c *cutter) fail(err error) { c.document(Object{err: err}) }
 
-// read finds out how the input is written and cuts it.
+// read finds out how the input is written and splits it into objects.
 func (c *cutter) read(r io.Reader) {
 	b := bufio.NewReaderSize(r, 64<<10)
 	start, err := b.Peek(2)
@@ -187,8 +188,8 @@ func (c *cutter) read(r io.Reader) {
 	}
 }
 
-// skipSpace returns the first byte that is no white space, and leaves it in r. YAML cares for the spaces before it: only
-// whole lines are taken.
+// skipSpace returns the first byte that is not white space, and leaves it in r. It consumes whole lines only,
+// because leading spaces are significant in YAML.
 func skipSpace(b *bufio.Reader) (byte, error) {
 	for n := 1; ; n++ {
 		start, err := b.Peek(n)
@@ -207,7 +208,7 @@ func skipSpace(b *bufio.Reader) (byte, error) {
 	}
 }
 
-// maxIndent is how far the first word of a file is looked for in its line.
+// maxIndent is the maximum indentation of the first word of a file.
 const maxIndent = 1 << 10
 
 // list is the part of a list that is read after its items.
@@ -220,7 +221,7 @@ type list struct {
 	NextPageToken string            `json:"nextPageToken"`
 }
 
-// endList looks at what stood around the items of a list. field held n of them.
+// endList checks the list around its n items, which were in field.
 func (c *cutter) endList(rest []byte, field string, n int) {
 	var l list
 	if err := strictjson.DecodeOpen(rest, &l); err != nil {

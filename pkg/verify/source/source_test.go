@@ -45,7 +45,7 @@ func read(t *testing.T, text string) []string {
 	return got
 }
 
-// compare wants every text of got to contain the text of want at the same place.
+// compare expects every text of got to contain the text of want at the same index.
 func compare(t *testing.T, name string, got, want []string) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -61,7 +61,8 @@ func compare(t *testing.T, name string, got, want []string) {
 
 func TestRead(t *testing.T) {
 	list := func(items ...string) string {
-		return `{"apiVersion":"v1","kind":"List","metadata":{"resourceVersion":""},"items":[` + strings.Join(items, ",") + `]}`
+		return `{"apiVersion":"v1","kind":"List","metadata":{"resourceVersion":""},"items":[` +
+			strings.Join(items, ",") + `]}`
 	}
 	for name, c := range map[string]struct {
 		text string
@@ -76,30 +77,46 @@ func TestRead(t *testing.T) {
 		"list in YAML":       {"apiVersion: v1\nkind: List\nitems:\n- " + plain, []string{"ci/a"}},
 		"v1beta1":            {strings.Replace(plain, "tekton.dev/v1", "tekton.dev/v1beta1", 1), []string{"ci/a"}},
 		"unknown field":      {strings.Replace(plain, `"kind"`, `"newInTekton2":{"x":1},"kind"`, 1), []string{"ci/a"}},
-		"one is no TaskRun":  {plainY + "---\n" + secretY, []string{"ci/a", "document 2: expected kind TaskRun of tekton.dev/v1, got kind Secret of v1"}},
+		"one is no TaskRun": {
+			plainY + "---\n" + secretY, []string{"ci/a",
+				"document 2: expected kind TaskRun of tekton.dev/v1, got kind Secret of v1"},
+		},
 		"behind a comment":   {plainY + "---\n# b\rkind: Secret\r", []string{"ci/a", "document 2: expected kind TaskRun"}},
 		"item is no TaskRun": {list(plain, secret), []string{"ci/a", "item 2: expected kind TaskRun"}},
 		"list in a list":     {list(list(plain)), []string{"item 1: expected kind TaskRun of tekton.dev/v1, got kind List"}},
 		"empty list":         {list(), []string{"has no items"}},
-		"another group":      {strings.Replace(plain, "tekton.dev/v1", "evil.dev/v1", 1), []string{"got kind TaskRun of evil.dev/v1"}},
-		"another version":    {strings.Replace(plain, "tekton.dev/v1", "tekton.dev/v9", 1), []string{"got kind TaskRun of tekton.dev/v9"}},
-		"no kind":            {`{}`, []string{"without kind"}},
-		"array":              {`[` + plain + `]`, []string{"expected a Kubernetes object"}},
-		"text":               {"hello", []string{"expected a Kubernetes object"}},
-		"case of a field":    {strings.Replace(plain, `"kind"`, `"Status":{},"kind"`, 1), []string{`"Status" differs from "status" in case`}},
-		"key twice":          {strings.Replace(plain, `"kind"`, `"status":{},"status":{},"kind"`, 1), []string{`"status" stands twice`}},
-		"kind twice":         {strings.Replace(plain, `"kind"`, `"kind":"Secret","kind"`, 1), []string{`"kind" stands twice`}},
+		"another group": {
+			strings.Replace(plain, "tekton.dev/v1", "evil.dev/v1", 1), []string{"got kind TaskRun of evil.dev/v1"},
+		},
+		"another version": {
+			strings.Replace(plain, "tekton.dev/v1", "tekton.dev/v9", 1), []string{"got kind TaskRun of tekton.dev/v9"},
+		},
+		"no kind": {`{}`, []string{"without kind"}},
+		"array":   {`[` + plain + `]`, []string{"expected a Kubernetes object"}},
+		"text":    {"hello", []string{"expected a Kubernetes object"}},
+		"case of a field": {
+			strings.Replace(plain, `"kind"`, `"Status":{},"kind"`, 1), []string{`"Status" differs from "status" in case`},
+		},
+		"key twice": {
+			strings.Replace(plain, `"kind"`, `"status":{},"status":{},"kind"`, 1), []string{`"status" occurs twice`},
+		},
+		"kind twice": {
+			strings.Replace(plain, `"kind"`, `"kind":"Secret","kind"`, 1), []string{`"kind" occurs twice`},
+		},
 		"value's key twice": {
 			strings.Replace(plain, `"kind"`, `"status":{"results":[{"name":"o","value":{"a":"1","a":"2"}}]},"kind"`, 1),
-			[]string{`"a" stands twice`},
+			[]string{`"a" occurs twice`},
 		},
 		"too deep": {
-			strings.Replace(plain, `"kind"`, `"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,"kind"`, 1), []string{"nested deeper"},
+			strings.Replace(plain, `"kind"`, `"x":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`,"kind"`, 1),
+			[]string{"nested deeper"},
 		},
 		"wrong type":   {strings.Replace(plain, `"a"`, `1`, 1), []string{"cannot unmarshal"}},
 		"many results": {results(maxResults + 1), []string{"at most 4096 results"}},
 		"all results":  {results(maxResults), []string{"ci/a"}},
-		"large":        {strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", maxObjectBytes)+`"`, 1), []string{"larger than 8 MiB"}},
+		"large": {
+			strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", maxObjectBytes)+`"`, 1), []string{"larger than 8 MiB"},
+		},
 	} {
 		compare(t, name, read(t, c.text), c.want)
 	}
@@ -129,14 +146,16 @@ func TestReadRefuses(t *testing.T) {
 		"CR and directive":  {"# a\r%TAG !a! tag:x\r---\ra: b\r\nb: c\n", "a directive"},
 		"LS and directive":  {"# a\u2028%TAG !a! tag:x\u2028---\u2028a: b\nb: c\n", "a directive"},
 		"CR hides values":   {strings.Repeat("a:\r", maxYAMLNodes+1), "more than"},
-		"long name":         {strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", 254)+`"`, 1), "metadata.name has 254 bytes"},
-		"tabs":              {"a:\n\t- b\n", "no plain YAML"},
+		"long name": {
+			strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", 254)+`"`, 1), "metadata.name has 254 bytes",
+		},
+		"tabs": {"a:\n\t- b\n", "no plain YAML"},
 	} {
 		compare(t, name, read(t, c.text), []string{c.want})
 	}
 }
 
-// A TaskRun is the same whether it is read from JSON or YAML.
+// A TaskRun read from JSON equals the same TaskRun read from YAML.
 func TestYAMLAndJSONAgree(t *testing.T) {
 	cluster, err := verifytest.NewECCluster()
 	if err != nil {
@@ -167,7 +186,8 @@ func TestYAMLAndJSONAgree(t *testing.T) {
 	}
 }
 
-// A TaskRun of version v1beta1 keeps all that its steps signed, but for artifacts, which it has no place for.
+// A TaskRun of version v1beta1 keeps everything that its steps signed, except artifacts, for which it has no
+// field.
 func TestV1beta1KeepsTheStatus(t *testing.T) {
 	cluster, err := verifytest.NewECCluster()
 	if err != nil {
@@ -204,8 +224,10 @@ func TestV1beta1KeepsTheStatus(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	for _, s := range []string{
-		plain, plainY, plainY + "---\n" + secretY, `{"kind":"List","items":[` + plain + `]}`, "a: &x [1]\nb: *x\n", "? [a]\n: b\n", results(3),
-		"kind: \"\\u0054askRun\"\n", "%YAML 1.1\n---\n" + plainY, listY(plainY), export(plain), plain + "\n{\n" + plain, "\xef\xbb\xbf" + plain,
+		plain, plainY, plainY + "---\n" + secretY, `{"kind":"List","items":[` + plain + `]}`, "a: &x [1]\nb: *x\n",
+		"? [a]\n: b\n", results(3),
+		"kind: \"\\u0054askRun\"\n", "%YAML 1.1\n---\n" + plainY, listY(plainY), export(plain), plain + "\n{\n" + plain,
+		"\xef\xbb\xbf" + plain,
 	} {
 		f.Add([]byte(s))
 	}

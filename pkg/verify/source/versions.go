@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkVersion refuses fields that the object's version does not have and the other one has: who reads the file with the other version in
-// mind believes them, and nobody verified them.
+// checkVersion refuses fields that only the other version of the API has. Someone who reads the file as the
+// other version would believe them, although they were not verified.
 func checkVersion(data []byte, own, other any, version string) error {
 	unknown, err := strictjson.Unknown(data, own)
 	if err != nil || len(unknown) == 0 {
@@ -29,13 +29,15 @@ func checkVersion(data []byte, own, other any, version string) error {
 	}
 	for _, path := range slices.Sorted(maps.Keys(unknown)) {
 		if !elsewhere[path] {
-			return fmt.Errorf("the field %s is none of tekton.dev/%s, but of another version: one of them is not from Tekton", path, version)
+			return fmt.Errorf("the field %s is none of tekton.dev/%s, but of another version: one of them is not from Tekton",
+				path, version)
 		}
 	}
 	return nil
 }
 
-// shownResults is where Tekton writes results, in v1 and v1beta1, with values as they stand.
+// shownResults are the fields in which Tekton writes results, in v1 and v1beta1, with values as they are
+// written.
 type shownResults struct {
 	Results     []shownResult  `json:"results"`
 	TaskResults []shownResult  `json:"taskResults"`
@@ -48,8 +50,8 @@ type shownResult struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// checkValues refuses results whose values Tekton does not write: it has strings, arrays of strings and objects of strings. Its decoder
-// reads all else as a string of the same text.
+// checkValues refuses result values that Tekton does not write. It writes strings, arrays of strings and
+// objects of strings. Its decoder reads anything else as a string with the same text.
 func checkValues(data []byte, tr *v1.TaskRun) error {
 	if !doubtful(&tr.Status) {
 		return nil
@@ -69,8 +71,9 @@ func (s *shownResults) check() error {
 		var array []string
 		var members map[string]string
 		null := string(r.Value) == "null" || len(r.Value) == 0
-		if null || json.Unmarshal(r.Value, &text) != nil && json.Unmarshal(r.Value, &array) != nil && json.Unmarshal(r.Value, &members) != nil {
-			return fmt.Errorf("the value of result %q is no string, no array of strings and no object of strings", r.Name)
+		if null || json.Unmarshal(r.Value, &text) != nil && json.Unmarshal(r.Value, &array) != nil &&
+			json.Unmarshal(r.Value, &members) != nil {
+			return fmt.Errorf("the value of result %q is not a string, an array of strings or an object of strings", r.Name)
 		}
 	}
 	for _, inner := range slices.Concat(s.Steps, s.Retries) {
@@ -81,7 +84,7 @@ func (s *shownResults) check() error {
 	return nil
 }
 
-// doubtful reports whether a string may have been something else in JSON.
+// doubtful reports whether a string may have been another type in JSON.
 func doubtful(s *v1.TaskRunStatus) bool {
 	if slices.ContainsFunc(s.Results, func(r v1.TaskRunResult) bool { return isDoubtful(r.Value) }) {
 		return true
@@ -109,11 +112,12 @@ func isDoubtful(v v1.ParamValue) bool {
 	return true
 }
 
-// errNoArtifacts says that version v1beta1 has no place for what the TaskRun emitted.
+// errNoArtifacts means that version v1beta1 has no field for what the TaskRun emitted.
 var errNoArtifacts = fmt.Errorf("tekton.dev/v1beta1 has no place for the TaskRun's artifacts: " +
 	"read it as v1 with kubectl get taskruns.v1.tekton.dev")
 
-// lacksArtifacts reports whether a TaskRun, or an attempt of it, was read as v1beta1 and emitted artifacts, which are lost in it.
+// lacksArtifacts reports whether a TaskRun, or an attempt of it, was read as v1beta1 and emitted artifacts,
+// which that version loses.
 func lacksArtifacts(old *v1beta1.TaskRun, tr *v1.TaskRun) bool {
 	for i := range old.Status.Steps {
 		if len(old.Status.Steps[i].Inputs)+len(old.Status.Steps[i].Outputs) > 0 {

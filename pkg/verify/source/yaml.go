@@ -16,9 +16,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// yamlCutter cuts a YAML stream at the lines between its documents, as kubectl does. Of a document with a block sequence
-// called items, which is how kubectl writes a List, it cuts out the items, too: each must then be YAML of its own, so that
-// text which this reading of lines gets wrong is an error and nothing else.
+// yamlCutter splits a YAML stream at the lines between its documents, as kubectl does. If a document has a
+// block sequence called items, as in a List that kubectl writes, it splits off the items as well. Each item
+// must then be valid YAML by itself, so that splitting at the wrong line can only lead to an error.
 type yamlCutter struct {
 	*cutter
 	r *bufio.Reader
@@ -30,17 +30,17 @@ type yamlCutter struct {
 	items  int
 }
 
-// listState says whether the lines are those of a list.
+// listState is where the lines are in relation to a list.
 type listState int
 
 const (
 	noList  listState = iota
-	toList            // the line items: was the last one
+	toList            // after the line items:
 	inList            // within an item
 	wasList           // after the items
 )
 
-// text is a part of the input, as much of it as is allowed.
+// text is a part of the input, up to the limit.
 type text struct {
 	data  []byte
 	large bool
@@ -65,7 +65,7 @@ var (
 	separator = regexp.MustCompile(`^---\s*$`)
 	itemsLine = regexp.MustCompile(`^items:\s*(#.*)?\s*$`)
 	itemStart = regexp.MustCompile(`^( *)-(\s|$)`)
-	noContent = regexp.MustCompile(`^\s*(#[^\r\x{85}\x{2028}\x{2029}]*)?\s*$`) // YAML takes these for line breaks, too
+	noContent = regexp.MustCompile(`^\s*(#[^\r\x{85}\x{2028}\x{2029}]*)?\s*$`) // YAML also treats these as line breaks
 )
 
 func (y *yamlCutter) run() {
@@ -123,7 +123,8 @@ func (y *yamlCutter) add(line []byte) {
 	}
 }
 
-// addLarge takes a line that makes its object too large, whatever it says: looking for more in it takes time.
+// addLarge handles a line that makes its object too large. It does not parse the line, because that takes
+// time.
 func (y *yamlCutter) addLarge(line []byte) {
 	if y.state == inList {
 		y.item.add(line)
@@ -135,7 +136,7 @@ func (y *yamlCutter) addLarge(line []byte) {
 	y.rest.add(line)
 }
 
-// inItems takes a line from within a list.
+// inItems handles a line within a list.
 func (y *yamlCutter) inItems(line []byte) {
 	start := itemStart.FindSubmatch(line)
 	begins := start != nil && (y.state == toList || len(start[1]) == y.indent)
@@ -159,7 +160,7 @@ func (y *yamlCutter) inItems(line []byte) {
 	}
 }
 
-// leaveItems puts what the reader of the rest has to know in the place of the items.
+// leaveItems leaves a placeholder for the items in the rest of the document.
 func (y *yamlCutter) leaveItems() {
 	y.endItem()
 	y.rest.add([]byte("items: []\n"))
@@ -205,7 +206,7 @@ func (y *yamlCutter) endOfList(rest []byte) {
 
 func indentOf(line []byte) int { return len(line) - len(bytes.TrimLeft(line, " ")) }
 
-// blank reports whether a document holds nothing but comments, and perhaps the version of YAML.
+// blank reports whether a document holds only comments, and perhaps the version of YAML.
 func blank(data []byte) bool {
 	for line := range bytes.Lines(data) {
 		if !noContent.Match(line) && !version.Match(line) {
@@ -233,17 +234,19 @@ func yamlToJSON(data []byte) ([]byte, error) {
 	return yaml.YAMLToJSONStrict(data)
 }
 
-// nodesAtMost returns a number that the document's nodes exceed by a small factor at most: each needs one of these signs.
+// nodesAtMost estimates the number of the document's nodes. Each node needs one of these characters, so the
+// real number is larger by a small factor at most.
 func nodesAtMost(data []byte) int {
 	n := 1 - bytes.Count(data, []byte("\r\n"))
-	for _, sign := range []string{",", ": ", ":\t", "- ", "-\t", "? ", "?\t", "[", "{", "\n", "\r", "\u0085", "\u2028", "\u2029"} {
+	for _, sign := range []string{",", ": ", ":\t", "- ", "-\t", "? ", "?\t", "[", "{", "\n", "\r", "\u0085", "\u2028",
+		"\u2029"} {
 		n += bytes.Count(data, []byte(sign))
 	}
 	return n
 }
 
-// checkYAML refuses what plain data does not need and what two readers may understand in two ways: aliases, anchors, merge
-// keys, tags, and a second document behind an end mark.
+// checkYAML refuses what plain data does not need and what two readers may understand differently: aliases,
+// anchors, merge keys, tags, and a second document after an end mark.
 func checkYAML(data []byte) error {
 	decoder := yamlv3.NewDecoder(bytes.NewReader(data))
 	var node yamlv3.Node
@@ -273,7 +276,7 @@ func checkNode(n *yamlv3.Node, depth int) error {
 				return fmt.Errorf("line %d: expected a plain key", child.Line)
 			}
 			if !isTextKey(child) {
-				return fmt.Errorf("line %d: the key %s is no text to every reader: write it in quotes", child.Line, child.Value)
+				return fmt.Errorf("line %d: the key %s is not text for every reader: write it in quotes", child.Line, child.Value)
 			}
 		}
 		if err := checkNode(child, depth+1); err != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
 )
 
-// TestHiddenDocuments: a document that begins after another line break of YAML's is read, or refused, and never passed over: other
-// readers of the file see it.
+// TestHiddenDocuments checks that a document that begins after another kind of YAML line break is read or
+// refused, never skipped, because other readers of the file see it.
 func TestHiddenDocuments(t *testing.T) {
 	const one = "apiVersion: tekton.dev/v1\nkind: TaskRun\nmetadata:\n  name: %s\n  namespace: ci"
 	for _, sep := range []string{"\r", "\u0085", "\u2028", "\u2029", "\r\n", "\n"} {

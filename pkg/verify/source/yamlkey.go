@@ -14,15 +14,15 @@ import (
 )
 
 var (
-	// version matches the one directive that is read: an honest writer may begin a file with it.
+	// version matches the only directive that is accepted: an honest writer may begin a file with it.
 	version = regexp.MustCompile(`^%YAML 1\.[0-9]\s*$`)
 	// wordKey matches what every version of YAML reads as text, unless it is one of notText.
 	wordKey = regexp.MustCompile(`^[A-Za-z_/][A-Za-z0-9_./-]*$`)
 	notText = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|null)$`)
 )
 
-// checkDirectives refuses directives but a first %YAML: no honest TaskRun has them, and the parser takes time for each of %TAG that grows
-// with those before it.
+// checkDirectives refuses all directives except a first %YAML. No honest TaskRun has others, and the time
+// that the parser takes for each %TAG grows with the number of those before it.
 func checkDirectives(data []byte) error {
 	n := 0
 	for line := range bytes.Lines(data) {
@@ -36,11 +36,12 @@ func checkDirectives(data []byte) error {
 	return nil
 }
 
-// isBreak reports whether YAML takes c for the end of a line.
+// isBreak reports whether c ends a line in YAML.
 func isBreak(c rune) bool { return strings.ContainsRune("\n\r\u0085\u2028\u2029", c) }
 
-// isTextKey reports whether a key is text to all readers. YAML 1.1 takes on for a boolean, 1 for a number and 1:20 for another, 1.2 does
-// not; in JSON they would all be text, and two keys one.
+// isTextKey reports whether all readers read a key as text. In YAML 1.1, on is a boolean, and 1 and 1:20 are
+// numbers; in YAML 1.2, on and 1:20 are text. In JSON all of them would be text, and two different keys could
+// become one.
 func isTextKey(key *yamlv3.Node) bool {
 	switch {
 	case key.Style&(yamlv3.DoubleQuotedStyle|yamlv3.SingleQuotedStyle) != 0:
@@ -54,7 +55,7 @@ func isTextKey(key *yamlv3.Node) bool {
 	}
 	var text any
 	if err := yaml.Unmarshal([]byte(key.Value), &text); err != nil {
-		return true // no plain scalar by itself, hence text
+		return true // not a plain scalar, hence text
 	}
 	as, err := json.Marshal(text)
 	want, _ := json.Marshal(key.Value)

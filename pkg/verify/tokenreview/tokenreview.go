@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tokenreview asks an API server about tokens (authentication.k8s.io/v1 TokenReview), for the plugin and the add-on.
-// pkg/verify itself makes no request.
+// Package tokenreview asks an API server about tokens (authentication.k8s.io/v1 TokenReview), for the plugin
+// and the add-on. pkg/verify itself makes no request.
 package tokenreview
 
 import (
@@ -25,11 +25,11 @@ const (
 // Reviewer asks the API server about tokens. It is safe for concurrent use.
 type Reviewer struct{ client typedv1.TokenReviewsGetter }
 
-// New returns a Reviewer that asks the API server of client, for example clientset.AuthenticationV1(). Its account needs the
-// right to create tokenreviews.
+// New returns a Reviewer that asks the API server of client, for example clientset.AuthenticationV1(). Its
+// account needs the right to create tokenreviews.
 func New(client typedv1.TokenReviewsGetter) Reviewer { return Reviewer{client: client} }
 
-// Review implements verify.TokenReviewer. An answer for other audiences is no authentication.
+// Review implements verify.TokenReviewer. An answer for other audiences does not authenticate the token.
 func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.TokenReview, error) {
 	answer, err := r.client.TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
@@ -48,7 +48,7 @@ func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.To
 	return review, nil
 }
 
-// only returns the one value of an extra key, empty unless it is one.
+// only returns the value of an extra key that has exactly one, otherwise the empty string.
 func only(values []string) string {
 	if len(values) != 1 {
 		return ""

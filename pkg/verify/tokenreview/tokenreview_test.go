@@ -22,7 +22,7 @@ const (
 	podUID   = "3db15e48-971f-4815-84b3-272e52f61a10"
 )
 
-// answering returns a Reviewer whose API server gives this answer, and what it was asked.
+// answering returns a Reviewer whose API server always answers with answer, and the request that it got.
 func answering(answer authenticationv1.TokenReviewStatus, err error) (Reviewer, *[]authenticationv1.TokenReviewSpec) {
 	var asked []authenticationv1.TokenReviewSpec
 	kube := fake.NewClientset()
@@ -56,7 +56,7 @@ func TestReview(t *testing.T) {
 			authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{audience + ":x"}, User: good},
 			verify.TokenReview{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
 		},
-		"for no audience": { // a server that does not know the field
+		"for no audience": { // a server without support for the field
 			authenticationv1.TokenReviewStatus{Authenticated: true, User: good},
 			verify.TokenReview{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
 		},
@@ -89,7 +89,8 @@ func TestReview(t *testing.T) {
 }
 
 func TestReviewWithoutAnswer(t *testing.T) {
-	reviewer, _ := answering(authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{audience}}, errors.New("timeout"))
+	reviewer, _ := answering(authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{audience}},
+		errors.New("timeout"))
 	got, err := reviewer.Review(t.Context(), token, audience)
 	if err == nil || !strings.Contains(err.Error(), "timeout") || got.Authenticated {
 		t.Errorf("got %+v and %v, want the error", got, err)

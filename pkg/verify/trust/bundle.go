@@ -1,22 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package trust reads, writes and fetches trust bundles: everything that is needed to verify without a network, each key
-// with the window in which it was seen in use and the cluster it belongs to. docs/trust-bundle.md describes the file.
+// Package trust reads, writes and fetches trust bundles: everything that verification needs without a
+// network. Each key has the cluster to which it belongs and the window in which it was seen in use.
+// docs/trust-bundle.md describes the file.
 //
-// [Parse] reads a bundle, [Bundle.Cluster] chooses the cluster in it that verify.New wants. [Fetch] reads a [Cluster] from a live
-// cluster, [Merge] joins bundles, and a [History] keeps what was seen in the past, for evidence that is verified years later.
+// [Parse] reads a bundle, and [Bundle.Cluster] chooses the cluster in it to pass to verify.New. [Fetch] reads
+// a [Cluster] from a live cluster, [Merge] joins bundles, and a [History] keeps what was seen in the past,
+// for evidence that is verified years later.
 //
 // What the package promises:
 //
-//   - A bundle that Parse returns is valid: it holds public keys only, no unknown members, and no key ID that stands for two keys of
-//     one cluster. Files above [MaxBytes] are refused.
-//   - Merging loses no key. Of the windows of a key, the earliest begin and the latest known end count.
-//   - Only Fetch and FetchUID use a network, with the client that the caller passes. Nothing prints, and nothing has a clock.
+//   - A bundle that Parse returns is valid: it holds only public keys, no unknown members, and no key ID with
+//     two keys in one cluster. Parse refuses files above [MaxBytes].
+//   - Merging loses no key. The merged window of a key has the earliest begin and the latest known end.
+//   - Only the Fetch functions use a network, with the client that the caller passes. The package does not
+//     print, and has no clock.
 //
-// What it does not promise: whoever writes the file decides what is trusted. The package cannot know whether a bundle comes from the
-// cluster that it names.
+// What it does not promise: the writer of the file decides what is trusted. The package cannot know whether a
+// bundle comes from the cluster that it names.
 //
-// The zero Cluster trusts nobody, and is not valid without a UID. The zero [Timestamp] is a time that is not known.
+// The zero Cluster trusts no keys, and is not valid without a UID. The zero [Timestamp] is an unknown time.
 package trust
 
 import (
@@ -42,7 +45,7 @@ type Bundle struct {
 	Sigstore   *Sigstore `json:"sigstore,omitempty"`
 }
 
-// Cluster is what one cluster vouches with.
+// Cluster holds the keys and identities to trust for one cluster.
 type Cluster struct {
 	Name                  string         `json:"name,omitempty"`
 	UID                   string         `json:"uid"` // of the namespace kube-system
@@ -54,16 +57,16 @@ type Cluster struct {
 
 // Issuer is a service account issuer of a cluster.
 type Issuer struct {
-	Issuer string      `json:"issuer"` // the claim iss, compared whole
+	Issuer string      `json:"issuer"` // the claim iss, compared as a whole
 	Keys   []IssuerKey `json:"keys"`
 }
 
 // IssuerKey is a public key of an issuer with the window in which it was seen in use.
 type IssuerKey struct {
 	JWK       JWK       `json:"jwk"`
-	NotBefore Timestamp `json:"notBefore,omitzero"` // absent where nobody kept a history
+	NotBefore Timestamp `json:"notBefore,omitzero"` // absent without a history
 	NotAfter  Timestamp `json:"notAfter,omitzero"`  // absent while the key is in use
-	LastSeen  Timestamp `json:"lastSeen,omitzero"`  // of a key in use: when it was last seen; absent where nobody looked
+	LastSeen  Timestamp `json:"lastSeen,omitzero"`  // of a key in use: when it was last seen; absent if unknown
 }
 
 // JWK is a public key (RFC 7517) of type RSA or EC.
@@ -98,10 +101,10 @@ type Recorder struct {
 	Subject string `json:"subject"` // system:serviceaccount:<namespace>:<name>
 }
 
-// AddOn is the identity of the add-on in every cluster: the one who records there.
+// AddOn is the identity with which the add-on records in every cluster.
 const AddOn = "system:serviceaccount:" + settings.Namespace + ":controller"
 
-// addOnRecorders are the recorders of a cluster that is read live, or from its own history.
+// addOnRecorders returns the recorders of a cluster that is read live or from its own history.
 func addOnRecorders() []Recorder { return []Recorder{{Subject: AddOn}} }
 
 // Sigstore is the trust root of the backend sigstore-keyless.
@@ -110,13 +113,14 @@ type Sigstore struct {
 	Identities  []SigstoreIdentity `json:"identities,omitempty"`
 }
 
-// SigstoreIdentity is an issuer and a template of the subject that certificates of TaskRuns bear.
+// SigstoreIdentity is an issuer and a template for the subject of TaskRuns' certificates.
 type SigstoreIdentity struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
 }
 
-// Timestamp is a time in RFC 3339 form, UTC, whole seconds; the zero value is "unknown" and is written as "".
+// Timestamp is a time in RFC 3339 form, UTC, whole seconds. The zero value means unknown and is written as
+// "".
 type Timestamp struct{ time.Time }
 
 // At returns the timestamp of t.

@@ -10,7 +10,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// A trust bundle names its clusters, and with which keys each of them signs.
+// A trust bundle names its clusters and the keys with which each of them signs.
 func Example() {
 	data, err := os.ReadFile("../../../docs/examples/trust-bundle.json")
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// Paths of an API server's service account issuer discovery (OpenID Connect Discovery 1.0, KEP-1393), and of the
-// namespace whose UID stands for the cluster.
+// Paths of an API server's service account issuer discovery (OpenID Connect Discovery 1.0, KEP-1393), and of
+// the namespace whose UID identifies the cluster.
 const (
 	pathConfiguration = "/.well-known/openid-configuration"
 	pathKeys          = "/openid/v1/jwks"
 	pathCluster       = "/api/v1/namespaces/kube-system"
 )
 
-// accepted are the media types of the answers: discovery has one of its own for keys (RFC 7517).
+// accepted are the media types of the answers. Discovery has its own media type for keys (RFC 7517).
 const accepted = "application/json, application/jwk-set+json"
 
 // maxFetched caps each answer, in bytes; maxFetchedKeys the keys in it.
@@ -30,11 +30,12 @@ const (
 	maxFetchedKeys = 64
 )
 
-// Fetch reads the keys with which the cluster behind client signs service account tokens now, and the cluster's UID.
-// client is any REST client of that API server, for example clientset.CoreV1().RESTClient(). name is how the bundle calls
-// the cluster. The keys have no window: how long they have been in use, nobody can say afterwards. The caller needs get on
-// the two discovery paths (ClusterRole system:service-account-issuer-discovery) and on the namespace kube-system. Errors of
-// the API server are returned wrapped, so that k8s.io/apimachinery/pkg/api/errors recognises them.
+// Fetch reads the keys with which the cluster behind client signs service account tokens now, and the
+// cluster's UID. client is any REST client of that API server, for example clientset.CoreV1().RESTClient().
+// name is the name of the cluster in the bundle. The keys have no window, because an API server does not
+// publish since when it uses them. The caller needs get on the two discovery paths (ClusterRole
+// system:service-account-issuer-discovery) and on the namespace kube-system. Fetch wraps errors of the API
+// server, so that k8s.io/apimachinery/pkg/api/errors recognises them.
 func Fetch(ctx context.Context, client rest.Interface, name string) (*Cluster, error) {
 	uid, err := FetchUID(ctx, client)
 	if err != nil {
@@ -66,7 +67,7 @@ func Fetch(ctx context.Context, client rest.Interface, name string) (*Cluster, e
 	return cluster, nil
 }
 
-// FetchUID returns the UID of the namespace kube-system, which stands for the cluster.
+// FetchUID returns the UID of the namespace kube-system, which identifies the cluster.
 func FetchUID(ctx context.Context, client rest.Interface) (string, error) {
 	var namespace struct {
 		Metadata struct {
@@ -79,7 +80,7 @@ func FetchUID(ctx context.Context, client rest.Interface) (string, error) {
 	return namespace.Metadata.UID, nil
 }
 
-// forbiddenError names the permission that is missing. The API server's own text is lost on the way of raw answers.
+// forbiddenError names the missing permission. A raw request loses the API server's own text.
 type forbiddenError struct {
 	path string
 	err  error
@@ -95,7 +96,7 @@ func (e *forbiddenError) Error() string {
 // Unwrap returns the API server's answer.
 func (e *forbiddenError) Unwrap() error { return e.err }
 
-// get decodes the answer to GET path into v. Fields that v does not have are left out.
+// get decodes the answer to GET path into v. It ignores fields that v does not have.
 func get(ctx context.Context, client rest.Interface, path string, v any) error {
 	data, err := client.Get().AbsPath(path).SetHeader("Accept", accepted).DoRaw(ctx)
 	if apierrors.IsForbidden(err) {
@@ -110,7 +111,7 @@ func get(ctx context.Context, client rest.Interface, path string, v any) error {
 	if err := strictjson.Check(data); err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", path, err)
 	}
-	// An answer may hold more fields than we know, also ones like x5c that a bundle does not keep.
+	// An answer may hold unknown fields, and fields like x5c that a bundle does not keep.
 	if err := json.Unmarshal(data, v); err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", path, err)
 	}

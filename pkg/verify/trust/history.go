@@ -14,13 +14,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// History is what the add-on saw of a cluster's keys, by data key: "sa." and the hex SHA-256 of an issuer key (SPKI, DER),
-// or "spiffe." and that of an X.509 authority (DER). It only grows. docs/trust-bundle.md, "Trust history", describes how it is
-// laid out in ConfigMaps.
+// History is what the add-on saw of a cluster's keys, by data key: "sa." and the hex SHA-256 of an issuer key
+// (SPKI, DER), or "spiffe." and that of an X.509 authority (DER). It only grows. docs/trust-bundle.md, "Trust
+// history", describes its layout in ConfigMaps.
 type History map[string][]Sighting
 
-// Sighting is a key in one use: by an issuer under a key ID, or by a SPIFFE trust domain. Only LastSeen and Current
-// change.
+// Sighting is one use of a key: by an issuer under a key ID, or by a SPIFFE trust domain. Only LastSeen and
+// Current change.
 type Sighting struct {
 	Issuer string `json:"issuer,omitempty"`
 	JWK    *JWK   `json:"jwk,omitempty"`
@@ -31,7 +31,7 @@ type Sighting struct {
 
 	FirstSeen Timestamp `json:"firstSeen"`
 	LastSeen  Timestamp `json:"lastSeen"`
-	Current   bool      `json:"current"` // it was still there when somebody looked last
+	Current   bool      `json:"current"` // it was in use at the last observation
 }
 
 // Prefixes of data keys.
@@ -43,7 +43,7 @@ const (
 // maxEntry caps the text of one entry, in bytes: an issuer key of 4096 bits in 60 uses.
 const maxEntry = 64 << 10
 
-// sightingID tells the sightings of one key apart.
+// sightingID identifies a sighting among those of one key.
 type sightingID struct {
 	issuer, kid, algorithm, trustDomain string
 	federated                           bool
@@ -71,7 +71,7 @@ func (s Sighting) window() window {
 	return window{notBefore: s.FirstSeen, notAfter: s.LastSeen}
 }
 
-// join unites what two sources know of one sighting.
+// join merges what two sources know about one sighting.
 func (s Sighting) join(other Sighting) Sighting {
 	w := s.window().join(other.window())
 	s.FirstSeen, s.LastSeen, s.Current = w.notBefore, w.end(), w.notAfter.IsZero()
@@ -110,8 +110,8 @@ func (h History) Merge(other History) {
 // Clone returns a copy that shares nothing which Put or Merge change.
 func (h History) Clone() History { return maps.Clone(h) }
 
-// Observe notes that exactly the keys of live were in use at this time. Kinds of keys that live has none of are left as
-// they are: nobody looked for them.
+// Observe records that exactly the keys of live were in use at this time. If live has no keys of a kind, keys
+// of that kind stay as they are, because nobody observed them.
 func (h History) Observe(live *Cluster, at time.Time) error {
 	now, err := sightingsOf(live, At(at))
 	if err != nil {
@@ -170,7 +170,8 @@ func sightingsOf(c *Cluster, now Timestamp) (History, error) {
 	return h, nil
 }
 
-// Cluster returns the history as a trust bundle has it. It is an error when no verifier could use it.
+// Cluster returns the history as a cluster of a trust bundle. It returns an error if no verifier could use
+// it.
 func (h History) Cluster(name, uid string) (*Cluster, error) {
 	all := Cluster{}
 	for _, key := range slices.Sorted(maps.Keys(h)) {
@@ -188,7 +189,8 @@ func (h History) Cluster(name, uid string) (*Cluster, error) {
 			continue
 		}
 		if c.TrustDomain != "" {
-			return nil, fmt.Errorf("trust history: two trust domains of the cluster's own, %q and %q", c.TrustDomain, s.TrustDomain)
+			return nil, fmt.Errorf("trust history: two trust domains of the cluster's own, %q and %q", c.TrustDomain,
+				s.TrustDomain)
 		}
 		c.TrustDomain = s.TrustDomain
 	}
@@ -234,7 +236,7 @@ func EncodeEntry(sightings []Sighting) (string, error) {
 	return string(text), nil
 }
 
-// DecodeEntry reads what EncodeEntry writes, strictly: the key must be the one that the data key names.
+// DecodeEntry strictly reads what EncodeEntry writes. The key must be the one that the data key names.
 func DecodeEntry(key, text string) ([]Sighting, error) {
 	if len(text) > maxEntry {
 		return nil, fmt.Errorf("%s: expected at most %d bytes, got %d", key, maxEntry, len(text))
@@ -256,7 +258,7 @@ func DecodeEntry(key, text string) ([]Sighting, error) {
 			return nil, fmt.Errorf("%s: expected this key, got %s", key, dataKey)
 		}
 		if _, twice := h.Find(key, s); twice {
-			return nil, fmt.Errorf("%s: one use of the key stands twice", key)
+			return nil, fmt.Errorf("%s: one use of the key occurs twice", key)
 		}
 		h.Put(key, s)
 	}
@@ -266,13 +268,14 @@ func DecodeEntry(key, text string) ([]Sighting, error) {
 	return h[key], nil
 }
 
-// placeholderUID stands for a cluster where only its keys matter.
+// placeholderUID is the UID of a cluster of which only the keys matter.
 const placeholderUID = "00000000-0000-0000-0000-000000000000"
 
 // validate returns the data key that the sighting belongs to.
 func (s Sighting) validate() (string, error) {
 	if s.FirstSeen.IsZero() || s.LastSeen.IsZero() || s.LastSeen.Before(s.FirstSeen.Time) {
-		return "", fmt.Errorf("expected firstSeen and lastSeen in this order, got %s and %s", s.FirstSeen.Time, s.LastSeen.Time)
+		return "", fmt.Errorf("expected firstSeen and lastSeen in this order, got %s and %s", s.FirstSeen.Time,
+			s.LastSeen.Time)
 	}
 	switch {
 	case s.JWK != nil && (s.Issuer == "" || s.TrustDomain != "" || s.Federated || s.DER != ""):

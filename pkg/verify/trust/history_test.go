@@ -43,9 +43,10 @@ func TestHistoryFollowsARotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	recorders := []trust.Recorder{{Subject: trust.AddOn}}
-	want := &trust.Cluster{Name: "prod", UID: uid, Recorders: recorders, ServiceAccountIssuers: []trust.Issuer{{Issuer: "https://i", Keys: []trust.IssuerKey{
-		{JWK: a, NotBefore: day(1), NotAfter: day(2)}, {JWK: b, NotBefore: day(2), LastSeen: day(3)},
-	}}}}
+	want := &trust.Cluster{Name: "prod", UID: uid, Recorders: recorders,
+		ServiceAccountIssuers: []trust.Issuer{{Issuer: "https://i", Keys: []trust.IssuerKey{
+			{JWK: a, NotBefore: day(1), NotAfter: day(2)}, {JWK: b, NotBefore: day(2), LastSeen: day(3)},
+		}}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("after the rotation (-want +got):\n%s", diff)
 	}
@@ -61,8 +62,8 @@ func TestHistoryFollowsARotation(t *testing.T) {
 	}
 }
 
-// TestHistoryKeepsKindsApart: a look at issuer keys alone says nothing of SPIFFE authorities, and one key under two issuers
-// is one entry.
+// TestHistoryKeepsKindsApart checks that observing only issuer keys does not change SPIFFE authorities, and
+// that one key under two issuers is one entry.
 func TestHistoryKeepsKindsApart(t *testing.T) {
 	live := liveCluster(newJWK(t, "a"))
 	live.ServiceAccountIssuers = append(live.ServiceAccountIssuers,
@@ -127,24 +128,26 @@ func TestEntryIsStrict(t *testing.T) {
 	}
 	twice := strings.TrimSuffix(text, "]") + "," + strings.TrimPrefix(text, "[")
 	for name, bad := range map[string]string{
-		"another key":     foreign,
-		"empty":           "",
-		"no sighting":     "[]",
-		"null":            "null",
-		"unknown field":   replace(`"current"`, `"colour":1,"current"`),
-		"another case":    replace(`"current"`, `"Current"`),
-		"trailing data":   text + "[]",
-		"a use twice":     twice,
-		"no issuer":       replace(`"https://i"`, `""`),
-		"no kid":          replace(`"kid":"a"`, `"kid":""`),
-		"private key":     replace(`"kid":"a"`, `"kid":"a","d":"AA"`),
-		"both kinds":      replace(`"current"`, `"trustDomain":"d","current"`),
-		"times reversed":  replace(`"lastSeen":"2026-01-02`, `"lastSeen":"2026-01-01`),
-		"never seen":      replace(`"firstSeen":"2026-01-02T00:00:00Z"`, `"firstSeen":""`),
-		"symmetric key":   replace(`"kty":"EC"`, `"kty":"oct"`),
-		"too long":        text + strings.Repeat(" ", 64<<10),
-		"no certificate":  `[{"trustDomain":"d","der":"AAAA","firstSeen":"2026-01-02T00:00:00Z","lastSeen":"2026-01-02T00:00:00Z","current":true}]`,
-		"neither of them": `[{"trustDomain":"d","firstSeen":"2026-01-02T00:00:00Z","lastSeen":"2026-01-02T00:00:00Z","current":true}]`,
+		"another key":    foreign,
+		"empty":          "",
+		"no sighting":    "[]",
+		"null":           "null",
+		"unknown field":  replace(`"current"`, `"colour":1,"current"`),
+		"another case":   replace(`"current"`, `"Current"`),
+		"trailing data":  text + "[]",
+		"a use twice":    twice,
+		"no issuer":      replace(`"https://i"`, `""`),
+		"no kid":         replace(`"kid":"a"`, `"kid":""`),
+		"private key":    replace(`"kid":"a"`, `"kid":"a","d":"AA"`),
+		"both kinds":     replace(`"current"`, `"trustDomain":"d","current"`),
+		"times reversed": replace(`"lastSeen":"2026-01-02`, `"lastSeen":"2026-01-01`),
+		"never seen":     replace(`"firstSeen":"2026-01-02T00:00:00Z"`, `"firstSeen":""`),
+		"symmetric key":  replace(`"kty":"EC"`, `"kty":"oct"`),
+		"too long":       text + strings.Repeat(" ", 64<<10),
+		"no certificate": `[{"trustDomain":"d","der":"AAAA","firstSeen":"2026-01-02T00:00:00Z",` +
+			`"lastSeen":"2026-01-02T00:00:00Z","current":true}]`,
+		"neither of them": `[{"trustDomain":"d","firstSeen":"2026-01-02T00:00:00Z",` +
+			`"lastSeen":"2026-01-02T00:00:00Z","current":true}]`,
 	} {
 		if _, err := trust.DecodeEntry(key, bad); err == nil {
 			t.Errorf("%s: read without an error", name)
@@ -169,8 +172,9 @@ func TestHistoryNumber(t *testing.T) {
 func historyMap(t *testing.T, number int, h trust.History) corev1.ConfigMap {
 	t.Helper()
 	cm := corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: trust.HistoryName(number), Annotations: map[string]string{trust.AnnotationCluster: uid}},
-		Data:       map[string]string{},
+		ObjectMeta: metav1.ObjectMeta{Name: trust.HistoryName(number),
+			Annotations: map[string]string{trust.AnnotationCluster: uid}},
+		Data: map[string]string{},
 	}
 	for key, sightings := range h {
 		text, err := trust.EncodeEntry(sightings)
@@ -191,7 +195,8 @@ func TestReadHistory(t *testing.T) {
 	first.Data["sa.junk"] = "junk"
 	elsewhere := historyMap(t, 3, two)
 	elsewhere.Annotations[trust.AnnotationCluster] = otherUID
-	unrelated := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt"}, Data: map[string]string{"ca.crt": "x"}}
+	unrelated := corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kube-root-ca.crt"},
+		Data: map[string]string{"ca.crt": "x"}}
 	got, problems := trust.ReadHistory([]corev1.ConfigMap{first, second, elsewhere, unrelated}, uid)
 	want := trust.History{}
 	observe(t, want, liveCluster(a), day(1))
@@ -199,12 +204,13 @@ func TestReadHistory(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("history (-want +got):\n%s", diff)
 	}
-	if text := fmt.Sprint(problems); len(problems) != 2 || !strings.Contains(text, "sa.junk") || !strings.Contains(text, otherUID) {
+	if text := fmt.Sprint(problems); len(problems) != 2 || !strings.Contains(text, "sa.junk") ||
+		!strings.Contains(text, otherUID) {
 		t.Errorf("got problems %v, want one of the junk and one of the other cluster", problems)
 	}
 }
 
-// withHistory answers like an API server with a trust history.
+// withHistory returns the client of an API server with a trust history.
 func withHistory(t *testing.T, live trust.JWK, maps ...corev1.ConfigMap) map[string]string {
 	t.Helper()
 	key, err := json.Marshal(live)
@@ -240,11 +246,13 @@ func TestFetchWithHistory(t *testing.T) {
 		"with the retired key": {withHistory(t, b, historyMap(t, 1, h)), []trust.IssuerKey{
 			{JWK: a, NotBefore: day(1), NotAfter: day(1)}, {JWK: b, NotBefore: day(5), LastSeen: day(5)},
 		}, true, ""},
-		"no history":               {withHistory(t, b), aloneB, false, ""},
-		"not allowed":              {forbidden, aloneB, false, "not allowed to list ConfigMaps in namespace tekton-sign"},
-		"one kid, two keys":        {withHistory(t, b, historyMap(t, 1, conflict)), aloneB, false, "two different keys"},
-		"last seen in the future":  {withHistory(t, b, historyMap(t, 1, future)), aloneB, false, "in the future"},
-		"a little after this hour": {withHistory(t, a, historyMap(t, 1, h)), []trust.IssuerKey{{JWK: a, NotBefore: day(1), LastSeen: day(5)}}, true, ""},
+		"no history":              {withHistory(t, b), aloneB, false, ""},
+		"not allowed":             {forbidden, aloneB, false, "not allowed to list ConfigMaps in namespace tekton-sign"},
+		"one kid, two keys":       {withHistory(t, b, historyMap(t, 1, conflict)), aloneB, false, "two different keys"},
+		"last seen in the future": {withHistory(t, b, historyMap(t, 1, future)), aloneB, false, "in the future"},
+		"a little after this hour": {
+			withHistory(t, a, historyMap(t, 1, h)), []trust.IssuerKey{{JWK: a, NotBefore: day(1), LastSeen: day(5)}}, true, "",
+		},
 	} {
 		got, past, err := trust.FetchWithHistory(t.Context(), apiServer(t, tc.answers), "", now)
 		if err != nil {
@@ -254,7 +262,8 @@ func TestFetchWithHistory(t *testing.T) {
 		if diff := cmp.Diff(tc.want, got.ServiceAccountIssuers[0].Keys); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if text := fmt.Sprint(past.Problems); past.Found != tc.found || (len(past.Problems) > 0) != (tc.problem != "") || !strings.Contains(text, tc.problem) {
+		if text := fmt.Sprint(past.Problems); past.Found != tc.found || (len(past.Problems) > 0) != (tc.problem != "") ||
+			!strings.Contains(text, tc.problem) {
 			t.Errorf("%s: got %+v, want found %v and problem %q", name, past, tc.found, tc.problem)
 		}
 	}

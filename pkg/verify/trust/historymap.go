@@ -12,24 +12,25 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Layout of the trust history: ConfigMaps tekton-sign-trust-1 to tekton-sign-trust-<HistoryMaps> in the add-on's namespace,
-// each below HistoryBytes. Twelve of them hold 25 years of the daily authorities of a workload identity server, and as a bundle they
-// stay below MaxBytes. The add-on may update these names and no others.
+// Layout of the trust history: ConfigMaps tekton-sign-trust-1 to tekton-sign-trust-<HistoryMaps> in the
+// add-on's namespace, each below HistoryBytes. Twelve of them hold 25 years of the daily authorities of a
+// workload identity server, and as a bundle they stay below MaxBytes. The add-on may update only ConfigMaps
+// with these names.
 const (
 	historyPrefix = "tekton-sign-trust-"
 	HistoryMaps   = 12
-	HistoryBytes  = 512 << 10 // keys and values of one ConfigMap are less than this
+	HistoryBytes  = 512 << 10 // the keys and values of one ConfigMap are smaller
 )
 
-// AnnotationCluster names the cluster whose history a ConfigMap holds, by the UID of its namespace kube-system. One that was
-// restored into another cluster is left alone.
+// AnnotationCluster names the cluster whose history a ConfigMap holds, by the UID of its namespace
+// kube-system. A ConfigMap that was restored into another cluster is ignored.
 const AnnotationCluster = "tekton-sign.dev/cluster"
 
 // HistoryMap is one ConfigMap of the history.
 type HistoryMap struct {
 	Number   int
 	Entries  History
-	Problems []error // what is no entry
+	Problems []error // data that is not an entry
 }
 
 // HistoryName returns the name of the ConfigMap with a number.
@@ -44,7 +45,8 @@ func HistoryNumber(name string) (int, bool) {
 	return number, true
 }
 
-// ReadHistoryMap reads a ConfigMap of the history. Entries that cannot be read are told in Problems, the others are good.
+// ReadHistoryMap reads a ConfigMap of the history. Entries that cannot be read are in Problems; the others
+// are good.
 func ReadHistoryMap(cm *corev1.ConfigMap, clusterUID string) (HistoryMap, error) {
 	number, ok := HistoryNumber(cm.Name)
 	if !ok {
@@ -78,7 +80,8 @@ func HistorySize(cm *corev1.ConfigMap) int {
 	return size
 }
 
-// ReadHistory reads all ConfigMaps of the history among maps. Whatever cannot be read is told beside what can.
+// ReadHistory reads the ConfigMaps of the history among configMaps. It returns what it can read, and an error
+// for each part that it cannot.
 func ReadHistory(configMaps []corev1.ConfigMap, clusterUID string) (History, []error) {
 	h := History{}
 	var problems []error

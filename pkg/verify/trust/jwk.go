@@ -12,8 +12,8 @@ import (
 // privateMembers are those that only private and symmetric keys have (RFC 7518, section 6).
 var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
-// UnmarshalJSON reads a JWK as RFC 7517 has it: members that mean nothing here are left out, as in a cluster's own JWKS document. A key
-// for something else than signatures is an error, and so is one that is not public.
+// UnmarshalJSON reads a JWK (RFC 7517). It ignores other members, which a cluster's own JWKS document may
+// have. A key that is not for signatures is an error, and so is one that is not public.
 func (j *JWK) UnmarshalJSON(data []byte) error {
 	type public JWK
 	var key struct {

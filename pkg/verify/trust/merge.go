@@ -10,12 +10,13 @@ import (
 	"slices"
 )
 
-// Merge unites trust bundles. No key gets lost: clusters are united by their UID, keys by issuer and fingerprint, SPIFFE
-// authorities by trust domain and certificate. Of a key's windows the earliest notBefore and the latest end count
-// (docs/trust-bundle.md, "Merging"). The order of bundles does not matter, nor how often one is given.
+// Merge merges trust bundles and loses no key. It merges clusters by their UID, keys by issuer and
+// fingerprint, and SPIFFE authorities by trust domain and certificate. The merged window of a key has the
+// earliest notBefore and the latest end (docs/trust-bundle.md, "Merging"). The order of bundles does not
+// matter, nor does repeating one.
 //
-// It is an error when one key ID of a cluster belongs to two keys, when a cluster has two trust domains of its own, or when
-// the outcome exceeds the limits of a bundle.
+// Merge returns an error if one key ID of a cluster belongs to two keys, if a cluster has two trust domains
+// of its own, or if the outcome exceeds the limits of a bundle.
 func Merge(bundles ...*Bundle) (*Bundle, error) {
 	merged := &Bundle{APIVersion: APIVersion, Kind: Kind}
 	index := map[string]int{}
@@ -47,9 +48,9 @@ func Merge(bundles ...*Bundle) (*Bundle, error) {
 	return merged, nil
 }
 
-// absorb adds what other, the same cluster, knows.
+// absorb adds the keys of other, which is the same cluster in another bundle.
 func (c *Cluster) absorb(other Cluster) error {
-	// Names are for people: of two the first in the alphabet is kept, so that the order of bundles does not matter.
+	// Names are for people. The first one in the alphabet stays, so that the order of bundles does not matter.
 	c.Name = pick(c.Name, other.Name)
 	if c.TrustDomain != "" && other.TrustDomain != "" && c.TrustDomain != other.TrustDomain {
 		return fmt.Errorf("two trust domains of its own, %q and %q: keep them in two bundles",
@@ -82,7 +83,7 @@ func (c *Cluster) absorb(other Cluster) error {
 	return nil
 }
 
-// pick returns the first of two names in the alphabet, leaving out empty ones.
+// pick returns the first of two names in the alphabet that is not empty.
 func pick(a, b string) string {
 	if a == "" || b == "" {
 		return a + b
@@ -90,7 +91,7 @@ func pick(a, b string) string {
 	return min(a, b)
 }
 
-// absorb adds keys. One kid stands for one key.
+// absorb adds keys. A kid identifies one key.
 func (i *Issuer) absorb(keys []IssuerKey) error {
 	known := make(map[string]int, len(i.Keys))
 	for n, k := range i.Keys {
@@ -113,7 +114,7 @@ func (i *Issuer) absorb(keys []IssuerKey) error {
 	return nil
 }
 
-// sameKey is an error unless two JWKs of one kid are the same key for the same algorithm.
+// sameKey returns an error unless two JWKs of one kid are the same key for the same algorithm.
 func sameKey(a, b JWK) error {
 	one, err := a.Fingerprint()
 	if err != nil {
@@ -133,7 +134,7 @@ func sameKey(a, b JWK) error {
 	return nil
 }
 
-// firstText chooses between two ways to write one key down.
+// firstText chooses between two ways to write the same key.
 func firstText(a, b JWK) JWK {
 	if cmp.Or(cmp.Compare(a.N, b.N), cmp.Compare(a.E, b.E), cmp.Compare(a.X, b.X), cmp.Compare(a.Y, b.Y)) <= 0 {
 		return a
@@ -159,7 +160,7 @@ func (s *SPIFFEBundle) absorb(authorities []X509Authority) {
 	}
 }
 
-// unite returns the elements of both lists, each once.
+// unite returns the elements of both lists without duplicates.
 func unite[T comparable](a, b []T) []T {
 	seen := make(map[T]bool, len(a)+len(b))
 	for _, element := range a {
@@ -203,8 +204,8 @@ func mergeSigstore(a, b *Sigstore) (*Sigstore, error) {
 	return merged, nil
 }
 
-// mergeJSON unites two TrustedRoot messages of Sigstore (protobuf-specs, sigstore_trustroot.proto) without knowing their
-// fields: they are an object of lists, and the lists are united.
+// mergeJSON merges two TrustedRoot messages of Sigstore (protobuf-specs, sigstore_trustroot.proto) without
+// knowing their fields. They are objects of lists, and it merges the lists.
 func mergeJSON(a, b json.RawMessage) (json.RawMessage, error) {
 	merged := map[string]any{}
 	for _, data := range []json.RawMessage{a, b} {
@@ -213,7 +214,7 @@ func mergeJSON(a, b json.RawMessage) (json.RawMessage, error) {
 		}
 		var object map[string]any
 		decoder := json.NewDecoder(bytes.NewReader(data))
-		decoder.UseNumber() // as it is written
+		decoder.UseNumber() // keeps numbers as they are written
 		if err := decoder.Decode(&object); err != nil {
 			return nil, fmt.Errorf("expected an object: %w", err)
 		}
@@ -231,7 +232,7 @@ func mergeJSON(a, b json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(merged)
 }
 
-// uniteValues unites two lists; anything else must be equal where both have it.
+// uniteValues merges two lists. Other values must be equal if both have them.
 func uniteValues(a, b any) (any, error) {
 	list, isList := b.([]any)
 	before, wasList := a.([]any)
@@ -258,7 +259,7 @@ func uniteValues(a, b any) (any, error) {
 	return a, nil
 }
 
-// uniteLists returns the elements of both lists, each once, in the order of their text.
+// uniteLists returns the elements of both lists without duplicates, sorted by their text.
 func uniteLists(a, b []any) ([]any, error) {
 	byText := map[string]any{}
 	texts := []string{}

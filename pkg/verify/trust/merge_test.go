@@ -34,7 +34,8 @@ func newJWK(t testing.TB, kid string) trust.JWK {
 		t.Fatal(err)
 	}
 	text := base64.RawURLEncoding.EncodeToString
-	return trust.JWK{KeyType: "EC", KeyID: kid, Algorithm: "ES256", Curve: "P-256", X: text(point[1:33]), Y: text(point[33:])}
+	return trust.JWK{KeyType: "EC", KeyID: kid, Algorithm: "ES256", Curve: "P-256", X: text(point[1:33]),
+		Y: text(point[33:])}
 }
 
 // newAuthority returns a new CA certificate, DER in base64.
@@ -44,7 +45,8 @@ func newAuthority(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"}, IsCA: true,
+		BasicConstraintsValid: true}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +54,7 @@ func newAuthority(t testing.TB) string {
 	return base64.StdEncoding.EncodeToString(der)
 }
 
-// day returns midnight of a day of January 2026; zero: no time.
+// day returns midnight of a day of January 2026, or the zero Timestamp for 0.
 func day(n int) trust.Timestamp {
 	if n == 0 {
 		return trust.Timestamp{}
@@ -89,7 +91,8 @@ func TestMergeWindows(t *testing.T) {
 		for _, order := range [][2]w{{c.a, c.b}, {c.b, c.a}} {
 			var bundles []*trust.Bundle
 			for _, x := range order {
-				bundles = append(bundles, oneKey(trust.IssuerKey{JWK: jwk, NotBefore: day(x[0]), NotAfter: day(x[1]), LastSeen: day(x[2])}))
+				bundles = append(bundles,
+					oneKey(trust.IssuerKey{JWK: jwk, NotBefore: day(x[0]), NotAfter: day(x[1]), LastSeen: day(x[2])}))
 			}
 			merged, err := trust.Merge(bundles...)
 			if err != nil {
@@ -106,13 +109,18 @@ func TestMergeWindows(t *testing.T) {
 func TestMergeUnites(t *testing.T) {
 	ca := newAuthority(t)
 	a, err := trust.Parse([]byte(bundle(`,"name":"prod","trustDomain":"d"` + keys(keyA) +
-		`,"spiffe":[{"trustDomain":"d","federated":false,"x509Authorities":[{"der":"` + ca + `"}]}],"recorders":[{"subject":"s"}]`)))
+		`,"spiffe":[{"trustDomain":"d","federated":false,"x509Authorities":[{"der":"` + ca +
+		`"}]}],"recorders":[{"subject":"s"}]`)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	b, err := trust.Parse([]byte(strings.Replace(bundle(`,"name":"main"`+keys(keyB)+
-		`,"spiffe":[{"trustDomain":"d","federated":true,"x509Authorities":[{"der":"`+ca+`"}]}],"recorders":[{"subject":"r"},{"subject":"s"}]`),
-		`]}]}`, `]},{"uid":"`+otherUID+`"}],"sigstore":{"trustedRoot":{"mediaType":"m","tlogs":[{"n":2},{"n":1}]},"identities":[{"issuer":"i","subject":"s"}]}}`, 1)))
+		`,"spiffe":[{"trustDomain":"d","federated":true,"x509Authorities":[{"der":"`+ca+
+		`"}]}],"recorders":[{"subject":"r"},{"subject":"s"}]`),
+		`]}]}`,
+		`]},{"uid":"`+otherUID+
+			`"}],"sigstore":{"trustedRoot":{"mediaType":"m","tlogs":[{"n":2},{"n":1}]},`+
+			`"identities":[{"issuer":"i","subject":"s"}]}}`, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +136,8 @@ func TestMergeUnites(t *testing.T) {
 		t.Fatalf("got %d clusters, want 2", len(merged.Clusters))
 	}
 	c := merged.Clusters[0]
-	if c.Name != "main" || c.TrustDomain != "d" || len(c.ServiceAccountIssuers) != 1 || len(c.ServiceAccountIssuers[0].Keys) != 2 {
+	if c.Name != "main" || c.TrustDomain != "d" || len(c.ServiceAccountIssuers) != 1 ||
+		len(c.ServiceAccountIssuers[0].Keys) != 2 {
 		t.Errorf("cluster %+v", c)
 	}
 	if len(c.SPIFFE) != 2 || c.SPIFFE[0].Federated || !c.SPIFFE[1].Federated {
@@ -168,11 +177,16 @@ func TestMergeRefuses(t *testing.T) {
 		a, b *trust.Bundle
 		want string
 	}{
-		"one kid, two keys":              {oneKey(trust.IssuerKey{JWK: a}), oneKey(trust.IssuerKey{JWK: newJWK(t, "a")}), `"a" belongs to two different keys`},
+		"one kid, two keys": {
+			oneKey(trust.IssuerKey{JWK: a}), oneKey(trust.IssuerKey{JWK: newJWK(t, "a")}), `"a" belongs to two different keys`,
+		},
 		"one kid, two keys, two issuers": {oneKey(trust.IssuerKey{JWK: a}), elsewhere, `"a" belongs to two different keys`},
-		"one kid, two algorithms":        {oneKey(trust.IssuerKey{JWK: a}), oneKey(trust.IssuerKey{JWK: otherAlgorithm}), `for "ES256" in one bundle and for "ES384"`},
-		"two trust domains":              {domain("d"), domain("e"), `"d" and "e"`},
-		"trusted roots of two versions":  {root(`{"mediaType":"v1"}`), root(`{"mediaType":"v2"}`), "mediaType"},
+		"one kid, two algorithms": {
+			oneKey(trust.IssuerKey{JWK: a}), oneKey(trust.IssuerKey{JWK: otherAlgorithm}),
+			`for "ES256" in one bundle and for "ES384"`,
+		},
+		"two trust domains":             {domain("d"), domain("e"), `"d" and "e"`},
+		"trusted roots of two versions": {root(`{"mediaType":"v1"}`), root(`{"mediaType":"v2"}`), "mediaType"},
 	} {
 		for _, order := range [][]*trust.Bundle{{c.a, c.b}, {c.b, c.a}} {
 			if _, err := trust.Merge(order...); err == nil || !strings.Contains(err.Error(), c.want) {
@@ -187,7 +201,7 @@ func TestMergeRefuses(t *testing.T) {
 	}
 }
 
-// material is what random bundles are made of.
+// material holds the keys that random bundles are made of.
 type material struct {
 	keys        []trust.JWK
 	authorities []string
@@ -203,7 +217,7 @@ func newMaterial(t testing.TB) material {
 	return m
 }
 
-// window returns random times that do not contradict themselves.
+// randomWindow returns random times that do not contradict each other.
 func randomWindow(r *mathrand.Rand) (notBefore, notAfter, lastSeen trust.Timestamp) {
 	begin := r.IntN(10)
 	end := begin + 1 + r.IntN(10)
@@ -276,7 +290,8 @@ func keysOf(b *trust.Bundle) []string {
 	return all
 }
 
-// TestMergeLaws merges random bundles: neither order, grouping nor repetition may matter, and no key may get lost.
+// TestMergeLaws merges random bundles. Order, grouping and repetition must not matter, and no key may get
+// lost.
 func TestMergeLaws(t *testing.T) {
 	m := newMaterial(t)
 	r := mathrand.New(mathrand.NewPCG(1, 2))
@@ -301,8 +316,9 @@ func TestMergeLaws(t *testing.T) {
 		before := text(a)
 		all := merge(a, b, c)
 		for name, other := range map[string]*trust.Bundle{
-			"commutative": merge(c, b, a), "associative, left": merge(merge(a, b), c), "associative, right": merge(a, merge(b, c)),
-			"idempotent": merge(all, all), "absorbing": merge(all, b), "repeated": merge(a, a, b, c, b),
+			"commutative": merge(c, b, a), "associative, left": merge(merge(a, b), c),
+			"associative, right": merge(a, merge(b, c)),
+			"idempotent":         merge(all, all), "absorbing": merge(all, b), "repeated": merge(a, a, b, c, b),
 		} {
 			if want, got := text(all), text(other); !bytes.Equal(want, got) {
 				t.Fatalf("round %d is not %s:\n%s\n%s", n, name, want, got)

@@ -27,8 +27,8 @@ const (
 	maxKeys      = 1 << 15 // of one issuer or trust domain: more than a full history holds
 )
 
-// Parse reads a trust bundle file (JSON). Unknown fields, duplicate keys, private keys, and one key ID with two keys in
-// one cluster are errors.
+// Parse reads a trust bundle file (JSON). It refuses unknown fields, duplicate keys, private keys, and one
+// key ID with two keys in one cluster.
 func Parse(data []byte) (*Bundle, error) {
 	if len(data) > MaxBytes {
 		return nil, fmt.Errorf("expected a trust bundle of at most %d bytes, got %d", MaxBytes, len(data))
@@ -48,7 +48,8 @@ func Parse(data []byte) (*Bundle, error) {
 		return nil, fmt.Errorf("expected a trust bundle in JSON: %w", err)
 	}
 	if head.APIVersion != APIVersion || head.Kind != Kind {
-		return nil, fmt.Errorf("expected apiVersion %q and kind %q, got %q and %q", APIVersion, Kind, head.APIVersion, head.Kind)
+		return nil, fmt.Errorf("expected apiVersion %q and kind %q, got %q and %q", APIVersion, Kind, head.APIVersion,
+			head.Kind)
 	}
 	if err := refusePrivateKeys(data); err != nil {
 		return nil, err
@@ -63,7 +64,8 @@ func Parse(data []byte) (*Bundle, error) {
 	return &b, nil
 }
 
-// refusePrivateKeys gives the one mistake that must not pass for a typing error a message of its own.
+// refusePrivateKeys has its own message for private keys, because that mistake must not look like a typing
+// error.
 func refusePrivateKeys(data []byte) error {
 	var b struct {
 		Clusters []struct {
@@ -85,7 +87,7 @@ func refusePrivateKeys(data []byte) error {
 			for _, key := range issuer.Keys {
 				if key.JWK.Private != nil {
 					return fmt.Errorf("key %q of the trust bundle is a private key: replace it in the cluster, "+
-						"whoever read this file can sign with it", key.JWK.KeyID)
+						"anyone who read this file can sign with it", key.JWK.KeyID)
 				}
 			}
 		}
@@ -101,7 +103,7 @@ func (b *Bundle) validate() error {
 	for i := range b.Clusters {
 		c := &b.Clusters[i]
 		if seen[c.UID] {
-			return fmt.Errorf("cluster %q stands twice in the trust bundle", c.UID)
+			return fmt.Errorf("cluster %q occurs twice in the trust bundle", c.UID)
 		}
 		seen[c.UID] = true
 		if err := c.Validate(); err != nil {
@@ -111,7 +113,7 @@ func (b *Bundle) validate() error {
 	return nil
 }
 
-// Validate reports the first thing that is wrong with a cluster of a trust bundle.
+// Validate returns the first error in a cluster of a trust bundle.
 func (c *Cluster) Validate() error {
 	if _, err := signing.ParseUID(c.UID); err != nil {
 		return fmt.Errorf("uid of the namespace kube-system: %w", err)
@@ -122,7 +124,7 @@ func (c *Cluster) Validate() error {
 	fingerprints, issuers := map[string]string{}, map[string]bool{}
 	for _, issuer := range c.ServiceAccountIssuers {
 		if issuers[issuer.Issuer] {
-			return fmt.Errorf("issuer %q stands twice: unite its keys in one place", issuer.Issuer)
+			return fmt.Errorf("issuer %q occurs twice: merge its keys in one place", issuer.Issuer)
 		}
 		issuers[issuer.Issuer] = true
 		if err := issuer.validate(fingerprints); err != nil {
@@ -139,7 +141,7 @@ func (c *Cluster) Validate() error {
 	for _, s := range c.SPIFFE {
 		d := s.domain()
 		if domains[d] {
-			return fmt.Errorf("trust domain %q stands twice: unite its authorities in one place", s.TrustDomain)
+			return fmt.Errorf("trust domain %q occurs twice: merge its authorities in one place", s.TrustDomain)
 		}
 		domains[d] = true
 		if err := s.validate(); err != nil {
@@ -149,7 +151,8 @@ func (c *Cluster) Validate() error {
 	return nil
 }
 
-// validate checks the keys of an issuer. fingerprints holds the keys of the cluster that were seen so far by their IDs.
+// validate checks the keys of an issuer. fingerprints maps the key IDs of the cluster that were seen so far
+// to their keys.
 func (i Issuer) validate(fingerprints map[string]string) error {
 	if i.Issuer == "" {
 		return fmt.Errorf("the issuer is empty")
@@ -164,7 +167,7 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 			return fmt.Errorf("a key has no kid")
 		}
 		if own[id] {
-			return fmt.Errorf("key %q stands twice", id)
+			return fmt.Errorf("key %q occurs twice", id)
 		}
 		own[id] = true
 		print, err := k.JWK.Fingerprint()
@@ -197,7 +200,7 @@ func (s SPIFFEBundle) validate() error {
 	seen := map[string]bool{}
 	for n, a := range s.X509Authorities {
 		if seen[a.DER] {
-			return fmt.Errorf("authority %d stands twice", n)
+			return fmt.Errorf("authority %d occurs twice", n)
 		}
 		seen[a.DER] = true
 		if _, err := a.Certificate(); err != nil {
@@ -224,7 +227,7 @@ func (a X509Authority) Certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-// Key returns the public key in usable form.
+// Key returns the public key, parsed.
 func (j JWK) Key() (oidc.Key, error) {
 	data, err := json.Marshal(j)
 	if err != nil {
@@ -233,7 +236,8 @@ func (j JWK) Key() (oidc.Key, error) {
 	return oidc.ParseJWK(data)
 }
 
-// Fingerprint returns the hex SHA-256 of the key's SubjectPublicKeyInfo in DER (RFC 5280), whatever its ID.
+// Fingerprint returns the hex SHA-256 of the key's SubjectPublicKeyInfo in DER (RFC 5280). It does not depend
+// on the key's ID.
 func (j JWK) Fingerprint() (string, error) {
 	key, err := j.Key()
 	if err != nil {
@@ -246,7 +250,7 @@ func (j JWK) Fingerprint() (string, error) {
 	return SHA256(spki), nil
 }
 
-// Marshal returns the file's bytes: the same for the same content, whatever its order.
+// Marshal returns the bytes of the file. Bundles with the same content in another order have the same bytes.
 func (b *Bundle) Marshal() ([]byte, error) {
 	sorted := Bundle{APIVersion: APIVersion, Kind: Kind, Sigstore: b.Sigstore, Clusters: slices.Clone(b.Clusters)}
 	slices.SortFunc(sorted.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
@@ -281,13 +285,14 @@ func (c Cluster) sorted() Cluster {
 	return c
 }
 
-// compare orders by trust domain, the cluster's own before a federated one.
+// compare sorts by trust domain, the cluster's own before a federated one.
 func (s SPIFFEBundle) compare(other SPIFFEBundle) int {
 	federated := map[bool]int{true: 1}
-	return cmp.Or(cmp.Compare(s.TrustDomain, other.TrustDomain), cmp.Compare(federated[s.Federated], federated[other.Federated]))
+	return cmp.Or(cmp.Compare(s.TrustDomain, other.TrustDomain),
+		cmp.Compare(federated[s.Federated], federated[other.Federated]))
 }
 
-// SHA256 returns the hex SHA-256 of a trust bundle file's bytes, by which a bundle is pinned.
+// SHA256 returns the hex SHA-256 of a trust bundle file's bytes. Use it to pin a bundle.
 func SHA256(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])

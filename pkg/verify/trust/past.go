@@ -19,21 +19,23 @@ import (
 // pathHistory is where the ConfigMaps of the trust history are.
 const pathHistory = "/api/v1/namespaces/" + settings.Namespace + "/configmaps"
 
-// maxHistory caps the answer that holds the history, in bytes: JSON in JSON grows by its escaped quotes.
+// maxHistory caps the answer that holds the history, in bytes. The escaped quotes of JSON in JSON need extra
+// room.
 const maxHistory = 4 * HistoryMaps * HistoryBytes
 
-// clockTolerance is how far in the future the last sighting of a key may be.
+// clockTolerance is how far in the future the last sighting of a key may be, because clocks differ.
 const clockTolerance = 5 * time.Minute
 
-// Past tells what is known of a cluster's keys beside those in use now.
+// Past describes whether a cluster's history was read.
 type Past struct {
 	Found    bool    // the cluster has a history
-	Problems []error // why it was not read, or not all of it
+	Problems []error // why it was not read, or not completely
 }
 
-// FetchWithHistory is Fetch with the trust history that the add-on keeps: keys that are no longer in use, and the window of
-// each. Without a history, or without the permission to list ConfigMaps in the add-on's namespace, it is Fetch alone, and
-// Past says so. now becomes the last sighting of the keys in use.
+// FetchWithHistory is Fetch with the trust history that the add-on keeps: it also returns keys that are no
+// longer in use, and the window of each key. Without a history, or without the permission to list ConfigMaps
+// in the add-on's namespace, it does the same as Fetch, and Past shows why. now becomes the last sighting of
+// the keys in use.
 func FetchWithHistory(ctx context.Context, client rest.Interface, name string, now time.Time) (*Cluster, Past, error) {
 	live, err := Fetch(ctx, client, name)
 	if err != nil {
@@ -60,14 +62,15 @@ func FetchWithHistory(ctx context.Context, client rest.Interface, name string, n
 	return live, past, nil
 }
 
-// fetchHistory reads the history of the cluster with this UID. That there is none is no error.
+// fetchHistory reads the history of the cluster with this UID. A cluster without a history is not an error.
 func fetchHistory(ctx context.Context, client rest.Interface, uid string, now time.Time) (History, Past, error) {
 	data, err := client.Get().AbsPath(pathHistory).SetHeader("Accept", "application/json").DoRaw(ctx)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, Past{}, nil
 	case apierrors.IsForbidden(err):
-		return nil, Past{Problems: []error{fmt.Errorf("not allowed to list ConfigMaps in namespace %s", settings.Namespace)}}, nil
+		return nil,
+			Past{Problems: []error{fmt.Errorf("not allowed to list ConfigMaps in namespace %s", settings.Namespace)}}, nil
 	case err != nil:
 		return nil, Past{}, fmt.Errorf("reading the trust history: %w", err)
 	case len(data) > maxHistory:
@@ -85,7 +88,7 @@ func fetchHistory(ctx context.Context, client rest.Interface, uid string, now ti
 	return h, Past{Found: len(h) > 0, Problems: problems}, nil
 }
 
-// DropFuture removes sightings that nobody can have made yet, and says which.
+// DropFuture removes sightings from the future, and returns an error for each.
 func (h History) DropFuture(now time.Time) []error {
 	var problems []error
 	for key, sightings := range h {

@@ -4,7 +4,7 @@ package trust
 
 import "fmt"
 
-// window is what is known of the time in which a key was in use.
+// window is what is known about the time in which a key was in use.
 type window struct {
 	notBefore, notAfter, lastSeen Timestamp
 }
@@ -36,7 +36,7 @@ func (w window) check() error {
 	return nil
 }
 
-// normal spells out that a key in use was seen in use when its window begins.
+// normal fills in the last sighting of a key in use: at the latest, it was seen when its window begins.
 func (w window) normal() window {
 	if w.notAfter.IsZero() && w.lastSeen.IsZero() {
 		w.lastSeen = w.notBefore
@@ -44,7 +44,7 @@ func (w window) normal() window {
 	return w
 }
 
-// end is up to when the key is known to have been in use; zero: nobody knows.
+// end returns until when the key is known to have been in use; zero if unknown.
 func (w window) end() Timestamp {
 	if !w.notAfter.IsZero() {
 		return w.notAfter
@@ -52,8 +52,8 @@ func (w window) end() Timestamp {
 	return w.lastSeen
 }
 
-// join returns what two sources know together: the earliest notBefore that is known, and the later end. A key that one
-// calls retired is in use only if the other saw it after that.
+// join merges what two sources know: the earliest known notBefore, and the later end. If one source has the
+// key as retired, it is in use only if the other saw it later.
 func (w window) join(other window) window {
 	w, other = w.normal(), other.normal()
 	joined := w
@@ -67,7 +67,8 @@ func (w window) join(other window) window {
 	return joined
 }
 
-// laterThan orders windows by what they tell about the end. That a key was retired was found out after its last use.
+// laterThan compares windows by what is known about their end. At the same time, retired is later than in
+// use, because a retirement is noticed after the last use.
 func (w window) laterThan(other window) bool {
 	if order := w.end().Compare(other.end().Time); order != 0 {
 		return order > 0

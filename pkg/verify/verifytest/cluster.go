@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package verifytest makes signed TaskRuns without a cluster, for tests: a virtual cluster signs service account tokens with
-// keys of its own, and Tekton's own code turns the steps' messages into the TaskRun's status. The outcome looks like what
-// a stock cluster stores.
+// Package verifytest makes signed TaskRuns without a cluster, for tests: a virtual cluster signs service
+// account tokens with keys of its own, and Tekton's own code turns the steps' messages into the TaskRun's
+// status. The outcome looks like what a stock cluster stores.
 package verifytest
 
 import (
@@ -75,7 +75,7 @@ func (c *Cluster) JWK() (trust.JWK, error) {
 	return jwk, json.Unmarshal(data, &jwk)
 }
 
-// Trust returns the cluster as a trust bundle has it.
+// Trust returns the cluster in the form of a trust bundle.
 func (c *Cluster) Trust() (*trust.Cluster, error) {
 	jwk, err := c.JWK()
 	if err != nil {
@@ -110,7 +110,7 @@ func (c *Cluster) Token(claims any) (string, error) {
 	return c.TokenWith(map[string]any{"alg": string(c.Algorithm), "kid": c.KeyID}, claims)
 }
 
-// TokenWith returns a JWS with this very header. claims that are a json.RawMessage are taken as they are.
+// TokenWith returns a JWS with exactly this header. Claims in a json.RawMessage are used as they are.
 func (c *Cluster) TokenWith(header map[string]any, claims any) (string, error) {
 	h, err := json.Marshal(header)
 	if err != nil {

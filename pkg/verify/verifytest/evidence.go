@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// evidence signs a unit in the way of the run and returns its carriers by name.
+// evidence signs a unit with the scheme of the run and returns its carriers by name.
 func (r *Run) evidence(c *Cluster, index int, unit signing.Unit) (map[string]string, error) {
 	if r.Sign != nil {
 		return r.Sign(index, unit)
@@ -31,7 +31,8 @@ func (r *Run) evidence(c *Cluster, index int, unit signing.Unit) (map[string]str
 	return map[string]string{signing.CarrierManifest: unit.Header.Manifest(), signing.CarrierToken: token}, nil
 }
 
-// signKey signs with an ephemeral key, for which a token vouches or, audience-only, beside which a token stands.
+// signKey signs with an ephemeral key. A token vouches for the key or, with an audience-only token, comes
+// with it.
 func (r *Run) signKey(c *Cluster, index int, unit signing.Unit) (map[string]string, error) {
 	key, err := NewKey()
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // RecordedAt is when the add-on of a virtual cluster records: a few seconds after the TaskRun ended.
 func RecordedAt() time.Time { return Start().Add(65 * time.Second) }
 
-// Recording changes what a record says or how it is proven.
+// Recording changes the content of a record or its proof.
 type Recording struct {
 	Live   bool                      // the add-on sees the TaskRun's own spec
 	Result func(*verify.Result)      // changes what the add-on found
@@ -90,14 +90,15 @@ func (c *Cluster) RecorderToken(audience string) (string, error) {
 	return c.Token(recorderClaims(audience))
 }
 
-// recorderClaims are those of a token of the add-on.
+// recorderClaims returns the claims of a token of the add-on.
 func recorderClaims(audience string) map[string]any {
 	issued := RecordedAt().Unix()
 	return map[string]any{
 		"aud": []string{audience}, "exp": issued + 600, "iat": issued, "nbf": issued, "iss": Issuer, "sub": trust.AddOn,
 		"kubernetes.io": map[string]any{
-			"namespace":      "tekton-sign",
-			"pod":            map[string]any{"name": "tekton-sign-controller-0", "uid": types.UID("5d7c1f9e-8f0b-4a52-9d9e-3a2b6c1d7e44")},
+			"namespace": "tekton-sign",
+			"pod": map[string]any{"name": "tekton-sign-controller-0",
+				"uid": types.UID("5d7c1f9e-8f0b-4a52-9d9e-3a2b6c1d7e44")},
 			"serviceaccount": map[string]any{"name": "controller", "uid": "9f1c6f0e-0c8e-4d1c-9c35-5d0a1b2c3d4e"},
 		},
 	}

@@ -14,17 +14,18 @@ type Outcome string
 
 const verified Outcome = "VERIFIED"
 
-// Recorded is a TaskRun that ran on a real cluster under a stock Tekton controller, and what verification says of it. The
-// end-to-end tests run it and record it in pkg/verify/testdata/recorded/<name>.json; unit tests verify the recordings.
+// Recorded is a TaskRun that ran on a real cluster under a stock Tekton controller, with its expected
+// verdicts. The end-to-end tests run it and record it in pkg/verify/testdata/recorded/<name>.json; unit tests
+// verify the recordings.
 type Recorded struct {
 	Name     string
-	Live     Outcome   // when the API server itself hands out the object
-	Offline  Outcome   // from a file; where it is the same, it is left out
+	Live     Outcome   // for the object from the API server
+	Offline  Outcome   // for the object in a file; empty if it is the same
 	Attempts []Outcome // of the archived attempts, from a file
-	Raced    Outcome   // instead of any of them, where it depends on when the controller looked at the pod
+	Raced    Outcome   // also accepted, if the outcome depends on when the controller read the pod
 }
 
-// FromFile is the outcome of the TaskRun in a file.
+// FromFile returns the outcome for the TaskRun in a file.
 func (r Recorded) FromFile() Outcome {
 	if r.Offline == "" {
 		return r.Live
@@ -32,9 +33,9 @@ func (r Recorded) FromFile() Outcome {
 	return r.Offline
 }
 
-// RecordedPlain lists the TaskRuns that run with Tekton's default way of passing results, termination messages.
+// RecordedPlain lists the TaskRuns that pass results by termination messages, Tekton's default.
 func RecordedPlain() []Recorded {
-	// What becomes of step results rests on the declaration, which a file does not prove.
+	// The use of step results depends on the declaration, which a file does not prove.
 	const unproven Outcome = "INDETERMINATE declaration"
 	return []Recorded{
 		{Name: "types", Live: verified},
@@ -81,8 +82,8 @@ func RecordedCompressed() []Recorded {
 	}
 }
 
-// SidecarPrefix begins the names of TaskRuns whose values travel by the log of Tekton's results sidecar. Behind it stands the
-// name of the one that does the same by termination message.
+// SidecarPrefix begins the names of TaskRuns whose values travel by the log of Tekton's results sidecar. The
+// rest of the name is that of the TaskRun that does the same by termination message.
 const SidecarPrefix = "logged-"
 
 // RecordedSidecar lists those that run with results-from: sidecar-logs.
@@ -93,10 +94,10 @@ func RecordedSidecar() []Recorded {
 		{Name: "strings", Live: verified},
 		{Name: "encodings", Live: verified},
 		{Name: "missing", Live: verified},
-		{Name: "broken-json", Live: "INDETERMINATE payload"}, // what Tekton drops stands nowhere else
+		{Name: "broken-json", Live: "INDETERMINATE payload"}, // what Tekton drops is nowhere else
 		{Name: "null-object", Live: verified},
 		{Name: "missing-key", Live: verified},
-		// Tekton ends the run when it reads the log, and either has taken the step's message over before, or never does.
+		// Tekton ends the run when it reads the log. It has either read the step's message before, or never does.
 		{Name: "too-large", Live: "UNSIGNED coverage", Raced: "INDETERMINATE payload"},
 		{Name: "overridden", Live: verified},
 		{Name: "step-results", Live: verified, Offline: unproven},
@@ -121,12 +122,12 @@ func RecordedSidecar() []Recorded {
 	return list
 }
 
-// Accepts reports whether got is the outcome that is wanted.
+// Accepts reports whether got is an expected outcome.
 func (r Recorded) Accepts(want, got Outcome) bool {
 	return got == want || r.Raced != "" && got == r.Raced
 }
 
-// OutcomeOf returns what a verification found.
+// OutcomeOf returns the outcome of a verification.
 func OutcomeOf(r verify.Result) Outcome {
 	return Outcome(strings.TrimSpace(string(r.Verdict) + " " + r.Reason))
 }

@@ -30,7 +30,7 @@ func Start() time.Time { return time.Date(2025, 6, 2, 12, 0, 0, 0, time.UTC) }
 // signedAt is when virtual steps sign.
 func signedAt() time.Time { return Start().Add(30 * time.Second) }
 
-// Run describes a TaskRun that is to be made. NewRun returns one that verifies; tests change it before it is signed.
+// Run describes a TaskRun to make. NewRun returns one that verifies; tests change it before it is signed.
 type Run struct {
 	Namespace, Name string
 	UID, PodUID     string
@@ -104,7 +104,7 @@ func StepResult(name, value string) result.RunResult {
 	return result.RunResult{Key: name, Value: value, ResultType: result.StepResultType}
 }
 
-// PodName is how Tekton calls the run's pod.
+// PodName returns Tekton's name for the run's pod.
 func (r *Run) PodName() string {
 	suffix := "-pod"
 	if r.Retries > 0 {
@@ -140,14 +140,14 @@ func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
 	}
 	end := metav1.NewTime(Start().Add(time.Minute))
 	status.CompletionTime = &end
-	for i := range status.Conditions { // Tekton has just taken the time
+	for i := range status.Conditions { // Tekton set the current time
 		status.Conditions[i].LastTransitionTime.Inner = end
 	}
 	tr.Status = status
 	return stored(&tr)
 }
 
-// stored takes the TaskRun through JSON, as the API server does.
+// stored encodes and decodes the TaskRun as JSON, as the API server does.
 func stored(tr *v1.TaskRun) (*v1.TaskRun, error) {
 	data, err := json.Marshal(tr)
 	if err != nil {
@@ -167,7 +167,8 @@ func (r *Run) pod(c *Cluster) (*corev1.Pod, error) {
 	}
 	for i := range r.Steps {
 		step := &r.Steps[i]
-		status := corev1.ContainerStatus{Name: tekton.StepContainer(step.Name), ImageID: "registry.example/busybox@sha256:0000"}
+		status := corev1.ContainerStatus{Name: tekton.StepContainer(step.Name),
+			ImageID: "registry.example/busybox@sha256:0000"}
 		if step.Running {
 			status.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(Start())}
 		} else {
@@ -275,7 +276,8 @@ func (r *Run) unit(index int) (signing.Unit, error) {
 	return unit, nil
 }
 
-// DropCarriers takes the signing material out of status.results, as the add-on does once it has verified it.
+// DropCarriers removes the signing material from status.results, as the add-on does after it verified the
+// TaskRun.
 func DropCarriers(tr *v1.TaskRun) {
 	legacy := slices.ContainsFunc(tr.Status.Results, func(r v1.TaskRunResult) bool {
 		return r.Name == signing.CarrierManifest && !strings.Contains(r.Value.StringVal, ":")

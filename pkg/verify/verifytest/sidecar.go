@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// StepArtifacts returns an entry of a step's artifacts. Its name is not used where values travel by log.
+// StepArtifacts returns an entry of a step's artifacts. Its name is not used if values travel by log.
 func StepArtifacts(a v1.Artifacts) result.RunResult {
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -23,8 +23,9 @@ func StepArtifacts(a v1.Artifacts) result.RunResult {
 	return result.RunResult{Key: "artifacts", Value: string(data), ResultType: result.StepArtifactsResultType}
 }
 
-// SidecarTaskRun signs the steps as in a cluster where values travel by the log of Tekton's results sidecar, and returns the
-// TaskRun as such a cluster stores it. Every step's Entries are what it writes into files.
+// SidecarTaskRun signs the steps as in a cluster in which values travel by the log of Tekton's results
+// sidecar, and returns the TaskRun as such a cluster stores it. The Entries of each step are what it writes
+// into files.
 func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 	run, log := *r, &tektontest.Log{}
 	run.Steps = append([]Step{}, r.Steps...)
@@ -50,7 +51,8 @@ func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 		return nil, err
 	}
 	tr := v1.TaskRun{TypeMeta: signed.TypeMeta, ObjectMeta: signed.ObjectMeta, Spec: signed.Spec}
-	tr.Status.TaskSpec, tr.Status.StartTime, tr.Status.RetriesStatus = r.Spec.DeepCopy(), signed.Status.StartTime, signed.Status.RetriesStatus
+	tr.Status.TaskSpec = r.Spec.DeepCopy()
+	tr.Status.StartTime, tr.Status.RetriesStatus = signed.Status.StartTime, signed.Status.RetriesStatus
 	status, err := tektontest.NewController().Status(tr, pod, &r.Spec, log)
 	if err != nil {
 		return nil, fmt.Errorf("merging messages and log: %w", err)
@@ -60,8 +62,8 @@ func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 	return stored(&tr)
 }
 
-// entriesByStep returns what each step signs, and writes the log of the sidecar: task results as the last step leaves them,
-// all of them in the last step's unit.
+// entriesByStep returns what each step signs, and writes the log of the sidecar. Task results are logged as
+// the last step leaves them, and are all in the last step's unit.
 func entriesByStep(steps []Step, log *tektontest.Log) [][]signing.Entry {
 	entries := make([][]signing.Entry, len(steps))
 	last := len(steps) - 1

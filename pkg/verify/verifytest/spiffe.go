@@ -29,7 +29,7 @@ type CA struct {
 	Certificate *x509.Certificate
 
 	key   crypto.Signer
-	chain []*x509.Certificate // that lead from the issued certificates to the authority, without it
+	chain []*x509.Certificate // from the issued certificates to the authority, without it
 	root  *x509.Certificate
 }
 
@@ -69,7 +69,7 @@ func (c *CA) Key() crypto.Signer { return c.key }
 // NewKey returns a new P-256 key.
 func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 
-// caTemplate describes an authority as SPIRE makes it: all of them have one name.
+// caTemplate describes an authority as SPIRE makes it: all authorities have the same name.
 func caTemplate(trustDomain string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
@@ -80,21 +80,25 @@ func caTemplate(trustDomain string) *x509.Certificate {
 	}
 }
 
-// leafTemplate describes the SVID of a TaskRun as SPIRE makes it: valid for an hour, and ten seconds before it was asked for.
+// leafTemplate describes the SVID of a TaskRun as SPIRE makes it: valid for an hour, from ten seconds before
+// the request.
 func leafTemplate(trustDomain, namespace, name string) *x509.Certificate {
 	issued := Start().Add(5 * time.Second)
 	return &x509.Certificate{
 		SerialNumber: big.NewInt(time.Now().UnixNano()),
 		Subject:      pkix.Name{Country: []string{"US"}, Organization: []string{"SPIRE"}},
-		URIs:         []*url.URL{{Scheme: "spiffe", Host: trustDomain, Path: fmt.Sprintf("/ns/%s/taskrun/%s", namespace, name)}},
-		NotBefore:    issued.Add(-10 * time.Second), NotAfter: issued.Add(time.Hour),
+		URIs: []*url.URL{{Scheme: "spiffe", Host: trustDomain,
+			Path: fmt.Sprintf("/ns/%s/taskrun/%s", namespace, name)}},
+		NotBefore: issued.Add(-10 * time.Second), NotAfter: issued.Add(time.Hour),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageKeyAgreement,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 		BasicConstraintsValid: true,
 	}
 }
 
-func certify(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+func certify(
+	template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer,
+) (*x509.Certificate, error) {
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
@@ -102,8 +106,11 @@ func certify(template, parent *x509.Certificate, public crypto.PublicKey, key cr
 	return x509.ParseCertificate(der)
 }
 
-// SVID returns a TaskRun's certificate for a key, followed by what leads to the authority. change is nil or changes the template.
-func (c *CA) SVID(namespace, name string, public crypto.PublicKey, change func(*x509.Certificate)) ([]*x509.Certificate, error) {
+// SVID returns a TaskRun's certificate for a key, followed by its chain to the authority. If change is not
+// nil, it changes the template.
+func (c *CA) SVID(
+	namespace, name string, public crypto.PublicKey, change func(*x509.Certificate),
+) ([]*x509.Certificate, error) {
 	template := leafTemplate(c.TrustDomain, namespace, name)
 	if change != nil {
 		change(template)
@@ -115,14 +122,14 @@ func (c *CA) SVID(namespace, name string, public crypto.PublicKey, change func(*
 	return append([]*x509.Certificate{leaf}, c.chain...), nil
 }
 
-// Bundle returns the authority as a trust bundle has it.
+// Bundle returns the authority in the form of a trust bundle.
 func (c *CA) Bundle(federated bool) trust.SPIFFEBundle {
 	return trust.SPIFFEBundle{
 		TrustDomain: c.TrustDomain, Federated: federated, X509Authorities: []trust.X509Authority{Authority(c.root)},
 	}
 }
 
-// Authority returns a certificate as a trust bundle has it.
+// Authority returns a certificate in the form of a trust bundle.
 func Authority(certificate *x509.Certificate) trust.X509Authority {
 	return trust.X509Authority{DER: base64.StdEncoding.EncodeToString(certificate.Raw)}
 }

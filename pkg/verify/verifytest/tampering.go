@@ -10,7 +10,8 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// Tampering is a change of a recorded TaskRun that whoever may write its status can make, and what verification says of it.
+// Tampering is a change that anyone who can write the status can make to a recorded TaskRun, with its
+// expected verdict.
 type Tampering struct {
 	Recorded string
 	Name     string
@@ -18,31 +19,48 @@ type Tampering struct {
 	Change   func(*v1.TaskRun)
 }
 
-// Tamperings lists changes of what each way of passing results brings into the status.
+// Tamperings lists changes to what each way of passing results writes into the status.
 func Tamperings() []Tampering {
 	return slices.Concat(tamperedResults(), tamperedSteps(), tamperedArtifacts(), tamperedEndings(), tamperedLogged())
 }
 
 func tamperedResults() []Tampering {
 	return []Tampering{
-		{"types", "a letter of a string", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "digest").Value.StringVal += "0" }},
-		{"types", "an element of an array", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "tags").Value.ArrayVal[1] = "v2" }},
-		{"types", "a key of an object", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "image").Value.ObjectVal["more"] = "" }},
+		{
+			"types", "a letter of a string", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "digest").Value.StringVal += "0" },
+		},
+		{
+			"types", "an element of an array", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "tags").Value.ArrayVal[1] = "v2" },
+		},
+		{
+			"types", "a key of an object", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "image").Value.ObjectVal["more"] = "" },
+		},
 		{"types", "an empty array becomes a string", "FAILED results", func(tr *v1.TaskRun) {
 			*resultOf(tr, "none") = v1.TaskRunResult{Name: "none", Type: "string", Value: *v1.NewStructuredValues("[]")}
 		}},
 		{"strings", "a string becomes an array", "FAILED results", func(tr *v1.TaskRun) {
 			*resultOf(tr, "array") = v1.TaskRunResult{Name: "array", Type: "array", Value: *v1.NewStructuredValues("a", "b")}
 		}},
-		{"encodings", "U+FFFD in place of letters", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "utf8").Value.StringVal = "\ufffd" }},
+		{
+			"encodings", "U+FFFD in place of letters", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "utf8").Value.StringVal = "\ufffd" },
+		},
 		{"missing", "the missing result", "FAILED results", func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "unwritten", Type: "string", Value: *v1.NewStructuredValues("x")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "unwritten", Type: "string", Value: *v1.NewStructuredValues("x")})
 		}},
 		{"broken-json", "the dropped result", "FAILED results", func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "list", Type: "array", Value: *v1.NewStructuredValues("a", "b")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "list", Type: "array", Value: *v1.NewStructuredValues("a", "b")})
 		}},
 		{"broken-json", "it succeeded all the same", "FAILED declaration", succeed},
-		{"overridden", "the earlier step's value", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "first" }},
+		{
+			"overridden", "the earlier step's value", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "first" },
+		},
 		{"repetitive", "a letter that was compressed", "FAILED payload", func(tr *v1.TaskRun) {
 			message := &tr.Status.Steps[0].Terminated.Message
 			*message = strings.Replace(*message, "line 5", "line 6", 1)
@@ -54,21 +72,32 @@ func tamperedResults() []Tampering {
 
 func tamperedSteps() []Tampering {
 	return []Tampering{
-		{"step-results", "a step result", "FAILED step-results", func(tr *v1.TaskRun) { tr.Status.Steps[1].Results[0].Value.StringVal = "x" }},
+		{
+			"step-results", "a step result", "FAILED step-results",
+			func(tr *v1.TaskRun) { tr.Status.Steps[1].Results[0].Value.StringVal = "x" },
+		},
 		{"step-results", "a step's result at another step", "FAILED step-results", func(tr *v1.TaskRun) {
 			steps := tr.Status.Steps
 			steps[0].Results, steps[1].Results = steps[1].Results, steps[0].Results
 		}},
 		{"one-name", "the lost task result", "FAILED results", func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "out", Type: "string", Value: *v1.NewStructuredValues("of-the-task")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "out", Type: "string", Value: *v1.NewStructuredValues("of-the-task")})
 		}},
-		{"one-name-two-steps", "the step's value as the task's", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "of-the-step" }},
-		{"promoted", "the promoted value", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "from-first").Value.StringVal = "x" }},
+		{
+			"one-name-two-steps", "the step's value as the task's", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "of-the-step" },
+		},
+		{
+			"promoted", "the promoted value", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "from-first").Value.StringVal = "x" },
+		},
 		{"promoted", "another step result is promoted", "FAILED results", func(tr *v1.TaskRun) {
 			tr.Status.TaskSpec.Results[0].Value.StringVal = "$(steps.first.results.unused)"
 		}},
 		{"promoted-twice", "both results", "FAILED results", func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "one", Type: "string", Value: *v1.NewStructuredValues("promoted")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "one", Type: "string", Value: *v1.NewStructuredValues("promoted")})
 		}},
 	}
 }
@@ -107,7 +136,10 @@ func tamperedEndings() []Tampering {
 		{"timed-out", "a result after all", "FAILED results", func(tr *v1.TaskRun) {
 			tr.Status.Results = []v1.TaskRunResult{{Name: "out", Type: "string", Value: *v1.NewStructuredValues("y")}}
 		}},
-		{"retried", "an attempt less", "FAILED pod", func(tr *v1.TaskRun) { tr.Status.RetriesStatus = tr.Status.RetriesStatus[:1] }},
+		{
+			"retried", "an attempt less", "FAILED pod",
+			func(tr *v1.TaskRun) { tr.Status.RetriesStatus = tr.Status.RetriesStatus[:1] },
+		},
 		{"retried", "an earlier attempt as the last one", "FAILED pod", func(tr *v1.TaskRun) {
 			archive := tr.Status.RetriesStatus
 			tr.Status = *archive[1].DeepCopy()
@@ -118,33 +150,63 @@ func tamperedEndings() []Tampering {
 
 func tamperedLogged() []Tampering {
 	return []Tampering{
-		{"logged-types", "a letter of a string", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "digest").Value.StringVal += "0" }},
-		{"logged-types", "an element of an array", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "tags").Value.ArrayVal[1] = "v2" }},
-		{"logged-types", "a result less", "FAILED payload", func(tr *v1.TaskRun) { tr.Status.Results = tr.Status.Results[1:] }},
+		{
+			"logged-types", "a letter of a string", "FAILED payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "digest").Value.StringVal += "0" },
+		},
+		{
+			"logged-types", "an element of an array", "FAILED payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "tags").Value.ArrayVal[1] = "v2" },
+		},
+		{
+			"logged-types", "a result less", "FAILED payload",
+			func(tr *v1.TaskRun) { tr.Status.Results = tr.Status.Results[1:] },
+		},
 		{"logged-strings", "a string becomes an array", "FAILED results", func(tr *v1.TaskRun) {
 			*resultOf(tr, "array") = v1.TaskRunResult{
 				Name: "array", Type: "array", Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{"a"}},
 			}
 		}},
-		{"logged-encodings", "U+FFFD in place of letters", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "utf8").Value.StringVal = "\ufffd" }},
-		{"logged-overridden", "the earlier step's value", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "first" }},
-		{"logged-one-name", "the step's value as the task's", "FAILED payload", func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "of-the-step" }},
-		{"logged-promoted", "the promoted value", "FAILED results", func(tr *v1.TaskRun) { resultOf(tr, "from-first").Value.StringVal = "x" }},
-		{"logged-promoted", "a step result", "FAILED payload", func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = tr.Status.Steps[0].Results[1:] }},
+		{
+			"logged-encodings", "U+FFFD in place of letters", "FAILED payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "utf8").Value.StringVal = "\ufffd" },
+		},
+		{
+			"logged-overridden", "the earlier step's value", "FAILED payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "first" },
+		},
+		{
+			"logged-one-name", "the step's value as the task's", "FAILED payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "out").Value.StringVal = "of-the-step" },
+		},
+		{
+			"logged-promoted", "the promoted value", "FAILED results",
+			func(tr *v1.TaskRun) { resultOf(tr, "from-first").Value.StringVal = "x" },
+		},
+		{
+			"logged-promoted", "a step result", "FAILED payload",
+			func(tr *v1.TaskRun) { tr.Status.Steps[0].Results = tr.Status.Steps[0].Results[1:] },
+		},
 		{"logged-step-artifacts", "a digest of a step's output", "FAILED payload", func(tr *v1.TaskRun) {
 			tr.Status.Steps[0].Outputs[0].Values[0].Digest["sha256"] = "df86"
 		}},
-		{"logged-task-artifacts", "an output of the task", "FAILED artifacts", func(tr *v1.TaskRun) { image(tr).Values[0].Uri = "oci:c" }},
+		{
+			"logged-task-artifacts", "an output of the task", "FAILED artifacts",
+			func(tr *v1.TaskRun) { image(tr).Values[0].Uri = "oci:c" },
+		},
 		{"logged-killed", "it succeeded all the same", "FAILED succeeded", succeed},
 		{"logged-cancelled", "a result after all", "FAILED results", func(tr *v1.TaskRun) {
 			tr.Status.Results = []v1.TaskRunResult{{Name: "out", Type: "string", Value: *v1.NewStructuredValues("x")}}
 		}},
-		{"logged-broken-json", "the result that is left", "INDETERMINATE payload", func(tr *v1.TaskRun) { resultOf(tr, "fine").Value.StringVal = "y" }},
+		{
+			"logged-broken-json", "the result that is left", "INDETERMINATE payload",
+			func(tr *v1.TaskRun) { resultOf(tr, "fine").Value.StringVal = "y" },
+		},
 		{"logged-broken-json", "it succeeded all the same", "FAILED payload", succeed},
 	}
 }
 
-// succeed says of a failed TaskRun that it succeeded.
+// succeed sets the condition Succeeded of a failed TaskRun to True.
 func succeed(tr *v1.TaskRun) {
 	for i := range tr.Status.Conditions {
 		if c := &tr.Status.Conditions[i]; c.Type == apis.ConditionSucceeded {

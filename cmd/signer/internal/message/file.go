@@ -39,10 +39,10 @@ func Read(path string) ([]byte, error) {
 
 // Write replaces the text in the file.
 //
-// The file is a mount of its own, which cannot be replaced by renaming another over it. So the text goes over the old one by
-// a single write at the beginning, which the kernel does whole or not at all for a page or less, and where the old text was
-// longer the rest of it is blanked by the same write: whoever kills the signer at any point leaves a message that parses.
-// Both of Tekton's forms ignore line feeds at the end.
+// The file is a mount of its own, which cannot be replaced by renaming another over it. So the text goes over
+// the old one by a single write at the beginning, which the kernel does whole or not at all for a page or
+// less, and where the old text was longer the rest of it is blanked by the same write: whoever kills the
+// signer at any point leaves a message that parses. Both of Tekton's forms ignore line feeds at the end.
 func Write(path string, text []byte) error {
 	f, size, err := open(path, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
@@ -61,8 +61,8 @@ func Write(path string, text []byte) error {
 	return f.Close()
 }
 
-// blanked returns text with line feeds up to size, the bytes of a message that it goes over. What is larger than a message can
-// be is no message, and nobody reads its end.
+// blanked returns text with line feeds up to size, the bytes of a message that it goes over. What is larger
+// than a message can be is no message, and nobody reads its end.
 func blanked(text []byte, size int64) []byte {
 	rest := size - int64(len(text))
 	if rest <= 0 || size > step.MaxMessage {
@@ -79,7 +79,7 @@ func open(path string, flags int) (*os.File, int64, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", path)
+		err = fmt.Errorf("%s is not a regular file", path)
 	}
 	if err != nil {
 		f.Close()

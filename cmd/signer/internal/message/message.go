@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package message reads and rewrites a container's termination message, the file in which Tekton's entrypoint leaves what a
-// step emitted (pkg/termination of Tekton Pipelines).
+// Package message reads and rewrites a container's termination message, the file in which Tekton's entrypoint
+// leaves what a step emitted (pkg/termination of Tekton Pipelines).
 package message
 
 import (
@@ -52,15 +52,15 @@ func sample(text []byte) string {
 	return fmt.Sprintf("%d bytes that begin with %q", len(text), text[:limit])
 }
 
-// With returns the text that holds the message's results and carriers, in Tekton's compressed form if that is allowed and
-// shorter.
+// With returns the text that holds the message's results and carriers, in Tekton's compressed form if that is
+// allowed and shorter.
 func (m Message) With(carriers []result.RunResult, compress bool) ([]byte, error) {
 	all := make([]result.RunResult, 0, len(m.Results)+len(carriers))
 	return encode(append(append(all, m.Results...), carriers...), compress)
 }
 
-// Noted returns the text with one more entry. Unless an entry was left out or the text may be compressed, every byte that the
-// entrypoint wrote stays as it is.
+// Noted returns the text with one more entry. Unless an entry was left out or the text may be compressed,
+// every byte that the entrypoint wrote stays as it is.
 func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
 	array, ok := bytes.CutSuffix(bytes.TrimRight(m.raw, " \t\r\n"), []byte("]"))
 	if !ok || compress || len(m.Refused) > 0 || len(m.Results) == 0 {

@@ -190,8 +190,10 @@ func TestBlankedTextIsReadAlike(t *testing.T) {
 // FuzzRewrite checks against Tekton's own reader that rewriting a message adds the evidence and changes nothing else.
 func FuzzRewrite(f *testing.F) {
 	for _, text := range []string{
-		"", "[]", "null", "[ ]", "{}", `[{}]`, `[{"key":"a","value":"b","type":1}]`, `[{"KEY":"a","Value":"b","type":"TaskRunResult"}]`,
-		`[{"key":"a"},{"key":"a","type":3}]`, `[{"key":"SVID","type":4},{"key":"a","value":"\ud800"}]`, "[{\"key\":\"\xff\"}]\n",
+		"", "[]", "null", "[ ]", "{}", `[{}]`, `[{"key":"a","value":"b","type":1}]`,
+		`[{"KEY":"a","Value":"b","type":"TaskRunResult"}]`,
+		`[{"key":"a"},{"key":"a","type":3}]`, `[{"key":"SVID","type":4},{"key":"a","value":"\ud800"}]`,
+		"[{\"key\":\"\xff\"}]\n",
 		"tknz:q1YqSS0uUVKyUkpUqgUA",
 	} {
 		f.Add([]byte(text), false)

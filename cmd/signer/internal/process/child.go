@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process starts the wrapped entrypoint, passes signals on to it, and ends what the step leaves running, so that a
-// wrapped container behaves to the outside like one without a signer.
+// Package process starts the wrapped entrypoint, passes signals on to it, and ends what the step leaves
+// running, so that a wrapped container behaves to the outside like one without a signer.
 package process
 
 import (
@@ -25,8 +25,8 @@ type Child struct {
 	reaped bool
 }
 
-// Start starts command with the signer's own standard streams, environment and folder. From here on every signal that the
-// signer receives goes to the child. A process may start one child only.
+// Start starts command with the signer's own standard streams, environment and folder. From here on every
+// signal that the signer receives goes to the child. A process may start one child only.
 func Start(command []string) (*Child, error) {
 	if os.Getpid() != 1 {
 		// Where the pod shares one process namespace, orphans of the step would move to a process outside of the container
@@ -44,8 +44,8 @@ func Start(command []string) (*Child, error) {
 	return c, nil
 }
 
-// forwarded lists the signals that are passed on. SIGKILL and SIGSTOP cannot be caught, SIGCHLD tells of the signer's own
-// children, and the Go runtime sends SIGURG to itself all the time.
+// forwarded lists the signals that are passed on. SIGKILL and SIGSTOP cannot be caught, SIGCHLD tells of the
+// signer's own children, and the Go runtime sends SIGURG to itself all the time.
 func forwarded() []os.Signal {
 	const last = 64
 	var signals []os.Signal
@@ -111,9 +111,10 @@ func endsProcess(s syscall.Signal) bool {
 	return s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP || s == syscall.SIGQUIT
 }
 
-// ExitCode returns the code with which the container has to exit after a child that ended with status: the one it would have
-// had without a signer. The kernel spares process 1 the signals that it does not handle, and the Go runtime of the entrypoint
-// then exits with 2 instead. Every other process that dies of signal n is 128 + n to the container runtime.
+// ExitCode returns the code with which the container has to exit after a child that ended with status: the
+// one it would have had without a signer. The kernel spares process 1 the signals that it does not handle,
+// and the Go runtime of the entrypoint then exits with 2 instead. Every other process that dies of signal n
+// is 128 + n to the container runtime.
 func ExitCode(status syscall.WaitStatus, isProcess1 bool) int {
 	switch {
 	case !status.Signaled():

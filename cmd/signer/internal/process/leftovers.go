@@ -14,8 +14,8 @@ import (
 // pollInterval is how often leftovers are looked for; a killed process is gone within a fraction of it.
 const pollInterval = 2 * time.Millisecond
 
-// KillLeftovers ends what the container still runs besides the signer, as the kernel would at the end of a container, and
-// reports whether nothing is left after limit at most.
+// KillLeftovers ends what the container still runs besides the signer, as the kernel would at the end of a
+// container, and reports whether nothing is left after limit at most.
 func KillLeftovers(limit time.Duration) bool {
 	kill := killDescendants
 	if os.Getpid() == 1 {
@@ -32,13 +32,14 @@ func KillLeftovers(limit time.Duration) bool {
 	}
 }
 
-// killNamespace kills every other process of the namespace whose process 1 the signer is, and reports whether there was one.
+// killNamespace kills every other process of the namespace whose process 1 the signer is, and reports whether
+// there was one.
 func killNamespace() bool {
 	return !errors.Is(syscall.Kill(-1, syscall.SIGKILL), syscall.ESRCH)
 }
 
-// killDescendants kills the signer's descendants and nothing else, because the process namespace belongs to the whole pod,
-// and reports whether there was one. Orphans are among them: the signer is their reaper.
+// killDescendants kills the signer's descendants and nothing else, because the process namespace belongs to
+// the whole pod, and reports whether there was one. Orphans are among them: the signer is their reaper.
 func killDescendants() bool {
 	pids := descendants(os.Getpid(), parents())
 	for _, pid := range pids {
@@ -85,8 +86,8 @@ func parents() map[int]int {
 	return parentOf
 }
 
-// parentIn returns the fourth field of a line of /proc/PID/stat (proc(5)). The second, the name in parentheses, may contain
-// anything.
+// parentIn returns the fourth field of a line of /proc/PID/stat (proc(5)). The second, the name in
+// parentheses, may contain anything.
 func parentIn(stat []byte) (int, bool) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 2 {

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readFile returns the content of a regular file of at most limit bytes. No part of its path may be a link: a step could point
-// it at what the sidecar, in another container, does not see under that name.
+// readFile returns the content of a regular file of at most limit bytes. No part of its path may be a link: a
+// step could point it at what the sidecar, in another container, does not see under that name.
 func readFile(file string, limit int64) ([]byte, error) {
 	f, err := open(file)
 	switch {

@@ -29,8 +29,8 @@ const artifactsFile = "artifacts/provenance.json"
 // resultsFolder is where a step leaves its own results, in the step's folder.
 const resultsFolder = "results"
 
-// Read returns the entries of a step, in the order of a payload. Files that do not exist are no entries. Every failure is an
-// *signing.UnsignedError.
+// Read returns the entries of a step, in the order of a payload. Files that do not exist are no entries.
+// Every failure is an *signing.UnsignedError.
 func Read(v step.Values, container string) ([]signing.Entry, error) {
 	r := reader{left: maxAll}
 	for _, name := range v.Results {
@@ -93,7 +93,8 @@ func tooLong(file string, limit int64) error {
 func unreadable(file string, err error) error {
 	return &signing.UnsignedError{
 		Reason: signing.UnsignedUnreadable,
-		Err: fmt.Errorf("%s: %w; results are regular files, not links, that the user of the step and of the last step may read",
+		Err: fmt.Errorf("%s: %w; results are regular files, not links, that the user of the step and of the last step "+
+			"may read",
 			file, err),
 	}
 }

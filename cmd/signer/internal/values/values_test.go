@@ -82,8 +82,16 @@ func TestReadRefuses(t *testing.T) {
 		reason  signing.UnsignedReason
 		text    string
 	}{
-		"link":          {func(_ *testing.T, dir string) error { return os.Symlink("other", filepath.Join(dir, "a")) }, signing.UnsignedUnreadable, ""},
-		"dangling link": {func(_ *testing.T, dir string) error { return os.Symlink("nowhere", filepath.Join(dir, "a")) }, signing.UnsignedUnreadable, ""},
+		"link": {
+			func(_ *testing.T, dir string) error {
+				return os.Symlink("other", filepath.Join(dir, "a"))
+			}, signing.UnsignedUnreadable, "",
+		},
+		"dangling link": {
+			func(_ *testing.T, dir string) error {
+				return os.Symlink("nowhere", filepath.Join(dir, "a"))
+			}, signing.UnsignedUnreadable, "",
+		},
 		"link to a folder": {func(t *testing.T, dir string) error {
 			if err := os.Remove(filepath.Join(dir, "other")); err != nil {
 				return err

@@ -56,7 +56,8 @@ func (p *proof) Signed() (*signing.Digest, crypto.PublicKey) {
 // Who returns the token's account. A token with a fixed audience is the pod's, and vouches for no single step.
 func (p *proof) Who() check.Identity {
 	c := p.token.Claims
-	id := check.Identity{Subject: c.Subject, Issuer: c.Issuer, KeyID: p.token.KeyID, PodUID: c.PodUID, Account: c.Subject, Token: c.ID}
+	id := check.Identity{Subject: c.Subject, Issuer: c.Issuer, KeyID: p.token.KeyID, PodUID: c.PodUID, Account: c.Subject,
+		Token: c.ID}
 	if p.scheme == signing.SchemeOIDCAudienceOnly {
 		id.Token = ""
 	}
@@ -77,8 +78,8 @@ func (p *proof) words() words {
 	}
 }
 
-// audience checks that the token is for signing, in the way that the evidence says. Format v1 says no way: there, the audience
-// itself does.
+// audience checks that the token is for signing, in the way that the evidence says. Format v1 says no way:
+// there, the audience itself does.
 func (p *proof) audience(c oidc.Claims) []check.Check {
 	prefix := p.reader.policy.AudiencePrefix
 	fail := func(id check.ID, message string) []check.Check {
@@ -87,7 +88,7 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 	switch c.KindOf(prefix) {
 	case oidc.AudienceCredential:
 		return fail(check.CredentialLeak,
-			"critical: the API server itself accepts this token: whoever reads the TaskRun can act as its service account")
+			"critical: the API server itself accepts this token: anyone who reads the TaskRun can act as its service account")
 	case oidc.AudienceForeign:
 		return fail(check.Token, "the token is not for signing")
 	case oidc.AudienceSigning:
@@ -100,7 +101,7 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 		p.scheme = binding.Scheme()
 	}
 	if binding.Scheme() != p.scheme {
-		return fail(check.Token, "the token does not vouch in the way that the evidence says")
+		return fail(check.Token, "the token does not vouch in the way that the evidence names")
 	}
 	p.forSigning = true
 	return p.binding(digest)
@@ -128,11 +129,12 @@ func (p *proof) binding(digest signing.Digest) []check.Check {
 	}
 	if p.keyError != nil {
 		return []check.Check{check.Refuted(check.Key, "an ephemeral key on P-256", p.keyError.Error(),
-			"the public key that stands beside the token cannot be read")}
+			"the public key next to the token cannot be read")}
 	}
 	if got := sha256.Sum256(p.spki); p.scheme == signing.SchemeOIDCKeyBound && got != digest {
-		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki), p.token.Claims.Audience[0],
-			"the token vouches for another key than the one that stands beside it")}
+		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki),
+			p.token.Claims.Audience[0],
+			"the token vouches for another key than the one next to it")}
 	}
 	p.vouches = true
 	return nil
@@ -171,7 +173,7 @@ func (p *proof) Sound() []check.Check {
 	signature := "made by the cluster's issuer"
 	switch p.scheme {
 	case signing.SchemeOIDCAudienceOnly:
-		signature = "made by the key that stands beside the token"
+		signature = "made by the key next to the token"
 	case signing.SchemeOIDCKeyBound:
 		signature = "made by keys that the cluster's issuer vouches for"
 	}

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proof is the verifier half of the backend oidc-sa-token: it reads the token in a step's evidence, and judges it with the
-// keys of the cluster's issuers. It also judges the token that proves a record of the add-on, in the same way.
+// Package proof is the verifier half of the backend oidc-sa-token: it reads the token in a step's evidence,
+// and judges it with the keys of the cluster's issuers. It also judges the token that proves a record of the
+// add-on, in the same way.
 //
 // It has no clock and no cluster of its own. Only a [check.Reviewer] that the caller passes asks an API server.
 package proof

@@ -22,18 +22,19 @@ type recordProof struct {
 	run    check.Run
 }
 
-// ReadRecord reads the token of a record whose statement has this digest. Its judgement has one check at most: the first reason why
-// the record is not to be believed.
+// ReadRecord reads the token of a record whose statement has this digest. Its judgement has one check at
+// most: the first reason why the record is not to be believed.
 func (r *Reader) ReadRecord(raw string, digest signing.Digest) (check.Proof, error) {
 	token, err := oidc.ParseToken(raw)
 	if err != nil {
-		return nil, check.Unreadable(check.Record, "a service account token as proof", err, "the record's proof cannot be read")
+		return nil, check.Unreadable(check.Record, "a service account token as proof", err,
+			"the record's proof cannot be read")
 	}
 	return &recordProof{reader: r, token: token, digest: digest}, nil
 }
 
-// Judge checks that the proof is for this record, of somebody who may record, and of a time at which that could be. An unknown key
-// proves nothing and refutes nothing.
+// Judge checks that the proof is for this record, of somebody who may record, and of a time at which that
+// could be. An unknown key proves nothing and refutes nothing.
 func (p *recordProof) Judge(_ context.Context, run check.Run) check.Judgement {
 	p.run = run
 	trust, checks := p.reader.judgeToken(p.token, p)
@@ -71,18 +72,21 @@ func (p *recordProof) Sound() []check.Check { return nil }
 func (p *recordProof) words() words {
 	return words{
 		token: check.Record, key: check.Record, signature: check.Record,
-		name: "the record's proof", kind: "a proof", valid: "a proof valid at once", suffix: ", of the record's proof,", signed: " the record's proof",
+		name: "the record's proof", kind: "a proof", valid: "a proof valid at once", suffix: ", of the record's proof,",
+		signed: " the record's proof",
 	}
 }
 
 func (p *recordProof) audience(c oidc.Claims) []check.Check {
 	prefix := p.reader.policy.AudiencePrefix
 	if c.KindOf(prefix) == oidc.AudienceCredential {
-		return []check.Check{check.Refuted(check.CredentialLeak, "the one audience "+prefix+":r:<digest>", fmt.Sprintf("%q", c.Audience),
+		return []check.Check{check.Refuted(check.CredentialLeak, "the one audience "+prefix+":r:<digest>",
+			fmt.Sprintf("%q", c.Audience),
 			"critical: the API server itself accepts the token in the record")}
 	}
 	if want := []string{signing.RecordAudience(prefix, p.digest)}; !slices.Equal(c.Audience, want) {
-		return []check.Check{check.Refuted(check.Record, fmt.Sprintf("%q", want), fmt.Sprintf("%q", c.Audience), "the proof is not one of this record")}
+		return []check.Check{check.Refuted(check.Record, fmt.Sprintf("%q", want), fmt.Sprintf("%q", c.Audience),
+			"the proof is not one of this record")}
 	}
 	return nil
 }
@@ -94,7 +98,7 @@ func (p *recordProof) owner(c oidc.Claims) []check.Check {
 		return nil
 	}
 	return []check.Check{check.Refuted(check.Record, "a record by "+strings.Join(recorders, " or "),
-		fmt.Sprintf("one by %s, account %s", c.Subject, account), "the record is of somebody who is not trusted to record")}
+		fmt.Sprintf("one by %s, account %s", c.Subject, account), "the recorder is not trusted to record")}
 }
 
 func (p *recordProof) time(c oidc.Claims) []check.Check {

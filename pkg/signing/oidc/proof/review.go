@@ -26,29 +26,32 @@ func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) 
 	t := p.token
 	if trust == keyUnknown {
 		j.MissingKey = t.KeyID
-		j.Checks = append(j.Checks, check.Doubted(check.Key, fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer),
+		j.Checks = append(j.Checks, check.Doubted(check.Key,
+			fmt.Sprintf("key %s of issuer %s in the trust bundle", t.KeyID, t.Claims.Issuer),
 			"no such key; "+outcome, "the trust bundle lacks the key: use one of this cluster, from before the key was retired"))
 	}
 	if fixed {
 		j.Checks = append(j.Checks, check.Doubted(check.Assurance,
-			"a token that is bound to what was signed, or the API server's word while the pod lives", "a token with a fixed audience; "+outcome,
-			"whoever could read the token can have signed: use the binding payload or key, or verify live"))
+			"a token that is bound to what was signed, or the API server's answer while the pod lives",
+			"a token with a fixed audience; "+outcome,
+			"anyone who could read the token can have signed: use the binding payload or key, or verify live"))
 	}
 }
 
-// review asks the API server about the token. It reports whether that settled the matter, for or against; if not, it says why.
+// review asks the API server about the token. It reports whether that settled the matter, for or against; if
+// not, it says why.
 func (p *proof) review(ctx context.Context, j *check.Judgement) (settled bool, outcome string) {
 	answer, err := p.reader.policy.Reviewer.Review(ctx, p.raw, p.token.Claims.Audience[0])
 	switch {
 	case err != nil:
 		return false, fmt.Sprintf("the API server did not answer: %v", err)
 	case !answer.Authenticated && p.run.PodGone:
-		return false, "the API server accepts the token no more, and the pod is gone: " + answer.Error
+		return false, "the API server no longer accepts the token, and the pod is gone: " + answer.Error
 	case !answer.Authenticated:
 		return false, "the API server does not accept the token: " + answer.Error
 	}
 	j.Trusted = true
-	j.Checks = append(j.Checks, compareClaims("the API server says that the token is of another ",
+	j.Checks = append(j.Checks, compareClaims("by the API server's answer, the token is of another ",
 		claim{check.Token, "account", p.run.ServiceAccount(), answer.Username},
 		claim{check.Pod, "pod", p.run.Pod, answer.PodName},
 		claim{check.Pod, "pod UID", p.podUID(), answer.PodUID})...)

@@ -20,12 +20,13 @@ type use interface {
 // words is how the checks of a use are called and what they say.
 type words struct {
 	token, key, signature check.ID
-	algorithm             check.ID // of a token that is signed in another way than its key's; empty where its signature fails for it
-	name                  string   // of the token, in a sentence
-	kind                  string   // of the token, as something that is expected
-	valid                 string   // that it is to be, and at once
-	suffix                string   // behind the ID of a key
-	signed                string   // behind "when it signed"
+	// of a token that is signed in another way than its key's; empty where its signature fails for it
+	algorithm check.ID
+	name      string // of the token, in a sentence
+	kind      string // of the token, as something that is expected
+	valid     string // that it is to be, and at once
+	suffix    string // behind the ID of a key
+	signed    string // behind "when it signed"
 }
 
 // keyTrust is what the keyring says of the key that signed a token.
@@ -37,9 +38,10 @@ const (
 	keyProven
 )
 
-// judgeToken judges a token: its key, for what it vouches, whose it is, how long it lives, and when it was issued. The claims of a
-// token whose key is refuted are not the issuer's, so that nothing else is looked at. An unknown key leaves open whose claims they
-// are: then everything else is still compared, because a mismatch refutes the evidence whoever signed it.
+// judgeToken judges a token: its key, for what it vouches, whose it is, how long it lives, and when it was
+// issued. The claims of a token whose key is refuted are not the issuer's, so that nothing else is looked at.
+// An unknown key leaves open whose claims they are: then everything else is still compared, because a
+// mismatch refutes the evidence whoever signed it.
 func (r *Reader) judgeToken(t *oidc.Token, u use) (keyTrust, []check.Check) {
 	trust, checks := r.judgeKey(t, u.words())
 	if trust == keyRefuted {
@@ -69,7 +71,8 @@ func (r *Reader) judgeKey(t *oidc.Token, w words) (keyTrust, []check.Check) {
 		return refuted(w.key, "a key that is strong enough for its algorithm", key.Invalid.Error(),
 			fmt.Sprintf("key %s%s must not be used", t.KeyID, w.suffix))
 	case t.Algorithm != key.Algorithm && w.algorithm != "":
-		return refuted(w.algorithm, key.Algorithm, t.Algorithm, fmt.Sprintf("key %s%s is for another algorithm", t.KeyID, w.suffix))
+		return refuted(w.algorithm, key.Algorithm, t.Algorithm,
+			fmt.Sprintf("key %s%s is for another algorithm", t.KeyID, w.suffix))
 	case t.VerifySignature(key.Key) != nil:
 		return refuted(w.signature, fmt.Sprintf("a signature by key %s of %s", t.KeyID, t.Claims.Issuer), "another signature",
 			w.name+" was changed, or the cluster's issuer did not sign it")

@@ -15,7 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 )
 
-// maxLinks is how many signatures of certificates are verified at most for one TaskRun and its attempts. Hostile chains need many.
+// maxLinks is how many signatures of certificates are verified at most for one TaskRun and its attempts.
+// Hostile chains need many.
 const maxLinks = 1024
 
 // chain follows the certificate to an authority of the cluster's own trust domain, as of when it signed.
@@ -36,7 +37,8 @@ func (p *proof) chain(j *check.Judgement) {
 	case err == nil:
 		p.settleAuthority(j, found)
 	case !errors.Is(err, spire.ErrUnknownAuthority):
-		j.Checks = append(j.Checks, check.Refuted(check.Certificate, "a chain to an authority of "+domain, err.Error(), "the certificate is not valid"))
+		j.Checks = append(j.Checks, check.Refuted(check.Certificate, "a chain to an authority of "+domain, err.Error(),
+			"the certificate is not valid"))
 	case federated != "":
 		j.Checks = append(j.Checks, check.Refuted(check.TrustDomain, "an authority of "+domain, "an authority of "+federated,
 			"a federated trust domain issued the certificate: it never identifies TaskRuns of this cluster"))
@@ -47,7 +49,8 @@ func (p *proof) chain(j *check.Judgement) {
 	}
 }
 
-// followable reports whether the chain can be followed in reasonable time: every certificate may claim to be signed by every other.
+// followable reports whether the chain can be followed in reasonable time: every certificate may claim to be
+// signed by every other.
 func (p *proof) followable(j *check.Judgement) bool {
 	if p.run.Links == nil {
 		p.run.Links = new(int)
@@ -57,7 +60,8 @@ func (p *proof) followable(j *check.Judgement) bool {
 	if *p.run.Links <= maxLinks {
 		return true
 	}
-	j.Checks = append(j.Checks, check.Doubted(check.Certificate, fmt.Sprintf("at most %d links between certificates", maxLinks),
+	j.Checks = append(j.Checks, check.Doubted(check.Certificate,
+		fmt.Sprintf("at most %d links between certificates", maxLinks),
 		fmt.Sprintf("%d links", *p.run.Links), "the TaskRun has too many certificates to follow them all"))
 	return false
 }
@@ -65,8 +69,8 @@ func (p *proof) followable(j *check.Judgement) bool {
 // missingAuthority says what to do about a chain that ends nowhere.
 func (p *proof) missingAuthority() string {
 	if p.format == signing.FormatV1 {
-		return "the trust bundle lacks the authority: use one from before it was retired; format v1 leaves intermediate certificates " +
-			"out, so that the bundle must hold them too"
+		return "the trust bundle lacks the authority: use one from before it was retired; format v1 leaves intermediate " +
+			"certificates out, so that the bundle must hold them too"
 	}
 	return "the trust bundle lacks the authority: use one of this cluster, from before the authority was retired"
 }
@@ -95,7 +99,8 @@ func (p *proof) settleAuthority(j *check.Judgement, found []spire.Authority) {
 			latest = a.NotAfter
 		}
 	}
-	j.Checks = append(j.Checks, check.Refuted(check.Certificate, "a signature from before "+latest.Format(check.TimeFormat),
+	j.Checks = append(j.Checks, check.Refuted(check.Certificate,
+		"a signature from before "+latest.Format(check.TimeFormat),
 		p.at.UTC().Format(check.TimeFormat), "the authority was retired when the step signed"))
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proof is the verifier half of the backend spire: it reads the X.509-SVID in a step's evidence, and judges it with the
-// authorities of the cluster's trust domain. It has no clock and no socket.
+// Package proof is the verifier half of the backend spire: it reads the X.509-SVID in a step's evidence, and
+// judges it with the authorities of the cluster's trust domain. It has no clock and no socket.
 package proof
 
 import (
@@ -16,8 +16,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 )
 
-// Reader reads SVIDs and judges them. Only the authorities of the cluster's own trust domain identify TaskRuns; the federated ones
-// are here to name them when they tried. It is immutable and safe for concurrent use.
+// Reader reads SVIDs and judges them. Only the authorities of the cluster's own trust domain identify
+// TaskRuns; the federated ones are here to name them when they tried. It is immutable and safe for concurrent
+// use.
 type Reader struct {
 	trustDomain string
 	own         *spire.Authorities
@@ -84,9 +85,9 @@ func (p *proof) When() check.SigningTime {
 	return check.SigningTime{Source: check.TimeFromStatus, At: p.at}
 }
 
-// Judge checks whose certificate it is, when it was valid, and to which authority it leads. A chain that ends at an unknown
-// authority leaves open whose certificate it is: then everything else is still compared, because a mismatch refutes the evidence
-// whoever signed it.
+// Judge checks whose certificate it is, when it was valid, and to which authority it leads. A chain that ends
+// at an unknown authority leaves open whose certificate it is: then everything else is still compared,
+// because a mismatch refutes the evidence whoever signed it.
 func (p *proof) Judge(_ context.Context, run check.Run) check.Judgement {
 	p.run = run
 	if p.format == signing.FormatV1 {
@@ -111,7 +112,8 @@ func (p *proof) Judge(_ context.Context, run check.Run) check.Judgement {
 func (p *proof) name() []check.Check {
 	id, err := p.svid.ID()
 	if err != nil {
-		return []check.Check{check.Refuted(check.Subject, "one SPIFFE ID", err.Error(), "the certificate does not say whose it is")}
+		return []check.Check{check.Refuted(check.Subject, "one SPIFFE ID", err.Error(),
+			"the certificate does not say whose it is")}
 	}
 	own, want := p.reader.trustDomain, p.reader.Subject(p.run)
 	switch domain := spire.TrustDomain(id); {
@@ -122,16 +124,19 @@ func (p *proof) name() []check.Check {
 		return []check.Check{check.Refuted(check.TrustDomain, fmt.Sprintf("%q", own), fmt.Sprintf("%q", cmp.Or(domain, id)),
 			"the certificate is of another trust domain than the cluster's own: such certificates never identify TaskRuns")}
 	case id != want:
-		return []check.Check{check.Refuted(check.Subject, want, fmt.Sprintf("%q", id), "the certificate is that of another TaskRun or workload")}
+		return []check.Check{check.Refuted(check.Subject, want, fmt.Sprintf("%q", id),
+			"the certificate is that of another TaskRun or workload")}
 	}
 	return nil
 }
 
-// validity checks that the step signed while the certificate was valid and the TaskRun ran. The time is never moved to fit. It
-// reports whether there is a time at which to judge the chain.
+// validity checks that the step signed while the certificate was valid and the TaskRun ran. The time is never
+// moved to fit. It reports whether there is a time at which to judge the chain.
 func (p *proof) validity() (bool, []check.Check) {
 	if p.at.IsZero() {
-		return false, []check.Check{check.Refuted(check.Time, "the time at which the step ended", "none", "nothing says when the step signed")}
+		return false,
+			[]check.Check{check.Refuted(check.Time, "the time at which the step ended", "none",
+				"nothing shows when the step signed")}
 	}
 	var checks []check.Check
 	leaf := p.svid.Leaf
@@ -141,8 +146,10 @@ func (p *proof) validity() (bool, []check.Check) {
 	}
 	checks = append(checks, p.run.Within(p.at, "the step signed")...)
 	if p.at.Before(leaf.NotBefore) || p.at.After(leaf.NotAfter) {
-		return false, append(checks, check.Refuted(check.Time, check.Window(leaf.NotBefore, leaf.NotAfter), p.at.UTC().Format(check.TimeFormat),
-			"the certificate was not valid when the step signed"))
+		return false,
+			append(checks, check.Refuted(check.Time, check.Window(leaf.NotBefore, leaf.NotAfter),
+				p.at.UTC().Format(check.TimeFormat),
+				"the certificate was not valid when the step signed"))
 	}
 	return true, checks
 }

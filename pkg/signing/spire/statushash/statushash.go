@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package statushash holds the annotations by which Tekton's controller vouches for the status of a TaskRun with its SVID
-// (TEP-0089, phase 2), in the form of Tekton's own pkg/spire. It is apart from package spire because it needs Tekton's types.
+// Package statushash holds the annotations by which Tekton's controller vouches for the status of a TaskRun
+// with its SVID (TEP-0089, phase 2), in the form of Tekton's own pkg/spire. It is apart from package spire
+// because it needs Tekton's types.
 package statushash
 
 import (
@@ -32,8 +33,8 @@ const (
 	AnnotationNotVerified = "tekton.dev/spire-verified"
 )
 
-// Hash returns the hex SHA-256 over the fields of the status, in the form that Tekton hashes: the JSON of v1beta1, without
-// conditions and annotations.
+// Hash returns the hex SHA-256 over the fields of the status, in the form that Tekton hashes: the JSON of
+// v1beta1, without conditions and annotations.
 func Hash(ctx context.Context, tr *v1.TaskRun) (string, error) {
 	beta := &v1beta1.TaskRun{} // takes over, and changes, what it is converted from
 	if err := beta.ConvertFrom(ctx, tr.DeepCopy()); err != nil {
@@ -66,21 +67,23 @@ func Append(
 	if tr.Status.Annotations == nil {
 		tr.Status.Annotations = map[string]string{}
 	}
-	tr.Status.Annotations[AnnotationSVID] = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[0].Raw}))
+	tr.Status.Annotations[AnnotationSVID] = string(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[0].Raw}))
 	tr.Status.Annotations[AnnotationHash] = hash
 	tr.Status.Annotations[AnnotationSignature] = signature
 	return nil
 }
 
-// Verify reports why the annotations do not vouch for the status as it is. at is when they were made: the SVID is
-// judged at that time. Unlike Tekton's own verifier it wants the SVID to be the controller's, controllerID, and not that of any
-// workload of the trust domain, which could otherwise sign what it likes.
+// Verify reports why the annotations do not vouch for the status as it is. at is when they were made: the
+// SVID is judged at that time. Unlike Tekton's own verifier it wants the SVID to be the controller's,
+// controllerID, and not that of any workload of the trust domain, which could otherwise sign what it likes.
 func Verify(
 	ctx context.Context, tr *v1.TaskRun, authorities *spire.Authorities, controllerID string, at time.Time,
 ) error {
 	annotations := tr.Status.Annotations
 	if _, ok := annotations[AnnotationNotVerified]; ok {
-		return fmt.Errorf("expected no annotation %s, got one: Tekton's controller found that the status had been changed", AnnotationNotVerified)
+		return fmt.Errorf("expected no annotation %s, got one: Tekton's controller found that the status had been changed",
+			AnnotationNotVerified)
 	}
 	for _, name := range []string{AnnotationSVID, AnnotationHash, AnnotationSignature} {
 		if annotations[name] == "" {

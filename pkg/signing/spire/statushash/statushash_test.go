@@ -116,8 +116,13 @@ func TestVerify(t *testing.T) {
 	}{
 		"untouched":         {},
 		"another condition": {change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.Conditions = nil }},
-		"a result":          {change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" }, want: "changed after it was signed"},
-		"a declaration":     {change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.TaskSpec.Results = nil }, want: "changed after it was signed"},
+		"a result": {
+			change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "x" },
+			want:   "changed after it was signed",
+		},
+		"a declaration": {
+			change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.TaskSpec.Results = nil }, want: "changed after it was signed",
+		},
 		"hash and status": {change: func(t *testing.T, tr *v1.TaskRun) {
 			tr.Status.PodName = "another"
 			hash, err := statushash.Hash(t.Context(), tr)
@@ -126,7 +131,9 @@ func TestVerify(t *testing.T) {
 			}
 			tr.Status.Annotations[statushash.AnnotationHash] = hash
 		}, want: "the signature of the status"},
-		"no hash":               {change: annotate(statushash.AnnotationHash, ""), want: "expected the annotation tekton.dev/status-hash"},
+		"no hash": {
+			change: annotate(statushash.AnnotationHash, ""), want: "expected the annotation tekton.dev/status-hash",
+		},
 		"no signature":          {change: annotate(statushash.AnnotationSignature, ""), want: "expected the annotation"},
 		"no SVID":               {change: annotate(statushash.AnnotationSVID, ""), want: "expected the annotation"},
 		"nonsense for an SVID":  {change: annotate(statushash.AnnotationSVID, "x"), want: "PEM"},
@@ -152,7 +159,8 @@ func TestVerify(t *testing.T) {
 			}
 		})
 	}
-	if err := statushash.Append(context.Background(), rand.Reader, recorded(t), []*x509.Certificate{}, svid.PrivateKey); err == nil {
+	if err := statushash.Append(context.Background(), rand.Reader, recorded(t), []*x509.Certificate{},
+		svid.PrivateKey); err == nil {
 		t.Error("expected an error without a certificate, got none")
 	}
 }
