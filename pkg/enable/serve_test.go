@@ -78,8 +78,8 @@ func TestNoNamespaceInScope(t *testing.T) {
 	}
 }
 
-// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the signer's registry alone
-// allows the pod, and one that refuses it leaves it to another namespace, or to the port.
+// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the
+// signer's registry alone allows the pod, and one that refuses it leaves it to another namespace, or to the port.
 func TestCanaryAndPolicies(t *testing.T) {
 	deny := func(pod *corev1.Pod) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400,

@@ -176,8 +176,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestRefusalsLeaveAlone: in audit, what a policy refused and no trial explains leaves a namespace alone, with the policy's words, once the
-// keeper has had its time.
+// TestRefusalsLeaveAlone: in audit, what a policy refused and no trial explains leaves a namespace alone, with the
+// policy's words, once the keeper has had its time.
 func TestRefusalsLeaveAlone(t *testing.T) {
 	const words = "ValidatingAdmissionPolicy 'mine' with binding 'mine' denied request: too many containers"
 	trial := func(by settings.Delivery) string {
@@ -237,7 +237,8 @@ func leftAlone(t *testing.T) *refusalsRig {
 	return rig
 }
 
-// TestRefusalsTakenBack: a pod without the signer is refused, too. Pods get it again, and for a day nothing of this kind changes that.
+// TestRefusalsTakenBack: a pod without the signer is refused, too. Pods get it again, and for a day nothing of this
+// kind changes that.
 func TestRefusalsTakenBack(t *testing.T) {
 	rig := leftAlone(t)
 	rig.refuse(deniedByPolicy) // was under way

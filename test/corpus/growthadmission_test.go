@@ -123,8 +123,8 @@ func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionReque
 	})
 }
 
-// Whatever the status of a TaskRun holds much of, a write to it costs what it is large: one that completes it, the next one, and one while it
-// is running.
+// Whatever the status of a TaskRun holds much of, a write to it costs what it is large: one that completes it, the
+// next one, and one while it is running.
 func TestGrowthOfStatusWrites(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownObjects {
@@ -247,7 +247,8 @@ func addSteps(pod *corev1.Pod, n int, change func(i int, c *corev1.Container)) {
 	})
 }
 
-// Whatever a pod holds much of, its injection costs what it is large, in a pod as Tekton makes it and in one that was injected before.
+// Whatever a pod holds much of, its injection costs what it is large, in a pod as Tekton makes it and in one that was
+// injected before.
 func TestGrowthOfInjection(t *testing.T) {
 	options := func(by inject.Delivery) inject.Options {
 		return inject.Options{SignerImage: "ghcr.io/tekton-sign/signer:v1", Delivery: by, Step: settings.Default().Step(), PullSecrets: []string{"mine"}}
@@ -319,7 +320,8 @@ func (believed) Verified(context.Context, *unstructured.Unstructured, *v1.TaskRu
 }
 func (believed) TrustedCustomTask(string, string) bool { return true }
 
-// Whatever a PipelineRun holds much of, the creation of a child costs what it is large. Each creates the child that there is last.
+// Whatever a PipelineRun holds much of, the creation of a child costs what it is large. Each creates the child that
+// there is last.
 func TestGrowthOfConsumers(t *testing.T) {
 	for _, g := range grownFamilies {
 		t.Run(g.name, func(t *testing.T) {

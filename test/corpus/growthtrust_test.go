@@ -20,7 +20,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// grownBundles are trust bundles of which much can be in a file. Each grows the bundle that the TaskRun was signed under.
+// grownBundles are trust bundles of which much can be in a file. Each grows the bundle that the TaskRun was signed
+// under.
 var grownBundles = []struct {
 	name string
 	most int
@@ -91,7 +92,8 @@ func copyOf(o map[string]any) object {
 	return other
 }
 
-// Whatever a trust bundle holds much of, what it costs to show it, to merge it and to verify with it grows with its size and no faster.
+// Whatever a trust bundle holds much of, what it costs to show it, to merge it and to verify with it grows with its
+// size and no faster.
 func TestGrowthOfTrustBundles(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownBundles {
