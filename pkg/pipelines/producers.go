@@ -21,7 +21,8 @@ func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.Wor
 type producers struct {
 	tasks      map[string]bool // of the pipeline
 	workspaces map[string]*workspace
-	lengths    []int // of their names, as far as they are looked for in texts
+	lengths    []int    // of their names, as far as they are looked for in texts
+	long       []string // names that are not
 	err        error
 }
 
@@ -50,6 +51,9 @@ func newProducers(spec *v1.PipelineSpec, bindings []v1.WorkspaceBinding) *produc
 		}
 		if p.workspaces[binding.Name] == nil {
 			p.workspaces[binding.Name] = &workspace{}
+			if len(binding.Name) > maxWorkspaceName {
+				p.long = append(p.long, binding.Name)
+			}
 		}
 		p.workspaces[binding.Name].producers = append(p.workspaces[binding.Name].producers, found...)
 		if len(binding.Name) <= maxWorkspaceName {
@@ -101,10 +105,8 @@ func (p *producers) used(task *v1.PipelineTask, text string) map[string]bool {
 		use(w.Workspace)
 		use(w.Name)
 	}
-	for name := range p.workspaces {
-		if len(name) > maxWorkspaceName {
-			used[name] = true
-		}
+	for _, name := range p.long {
+		use(name)
 	}
 	const before = "workspaces."
 	for at := strings.Index(text, before); at >= 0 && len(p.lengths) > 0; {
