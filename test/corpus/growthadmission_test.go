@@ -65,6 +65,15 @@ func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObj
 	}}, nil
 }
 
+// GetAll implements admission.PodGetter: nothing is reported.
+func (p ownPod) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pod, err := p.Get(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
+}
+
 func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admission.StatusHandler {
 	t.Helper()
 	trusts, err := trust.Parse(bundle)
