@@ -110,7 +110,7 @@ func TestCanaryAndPolicies(t *testing.T) {
 			return nil
 		}, false, true, ""},
 		"all refuse it": {
-			deny, false, true, "whether pods get the signer was not tried: namespace b refuses the pod: admission webhook",
+			deny, false, true, "not tried: namespace b refuses the pod: admission",
 		},
 		"all refuse it, and a closed port": {deny, true, false, "port 8443"},
 		"all have a quota": {func(*corev1.Pod) error {

@@ -116,7 +116,7 @@ type judge struct {
 	spec       *v1.PipelineSpec
 	outputs    Outputs
 	tasks      tasks
-	skipped    map[string]bool // tasks that the PipelineRun reports as skipped
+	skipped    map[string]bool // tasks that the PipelineRun lists as skipped
 	producers  *producers
 	comparer   *comparer
 	conditions *conditions
