@@ -243,8 +243,8 @@ func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]strin
 	if stays == nil || *stays == string(signing.BackendNone) {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("ConfigMap %s/%s was there before enable and says %s: %s. "+
-		"It is yours and stays so; nobody acts on it any more. To delete it: kubectl delete configmap -n %s %s",
+	return []string{fmt.Sprintf("ConfigMap %s/%s existed before enable and has %s: %s. "+
+		"It is yours and stays; nothing uses it any more. To delete it: kubectl delete configmap -n %s %s",
 		f.tektonNamespace, settings.ConfigMapName, settings.KeyBackend, *stays,
 		f.tektonNamespace, settings.ConfigMapName)}, nil
 }

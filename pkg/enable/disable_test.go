@@ -245,7 +245,7 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 						t.Errorf("%s of the user's ConfigMap", change.Action)
 					}
 				}
-				const warning = "says enforce-nonfalsifiability: oidc-sa-token"
+				const warning = "has enforce-nonfalsifiability: oidc-sa-token"
 				if warned := strings.Contains(strings.Join(plan.Warnings, ""), warning); warned != (backend != "none") {
 					t.Errorf("got warnings %q", plan.Warnings)
 				}

@@ -101,8 +101,8 @@ func (r *Request) keep(before settings.Settings) {
 func (r Request) checkConsent(before settings.Settings) error {
 	turnedOn := r.Settings.Enforcement == settings.Enforce && before.Enforcement != settings.Enforce
 	if turnedOn && slices.Contains(r.Keep, settings.KeyPolicies) && r.Settings.Policies == settings.PoliciesStandard {
-		return fmt.Errorf("the settings of this cluster have policies %s, and enforcement wants %s: add --policies %s, "+
-			"or --policies %s if whoever edits a namespace may imitate, enter and describe its TaskRuns",
+		return fmt.Errorf("the settings of this cluster have policies %s, and enforcement needs %s: add --policies %s, "+
+			"or --policies %s if editors of a namespace may imitate its TaskRuns, get into them and write their status",
 			settings.PoliciesStandard, settings.PoliciesStrict, settings.PoliciesStrict, settings.PoliciesStandard)
 	}
 	return nil

@@ -45,8 +45,8 @@ func (w warner) weaker() []string {
 	before, after := w.before, w.plan.Settings
 	if after.Enforcement == settings.Enforce && after.Policies == settings.PoliciesStandard {
 		warnings = append(warnings, "results are enforced with policies standard: "+
-			"whoever may edit a namespace can make a pod that passes for a TaskRun's, "+
-			"or get into one and sign whatever they like, and whoever may update taskruns/status can write it. "+
+			"anyone who may edit a namespace can create a pod that looks like a TaskRun's, "+
+			"or get into one and sign anything, and anyone who may update taskruns/status can write it. "+
 			"--policies strict prevents it")
 	}
 	if before.Backend == signing.BackendNone {

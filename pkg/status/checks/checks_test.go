@@ -178,7 +178,7 @@ func TestStatusUnreachable(t *testing.T) {
 	}
 }
 
-// A list of checkers of its own gives its checks in the order of the parts, and those of a part in the order of the list.
+// Checks are in the order of the parts, and those of a part in the order of the checkers.
 func TestRun(t *testing.T) {
 	named := func(part status.Part, id status.CheckID) Checker {
 		return func(context.Context, *Cluster) []status.Check { return one(pass(part, id, "")) }
