@@ -241,7 +241,7 @@ var (
 	naming = regexp.MustCompile(`(?i)oidc|spire|svid|spiffe|sigstore|fulcio|tokenreview|TokenLifetime|AudiencePrefix`)
 	// mayName are the folders and files that may name backends: their own folders, the tables, and what tests are made of.
 	mayName = []string{
-		"pkg/signing/oidc/", "pkg/signing/spire/", "pkg/signing/sigstore/", "pkg/signing/spiretest/", "pkg/signing/scheme.go", "pkg/backends/",
+		"pkg/signing/oidc/", "pkg/signing/spire/", "pkg/signing/sigstore/", "pkg/signing/spiretest/", "pkg/signing/scheme.go", "pkg/backends/", "cmd/signer/backends.go",
 		"pkg/verify/verifytest/", "test/", "hack/",
 	}
 )
