@@ -21,7 +21,7 @@ const (
 	statusSchemaFile = "statusreport.v1alpha1.json"
 )
 
-// schema is a JSON schema (2020-12), as much of it as the report needs.
+// schema is the part of a JSON schema (2020-12) that the reports need.
 type schema map[string]any
 
 // reportSchema returns the JSON schema of the report that verify writes.
@@ -29,7 +29,7 @@ func reportSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.Report](), report.Kind, schemaFile)
 }
 
-// statusSchema returns that of the report that status writes.
+// statusSchema returns the JSON schema of the report that status writes.
 func statusSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.StatusReport](), report.StatusKind, statusSchemaFile)
 }
@@ -75,7 +75,7 @@ func (g *schemas) of(t reflect.Type) schema {
 		return g.of(t.Elem())
 	case reflect.Struct:
 		if _, ok := g.defs[t.Name()]; !ok {
-			g.defs[t.Name()] = schema{} // a type may hold itself
+			g.defs[t.Name()] = schema{} // a type may contain itself
 			g.defs[t.Name()] = g.object(t)
 		}
 		return schema{"$ref": "#/$defs/" + t.Name()}
@@ -91,13 +91,13 @@ func (g *schemas) of(t reflect.Type) schema {
 	panic("a field of the report has type " + t.String() + ", which the schema does not know")
 }
 
-// object returns the schema of a struct. Unknown fields are allowed: a later version may add some.
+// object returns the schema of a struct. Unknown fields are allowed, because a later version may add fields.
 func (g *schemas) object(t reflect.Type) schema {
 	properties, required := schema{}, []string{}
 	for _, field := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" {
-			continue // an embedded struct, whose fields come by themselves
+			continue // an embedded struct, whose fields are listed separately
 		}
 		properties[name] = g.of(field.Type)
 		if !strings.Contains(options, "omitempty") {

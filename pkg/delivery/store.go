@@ -18,14 +18,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// maxSize is what the exceptions of one source may take, in bytes: those of both fit into an object.
+// maxSize is how many bytes the exceptions of one source may take, so that those of both fit into an object.
 const maxSize = 400 << 10
 
-// ErrFull says that the ConfigMap takes no more exceptions of this source.
+// ErrFull means that the ConfigMap has no room for more exceptions of this source.
 var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
 
-// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what
-// the other one did.
+// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo each
+// other's changes.
 type Store struct {
 	client Client
 	view   *View
@@ -35,13 +35,13 @@ type Store struct {
 	mu sync.Mutex // one write at a time, so that the size is known
 }
 
-// NewStore returns the store of a source. What it knows of the ConfigMap is what view knows.
+// NewStore returns the store of a source. It reads the ConfigMap from view.
 func NewStore(client Client, view *View, source Source, owner string) *Store {
 	return &Store{client: client, view: view, source: source, owner: owner}
 }
 
-// Set writes the exception of a namespace. The time of one that says the same stays. It is ErrFull where
-// there is no room.
+// Set writes the exception of a namespace. If the same exception exists, it keeps its time. Set returns
+// ErrFull if there is no room.
 func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,14 +64,14 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	return s.patch(ctx, map[string]any{key: value})
 }
 
-// Clear takes the exception of a namespace away, of whatever image.
+// Clear removes the exception of a namespace, with any image.
 func (s *Store) Clear(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.remove(ctx, id{namespace, s.source}.key())
 }
 
-// Forget takes away what both sources say of a namespace that is not there any more.
+// Forget removes the exceptions of both sources for a namespace that no longer exists.
 func (s *Store) Forget(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,7 +87,8 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 	return s.patch(ctx, gone)
 }
 
-// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time.
+// AskForTrial requests a new trial in a namespace from the keeper, because a pod was refused at the given
+// time.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +99,7 @@ func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.
 	return s.patch(ctx, map[string]any{key: refused.UTC().Format(time.RFC3339)})
 }
 
-// Heard takes back what AskForTrial wrote.
+// Heard removes the request of AskForTrial.
 func (s *Store) Heard(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,7 +127,7 @@ func patch(ctx context.Context, client Client, owner string, data map[string]any
 	}
 	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
 		metav1.PatchOptions{FieldManager: owner})
-	if apierrors.IsNotFound(err) { // somebody has deleted it: what is found from now on is kept all the same
+	if apierrors.IsNotFound(err) { // someone deleted the ConfigMap: create it for new exceptions
 		err = create(ctx, client, owner, data)
 	}
 	if err != nil {
@@ -153,7 +154,7 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials has the keeper try every namespace anew of which there is an exception.
+// AskForTrials requests new trials in every namespace with an exception.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {

@@ -41,12 +41,12 @@ func exportOne(tr *v1.TaskRun, format ExportFormat) Exported {
 	return list[0]
 }
 
-// digestOf is the SHA-256 of the first result, which is a subject of the first step's statement.
+// digestOf returns the SHA-256 of the first result, which is a subject of the first step's statement.
 func digestOf(tr *v1.TaskRun) [sha256.Size]byte {
 	return sha256.Sum256([]byte(tr.Status.Results[0].Value.StringVal))
 }
 
-// keySignedCases are all combinations of schemes and algorithms that have a signature.
+// keySignedCases returns all combinations of schemes and algorithms that have a signature.
 func keySignedCases() map[string]struct {
 	scheme    signing.Scheme
 	algorithm signing.Algorithm
@@ -243,7 +243,7 @@ func TestPayloadBoundExport(t *testing.T) {
 	}
 }
 
-// checkPayloadBound does what somebody with nothing but the exported object and the DSSE specification can do.
+// checkPayloadBound verifies as a reader can who has only the exported object and the DSSE specification.
 func checkPayloadBound(t *testing.T, got PayloadBound, statement []byte) {
 	t.Helper()
 	if len(got.JWKS.Keys) != 1 {
@@ -295,7 +295,7 @@ func TestStatementsValidateWithInToto(t *testing.T) {
 	}
 }
 
-// carrying replaces carriers of a key-bound step; an empty value takes one away.
+// carrying replaces carriers of a key-bound step. An empty value removes one.
 func carrying(t *testing.T, values map[string]string) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		keySigned(t, &r.Steps[0], signing.SchemeOIDCKeyBound, newKey(t, signing.AlgorithmECDSAP256))

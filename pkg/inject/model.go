@@ -11,9 +11,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// Model returns a pod of one step in the form in which Tekton makes them (v1.15.0, pkg/pod), all of this
-// image, for dry runs: what is tried is the injection, and what others say of it. It fits the strictest Pod
-// Security level and small quotas.
+// Model returns a pod with one step in the form in which Tekton makes it (v1.15.0, pkg/pod), with image in
+// all containers. It is for dry runs, which try the injection and whether the API server accepts the pod. It
+// fits the strictest Pod Security level and small quotas.
 func Model(namespace, image string) *corev1.Pod {
 	const name, uid = "tekton-sign-canary", "00000000-0000-4000-8000-000000000000"
 	secure := &corev1.SecurityContext{

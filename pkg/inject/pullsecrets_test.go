@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestPullSecrets: a pod keeps its own pull secrets, is given those that it lacks once, and loses only these
-// when it must not be wrapped any longer.
+// TestPullSecrets checks that a pod keeps its own pull secrets, gets the missing ones once, and loses only
+// these when it is unwrapped.
 func TestPullSecrets(t *testing.T) {
 	secrets := func(names ...string) (list []corev1.LocalObjectReference) {
 		for _, name := range names {

@@ -262,7 +262,7 @@ func checkError(t *testing.T, err error, want string) {
 	}
 }
 
-// TestReadEach: a bad key takes no good one with it, and has no effect itself.
+// TestReadEach checks that an invalid key does not affect valid ones, and has no effect itself.
 func TestReadEach(t *testing.T) {
 	got, bad := ReadEach(map[string]string{
 		KeyEnforcement: "enforce", KeyPolicies: "strong", KeyMinimumFormat: "v2", KeyTokenSeconds: "soon",

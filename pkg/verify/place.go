@@ -124,7 +124,8 @@ func (p *placement) bareStep(s *step) {
 	}
 	if s.state.Terminated == nil && !p.succeeded() && p.failedByTekton() {
 		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
-		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton never saw it"
+		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton " +
+			"never saw it"
 	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
 		c.Message = "the step could not sign; its own reason: " + reason.Explain()

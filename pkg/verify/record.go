@@ -173,7 +173,8 @@ func (r *recorded) stands() bool { return r.good() && r.archive }
 // archived uses the record instead of evidence that an archive did not keep.
 func (v *Verifier) archived(r run, made *recorded, steps []*step, found *findings) {
 	if !made.proves() {
-		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict VERIFIED",
+		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict "+
+			"VERIFIED",
 			"no messages, and a record with the verdict "+made.Verdict, "the steps' messages are gone"))
 		return
 	}

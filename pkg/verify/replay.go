@@ -221,7 +221,8 @@ func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 // shows that the Task promotes none of them. Otherwise, removing a promoted result together with its
 // declaration would improve the verdict.
 func (r *replay) mayPromote(want replayed) {
-	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // another caveat covers format v1, which does not sign them
+	// another caveat covers format v1, which does not sign them
+	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() {
 		return
 	}
 	for i := range want.Steps {

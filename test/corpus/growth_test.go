@@ -25,21 +25,21 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// What one file may cost that is so many times as large. Allocated bytes are the same on every machine. Work
-// that allocates nothing shows in the processor time alone, which is no clock on the wall but not exact
-// either: hence the factor and the span. Eight times the size cost 64 times as much if anything is quadratic,
-// and what that hides below the span is little enough.
+// What a file may cost that is a number of times larger. Allocated bytes are the same on every machine. Work
+// that allocates nothing shows only in the processor time, which is not exact, hence the factor and the
+// minimum. If anything is quadratic, eight times the size costs 64 times as much. Costs below the minimum do
+// not matter.
 const (
 	larger       = 8
-	moreBytes    = 2 // times as much as linear
+	moreBytes    = 2 // times the linear cost
 	moreTime     = 3 // the same
 	freeBytes    = 16 << 20
 	freeTime     = 500 * time.Millisecond
 	mostTime     = 20 * time.Second // ten times the budget of one object, for machines that are slow and busy
-	mostOfOneRun = 2 << 30          // bytes allocated, not held
+	mostOfOneRun = 2 << 30          // allocated bytes, not those in use
 )
 
-// object is a TaskRun as a file has it: most of what is grown here, Tekton would not write.
+// object is a TaskRun in the form of a file, because Tekton's types cannot express most of these files.
 type object map[string]any
 
 func (o object) at(path ...string) object {
@@ -72,7 +72,7 @@ func members(n int) map[string]any {
 	return all
 }
 
-// steps makes the TaskRun's last step be there n times.
+// steps repeats the TaskRun's last step until there are n of it.
 func (o object) steps(n int) {
 	old := o.at("status")["steps"].([]any)
 	last := old[len(old)-1].(map[string]any)
@@ -93,7 +93,7 @@ func (o object) eachStep(change func(i int, step object)) {
 	}
 }
 
-// attempts archives n attempts that are like the last one.
+// attempts archives n attempts like the last one.
 func (o object) attempts(n int, change func(status object)) {
 	attempt := object{}
 	for key, value := range o.at("status") {
@@ -113,11 +113,11 @@ func artifactNamed(name string) map[string]any {
 	return map[string]any{"name": name, "values": []any{map[string]any{"uri": "x"}}}
 }
 
-// grown is something of which a file can hold as much as its author likes.
+// grown is something that the author of a file can repeat without limit.
 type grown struct {
 	name string
 	base string // plain if empty
-	most int    // as much as is read, or looked into, of it
+	most int    // as much as is read of it
 	grow func(o object, n int)
 }
 
@@ -317,7 +317,7 @@ var grownObjects = []grown{
 	}},
 }
 
-// grownTexts are files in which nobody finds a TaskRun.
+// grownTexts are files without a TaskRun.
 var grownTexts = []struct {
 	name string
 	most int
@@ -374,7 +374,7 @@ var grownTexts = []struct {
 	}},
 	{"YAML, tags", 64_000, func(n int) string { return "a:\n" + strings.Repeat("- !!str x\n", n) }},
 	{"YAML, nested", 4000, func(n int) string { return "a: " + strings.Repeat("[", n) + strings.Repeat("]", n) }},
-	{"YAML, indented", 3600 * 3600, func(n int) string { // the text is as long as the square of its lines
+	{"YAML, indented", 3600 * 3600, func(n int) string { // the length of the text is quadratic in its lines
 		var all strings.Builder
 		for i := range int(math.Sqrt(float64(n))) {
 			all.WriteString(strings.Repeat(" ", i) + "k:\n")
@@ -401,7 +401,7 @@ var grownTexts = []struct {
 	},
 }
 
-// yamlLines writes n lines, in which %d is the number of each.
+// yamlLines returns n lines, in which %d is the line's number.
 func yamlLines(n int, line string) string {
 	var all strings.Builder
 	for i := range n {
@@ -410,7 +410,7 @@ func yamlLines(n int, line string) string {
 	return all.String()
 }
 
-// bases are signed TaskRuns of each kind, as JSON.
+// bases returns signed TaskRuns of each kind, as JSON.
 func bases(t *testing.T) (all map[string][]byte, bundle []byte) {
 	t.Helper()
 	cluster, err := verifytest.NewCluster()
@@ -447,13 +447,13 @@ func bases(t *testing.T) (all map[string][]byte, bundle []byte) {
 	return all, bundle
 }
 
-// cost is what one call took.
+// cost is the cost of one call.
 type cost struct {
 	bytes uint64        // allocated
-	time  time.Duration // of the processor, of all threads
+	time  time.Duration // processor time of all threads
 }
 
-// costOf calls f.
+// costOf calls f and returns its cost.
 func costOf(t *testing.T, f func()) cost {
 	t.Helper()
 	now := func() cost {
@@ -472,8 +472,8 @@ func costOf(t *testing.T, f func()) cost {
 	return cost{after.bytes - before.bytes, after.time - before.time}
 }
 
-// checkGrowth measures f at two sizes, and the larger one again where it took long: others may have had the
-// processor's caches.
+// checkGrowth measures f at two sizes. If the larger one took long, it measures it again, because other
+// processes may have slowed it down.
 func checkGrowth(t *testing.T, f func(size int)) {
 	t.Helper()
 	small, large := costOf(t, func() { f(1) }), costOf(t, func() { f(larger) })
@@ -493,7 +493,7 @@ func checkGrowth(t *testing.T, f func(size int)) {
 	t.Logf("%d KiB, %v, then %d MiB, %v", small.bytes>>10, small.time, large.bytes>>20, large.time)
 }
 
-// commands are what reads files that others wrote.
+// commands returns the commands that read files from others.
 func commands(dir string) map[string][]string {
 	file, bundle := filepath.Join(dir, "case"), filepath.Join(dir, "bundle")
 	verify := []string{"verify", "--offline", "--allow-unrecorded", "-f", file, "--trust-bundle", bundle, "-o"}
@@ -504,7 +504,7 @@ func commands(dir string) map[string][]string {
 	}
 }
 
-// checkFile checks what every command takes for files of both sizes.
+// checkFile checks the cost of every command for files of both sizes.
 func checkFile(t *testing.T, bundle []byte, names []string, file func(size int) []byte) {
 	t.Helper()
 	files := map[int][]byte{1: file(1), larger: file(larger)}
@@ -526,7 +526,7 @@ func checkFile(t *testing.T, bundle []byte, names []string, file func(size int) 
 	}
 }
 
-// Whatever a TaskRun holds much of, what it costs grows with its size and no faster.
+// The cost of a TaskRun grows no faster than its size, whatever it is that grows.
 func TestGrowth(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownObjects {
@@ -550,7 +550,7 @@ func TestGrowth(t *testing.T) {
 	}
 }
 
-// The same of files that hold no TaskRun.
+// The same holds for files without a TaskRun.
 func TestGrowthOfTexts(t *testing.T) {
 	_, bundle := bases(t)
 	for _, g := range grownTexts {

@@ -13,7 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// keys makes cases of trust bundles: keys that are unknown, retired or weak, and files that are none.
+// keys makes cases of trust bundles: keys that are unknown, retired or weak, and files that are not trust
+// bundles.
 func (m *maker) keys() {
 	file := m.text(m.sign(m.newRun()))
 	if m.err != nil {
@@ -23,12 +24,12 @@ func (m *maker) keys() {
 	m.brokenBundles(file)
 }
 
-// at returns a time relative to when TaskRuns start.
+// at returns a time relative to the start of TaskRuns.
 func at(offset time.Duration) trust.Timestamp {
 	return trust.Timestamp{Time: verifytest.Start().Add(offset)}
 }
 
-// wholeBundles are bundles that can be read.
+// wholeBundles makes cases of bundles that can be read.
 func (m *maker) wholeBundles(file []byte) {
 	other, err := verifytest.NewECCluster()
 	if err != nil {
@@ -79,7 +80,7 @@ func (m *maker) wholeBundles(file []byte) {
 	}
 }
 
-// brokenBundles are files that no bundle may be read from.
+// brokenBundles makes cases of files that must not be read as a bundle.
 func (m *maker) brokenBundles(file []byte) {
 	text := string(m.bundle)
 	replace := func(old, new string) string {

@@ -24,7 +24,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/tektontest"
 )
 
-// pod is what both functions merge.
+// pod is the input of both functions.
 type pod struct {
 	spec       v1.TaskSpec
 	containers []corev1.ContainerStatus
@@ -32,11 +32,11 @@ type pod struct {
 	logged     []logged // nil if values travel by termination message
 }
 
-// logged is a value that Tekton's results sidecar logged: artifacts of a step if it has no name, a task
-// result if it is of no container.
+// logged is a value that Tekton's results sidecar logged: artifacts of a step if name is empty, and a task
+// result if container is empty.
 type logged struct{ container, name, value string }
 
-// log is what both logs can do.
+// log is the interface of both logs.
 type log interface {
 	TaskResult(name, value string)
 	StepResult(container, name, value string)
@@ -56,12 +56,12 @@ func (p pod) fill(l log) {
 	}
 }
 
-// tektons returns what Tekton makes of the pod.
+// tektons returns what Tekton makes from the pod.
 func (p pod) tektons(c tektontest.Controller) (merge.Outcome, error) {
 	tr := v1.TaskRun{}
 	tr.Status.TaskSpec = p.spec.DeepCopy()
 	if tr.Status.TaskSpec.Results == nil {
-		tr.Status.TaskSpec.Results = []v1.TaskResult{} // otherwise it does not read the log
+		tr.Status.TaskSpec.Results = []v1.TaskResult{} // otherwise Tekton does not read the log
 	}
 	stored := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p"}, Status: corev1.PodStatus{Phase: corev1.PodSucceeded}}
 	if p.failed {
@@ -80,7 +80,7 @@ func (p pod) tektons(c tektontest.Controller) (merge.Outcome, error) {
 	return merge.Outcome{Results: status.Results, Steps: status.Steps, Artifacts: *status.Artifacts}, err
 }
 
-// ours returns what we make of it.
+// ours returns what package merge makes from the pod.
 func (p pod) ours() (merge.Outcome, error) {
 	var l merge.Log
 	p.fill(&l)
@@ -93,7 +93,7 @@ func compare(t *testing.T, c tektontest.Controller, p pod) {
 	before := p.spec.DeepCopy()
 	want, wantErr := p.tektons(c)
 	got, gotErr := p.ours()
-	for _, o := range []merge.Outcome{want, got} { // Tekton takes them from a map
+	for _, o := range []merge.Outcome{want, got} { // Tekton reads them from a map, in random order
 		for _, list := range [][]v1.Artifact{o.Artifacts.Inputs, o.Artifacts.Outputs} {
 			slices.SortFunc(list, func(a, b v1.Artifact) int { return cmp.Compare(a.Name, b.Name) })
 		}
@@ -124,8 +124,8 @@ func ended(name, message string) corev1.ContainerStatus {
 	}}
 }
 
-// podsOf returns a pod for every TaskRun in a file, and for its archived attempts: with values by message,
-// and with those that the status shows by log.
+// podsOf returns pods for every TaskRun in a file, and for its archived attempts: one whose values travel by
+// message, and one whose values from the status travel by log.
 func podsOf(data []byte) []pod {
 	var list struct {
 		Items  []json.RawMessage `json:"items"`
@@ -193,7 +193,7 @@ func TestRecorded(t *testing.T) {
 	}
 }
 
-// choices makes a pod from bytes: every byte is one choice, and zero where there are no more.
+// choices makes a pod from bytes. Every byte is one choice; after the last byte, every choice is zero.
 type choices struct {
 	bytes []byte
 	text  string // one of the values
@@ -288,7 +288,7 @@ func (c *choices) message() string {
 	return text
 }
 
-// compressed is a message as Tekton's entrypoint compresses it.
+// compressed returns a message as Tekton's entrypoint compresses it.
 func compressed(text string) string {
 	var b bytes.Buffer
 	w, err := flate.NewWriter(&b, flate.BestCompression)
@@ -364,7 +364,7 @@ func (c *choices) pod() pod {
 	return p
 }
 
-// FuzzMergeMade merges pods that are made from choices, so that nearly all of them get far.
+// FuzzMergeMade merges pods that are made from choices, so that nearly all of them are valid.
 func FuzzMergeMade(f *testing.F) {
 	for i := range 200 {
 		seed := make([]byte, 120)
@@ -380,7 +380,7 @@ func FuzzMergeMade(f *testing.F) {
 	})
 }
 
-// BenchmarkMerge takes over the output of two steps with ten results.
+// BenchmarkMerge merges the output of two steps with ten results.
 func BenchmarkMerge(b *testing.B) {
 	c := tektontest.NewController()
 	p := pod{containers: []corev1.ContainerStatus{ended("step-a", fiveResults("a")), ended("step-b", fiveResults("b"))}}
@@ -398,7 +398,7 @@ func BenchmarkMerge(b *testing.B) {
 	}
 }
 
-// fiveResults is a message with five results, half of what a typical TaskRun has.
+// fiveResults returns a message with five results, half of those of a typical TaskRun.
 func fiveResults(step string) string {
 	var entries []result.RunResult
 	for i := range 5 {
