@@ -23,17 +23,17 @@ func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 		return
 	}
 	for _, r := range m.Refused {
-		w.sayRefused(r)
+		w.logRefused(r)
 	}
 	text, err := w.signed(ctx, m, exitCode)
 	if err != nil {
 		text = w.unsigned(m, w.explain(err))
 	}
 	if text == nil {
-		w.sayLost(m.Size())
+		w.logLost(m.Size())
 		return
 	}
-	w.sayLost(len(text))
+	w.logLost(len(text))
 	if err := message.Write(w.config.TerminationPath, text); err != nil {
 		w.say("step is not signed: %v", err)
 	}
@@ -62,7 +62,7 @@ func (w wrapper) isStray(r result.RunResult) bool {
 	return w.config.Values != nil && signing.IsSignedKind(r.ResultType)
 }
 
-func (w wrapper) sayRefused(r result.RunResult) {
+func (w wrapper) logRefused(r result.RunResult) {
 	if w.isReserved(r.Key) {
 		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
 		return

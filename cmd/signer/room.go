@@ -76,9 +76,9 @@ func (w wrapper) newTooLong(m message.Message, carriers []result.RunResult, need
 	return tooLong{needs: needs, limit: limit, share: w.config.Share, advice: strings.Join(advice, ", or ")}
 }
 
-// sayLost logs that the kubelet will cut the message, which Tekton then treats as that of a step without
+// logLost logs that the kubelet will cut the message, which Tekton then treats as that of a step without
 // results.
-func (w wrapper) sayLost(size int) {
+func (w wrapper) logLost(size int) {
 	if size > w.config.Share {
 		w.say("the results are lost: they need %d bytes, and the kubelet cuts the termination message after %d, for all "+
 			"containers of a "+

@@ -7,9 +7,9 @@ import "strings"
 // Controllers selects Tekton's controller in every release and distribution, in any kind of workload.
 const Controllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"
 
-// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. given reports
+// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. found reports
 // whether the flag is set.
-func FlagValue(args []string, name string) (value string, given bool) {
+func FlagValue(args []string, name string) (value string, found bool) {
 	for i, arg := range args {
 		got, value, joined := strings.Cut(arg, "=")
 		if got != "-"+name && got != "--"+name {

@@ -99,8 +99,8 @@ func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.
 	return s.patch(ctx, map[string]any{key: refused.UTC().Format(time.RFC3339)})
 }
 
-// Heard removes the request of AskForTrial.
-func (s *Store) Heard(ctx context.Context, namespace string) error {
+// ClearRequest removes the request of AskForTrial.
+func (s *Store) ClearRequest(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.remove(ctx, refusedKey(namespace))

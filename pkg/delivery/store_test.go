@@ -91,7 +91,7 @@ func TestAskForTrial(t *testing.T) {
 	if diff := cmp.Diff([]string{"a"}, s.view.Table().Refused()); diff != "" || writes(client) != 1 {
 		t.Errorf("%d writes: %s", writes(client), diff)
 	}
-	if err := s.Heard(t.Context(), "a"); err != nil {
+	if err := s.ClearRequest(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s, func() bool { return len(s.view.data()) == 0 })

@@ -246,21 +246,21 @@ func TestPodAgainAfterAContainerWasAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 4096; toldShare(t, got) != want { // 3 containers
-		t.Errorf("share %d, want %d", toldShare(t, got), want)
+	if want := 4096; signerShare(t, got) != want { // 3 containers
+		t.Errorf("share %d, want %d", signerShare(t, got), want)
 	}
 	got.Spec.Containers = append(got.Spec.Containers, corev1.Container{Name: "proxy"})
 	got, err = Pod(got, testOptions(DeliveryInit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 3072; toldShare(t, got) != want || want != Share(got) {
-		got, want := toldShare(t, got), want
+	if want := 3072; signerShare(t, got) != want || want != Share(got) {
+		got, want := signerShare(t, got), want
 		t.Errorf("share %d after a container was added, want %d", got, want)
 	}
 }
 
-func toldShare(t *testing.T, p *corev1.Pod) int {
+func signerShare(t *testing.T, p *corev1.Pod) int {
 	t.Helper()
 	config, _, err := step.Parse(p.Spec.Containers[0].Args)
 	if err != nil {

@@ -52,9 +52,9 @@ func Formats() []string {
 // New returns the printer for an output format of kubectl. It returns the errors of the format, so that they
 // do not appear only when there is something to print.
 func New(format string, w io.Writer, options Options) (Printer, error) {
-	name, argument, given := strings.Cut(format, "=")
+	name, argument, hasArgument := strings.Cut(format, "=")
 	takesArgument := slices.Contains(Formats(), name+"=")
-	if !takesArgument && (given || !slices.Contains(Formats(), name)) {
+	if !takesArgument && (hasArgument || !slices.Contains(Formats(), name)) {
 		return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(Formats(), ", "), format)
 	}
 	if takesArgument && argument == "" {

@@ -44,10 +44,10 @@ func StatusFormats() []string {
 // StatusPrinter returns the function that writes a report in an output format. It returns the errors of the
 // format.
 func StatusPrinter(format string, options StatusOptions) (func(*StatusReport, io.Writer) error, error) {
-	name, argument, given := strings.Cut(format, "=")
+	name, argument, hasArgument := strings.Cut(format, "=")
 	takesArgument := slices.Contains(StatusFormats(), name+"=")
 	switch {
-	case !takesArgument && (given || !slices.Contains(StatusFormats(), name)):
+	case !takesArgument && (hasArgument || !slices.Contains(StatusFormats(), name)):
 		return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(StatusFormats(), ", "), format)
 	case takesArgument && argument == "":
 		return nil, fmt.Errorf("--output: %s needs a value, as in %s=VALUE", name, name)

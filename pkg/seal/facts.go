@@ -50,10 +50,10 @@ func FactsOf(r verify.Result, seen verify.Facts, at time.Time) Facts {
 	if seen.Pod != nil && seen.Pod.Found {
 		f.PodUID, f.PodOwner = string(seen.Pod.UID), string(seen.Pod.ControllerUID)
 	}
-	told := map[string]bool{}
+	added := map[string]bool{}
 	for _, c := range r.Checks {
-		if text := string(c.ID) + " " + string(c.Status); c.Status != verify.Note && !told[text] {
-			told[text] = true
+		if text := string(c.ID) + " " + string(c.Status); c.Status != verify.Note && !added[text] {
+			added[text] = true
 			f.Checks = append(f.Checks, text)
 		}
 	}

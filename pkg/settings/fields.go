@@ -132,16 +132,16 @@ func Keys() []string {
 	return keys
 }
 
-// FromFlags returns the settings from the flags that the user set, with defaults for all others. given
+// FromFlags returns the settings from the flags that the user set, with defaults for all others. valueOf
 // returns the value of a flag.
-func FromFlags(backend signing.Backend, given func(Field) (value string, ok bool)) (Settings, error) {
+func FromFlags(backend signing.Backend, valueOf func(Field) (value string, ok bool)) (Settings, error) {
 	s := unset()
 	s.Backend = backend
 	for _, f := range Fields() {
 		if f.Flag == "" {
 			continue
 		}
-		if value, ok := given(f); ok {
+		if value, ok := valueOf(f); ok {
 			if err := f.Read(&s, value); err != nil {
 				return Settings{}, fmt.Errorf("--%s: %w", f.Flag, err)
 			}

@@ -136,7 +136,7 @@ func TestCorpus(t *testing.T) {
 				}
 				if format == "table" {
 					lastLine(t, c.Want, out.stdout)
-					saysOutcome(t, c.Want, out.stdout)
+					showsOutcome(t, c.Want, out.stdout)
 				}
 			}
 		})
@@ -233,10 +233,10 @@ func lastLine(t *testing.T, want corpus.Want, table string) {
 	}
 }
 
-// saysOutcome checks that the table shows the TaskRun's own condition, how many steps left evidence and, for
+// showsOutcome checks that the table shows the TaskRun's own condition, how many steps left evidence and, for
 // VERIFIED, what is not covered. In a table of several TaskRuns, one that succeeded with evidence of every
 // step is only a row.
-func saysOutcome(t *testing.T, want corpus.Want, table string) {
+func showsOutcome(t *testing.T, want corpus.Want, table string) {
 	t.Helper()
 	if want.Verdict == "" || want.Verdict == "*" {
 		return

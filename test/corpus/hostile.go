@@ -34,7 +34,7 @@ func (m *maker) hostile() {
 	m.gaps()
 	m.attempts()
 	m.versions()
-	m.saidWrongly()
+	m.wrongTypes()
 	m.unions()
 }
 
@@ -230,8 +230,8 @@ func (m *maker) versions() {
 		`"fieldOfTekton2":"x","another":{"a":[1]},"container":"step-`)
 }
 
-// saidWrongly makes cases of values in forms that Tekton does not write.
-func (m *maker) saidWrongly() {
+// wrongTypes makes cases of values in forms that Tekton does not write.
+func (m *maker) wrongTypes() {
 	run := m.newRun()
 	run.Steps[0].Entries[0].Value = `{"a":1}`
 	tr := m.sign(run)

@@ -78,8 +78,8 @@ func compressed(tr *v1.TaskRun) {
 	}
 }
 
-// saysCompressed records that the entrypoints were told to compress, as Tekton's controller does.
-func saysCompressed(tr *v1.TaskRun) {
+// markCompressed records that the entrypoints were told to compress, as Tekton's controller does.
+func markCompressed(tr *v1.TaskRun) {
 	tr.Status.Provenance = &v1.Provenance{FeatureFlags: &config.FeatureFlags{EnableTerminationMessageCompression: true}}
 }
 
@@ -138,16 +138,16 @@ func formAttacks() []attack {
 	}
 	return []attack{
 		{name: "compressed although Tekton did not say so", want: bad, tamper: compressed},
-		{name: "compressed as Tekton said", want: verified(), tamper: both(compressed, saysCompressed)},
-		{name: "compressed to a bomb", want: bad, tamper: both(saysCompressed, message(0, func(string) string {
+		{name: "compressed as Tekton said", want: verified(), tamper: both(compressed, markCompressed)},
+		{name: "compressed to a bomb", want: bad, tamper: both(markCompressed, message(0, func(string) string {
 			return deflate(bytes.Repeat([]byte(" "), 3<<20))
 		}))},
-		{name: "compressed with a line break", want: bad, tamper: both(saysCompressed, message(0, func(m string) string {
+		{name: "compressed with a line break", want: bad, tamper: both(markCompressed, message(0, func(m string) string {
 			return deflate([]byte(m)) + "\n"
 		}))},
 		{
 			name: "compressed and changed", want: bad,
-			tamper: both(saysCompressed, message(0, func(string) string { return "tknz:AAAA" })),
+			tamper: both(markCompressed, message(0, func(string) string { return "tknz:AAAA" })),
 		},
 		{name: "cut off", want: bad, tamper: message(0, func(m string) string { return m[:len(m)-40] })},
 		{name: "cut off, results gone", want: bad, tamper: both(message(0, func(m string) string { return m[:len(m)-40] }),

@@ -118,7 +118,7 @@ func (m *maker) hugeTaskRuns() {
 				return list
 			})},
 		{name: "255 steps as large as can be", want: failed(verify.CheckMessage), tamper: func(tr *v1.TaskRun) {
-			saysCompressed(tr)
+			markCompressed(tr)
 			large := largeMessage(tr.Status.Steps[0].Terminated.Message)
 			first := tr.Status.Steps[0]
 			tr.Status.Steps = nil

@@ -67,8 +67,8 @@ func (m maker) value() v1.ParamValue {
 	return v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.text()}
 }
 
-// given returns a value that a step chose, which may look like a reference.
-func (m maker) given() string {
+// chosen returns a value that a step chose, which may look like a reference.
+func (m maker) chosen() string {
 	return m.pick("", "v1", `["a","b"]`, "$(tasks.one.results.text)", "$(context.pipelineTask.retries)", "$(tasks.status)",
 		"[1]", "[]")
 }
@@ -77,14 +77,14 @@ func (m maker) taskRun(name string) *v1.TaskRun {
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}
 	for _, r := range []v1.TaskRunResult{
-		{Name: "text", Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.given()}},
+		{Name: "text", Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.chosen()}},
 		{
 			Name: "list", Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray,
-				ArrayVal: []string{m.given(), m.given()}},
+				ArrayVal: []string{m.chosen(), m.chosen()}},
 		},
 		{
 			Name: "map", Type: v1.ResultsTypeObject, Value: v1.ParamValue{Type: v1.ParamTypeObject,
-				ObjectVal: map[string]string{"key": m.given()}},
+				ObjectVal: map[string]string{"key": m.chosen()}},
 		},
 	} {
 		if m.IntN(4) > 0 {
@@ -122,7 +122,7 @@ func (m maker) world() world {
 	one, two, fans := m.taskRun("one"), m.taskRun("two"), []*v1.TaskRun{m.taskRun("fan-1"), m.taskRun("fan-0")}
 	custom := &v1beta1.CustomRun{}
 	custom.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}
-	custom.Status.Results = []v1beta1.CustomRunResult{{Name: "text", Value: m.given()}, {Name: "list", Value: m.given()}}
+	custom.Status.Results = []v1beta1.CustomRunResult{{Name: "text", Value: m.chosen()}, {Name: "list", Value: m.chosen()}}
 	mine := &pipelines.CustomRun{}
 	for _, r := range custom.Status.Results {
 		mine.Status.Results = append(mine.Status.Results, pipelines.CustomResult{Name: r.Name, Value: r.Value})

@@ -60,14 +60,14 @@ func forwarded() []os.Signal {
 }
 
 func (c *Child) forward() {
-	told := false
+	notified := false
 	for s := range c.signals {
 		number, ok := s.(syscall.Signal)
 		if !ok {
 			continue
 		}
-		if endsProcess(number) && !told {
-			told = true
+		if endsProcess(number) && !notified {
+			notified = true
 			close(c.terminated)
 		}
 		c.signal(number)
