@@ -36,7 +36,8 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 			tr := newTaskRun(t, c.sign)
 			yes := true
 			pod := &metav1.ObjectMeta{
-				UID: "3db15e48-971f-4815-84b3-272e52f61a10", Annotations: map[string]string{signing.UnsignedAnnotation: c.annotation},
+				UID:         "3db15e48-971f-4815-84b3-272e52f61a10",
+				Annotations: map[string]string{signing.UnsignedAnnotation: c.annotation},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: tr.UID,
 					Controller: &yes}},
 			}

@@ -124,7 +124,8 @@ func TestArchiveWithoutMessages(t *testing.T) {
 			recording: verifytest.Recording{Result: withVerdict(verify.Failed)}, want: verify.Failed, reason: "record",
 		},
 		"recorded as INDETERMINATE": {
-			recording: verifytest.Recording{Result: withVerdict(verify.Indeterminate)}, want: verify.Indeterminate, reason: "coverage",
+			recording: verifytest.Recording{Result: withVerdict(verify.Indeterminate)}, want: verify.Indeterminate,
+			reason: "coverage",
 		},
 		"a result was changed": {tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, reason: "record"},
 		"an exit code was changed": {

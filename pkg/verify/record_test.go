@@ -206,7 +206,8 @@ func TestRecord(t *testing.T) {
 			want: verify.Failed, status: verify.Fail, text: "another pod",
 		},
 		"it says what nobody knows": {
-			record: verifytest.Recording{Result: withVerdict("GOOD")}, want: verify.Failed, status: verify.Fail, text: "does not know",
+			record: verifytest.Recording{Result: withVerdict("GOOD")}, want: verify.Failed, status: verify.Fail,
+			text: "does not know",
 		},
 		"it says FAILED": {
 			record: verifytest.Recording{Result: withVerdict(verify.Failed)}, want: verify.Failed, status: verify.Fail,

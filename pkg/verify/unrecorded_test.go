@@ -67,7 +67,8 @@ func TestUnrecorded(t *testing.T) {
 			newRecorded(t, nil, verifytest.Recording{}), gone, verify.Verified, "", verify.Verified,
 		},
 		"recorded as INDETERMINATE": {
-			newRecorded(t, nil, withVerdict(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,
+			newRecorded(t, nil, withVerdict(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record",
+			verify.Verified,
 		},
 		"recorded without having seen the pod": {
 			newRecorded(t, nil, podless), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,

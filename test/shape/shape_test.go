@@ -32,11 +32,15 @@ type source struct {
 	name   string // below the module's folder, with slashes
 	text   string
 	syntax *ast.File
+	lines  *token.File
 }
 
 func (s source) folder() string  { return path.Dir(s.name) }
 func (s source) isTest() bool    { return strings.HasSuffix(s.name, "_test.go") }
 func (s source) generated() bool { return ast.IsGenerated(s.syntax) }
+
+// line returns the number of the line of a position, from 1.
+func (s source) line(pos token.Pos) int { return s.lines.Line(pos) }
 
 // imports returns the packages that a file imports: those of the module, by folder, and all others.
 func (s source) imports() (ours, others []string) {
@@ -78,7 +82,7 @@ func sources(t *testing.T) []source {
 			return err
 		}
 		below, err := filepath.Rel(root, name)
-		list = append(list, source{filepath.ToSlash(below), string(text), syntax})
+		list = append(list, source{filepath.ToSlash(below), string(text), syntax, files.File(syntax.Pos())})
 		return err
 	})
 	if err != nil {

@@ -126,7 +126,7 @@ func (c Config) Args(command []string) []string {
 		"-share", strconv.Itoa(c.Share),
 		"-termination-path", c.TerminationPath,
 	}
-	args = append(args, c.Options.args()...)
+	args = append(args, c.args()...)
 	args = append(args, c.API.args()...)
 	if c.Patience != 0 {
 		args = append(args, "-patience-seconds", strconv.Itoa(int(c.Patience/time.Second)))
