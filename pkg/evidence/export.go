@@ -115,7 +115,7 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 	case StateUnreadable:
 		return signing.Unit{}, fmt.Errorf("the termination message is not as Tekton stores it: see -o table")
 	case StateUnsigned:
-		return signing.Unit{}, fmt.Errorf("the step says %q: %w", manifest, ErrNoEvidence)
+		return signing.Unit{}, fmt.Errorf("the step's reason is %q: %w", manifest, ErrNoEvidence)
 	default:
 		return signing.Unit{}, fmt.Errorf("the step left none: %w", ErrNoEvidence)
 	}

@@ -122,7 +122,7 @@ func (s *Step) decode(in verify.InspectedStep, prefix string) {
 		s.Format = signing.FormatV2
 		s.decodeV2(in)
 	default:
-		s.problem("no format is known whose %s is %q", signing.CarrierManifest, in.Carriers[signing.CarrierManifest])
+		s.problem("unknown format: %s is %q", signing.CarrierManifest, in.Carriers[signing.CarrierManifest])
 		s.Entries = entriesOf(in.Entries, signing.IsCarrier)
 	}
 }

@@ -178,7 +178,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 		return "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".AAAA"
 	}
 	for name, c := range map[string]struct{ carrier, value, want string }{
-		"unknown format": {signing.CarrierManifest, "v3:AA", `no format is known whose RESULT_MANIFEST is "v3:AA"`},
+		"unknown format": {signing.CarrierManifest, "v3:AA", `unknown format: RESULT_MANIFEST is "v3:AA"`},
 		"unknown reason": {signing.CarrierManifest, "none:because", `"none:because"`},
 		"short header":   {signing.CarrierManifest, "v2:AA", "expected a header of 59 characters, got 2"},
 		"version 9": {
@@ -196,7 +196,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 		"long token": {
 			signing.CarrierToken, strings.Repeat("A", 9000), "expected a token of at most 8192 bytes, got 9000",
 		},
-		"token of nothing":  {signing.CarrierToken, token(`{}`), "does not say when it was issued"},
+		"token of nothing":  {signing.CarrierToken, token(`{}`), "no time of issue"},
 		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" occurs twice`},
 		"credential": {signing.CarrierToken, token(`{"iat":1,"exp":3,"iss":"x","aud":["x"]}`),
 			"the API server itself may accept this token"},

@@ -92,11 +92,11 @@ func addInit(pod *corev1.Pod, options Options) error {
 // checkUnused refuses a stock pod that already uses the names that the signer needs.
 func checkUnused(pod *corev1.Pod) error {
 	if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName }) {
-		return skipped("the pod has a volume %s of its own", volumeName)
+		return skipped("the pod already has a volume %s", volumeName)
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Name == initName {
-			return skipped("the pod has a container %s of its own", initName)
+			return skipped("the pod already has a container %s", initName)
 		}
 		for _, m := range c.VolumeMounts {
 			if m.Name == volumeName || m.MountPath == step.MountPath {

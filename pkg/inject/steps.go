@@ -58,7 +58,7 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 		}
 	} else if !slices.Equal(c.Command, []string{tekton.Entrypoint}) {
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
-			"have that leave pods of TaskRuns alone", c.Name, tekton.Entrypoint, c.Command)
+			"configure it to ignore pods of TaskRuns", c.Name, tekton.Entrypoint, c.Command)
 	}
 	flags, err := parseEntrypoint(s.args)
 	if err != nil {

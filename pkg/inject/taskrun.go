@@ -40,7 +40,7 @@ func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	for label, want := range map[string]string{pipeline.TaskRunLabelKey: owner.Name,
 		pipeline.TaskRunUIDLabelKey: string(owner.UID)} {
 		if got, ok := pod.Labels[label]; ok && got != want {
-			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference says %s; "+
+			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference names %s; "+
 				"only Tekton's controller may create pods of TaskRuns", pod.Name, label, got, want)
 		}
 	}

@@ -157,7 +157,7 @@ func (t *statusTable) settings(s *status.Settings) {
 func (t *statusTable) modes(other []status.NamespaceMode) {
 	for i, m := range other {
 		if i == maxModes {
-			t.line(fmt.Sprintf("    %-*s and %d more with a mode of their own", labelWidth-2, "", len(other)-maxModes))
+			t.line(fmt.Sprintf("    %-*s and %d more with their own mode", labelWidth-2, "", len(other)-maxModes))
 			return
 		}
 		t.line(fmt.Sprintf("    %-*s %s in %s  %s", labelWidth-2, "", display.Safe(m.Enforcement), display.Cell(m.Namespace),

@@ -264,7 +264,7 @@ func parseSelectorFlag(s *Settings, value string) (err error) {
 func trustedFields() []Field {
 	return []Field{
 		list(KeyExemptAccounts, "exempt-service-account", "exempt accounts", "none",
-			"service account (namespace/name) that may go on requesting tokens of any audience; repeatable",
+			"service account (namespace/name) that may still request tokens with any audience; repeatable",
 			func(s *Settings) *[]Account { return &s.Exempt }, parseAccounts, Account.String),
 		list(KeyManagedBy, "managed-by", "managed by", "Tekton only",
 			"value of spec.managedBy that is admitted where results are enforced, in addition to Tekton's own; repeatable",
@@ -272,7 +272,7 @@ func trustedFields() []Field {
 		list(KeyCustomRuns, "custom-run-controller", "custom runs", "no controller",
 			"service account (namespace/name) of a custom task's controller, which writes the status of CustomRuns; repeatable",
 			func(s *Settings) *[]Account { return &s.CustomRunControllers }, parseAccounts, Account.String),
-		list(KeyPullSecrets, "pull-secret", "pull secrets", "none but the pods' own",
+		list(KeyPullSecrets, "pull-secret", "pull secrets", "only the pods' own",
 			"name of a Secret with which nodes pull the images, in the namespaces in scope and in the add-on's; repeatable",
 			func(s *Settings) *[]string { return &s.PullSecrets }, parsePullSecrets, itself),
 	}
@@ -281,10 +281,10 @@ func trustedFields() []Field {
 func switches() []Field {
 	return []Field{
 		toggle(KeyKeepMaterial, "keep-material", "keep material",
-			"leave the signing material in status.results (default: as it is, at first false: it is taken out once verified)",
+			"leave the signing material in status.results (default: as it is, at first false: it is removed once verified)",
 			func(s *Settings) *bool { return &s.KeepMaterial }),
 		toggle(KeyGateChains, "gate-chains", "gate of Chains",
-			"keep Tekton Chains from TaskRuns and PipelineRuns until they are verified (default: as it is, at first false)",
+			"hold TaskRuns and PipelineRuns from Tekton Chains until they are verified (default: as it is, at first false)",
 			func(s *Settings) *bool { return &s.GateChains }),
 	}
 }

@@ -56,7 +56,7 @@ func DefaultBinding(format Format) Binding {
 // CheckBinding returns an error for a binding with which the format cannot sign.
 func CheckBinding(format Format, binding Binding) error {
 	if format == FormatV1 && binding == BindingPayload {
-		return fmt.Errorf("format %s signs each result with a key, which binding %s has not: use binding %s or %s, or "+
+		return fmt.Errorf("format %s signs each result with a key, which binding %s does not have: use binding %s or %s, or "+
 			"format %s",
 			FormatV1, BindingPayload, BindingKey, BindingAudience, FormatV2)
 	}

@@ -155,7 +155,7 @@ func (c *conclusion) settleRecord(now Verdict) {
 		c.found.pass(CheckRecord, fmt.Sprintf("%s by %s at %s", said, c.record.subject, at))
 	case said == Failed, now == Verified && (said == Unsigned || said == NoResults):
 		c.found.fail(CheckRecord, fmt.Sprintf("%s, as the add-on found at %s", said, at), string(now),
-			"the add-on knew of something that does not show now")
+			"the add-on saw something that does not show now")
 	default:
 		c.found.add(Check{
 			ID: CheckRecord, Status: Note, Expected: fmt.Sprintf("%s, as the add-on found at %s", said, at), Got: string(now),

@@ -233,7 +233,7 @@ func (r *replay) mayPromote(want replayed) {
 		r.found.add(Check{
 			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
 			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
-			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it " +
+			Message: "the step has results, and it is not proven whether the Task promotes them: verify it " +
 				"with the add-on's record, or live on a TaskRun with an inline taskSpec",
 		})
 		return

@@ -117,7 +117,7 @@ func (c credentials) identity() (identity, error) {
 	}
 	id := identity{token: string(token), namespace: c.namespace}
 	if err := id.readClaims(); err != nil {
-		return identity{}, fmt.Errorf("the pod's own token is of no use: %w; "+
+		return identity{}, fmt.Errorf("the pod's own token cannot be used: %w; "+
 			"signing needs the token that Kubernetes projects into the pod", err)
 	}
 	return id, nil
@@ -136,7 +136,7 @@ func (id *identity) readClaims() error {
 	case k.ServiceAccount.Name == "":
 		return fmt.Errorf("it names no service account")
 	case k.Pod.Name == "":
-		return fmt.Errorf("it is bound to no pod")
+		return fmt.Errorf("it is not bound to a pod")
 	}
 	uid, err := signing.ParseUID(k.Pod.UID)
 	if err != nil {

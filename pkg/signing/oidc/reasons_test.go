@@ -186,7 +186,7 @@ func TestSignWithoutCredential(t *testing.T) {
 		"no account": {
 			"token", "names no service account", kubernetes(func(k map[string]any) { delete(k, "serviceaccount") }),
 		},
-		"no pod":     {"token", "bound to no pod", kubernetes(func(k map[string]any) { delete(k, "pod") })},
+		"no pod":     {"token", "not bound to a pod", kubernetes(func(k map[string]any) { delete(k, "pod") })},
 		"no pod UID": {"token", "invalid UID", kubernetes(func(k map[string]any) { k["pod"] = map[string]any{"name": "p"} })},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -148,7 +148,7 @@ func parseClaims(data []byte) (Claims, error) {
 		return Claims{}, fmt.Errorf("reading the token's claims: %w", err)
 	}
 	if c.IssuedAt == nil || c.Expiry == nil {
-		return Claims{}, fmt.Errorf("the token does not say when it was issued and when it expires")
+		return Claims{}, fmt.Errorf("the token has no time of issue or no expiry")
 	}
 	claims := Claims{
 		ID: c.ID, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience,
@@ -317,7 +317,7 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 	encoded := audience[strings.LastIndexByte(audience, ':')+1:]
 	sum, err := signing.DecodeBase64URL(encoded)
 	if err != nil || len(sum) != len(signing.Digest{}) {
-		return "", signing.Digest{}, fmt.Errorf("the audience %q ends in no digest", audience)
+		return "", signing.Digest{}, fmt.Errorf("the audience %q does not end in a digest", audience)
 	}
 	switch strings.TrimSuffix(audience, encoded) {
 	case prefix + ":p:":
@@ -325,7 +325,7 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 	case prefix + ":k:":
 		return signing.BindingKey, signing.Digest(sum), nil
 	}
-	return "", signing.Digest{}, fmt.Errorf("the audience %q is of no known form", audience)
+	return "", signing.Digest{}, fmt.Errorf("the audience %q has no known form", audience)
 }
 
 // maxPublicKey is the maximum length of an ephemeral key, in bytes. A P-256 key has 91.

@@ -202,7 +202,7 @@ func (s SPIFFEBundle) validate() error {
 }
 
 func twoKeysError(id, one, other string) error {
-	return fmt.Errorf("the ID %q belongs to two different keys (SHA-256 %s and %s): no verifier can tell them apart: "+
+	return fmt.Errorf("the ID %q belongs to two different keys (SHA-256 %s and %s): no verifier can distinguish them: "+
 		"find out which one the cluster had, and leave the other out", id, min(one, other), max(one, other))
 }
 

@@ -42,7 +42,7 @@ func (p *recordProof) Judge(_ context.Context, run check.Run) check.Judgement {
 		return check.Judgement{MissingKey: p.token.KeyID, Checks: []check.Check{{
 			ID: check.Record, Status: check.Warn,
 			Expected: "a key of the trust bundle", Got: fmt.Sprintf("%s of %s", p.token.KeyID, p.token.Claims.Issuer),
-			Message: "the record is of no use, its proof was signed with an unknown key: export the trust bundle again",
+			Message: "the record cannot be used, its proof was signed with an unknown key: export the trust bundle again",
 		}}}
 	}
 	for _, c := range checks {

@@ -113,13 +113,13 @@ func (p *proof) name() []check.Check {
 	id, err := p.svid.ID()
 	if err != nil {
 		return []check.Check{check.Refuted(check.Subject, "one SPIFFE ID", err.Error(),
-			"the certificate does not say whose it is")}
+			"the certificate does not name its owner")}
 	}
 	own, want := p.reader.trustDomain, p.reader.Subject(p.run)
 	switch domain := spire.TrustDomain(id); {
 	case own == "":
 		return []check.Check{check.Doubted(check.TrustDomain, "the trust domain of the cluster in the trust bundle", "none",
-			"the trust bundle does not say which trust domain is the cluster's own: export it again where SPIRE runs")}
+			"the trust bundle does not name the cluster's own trust domain: export it again where SPIRE runs")}
 	case domain != own:
 		return []check.Check{check.Refuted(check.TrustDomain, fmt.Sprintf("%q", own), fmt.Sprintf("%q", cmp.Or(domain, id)),
 			"the certificate is of another trust domain than the cluster's own: such certificates never identify TaskRuns")}
