@@ -9,15 +9,14 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -65,7 +64,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	}
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
-	a.pods = podMetadata{a.metadata}
+	a.pods = podMetadata{a.metadata, a.client}
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
@@ -90,15 +89,15 @@ func (a *addOn) follow(ctx context.Context) {
 
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
-	refusals := a.newRefusalsController(ctx)
+	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
-		refusals,
+		refusalsQueue,
 		startsQueue,
-		a.newRecordsController(ctx, starts.Seen, func(namespace string) { refusals.EnqueueKey(types.NamespacedName{Name: namespace}) }),
+		a.newRecordsController(ctx, starts.Seen, refusals.Seen),
 	}, nil
 }
 
@@ -114,6 +113,13 @@ func (r tokenReviews) Review(ctx context.Context, token, audience string) (revie
 // podMetadata reads pods for the status webhook.
 type podMetadata struct {
 	client metadata.Interface
+	all    kubernetes.Interface
+}
+
+// GetAll implements admission.PodGetter.
+func (p podMetadata) GetAll(ctx context.Context, namespace, name string) (pod *corev1.Pod, err error) {
+	admission.Outside(ctx, func() { pod, err = p.all.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}) })
+	return pod, err
 }
 
 // Get implements admission.PodGetter. It asks the API server, not a cache: the pod that is there now counts.
@@ -139,12 +145,6 @@ func (a *addOn) InScope(namespace string) bool { return a.namespaces.InScope(nam
 // Enforcement implements admission.Scope.
 func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
-}
-
-// newRefusalsController makes the reconciler that asks for trials.
-func (a *addOn) newRefusalsController(ctx context.Context) *controller.Impl {
-	store := delivery.NewStore(a.client, a.exceptions, delivery.Start, manifests.Controller)
-	return newQueue(ctx, reconciler.NewRefusals(store.AskForTrial, time.Now), "refusals")
 }
 
 // accounts returns who writes the status of TaskRuns.

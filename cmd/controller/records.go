@@ -15,6 +15,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -31,14 +32,14 @@ const recordTimeout = 10 * time.Second
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
 //
-// onSeen is shown every TaskRun, and onRefused hears of those whose pods were not created.
-func (a *addOn) newRecordsController(ctx context.Context, onSeen func(*unstructured.Unstructured), onRefused func(namespace string)) *controller.Impl {
+// onSeen is shown every TaskRun, and onRefused those whose pods were not created.
+func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func(*unstructured.Unstructured)) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
 		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
-			since, granted := a.grants.Since(namespace)
+			since, granted := a.since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
 		},
 		Proof:     a.proof(),
@@ -59,6 +60,15 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen func(*unstructu
 	})
 	records.Start(ctx, queue)
 	return queue
+}
+
+// since returns when TaskRuns of a namespace began to be behind the fence, false if they are not: with its grant where steps sign with
+// tokens, else with the add-on's own namespace.
+func (a *addOn) since(namespace string) (time.Time, bool) {
+	if backends.Of(a.settings.Get().Backend).Tokens {
+		return a.grants.Since(namespace)
+	}
+	return a.namespaces.Created(manifests.Namespace)
 }
 
 // proof is how the reconcilers know verdicts of the add-on.

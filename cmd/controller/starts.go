@@ -18,13 +18,11 @@ import (
 // newStartsController makes the reconciler of TaskRuns whose pods do not start.
 func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *controller.Impl) {
 	starts := reconciler.NewStarts(reconciler.StartsConfig{
-		Client:  a.client,
-		Dynamic: a.dynamic,
-		Image:   a.signerImage,
-		Wanted: func(namespace string) bool {
-			return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
-		},
-		Enforced: func(namespace string) bool { return a.namespaces.Enforcement(namespace) == settings.Enforce },
+		Client:   a.client,
+		Dynamic:  a.dynamic,
+		Image:    a.signerImage,
+		Wanted:   a.wanted,
+		Enforced: a.enforced,
 		Stopped: func(namespace string) bool {
 			e, ok := a.exceptions.For(namespace)
 			return ok && e.Delivery == delivery.None
@@ -38,4 +36,33 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 	queue := newQueue(ctx, starts, "starts")
 	starts.Start(queue)
 	return starts, queue
+}
+
+// newRefusalsController makes the reconciler of TaskRuns whose pods are refused.
+func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals, *controller.Impl) {
+	refusals := reconciler.NewRefusals(reconciler.RefusalsConfig{
+		Client:    a.client,
+		Image:     a.signerImage,
+		Wanted:    a.wanted,
+		Enforced:  a.enforced,
+		View:      a.exceptions,
+		Store:     delivery.NewStore(a.client, a.exceptions, delivery.Refusal, manifests.Controller),
+		OnRefused: a.metrics.Refused,
+		Recorder:  a.recorder,
+		Now:       time.Now,
+		Log:       a.log,
+	})
+	queue := newQueue(ctx, refusals, "refusals")
+	refusals.Start(queue)
+	return refusals, queue
+}
+
+// wanted reports whether pods of a namespace are given the signer.
+func (a *addOn) wanted(namespace string) bool {
+	return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
+}
+
+// enforced reports whether results of a namespace are of no use without the signer.
+func (a *addOn) enforced(namespace string) bool {
+	return a.namespaces.Enforcement(namespace) == settings.Enforce
 }

@@ -178,12 +178,13 @@ func (h *InjectHandler) admit(
 }
 
 // deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception that says so. Where
-// results are enforced, pods that could not start are tried again: none may run without the signer, and what was missing may be back.
+// results are enforced, pods that could not start, or that a policy refused, are tried again: none may run without the signer, and what was
+// in the way may have gone.
 func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (settings.Delivery, delivery.Entry) {
 	wanted := h.Delivery(s.Delivery)
 	e, ok := h.Exception(namespace)
 	switch {
-	case !ok, mode == settings.Enforce && e.Delivery == delivery.None && e.Source == delivery.Start:
+	case !ok, mode == settings.Enforce && e.Delivery == delivery.None && e.Source != delivery.Trial:
 		return wanted, delivery.Entry{}
 	case e.Delivery == settings.DeliveryImage && wanted != settings.DeliveryImage &&
 		h.Delivery(settings.DeliveryAuto) != settings.DeliveryImage:

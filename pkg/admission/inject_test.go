@@ -64,6 +64,8 @@ func TestExceptions(t *testing.T) {
 		"refused":                  {settings.Audit, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, false},
 		"refused, enforced":        {settings.Enforce, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, true},
 		"does not start":           {settings.Audit, entry(delivery.Start, delivery.None), settings.DeliveryImage, "", cannotStart, LeftStart, false},
+		"refused since":            {settings.Audit, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, false},
+		"refused since, enforced":  {settings.Enforce, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
 		"does not start, enforced": {settings.Enforce, entry(delivery.Start, delivery.None), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {

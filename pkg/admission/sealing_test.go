@@ -225,6 +225,7 @@ func TestSucceededIsFirst(t *testing.T) {
 	done, running := []any{oursIs("True"), succeededIs("True")}, []any{oursIs("Unknown"), succeededIs("Unknown")}
 	with := func(conditions []any) func(fields) { return func(s fields) { s["conditions"] = conditions } }
 	other := fields{"type": "Other", "status": "True"}
+	cancelled := fields{"type": "Succeeded", "status": "False", "reason": "TaskRunCancelled"}
 	for name, test := range map[string]struct{ old, submitted fields }{
 		"running":            {run("Unknown", nil), run("Unknown", with(running))},
 		"running, as before": {run("Unknown", with(running)), run("Unknown", with(running))},
@@ -233,6 +234,8 @@ func TestSucceededIsFirst(t *testing.T) {
 		"carried":            {sealed(run("True", with(done))), run("True", with(done))},
 		"healed":             {sealed(run("True", with(done))), sealed(run("True", with(done)))},
 		"no results":         {run("Unknown", nil), run("True", with([]any{other, succeededIs("True")}))},
+		"cancelled":          {run("Unknown", with(running)), run("False", with([]any{oursIs("Unknown"), cancelled}))},
+		"cancelled, carried": {sealed(run("False", with([]any{cancelled, oursIs("True")}))), run("False", with([]any{oursIs("True"), cancelled}))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := verified()

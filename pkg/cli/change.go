@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 )
 
@@ -92,7 +93,7 @@ func clusterError(err error) error {
 	switch {
 	case enable.IsForbidden(err):
 		return explainCluster(err)
-	case isNetworkError(err):
+	case kubeclient.IsNetworkError(err):
 		return withExit(ExitIndeterminate,
 			fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's context", err))
 	}

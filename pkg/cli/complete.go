@@ -16,6 +16,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -28,10 +29,10 @@ const (
 // completeRuns offers the TaskRuns of the namespace, or its PipelineRuns once the word says so. A shell shows no errors:
 // without a cluster there is no offer.
 func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	plural, prefix := "taskruns", "taskrun/"
+	plural, prefix := runs.TaskRuns, "taskrun/"
 	switch typed, _, named := strings.Cut(toComplete, "/"); {
 	case typed == "pipelinerun" || typed == "pr":
-		plural, prefix = pipelineRuns, typed+"/"
+		plural, prefix = runs.PipelineRuns, typed+"/"
 	case named && typed == "tr":
 		prefix = "tr/"
 	}
@@ -40,7 +41,7 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string)
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	var names []string
-	for _, name := range e.names(cmd, resourceOf(plural), namespace) {
+	for _, name := range e.names(cmd, runs.Resource(plural), namespace) {
 		name = prefix + name
 		if strings.HasPrefix(name, toComplete) && !slices.Contains(args, name) {
 			names = append(names, name)
@@ -79,17 +80,17 @@ func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespac
 func completeVerifyFlags(cmd *cobra.Command) {
 	const noFiles = cobra.ShellCompDirectiveNoFileComp
 	for flag, complete := range map[string]cobra.CompletionFunc{
-		"output":              completeFormats,
-		"minimum-format":      cobra.FixedCompletions(texts(signing.Formats()), noFiles),
-		"minimum-assurance":   cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
-		"audience":            completeAudience,
-		"token-lifetime":      cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
-		"clock-skew":          cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
-		"trust-bundle":        cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
-		"filename":            cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
-		"trust-bundle-sha256": completeSHA256,
-		"cluster":             completeClusters,
-		"selector":            cobra.NoFileCompletions,
+		"output":               completeFormats,
+		"minimum-format":       cobra.FixedCompletions(texts(signing.Formats()), noFiles),
+		"minimum-assurance":    cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
+		"audience":             completeAudience,
+		"token-lifetime":       cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
+		"clock-skew":           cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
+		"trust-bundle":         cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
+		"filename":             cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
+		"trust-bundle-sha256":  completeSHA256,
+		"trust-bundle-cluster": completeClusters,
+		"selector":             cobra.NoFileCompletions,
 	} {
 		_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that does not exist: a test looks
 	}

@@ -5,12 +5,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
@@ -61,6 +58,15 @@ func (e *env) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
+// checkCluster refuses kubectl's flag --cluster where everything comes from files: the user means a cluster of the trust bundle.
+func (e *env) checkCluster(fromFiles bool) error {
+	if fromFiles && e.config.ClusterName != nil && *e.config.ClusterName != "" {
+		return fmt.Errorf("--cluster names a cluster of the kubeconfig, which is not used here: choose a cluster of the trust bundle with " +
+			"--trust-bundle-cluster")
+	}
+	return nil
+}
+
 // explainCluster gives an error of the API server, or of the way to it, its exit code and a next step.
 func explainCluster(err error) error {
 	var coded *exitError
@@ -74,21 +80,9 @@ func explainCluster(err error) error {
 			"your kubeconfig's context", err))
 	case apierrors.IsNotFound(err):
 		return withExit(ExitIndeterminate, err)
-	case isNetworkError(err):
+	case kubeclient.IsNetworkError(err):
 		return withExit(ExitIndeterminate, fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's "+
 			"context, or %s", err, offlineHint))
 	}
 	return withExit(ExitIndeterminate, err)
-}
-
-// isClusterError reports whether err came from the cluster, or from the way to it, and not from what was asked for.
-func isClusterError(err error) bool {
-	var status apierrors.APIStatus
-	return errors.As(err, &status) || isNetworkError(err)
-}
-
-func isNetworkError(err error) bool {
-	var network net.Error
-	var address *url.Error
-	return errors.As(err, &network) || errors.As(err, &address) || clientcmd.IsEmptyConfig(err)
 }

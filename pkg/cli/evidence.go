@@ -20,6 +20,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/evidence"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -76,7 +77,7 @@ Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence
 	f.StringVar(&o.outputFile, "output-file", "", "file to write (default: standard output)")
 	f.StringVar(&o.step, "step", "", "only this step")
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "with -o in-toto: file with the keys to add, written by trust export")
-	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
+	f.StringVar(&o.cluster, "trust-bundle-cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
 	o.tokens.addAudience(f)
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything in full, the statement too")
 	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(evidenceFormats(), cobra.ShellCompDirectiveNoFileComp))
@@ -106,7 +107,7 @@ func (o *evidenceOptions) validate(args []string) error {
 	case o.trustBundle != "" && o.output != string(evidence.ExportInToto):
 		return fmt.Errorf("--trust-bundle is for -o %s only: nothing is verified here", evidence.ExportInToto)
 	case o.cluster != "" && o.trustBundle == "":
-		return fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
+		return fmt.Errorf("--trust-bundle-cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
 	return o.tokens.check()
 }
@@ -128,11 +129,14 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 	if err := o.validate(args); err != nil {
 		return err
 	}
+	if err := e.checkCluster(len(o.files) > 0); err != nil {
+		return err
+	}
 	prefix, err := o.audiencePrefix(ctx, e, len(args) > 0)
 	if err != nil {
 		return err
 	}
-	inputs, errs := (&verifyOptions{files: o.files}).taskRuns(ctx, e, args)
+	inputs, errs := e.taskRuns(ctx, runs.Selection{Files: o.files, Args: args})
 	var text bytes.Buffer
 	if slices.Contains(inspectFormats, o.output) {
 		errs, err = o.inspect(e, &text, prefix, inputs, errs)

@@ -5,6 +5,8 @@ package cli
 import (
 	"errors"
 	"slices"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 )
 
 // Exit codes, the same for every output format. In bulk the worst wins: 4, 1, 2, 3, 5, 0.
@@ -43,6 +45,10 @@ func exitCode(err error) int {
 	var coded *exitError
 	if errors.As(err, &coded) {
 		return coded.code
+	}
+	var problem *runs.Problem
+	if errors.As(err, &problem) {
+		return exitOf(problem.Verdict)
 	}
 	return ExitError
 }

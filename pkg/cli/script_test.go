@@ -240,6 +240,9 @@ func signedTaskRun(cluster *verifytest.Cluster, name string) (*v1.TaskRun, error
 	if name == "unsigned" {
 		run.Steps[0].Bare, run.Steps[1].Bare = true, true
 	}
+	if strings.HasPrefix(name, "silent") {
+		run.Spec.Results, run.Steps[0].Entries, run.Steps[1].Entries = nil, nil, nil
+	}
 	if name == "other-tokens" {
 		run.Name = name
 		for i := range run.Steps {
@@ -273,6 +276,12 @@ func copies() map[string]func(*v1.TaskRun) {
 		},
 		"uid-changed": func(tr *v1.TaskRun) { tr.UID = "00000000-0000-4000-8000-000000000000" },
 		"running":     func(tr *v1.TaskRun) { tr.Status = v1.TaskRunStatus{} },
+		"silent":      func(*v1.TaskRun) {},
+		"silent-stripped": func(tr *v1.TaskRun) {
+			for i := range tr.Status.Steps {
+				tr.Status.Steps[i].Terminated.Message = ""
+			}
+		},
 		"empty-run": func(tr *v1.TaskRun) {
 			tr.Spec.TaskSpec, tr.Status.TaskSpec, tr.Status.Steps, tr.Status.Results = nil, nil, nil, nil
 		},

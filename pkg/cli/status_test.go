@@ -57,7 +57,7 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 		return nil, nil, nil, err
 	}
 	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci", fence)}})
-	if err := addInstallation(on); err != nil {
+	if err := addInstallation(on, signing.BackendOIDCSAToken); err != nil {
 		return nil, nil, nil, err
 	}
 	drifted = maps.Clone(on)
@@ -69,9 +69,9 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 }
 
 // addInstallation answers for every object of an installation, and for what the add-on writes.
-func addInstallation(answers map[string]string) error {
+func addInstallation(answers map[string]string, backend signing.Backend) error {
 	s := settings.Default()
-	s.Backend = signing.BackendOIDCSAToken
+	s.Backend = backend
 	s.Scope.Names = []string{"ci"}
 	objects, err := manifests.Render(manifests.Options{
 		TektonNamespace: "tekton-pipelines", Registry: manifests.DefaultRegistry, Version: version.Get().Version, Settings: s,

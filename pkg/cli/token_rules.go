@@ -71,7 +71,7 @@ func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (toke
 		switch {
 		case err == nil:
 			live, s = read, read.Settings
-		case isClusterError(err) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
+		case kubeclient.IsClusterError(err) && !apierrors.IsForbidden(err) && !apierrors.IsNotFound(err):
 			return tokenRules{}, explainCluster(err)
 		default:
 			unread = err

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -116,7 +117,7 @@ func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show every check and result")
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys to trust, written by trust export")
 	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the bytes of the trust bundle must have")
-	f.StringVar(&o.cluster, "cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
+	f.StringVar(&o.cluster, "trust-bundle-cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
 	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
 	o.tokens.addAudience(f)
 	o.tokens.addLifetime(f)
@@ -196,9 +197,17 @@ func (o *verifyOptions) several(args []string) bool {
 	if len(args) == 1 && strings.HasPrefix(args[0], "t") && strings.Contains(args[0], "/") {
 		return false // taskrun/NAME
 	}
-	oneFile := len(args) == 0 && len(o.files) == 1 && !isFolder(o.files[0])
+	oneFile := len(args) == 0 && len(o.files) == 1 && !runs.IsFolder(o.files[0])
 	twoWords := len(args) == 2 && !strings.Contains(args[0], "/") && strings.HasPrefix(args[0], "t")
 	return !oneFile && !twoWords
+}
+
+// selection is what the flags and arguments ask for.
+func (o *verifyOptions) selection(args []string) runs.Selection {
+	return runs.Selection{
+		Files: o.files, Recursive: o.recursive,
+		Args: args, Selector: o.selector, AllNamespaces: o.allNamespaces, AllowCustomRuns: o.allowCustomRuns,
+	}
 }
 
 // run verifies and prints. Whatever goes wrong after the flags were understood ends in a report, too.
@@ -206,23 +215,27 @@ func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err := o.validate(args); err != nil {
 		return err
 	}
+	if err := e.checkCluster(len(o.files) > 0 && o.trustBundle != ""); err != nil {
+		return err
+	}
 	t, err := newTally(e, o, args)
 	if err != nil {
 		return err
 	}
-	l, source, err := o.looker(ctx, e)
+	v, source, err := o.verifier(ctx, e)
 	if err := t.start(source); err != nil {
 		return err
 	}
+	selected := o.selection(args)
 	switch {
 	case err != nil:
-		err = t.add(finding{err: err})
+		err = t.add(runs.Finding{Err: err})
 	case len(o.files) > 0:
-		err = t.all(ctx, l, o.fromFiles(e.In))
+		err = t.all(ctx, v, selected.FromFiles(e.In))
 	case o.watch:
-		err = o.follow(ctx, e, args, l, t)
+		err = e.follow(ctx, selected, v, t)
 	default:
-		err = t.all(ctx, l, o.fromCluster(ctx, e, args))
+		err = t.all(ctx, v, selected.FromCluster(ctx, e.cluster()))
 	}
 	return t.end(ctx, err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/bulk"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
@@ -61,12 +62,12 @@ const (
 )
 
 // all looks at every subject on all cores, in order.
-func (t *tally) all(ctx context.Context, l *looker, subjects iter.Seq[subject]) error {
+func (t *tally) all(ctx context.Context, v *runs.Verifier, subjects iter.Seq[runs.Subject]) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(collectAt))
 		defer debug.SetMemoryLimit(debug.SetMemoryLimit(collectorLimit))
 	}
-	for f := range bulk.Ordered(ctx, subjects, runtime.GOMAXPROCS(0), l.look) {
+	for f := range bulk.Ordered(ctx, subjects, runtime.GOMAXPROCS(0), v.Verify) {
 		if err := t.add(f); err != nil {
 			return err
 		}
@@ -75,32 +76,32 @@ func (t *tally) all(ctx context.Context, l *looker, subjects iter.Seq[subject]) 
 }
 
 // add counts and prints a finding. The error is one of printing.
-func (t *tally) add(f finding) error {
+func (t *tally) add(f runs.Finding) error {
 	switch {
-	case f.note != "":
-		t.note(f.note)
-	case errors.Is(f.err, context.Canceled):
+	case f.Note != "":
+		t.note(f.Note)
+	case errors.Is(f.Err, context.Canceled):
 		// the end of the report says so
-	case f.err != nil:
+	case f.Err != nil:
 		t.summary.Errors++
-		t.code = stronger(t.code, exitCode(f.err))
+		t.code = stronger(t.code, exitCode(f.Err))
 		if t.summary.Errors > maxShownErrors {
 			return nil // the summary counts them
 		}
 		t.progress.clear()
-		t.e.printError(f.err)
-		return t.printer.Problem(report.Problem{Source: f.place, Message: f.err.Error()})
-	case f.pipelineRun != nil:
-		t.summary.AddPipelineRun(f.pipelineRun)
-		return t.printer.PipelineRun(f.pipelineRun)
+		t.e.printError(f.Err)
+		return t.printer.Problem(report.Problem{Source: f.Place, Message: f.Err.Error()})
+	case f.PipelineRun != nil:
+		t.summary.AddPipelineRun(f.PipelineRun)
+		return t.printer.PipelineRun(f.PipelineRun)
 	default:
-		t.countTokens(f.item)
-		t.summary.Add(f.item)
-		if f.item.Verdict == verify.Verified {
+		t.countTokens(f.Item)
+		t.summary.Add(f.Item)
+		if f.Item.Verdict == verify.Verified {
 			t.verified++
 		}
 		t.progress.count(t.summary.TaskRuns)
-		return t.printer.Item(f.item)
+		return t.printer.Item(f.Item)
 	}
 	return nil
 }

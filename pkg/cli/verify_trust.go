@@ -11,6 +11,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -25,14 +26,14 @@ type trusted struct {
 	unread   error    // why the cluster's settings of signing tokens are not known, nil if they are or need not be
 }
 
-// looker connects to what the flags name: a trust bundle, a cluster, or both.
-func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, error) {
+// verifier connects to what the flags name: a trust bundle, a cluster, or both.
+func (o *verifyOptions) verifier(ctx context.Context, e *env) (*runs.Verifier, trusted, error) {
 	live := len(o.files) == 0
 	options, err := o.verifierOptions()
 	if err != nil {
 		return nil, trusted{}, err
 	}
-	l := &looker{requireSigned: o.requireSigned}
+	v := &runs.Verifier{RequireSigned: o.requireSigned}
 	var kube kubeclient.Interface // nil offline
 	if live || o.trustBundle == "" {
 		if kube, err = e.kube(); err != nil {
@@ -40,7 +41,7 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 		}
 	}
 	if live {
-		l.kube = kube
+		v.Kube = kube
 		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube.AuthenticationV1())))
 	}
 	t, err := o.trust(ctx, e, live)
@@ -57,8 +58,8 @@ func (o *verifyOptions) looker(ctx context.Context, e *env) (*looker, trusted, e
 			"see kubectl tekton-sign status")
 	}
 	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))
-	l.verifier, err = verify.New(t.cluster, options...)
-	return l, t, err
+	v.Verifier, err = verify.New(t.cluster, options...)
+	return v, t, err
 }
 
 // trust returns the cluster whose keys to verify with, and says where they come from.
@@ -110,7 +111,7 @@ func (e *env) clusterUID(ctx context.Context, bundle *trust.Bundle) (string, err
 
 func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) {
 	if o.cluster != "" {
-		return trusted{}, fmt.Errorf("--cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
+		return trusted{}, fmt.Errorf("--trust-bundle-cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
 	}
 	cluster, past, err := e.fetchKnownKeys(ctx, "")
 	if apierrors.IsForbidden(err) {

@@ -13,6 +13,8 @@ import (
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 )
 
 // watchEvery is how often the cluster is asked for what is still running.
@@ -20,8 +22,7 @@ const watchEvery = 2 * time.Second
 
 // watcher shows each TaskRun once, when it is done.
 type watcher struct {
-	o     *verifyOptions
-	l     *looker
+	v     *runs.Verifier
 	t     *tally
 	shown map[types.UID]bool
 	said  map[string]bool // errors and notes that were made
@@ -31,12 +32,12 @@ type watcher struct {
 
 // follow asks again and again until every TaskRun that was asked for is done. It asks for all of them each time: a
 // connection that is lost in between, or an API server that restarts, changes nothing.
-func (o *verifyOptions) follow(ctx context.Context, e *env, args []string, l *looker, t *tally) error {
-	w := &watcher{o: o, l: l, t: t, shown: map[types.UID]bool{}, said: map[string]bool{}}
+func (e *env) follow(ctx context.Context, selected runs.Selection, v *runs.Verifier, t *tally) error {
+	w := &watcher{v: v, t: t, shown: map[types.UID]bool{}, said: map[string]bool{}}
 	for first := true; ; first = false {
 		running := 0
 		w.lost = false
-		for s := range o.fromCluster(ctx, e, args) {
+		for s := range selected.FromCluster(ctx, e.cluster()) {
 			still, err := w.see(ctx, s, first)
 			if err != nil {
 				return err
@@ -59,17 +60,17 @@ func (o *verifyOptions) follow(ctx context.Context, e *env, args []string, l *lo
 }
 
 // see shows a subject that is done and was not shown before. It returns 1 for one that is still running.
-func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, _ error) {
-	if s.running {
+func (w *watcher) see(ctx context.Context, s runs.Subject, first bool) (running int, _ error) {
+	if s.Running {
 		return 1, nil
 	}
-	if s.pipelineRun != nil {
+	if s.PipelineRun != nil {
 		return 0, w.seeRun(ctx, s)
 	}
-	if s.note != "" {
-		return 0, w.once(s.note, finding{note: s.note})
+	if s.Note != "" {
+		return 0, w.once(s.Note, runs.Finding{Note: s.Note})
 	}
-	tr, err := s.read()
+	tr, err := s.Read()
 	if ctx.Err() != nil {
 		return 0, nil
 	}
@@ -78,7 +79,7 @@ func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, 
 		w.wait(err)
 		return 0, nil
 	case err != nil:
-		return 0, w.once(err.Error(), finding{place: s.place, err: fmt.Errorf("%s%w", prefix(s.place), err)})
+		return 0, w.once(err.Error(), runs.Finding{Place: s.Place, Err: fmt.Errorf("%s%w", s.Prefix(), err)})
 	case w.shown[tr.UID]:
 		return 0, nil
 	}
@@ -86,21 +87,21 @@ func (w *watcher) see(ctx context.Context, s subject, first bool) (running int, 
 		return 1, nil
 	}
 	w.shown[tr.UID] = true
-	return 0, w.t.add(w.l.look(ctx, s))
+	return 0, w.t.add(w.v.Verify(ctx, s))
 }
 
 // seeRun shows a PipelineRun that is done, with all that it ran, and was not shown before.
-func (w *watcher) seeRun(ctx context.Context, s subject) error {
-	uid := s.pipelineRun.pipelineRun.UID
-	if w.shown[uid] || s.pipelineRun.waits() || w.lost {
+func (w *watcher) seeRun(ctx context.Context, s runs.Subject) error {
+	uid := s.PipelineRun.UID()
+	if w.shown[uid] || s.PipelineRun.Waits() || w.lost {
 		return nil
 	}
 	w.shown[uid] = true
-	return w.t.add(w.l.look(ctx, s))
+	return w.t.add(w.v.Verify(ctx, s))
 }
 
 // once adds a finding unless it is known.
-func (w *watcher) once(text string, f finding) error {
+func (w *watcher) once(text string, f runs.Finding) error {
 	if w.said[text] {
 		return nil
 	}
@@ -118,7 +119,7 @@ func (w *watcher) wait(err error) {
 
 // isPassing reports whether an error is of the kind that goes away when an API server has restarted.
 func isPassing(err error) bool {
-	return isNetworkError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
+	return kubeclient.IsNetworkError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
 		apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)
 }
 

@@ -31,7 +31,13 @@ type Source string
 const (
 	Trial Source = "trial" // the keeper: the API server refused a dry run of a pod with the signer
 	Start Source = "start" // the leading controller: a pod could not start because of the signer
+	// Refusal is also the leading controller: a policy refused the pod of a TaskRun, and a dry run did not show
+	// why.
+	Refusal Source = "refusal"
 )
+
+// sources lists all sources, in order of precedence.
+func sources() []Source { return []Source{Trial, Start, Refusal} }
 
 // keyRefused is the last part of the key with which the leading controller requests a trial after a pod was
 // refused.
@@ -116,8 +122,8 @@ func (i id) key() string { return i.namespace + "." + string(i.source) }
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
 	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 ||
-		!slices.Contains([]string{string(Trial), string(Start), keyRefused}, last) {
-		return "", "", fmt.Errorf("expected a namespace with .%s, .%s or .%s", Trial, Start, keyRefused)
+		last != keyRefused && !slices.Contains(sources(), Source(last)) {
+		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s or .%s", Trial, Start, Refusal, keyRefused)
 	}
 	return namespace, last, nil
 }
@@ -154,10 +160,10 @@ func (t Table) Of(namespace string, source Source) (Exception, bool) {
 }
 
 // For returns the entry that applies to a namespace for a signer's image. None takes precedence over another
-// delivery, and a trial over a start. Exceptions with another image do not count.
+// delivery, a trial over a start, and a start over a refusal. Exceptions with another image do not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
-	for _, source := range []Source{Trial, Start} {
+	for _, source := range sources() {
 		if e, ok := t.Of(namespace, source); ok && e.Image == image {
 			found = append(found, Entry{namespace, source, e})
 		}
@@ -188,13 +194,8 @@ func (t Table) Entries() []Entry {
 // Refused returns the namespaces with a requested trial.
 func (t Table) Refused() []string { return slices.Sorted(maps.Keys(t.refused)) }
 
-// size returns the bytes that the exceptions of a source take.
-func size(data map[string]string, source Source) int {
-	n := 0
-	for key, value := range data {
-		if strings.HasSuffix(key, "."+string(source)) {
-			n += len(key) + len(value)
-		}
-	}
-	return n
+// AskedFor reports whether a trial in a namespace is requested.
+func (t Table) AskedFor(namespace string) bool {
+	_, ok := t.refused[namespace]
+	return ok
 }

@@ -32,6 +32,8 @@ func TestParse(t *testing.T) {
 		"a.trial":   encoded(t, byInit),
 		"b.trial":   encoded(t, byInit),
 		"b.start":   encoded(t, refused),
+		"m.start":   encoded(t, byInit),
+		"m.refusal": encoded(t, refused),
 		"c.start":   encoded(t, Exception{Delivery: None, Image: "another:v1", Since: since}),
 		"c.refused": "2026-01-02T03:04:05Z",
 		"d.trial":   `{"delivery":"none","reason":"","image":"i","since":"2026-01-02T03:04:05Z","more":1}`,
@@ -48,7 +50,8 @@ func TestParse(t *testing.T) {
 	for namespace, want := range map[string]Entry{
 		"a": {"a", Trial, byInit},
 		"b": {"b", Start, refused}, // None takes precedence
-		"c": {},                    // another image
+		"m": {"m", Refusal, refused},
+		"c": {}, // another image
 		"d": {}, "e": {}, "f": {}, "g": {}, "h": {}, "i": {}, "z": {},
 	} {
 		got, ok := table.For(namespace, image)
@@ -63,7 +66,7 @@ func TestParse(t *testing.T) {
 	for _, e := range table.Entries() {
 		keys = append(keys, id{e.Namespace, e.Source}.key())
 	}
-	if diff := cmp.Diff([]string{"a.trial", "b.start", "b.trial", "c.start"}, keys); diff != "" {
+	if diff := cmp.Diff([]string{"a.trial", "b.start", "b.trial", "c.start", "m.refusal", "m.start"}, keys); diff != "" {
 		t.Error(diff)
 	}
 	var named []string

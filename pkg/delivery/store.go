@@ -7,6 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,10 +21,39 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// maxSize is how many bytes the exceptions of one source may take, so that those of both fit into an object.
-const maxSize = 400 << 10
+// Shares of the ConfigMap, in bytes: of the keeper's exceptions, of the controller's exceptions, and of the
+// requests for trials. Each has its own share, so that none can take the room of another. Together they stay
+// below the limit for an object (1 MiB).
+const (
+	maxSize  = 400 << 10 // for each of the first two
+	maxMarks = 200 << 10
+)
 
-// ErrFull means that the ConfigMap has no room for more exceptions of this source.
+// shareOf returns the last parts of keys that share room with last, and that room in bytes.
+func shareOf(last string) (lasts []string, room int) {
+	switch last {
+	case string(Trial):
+		return []string{last}, maxSize
+	case keyRefused:
+		return []string{last}, maxMarks
+	}
+	return []string{string(Start), string(Refusal)}, maxSize
+}
+
+// hasRoom reports whether data has room for a key with this value.
+func hasRoom(data map[string]string, key, value string) bool {
+	_, last, _ := strings.Cut(key, ".")
+	lasts, room := shareOf(last)
+	used := len(key) + len(value)
+	for other, held := range data {
+		if _, last, _ := strings.Cut(other, "."); other != key && slices.Contains(lasts, last) {
+			used += len(other) + len(held)
+		}
+	}
+	return used <= room
+}
+
+// ErrFull means that the ConfigMap has no room for more keys of this kind.
 var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
 
 // Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo each
@@ -57,8 +89,8 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	if before, ok := s.view.Table().Of(namespace, s.source); ok && before.Same(stored) {
 		return nil
 	}
-	key, data := id{namespace, s.source}.key(), s.view.data()
-	if size(data, s.source)-len(data[key])+len(key)+len(value) > maxSize {
+	key := id{namespace, s.source}.key()
+	if !hasRoom(s.view.data(), key, value) {
 		return ErrFull
 	}
 	return s.patch(ctx, map[string]any{key: value})
@@ -71,12 +103,12 @@ func (s *Store) Clear(ctx context.Context, namespace string) error {
 	return s.remove(ctx, id{namespace, s.source}.key())
 }
 
-// Forget removes the exceptions of both sources for a namespace that no longer exists.
+// Forget removes the exceptions of all sources for a namespace that no longer exists.
 func (s *Store) Forget(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, gone := s.view.data(), map[string]any{}
-	for _, source := range []Source{Trial, Start} {
+	for _, source := range sources() {
 		if key := (id{namespace, source}).key(); data[key] != "" {
 			gone[key] = nil
 		}
@@ -88,15 +120,18 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 }
 
 // AskForTrial requests a new trial in a namespace from the keeper, because a pod was refused at the given
-// time.
+// time. It returns ErrFull if too many namespaces have requests.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key := refusedKey(namespace)
-	if _, asked := s.view.data()[key]; asked {
+	key, value := refusedKey(namespace), refused.UTC().Format(time.RFC3339)
+	switch _, asked := s.view.data()[key]; {
+	case asked:
 		return nil
+	case !hasRoom(s.view.data(), key, value):
+		return ErrFull
 	}
-	return s.patch(ctx, map[string]any{key: refused.UTC().Format(time.RFC3339)})
+	return s.patch(ctx, map[string]any{key: value})
 }
 
 // ClearRequest removes the request of AskForTrial.
@@ -154,15 +189,22 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials requests new trials in every namespace with an exception.
+// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals,
+// because only another TaskRun can show whether pods are still refused. Namespaces without room for a request
+// are tried later, in turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("reading ConfigMap %s: %w", ConfigMapName, err)
 	}
-	data := map[string]any{}
+	data, asked := map[string]any{}, maps.Clone(cm.Data)
 	for _, e := range Parse(cm.Data).Entries() {
-		data[refusedKey(e.Namespace)] = now.UTC().Format(time.RFC3339)
+		if e.Source == Refusal {
+			data[id{e.Namespace, e.Source}.key()] = nil
+		}
+		if key, value := refusedKey(e.Namespace), now.UTC().Format(time.RFC3339); hasRoom(asked, key, value) {
+			data[key], asked[key] = value, value
+		}
 	}
 	if len(data) == 0 {
 		return nil

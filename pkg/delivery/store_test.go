@@ -119,13 +119,55 @@ func TestStoreFull(t *testing.T) {
 	t.Error("it never got full")
 }
 
+// TestShares checks that neither the exceptions of one writer nor the requests for trials take the room of
+// another, even with many namespaces.
+func TestShares(t *testing.T) {
+	if total := 2*maxSize + maxMarks; total >= 1<<20 {
+		t.Errorf("all together may take %d bytes, more than an object may have", total)
+	}
+	e := Exception{Delivery: None, Reason: strings.Repeat("x", MaxReason), Since: since}
+	full := func(last string, n int) map[string]string {
+		return map[string]string{"full." + last: strings.Repeat("x", n-100)}
+	}
+	for name, tc := range map[string]struct {
+		data     map[string]string
+		source   Source
+		set, ask bool
+	}{
+		"starts take the room of refusals":    {full("start", maxSize), Refusal, false, true},
+		"refusals take that of starts":        {full("refusal", maxSize), Start, false, true},
+		"trials do not":                       {full("trial", maxSize), Refusal, true, true},
+		"nor do marks":                        {full("refused", maxMarks), Refusal, true, false},
+		"refusals do not take that of trials": {full("refusal", maxSize), Trial, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newStore(t, tc.data)
+			s.source = tc.source
+			namespace := strings.Repeat("n", 63)
+			if err := s.Set(t.Context(), namespace, e); errors.Is(err, ErrFull) == tc.set {
+				t.Errorf("setting: %v", err)
+			}
+			if err := s.AskForTrial(t.Context(), namespace, since); errors.Is(err, ErrFull) == tc.ask {
+				t.Errorf("asking: %v", err)
+			}
+		})
+	}
+}
+
 func TestAskForTrials(t *testing.T) {
 	e := encoded(t, Exception{Delivery: None, Image: image, Since: since})
-	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e})
+	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e, "d.refusal": e})
 	if err := AskForTrials(t.Context(), client, "test", since); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c"}, s.view.Table().Refused()) })
+	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c", "d"}, s.view.Table().Refused()) })
+	if _, ok := s.view.Table().Of("d", Refusal); ok {
+		t.Error("the exception of a refusal is kept, which nothing else ends")
+	}
+	s, client = newStore(t, map[string]string{"a.start": e, "full.refused": strings.Repeat("x", maxMarks-20)})
+	if err := AskForTrials(t.Context(), client, "test", since); err != nil || writes(client) != 0 {
+		t.Errorf("no room to ask: %d writes, error %v", writes(client), err)
+	}
 	s, client = newStore(t, nil)
 	if err := AskForTrials(t.Context(), client, "test", since); err != nil || writes(client) != 0 {
 		t.Errorf("nothing to ask for: %d writes, error %v", writes(client), err)

@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -216,7 +217,7 @@ func asPlanned(object *unstructured.Unstructured) *metav1.Preconditions {
 // condition is something to wait for.
 type condition struct {
 	name string
-	// met reports whether it holds, and else in a few words what is missing. An error ends the waiting.
+	// met reports whether it holds, and in a few words what is missing, or all that was found out in its place. An error ends the waiting.
 	met func(ctx context.Context) (done bool, missing string, err error)
 	// explained: what is missing says what to do about it.
 	explained bool
@@ -250,7 +251,7 @@ func awaitOne(ctx context.Context, cond condition, progress Progress) error {
 		case err != nil && ctx.Err() == nil:
 			return fmt.Errorf("waiting until %s: %w", cond.name, err)
 		case err == nil && done:
-			progress("%s", cond.name)
+			progress("%s", cmp.Or(missing, cond.name))
 			return nil
 		case err == nil && missing != last && (last == "" || ctx.Err() == nil): // the last look may have been cut short
 			progress("waiting until %s: %s", cond.name, missing)

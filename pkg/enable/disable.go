@@ -27,25 +27,25 @@ import (
 )
 
 // removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more; then
-// the add-on, which would put grants back; the grants; and only then the policies that confine them, and what the gate in front
-// of Chains holds. The namespace takes with it what else is inside.
+// the add-on, which would put grants back; everything that grants somebody something; and only then the policies that confine it, and
+// what the gate in front of Chains holds. The namespace takes with it what else is inside.
 func removalOrder() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
 		schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"),
 		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
+		rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("Role"),
 		admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"),
 		admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicy"),
-		rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("ClusterRole"),
 		corev1.SchemeGroupVersion.WithKind("Namespace"),
 	}
 }
 
-// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the namespace.
-// What controls access goes last.
+// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the namespace. Its Deployments and
+// RoleBindings are gone by then.
 func ownNamespace() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
@@ -54,7 +54,6 @@ func ownNamespace() []schema.GroupVersionKind {
 		corev1.SchemeGroupVersion.WithKind("Secret"),
 		coordinationv1.SchemeGroupVersion.WithKind("Lease"),
 		corev1.SchemeGroupVersion.WithKind("ServiceAccount"),
-		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("Role"),
 	}
 }
@@ -89,8 +88,8 @@ func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge b
 			return Plan{}, err
 		}
 		for _, object := range found {
-			// What else is in the add-on's namespace goes with it, or after this; its Deployment goes before the grants.
-			if object.GetNamespace() == manifests.Namespace && kind.Kind != "Deployment" {
+			// What else is in the add-on's namespace goes with it, or after this.
+			if object.GetNamespace() == manifests.Namespace && kind.Kind != "Deployment" && kind.Kind != "RoleBinding" {
 				continue
 			}
 			plan.Changes = append(plan.Changes, Change{Action: Delete, Object: object})
@@ -292,7 +291,10 @@ func (c Clients) podsGone(ctx context.Context) (bool, string, error) {
 	if err != nil {
 		return false, "", fmt.Errorf("listing the add-on's pods: %w", err)
 	}
-	return len(pods.Items) == 0, fmt.Sprintf("%d pods are terminating", len(pods.Items)), nil
+	if len(pods.Items) == 0 {
+		return true, "", nil
+	}
+	return false, fmt.Sprintf("%d pods are terminating", len(pods.Items)), nil
 }
 
 func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {

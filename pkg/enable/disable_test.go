@@ -4,6 +4,8 @@ package enable
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,14 +52,37 @@ func TestRemove(t *testing.T) {
 		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
 			testEnvironment.TektonNamespace, "config-signing")
 	})
-	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
+	var said []string
+	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
+	if err := plan.Remove(t.Context(), c.Clients, time.Minute, tell); err != nil {
 		t.Fatal(err)
 	}
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
-		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "clusterrolebindings", "namespaces", "configmaps")
+	inOrder(t, said, "deleted Deployment", "the add-on has stopped", "nothing is left")
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester, "clusterrolebindings",
+		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "namespaces", "configmaps")
+	grantsFirst(t, c.writes)
 	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
 	if err != nil || !again.Empty() {
 		t.Errorf("after disable: got %v and %v, want nothing to do", changed(again), err)
+	}
+}
+
+// grantsFirst wants every binding of a role gone before the first policy, or binding of one, that confines what it grants.
+func grantsFirst(t *testing.T, writes []string) {
+	t.Helper()
+	fence := slices.IndexFunc(writes, func(w string) bool { return strings.Contains(w, "validatingadmissionpolic") })
+	grants := 0
+	for i, w := range writes {
+		if !strings.Contains(w, "rolebindings ") {
+			continue
+		}
+		grants++
+		if i > fence {
+			t.Errorf("%s came after %s", w, writes[fence])
+		}
+	}
+	if fence < 0 || grants < 6 {
+		t.Errorf("%d bindings of roles, and the first policy at %d: %q", grants, fence, writes)
 	}
 }
 
@@ -122,7 +147,8 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets", "serviceaccounts",
-		"rolebindings", "roles", "configmaps config-signing")
+		"roles", "configmaps config-signing")
+	grantsFirst(t, c.writes)
 	for _, w := range c.writes {
 		if strings.Contains(w, "namespaces") || strings.Contains(w, "tekton-sign-trust") {
 			t.Errorf("%s: the history is lost with it", w)

@@ -281,7 +281,7 @@ func TestWriteText(t *testing.T) {
 // TestCanaryIsInjected holds the pod of the last check to the injection itself.
 func TestCanaryIsInjected(t *testing.T) {
 	for _, delivery := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
-		injected, err := inject.Pod(canaryPod("ci"), inject.Options{
+		injected, err := inject.Pod(canaryPod("ci", "signer"), inject.Options{
 			SignerImage: "signer", Delivery: delivery, Step: settings.Default().Step(),
 		})
 		if err != nil {

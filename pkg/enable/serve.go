@@ -10,31 +10,47 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // beforeWebhooks is what has to hold before the API server is pointed to the add-on.
 func (p Plan) beforeWebhooks(c Clients) []condition {
-	return []condition{
+	conditions := []condition{
 		{name: "the keeper is available", met: c.keeperAvailable},
 		{name: "the add-on is available", met: c.addOnAvailable},
-		{name: "the policies bite and every namespace in scope has its grant", met: p.grantsInPlace(c)},
 	}
+	if backends.Of(p.Settings.Backend).Tokens {
+		conditions = append(conditions, condition{
+			name: "the policies bite and every namespace in scope has its grant", met: p.grantsInPlace(c),
+		})
+	}
+	return conditions
 }
 
 // afterWebhooks is what has to hold before signing may be called on.
 func (p Plan) afterWebhooks(c Clients) []condition {
-	return []condition{
+	conditions := []condition{
 		{name: "the webhooks have their certificate authority and their namespaces", met: p.webhooksServed(c)},
-		{name: "a TaskRun's pod comes back with the signer in it (dry run)", met: p.podInjected(c), explained: true},
 	}
+	if backends.Of(p.Settings.Backend).Signs {
+		return append(conditions, condition{
+			name: "a TaskRun's pod comes back with the signer in it (dry run)", met: p.podInjected(c), explained: true,
+		})
+	}
+	return append(conditions, condition{name: "the API server reaches the add-on", met: c.addOnReached, explained: true})
+}
+
+// addOnReached looks whether the API server reaches the add-on.
+func (c Clients) addOnReached(ctx context.Context) (bool, string, error) {
+	if reason := c.unreached(ctx); reason != "" {
+		return false, reason + "; " + openPort(), nil
+	}
+	return true, "", nil
 }
 
 // addOnAvailable looks at the Deployment of the webhooks.
@@ -151,42 +167,8 @@ func (p Plan) grantsInPlace(c Clients) func(context.Context) (bool, string, erro
 	}
 }
 
-// podInjected asks the API server to create, as a dry run, a pod like those that Tekton makes for a TaskRun.
-func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error) {
-	return func(ctx context.Context) (bool, string, error) {
-		namespace, err := p.someNamespace(ctx, c)
-		if err != nil {
-			return false, "", err
-		}
-		if namespace == "" {
-			reason := c.unreached(ctx)
-			return reason == "", reason + "; " + openPort(), nil
-		}
-		pod, err := c.Kube.CoreV1().Pods(namespace).Create(ctx, canaryPod(namespace),
-			metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-		if apierrors.IsForbidden(err) || apierrors.IsInvalid(err) {
-			return false, fmt.Sprintf("namespace %s refuses the pod: %v", namespace, err), nil
-		}
-		if reason := notCalled(err); reason != "" {
-			return false, reason, nil
-		}
-		if err != nil {
-			return false, "", fmt.Errorf("creating a pod in namespace %s as a dry run: %w", namespace, err)
-		}
-		step := pod.Spec.Containers[0]
-		if step.Command[0] == tekton.Entrypoint && pod.Annotations[signing.UnsignedAnnotation] != "" {
-			return true, "", nil // it was called, and said why: status does, too
-		}
-		if step.Command[0] == tekton.Entrypoint {
-			return false, c.whyUnchanged(ctx), nil
-		}
-		reason := p.notInjected(step)
-		return reason == "", reason, nil
-	}
-}
-
-// notInjected says why the canary's step, which the signer wraps, does not sign as the plan wants it, nothing if it does.
-func (p Plan) notInjected(canary corev1.Container) string {
+// wrongSigner says why the canary's step, which the signer wraps, does not sign as the plan wants it, nothing if it does.
+func (p Plan) wrongSigner(canary corev1.Container) string {
 	config, _, err := step.Parse(canary.Args)
 	if err != nil {
 		return fmt.Sprintf("the pod's signer comes back with other arguments than this version's: %v", err)
@@ -195,19 +177,4 @@ func (p Plan) notInjected(canary corev1.Container) string {
 		return "the pod's signer still has the settings from before"
 	}
 	return ""
-}
-
-// someNamespace returns a namespace in scope, or an empty name while there is none.
-func (p Plan) someNamespace(ctx context.Context, c Clients) (string, error) {
-	list, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return "", fmt.Errorf("listing namespaces: %w", err)
-	}
-	inScope := p.Settings.Scope.Matcher(settings.Reserved(p.Environment.TektonNamespace))
-	for _, ns := range list.Items {
-		if ns.DeletionTimestamp == nil && inScope(ns.Labels) {
-			return ns.Name, nil
-		}
-	}
-	return "", nil
 }

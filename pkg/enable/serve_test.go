@@ -3,13 +3,17 @@
 package enable
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
@@ -67,8 +71,63 @@ func TestNoNamespaceInScope(t *testing.T) {
 			c.reachable(tc.answer)
 			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
 			done, missing, err := plan.podInjected(c.Clients)(t.Context())
-			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) {
+			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) || done && !strings.Contains(missing, "no namespace is in scope") {
 				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
+			}
+		})
+	}
+}
+
+// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the signer's registry alone
+// allows the pod, and one that refuses it leaves it to another namespace, or to the port.
+func TestCanaryAndPolicies(t *testing.T) {
+	deny := func(pod *corev1.Pod) error {
+		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400,
+			Message: `admission webhook "validate.kyverno.svc-fail" denied the request: not in ` + pod.Namespace}}
+	}
+	onlySigner := func(pod *corev1.Pod) error {
+		for _, container := range append(pod.Spec.InitContainers, pod.Spec.Containers...) {
+			if container.Image != testSigner {
+				return deny(pod)
+			}
+		}
+		return nil
+	}
+	for name, tc := range map[string]struct {
+		refuse func(*corev1.Pod) error
+		closed bool
+		done   bool
+		want   string
+	}{
+		"no policy":             {func(*corev1.Pod) error { return nil }, false, true, ""},
+		"the signer's registry": {onlySigner, false, true, ""},
+		"one namespace refuses it": {func(pod *corev1.Pod) error {
+			if pod.Namespace == "a" {
+				return deny(pod)
+			}
+			return nil
+		}, false, true, ""},
+		"all refuse it":                    {deny, false, true, "whether pods get the signer was not tried: namespace b refuses the pod: admission webhook"},
+		"all refuse it, and a closed port": {deny, true, false, "port 8443"},
+		"all have a quota": {func(*corev1.Pod) error {
+			return apierrors.NewForbidden(corev1.Resource("pods"), "x", errors.New("exceeded quota: q"))
+		}, false, true, "exceeded quota: q"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newFakeCluster(t, namespaceWith("a", nil), namespaceWith("b", nil))
+			if tc.closed {
+				c.reachable(portClosed("no route to host"))
+			}
+			c.injecting(signingOn())
+			c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
+				pod, _ := a.(clienttesting.CreateAction).GetObject().(*corev1.Pod) //nolint:forcetypeassert // the reactor's verb
+				err := tc.refuse(pod)
+				return err != nil, nil, err
+			})
+			plan := Plan{Environment: testEnvironment, Settings: signingOn(), SignerImage: testSigner}
+			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			if err != nil || done != tc.done || !strings.Contains(missing, tc.want) || (tc.want == "") != (missing == "") {
+				t.Errorf("got %v, %q and %v, want %v and %q", done, missing, err, tc.done, tc.want)
 			}
 		})
 	}

@@ -46,7 +46,7 @@ func (l *look) exceptions(table delivery.Table) {
 		}
 		e, ok := table.For(ns.name, l.status.AddOn.SignerImage)
 		// Where results are enforced, pods are given the signer all the same: those that hang are looked for.
-		idle := e.Source == delivery.Start && l.settings.EnforcementOf(ns.labels) == settings.Enforce
+		idle := e.Source != delivery.Trial && e.Delivery == delivery.None && l.settings.EnforcementOf(ns.labels) == settings.Enforce
 		if ok && ns.inScope && !idle {
 			n++
 			l.add(l.exception(ns, e))
@@ -60,7 +60,11 @@ func (l *look) exceptions(table delivery.Table) {
 // exception says what is otherwise in a namespace, and the way out.
 func (l *look) exception(ns knownNamespace, e delivery.Entry) status.Check {
 	refused, wayOut := "are refused", "have the policy admit image volumes and the image, or leave the namespace out of signing"
-	if e.Source == delivery.Start {
+	switch e.Source {
+	case delivery.Trial: // it ends by itself
+	case delivery.Refusal:
+		wayOut = "have the policy admit pods of TaskRuns with the signer in them and run " + l.enable() + " again, or leave the namespace out of signing"
+	case delivery.Start:
 		refused = "do not start"
 		wayOut = "let the nodes pull the image (enable --pull-secret or --registry) and run " + l.enable() + " again, or leave the namespace out of signing"
 	}

@@ -26,6 +26,7 @@ func TestStatusDelivery(t *testing.T) {
 		"out of scope":   {"other.trial", value("none", testSigner), status.Healthy, ""},
 		"refused":        {"ci.trial", value("none", testSigner), status.Broken, "delivery Namespace ci: since 2026-01-02T03:04:05Z pods with the signer are refused: TaskRuns run there unsigned"},
 		"cannot start":   {"ci.start", value("none", testSigner), status.Broken, "pods with the signer do not start: TaskRuns run there unsigned"},
+		"refused since":  {"ci.refusal", value("none", testSigner), status.Broken, "pods with the signer are refused: TaskRuns run there unsigned"},
 		"the other way":  {"ci.trial", value("init", testSigner), status.Warnings, "since 2026-01-02T03:04:05Z the signer gets there by init, because pods are refused otherwise"},
 		"asked for":      {"ci.refused", "2026-01-02T03:04:05Z", status.Healthy, ""},
 		"cannot be read": {"ci.trial", "nonsense", status.Warnings, "not read, and not acted upon: key ci.trial: "},

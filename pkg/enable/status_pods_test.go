@@ -19,7 +19,7 @@ const testSigner = "reg.example/signer:v1.2.3"
 // waiting is a pod of a TaskRun as the add-on leaves it, one container of which waits.
 func waiting(t *testing.T, namespace string, delivery inject.Delivery, container, reason, message string) *corev1.Pod {
 	t.Helper()
-	pod, err := inject.Pod(canaryPod(namespace), inject.Options{SignerImage: testSigner, Delivery: delivery, Step: settings.Default().Step()})
+	pod, err := inject.Pod(canaryPod(namespace, testSigner), inject.Options{SignerImage: testSigner, Delivery: delivery, Step: settings.Default().Step()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func waiting(t *testing.T, namespace string, delivery inject.Delivery, container
 func TestStatusSignerImage(t *testing.T) {
 	const backOff = `Back-off pulling image "` + testSigner + `": not found`
 	stock := func(*testing.T) *corev1.Pod {
-		pod := canaryPod("ci")
+		pod := canaryPod("ci", testSigner)
 		pod.Status.Phase = corev1.PodPending
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "step-canary", State: corev1.ContainerState{
 			Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: testSigner},

@@ -40,12 +40,9 @@ func TestPodSkips(t *testing.T) {
 		},
 		"Tekton's SPIRE": {map[string]string{"enable-api-fields": "alpha", "enforce-nonfalsifiability": "spire"}, nil, nil,
 			"Tekton's own signing"},
-		"no steps": {
-			nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Name = "main" }, "1 to 255 step containers, got 0",
-		},
-		"another command": {
-			nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/vault"} }, `got ["/vault"]`,
-		},
+		"no steps": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Name = "main" }, "1 to 255 step containers, got 0"},
+		"another command": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/vault"} },
+			`expected container step-build to start /tekton/bin/entrypoint, got ["/vault"]: another webhook changed it before`},
 		"no arguments": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Args = nil }, `expected "--"`},
 		"no post file": {nil, nil, func(p *corev1.Pod) { p.Spec.Containers[0].Args = []string{"-results", "a", "--"} },
 			"expected -post_file FILE"},

@@ -37,6 +37,7 @@ type Metrics struct {
 	catchUps  *prometheus.CounterVec
 	records   *prometheus.CounterVec
 	stuck     *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -60,6 +61,7 @@ func New(build version.Info) *Metrics {
 		catchUps:  counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
 		records:   counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
 		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
+		refusals:  counters("refusals_total", "Times that a policy refused the pod of a TaskRun in audit and no trial showed why, by what becomes of its namespace.", outcome),
 		leader:    gauge("leader", "1 in the replica that reconciles, 0 in the others."),
 		keys:      gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
@@ -82,8 +84,9 @@ func New(build version.Info) *Metrics {
 	}
 	for _, o := range []string{leftAlone, injected} {
 		m.stuck.WithLabelValues(o)
+		m.refusals.WithLabelValues(o)
 	}
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck, m.leader, m.keys, m.looked,
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck, m.refusals, m.leader, m.keys, m.looked,
 		m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
@@ -166,10 +169,10 @@ func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
 
-// What becomes of a namespace in which a pod did not start because of the signer.
+// What becomes of a namespace in which a pod did not start because of the signer, or was refused.
 const (
 	leftAlone = "left-alone" // in audit
-	injected  = "injected"   // as before, where results are enforced
+	injected  = "injected"   // as before: results are enforced, or the signer is not why
 )
 
 // Stuck counts a pod that did not start because of the signer. stopped: its namespace is left alone from now on.
@@ -179,6 +182,15 @@ func (m *Metrics) Stuck(stopped bool) {
 		return
 	}
 	m.stuck.WithLabelValues(injected).Inc()
+}
+
+// Refused counts that the pods of a namespace are left alone because a policy refused one, or that one without the signer was refused, too.
+func (m *Metrics) Refused(stopped bool) {
+	if stopped {
+		m.refusals.WithLabelValues(leftAlone).Inc()
+		return
+	}
+	m.refusals.WithLabelValues(injected).Inc()
 }
 
 // Leading says whether this replica is the one that reconciles.

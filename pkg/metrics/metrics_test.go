@@ -35,6 +35,7 @@ func TestMetrics(t *testing.T) {
 	m.CatchUp(nil)
 	m.Record(errors.New("conflict"))
 	m.Stuck(true)
+	m.Refused(false)
 	m.Leading(true)
 	m.TrustHistory(7, time.Unix(1750000000, 0))
 	m.APIRequests().Increment(t.Context(), "200", "GET", "api.example:443")
@@ -61,6 +62,8 @@ func TestMetrics(t *testing.T) {
 		`tekton_sign_records_total{outcome="failed"} 1`,
 		`tekton_sign_stuck_pods_total{outcome="left-alone"} 1`,
 		`tekton_sign_stuck_pods_total{outcome="injected"} 0`,
+		`tekton_sign_refusals_total{outcome="left-alone"} 0`,
+		`tekton_sign_refusals_total{outcome="injected"} 1`,
 		`tekton_sign_leader 1`,
 		`tekton_sign_trust_history_keys 7`,
 		`tekton_sign_trust_history_checked_timestamp_seconds 1.75e+09`,

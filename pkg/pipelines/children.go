@@ -4,7 +4,6 @@ package pipelines
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -33,7 +32,7 @@ func (j *judge) children() {
 
 // child checks one child, and takes away a verdict that is not about the PipelineRun's own.
 func (j *judge) child(c *Child) {
-	task := FindTask(j.spec, c.PipelineTask)
+	task := j.find(c.PipelineTask)
 	object := c.object()
 	switch {
 	case task == nil:
@@ -86,32 +85,15 @@ func (j *judge) numbers() {
 		switch {
 		case n > 1 && !task.IsMatrixed():
 			j.add(CheckChildren, verify.Fail, task.Name, "one child", fmt.Sprint(n), "several children stand for one task")
-		case n == 0 && j.succeeded() && !j.skipped(task.Name):
+		case n == 0 && j.succeeded() && !j.skipped[task.Name]:
 			j.add(CheckChildren, verify.Unknown, task.Name, "", "", "the PipelineRun succeeded, and its status names no child for this task")
 		}
 	}
 }
 
-func (j *judge) skipped(task string) bool {
-	return slices.ContainsFunc(j.PipelineRun.Status.SkippedTasks, func(s v1.SkippedTask) bool { return s.Name == task })
-}
-
-// of returns the children of a task.
-func (j *judge) of(task string) []*Child {
-	var all []*Child
-	for i := range j.Children {
-		if j.Children[i].PipelineTask == task {
-			all = append(all, &j.Children[i])
-		}
-	}
-	return all
-}
-
 // own reports whether a child passed what children checks.
 func (j *judge) own(c *Child) bool {
-	return c.object() != nil && !slices.ContainsFunc(j.checks, func(k Check) bool {
-		return k.ID == CheckChildren && isBad(k.Status) && (k.Child == c.Name || k.Child == c.PipelineTask)
-	})
+	return c.object() != nil && !j.bad[c.Name] && !j.bad[c.PipelineTask]
 }
 
 // collect gathers what the tasks gave.
@@ -155,5 +137,5 @@ func CustomOutput(run *CustomRun) Output {
 			Name: r.Name, Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: r.Value},
 		})
 	}
-	return out
+	return out.indexed()
 }

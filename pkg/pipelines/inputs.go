@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
@@ -26,7 +27,10 @@ const nothing = "none"
 // maxCombinations is how many runs of a matrix are looked at. Tekton's own limit is 256 unless it is configured.
 const maxCombinations = 1024
 
-// maxStateText is the longest text, in bytes, in which states are looked for: a pattern takes much more than its text.
+// maxCombined is how many parameters all runs of a matrix may have together.
+const maxCombined = 1 << 18
+
+// maxStateText is the longest text, in bytes, in which states are looked for.
 const maxStateText = 16 << 10
 
 // maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
@@ -52,23 +56,23 @@ var given = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
 
 // Apply returns a task of the pipeline as Tekton runs it once the tasks before it gave their results.
 func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
-	r := o.referred(task)
+	r := o.referred(task).replacer()
 	own := map[string]string{"context.pipelineTask.retries": strconv.Itoa(task.Retries)}
 	applied := task.DeepCopy()
-	applied.Params = applied.Params.ReplaceVariables(r.strings, r.arrays, r.objects).ReplaceVariables(own, nil, nil)
+	applied.Params = r.params(applied.Params).ReplaceVariables(own, nil, nil)
 	if applied.IsMatrixed() {
 		m := applied.Matrix
-		m.Params = m.Params.ReplaceVariables(r.strings, r.arrays, nil).ReplaceVariables(own, nil, nil)
+		m.Params = r.only(true).params(m.Params).ReplaceVariables(own, nil, nil)
 		for i := range m.Include {
-			m.Include[i].Params = m.Include[i].Params.ReplaceVariables(r.strings, nil, nil).ReplaceVariables(own, nil, nil)
+			m.Include[i].Params = r.only(false).params(m.Include[i].Params).ReplaceVariables(own, nil, nil)
 		}
 	}
-	applied.When = applied.When.ReplaceVariables(r.strings, r.arrays)
+	for i, when := range applied.When {
+		applied.When[i] = r.when(when)
+	}
 	if ref := applied.TaskRef; ref != nil {
-		ref.Params = ref.Params.ReplaceVariables(r.strings, r.arrays, r.objects)
-		name := v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: []string{ref.Name}}
-		name.ApplyReplacements(r.strings, nil, nil)
-		ref.Name = name.ArrayVal[0]
+		ref.Params = r.params(ref.Params)
+		ref.Name = r.text(ref.Name)
 	}
 	return applied
 }
@@ -78,8 +82,12 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 	if !applied.IsMatrixed() {
 		return []v1.Params{applied.Params}, nil
 	}
-	if n := applied.Matrix.CountCombinations(); n > maxCombinations {
+	n := applied.Matrix.CountCombinations()
+	if n > maxCombinations {
 		return nil, fmt.Errorf("expected a matrix of at most %d runs, got %d", maxCombinations, n)
+	}
+	if each := len(applied.Matrix.Params) + len(applied.Params); n*each > maxCombined {
+		return nil, fmt.Errorf("expected a matrix whose runs have at most %d parameters together, got %d", maxCombined, n*each)
 	}
 	all := applied.Matrix.FanOut()
 	for i := range all {
@@ -150,6 +158,33 @@ func differing(expected, got v1.Params) []unlike {
 	return all
 }
 
+// byName returns the values of parameters, of several of one name the last.
+func byName(params v1.Params) map[string]*v1.ParamValue {
+	values := make(map[string]*v1.ParamValue, len(params))
+	for i := range params {
+		values[params[i].Name] = &params[i].Value
+	}
+	return values
+}
+
+// countDiffering returns how many parameters differ, given the values of got by name.
+func countDiffering(expected, got v1.Params, values map[string]*v1.ParamValue) int {
+	n, found := len(got)-len(values), 0 // those that are there twice
+	for i := range expected {
+		value := values[expected[i].Name]
+		if value != nil {
+			found++
+		}
+		if value == nil || !sameValue(expected[i].Value, *value) {
+			n++
+		}
+	}
+	if n += max(0, len(values)-found); n > 0 { // with those that nobody expects
+		return n
+	}
+	return len(differing(expected, got)) // which knows of names that are expected twice
+}
+
 func show(value v1.ParamValue) string {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -188,15 +223,39 @@ func sameText(expected, got string) bool {
 	if expected == got {
 		return true
 	}
-	states := state.FindAllStringIndex(expected, -1)
-	if len(states) == 0 || len(expected) > maxStateText {
+	end := strings.LastIndex(expected, ")")
+	if end < 0 || !strings.HasSuffix(got, expected[end+1:]) || len(expected) > maxStateText { // what is behind all references
 		return false
 	}
-	pattern, from := `\A`, 0
-	for _, at := range states {
-		pattern += regexp.QuoteMeta(expected[from:at[0]]) + `[A-Za-z0-9]*`
-		from = at[1]
+	states := state.FindAllStringIndex(expected, -1)
+	if len(states) == 0 {
+		return false
 	}
-	matches, err := regexp.MatchString(pattern+regexp.QuoteMeta(expected[from:])+`\z`, got)
-	return err == nil && matches
+	rest, ok := strings.CutPrefix(got, expected[:states[0][0]])
+	for i := 1; ok && i < len(states); i++ {
+		rest, ok = skipWord(rest, expected[states[i-1][1]:states[i][0]])
+	}
+	word, ends := strings.CutSuffix(rest, expected[states[len(states)-1][1]:])
+	return ok && ends && lengthOfWord(word) == len(word)
+}
+
+// skipWord returns what follows in a text after a word and then a literal, and whether there is such a beginning. The first place is as
+// good as any: a literal of letters and digits may as well be a part of the next word, and one with another character has one place only.
+func skipWord(text, literal string) (rest string, ok bool) {
+	end := min(len(text), lengthOfWord(text)+len(literal))
+	at := strings.Index(text[:end], literal)
+	if at < 0 {
+		return "", false
+	}
+	return text[at+len(literal):], true
+}
+
+// lengthOfWord returns how many letters and digits a text begins with.
+func lengthOfWord(text string) int {
+	for i := range len(text) {
+		if c := text[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {
+			return i
+		}
+	}
+	return len(text)
 }

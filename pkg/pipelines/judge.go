@@ -108,18 +108,37 @@ const (
 	ReasonCustomRuns = "custom-runs-allowed" // verified but for custom runs, whose controllers somebody trusts
 )
 
-// judge collects what the checks find.
+// judge collects what the checks find. What is asked for again and again is found by its name.
 type judge struct {
 	Family
 	spec    *v1.PipelineSpec
 	outputs Outputs
 	checks  []Check
 	caveats []string
+
+	tasks      map[string]*prepared
+	skipped    map[string]bool // tasks that the PipelineRun says it skipped
+	bad        map[string]bool // children, and tasks, of which a check of children did not pass
+	producers  *producers
+	comparer   *comparer
+	conditions *conditions
+	looks      int // at producers, so far
+	compared   int // parameters of a matrix, so far
 }
+
+// Caps of what one PipelineRun may cost where that grows with the product of two things.
+const (
+	maxLooks    = 1 << 17
+	maxCompared = 1 << 22
+)
 
 // Judge looks at a PipelineRun. Its verdict is the worst of its children and of its own checks.
 func Judge(f Family) Judgement {
-	j := &judge{Family: f, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{}}
+	j := &judge{
+		Family: f, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{},
+		tasks: map[string]*prepared{}, skipped: map[string]bool{}, bad: map[string]bool{}, conditions: newConditions(),
+	}
+	j.comparer = &comparer{outputs: j.outputs}
 	j.run()
 	slices.SortStableFunc(j.checks, func(a, b Check) int {
 		return slices.Index(checkOrder, a.ID) - slices.Index(checkOrder, b.ID)
@@ -137,6 +156,8 @@ func (j *judge) run() {
 		}
 		return
 	}
+	j.index()
+	j.producers = newProducers(j.spec, j.PipelineRun.Spec.Workspaces)
 	j.pipeline()
 	j.children()
 	j.collect()
@@ -158,6 +179,9 @@ func (j *judge) add(id verify.CheckID, status verify.Status, child, expected, go
 	j.checks = append(j.checks, Check{
 		Check: verify.Check{ID: id, Status: status, Expected: expected, Got: got, Message: message}, Child: child,
 	})
+	if id == CheckChildren && isBad(status) {
+		j.bad[child] = true
+	}
 }
 
 // passed adds a check that passed unless one of its kind did not.
@@ -192,8 +216,14 @@ func ComparePipelines(spec, resolved *v1.PipelineSpec) *Difference {
 	if want, got := namesOf(spec), namesOf(resolved); want != got {
 		return &Difference{"the tasks", want, got}
 	}
+	tasks := map[string]*v1.PipelineTask{}
+	for _, task := range Tasks(resolved) {
+		if tasks[task.Name] == nil {
+			tasks[task.Name] = &task
+		}
+	}
 	for _, task := range Tasks(spec) {
-		if want, got := referencesOf(&task), referencesOf(FindTask(resolved, task.Name)); want != got {
+		if want, got := referencesOf(&task), referencesOf(tasks[task.Name]); want != got {
 			return &Difference{"what task " + task.Name + " takes of others", want, got}
 		}
 	}

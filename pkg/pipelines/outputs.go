@@ -26,12 +26,26 @@ type Output struct {
 	Failed    bool // the run failed
 	// Open says why the values are not known, as the status of a check that needs them. Empty: they are verified.
 	Open verify.Status
+
+	places map[string]int // of the results, by name; nil: not known
+	most   int            // see largest
+}
+
+// indexed returns the output with what is asked for again and again.
+func (o Output) indexed() Output {
+	o.most, o.places = o.largest(), make(map[string]int, len(o.Results))
+	for i, r := range o.Results {
+		if _, ok := o.places[r.Name]; !ok {
+			o.places[r.Name] = i
+		}
+	}
+	return o
 }
 
 // OutputOf returns what completed runs of one task gave. Those of a matrix may be several.
 func OutputOf(matrix bool, runs ...*v1.TaskRun) Output {
 	if !matrix {
-		return Output{Results: runs[0].Status.Results, Artifacts: runs[0].Status.Artifacts, Failed: failed(runs[0])}
+		return Output{Results: runs[0].Status.Results, Artifacts: runs[0].Status.Artifacts, Failed: failed(runs[0])}.indexed()
 	}
 	runs = slices.SortedFunc(slices.Values(runs), func(a, b *v1.TaskRun) int { return cmp.Compare(a.Name, b.Name) })
 	values, order := map[string][]string{}, []string{}
@@ -50,13 +64,19 @@ func OutputOf(matrix bool, runs ...*v1.TaskRun) Output {
 			Name: name, Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: values[name]},
 		})
 	}
-	return out
+	return out.indexed()
 }
 
 func failed(tr *v1.TaskRun) bool { return tr.Status.GetCondition(apis.ConditionSucceeded).IsFalse() }
 
+// elementSize is what an element takes beside its text.
+const elementSize = 16
+
 // largest returns the size of the largest result or artifacts, in bytes.
 func (o Output) largest() int {
+	if o.places != nil {
+		return o.most
+	}
 	size := 0
 	if text, err := textOf(o.Artifacts); err == nil {
 		size = len(text)
@@ -64,10 +84,10 @@ func (o Output) largest() int {
 	for _, r := range o.Results {
 		sum := len(r.Value.StringVal)
 		for _, element := range r.Value.ArrayVal {
-			sum += len(element)
+			sum += len(element) + elementSize
 		}
-		for _, element := range r.Value.ObjectVal {
-			sum += len(element)
+		for key, element := range r.Value.ObjectVal {
+			sum += len(key) + len(element) + elementSize
 		}
 		size = max(size, sum)
 	}
@@ -76,6 +96,13 @@ func (o Output) largest() int {
 
 // result returns the value of a result as it is declared.
 func (o Output) result(name string) (v1.ParamValue, bool) {
+	if o.places != nil {
+		at, ok := o.places[name]
+		if !ok {
+			return v1.ParamValue{}, false
+		}
+		return o.Results[at].Value, true
+	}
 	for _, r := range o.Results {
 		if r.Name == name {
 			return r.Value, true
@@ -108,7 +135,13 @@ func newReplacements() replacements {
 // referred returns the replacements for the references of a task that Tekton sees, in each way of writing them.
 func (o Outputs) referred(task *v1.PipelineTask) replacements {
 	r := newReplacements()
+	seen := map[[2]string]bool{}
 	for _, ref := range v1.PipelineTaskResultRefs(task.DeepCopy()) {
+		name := [2]string{ref.PipelineTask, ref.Result}
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
 		if value, ok := o[ref.PipelineTask].input(ref.Result); ok {
 			r.add(ref, value)
 		}

@@ -4,6 +4,7 @@ package pipelines
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -496,6 +497,59 @@ func TestCompareSpecs(t *testing.T) {
 		d, err := c.outputs.CompareTask(task, &v1.TaskRun{Spec: v1.TaskRunSpec{TaskSpec: c.got}})
 		if err != nil || (d == nil) != c.same {
 			t.Errorf("%s: got %+v, %v", name, d, err)
+		}
+	}
+}
+
+// TestSameText: where a state is referred to, any word fits, as a pattern would have it.
+func TestSameText(t *testing.T) {
+	parts := []string{"", "a", "-", "a-", "-a", "a-a", "$(tasks.x.status)", "$(tasks.status)", "$(tasks.x.results.y)", ")"}
+	texts := []string{"", "a", "-", "b", "a-", "aa-", "a-a", "-a", "a-a-a", "ab-ab", "a)", "$(tasks.x.results.y)", "$(tasks.x.results.y)a", "é"}
+	same := 0
+	for i := range 10_000 {
+		expected := parts[i%10] + parts[i/10%10] + parts[i/100%10] + parts[i/1000]
+		pattern, from := `\A`, 0
+		for _, at := range state.FindAllStringIndex(expected, -1) {
+			pattern, from = pattern+regexp.QuoteMeta(expected[from:at[0]])+`[A-Za-z0-9]*`, at[1]
+		}
+		words := regexp.MustCompile(pattern + regexp.QuoteMeta(expected[from:]) + `\z`)
+		for _, got := range texts {
+			want := words.MatchString(got)
+			if sameText(expected, got) != want {
+				t.Errorf("%q and %q: want %t", expected, got, want)
+			}
+			if want {
+				same++
+			}
+		}
+	}
+	if same < 1000 {
+		t.Errorf("only %d were the same", same)
+	}
+}
+
+// TestCountDiffering counts what differing finds.
+func TestCountDiffering(t *testing.T) {
+	names, values := []string{"a", "b", "c"}, []string{"1", "2"}
+	pick := func(n int) (params v1.Params) {
+		for range n % 4 {
+			n /= 4
+			params = append(params, param(names[n%3], text(values[n/3%2])))
+		}
+		return params
+	}
+	for i := range 300 {
+		for k := range 300 {
+			expected, got := pick(i), pick(k)
+			n := len(differing(expected, got))
+			if counted := countDiffering(expected, got, byName(got)); (counted == 0) != (n == 0) {
+				t.Fatalf("%v and %v: counted %d, want %d", expected, got, counted, n)
+			}
+			a, known := keyOf(expected)
+			b, also := keyOf(got)
+			if same := known && also && a == b; same != (n == 0) {
+				t.Fatalf("%v and %v: one key: %t, want %d differences", expected, got, same, n)
+			}
 		}
 	}
 }

@@ -14,35 +14,39 @@ import (
 
 // ran checks what one of the PipelineRun's own children ran, and with which values.
 func (j *judge) ran(c *Child) {
-	task := FindTask(j.spec, c.PipelineTask)
-	if task == nil || !j.own(c) {
+	p := j.tasks[c.PipelineTask]
+	if p == nil || !j.own(c) {
 		return
 	}
-	producers, err := Producers(j.spec, task, j.PipelineRun.Spec.Workspaces)
-	if err != nil {
-		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+	j.prepare(p)
+	if p.unknown != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", p.unknown.Error())
 		return
 	}
-	if j.open(c, producers) {
+	if j.open(c, p.producers) {
 		return
 	}
-	if err := j.outputs.CheckSize(task); err != nil {
-		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
+	if p.tooMuch != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", p.tooMuch.Error())
 		return
 	}
 	switch {
 	case c.TaskRun != nil:
-		j.task(c, task)
+		j.task(c, p)
 	case c.PipelineRun != nil:
-		j.nested(c, task)
+		j.nested(c, p.task)
 	}
-	applied := j.outputs.Apply(task)
-	j.when(c, applied)
-	j.inputs(c, applied)
+	j.when(c, p)
+	j.inputs(c, p)
 }
 
 // open says of which producers the values are not known, and reports whether there are any.
 func (j *judge) open(c *Child, producers []string) bool {
+	if j.looks += len(producers); j.looks > maxLooks {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "",
+			fmt.Sprintf("expected children that take results of at most %d tasks together, got more", maxLooks))
+		return true
+	}
 	open := false
 	for _, name := range producers {
 		output, ok := j.outputs[name]
@@ -59,8 +63,8 @@ func (j *judge) open(c *Child, producers []string) bool {
 	return open
 }
 
-func (j *judge) task(c *Child, task *v1.PipelineTask) {
-	difference, err := j.outputs.CompareTask(task, c.TaskRun)
+func (j *judge) task(c *Child, p *prepared) {
+	difference, err := j.comparer.compare(p, c.TaskRun)
 	switch {
 	case err != nil:
 		j.add(CheckTask, verify.Unknown, c.Name, "", "", err.Error())
@@ -87,29 +91,30 @@ func (j *judge) nested(c *Child, task *v1.PipelineTask) {
 	j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the pipeline that the task names")
 }
 
-func (j *judge) when(c *Child, applied *v1.PipelineTask) {
-	refusing, err := Refusing(applied)
+func (j *judge) when(c *Child, p *prepared) {
 	switch {
-	case err != nil:
-		j.add(CheckWhen, verify.Unknown, c.Name, "", "", err.Error())
-	case refusing != nil:
-		j.add(CheckWhen, verify.Fail, c.Name, "not run", "run", "this expression does not let it run: "+jsonOf(refusing))
+	case p.refuseErr != nil:
+		j.add(CheckWhen, verify.Unknown, c.Name, "", "", p.refuseErr.Error())
+	case p.refusing != nil:
+		j.add(CheckWhen, verify.Fail, c.Name, "not run", "run", "this expression does not let it run: "+jsonOf(p.refusing))
 	}
 }
 
 // inputs compares the child's parameters with those that the pipeline gives to a run of its task.
-func (j *judge) inputs(c *Child, applied *v1.PipelineTask) {
-	all, err := Combinations(applied)
+func (j *judge) inputs(c *Child, p *prepared) {
+	if p.runsErr != nil {
+		j.add(CheckInputs, verify.Unknown, c.Name, "", "", p.runsErr.Error())
+		return
+	}
+	if p.task.IsMatrixed() && c == p.children[0] {
+		j.combinations(p)
+	}
+	got := paramsOf(c)
+	best, err := j.differences(p.runs, got)
 	if err != nil {
 		j.add(CheckInputs, verify.Unknown, c.Name, "", "", err.Error())
 		return
 	}
-	at := slices.IndexFunc(j.of(c.PipelineTask), func(other *Child) bool { return other == c })
-	if applied.IsMatrixed() && at == 0 {
-		j.combinations(c, all)
-	}
-	got := paramsOf(c)
-	best := closest(all, got)
 	for _, d := range best {
 		j.checks = append(j.checks, Check{Check: verify.Check{
 			ID: CheckInputs, Status: verify.Fail, Result: d.What, Expected: d.Expected, Got: d.Got,
@@ -118,27 +123,6 @@ func (j *judge) inputs(c *Child, applied *v1.PipelineTask) {
 	}
 	if len(best) == 0 {
 		j.add(CheckInputs, verify.Pass, c.Name, "", "", fmt.Sprintf("parameters as the pipeline and the verified results give: %d", len(got)))
-	}
-}
-
-// combinations checks that the runs of a matrix are those that it has, each once.
-func (j *judge) combinations(first *Child, all []v1.Params) {
-	children := j.of(first.PipelineTask)
-	if len(children) != len(all) && j.completed() {
-		j.add(CheckChildren, verify.Fail, first.PipelineTask, fmt.Sprintf("%d runs of its matrix", len(all)), fmt.Sprint(len(children)),
-			"the runs of this task are not those of its matrix")
-		return
-	}
-	left := slices.Clone(all)
-	for _, c := range children {
-		got := paramsOf(c)
-		at := slices.IndexFunc(left, func(p v1.Params) bool { return len(differing(p, got)) == 0 })
-		if at < 0 && slices.ContainsFunc(all, func(p v1.Params) bool { return len(differing(p, got)) == 0 }) {
-			j.add(CheckChildren, verify.Fail, c.Name, "a combination of its own", "one that another run has", "two runs of the matrix are the same")
-		}
-		if at >= 0 {
-			left = slices.Delete(left, at, at+1)
-		}
 	}
 }
 
@@ -169,12 +153,13 @@ func CompareKnown(task *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	if takes(task.Matrix) {
 		return nil, nil
 	}
-	taking := func(name string) bool {
-		return slices.ContainsFunc(task.Params, func(p v1.Param) bool { return p.Name == name && takes(p) })
+	taking := map[string]bool{}
+	for _, p := range task.Params {
+		taking[p.Name] = taking[p.Name] || takes(p)
 	}
 	applied := Outputs(nil).Apply(task)
-	applied.Params = slices.DeleteFunc(applied.Params, func(p v1.Param) bool { return taking(p.Name) })
-	return CompareRun(applied, slices.DeleteFunc(slices.Clone(got), func(p v1.Param) bool { return taking(p.Name) }))
+	applied.Params = slices.DeleteFunc(applied.Params, func(p v1.Param) bool { return taking[p.Name] })
+	return CompareRun(applied, slices.DeleteFunc(slices.Clone(got), func(p v1.Param) bool { return taking[p.Name] }))
 }
 
 // closest returns the differences to the combination that has the fewest.
@@ -182,9 +167,9 @@ func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {
 		return []Difference{{"matrix", "no run", "a run"}}
 	}
-	best, fewest := 0, -1
+	best, fewest, values := 0, -1, byName(got)
 	for i, params := range all {
-		if n := len(differing(params, got)); fewest < 0 || n < fewest {
+		if n := countDiffering(params, got, values); fewest < 0 || n < fewest {
 			best, fewest = i, n
 		}
 	}

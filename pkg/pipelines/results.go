@@ -3,7 +3,6 @@
 package pipelines
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 
@@ -15,8 +14,8 @@ import (
 // there is left out.
 func (o Outputs) PipelineResults(declared []v1.PipelineResult) []v1.PipelineRunResult {
 	var results []v1.PipelineRunResult
-	known := newReplacements()
 	for _, result := range declared {
+		known := newReplacements()
 		variables, _ := result.GetVarSubstitutionExpressions()
 		if len(variables) == 0 {
 			continue
@@ -27,7 +26,7 @@ func (o Outputs) PipelineResults(declared []v1.PipelineResult) []v1.PipelineRunR
 		}
 		if valid {
 			value := *result.Value.DeepCopy()
-			value.ApplyReplacements(known.strings, known.arrays, known.objects)
+			known.replacer().value(&value)
 			results = append(results, v1.PipelineRunResult{Name: result.Name, Value: value})
 		}
 	}
@@ -37,9 +36,11 @@ func (o Outputs) PipelineResults(declared []v1.PipelineResult) []v1.PipelineRunR
 // sources returns the tasks that a result of the pipeline is made of.
 func sources(result v1.PipelineResult) []string {
 	var tasks []string
+	seen := map[string]bool{}
 	variables, _ := result.GetVarSubstitutionExpressions()
 	for _, variable := range variables {
-		if parts := strings.Split(variable, "."); len(parts) >= 3 && !slices.Contains(tasks, parts[1]) {
+		if parts := strings.Split(variable, "."); len(parts) >= 3 && !seen[parts[1]] {
+			seen[parts[1]] = true
 			tasks = append(tasks, parts[1])
 		}
 	}

@@ -5,10 +5,8 @@ package pipelines
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
 	"slices"
-	"strings"
 
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -91,9 +89,11 @@ func Tasks(spec *v1.PipelineSpec) []v1.PipelineTask { return slices.Concat(spec.
 
 // FindTask returns the task of this name, nil if the pipeline has none.
 func FindTask(spec *v1.PipelineSpec, name string) *v1.PipelineTask {
-	for _, task := range Tasks(spec) {
-		if task.Name == name {
-			return &task
+	for _, tasks := range [][]v1.PipelineTask{spec.Tasks, spec.Finally} {
+		for i := range tasks {
+			if tasks[i].Name == name {
+				return &tasks[i]
+			}
 		}
 	}
 	return nil
@@ -101,38 +101,6 @@ func FindTask(spec *v1.PipelineSpec, name string) *v1.PipelineTask {
 
 // taken matches the beginning of a reference to what a task gives: results, and artifacts.
 var taken = regexp.MustCompile(`\$\(tasks\.([^.\s()\\"]+)\.(?:results|outputs|inputs)`)
-
-// Producers returns the names of the tasks of the pipeline that a task takes results or artifacts of, sorted, wherever it names them:
-// parameters, matrix, when, the reference to its Task, the Task itself, workspaces. workspaces are those of the PipelineRun.
-func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.WorkspaceBinding) ([]string, error) {
-	text, err := textOf(task)
-	if err != nil {
-		return nil, err
-	}
-	for _, binding := range workspaces {
-		if !uses(task, text, binding.Name) {
-			continue
-		}
-		more, err := textOf(binding)
-		if err != nil {
-			return nil, err
-		}
-		text += more
-	}
-	found := map[string]bool{}
-	for _, match := range taken.FindAllStringSubmatch(text, -1) {
-		if FindTask(spec, match[1]) != nil {
-			found[match[1]] = true
-		}
-	}
-	return slices.Sorted(maps.Keys(found)), nil
-}
-
-// uses reports whether a task uses a workspace of the PipelineRun: by declaring it, or by naming it in an embedded Task.
-func uses(task *v1.PipelineTask, text, workspace string) bool {
-	return strings.Contains(text, "workspaces."+workspace) || slices.ContainsFunc(task.Workspaces,
-		func(w v1.WorkspacePipelineTaskBinding) bool { return w.Workspace == workspace || w.Name == workspace })
-}
 
 func textOf(v any) (string, error) {
 	data, err := json.Marshal(v)

@@ -12,26 +12,38 @@ import (
 	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"github.com/tektoncd/pipeline/pkg/substitution"
 )
 
 // CompareTask returns how the Task of a run differs from the one that the pipeline names, nil if it does not. task is as the pipeline
 // has it, before the results of others were put in. Without outputs (nil) what refers to them is not compared.
 func (o Outputs) CompareTask(task *v1.PipelineTask, tr *v1.TaskRun) (*Difference, error) {
-	switch {
+	return (&comparer{outputs: o}).compare(&prepared{task: task}, tr)
+}
+
+// comparer compares Tasks of runs with those that a pipeline names. It is used once all outputs are known.
+type comparer struct {
+	outputs Outputs
+	r       *replacer // of what is propagated into embedded Tasks, nil until it is asked for
+}
+
+func (c *comparer) compare(p *prepared, tr *v1.TaskRun) (*Difference, error) {
+	switch task := p.task; {
 	case task.TaskRef != nil:
-		return o.compareRefs(task, tr.Spec.TaskRef), nil
+		return c.refs(p, tr.Spec.TaskRef), nil
 	case task.TaskSpec != nil && tr.Spec.TaskSpec == nil:
 		return &Difference{"Task", "the one embedded in the pipeline", describe(tr.Spec.TaskRef)}, nil
 	case task.TaskSpec != nil:
-		return o.compareSpecs(&task.TaskSpec.TaskSpec, tr.Spec.TaskSpec)
+		return c.specs(p, tr.Spec.TaskSpec)
 	}
 	return &Difference{"Task", "a task that runs as a TaskRun", "TaskRun " + tr.Name}, nil
 }
 
-func (o Outputs) compareRefs(task *v1.PipelineTask, got *v1.TaskRef) *Difference {
-	expected := o.Apply(task).TaskRef
-	if got != nil && (sameRef(*expected, *got) || o == nil && takes(task.TaskRef)) {
+func (c *comparer) refs(p *prepared, got *v1.TaskRef) *Difference {
+	if p.applied == nil {
+		p.applied = c.outputs.Apply(p.task)
+	}
+	expected := p.applied.TaskRef
+	if got != nil && (sameRef(*expected, *got) || c.outputs == nil && takes(p.task.TaskRef)) {
 		return nil
 	}
 	return &Difference{"Task", describe(expected), describe(got)}
@@ -71,22 +83,28 @@ func describe(ref *v1.TaskRef) string {
 	return text
 }
 
-// compareSpecs compares embedded Tasks as a whole, with Tekton's defaults in both.
-func (o Outputs) compareSpecs(expected, got *v1.TaskSpec) (*Difference, error) {
-	r, err := o.propagated()
-	if err != nil {
-		return nil, err
+// specs compares embedded Tasks as a whole, with Tekton's defaults in both.
+func (c *comparer) specs(p *prepared, got *v1.TaskSpec) (*Difference, error) {
+	if c.r == nil {
+		values, err := c.outputs.propagated()
+		if err != nil {
+			return nil, err
+		}
+		c.r = new(values.replacer())
 	}
-	want, err := plain(expected)
-	if err != nil {
-		return nil, err
+	if p.spec == nil {
+		want, err := plain(&p.task.TaskSpec.TaskSpec)
+		if err != nil {
+			return nil, err
+		}
+		p.spec = want
 	}
 	have, err := plain(got)
 	if err != nil {
 		return nil, err
 	}
-	if c := (specs{r: r, loose: o == nil}); !c.same(want, have) {
-		place, a, b := c.first("", want, have)
+	if s := (specs{r: *c.r, loose: c.outputs == nil}); !s.same(p.spec, have) {
+		place, a, b := s.first("", p.spec, have)
 		return &Difference{"Task" + place, a, b}, nil
 	}
 	return nil, nil
@@ -107,7 +125,7 @@ func plain(spec *v1.TaskSpec) (any, error) {
 // specs compares embedded Tasks, given as JSON values, after the references of the first were replaced. Tekton replaces them in some
 // fields only: a reference that stands as it was is the same, too.
 type specs struct {
-	r     replacements
+	r     replacer
 	loose bool // nothing is known of what tasks gave
 }
 
@@ -115,7 +133,7 @@ func (c specs) same(want, have any) bool {
 	switch want := want.(type) {
 	case string:
 		text, ok := have.(string)
-		return ok && (c.loose && isTaking(want) || want == text || sameText(c.replaced(want), text))
+		return ok && (c.loose && isTaking(want) || want == text || sameText(c.r.text(want), text))
 	case []any:
 		list, ok := have.([]any)
 		if c.loose && slices.ContainsFunc(want, isTaking) {
@@ -142,8 +160,6 @@ func isTaking(value any) bool {
 	return ok && taken.MatchString(text)
 }
 
-func (c specs) replaced(text string) string { return substitution.ApplyReplacements(text, c.r.strings) }
-
 // expand puts lists in the place of references to lists.
 func (c specs) expand(list []any) []any {
 	var expanded []any
@@ -153,7 +169,7 @@ func (c specs) expand(list []any) []any {
 			expanded = append(expanded, element)
 			continue
 		}
-		for _, part := range substitution.ApplyArrayReplacements(text, c.r.strings, c.r.arrays) {
+		for _, part := range c.r.list(text) {
 			expanded = append(expanded, part)
 		}
 	}

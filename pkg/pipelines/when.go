@@ -10,19 +10,37 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// maxCost bounds the evaluation of an expression: whoever writes a pipeline writes it.
-const maxCost = 1_000_000
+// Bounds of the expressions of one PipelineRun: whoever writes a pipeline writes them.
+const (
+	maxCost        = 1_000_000 // of their evaluation, together
+	maxExpressions = 1000
+	maxCEL         = 256 << 10 // bytes, together
+)
+
+// conditions evaluates when expressions.
+type conditions struct {
+	env         *cel.Env
+	cost        uint64 // left
+	expressions int    // so far
+	size        int
+}
+
+func newConditions() *conditions { return &conditions{cost: maxCost} }
 
 // Refusing returns the first expression of an applied task that does not let it run, nil if they all do. One that refers to how
 // tasks ended is left out.
 func Refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
+	return newConditions().refusing(applied)
+}
+
+func (c *conditions) refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
 	for _, when := range applied.When {
 		if text, err := textOf(when); err != nil || strings.Contains(text, "$(tasks.") {
 			continue
 		}
 		evaluated := map[string]bool{}
 		if when.CEL != "" {
-			allows, err := evaluate(when.CEL)
+			allows, err := c.evaluate(when.CEL)
 			if err != nil {
 				return nil, err
 			}
@@ -36,20 +54,20 @@ func Refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
 }
 
 // evaluate returns the value of an expression in CEL, as Tekton does: without variables.
-func evaluate(expression string) (bool, error) {
-	env, err := cel.NewEnv()
+func (c *conditions) evaluate(expression string) (bool, error) {
+	c.expressions++
+	c.size += len(expression)
+	if c.expressions > maxExpressions || c.size > maxCEL {
+		return false, fmt.Errorf("expected at most %d when expressions in CEL, of %d bytes together, got more", maxExpressions, maxCEL)
+	}
+	program, err := c.program(expression)
 	if err != nil {
 		return false, fmt.Errorf("reading a when expression: %w", err)
 	}
-	ast, issues := env.Compile(expression)
-	if issues.Err() != nil {
-		return false, fmt.Errorf("reading a when expression: %w", issues.Err())
+	value, details, err := program.Eval(map[string]any{})
+	if details != nil && details.ActualCost() != nil {
+		c.cost -= min(c.cost, *details.ActualCost())
 	}
-	program, err := env.Program(ast, cel.CostLimit(maxCost))
-	if err != nil {
-		return false, fmt.Errorf("reading a when expression: %w", err)
-	}
-	value, _, err := program.Eval(map[string]any{})
 	if err != nil {
 		return false, fmt.Errorf("evaluating a when expression: %w", err)
 	}
@@ -58,4 +76,19 @@ func evaluate(expression string) (bool, error) {
 		return false, fmt.Errorf("a when expression: expected true or false, got %v", value.Type())
 	}
 	return allows, nil
+}
+
+func (c *conditions) program(expression string) (cel.Program, error) {
+	if c.env == nil {
+		env, err := cel.NewEnv()
+		if err != nil {
+			return nil, err
+		}
+		c.env = env
+	}
+	ast, issues := c.env.Compile(expression)
+	if issues.Err() != nil {
+		return nil, issues.Err()
+	}
+	return c.env.Program(ast, cel.CostLimit(c.cost))
 }

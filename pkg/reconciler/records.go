@@ -68,8 +68,8 @@ type RecordsConfig struct {
 	OnGivenUp func()
 	// OnSeen is shown every TaskRun, again after each change.
 	OnSeen func(*unstructured.Unstructured)
-	// OnRefused is told the namespace of a TaskRun whose pod was not created.
-	OnRefused func(namespace string)
+	// OnRefused is shown a TaskRun that has just failed because its pod was not created.
+	OnRefused func(*unstructured.Unstructured)
 	Version   string
 	Now       func() time.Time
 	Log       *zap.SugaredLogger
@@ -107,7 +107,7 @@ func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured
 		return
 	}
 	if event == watch.Modified && stateOf(taskRun).podRefused() { // those of a listing may be from long ago
-		r.OnRefused(taskRun.GetNamespace())
+		r.OnRefused(taskRun)
 	}
 	if task, _ := r.todo(context.Background(), taskRun); task != nothing {
 		r.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})

@@ -4,38 +4,150 @@ package reconciler
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
 
-	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// reasonPodAdmissionFailed is why a TaskRun has failed whose pod the Pod Security admission refused (Tekton Pipelines, pkg/pod).
-const reasonPodAdmissionFailed = "PodAdmissionFailed"
+// Reasons of the events about refusals.
+const (
+	ReasonRefused      = "SignerRefused"        // pods get no signer from now on
+	ReasonRefusedAlso  = "PodRefusedAnyway"     // nor did that help
+	ReasonRefusalEnded = "SignerDeliveredAgain" // pods get the signer again
+)
 
-// refusalInterval is how often a namespace asks for a trial at most: TaskRuns may be refused for other reasons, one after the other.
-const refusalInterval = 30 * time.Second
+// Timing of refusals.
+const (
+	// refusalInterval is how often a namespace asks for a trial at most: TaskRuns may be refused for other reasons, one after the other.
+	refusalInterval = 30 * time.Second
+	// A trial that was asked for has its answer, if any, when the keeper has taken the mark and had time for its dry runs. A keeper that is
+	// away is waited for a little longer.
+	trialAnswered = 5 * time.Second
+	trialAwaited  = 15 * time.Second
+	// refusalHolds is how long pods of a namespace are left alone without anybody's doing, and how long they are not again once that did
+	// not help.
+	refusalHolds = 24 * time.Hour
+	// leftAloneSince is the age of an exception from which on no pod of a new TaskRun gets the signer, on whatever clock.
+	leftAloneSince = 10 * time.Second
+	// maxBlameless bounds the namespaces of which it is remembered that the signer is not to blame.
+	maxBlameless = 4096
+)
 
-// Refusals asks for a trial of each namespace in which a pod was refused: the keeper makes it, who does not follow TaskRuns. Its keys
-// are names of namespaces.
+// Refusals acts on pods of TaskRuns that were refused. It asks for a trial of the namespace: the keeper makes it, who does not follow
+// TaskRuns. Where the trial finds nothing and a policy was what refused the pod, it knows more than the trial: the policy may look at
+// something that the pod of the trial does not have. In audit, the namespace's pods are then left alone. If one is refused all the same, the
+// signer is not to blame, and they are not. Its keys are names of namespaces.
 type Refusals struct {
 	pkgreconciler.LeaderAwareFuncs
+	RefusalsConfig
 
-	ask func(ctx context.Context, namespace string, refused time.Time) error
-	now func() time.Time
+	queue keyQueue
 
-	mu    sync.Mutex
-	asked map[string]time.Time
+	mu        sync.Mutex
+	refused   map[string]*refusedIn
+	blameless map[string]time.Time // namespaces in which pods are refused without the signer, too, and until when that counts
 }
 
-// NewRefusals returns the reconciler. ask asks for a trial.
-func NewRefusals(ask func(ctx context.Context, namespace string, refused time.Time) error, now func() time.Time) *Refusals {
-	return &Refusals{ask: ask, now: now, asked: map[string]time.Time{}}
+// RefusalsConfig is what NewRefusals needs.
+type RefusalsConfig struct {
+	Client kubernetes.Interface
+	// Image is the signer's that pods get now.
+	Image string
+	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there without it.
+	Wanted, Enforced func(namespace string) bool
+	View             *delivery.View
+	// Store is that of source Refusal.
+	Store *delivery.Store
+	// OnRefused is told when the pods of a namespace are left alone, and when they are no longer because that did not help.
+	OnRefused func(stopped bool)
+	Recorder  record.EventRecorder
+	Now       func() time.Time
+	Log       *zap.SugaredLogger
+}
+
+// refusedIn is what happened in a namespace.
+type refusedIn struct {
+	wanted bool      // a trial, which was not asked for yet
+	asked  time.Time // when one was
+	by     *refusal  // somebody's policy, and nothing was done about it yet
+}
+
+// refusal is a TaskRun whose pod a policy refused.
+type refusal struct {
+	why     string
+	since   time.Time                  // when the first one that nothing was done about was seen
+	taskRun *unstructured.Unstructured // only what an event names
+}
+
+// NewRefusals returns the reconciler. Start connects it with a work queue.
+func NewRefusals(c RefusalsConfig) *Refusals {
+	r := &Refusals{RefusalsConfig: c, refused: map[string]*refusedIn{}, blameless: map[string]time.Time{}}
+	r.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		r.look(r.View.Table())
+		return nil
+	}
+	return r
+}
+
+// Start has namespaces put into the work queue.
+func (r *Refusals) Start(queue keyQueue) {
+	r.queue = queue
+	r.View.OnChange(r.look)
+}
+
+// look puts the namespaces into the work queue that are left alone: each ends some time.
+func (r *Refusals) look(table delivery.Table) {
+	for _, e := range table.Entries() {
+		if e.Source == delivery.Refusal {
+			r.queue.EnqueueKey(types.NamespacedName{Name: e.Namespace})
+		}
+	}
+}
+
+// Seen is shown a TaskRun that has just failed because its pod was refused.
+func (r *Refusals) Seen(taskRun *unstructured.Unstructured) {
+	namespace := taskRun.GetNamespace()
+	r.mu.Lock()
+	in := r.refused[namespace]
+	if in == nil {
+		in = &refusedIn{}
+		r.refused[namespace] = in
+	}
+	in.wanted = true
+	if why := r.policy(stateOf(taskRun).succeeded); why != "" && failedLately(taskRun, r.Now()) {
+		latest := &refusal{why, r.Now(), onlyNames(taskRun)}
+		if in.by != nil {
+			latest.since = in.by.since
+		}
+		in.by = latest
+	}
+	r.mu.Unlock()
+	r.queue.EnqueueKey(types.NamespacedName{Name: namespace})
+}
+
+// onlyNames returns of a TaskRun what an event names.
+func onlyNames(taskRun *unstructured.Unstructured) *unstructured.Unstructured {
+	only := &unstructured.Unstructured{Object: map[string]any{}}
+	only.SetNamespace(taskRun.GetNamespace())
+	only.SetName(taskRun.GetName())
+	only.SetUID(taskRun.GetUID())
+	only.SetCreationTimestamp(taskRun.GetCreationTimestamp())
+	return only
 }
 
 // Reconcile implements controller.Reconciler.
@@ -45,38 +157,209 @@ func (r *Refusals) Reconcile(ctx context.Context, key string) error {
 		return controller.NewPermanentError(err)
 	}
 	if !r.IsLeaderFor(types.NamespacedName{Name: name}) {
+		r.forget(name)
 		return controller.NewSkipKey(key)
 	}
-	now := r.now()
-	if wait := r.wait(name, now); wait > 0 {
-		return controller.NewRequeueAfter(wait)
+	if err := r.askFor(ctx, name); err != nil {
+		return err
 	}
-	if err := r.ask(ctx, name, now); err != nil {
+	if err := r.judge(ctx, name); err != nil {
+		return err
+	}
+	if err := r.end(ctx, name); err != nil {
+		return err
+	}
+	if next := r.next(name); next > 0 {
+		return controller.NewRequeueAfter(next)
+	}
+	return nil
+}
+
+// forget drops what another replica sees to.
+func (r *Refusals) forget(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.refused, name)
+}
+
+// of returns what happened in a namespace.
+func (r *Refusals) of(name string) refusedIn {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in := r.refused[name]; in != nil {
+		return *in
+	}
+	return refusedIn{}
+}
+
+// askFor asks for the trial that a namespace wants, unless it has asked lately.
+func (r *Refusals) askFor(ctx context.Context, name string) error {
+	now := r.Now()
+	if in := r.of(name); !in.wanted || now.Sub(in.asked) < refusalInterval {
+		return nil
+	}
+	err := r.Store.AskForTrial(ctx, name, now)
+	if errors.Is(err, delivery.ErrFull) {
+		r.Log.Infow("no trial is asked for, because too many namespaces ask: it is tried in its turn", "namespace", name)
+	} else if err != nil {
 		return err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked[name] = now
+	if in := r.refused[name]; in != nil {
+		in.wanted, in.asked = false, now
+	}
 	return nil
 }
 
-// wait returns how long the namespace must not ask again. It forgets those that may.
-func (r *Refusals) wait(name string, now time.Time) time.Duration {
+// next returns after how long a namespace is to be looked at again, 0 if it need not. What needs no memory is dropped.
+func (r *Refusals) next(name string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for other, at := range r.asked {
-		if now.Sub(at) >= refusalInterval {
-			delete(r.asked, other)
-		}
+	in, left := r.refused[name], time.Duration(0)
+	if e, ok := r.View.Table().Of(name, delivery.Refusal); ok {
+		left = max(time.Second, refusalHolds-r.Now().Sub(e.Since))
 	}
-	if at, ok := r.asked[name]; ok {
-		return refusalInterval - now.Sub(at)
+	switch {
+	case in == nil:
+		return left
+	case in.by != nil:
+		return time.Second
+	case r.Now().Sub(in.asked) < refusalInterval:
+		return refusalInterval - r.Now().Sub(in.asked)
+	case in.wanted:
+		return time.Second
 	}
-	return 0
+	delete(r.refused, name)
+	return left
 }
 
-// podRefused reports whether a TaskRun has failed because its pod was not created.
-func (s taskRunState) podRefused() bool {
-	return s.succeeded.status == string(corev1.ConditionFalse) && !s.hasPod &&
-		(s.succeeded.reason == v1.TaskRunReasonPodCreationFailed.String() || s.succeeded.reason == reasonPodAdmissionFailed)
+// judge acts on a refusal by somebody's policy once it is known what the keeper found.
+func (r *Refusals) judge(ctx context.Context, name string) error {
+	in := r.of(name)
+	if in.by == nil {
+		return nil
+	}
+	e, has := r.View.For(name)
+	switch {
+	case !r.Wanted(name) || r.Enforced(name) || r.isBlameless(name):
+	case has && e.Delivery == delivery.None:
+		if e.Source != delivery.Refusal || !r.withoutSigner(in.by, e) {
+			break // what was under way
+		}
+		if err := r.absolve(ctx, name, *in.by); err != nil {
+			return err
+		}
+	case has && in.by.taskRun.GetCreationTimestamp().Sub(e.Since) < leftAloneSince:
+		// the trial has found another way meanwhile
+	case !r.answered(name, in):
+		return nil
+	default:
+		if err := r.leaveAlone(ctx, name, *in.by); err != nil {
+			return err
+		}
+	}
+	r.done(name, in.by)
+	return nil
+}
+
+// done forgets a refusal, unless there is another one by now.
+func (r *Refusals) done(name string, by *refusal) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in := r.refused[name]; in != nil && in.by == by {
+		in.by = nil
+	}
+}
+
+// answered reports whether the keeper has had the time for a trial since the refusal.
+func (r *Refusals) answered(name string, in refusedIn) bool {
+	waited := r.Now().Sub(in.asked)
+	return !in.asked.Before(in.by.since) && (waited >= trialAwaited || waited >= trialAnswered && !r.View.Table().AskedFor(name))
+}
+
+// withoutSigner reports whether the refused pod had no signer: its TaskRun was made when everybody knew the exception, and nothing of
+// ours is in the words of the policy.
+func (r *Refusals) withoutSigner(by *refusal, e delivery.Entry) bool {
+	return by.taskRun.GetCreationTimestamp().Sub(e.Since) >= leftAloneSince && !r.isOurs(by.why)
+}
+
+// leaveAlone has the pods of a namespace left alone from now on.
+func (r *Refusals) leaveAlone(ctx context.Context, name string, by refusal) error {
+	err := r.Store.Set(ctx, name, delivery.Exception{Delivery: delivery.None, Reason: by.why, Since: r.Now()})
+	full := errors.Is(err, delivery.ErrFull)
+	if err != nil && !full {
+		return err
+	}
+	outcome := "TaskRuns of this namespace run unsigned from now on, to see whether the signer is why"
+	if full {
+		outcome = "TaskRuns here go on being refused if the signer is why: " + err.Error()
+	} else {
+		r.OnRefused(true)
+	}
+	return r.tell(ctx, by, ReasonRefused, corev1.EventTypeWarning, outcome+
+		". Next: have the policy admit pods with the signer, and run kubectl tekton-sign enable again; or leave the namespace out of signing")
+}
+
+// absolve takes back an exception that did not help.
+func (r *Refusals) absolve(ctx context.Context, name string, by refusal) error {
+	if err := r.Store.Clear(ctx, name); err != nil {
+		return err
+	}
+	r.remember(name)
+	r.OnRefused(false)
+	return r.tell(ctx, by, ReasonRefusedAlso, corev1.EventTypeWarning,
+		"it had no signer: the signer is not why pods are refused here, and they get it again")
+}
+
+// remember that the signer is not to blame in a namespace. Of too many, the oldest is forgotten.
+func (r *Refusals) remember(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now, oldest := r.Now(), ""
+	for other, until := range r.blameless {
+		if now.After(until) {
+			delete(r.blameless, other)
+		} else if oldest == "" || until.Before(r.blameless[oldest]) {
+			oldest = other
+		}
+	}
+	if len(r.blameless) >= maxBlameless {
+		delete(r.blameless, oldest)
+	}
+	r.blameless[name] = now.Add(refusalHolds)
+}
+
+func (r *Refusals) isBlameless(name string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	until, ok := r.blameless[name]
+	return ok && r.Now().Before(until)
+}
+
+// end takes an exception away when it has held for long enough, or when a trial has found out more since.
+func (r *Refusals) end(ctx context.Context, name string) error {
+	table := r.View.Table()
+	e, ok := table.Of(name, delivery.Refusal)
+	trial, tried := table.Of(name, delivery.Trial)
+	known := tried && trial.Image == e.Image && trial.Since.After(e.Since)
+	if !ok || r.Now().Sub(e.Since) < refusalHolds && !known {
+		return nil
+	}
+	if err := r.Store.Clear(ctx, name); err != nil {
+		return err
+	}
+	message := display.Safe(fmt.Sprintf("namespace %s: pods get the signer again; they were refused with it: %s", name, e.Reason))
+	r.Log.Infow("pods get the signer again", "namespace", name)
+	r.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeNormal, ReasonRefusalEnded, display.Cut(message, maxEventMessage))
+	return nil
+}
+
+// tell says beside the TaskRun and the add-on what happened, and what follows.
+func (r *Refusals) tell(ctx context.Context, by refusal, reason, kind, outcome string) error {
+	namespace := by.taskRun.GetNamespace()
+	message := display.Safe(fmt.Sprintf("the pod was refused (%s); %s", display.Cut(by.why, maxEventMessage/2), outcome))
+	r.Log.Warnw("the pod of a TaskRun was refused", "namespace", namespace, "taskRun", by.taskRun.GetName(), "reason", by.why, "outcome", outcome)
+	r.Recorder.Event(ownDeployment(manifests.Controller), kind, reason, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
+	return events{r.Client, r.Now, r.Log}.tell(ctx, by.taskRun, kind, reason, message)
 }

@@ -104,9 +104,7 @@ func (s *Starts) maySuffer(taskRun *unstructured.Unstructured) bool {
 	case corev1.ConditionUnknown:
 		return c.reason == reasonPullImageFailed || c.reason == reasonPending && strings.HasPrefix(c.message, pendingStep)
 	case corev1.ConditionFalse:
-		text, _, _ := unstructured.NestedString(taskRun.Object, "status", "completionTime")
-		completed, err := time.Parse(time.RFC3339, text)
-		return slices.Contains(failedToStart(), c.reason) && err == nil && s.Now().Sub(completed) < failedJustNow
+		return slices.Contains(failedToStart(), c.reason) && failedLately(taskRun, s.Now())
 	}
 	return false
 }

@@ -340,24 +340,6 @@ func TestTektonImage(t *testing.T) {
 	}
 }
 
-// TestRefusals asks once for TaskRuns that are refused one after the other.
-func TestRefusals(t *testing.T) {
-	now, asked := time.Unix(1000, 0), 0
-	r := NewRefusals(func(context.Context, string, time.Time) error { asked++; return nil }, func() time.Time { return now })
-	if err := r.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
-		t.Fatal(err)
-	}
-	for _, tc := range []struct {
-		after time.Duration
-		want  int
-	}{{0, 1}, {time.Second, 1}, {refusalInterval, 2}} {
-		now = now.Add(tc.after)
-		if err := r.Reconcile(t.Context(), "ci"); tc.want != asked || (err == nil) != (tc.after != time.Second) {
-			t.Errorf("asked %d times, want %d; %v", asked, tc.want, err)
-		}
-	}
-}
-
 // TestRefusedPodsAreTold: a TaskRun that has just failed without a pod, for the reasons that Tekton gives when it could not create one.
 func TestRefusedPodsAreTold(t *testing.T) {
 	for name, tc := range map[string]struct {

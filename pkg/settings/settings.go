@@ -31,9 +31,11 @@ const (
 	KeyDelivery     = "delivery"                  // auto, image or init
 	// A signing.Format: v2, or v1, which is compatible with Tekton's own.
 	KeyFormat            = "signing-format"
-	KeyMinimumFormat     = "minimum-format" // a signing.Format; absent: v2 where enforced, any where audited
-	KeyBinding           = "oidc-binding"   // a signing.Binding: payload, key or audience
-	KeyAudience          = "oidc-audience"  // prefix of the audiences of signing tokens
+	KeyMinimumFormat     = "minimum-format"    // a signing.Format; absent: v2 where enforced, any where audited
+	KeyMinimumAssurance  = "minimum-assurance" // a signing.Assurance; absent: any
+	KeyReceipts          = "receipts"          // fallback or never; absent: fallback where audited, never where enforced
+	KeyBinding           = "oidc-binding"      // a signing.Binding: payload, key or audience
+	KeyAudience          = "oidc-audience"     // prefix of the audiences of signing tokens
 	KeyTokenSeconds      = "oidc-token-expiration-seconds"
 	KeyNamespaces        = "namespaces"              // names, joined by commas; absent: all
 	KeyNamespaceSelector = "namespace-selector"      // a label selector; absent: all
@@ -61,19 +63,22 @@ const (
 
 // Settings are the parsed ConfigMap.
 type Settings struct {
-	Backend        signing.Backend
-	Enforcement    Enforcement // of namespaces without the label LabelEnforcement
-	Policies       Policies
-	KeepMaterial   bool // leave the signing material in status.results, for archives without messages
-	GateChains     bool // hold TaskRuns and PipelineRuns from Tekton Chains until they are verified
-	Delivery       Delivery
-	Format         signing.Format
-	MinimumFormat  signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
-	Binding        signing.Binding
-	AudiencePrefix string
-	TokenLifetime  time.Duration
-	Scope          Scope
-	Exempt         []Account // service accounts that may still request tokens with any audience
+	Backend       signing.Backend
+	Enforcement   Enforcement // of namespaces without the label LabelEnforcement
+	Policies      Policies
+	KeepMaterial  bool // leave the signing material in status.results, for archives without messages
+	GateChains    bool // hold TaskRuns and PipelineRuns from Tekton Chains until they are verified
+	Delivery      Delivery
+	Format        signing.Format
+	MinimumFormat signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
+	// MinimumAssurance is the weakest assurance that is accepted; empty: any.
+	MinimumAssurance signing.Assurance
+	Receipts         Receipts
+	Binding          signing.Binding
+	AudiencePrefix   string
+	TokenLifetime    time.Duration
+	Scope            Scope
+	Exempt           []Account // service accounts that may still request tokens with any audience
 	// ManagedBy are the values of spec.managedBy, in addition to Tekton's own, that are admitted where results
 	// are enforced.
 	ManagedBy []string

@@ -35,6 +35,8 @@ type PodFacts struct {
 	// Unfenced means that the pod is older than the policies that stop others from creating a pod in the place
 	// of a TaskRun's.
 	Unfenced bool
+	// Reported is what the kubelet reported; nil if the caller did not read the pod's status.
+	Reported *Reported
 	// Unsigned is why the pod does not sign, from its own annotation. It explains a verdict and proves nothing.
 	Unsigned string
 }

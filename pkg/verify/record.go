@@ -49,6 +49,9 @@ func (r *recorded) good() bool { return r != nil && r.matches }
 // proves reports whether the record is good and its verdict is VERIFIED.
 func (r *recorded) proves() bool { return r.good() && Verdict(r.Verdict) == Verified }
 
+// provesReceipt reports whether the record is good and its verdict is VERIFIED by a receipt.
+func (r *recorded) provesReceipt() bool { return r.proves() && r.HasReceipt() }
+
 // provesDeclaration reports whether the add-on vouches for status.taskSpec.
 func (r *recorded) provesDeclaration() bool {
 	return r.proves() && slices.Contains(r.Checks, record.Check{ID: string(CheckDeclaration), Status: string(Pass)})
@@ -197,6 +200,9 @@ func (v *Verifier) archived(r run, made *recorded, steps []*step, found *finding
 
 // format returns the format of the evidence that was recorded.
 func (r *recorded) format() signing.Format {
+	if r.Basis == record.BasisReceipt {
+		return ""
+	}
 	if signing.Assurance(r.Assurance) == signing.AssuranceLegacy {
 		return signing.FormatV1
 	}

@@ -30,6 +30,9 @@ func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) 
 		Cluster: r.Cluster.UID, PodUID: string(more.PodUID), Verdict: string(r.Verdict), Backend: string(r.Backend),
 		Assurance: string(r.Assurance), VerifiedAt: more.At, AddOnVersion: more.Version, Units: unitsOf(tr),
 	}
+	if r.Verdict == Verified {
+		p.Basis, p.Receipt = r.Basis, r.Receipt
+	}
 	if r.Identity != nil {
 		p.Keys = r.Identity.KeyIDs
 	}

@@ -122,9 +122,9 @@ func (m *maker) brokenBundles(file []byte) {
 	}
 	m.cases = append(m.cases,
 		Case{Name: "bundle/two clusters and a choice", File: file, Bundle: two, Want: verified(),
-			Args: []string{"--cluster", verifytest.ClusterUID}},
+			Args: []string{"--trust-bundle-cluster", verifytest.ClusterUID}},
 		Case{Name: "bundle/no such cluster", File: file, Bundle: m.bundle, Want: unreadable(),
-			Args: []string{"--cluster", "prod"}},
+			Args: []string{"--trust-bundle-cluster", "prod"}},
 		Case{Name: "bundle/pinned", File: file, Bundle: m.bundle, Want: verified(),
 			Args: []string{"--trust-bundle-sha256", trust.SHA256(m.bundle)}},
 		Case{Name: "bundle/pinned otherwise", File: file, Bundle: m.bundle, Want: unreadable(),

@@ -36,6 +36,9 @@ func wantCondition(t *testing.T, tr *pipelinev1.TaskRun, status, reason string) 
 	if string(got.Status) != status || got.Reason != reason {
 		t.Errorf("TaskRun %s: %s is %s/%s: %s; want %s/%s", tr.Name, conditionType, got.Status, got.Reason, got.Message, status, reason)
 	}
+	if first := tr.Status.Conditions[0].Type; first != apis.ConditionSucceeded { // which many look at alone
+		t.Errorf("TaskRun %s: the first condition is %s, want Succeeded", tr.Name, first)
+	}
 	return got
 }
 

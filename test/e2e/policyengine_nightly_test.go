@@ -16,6 +16,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // TestNightlyPolicyEngines has policies of the cluster's owner refuse the signer.
@@ -31,6 +32,8 @@ func TestNightlyPolicyEngines(t *testing.T) {
 		{"the registry, in enforce", testNotOurRegistryEnforced},
 		{"between two trials", testRefusedBetweenTrials},
 		{"everything", testEverythingRefused},
+		{"what no trial looks at", testRefusedUnlikeTrials},
+		{"what no trial looks at, with or without the signer", testRefusedAnyway},
 	} {
 		t.Run(tc.name, func(t *testing.T) { tc.test(t, c) })
 	}
@@ -111,6 +114,78 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas="+replicas)
 	c.untilDelivered(t, ns, settings.DeliveryInit)
 	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
+}
+
+// testRefusedUnlikeTrials: the policy lets the pod of the trial pass with the signer, and no pod of two steps. The first TaskRun fails; from
+// then on they succeed unsigned, and everybody is told, until somebody enables again.
+func testRefusedUnlikeTrials(t *testing.T, c *cluster) {
+	ns := c.namespace(t, true)
+	lift := c.refusePods(t, ns, "object.spec.containers.size() < 2 || !object.spec.?volumes.orValue([]).exists(v, v.name == 'tekton-internal-sign')")
+	c.untilRefused(t, ns)
+	c.untilLeftAlone(t, ns, true)
+	c.wantEvent(t, ns, "SignerRefused")
+	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned", "not in this namespace")
+	tr := c.finish(t, ns, another(t, "results"))
+	wantSucceeded(t, tr)
+	pod := c.pod(t, ns, tr.Status.PodName)
+	if why := pod.Annotations[signing.UnsignedAnnotation]; deliveryOf(pod) != "nothing" || !strings.Contains(why, "e2e-policy-"+ns) {
+		t.Errorf("the signer came by %s, and the reason is %q", deliveryOf(pod), why)
+	}
+	c.verify(t, "UNSIGNED", 3, "taskrun/"+tr.Name, "-n", ns)
+	lift()
+	c.mustKubectl(t, enableArgs("--yes")...)
+	c.untilLeftAlone(t, ns, false)
+	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
+}
+
+// testRefusedAnyway: the policy refuses pods of two steps, whatever else they have. The signer is left out once, and not again after that
+// did not help.
+func testRefusedAnyway(t *testing.T, c *cluster) {
+	ns := c.namespace(t, true)
+	c.refusePods(t, ns, "object.spec.containers.size() < 2")
+	c.untilRefused(t, ns)
+	c.untilLeftAlone(t, ns, true)
+	time.Sleep(11 * time.Second) // until a TaskRun is certainly made after that
+	c.untilRefused(t, ns)
+	c.untilLeftAlone(t, ns, false)
+	c.wantEvent(t, ns, "PodRefusedAnyway")
+	c.untilRefused(t, ns)
+	time.Sleep(20 * time.Second) // longer than a trial is waited for
+	c.untilLeftAlone(t, ns, false)
+	if out := c.status(t, nil); strings.Contains(out.stdout, "Namespace "+ns) {
+		t.Errorf("status blames the namespace: %s", out)
+	}
+}
+
+// untilRefused starts TaskRuns until the pod of one is refused: a policy takes its time.
+func (c *cluster) untilRefused(t *testing.T, ns string) {
+	t.Helper()
+	c.eventually(t, "a TaskRun to be refused", func(context.Context) (bool, error) {
+		tr := c.finish(t, ns, another(t, "results"))
+		return tr.Status.GetCondition("Succeeded").Reason == pipelinev1.TaskRunReasonPodCreationFailed.String(), nil
+	})
+}
+
+// untilLeftAlone waits until the pods of a namespace are left alone because of a refusal, or no longer.
+func (c *cluster) untilLeftAlone(t *testing.T, ns string, want bool) {
+	t.Helper()
+	began := time.Now()
+	c.eventually(t, "the namespace to be left alone, or not", func(ctx context.Context) (bool, error) {
+		table, err := delivery.Read(ctx, c.kube)
+		_, alone := table.Of(ns, delivery.Refusal)
+		return err == nil && alone == want, err
+	})
+	t.Logf("left alone: %t, after %s", want, time.Since(began).Round(time.Millisecond))
+	time.Sleep(time.Second) // until the replicas have seen it, too
+}
+
+// wantEvent wants an event with a reason in a namespace.
+func (c *cluster) wantEvent(t *testing.T, ns, reason string) {
+	t.Helper()
+	c.eventually(t, "event "+reason, func(ctx context.Context) (bool, error) {
+		events, err := c.kube.CoreV1().Events(ns).List(ctx, metav1.ListOptions{FieldSelector: "reason=" + reason})
+		return err == nil && len(events.Items) > 0, err
+	})
 }
 
 // testEverythingRefused: where pods without the signer are refused, too, nothing is concluded, and the keeper creates none.

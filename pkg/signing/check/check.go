@@ -13,6 +13,7 @@ type ID string
 const (
 	Message        ID = "message"         // termination messages are as Tekton stores them
 	Reserved       ID = "reserved"        // no result has the name of a carrier
+	Receipt        ID = "receipt"         // the steps are as the kubelet reported them
 	Coverage       ID = "coverage"        // every step left evidence
 	Format         ID = "format"          // the evidence is well-formed and of a known format
 	TaskRunUID     ID = "taskrun-uid"     // the evidence belongs to this TaskRun
@@ -43,7 +44,8 @@ const (
 // its reason.
 func Order() []ID {
 	return []ID{
-		Message, Reserved, Coverage, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature, Payload,
+		Message, Reserved, Coverage, Receipt, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature,
+		Payload,
 		TokenReuse,
 		Certificate, TrustDomain, Subject, Time, Declaration, Results, StepResults, Artifacts, Succeeded, Log, Record,
 		Assurance, Condition,

@@ -174,7 +174,7 @@ func (b *Bundle) Cluster(choice string) (*Cluster, error) {
 	case len(b.Clusters) == 0:
 		return nil, fmt.Errorf("the trust bundle holds no cluster")
 	case choice == "":
-		return nil, fmt.Errorf("the trust bundle holds %d clusters: choose one with --cluster: %s",
+		return nil, fmt.Errorf("the trust bundle holds %d clusters: choose one with --trust-bundle-cluster: %s",
 			len(b.Clusters), strings.Join(names, ", "))
 	case len(found) > 1:
 		return nil, fmt.Errorf("several clusters of the trust bundle are called %q: choose one by its UID: %s",

@@ -57,20 +57,24 @@ func (c *Cluster) absorb(other Cluster) error {
 			min(c.TrustDomain, other.TrustDomain), max(c.TrustDomain, other.TrustDomain))
 	}
 	c.TrustDomain = pick(c.TrustDomain, other.TrustDomain)
+	issuers := indexOf(c.ServiceAccountIssuers, func(x Issuer) string { return x.Issuer })
 	for _, issuer := range other.ServiceAccountIssuers {
-		i := slices.IndexFunc(c.ServiceAccountIssuers, func(x Issuer) bool { return x.Issuer == issuer.Issuer })
-		if i < 0 {
+		i, ok := issuers[issuer.Issuer]
+		if !ok {
 			i = len(c.ServiceAccountIssuers)
+			issuers[issuer.Issuer] = i
 			c.ServiceAccountIssuers = append(c.ServiceAccountIssuers, Issuer{Issuer: issuer.Issuer})
 		}
 		if err := c.ServiceAccountIssuers[i].absorb(issuer.Keys); err != nil {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
+	domains := indexOf(c.SPIFFE, SPIFFEBundle.domain)
 	for _, s := range other.SPIFFE {
-		i := slices.IndexFunc(c.SPIFFE, func(x SPIFFEBundle) bool { return x.compare(s) == 0 })
-		if i < 0 {
+		i, ok := domains[s.domain()]
+		if !ok {
 			i = len(c.SPIFFE)
+			domains[s.domain()] = i
 			c.SPIFFE = append(c.SPIFFE, SPIFFEBundle{TrustDomain: s.TrustDomain, Federated: s.Federated})
 		}
 		c.SPIFFE[i].absorb(s.X509Authorities)
@@ -158,12 +162,27 @@ func (s *SPIFFEBundle) absorb(authorities []X509Authority) {
 
 // unite returns the elements of both lists without duplicates.
 func unite[T comparable](a, b []T) []T {
+	seen := make(map[T]bool, len(a)+len(b))
+	for _, element := range a {
+		seen[element] = true
+	}
+	a = slices.Clip(a)
 	for _, element := range b {
-		if !slices.Contains(a, element) {
-			a = append(slices.Clip(a), element)
+		if !seen[element] {
+			seen[element] = true
+			a = append(a, element)
 		}
 	}
 	return a
+}
+
+// indexOf returns the indexes of the elements of a list by their identity.
+func indexOf[T any, K comparable](list []T, key func(T) K) map[K]int {
+	places := make(map[K]int, len(list))
+	for i, element := range list {
+		places[key(element)] = i
+	}
+	return places
 }
 
 // mergeSigstore merges two Sigstore roots, either of which may be absent.

@@ -19,10 +19,12 @@ import (
 
 // Caps of a trust bundle.
 const (
-	MaxBytes    = 8 << 20 // of the file
-	maxClusters = 1024
-	maxIssuers  = 64      // of one cluster
-	maxKeys     = 1 << 15 // of one issuer or trust domain: more than a full history holds
+	MaxBytes     = 8 << 20 // of the file
+	maxClusters  = 1024
+	maxIssuers   = 64      // of one cluster
+	maxDomains   = 1024    // of one cluster
+	maxRecorders = 1024    // of one cluster
+	maxKeys      = 1 << 15 // of one issuer or trust domain: more than a full history holds
 )
 
 // Parse reads a trust bundle file (JSON). It refuses unknown fields, duplicate keys, private keys, and one
@@ -129,13 +131,15 @@ func (c *Cluster) Validate() error {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
-	type domain struct {
-		name      string
-		federated bool
+	if len(c.SPIFFE) > maxDomains {
+		return fmt.Errorf("expected at most %d trust domains, got %d", maxDomains, len(c.SPIFFE))
+	}
+	if len(c.Recorders) > maxRecorders {
+		return fmt.Errorf("expected at most %d recorders, got %d", maxRecorders, len(c.Recorders))
 	}
 	domains := map[domain]bool{}
 	for _, s := range c.SPIFFE {
-		d := domain{s.TrustDomain, s.Federated}
+		d := s.domain()
 		if domains[d] {
 			return fmt.Errorf("trust domain %q occurs twice: merge its authorities in one place", s.TrustDomain)
 		}
@@ -180,6 +184,14 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 	}
 	return nil
 }
+
+// domain identifies a trust domain.
+type domain struct {
+	name      string
+	federated bool
+}
+
+func (s SPIFFEBundle) domain() domain { return domain{s.TrustDomain, s.Federated} }
 
 func (s SPIFFEBundle) validate() error {
 	if len(s.X509Authorities) > maxKeys {

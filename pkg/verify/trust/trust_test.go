@@ -139,7 +139,7 @@ func TestChooseCluster(t *testing.T) {
 		"the only one":  {one, "", uid},
 		"by name":       {two, "test", otherUID},
 		"by UID":        {two, uid, uid},
-		"no choice":     {two, "", "--cluster"},
+		"no choice":     {two, "", "--trust-bundle-cluster"},
 		"unknown":       {one, "test", `no cluster "test"`},
 		"ambiguous":     {same, "prod", "by its UID"},
 		"empty bundle":  {&trust.Bundle{}, "", "holds no cluster"},

@@ -63,6 +63,9 @@ func (c *CA) Intermediate() (*CA, error) {
 	}, nil
 }
 
+// Key returns the authority's own key.
+func (c *CA) Key() crypto.Signer { return c.key }
+
 // NewKey returns a new P-256 key.
 func NewKey() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P256(), rand.Reader) }
 

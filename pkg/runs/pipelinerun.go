@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package runs
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
@@ -19,8 +20,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// run is a PipelineRun with what was found of its children. It is judged when they were verified.
-type run struct {
+// PipelineRun is one with what was found of its children. It is judged after they were verified.
+type PipelineRun struct {
 	place           string
 	pipelineRun     v1.PipelineRun
 	members         []member
@@ -35,16 +36,9 @@ type run struct {
 // member is a child that the PipelineRun refers to.
 type member struct {
 	child   pipelines.Child
-	subject subject // of a TaskRun of its own
-	nested  *run    // of a PipelineRun of its own
+	subject Subject      // of a TaskRun of its own
+	nested  *PipelineRun // of a PipelineRun of its own
 	running bool
-}
-
-// seen keeps what was found about a subject that is asked for twice: as itself, and as a child.
-type seen struct {
-	once    sync.Once
-	finding finding
-	taskRun *v1.TaskRun
 }
 
 // take decodes what no evidence is looked for in.
@@ -69,21 +63,24 @@ func (m *member) take(found *unstructured.Unstructured) error {
 }
 
 // running reports whether the PipelineRun is not completed.
-func (r *run) running() bool {
+func (r *PipelineRun) running() bool {
 	return r.pipelineRun.Status.GetCondition(apis.ConditionSucceeded).IsUnknown()
 }
 
-// waits reports whether something of it is still running.
-func (r *run) waits() bool {
+// UID returns the UID of the object.
+func (r *PipelineRun) UID() types.UID { return r.pipelineRun.UID }
+
+// Waits reports whether some part of it is still running.
+func (r *PipelineRun) Waits() bool {
 	return r.running() || slices.ContainsFunc(r.members, func(m member) bool { return m.running })
 }
 
 // judge verifies the children, as far as nobody else has done so, and then looks at the PipelineRun as a whole.
-func (r *run) judge(ctx context.Context, l *looker) *report.PipelineRun {
+func (r *PipelineRun) judge(ctx context.Context, v *Verifier) *report.PipelineRun {
 	r.once.Do(func() {
 		f := pipelines.Family{PipelineRun: &r.pipelineRun, Strays: r.strays, AllowCustomRuns: r.allowCustomRuns}
 		for _, m := range r.members {
-			f.Children = append(f.Children, m.verify(ctx, l))
+			f.Children = append(f.Children, m.verify(ctx, v))
 		}
 		r.finding = reportOf(f, r.withList(pipelines.Judge(f)))
 	})
@@ -91,7 +88,7 @@ func (r *run) judge(ctx context.Context, l *looker) *report.PipelineRun {
 }
 
 // withList adds that nobody knows who else claims to be a child, where that is so.
-func (r *run) withList(j pipelines.Judgement) pipelines.Judgement {
+func (r *PipelineRun) withList(j pipelines.Judgement) pipelines.Judgement {
 	if r.unlisted == nil {
 		return j
 	}
@@ -106,19 +103,19 @@ func (r *run) withList(j pipelines.Judgement) pipelines.Judgement {
 }
 
 // verify returns the child with its verdict.
-func (m member) verify(ctx context.Context, l *looker) pipelines.Child {
+func (m member) verify(ctx context.Context, v *Verifier) pipelines.Child {
 	c := m.child
 	switch {
 	case m.nested != nil:
-		nested := m.nested.judge(ctx, l)
+		nested := m.nested.judge(ctx, v)
 		c.Verdict, c.Unrecorded = nested.Verdict, nested.Unrecorded
-	case m.subject.read != nil:
-		f := l.look(ctx, m.subject)
-		if f.item == nil {
+	case m.subject.Read != nil:
+		f := v.Verify(ctx, m.subject)
+		if f.Item == nil {
 			c.Missing = "it could not be verified"
 			break
 		}
-		c.Verdict, c.Unrecorded, c.TaskRun = f.item.Verdict, f.item.Unrecorded, m.subject.seen.taskRun
+		c.Verdict, c.Unrecorded, c.TaskRun = f.Item.Verdict, f.Item.Unrecorded, m.subject.shared.taskRun
 	}
 	return c
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package runs
 
 import (
 	"context"
@@ -22,12 +22,14 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // maxNested is how deep PipelineRuns may run others.
 const maxNested = 8
 
-func resourceOf(plural string) schema.GroupVersionResource {
+// Resource returns the resource of Tekton that is called so, in the version that is read.
+func Resource(plural string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: plural}
 }
 
@@ -35,25 +37,26 @@ func resourceOf(plural string) schema.GroupVersionResource {
 func resourceOfKind(kind string) (schema.GroupVersionResource, bool) {
 	switch kind {
 	case pipelines.KindTaskRun:
-		return resourceOf("taskruns"), true
+		return Resource(TaskRuns), true
 	case pipelines.KindPipelineRun:
-		return resourceOf(pipelineRuns), true
+		return Resource(PipelineRuns), true
 	case pipelines.KindCustomRun:
 		return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1beta1", Resource: "customruns"}, true
 	}
 	return schema.GroupVersionResource{}, false
 }
 
-// family finds the children of PipelineRuns.
-type family struct {
+// childReader reads the children of PipelineRuns.
+type childReader struct {
 	client          dynamic.Interface
+	explain         func(error) error
 	allowCustomRuns bool
-	yield           func(subject) bool
+	yield           func(Subject) bool
 }
 
 // taskRunsOf hands out the TaskRuns of the PipelineRun in data, then the PipelineRun. It reports whether more are wanted.
-func (o *verifyOptions) taskRunsOf(ctx context.Context, e *env, place string, data []byte, yield func(subject) bool) bool {
-	config, err := e.restConfig()
+func (s Selection) taskRunsOf(ctx context.Context, c Cluster, place string, data []byte, yield func(Subject) bool) bool {
+	config, err := c.Connect()
 	if err != nil {
 		return yield(*failing(place, err))
 	}
@@ -61,27 +64,27 @@ func (o *verifyOptions) taskRunsOf(ctx context.Context, e *env, place string, da
 	if err != nil {
 		return yield(*failing(place, err))
 	}
-	f := &family{client: client, allowCustomRuns: o.allowCustomRuns, yield: yield}
+	f := &childReader{client: client, explain: c.Explain, allowCustomRuns: s.AllowCustomRuns, yield: yield}
 	_, more := f.of(ctx, place, data, 0)
 	return more
 }
 
 // of hands out the children that the PipelineRun refers to, in that order, then those that it owns and does not refer to, then the
 // PipelineRun itself. It returns nil for a PipelineRun that cannot be read.
-func (f *family) of(ctx context.Context, place string, data []byte, depth int) (_ *run, more bool) {
-	r := &run{place: place, allowCustomRuns: f.allowCustomRuns}
+func (f *childReader) of(ctx context.Context, place string, data []byte, depth int) (_ *PipelineRun, more bool) {
+	r := &PipelineRun{place: place, allowCustomRuns: f.allowCustomRuns}
 	if err := strictjson.DecodeOpen(data, &r.pipelineRun); err != nil {
-		return nil, f.yield(*failing(place, withExit(ExitError, err)))
+		return nil, f.yield(*failing(place, err))
 	}
 	pr := &r.pipelineRun
 	for _, note := range notesOn(place, pr) {
-		if !f.yield(subject{note: note}) {
+		if !f.yield(Subject{Note: note}) {
 			return r, false
 		}
 	}
 	owned, err := f.owned(ctx, pr)
 	if err != nil {
-		r.unlisted = explainCluster(fmt.Errorf("listing its TaskRuns: %w", err))
+		r.unlisted = f.explain(fmt.Errorf("listing its TaskRuns: %w", err))
 		if !f.yield(*failing(place, r.unlisted)) {
 			return r, false
 		}
@@ -102,7 +105,7 @@ func (f *family) of(ctx context.Context, place string, data []byte, depth int) (
 }
 
 // strays hands out the TaskRuns that name the PipelineRun as owner, and that it does not refer to.
-func (f *family) strays(r *run, owned map[string]*unstructured.Unstructured) bool {
+func (f *childReader) strays(r *PipelineRun, owned map[string]*unstructured.Unstructured) bool {
 	for _, name := range slices.Sorted(maps.Keys(owned)) {
 		r.strays = append(r.strays, owned[name])
 		if !f.yield(handOut(owned[name])) {
@@ -113,15 +116,15 @@ func (f *family) strays(r *run, owned map[string]*unstructured.Unstructured) boo
 }
 
 // end hands out the PipelineRun itself.
-func (f *family) end(r *run) bool {
-	if r.running() && !f.yield(subject{note: r.place + " is not completed: more TaskRuns may follow", running: true}) {
+func (f *childReader) end(r *PipelineRun) bool {
+	if r.running() && !f.yield(Subject{Note: r.place + " is not completed: more TaskRuns may follow", Running: true}) {
 		return false
 	}
 	empty := len(r.members)+len(r.strays) == 0 && !r.running() && r.unlisted == nil
-	if empty && !f.yield(*failing(r.place, withExit(ExitUnsigned, errors.New("the PipelineRun has no TaskRuns")))) {
+	if empty && !f.yield(*failing(r.place, &Problem{verify.Unsigned, errors.New("the PipelineRun has no TaskRuns")})) {
 		return false
 	}
-	return f.yield(subject{place: r.place, pipelineRun: r})
+	return f.yield(Subject{Place: r.place, PipelineRun: r})
 }
 
 // notesOn says what a reader of the PipelineRun's outcome must know.
@@ -141,14 +144,14 @@ func notesOn(place string, pr *v1.PipelineRun) []string {
 }
 
 // owned returns the TaskRuns that bear the PipelineRun's label and name it as an owner, by name.
-func (f *family) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*unstructured.Unstructured, error) {
+func (f *childReader) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*unstructured.Unstructured, error) {
 	owned := map[string]*unstructured.Unstructured{}
 	if len(validation.IsValidLabelValue(pr.Name)) > 0 {
 		return owned, nil // no TaskRun can have the label
 	}
 	options := metav1.ListOptions{LabelSelector: pipeline.PipelineRunLabelKey + "=" + pr.Name, Limit: pageSize}
 	for {
-		list, err := f.client.Resource(resourceOf("taskruns")).Namespace(pr.Namespace).List(ctx, options)
+		list, err := f.client.Resource(Resource(TaskRuns)).Namespace(pr.Namespace).List(ctx, options)
 		if err != nil {
 			return owned, err
 		}
@@ -164,8 +167,8 @@ func (f *family) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*uns
 }
 
 // child hands out what a PipelineRun refers to. Of what is no TaskRun and runs none it says so.
-func (f *family) child(
-	ctx context.Context, r *run, reference v1.ChildStatusReference, owned map[string]*unstructured.Unstructured, depth int,
+func (f *childReader) child(
+	ctx context.Context, r *PipelineRun, reference v1.ChildStatusReference, owned map[string]*unstructured.Unstructured, depth int,
 ) (m member, more bool) {
 	m.child = pipelines.Child{Kind: reference.Kind, Name: reference.Name, PipelineTask: reference.PipelineTaskName}
 	where := fmt.Sprintf("%s, %s %s", r.place, strings.ToLower(reference.Kind), reference.Name)
@@ -174,15 +177,15 @@ func (f *family) child(
 	switch {
 	case !known || custom && !f.allowCustomRuns:
 		m.child.Missing = "only TaskRuns carry evidence"
-		return m, f.yield(subject{note: where + ": only TaskRuns carry evidence"})
+		return m, f.yield(Subject{Note: where + ": only TaskRuns carry evidence"})
 	case depth == maxNested:
-		return f.missing(m, where, withExit(ExitIndeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d", maxNested)))
+		return f.missing(m, where, &Problem{verify.Indeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d", maxNested)})
 	}
 	found := owned[reference.Name]
 	if found == nil || reference.Kind != pipelines.KindTaskRun {
 		var err error
 		if found, err = f.client.Resource(resource).Namespace(r.pipelineRun.Namespace).Get(ctx, reference.Name, metav1.GetOptions{}); err != nil {
-			return f.missing(m, where, unread(err))
+			return f.missing(m, where, f.unread(err))
 		}
 	}
 	if !pipelines.Controls(r.pipelineRun.UID, found) {
@@ -191,34 +194,34 @@ func (f *family) child(
 	return f.own(ctx, m, where, found, depth)
 }
 
-func unread(err error) error {
+func (f *childReader) unread(err error) error {
 	if apierrors.IsNotFound(err) {
 		err = fmt.Errorf("the PipelineRun ran it, and it is gone: verify an archived copy with -f FILE: %w", err)
 	}
-	return explainCluster(err)
+	return f.explain(err)
 }
 
-func (f *family) missing(m member, where string, err error) (member, bool) {
+func (f *childReader) missing(m member, where string, err error) (member, bool) {
 	m.child.Missing = err.Error()
 	return m, f.yield(*failing(where, err))
 }
 
 // foreign hands out an error in place of somebody else's object: what that is says nothing about the PipelineRun.
-func (f *family) foreign(m member, where string, r *run, found *unstructured.Unstructured) (member, bool) {
+func (f *childReader) foreign(m member, where string, r *PipelineRun, found *unstructured.Unstructured) (member, bool) {
 	if err := m.take(found); err != nil {
 		return f.missing(m, where, err)
 	}
-	return m, f.yield(*failing(where, withExit(ExitFailed, fmt.Errorf(
+	return m, f.yield(*failing(where, &Problem{verify.Failed, fmt.Errorf(
 		"expected one that is controlled by the PipelineRun, UID %s, got one that is controlled by %s",
-		r.pipelineRun.UID, pipelines.Controller(found)))))
+		r.pipelineRun.UID, pipelines.Controller(found))}))
 }
 
 // own hands out one of the PipelineRun's own children.
-func (f *family) own(ctx context.Context, m member, where string, found *unstructured.Unstructured, depth int) (member, bool) {
+func (f *childReader) own(ctx context.Context, m member, where string, found *unstructured.Unstructured, depth int) (member, bool) {
 	switch m.child.Kind {
 	case pipelines.KindTaskRun:
 		m.subject = handOut(found)
-		m.subject.seen = &seen{}
+		m.subject.shared = &shared{}
 		m.running = !isCompleted(found)
 		return m, f.yield(m.subject)
 	case pipelines.KindCustomRun:
@@ -236,7 +239,7 @@ func (f *family) own(ctx context.Context, m member, where string, found *unstruc
 		m.child.Missing = "it cannot be read"
 		return m, more
 	}
-	m.nested, m.child.PipelineRun, m.running = nested, &nested.pipelineRun, nested.waits()
+	m.nested, m.child.PipelineRun, m.running = nested, &nested.pipelineRun, nested.Waits()
 	return m, more
 }
 
@@ -248,7 +251,7 @@ func isCompleted(object *unstructured.Unstructured) bool {
 	})
 }
 
-func handOut(tr *unstructured.Unstructured) subject {
+func handOut(tr *unstructured.Unstructured) Subject {
 	place := fmt.Sprintf("taskrun %s/%s", tr.GetNamespace(), tr.GetName())
 	data, err := tr.MarshalJSON()
 	if err != nil {

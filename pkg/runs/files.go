@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package cli
+package runs
 
 import (
 	"errors"
@@ -23,12 +23,12 @@ var fileName = regexp.MustCompile(`\.(json|jsonl|ndjson|yaml|yml)(\.gz)?$`)
 // remote matches what kubectl would fetch.
 var remote = regexp.MustCompile(`^https?://`)
 
-// fromFiles returns the objects of all files, in the order in which they were named.
-func (o *verifyOptions) fromFiles(stdin io.Reader) iter.Seq[subject] {
-	return func(yield func(subject) bool) {
-		for _, name := range o.files {
-			for file, s := range o.expand(name) {
-				if s != nil && !yield(*s) || s == nil && !readFile(stdin, file, yield) {
+// FromFiles returns the objects of all files, in the order in which they were named. A file called - is stdin.
+func (s Selection) FromFiles(stdin io.Reader) iter.Seq[Subject] {
+	return func(yield func(Subject) bool) {
+		for _, name := range s.Files {
+			for file, problem := range s.expand(name) {
+				if problem != nil && !yield(*problem) || problem == nil && !readFile(stdin, file, yield) {
 					return
 				}
 			}
@@ -37,13 +37,13 @@ func (o *verifyOptions) fromFiles(stdin io.Reader) iter.Seq[subject] {
 }
 
 // expand returns the file called name, or the files of the folder called name. What cannot be read comes as a subject.
-func (o *verifyOptions) expand(name string) iter.Seq2[string, *subject] {
-	return func(yield func(string, *subject) bool) {
+func (s Selection) expand(name string) iter.Seq2[string, *Subject] {
+	return func(yield func(string, *Subject) bool) {
 		switch {
 		case remote.MatchString(name):
 			yield(name, failing(name, errors.New("expected a file, got an address: download it and look at it first")))
 			return
-		case !isFolder(name):
+		case !IsFolder(name):
 			yield(name, nil)
 			return
 		}
@@ -54,7 +54,7 @@ func (o *verifyOptions) expand(name string) iter.Seq2[string, *subject] {
 			switch {
 			case err != nil:
 				more = yield(path, failing(path, plainPathError(err)))
-			case entry.IsDir() && path != name && !o.recursive:
+			case entry.IsDir() && path != name && !s.Recursive:
 				return fs.SkipDir
 			case entry.IsDir():
 			case !fileName.MatchString(path) || !isRegular(path):
@@ -73,17 +73,17 @@ func (o *verifyOptions) expand(name string) iter.Seq2[string, *subject] {
 		case read == 0:
 			yield(name, failing(name, errors.New("no file in it ends in .json, .jsonl, .ndjson, .yaml or .yml")))
 		case passed > 0:
-			yield(name, &subject{note: fmt.Sprintf("%s: %d files with other names were passed over", name, passed)})
+			yield(name, &Subject{Note: fmt.Sprintf("%s: %d files with other names were passed over", name, passed)})
 		}
 	}
 }
 
-func failing(place string, err error) *subject {
-	return &subject{place: place, read: func() (*v1.TaskRun, error) { return nil, err }}
+func failing(place string, err error) *Subject {
+	return &Subject{Place: place, Read: func() (*v1.TaskRun, error) { return nil, err }}
 }
 
 // readFile hands out the objects of one file. It reports whether more are wanted.
-func readFile(stdin io.Reader, name string, yield func(subject) bool) bool {
+func readFile(stdin io.Reader, name string, yield func(Subject) bool) bool {
 	r := stdin
 	if name != "-" {
 		f, err := os.Open(name)
@@ -98,7 +98,7 @@ func readFile(stdin io.Reader, name string, yield func(subject) bool) bool {
 		if object.Place != "" {
 			place += ", " + object.Place
 		}
-		if !yield(subject{place: place, read: object.TaskRun, size: object.Size()}) {
+		if !yield(Subject{Place: place, Read: object.TaskRun, Size: object.Size()}) {
 			return false
 		}
 	}
@@ -114,7 +114,8 @@ func plainPathError(err error) error {
 	return err
 }
 
-func isFolder(name string) bool {
+// IsFolder reports whether name is that of a folder.
+func IsFolder(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
 }

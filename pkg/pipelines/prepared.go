@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package pipelines
+
+import (
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+)
+
+// prepared is what the children of one task are compared with. It is made once for all of them.
+type prepared struct {
+	task      *v1.PipelineTask
+	children  []*Child
+	producers []string
+	unknown   error // why the producers are not known
+	tooMuch   error // why what they gave cannot be put in
+	made      bool
+	applied   *v1.PipelineTask // with what the producers gave
+	spec      any              // the embedded Task, as JSON values
+	refusing  *v1.WhenExpression
+	refuseErr error
+	runs      *runs
+	runsErr   error
+}
+
+// index finds the tasks of the pipeline, and what belongs to them.
+func (j *judge) index() {
+	for _, task := range Tasks(j.spec) {
+		if j.tasks[task.Name] == nil {
+			j.tasks[task.Name] = &prepared{task: &task}
+		}
+	}
+	for i := range j.Children {
+		c := &j.Children[i]
+		if p := j.tasks[c.PipelineTask]; p != nil {
+			p.children = append(p.children, c)
+		}
+	}
+	for _, s := range j.PipelineRun.Status.SkippedTasks {
+		j.skipped[s.Name] = true
+	}
+}
+
+// find returns the task of this name, nil if the pipeline has none.
+func (j *judge) find(name string) *v1.PipelineTask {
+	if p := j.tasks[name]; p != nil {
+		return p.task
+	}
+	return nil
+}
+
+// of returns the children of a task.
+func (j *judge) of(task string) []*Child {
+	if p := j.tasks[task]; p != nil {
+		return p.children
+	}
+	return nil
+}
+
+// prepare returns what the children of a task are compared with, once what all tasks gave is known.
+func (j *judge) prepare(p *prepared) {
+	if p.made {
+		return
+	}
+	p.made = true
+	if p.producers, p.unknown = j.producers.of(p.task); p.unknown != nil {
+		return
+	}
+	if p.tooMuch = j.outputs.CheckSize(p.task); p.tooMuch != nil {
+		return
+	}
+	p.applied = j.outputs.Apply(p.task)
+	p.refusing, p.refuseErr = j.conditions.refusing(p.applied)
+	p.runs, p.runsErr = runsOf(p.applied)
+}

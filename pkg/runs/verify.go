@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package runs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
+)
+
+// Verifier verifies subjects. It is safe for concurrent use.
+type Verifier struct {
+	Verifier      *verify.Verifier
+	Kube          kubeclient.Interface // nil where no cluster is asked
+	RequireSigned bool                 // a TaskRun without results counts as unsigned
+}
+
+// Verify reads and verifies one subject. A TaskRun that is also the child of a PipelineRun is verified once.
+func (v *Verifier) Verify(ctx context.Context, s Subject) Finding {
+	if s.shared == nil {
+		return v.verifyNow(ctx, s)
+	}
+	s.shared.once.Do(func() { s.shared.finding = v.verifyNow(ctx, s) })
+	return s.shared.finding
+}
+
+// verifyNow reads and verifies one subject. A panic ends this subject alone.
+func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
+	defer func() {
+		if r := recover(); r != nil {
+			f = Finding{Place: s.Place, Err: fmt.Errorf("%sinternal error: %v: please report it", s.Prefix(), r)}
+		}
+	}()
+	if s.Note != "" {
+		return Finding{Note: s.Note}
+	}
+	if s.PipelineRun != nil {
+		return Finding{Place: s.Place, PipelineRun: s.PipelineRun.judge(ctx, v)}
+	}
+	tr, err := s.Read()
+	var omitted *source.Omitted
+	switch {
+	case errors.As(err, &omitted):
+		return Finding{Note: omitted.What}
+	case err != nil:
+		return Finding{Place: s.Place, Err: fmt.Errorf("%s%w", s.Prefix(), err)}
+	}
+	if s.shared != nil {
+		s.shared.taskRun = tr
+	}
+	budget := verify.NewBudget()
+	item := &report.Item{Result: v.verify(ctx, tr, s.live, budget)}
+	if !s.live {
+		item.Source = s.Place
+	}
+	v.attempts(ctx, tr, s.live, item, budget)
+	return Finding{Place: s.Place, Item: item}
+}
+
+// verify asks for the TaskRun's pod and verifies. RequireSigned turns "nothing to sign" into "not signed".
+func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, live bool, budget *verify.Budget) verify.Result {
+	facts := verify.Facts{Live: live, Budget: budget}
+	if live {
+		facts.Pod = podOf(ctx, v.Kube, tr)
+	}
+	r := v.Verifier.TaskRun(ctx, tr, facts)
+	if r.Verdict == verify.NoResults && v.RequireSigned {
+		r.Verdict, r.Reason = verify.Unsigned, string(verify.CheckCoverage)
+		r.Message = "the TaskRun has no results, and --require-signed wants every TaskRun signed"
+		r.Checks = append(r.Checks, verify.Check{
+			ID: verify.CheckCoverage, Status: verify.Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: r.Message,
+		})
+	}
+	return r
+}
+
+// attempts verifies the earlier attempts of a TaskRun as far as they left anything that could be believed. Of one that has more than are
+// looked at, none is: its own verdict says so.
+func (v *Verifier) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item *report.Item, budget *verify.Budget) {
+	if verify.Attempts(tr) > verify.MaxAttempts {
+		return
+	}
+	for n := range verify.Attempts(tr) {
+		attempt, err := verify.Attempt(tr, n)
+		if err != nil || verify.LeftNothing(attempt) {
+			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left nothing: there was nothing of it to verify", n+1))
+			continue
+		}
+		item.Attempts = append(item.Attempts, report.Attempt{Number: n + 1, Result: v.verify(ctx, attempt, live, budget)})
+	}
+}
+
+// podOf returns what the cluster knows about the TaskRun's pod, nil if nobody could ask.
+func podOf(ctx context.Context, kube kubeclient.Interface, tr *v1.TaskRun) *verify.PodFacts {
+	if tr.Status.PodName == "" {
+		return nil
+	}
+	pod, err := kube.CoreV1().Pods(tr.Namespace).Get(ctx, tr.Status.PodName, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return &verify.PodFacts{}
+	}
+	if err != nil {
+		return nil // not allowed to look: verification stands without
+	}
+	facts := verify.FactsOf(pod)
+	grant, err := kube.RbacV1().RoleBindings(tr.Namespace).Get(ctx, manifests.TokenRequester, metav1.GetOptions{})
+	if err == nil && pod.CreationTimestamp.Before(&grant.CreationTimestamp) {
+		facts.Unfenced = true
+	}
+	return facts
+}
