@@ -87,6 +87,8 @@ func (g *schemas) of(t reflect.Type) schema {
 		return schema{"type": "boolean"}
 	case reflect.Int:
 		return schema{"type": "integer", "minimum": 0}
+	case reflect.Int32: // exit codes
+		return schema{"type": "integer"}
 	}
 	panic("a field of the report has type " + t.String() + ", which the schema does not know")
 }

@@ -22,6 +22,7 @@ type conclusion struct {
 	found      *findings
 	units      units           // empty if the evidence is gone, or was never there
 	record     *recorded       // nil unless its proof is good
+	attempt    bool            // the TaskRun's record proves this attempt
 	receipt    *record.Receipt // nil unless a receipt covers steps
 	unrecorded bool            // only the pod's own claim shows whose pod it was
 }
@@ -58,6 +59,8 @@ func (c *conclusion) result() Result {
 	case verdict != Verified:
 	case c.receipt != nil:
 		c.fromReceipt(&r)
+	case c.attempt:
+		r.Backend, r.Assurance, r.Basis = signing.BackendReceipt, signing.AssuranceReceipt, record.BasisReceipt
 	case len(c.units) == 0:
 		c.fromRecord(&r)
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // Facts is what the caller knows about a TaskRun from outside of the object. The zero value is an object from a file.
@@ -21,6 +22,8 @@ type Facts struct {
 	// RequirePod makes the verdict INDETERMINATE if the pod is gone or the caller did not ask for it. Without
 	// RequirePod that is a note.
 	RequirePod bool
+	// Attempt is the entry for this archived attempt in the TaskRun's good record; nil if there is none.
+	Attempt *record.Attempt
 	// Budget limits the work for a TaskRun and its archived attempts together; nil for a TaskRun that is
 	// verified alone.
 	Budget *Budget

@@ -104,7 +104,7 @@ func (r *receiver) report() *Reported {
 	}
 	switch {
 	case !r.facts.Live || pod == nil || pod.Found && pod.Reported == nil:
-		return doubt("nothing: nobody read it", "the status of the pod was not read, so there is no receipt")
+		return doubt("nothing: it was not read", "the status of the pod was not read, so there is no receipt")
 	case !pod.Found:
 		return doubt("no such pod", "the pod was gone before the add-on read it, so there is no receipt")
 	case pod.ControllerUID != r.tr.UID || r.tr.UID == "":
@@ -148,9 +148,14 @@ func containersOf(steps []v1.StepState) []string {
 }
 
 // compareStep compares one step. If Tekton ends the run, it writes the end of the step itself, without a
-// report.
+// report of the kubelet.
 func (r *receiver) compareStep(want *v1.StepState, s *step) {
 	if s.ended && s.state.Terminated.Reason == r.failureReason() {
+		r.found.add(Check{
+			ID: CheckReceipt, Status: Unknown, Step: s.state.Container,
+			Expected: "the end of the step as the kubelet reported it",
+			Got:      r.outcomeText(), Message: "Tekton ended the run, and the kubelet did not report how the step ended",
+		})
 		return
 	}
 	for _, c := range []struct{ what, want, got string }{
@@ -224,7 +229,7 @@ func receiptOf(reported *Reported) *record.Receipt {
 func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findings) {
 	found.pass(CheckReceipt, "the add-on recorded what the kubelet reported of the pod")
 	found.pass(CheckCoverage, "the add-on's record covers every step")
-	found.caveat(receiptCaveat, "that they were equal is the word of "+made.subject)
+	found.caveat(receiptCaveat, "they were equal, according to "+made.subject)
 	for i, s := range made.Receipt.Steps {
 		if i >= len(steps) {
 			break
@@ -243,4 +248,22 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 	}
 	outcome{r, found, steps, nil}.check()
 	found.proven = true
+}
+
+// receiptedAttempt uses the entry for an attempt in the TaskRun's record as what the add-on saw of the
+// attempt's pod. It reports whether the attempt has not changed since.
+func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool {
+	want := *r.facts.Attempt
+	got, err := record.AttemptOf(r.tr, Attempts(r.tr))
+	if err != nil || got != want {
+		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun,
+			"the attempt was changed after it was recorded")
+		return false
+	}
+	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
+	found.caveat(receiptCaveat)
+	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
+	outcome{r, found, steps, nil}.check()
+	found.proven = true
+	return true
 }

@@ -31,6 +31,8 @@ type Recorded struct {
 	Assurance    signing.Assurance `json:"assurance,omitempty"`
 	KeyIDs       []string          `json:"keyIDs,omitempty"` // with which the evidence was verified
 	AddOnVersion string            `json:"addOnVersion,omitempty"`
+	// Attempts are the earlier attempts that the add-on verified by a receipt.
+	Attempts []record.Attempt `json:"attempts,omitempty"`
 }
 
 // recorded is a record whose proof is good.
@@ -65,7 +67,7 @@ func (r *recorded) summary() *Recorded {
 	return &Recorded{
 		Recorder: r.subject, RecordedAt: r.at.UTC(), KeyID: r.keyID, VerifiedAt: r.VerifiedAt, Verdict: Verdict(r.Verdict),
 		Backend: signing.Backend(r.Backend), Assurance: signing.Assurance(r.Assurance), KeyIDs: r.Keys,
-		AddOnVersion: r.AddOnVersion,
+		AddOnVersion: r.AddOnVersion, Attempts: r.Attempts,
 	}
 }
 

@@ -31,7 +31,10 @@ func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) 
 		Assurance: string(r.Assurance), VerifiedAt: more.At, AddOnVersion: more.Version, Units: unitsOf(tr),
 	}
 	if r.Verdict == Verified {
-		p.Basis, p.Receipt = r.Basis, r.Receipt
+		p.Basis, p.Receipt, p.Attempts = r.Basis, r.Receipt, receiptedAttempts(tr)
+	}
+	if p.Basis == "" && len(p.Attempts) > 0 {
+		p.Basis = record.BasisEvidence
 	}
 	if r.Identity != nil {
 		p.Keys = r.Identity.KeyIDs
@@ -59,4 +62,21 @@ func unitsOf(tr *v1.TaskRun) []record.Unit {
 		}
 	}
 	return units
+}
+
+// receiptedAttempts describes the archived attempts that left no evidence and that the add-on verified, by
+// its condition in the archived status. The caller must have checked with the seal that the add-on wrote that
+// condition.
+func receiptedAttempts(tr *v1.TaskRun) []record.Attempt {
+	var attempts []record.Attempt
+	for n := range min(Attempts(tr), record.MaxAttempts) {
+		attempt, err := Attempt(tr, n)
+		if err != nil || !attempt.Status.GetCondition(ConditionType).IsTrue() || !NeedsReceipt(attempt) {
+			continue
+		}
+		if described, err := record.AttemptOf(attempt, n); err == nil {
+			attempts = append(attempts, described)
+		}
+	}
+	return attempts
 }

@@ -93,6 +93,8 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 	switch {
 	case c.record.provesReceipt():
 		v.receipted(r, c.record, steps, found)
+	case r.facts.Attempt != nil && place.receiptless():
+		c.attempt = v.receiptedAttempt(r, steps, found)
 	case place.anyCarrier():
 		c.units = place.cover()
 	case c.record.stands():

@@ -7,6 +7,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
 // PredicateTypeReceipt is the predicate type of a record whose verdict depends on a receipt.
@@ -17,8 +19,9 @@ type Basis string
 
 // The bases of a record v2. The basis of a record v1 is only the evidence.
 const (
-	BasisReceipt Basis = "receipt"
-	BasisBoth    Basis = "evidence and receipt" // some steps left evidence, and the receipt covers the others
+	BasisEvidence Basis = "evidence" // the receipts are those of earlier attempts
+	BasisReceipt  Basis = "receipt"
+	BasisBoth     Basis = "evidence and receipt" // some steps left evidence, and the receipt covers the others
 )
 
 // MaxReceiptSteps is the maximum number of steps in a receipt.
@@ -42,6 +45,26 @@ type Step struct {
 	Message   string `json:"message"` // hex SHA-256 of the termination message; empty if there was none
 }
 
+// Attempt is an earlier attempt of the TaskRun that left no evidence, and that the add-on verified by a
+// receipt when Tekton archived it.
+type Attempt struct {
+	Number  int    `json:"number"`  // from 0
+	TaskRun string `json:"taskRun"` // hex SHA-256 of the projection of the attempt
+}
+
+// MaxAttempts is the maximum number of attempts in a record.
+const MaxAttempts = 16
+
+// AttemptOf describes an attempt in the form of a separate TaskRun.
+func AttemptOf(attempt *v1.TaskRun, number int) (Attempt, error) {
+	p, err := Project(attempt)
+	if err != nil {
+		return Attempt{}, err
+	}
+	digest, err := p.Digest()
+	return Attempt{Number: number, TaskRun: digest}, err
+}
+
 // MessageDigest returns the form of a termination message in a receipt.
 func MessageDigest(message string) string {
 	if message == "" {
@@ -56,7 +79,7 @@ func (p Predicate) HasReceipt() bool { return p.Receipt != nil }
 
 // predicateType returns the type of the statement that holds the predicate.
 func (p Predicate) predicateType() string {
-	if p.HasReceipt() {
+	if p.Basis != "" || p.HasReceipt() || len(p.Attempts) > 0 {
 		return PredicateTypeReceipt
 	}
 	return PredicateType
@@ -65,13 +88,16 @@ func (p Predicate) predicateType() string {
 // validateReceipt returns an error for a basis without a receipt, a receipt without a basis, or an invalid
 // receipt.
 func (p Predicate) validateReceipt() error {
-	r := p.Receipt
+	r, wanted := p.Receipt, p.Basis == BasisReceipt || p.Basis == BasisBoth
 	switch {
-	case r == nil && p.Basis == "":
+	case len(p.Attempts) > MaxAttempts:
+		return fmt.Errorf("expected at most %d attempts, got %d", MaxAttempts, len(p.Attempts))
+	case r == nil && len(p.Attempts) == 0 && p.Basis == "", r == nil && len(p.Attempts) > 0 && p.Basis == BasisEvidence:
 		return nil
-	case r == nil || p.Basis != BasisReceipt && p.Basis != BasisBoth:
-		return fmt.Errorf("expected a basis of %q or %q with a receipt, or neither, got basis %q", BasisReceipt, BasisBoth,
-			p.Basis)
+	case r == nil || !wanted:
+		return fmt.Errorf(
+			"expected a basis of %q or %q with a receipt, %q with attempts alone, or none of them, got basis %q",
+			BasisReceipt, BasisBoth, BasisEvidence, p.Basis)
 	case r.Steps == nil || len(r.Steps) > MaxReceiptSteps:
 		return fmt.Errorf("expected a receipt of at most %d steps, got %d", MaxReceiptSteps, len(r.Steps))
 	case r.Created.Format(time.RFC3339Nano) != r.Created.UTC().Format(time.RFC3339):
@@ -80,11 +106,14 @@ func (p Predicate) validateReceipt() error {
 	return nil
 }
 
-// digests returns the digests in the receipt.
+// receiptDigests returns the digests in the receipt and of the attempts.
 func (p Predicate) receiptDigests() []string {
 	var digests []string
+	for _, a := range p.Attempts {
+		digests = append(digests, a.TaskRun)
+	}
 	if p.Receipt == nil {
-		return nil
+		return digests
 	}
 	for _, s := range p.Receipt.Steps {
 		if s.Message != "" {

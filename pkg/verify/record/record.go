@@ -53,10 +53,11 @@ type Predicate struct {
 	Keys            []string          `json:"keys"`
 	VerifiedAt      time.Time         `json:"verifiedAt"`
 	AddOnVersion    string            `json:"addOnVersion"`
-	WithoutMessages string            `json:"withoutMessages"`   // digest of Projection.WithoutMessages
-	Fields          map[string]string `json:"fields"`            // Projection.Fields, without messages
-	Basis           Basis             `json:"basis,omitempty"`   // empty for the evidence, as in every record v1
-	Receipt         *Receipt          `json:"receipt,omitempty"` // only in a record v2
+	WithoutMessages string            `json:"withoutMessages"`    // digest of Projection.WithoutMessages
+	Fields          map[string]string `json:"fields"`             // Projection.Fields, without messages
+	Basis           Basis             `json:"basis,omitempty"`    // empty for the evidence, as in every record v1
+	Receipt         *Receipt          `json:"receipt,omitempty"`  // only in a record v2
+	Attempts        []Attempt         `json:"attempts,omitempty"` // only in a record v2
 }
 
 // Check is the outcome of one check.
