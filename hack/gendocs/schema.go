@@ -74,11 +74,12 @@ func (g *schemas) of(t reflect.Type) schema {
 	case reflect.Pointer:
 		return g.of(t.Elem())
 	case reflect.Struct:
-		if _, ok := g.defs[t.Name()]; !ok {
-			g.defs[t.Name()] = schema{} // a type may contain itself
-			g.defs[t.Name()] = g.object(t)
+		name := definitionOf(t)
+		if _, ok := g.defs[name]; !ok {
+			g.defs[name] = schema{} // a type may contain itself
+			g.defs[name] = g.object(t)
 		}
-		return schema{"$ref": "#/$defs/" + t.Name()}
+		return schema{"$ref": "#/$defs/" + name}
 	case reflect.Slice:
 		return schema{"type": "array", "items": g.of(t.Elem())}
 	case reflect.String:
@@ -91,6 +92,14 @@ func (g *schemas) of(t reflect.Type) schema {
 		return schema{"type": "integer"}
 	}
 	panic("a field of the report has type " + t.String() + ", which the schema does not know")
+}
+
+// definitionOf returns the name of a type's definition. Types of records may have the names of others.
+func definitionOf(t reflect.Type) string {
+	if strings.HasSuffix(t.PkgPath(), "/record") {
+		return "Record" + t.Name()
+	}
+	return t.Name()
 }
 
 // object returns the schema of a struct. Unknown fields are allowed, because a later version may add fields.
