@@ -268,7 +268,8 @@ func TestRecordOfAReceipt(t *testing.T) {
 		if change != nil {
 			change(file.tr)
 		}
-		file.facts, file.options = verify.Facts{}, append(options, verify.WithClock(verifytest.RecordedAt))
+		file.facts, file.options = verify.Facts{}, append([]verify.Option{verify.WithClock(verifytest.RecordedAt)},
+			options...)
 		return file.verify(t)
 	}
 	noMessages := func(tr *v1.TaskRun) {

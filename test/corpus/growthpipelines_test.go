@@ -31,12 +31,12 @@ func familyOf() *pipelines.Family {
 }
 
 func stringParam(name, value string) v1.Param {
-	return v1.Param{Name: name, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: value}}
+	return v1.Param{Name: name, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: "x"}}
 }
 
-func stringResult(name, value string) v1.TaskRunResult {
+func stringResult(name string) v1.TaskRunResult {
 	return v1.TaskRunResult{Name: name, Type: v1.ResultsTypeString,
-		Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: value}}
+		Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: "x"}}
 }
 
 func arrayParam(name string, values ...string) v1.Param {
@@ -81,15 +81,15 @@ func times(n int, f func(i int)) {
 func giving(f *pipelines.Family, n int) {
 	addTask(f, v1.PipelineTask{Name: "a"})
 	var results []v1.TaskRunResult
-	times(n, func(i int) { results = append(results, stringResult(fmt.Sprint("r", i), "x")) })
+	times(n, func(i int) { results = append(results, stringResult(fmt.Sprint("r", i))) })
 	addRun(f, "a", nil, nil, results...)
 }
 
-// matrixOf returns a task of n runs.
-func matrixOf(name string, n int, value func(i int) string) v1.PipelineTask {
+// matrixOf returns a task a of n runs.
+func matrixOf(n int, value func(i int) string) v1.PipelineTask {
 	var values []string
 	times(n, func(i int) { values = append(values, value(i)) })
-	return v1.PipelineTask{Name: name, Matrix: &v1.Matrix{Params: v1.Params{arrayParam("m", values...)}}}
+	return v1.PipelineTask{Name: "a", Matrix: &v1.Matrix{Params: v1.Params{arrayParam("m", values...)}}}
 }
 
 // grownFamilies are PipelineRuns with something that can be repeated in an API server.
@@ -107,14 +107,14 @@ var grownFamilies = []struct {
 				params, got = nil, nil
 			}
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: params})
-			addRun(f, fmt.Sprint("t", i), nil, got, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, got, stringResult("r"))
 		})
 	}, verify.Verified},
 	{"tasks, of which one takes all results", 8000, func(f *pipelines.Family, n int) {
 		var params, got v1.Params
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
-			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r"))
 			params, got = append(params, stringParam(fmt.Sprint("p", i), fmt.Sprintf("$(tasks.t%d.results.r)", i))), append(got,
 				stringParam(fmt.Sprint("p", i), "x"))
 		})
@@ -152,23 +152,23 @@ var grownFamilies = []struct {
 		})
 	}, verify.Failed},
 	{"runs of a matrix", 1024, func(f *pipelines.Family, n int) {
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprint("v", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) {
-			addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("v", i))}, stringResult("r", "x"))
+			addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("v", i))}, stringResult("r"))
 		})
 	}, verify.Verified},
 	{"runs of a matrix that none fits", 1024, func(f *pipelines.Family, n int) {
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprint("v", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("w", i))}) })
 	}, verify.Failed},
 	{"runs of a matrix that take how others ended", 1024, func(f *pipelines.Family, n int) {
 		addTask(f, v1.PipelineTask{Name: "b"})
 		addRun(f, "b", nil, nil)
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprintf("$(tasks.b.status)-%d", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprintf("$(tasks.b.status)-%d", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprintf("Succeeded-%d", n-1-i))}) })
 	}, verify.Verified},
 	{"parameters of a matrix", 250, func(f *pipelines.Family, n int) {
-		task := matrixOf("a", 1024, func(i int) string { return fmt.Sprint("v", i) })
+		task := matrixOf(1024, func(i int) string { return fmt.Sprint("v", i) })
 		times(n, func(i int) { task.Params = append(task.Params, stringParam(fmt.Sprint("p", i), "x")) })
 		addTask(f, task)
 		times(1024, func(i int) {
@@ -213,7 +213,7 @@ var grownFamilies = []struct {
 			ran := spec.DeepCopy()
 			ran.Steps[0].Script = strings.Repeat("x", min(i, 1))
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), TaskSpec: &v1.EmbeddedTask{TaskSpec: *spec}})
-			addRun(f, fmt.Sprint("t", i), ran, nil, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), ran, nil, stringResult("r"))
 		})
 	}, verify.Verified},
 	{"results of the pipeline", 16000, func(f *pipelines.Family, n int) {
@@ -230,7 +230,7 @@ var grownFamilies = []struct {
 		var text strings.Builder
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
-			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r"))
 			fmt.Fprintf(&text, "$(tasks.t%d.results.r)", i)
 		})
 		f.PipelineRun.Spec.PipelineSpec.Results = []v1.PipelineResult{{Name: "p",
@@ -276,7 +276,7 @@ var grownFamilies = []struct {
 		task := v1.PipelineTask{Name: "b"}
 		times(n, func(i int) { task.When = append(task.When, v1.WhenExpression{CEL: fmt.Sprintf("'%d' != 'evil'", i)}) })
 		addTask(f, task)
-		addRun(f, "b", nil, nil, stringResult("r", "x"))
+		addRun(f, "b", nil, nil, stringResult("r"))
 	}, verify.Verified},
 	{"tasks with a costly expression in CEL", 800, func(f *pipelines.Family, n int) {
 		const costly = "[1,2,3,4,5,6,7,8].all(a, [1,2,3,4,5,6,7,8].all(b, [1,2,3,4,5,6,7,8].all(c, " +
@@ -293,7 +293,7 @@ var grownFamilies = []struct {
 		times(n, func(i int) { texts = append(texts, fmt.Sprintf("$(tasks.t%d.results.r)", i)) })
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: v1.Params{arrayParam("p", texts[:i]...)}})
-			addRun(f, fmt.Sprint("t", i), nil, v1.Params{arrayParam("p", words(i)...)}, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, v1.Params{arrayParam("p", words(i)...)}, stringResult("r"))
 		})
 	}, verify.Verified},
 }
