@@ -31,7 +31,7 @@ func familyOf() *pipelines.Family {
 }
 
 func stringParam(name, value string) v1.Param {
-	return v1.Param{Name: name, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: "x"}}
+	return v1.Param{Name: name, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: value}}
 }
 
 func stringResult(name string) v1.TaskRunResult {
