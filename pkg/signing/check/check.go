@@ -44,11 +44,9 @@ const (
 // its reason.
 func Order() []ID {
 	return []ID{
-		Message, Reserved, Coverage, Receipt, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature,
-		Payload,
-		TokenReuse,
-		Certificate, TrustDomain, Subject, Time, Declaration, Results, StepResults, Artifacts, Succeeded, Log, Record,
-		Assurance, Condition,
+		Message, Reserved, Coverage, Receipt, Format, TaskRunUID, Pod, Position, CredentialLeak, Token,
+		Key, Signature, Payload, TokenReuse, Certificate, TrustDomain, Subject, Time, Declaration,
+		Results, StepResults, Artifacts, Succeeded, Log, Record, Assurance, Condition,
 	}
 }
 
