@@ -121,8 +121,8 @@ func (i id) key() string { return i.namespace + "." + string(i.source) }
 // parseKey parses a key. The name of a namespace cannot have a dot.
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
-	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 ||
-		last != keyRefused && !slices.Contains(sources(), Source(last)) {
+	known := last == keyRefused || slices.Contains(sources(), Source(last))
+	if !ok || !known || len(validation.IsDNS1123Label(namespace)) > 0 {
 		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s or .%s", Trial, Start, Refusal, keyRefused)
 	}
 	return namespace, last, nil

@@ -3,6 +3,7 @@
 package verify_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -268,8 +269,8 @@ func TestRecordOfAReceipt(t *testing.T) {
 		if change != nil {
 			change(file.tr)
 		}
-		file.facts, file.options = verify.Facts{}, append([]verify.Option{verify.WithClock(verifytest.RecordedAt)},
-			options...)
+		file.facts, file.options = verify.Facts{}, slices.Concat(options,
+			[]verify.Option{verify.WithClock(verifytest.RecordedAt)})
 		return file.verify(t)
 	}
 	noMessages := func(tr *v1.TaskRun) {

@@ -59,8 +59,9 @@ func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObj
 	run, yes := verifytest.NewRun(), true
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(run.UID),
-			Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(run.UID), Controller: &yes,
+		}},
 	}}, nil
 }
 
@@ -90,8 +91,8 @@ func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admi
 	now, log := func() time.Time { return verifytest.Start().Add(2 * time.Minute) }, zap.NewNop().Sugar()
 	fetch := func(context.Context) (*trust.Cluster, error) { return trusted, nil }
 	return &admission.StatusHandler{
-		Scope: enforced(mode), Accounts: admission.Accounts{Tekton: tektonUser,
-			AddOn: "system:serviceaccount:tekton-sign:controller"},
+		Scope:    enforced(mode),
+		Accounts: admission.Accounts{Tekton: tektonUser, AddOn: "system:serviceaccount:tekton-sign:controller"},
 		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: ownPod{}, Now: now, Log: log,
 		SealKey: func() seal.Key { return key }, Since: func(string) (time.Time, bool) { return time.Time{}, false },
 	}
@@ -101,8 +102,8 @@ func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admi
 func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRequest {
 	t.Helper()
 	r := &admissionv1.AdmissionRequest{
-		UID: "r", Namespace: "ci", Name: "build", Resource: metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1",
-			Resource: resource},
+		UID: "r", Namespace: "ci", Name: "build",
+		Resource: metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: resource},
 		UserInfo: authenticationv1.UserInfo{Username: tektonUser},
 	}
 	for _, part := range []struct {
@@ -124,10 +125,7 @@ func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRe
 }
 
 // checkRequests checks the cost of answers to requests of both sizes.
-func checkRequests(
-	t *testing.T, make func(size int) *admissionv1.AdmissionRequest,
-	admit func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse,
-) {
+func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionRequest, admit admission.Admit) {
 	t.Helper()
 	requests := map[int]*admissionv1.AdmissionRequest{1: make(1), larger: make(larger)}
 	checkGrowth(t, func(size int) {
@@ -168,8 +166,8 @@ func TestGrowthOfStatusWrites(t *testing.T) {
 				"running": func(t *testing.T, size int) *admissionv1.AdmissionRequest {
 					o := grown(t, size)
 					conditions, _ := o.at("status")["conditions"].([]any)
-					o.at("status")["conditions"] = append([]any{object{"type": "Succeeded", "status": "Unknown"}},
-						conditions[min(1, len(conditions)):]...)
+					running := []any{object{"type": "Succeeded", "status": "Unknown"}}
+					o.at("status")["conditions"] = append(running, conditions[min(1, len(conditions)):]...)
 					old := copyOf(o)
 					old["status"] = object{"podName": "build-pod", "taskSpec": o.at("status")["taskSpec"]}
 					return request(t, "taskruns", o, old)
@@ -193,12 +191,12 @@ var grownPods = []struct {
 	{"more steps than can sign", 1600, func(pod *corev1.Pod, n int) { addSteps(pod, n, func(int, *corev1.Container) {}) }},
 	{"sidecars", 8000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprint("sidecar-", i), Image: "x"})
+			addContainer(&pod.Spec.Containers, fmt.Sprint("sidecar-", i))
 		})
 	}},
 	{"init containers", 8000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: fmt.Sprint("i", i), Image: "x"})
+			addContainer(&pod.Spec.InitContainers, fmt.Sprint("i", i))
 		})
 	}},
 	{"arguments", 200_000, func(pod *corev1.Pod, n int) {
@@ -221,11 +219,9 @@ var grownPods = []struct {
 		args := pod.Spec.Containers[0].Args
 		pod.Spec.Containers[0].Args = append([]string{"-results", strings.Join(words(n), ",")}, args...)
 	}},
-	{
-		"annotations", 80_000, func(pod *corev1.Pod, n int) {
-			times(n, func(i int) { pod.Annotations[fmt.Sprint("a", i)] = "x" })
-		},
-	},
+	{"annotations", 80_000, func(pod *corev1.Pod, n int) {
+		times(n, func(i int) { pod.Annotations[fmt.Sprint("a", i)] = "x" })
+	}},
 	{"labels", 80_000, func(pod *corev1.Pod, n int) { times(n, func(i int) { pod.Labels[fmt.Sprint("a", i)] = "x" }) }},
 	{"owners", 16_000, func(pod *corev1.Pod, n int) {
 		times(n, func(int) {
@@ -237,8 +233,8 @@ var grownPods = []struct {
 	}},
 	{"mounts", 24_000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts,
-				corev1.VolumeMount{Name: fmt.Sprint("v", i), MountPath: "/x"})
+			c := &pod.Spec.Containers[0]
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: fmt.Sprint("v", i), MountPath: "/x"})
 		})
 	}},
 	{"variables", 48_000, func(pod *corev1.Pod, n int) {
@@ -254,10 +250,9 @@ var grownPods = []struct {
 	{"bytes of an argument", 2 << 20, func(pod *corev1.Pod, n int) {
 		pod.Spec.Containers[0].Args = append(pod.Spec.Containers[0].Args, text(n))
 	}},
-	{
-		"bytes of the image of the entrypoint", 2 << 20,
-		func(pod *corev1.Pod, n int) { pod.Spec.InitContainers[0].Image = "/entrypoint" + text(n) + ":v1.15.0" },
-	},
+	{"bytes of the image of the entrypoint", 2 << 20, func(pod *corev1.Pod, n int) {
+		pod.Spec.InitContainers[0].Image = "/entrypoint" + text(n) + ":v1.15.0"
+	}},
 }
 
 // addSteps repeats the first step until there are n of it.
@@ -275,8 +270,10 @@ func addSteps(pod *corev1.Pod, n int, change func(i int, c *corev1.Container)) {
 // and in one that was injected before.
 func TestGrowthOfInjection(t *testing.T) {
 	options := func(by inject.Delivery) inject.Options {
-		return inject.Options{SignerImage: "ghcr.io/tekton-sign/signer:v1", Delivery: by, Step: settings.Default().Step(),
-			PullSecrets: []string{"mine"}}
+		return inject.Options{
+			SignerImage: "ghcr.io/tekton-sign/signer:v1", Delivery: by, Step: settings.Default().Step(),
+			PullSecrets: []string{"mine"},
+		}
 	}
 	for _, g := range grownPods {
 		for _, by := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
@@ -381,4 +378,8 @@ func TestGrowthOfConsumers(t *testing.T) {
 			})
 		})
 	}
+}
+
+func addContainer(to *[]corev1.Container, name string) {
+	*to = append(*to, corev1.Container{Name: name, Image: "x"})
 }

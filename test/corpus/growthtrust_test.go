@@ -35,8 +35,8 @@ var grownBundles = []struct {
 		})...)
 	}},
 	{"more clusters than are read", 24000, func(bundle, _ object, n int) {
-		bundle["clusters"] = append(bundle["clusters"].([]any),
-			list(n, func(i int) any { return object{"uid": fmt.Sprint(i)} })...)
+		more := list(n, func(i int) any { return object{"uid": fmt.Sprint(i)} })
+		bundle["clusters"] = append(bundle["clusters"].([]any), more...)
 	}},
 	{"issuers", 63, func(_, cluster object, n int) {
 		issuers := cluster["serviceAccountIssuers"].([]any)
@@ -83,17 +83,16 @@ var grownBundles = []struct {
 		})
 	}},
 	{"identities", 30000, func(bundle, _ object, n int) {
-		bundle["sigstore"] = object{"identities": list(n,
-			func(i int) any { return object{"issuer": "https://a", "subject": fmt.Sprint(i)} })}
+		bundle["sigstore"] = object{"identities": list(n, func(i int) any {
+			return object{"issuer": "https://a", "subject": fmt.Sprint(i)}
+		})}
 	}},
 	{"elements of a trusted root", 45000, func(bundle, _ object, n int) {
 		bundle["sigstore"] = object{"trustedRoot": object{"tlogs": list(n, func(i int) any { return object{"a": i} })}}
 	}},
-	{
-		"members of a trusted root", 90000, func(bundle, _ object, n int) {
-			bundle["sigstore"] = object{"trustedRoot": members(n)}
-		},
-	},
+	{"members of a trusted root", 90000, func(bundle, _ object, n int) {
+		bundle["sigstore"] = object{"trustedRoot": members(n)}
+	}},
 }
 
 func copyOf(o map[string]any) object {
@@ -147,8 +146,8 @@ func checkCommand(t *testing.T, args func(size int) []string) {
 		var out, errs bytes.Buffer
 		streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errs}
 		_ = cli.Run(t.Context(), "kubectl-tekton_sign", args(size), streams)
-		if text := errs.String(); strings.Contains(text, "internal error") ||
-			strings.Contains(text, "more than 100000 values") {
+		text := errs.String()
+		if strings.Contains(text, "internal error") || strings.Contains(text, "more than 100000 values") {
 			t.Errorf("%.300s", text)
 		}
 	})

@@ -32,6 +32,13 @@ func TestReceipts(t *testing.T) {
 	t.Run("steps that cannot sign", func(t *testing.T) { testReceiptsAsFallback(t, c) })
 }
 
+// receiptNamespace creates a namespace in scope. It gets no grant.
+func (c *cluster) receiptNamespace(t *testing.T) string {
+	t.Helper()
+	key, value, _ := strings.Cut(selector, "=")
+	return c.namespaceWith(t, map[string]string{key: value})
+}
+
 // wantNothingInjected wants no object of signing in pods, and no grant.
 func wantNothingInjected(t *testing.T, c *cluster) {
 	t.Helper()
@@ -68,7 +75,7 @@ func testReceiptOutcomes(t *testing.T, c *cluster) {
 	for _, oc := range receiptCases() {
 		t.Run(oc.fixture, func(t *testing.T) {
 			t.Parallel()
-			signed, plain := c.namespace(t, true), c.namespace(t, false)
+			signed, plain := c.receiptNamespace(t), c.namespace(t, false)
 			a, b := c.startOutcome(t, signed, oc), c.startOutcome(t, plain, oc)
 			got, want := c.finishOutcome(t, a, oc), c.finishOutcome(t, b, oc)
 			if diff := cmp.Diff(outcomeOf(want), outcomeOf(got)); diff != "" {
@@ -102,7 +109,7 @@ func (c *cluster) verifyReceipt(t *testing.T, tr *pipelinev1.TaskRun, oc outcome
 }
 
 // changing matches what differs between two pods of one TaskRun: random parts of names, UIDs and nodes.
-var changing = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}|"nodeName":"[^"]*"|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+var changing = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}|"nodeName":"[^"]*"|script-[0-9]+-[a-z0-9]{5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // podSpecs returns the specs of a namespace's pods in a form that can be compared, by name.
 func podSpecs(t *testing.T, c *cluster, ns string) map[string]string {
@@ -124,7 +131,7 @@ func podSpecs(t *testing.T, c *cluster, ns string) map[string]string {
 
 // testForgedReceipt changes statuses as somebody who may write them: the add-on's verdict follows.
 func testForgedReceipt(t *testing.T, c *cluster) {
-	ns := c.namespace(t, true)
+	ns := c.receiptNamespace(t)
 	tr := c.recorded(t, c.finish(t, ns, another(t, "results")))
 	file := c.mustKubectl(t, "get", "taskrun", tr.Name, "-n", ns, "-o", "json")
 	for name, change := range map[string]string{
