@@ -255,7 +255,7 @@ var (
 	// tests.
 	mayName = []string{
 		"pkg/signing/oidc/", "pkg/signing/spire/", "pkg/signing/sigstore/", "pkg/signing/spiretest/", "pkg/signing/scheme.go",
-		"pkg/backends/",
+		"pkg/backends/", "cmd/signer/backends.go",
 		"pkg/verify/verifytest/", "test/", "hack/",
 	}
 )
