@@ -25,6 +25,7 @@ var longFiles = []string{
 	"pkg/pipelines/pipelines_test.go",
 	"pkg/reconciler/history_test.go",
 	"pkg/reconciler/records_test.go",
+	"pkg/reconciler/refusals_test.go",
 	"test/e2e/chains_test.go",
 	"test/e2e/tektonsuite_nightly_test.go",
 	"test/e2e/threats_test.go",
