@@ -267,11 +267,15 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 	if err := attempt.setAttempts(attempts[:n]); err != nil {
 		return state{}, err
 	}
-	result, _, err := h.judge(ctx, w, attempt)
+	result, facts, err := h.judge(ctx, w, attempt)
 	if err != nil {
 		return state{}, err
 	}
-	return w.judgedAttempt(attempts[n], result, h.Now())
+	wanted, err := w.judgedAttempt(attempts[n], result, h.Now())
+	if err == nil {
+		h.sealAttempt(ctx, w.old.id, &wanted, n, seal.FactsOf(published(result, wanted), facts, h.Now()))
+	}
+	return wanted, err
 }
 
 // RulesOf returns what the settings ask of evidence in a mode.

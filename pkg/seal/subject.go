@@ -76,6 +76,31 @@ func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 	return s, err
 }
 
+// OfAttempt returns the subject of an archived attempt of the TaskRun, counted from 0. No TaskRun has such a name, so that neither the
+// seal of another attempt nor that of a TaskRun fits.
+func (s Subject) OfAttempt(n int) Subject {
+	s.Name = fmt.Sprintf("%s/attempt/%d", s.Name, n)
+	return s
+}
+
+// OpenAttempt returns what the seal in an archived attempt has of it. It is an error unless a holder of the key made it, of exactly this
+// attempt.
+func OpenAttempt(key Key, taskRun *unstructured.Unstructured, n int) (Facts, error) {
+	attempts, _, _ := unstructured.NestedFieldNoCopy(taskRun.Object, "status", "retriesStatus")
+	list, _ := attempts.([]any)
+	if n < 0 || n >= len(list) {
+		return Facts{}, fmt.Errorf("expected one of %d archived attempts, got %d", len(list), n)
+	}
+	of, err := SubjectOf(&unstructured.Unstructured{Object: map[string]any{"metadata": taskRun.Object["metadata"], "status": list[n]}})
+	if err != nil {
+		return Facts{}, err
+	}
+	status, _ := list[n].(map[string]any)
+	annotations, _ := status["annotations"].(map[string]any)
+	sealed, _ := annotations[Annotation].(string)
+	return Open(key, of.OfAttempt(n), sealed)
+}
+
 // conditionOf reads each field by itself: what is no string is empty, and an error at the end.
 func conditionOf(fields map[string]any) (c Condition, err error) {
 	for name, to := range map[string]*string{"type": &c.Type, "status": &c.Status, "reason": &c.Reason,

@@ -33,6 +33,9 @@ func ReportOf(pod *corev1.Pod) *Reported {
 	if pod.Spec.RuntimeClassName != nil {
 		r.RuntimeClass = *pod.Spec.RuntimeClassName
 	}
+	for i := range pod.Spec.InitContainers { // Tekton can run its sidecar there
+		r.Logs = r.Logs || pod.Spec.InitContainers[i].Name == tekton.ResultsSidecar
+	}
 	for i := range pod.Spec.Containers {
 		name := pod.Spec.Containers[i].Name
 		r.Logs = r.Logs || name == tekton.ResultsSidecar
@@ -84,6 +87,9 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 	if reported == nil {
 		return nil
 	}
+	if want := r.podName(); r.tr.Status.PodName != want {
+		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName), "Tekton gives the pod of this attempt another name")
+	}
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
@@ -114,6 +120,8 @@ func (r *receiver) report() *Reported {
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
 		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
+	case !mergeable(pod.Reported.Steps):
+		return doubt("messages with too many values", "there are too many of them to compare")
 	case pod.Reported.Logs:
 		return doubt("values that travel by the log of Tekton's results sidecar",
 			"a receipt covers what the kubelet reports, and the log is not part of it")
@@ -123,7 +131,12 @@ func (r *receiver) report() *Reported {
 
 // compare checks that the steps of the TaskRun are what Tekton makes of the report.
 func (r *receiver) compare(reported []corev1.ContainerStatus) {
-	want, _ := merge.Merge(r.declared(), reported, nil) // Tekton stores the steps in spite of an error
+	declared := *r.declared()
+	declared.Results = slices.Clone(declared.Results)
+	for i := range declared.Results {
+		declared.Results[i].Value = nil // promoted results are compared later: to look for them in each step takes long
+	}
+	want, _ := merge.Merge(&declared, reported, nil) // Tekton stores the steps in spite of an error
 	if wantNames, got := containersOf(want.Steps), containersOf(r.tr.Status.Steps); !slices.Equal(wantNames, got) {
 		if len(got) > 0 || !r.mayBeEmpty() {
 			r.found.fail(CheckReceipt, fmt.Sprintf("the steps %q", wantNames), fmt.Sprintf("%q", got),
@@ -157,6 +170,7 @@ func (r *receiver) compareStep(want *v1.StepState, s *step) {
 		{"state", stateText(want.ContainerState), stateText(s.state.ContainerState)},
 		{"termination message", messageText(want.Terminated), messageText(s.state.Terminated)},
 		{"image", want.ImageID, s.state.ImageID},
+		{"name", want.Name, s.state.Name},
 	} {
 		if c.want != c.got {
 			r.found.add(Check{
