@@ -370,9 +370,9 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	}
 	facts := verify.FactsOf(pod)
 	facts.Reported = report
-	if since, granted := h.Since(tr.Namespace); granted && pod.GetCreationTimestamp().Time.Before(since) {
-		facts.Unfenced = true
-	}
+	// Without a grant no step has a token to sign with, but a report needs none.
+	since, granted := h.Since(tr.Namespace)
+	facts.Unfenced = granted && pod.GetCreationTimestamp().Time.Before(since) || !granted && reported
 	return facts, nil
 }
 

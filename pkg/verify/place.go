@@ -59,16 +59,6 @@ func (p *placement) receivable() bool {
 	return p.bare > 0
 }
 
-// receiptless reports whether an attempt left no evidence, so that only its TaskRun's record can prove it.
-func (p *placement) receiptless() bool {
-	for _, s := range p.steps {
-		if _, unsigned := s.unsigned(); len(s.carriers) > 0 && !unsigned {
-			return false
-		}
-	}
-	return true
-}
-
 // reported reports whether somebody read the status of the pod.
 func (p *placement) reported() bool { return p.facts.Pod != nil && p.facts.Pod.Reported != nil }
 

@@ -118,6 +118,8 @@ func (r *receiver) report() *Reported {
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
+	case slices.ContainsFunc(pod.Reported.Steps, tooLongFor):
+		return doubt("a container with a name, reason or image of more than a receipt holds", "the record would be too long")
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
 		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
 	case !mergeable(pod.Reported.Steps):
@@ -127,6 +129,17 @@ func (r *receiver) report() *Reported {
 			"a receipt covers what the kubelet reports, and the log is not part of it")
 	}
 	return pod.Reported
+}
+
+// maxText caps the texts about one container in a receipt, in bytes, so that the seal and the record can hold 100 of them.
+const maxText = 640
+
+func tooLongFor(c corev1.ContainerStatus) bool {
+	n := len(c.Name) + len(c.ImageID)
+	if t := c.State.Terminated; t != nil {
+		n += len(t.Reason)
+	}
+	return n > maxText
 }
 
 // compare checks that the steps of the TaskRun are what Tekton makes of the report.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +16,10 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
 	corev1 "k8s.io/api/core/v1"
+	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
@@ -110,5 +113,46 @@ func TestReportOfANativeSidecar(t *testing.T) {
 	r.look()
 	if got := r.verify(t); got.Verdict != verify.Indeterminate || got.Reason != string(verify.CheckReceipt) {
 		t.Errorf("got %s %s", got.Verdict, got.Reason)
+	}
+}
+
+// TestRecordNamesProvenAttempts: a condition in an archived attempt is anybody's, so that the record names only the attempts that its maker
+// vouches for. The word of the record is enough for an attempt of which some steps left evidence.
+func TestRecordNamesProvenAttempts(t *testing.T) {
+	run := bareRun()
+	run.Steps[0].Bare = false
+	r := newReceived(t, run)
+	r.tr.Status.RetriesStatus = []v1.TaskRunStatus{*r.tr.Status.DeepCopy()}
+	r.tr.Status.RetriesStatus[0].SetCondition(&apis.Condition{Type: verify.ConditionType, Status: corev1.ConditionTrue})
+	result := verify.Result{Verdict: verify.Verified, Cluster: &verify.ClusterRef{UID: string(r.tr.UID)}}
+	for name, tc := range map[string]struct{ vouched, want []int }{
+		"none": {nil, nil}, "the first": {[]int{0}, []int{0}}, "none that exists": {[]int{1, -1}, nil},
+	} {
+		made, err := verify.NewRecord(r.tr, result, verify.Recording{At: verifytest.RecordedAt(), Attempts: tc.vouched})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for _, a := range made.Predicate.Attempts {
+			got = append(got, a.Number)
+		}
+		if !slices.Equal(got, tc.want) {
+			t.Errorf("%s: got %d, want %d", name, got, tc.want)
+		}
+		if len(got) == 0 {
+			continue
+		}
+		earlier := *r
+		if earlier.tr, err = verify.Attempt(r.tr, 0); err != nil {
+			t.Fatal(err)
+		}
+		earlier.options, earlier.facts = r.options[:1], verify.Facts{Attempt: &made.Predicate.Attempts[0]}
+		if got := earlier.verify(t); got.Verdict != verify.Verified || got.Assurance != signing.AssuranceReceipt {
+			t.Errorf("the attempt: got %s: %+v", got.Verdict, got.Checks)
+		}
+		earlier.tr.Status.Steps[0].Terminated.ExitCode++
+		if got := earlier.verify(t); got.Verdict == verify.Verified {
+			t.Error("the attempt was changed, and verifies")
+		}
 	}
 }
