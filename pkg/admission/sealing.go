@@ -30,8 +30,8 @@ func (h *StatusHandler) seal(ctx context.Context, id identity, s *state, found v
 	s.marks.seal = quoted(value)
 }
 
-// sealAttempt puts a seal into an archived attempt that was verified by a receipt: the record of the TaskRun names no other attempts.
-// Anyone who can write the status can set the condition.
+// sealAttempt puts a seal into an archived attempt that was verified by a receipt. The record of the TaskRun
+// names no other attempts: anyone who can write the status can set the condition.
 func (h *StatusHandler) sealAttempt(ctx context.Context, id identity, s *state, n int, found seal.Facts) {
 	if !found.Receipted() {
 		return

@@ -127,8 +127,8 @@ func artifactsIn(entries []result.RunResult) []v1.Artifacts {
 	return all
 }
 
-// mergeable reports whether the messages that the kubelet reported can be merged in reasonable time: nobody has compared them with the
-// TaskRun yet, and a short compressed message can hold thousands of artifacts.
+// mergeable reports whether the messages that the kubelet reported can be merged in reasonable time. They are
+// not compared with the TaskRun yet, and a short compressed message can hold thousands of artifacts.
 func mergeable(reported []corev1.ContainerStatus) bool {
 	size, values := 0, 0
 	for _, c := range reported {

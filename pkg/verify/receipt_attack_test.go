@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -32,7 +31,8 @@ func TestReceiptIsOfThisAttempt(t *testing.T) {
 	}{
 		"another step's name": {func(r *received) { r.tr.Status.Steps[0].Name = r.tr.Status.Steps[1].Name }, verify.CheckReceipt},
 		"an attempt that never was": {func(r *received) {
-			r.tr.Status.RetriesStatus = []v1.TaskRunStatus{{TaskRunStatusFields: v1.TaskRunStatusFields{PodName: "other-pod"}}}
+			other := v1.TaskRunStatusFields{PodName: "other-pod"}
+			r.tr.Status.RetriesStatus = []v1.TaskRunStatus{{TaskRunStatusFields: other}}
 		}, verify.CheckPod},
 	} {
 		r := newReceived(t, bareRun())
@@ -49,13 +49,15 @@ func artifactsMessage(t *testing.T, step, values int) string {
 	t.Helper()
 	artifacts := v1.Artifacts{Outputs: []v1.Artifact{{Name: "a"}}}
 	for i := range values {
-		artifacts.Outputs[0].Values = append(artifacts.Outputs[0].Values, v1.ArtifactValue{Uri: fmt.Sprintf("%d/%d", step, i)})
+		value := v1.ArtifactValue{Uri: fmt.Sprintf("%d/%d", step, i)}
+		artifacts.Outputs[0].Values = append(artifacts.Outputs[0].Values, value)
 	}
 	value, err := json.Marshal(artifacts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := json.Marshal([]result.RunResult{{Key: "a", Value: string(value), ResultType: result.StepArtifactsResultType}})
+	entry := result.RunResult{Key: "a", Value: string(value), ResultType: result.StepArtifactsResultType}
+	text, err := json.Marshal([]result.RunResult{entry})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +94,7 @@ func TestReceiptOfABomb(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := bareRun()
 			for i := range 90 {
-				run.Steps = append(run.Steps, verifytest.Step{Name: "more" + strings.Repeat("x", i%10) + fmt.Sprint(i), Bare: true})
+				run.Steps = append(run.Steps, verifytest.Step{Name: fmt.Sprintf("more%d", i), Bare: true})
 			}
 			r := newReceived(t, run)
 			bomb(r)
@@ -116,8 +118,8 @@ func TestReportOfANativeSidecar(t *testing.T) {
 	}
 }
 
-// TestRecordNamesProvenAttempts: a condition in an archived attempt is anybody's, so that the record names only the attempts that its maker
-// vouches for. The word of the record is enough for an attempt of which some steps left evidence.
+// TestRecordNamesProvenAttempts: anyone can write the condition in an archived attempt, so the record names only
+// the attempts that its maker vouches for. That is enough for an attempt of which some steps left evidence.
 func TestRecordNamesProvenAttempts(t *testing.T) {
 	run := bareRun()
 	run.Steps[0].Bare = false

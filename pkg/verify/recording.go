@@ -19,8 +19,8 @@ type Recording struct {
 	PodUID  types.UID // of the live pod, which belongs to the TaskRun; empty if the add-on did not see it
 	At      time.Time // when it was verified
 	Version string    // of the add-on
-	// Attempts are the numbers of the archived attempts that the add-on verified by a receipt. The condition in an archived status does
-	// not show that: anyone who can write the status can set it.
+	// Attempts are the numbers of the archived attempts that the add-on verified by a receipt. The condition in
+	// an archived status does not show that: anyone who can write the status can set it.
 	Attempts []int
 }
 
