@@ -91,7 +91,8 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 		return nil
 	}
 	if want := r.podName(); r.tr.Status.PodName != want {
-		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName), "Tekton gives the pod of this attempt another name")
+		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName),
+			"Tekton gives the pod of this attempt another name")
 	}
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)

@@ -29,7 +29,9 @@ func TestReceiptIsOfThisAttempt(t *testing.T) {
 		change func(r *received)
 		reason verify.CheckID
 	}{
-		"another step's name": {func(r *received) { r.tr.Status.Steps[0].Name = r.tr.Status.Steps[1].Name }, verify.CheckReceipt},
+		"another step's name": {func(r *received) {
+			r.tr.Status.Steps[0].Name = r.tr.Status.Steps[1].Name
+		}, verify.CheckReceipt},
 		"an attempt that never was": {func(r *received) {
 			other := v1.TaskRunStatusFields{PodName: "other-pod"}
 			r.tr.Status.RetriesStatus = []v1.TaskRunStatus{{TaskRunStatusFields: other}}
