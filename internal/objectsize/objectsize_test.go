@@ -2,22 +2,41 @@
 
 package objectsize
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFits(t *testing.T) {
-	for name, c := range map[string]struct {
+	const namespace, name = "ci", "build"
+	most := Stored(namespace, name)
+	for about, c := range map[string]struct {
 		old, size int
 		want      bool
 	}{
 		"small":             {10_000, 12_000, true},
-		"the most":          {0, Stored, true},
-		"one more":          {0, Stored + 1, false},
+		"the most":          {0, most, true},
+		"one more":          {0, most + 1, false},
 		"what etcd refuses": {0, 1_572_864, false},
-		"both":              {Stored, Reviewed - Stored, true},
-		"both and one more": {Stored, Reviewed - Stored + 1, false},
+		"both":              {most, Reviewed - most, true},
+		"both and one more": {most, Reviewed - most + 1, false},
 	} {
-		if got := Fits(c.old, c.size); got != c.want {
-			t.Errorf("%s: got %v", name, got)
+		if got := Fits(namespace, name, c.old, c.size); got != c.want {
+			t.Errorf("%s: got %v", about, got)
+		}
+	}
+}
+
+// TestStored compares with what an API server with etcd took of a TaskRun that it created: a request to create names the key twice
+// only, and the answer has a resource version of 27 bytes, which is not stored.
+func TestStored(t *testing.T) {
+	for _, c := range []struct {
+		namespace, name string
+		taken           int
+	}{{"m", "a", 1_572_784}, {strings.Repeat("m", 60), strings.Repeat("a", 60), 1_572_545}} {
+		update := c.taken - 27 - len(etcdKey) - len(c.namespace) - len(c.name)
+		if got := Stored(c.namespace, c.name); got > update || got < update-300 {
+			t.Errorf("%s/%s: got %d, want a little less than %d", c.namespace, c.name, got, update)
 		}
 	}
 }

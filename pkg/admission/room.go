@@ -27,25 +27,30 @@ func (w write) size(s state) (int, error) {
 	return w.submitted.size - len(status) + len(raw), err
 }
 
+// takes reports whether the API server takes the TaskRun at that size.
+func (w write) takes(size int) bool {
+	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, w.old.size, size)
+}
+
 // far reports whether the write is so small that nothing the add-on adds matters: an attempt that is archived is there twice.
 func (w write) far() bool {
 	const conditionsAndSeal = 64 << 10
-	return objectsize.Fits(w.old.size, 2*w.submitted.size+conditionsAndSeal)
+	return w.takes(2*w.submitted.size + conditionsAndSeal)
 }
 
 func (w write) fits(s state) bool {
 	size, err := w.size(s)
-	return err == nil && objectsize.Fits(w.old.size, size)
+	return err == nil && w.takes(size)
 }
 
 // withRoom returns the wanted status, or one for which the API server has room, and what to warn of then. What the add-on adds must
 // not be why a TaskRun never completes.
 func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (state, string, error) {
-	if w.far() {
+	if w.far() || w.old.managedByOther() {
 		return wanted, "", nil
 	}
 	size, err := w.size(wanted)
-	if err != nil || objectsize.Fits(w.old.size, size) {
+	if err != nil || w.takes(size) {
 		return wanted, "", err
 	}
 	log := logging.FromContext(ctx).With("bytes", size, "oldBytes", w.old.size)
@@ -54,7 +59,7 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 	case completes && w.mode == settings.Enforce:
 		log.Warn("this TaskRun is too large to be stored with its verdict: it fails without its results")
 		return h.failedBySize(ctx, w, size)
-	case size <= w.submitted.size, w.keepsVerdict(h.standing(ctx, w)):
+	case w.submitted.ranNothing() || w.keepsVerdict(h.standing(ctx, w)):
 		return wanted, "", nil
 	}
 	log.Warn("this TaskRun is too large to be stored with a verdict: it is stored without one")
@@ -68,12 +73,24 @@ func (w write) keepsVerdict(before standing) bool {
 	return w.old.complete() && (before.judged || w.by == w.accounts.AddOn || w.mode == settings.Enforce)
 }
 
-// bare returns the status without anything that the add-on adds. In enforce, archived attempts stay without their results.
+// bare returns the status without a verdict, and as far as that is needed without evidence: in status.results first, and then in the
+// messages of the steps. In enforce, where the TaskRun runs, archived attempts stay without their results.
 func (w write) bare(wanted state) (state, error) {
-	s := unjudged(w.submitted.state)
 	if w.mode == settings.Enforce {
-		s = unjudged(wanted)
+		return w.bareAttempts(unjudged(wanted))
 	}
+	s, err := w.bareAttempts(unjudged(w.submitted.state))
+	for _, strip := range []func(*state) error{(*state).stripMaterial, (*state).stripMessages} {
+		if err != nil || w.fits(s) {
+			return s, err
+		}
+		err = strip(&s)
+	}
+	return s, err
+}
+
+// bareAttempts takes the verdicts out of attempts that were archived or changed in this write.
+func (w write) bareAttempts(s state) (state, error) {
 	attempts, err := s.attempts()
 	if err != nil || len(attempts) == 0 {
 		return s, nil // as it came
@@ -94,7 +111,7 @@ func (w write) bare(wanted state) (state, error) {
 // them, and if need be without all that Tekton reports of its steps. What was stored before leaves room for that.
 func (h *StatusHandler) failedBySize(ctx context.Context, w write, size int) (state, string, error) {
 	why := fmt.Sprintf("the TaskRun takes %d bytes with its verdict, and the API server stores %d of an object that was %d before; "+
-		"pass large values by a workspace", size, min(objectsize.Stored, objectsize.Reviewed-w.old.size), w.old.size)
+		"pass large values by a workspace", size, min(objectsize.Stored(w.old.id.Namespace, w.old.id.Name), objectsize.Reviewed-w.old.size), w.old.size)
 	said := warning("no room for a verdict: %s", why)
 	found := verify.Result{
 		Verdict: verify.Failed, Reason: string(verify.CheckCondition), Message: "too large: " + why,

@@ -16,6 +16,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
+// stores is the most that is stored of the TaskRun in these tests.
+func stores() int { return objectsize.Stored("ci", "build") }
+
 func sizeOf(t *testing.T, object fields) int { return len(raw(t, object).Raw) }
 
 // grown returns the object with a member of its status that brings it to that many bytes.
@@ -42,8 +45,8 @@ func resultsOf(object fields) any { return object["status"].(fields)["results"] 
 func TestNoRoomInAudit(t *testing.T) {
 	for name, found := range map[string]verify.Result{"verified": verified(), "failed": failing(verify.Failed)} {
 		for bytes, room := range map[int]bool{
-			objectsize.Stored - 20_000: true, objectsize.Stored - 2_000: true, objectsize.Stored - 100: false, objectsize.Stored: false,
-			objectsize.Stored + 1_900: false, // of the margin
+			stores() - 20_000: true, stores() - 2_000: true, stores() - 100: false, stores(): false,
+			stores() + 200: false, // of the margin
 		} {
 			submitted := withResult(t, run("True", withOurs("Unknown")), bytes)
 			request := statusWrite(t, run("Unknown", withOurs("Unknown")), submitted)
@@ -65,6 +68,58 @@ func TestNoRoomInAudit(t *testing.T) {
 	}
 }
 
+// Evidence is an addition, too: it goes as far as that makes room, and what the steps wrote stays.
+func TestNoRoomForEvidence(t *testing.T) {
+	material := fields{"name": "SIGNING_TOKEN", "type": "string", "value": strings.Repeat("t", 1_000)}
+	message := `[{"key":"SIGNING_TOKEN","value":"` + strings.Repeat("t", 1_000) + `","type":1},{"key":"mine","value":"1","type":1}]`
+	for name, c := range map[string]struct {
+		over               int // more than the store takes of all that came
+		inResults, inSteps bool
+	}{
+		"fits bare":       {-10, true, true},
+		"without results": {500, false, true},
+		"without any":     {1_500, false, false},
+	} {
+		submitted := run("True", func(s fields) {
+			s["steps"] = []any{fields{"name": "make", "terminated": fields{"message": message, "exitCode": 0.0}}, fields{"name": "waits"}}
+			s["results"] = []any{s["results"].([]any)[0], material}
+		})
+		request := statusWrite(t, run("Unknown", nil), grown(t, submitted, stores()+c.over))
+		after := stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+		status := after["status"].(fields)
+		if got := len(status["results"].([]any)) == 2; got != c.inResults {
+			t.Errorf("%s: results %v", name, status["results"])
+		}
+		got := status["steps"].([]any)[0].(fields)["terminated"].(fields)
+		want := `[{"key":"mine","value":"1","type":1}]`
+		if c.inSteps {
+			want = message
+		}
+		if got["message"] != want || got["exitCode"] != 0.0 || len(ourConditions(after)) != 0 {
+			t.Errorf("%s: terminated %v, conditions %v", name, got, ourConditions(after))
+		}
+		if size := sizeOf(t, after); size > stores() {
+			t.Errorf("%s: %d bytes are stored", name, size)
+		}
+	}
+}
+
+func TestWithoutEvidence(t *testing.T) {
+	for message, want := range map[string]string{
+		`[{"key":"a","value":"1"}]`:                                `unchanged`,
+		`[{"key":"SIGNING_TOKEN","value":"1"},{"key":"a"},"text"]`: `[{"key":"a"},"text"]`,
+		`[{"key":"SIGNING_TOKEN"}]`:                                `[]`,
+		`no JSON`:                                                  `unchanged`,
+		`tknz:q1YqS8wpTQUA`:                                        `unchanged`,
+		``:                                                         `unchanged`,
+	} {
+		got, changed := withoutEvidence(json.RawMessage(quoted(message)))
+		if changed && text(string(got)) != want || changed == (want == "unchanged") {
+			t.Errorf("%s: got %s, changed %v", message, got, changed)
+		}
+	}
+}
+
 // Tekton's webhook is shown the old object and the new one.
 func TestNoRoomForTwo(t *testing.T) {
 	const old = 1_572_000
@@ -79,10 +134,10 @@ func TestNoRoomForTwo(t *testing.T) {
 
 // A verdict that stands is not lost by making the TaskRun larger, and the add-on learns of the store that there is no room.
 func TestNoRoomKeepsTheVerdict(t *testing.T) {
-	bare := withResult(t, run("True", nil), objectsize.Stored-100)
-	judged := sealed(withResult(t, run("True", withOurs("False")), objectsize.Stored-1_200))
+	bare := withResult(t, run("True", nil), stores()-100)
+	judged := sealed(withResult(t, run("True", withOurs("False")), stores()-1_200))
 	junk := func() fields {
-		grownUp := sealed(withResult(t, run("True", withOurs("False")), objectsize.Stored-1_200))
+		grownUp := sealed(withResult(t, run("True", withOurs("False")), stores()-1_200))
 		grownUp["status"].(fields)["annotations"].(fields)["junk"] = strings.Repeat("x", 3_000)
 		delete(grownUp["status"].(fields)["annotations"].(fields), seal.Annotation)
 		return grownUp
@@ -96,9 +151,9 @@ func TestNoRoomKeepsTheVerdict(t *testing.T) {
 		"written again by Tekton":   {bare, bare, tekton, 0},
 		"grown by somebody":         {judged, junk(), "eve", 1},
 		"grown by Tekton":           {judged, junk(), tekton, 1},
-		"another result, no room":   {judged, withResult(t, run("True", withOurs("True")), objectsize.Stored-100), "eve", 1},
-		"a claim, and no room":      {withResult(t, run("True", withOurs("True")), objectsize.Stored-100), withResult(t, run("True", withOurs("True")), objectsize.Stored-100), "eve", 0},
-		"a claim in the last write": {run("Unknown", nil), withResult(t, run("True", withOurs("True")), objectsize.Stored-100), tekton, 0},
+		"another result, no room":   {judged, withResult(t, run("True", withOurs("True")), stores()-100), "eve", 1},
+		"a claim, and no room":      {withResult(t, run("True", withOurs("True")), stores()-100), withResult(t, run("True", withOurs("True")), stores()-100), "eve", 0},
+		"a claim in the last write": {run("Unknown", nil), withResult(t, run("True", withOurs("True")), stores()-100), tekton, 0},
 	} {
 		request := statusWrite(t, c.old, c.submitted)
 		request.UserInfo.Username = c.by
@@ -127,7 +182,7 @@ func wantFailedBySize(t *testing.T, response *admissionv1.AdmissionResponse, aft
 	if len(found) != 1 || found[0]["status"] != "False" || !strings.Contains(found[0]["message"].(string), " bytes with its verdict") {
 		t.Errorf("conditions %v", found)
 	}
-	if size := sizeOf(t, after); size > objectsize.Stored {
+	if size := sizeOf(t, after); size > stores() {
 		t.Errorf("%d bytes are stored", size)
 	}
 	if len(response.Warnings) != 1 || sealOf(after) == nil {
@@ -140,7 +195,7 @@ func TestNoRoomInEnforce(t *testing.T) {
 	const own = "TaskRunResultsVerificationFailed"
 	steps := func(s fields) {
 		s["taskSpec"] = fields{"steps": []any{fields{"name": "make"}}}
-		s["steps"] = []any{fields{"name": "make", "terminated": fields{"message": strings.Repeat("m", objectsize.Stored)}}}
+		s["steps"] = []any{fields{"name": "make", "terminated": fields{"message": strings.Repeat("m", stores())}}}
 	}
 	timedOut := run("False", func(s fields) {
 		s["conditions"] = []any{fields{"type": "Succeeded", "status": "False", "reason": "TaskRunTimeout"}}
@@ -152,13 +207,13 @@ func TestNoRoomInEnforce(t *testing.T) {
 		found     verify.Result
 		reason    string
 	}{
-		"verified":               {withResult(t, run("True", full), objectsize.Stored-100), verified(), own},
-		"larger than the store":  {withResult(t, run("True", full), objectsize.Stored+50_000), verified(), own},
+		"verified":               {withResult(t, run("True", full), stores()-100), verified(), own},
+		"larger than the store":  {withResult(t, run("True", full), stores()+50_000), verified(), own},
 		"by its steps":           {run("True", steps), verified(), own},
 		"by its steps, failed":   {run("True", steps), failing(verify.Failed), own},
-		"by what nobody knows":   {grown(t, run("True", full), objectsize.Stored-10), failing(verify.Unsigned), own},
-		"timed out":              {withResult(t, timedOut, objectsize.Stored-100), verified(), "TaskRunTimeout"},
-		"is not tried once more": {withResult(t, retriable, objectsize.Stored-100), verified(), own},
+		"by what nobody knows":   {grown(t, run("True", full), stores()-10), failing(verify.Unsigned), own},
+		"timed out":              {withResult(t, timedOut, stores()-100), verified(), "TaskRunTimeout"},
+		"is not tried once more": {withResult(t, retriable, stores()-100), verified(), own},
 	} {
 		t.Run(name, func(t *testing.T) {
 			old := run("Unknown", func(s fields) { s["taskSpec"] = c.submitted["status"].(fields)["taskSpec"] })
@@ -176,7 +231,7 @@ func TestNoRoomInEnforce(t *testing.T) {
 
 // What fits once its results are gone keeps the verdict's own words.
 func TestRoomWithoutResults(t *testing.T) {
-	request := statusWrite(t, run("Unknown", nil), withResult(t, run("True", nil), objectsize.Stored+50_000))
+	request := statusWrite(t, run("Unknown", nil), withResult(t, run("True", nil), stores()+50_000))
 	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
 	if found := ourConditions(after); len(found) != 1 || !strings.HasPrefix(found[0]["message"].(string), "FAILED: results") {
 		t.Errorf("conditions %v", found)
@@ -186,7 +241,7 @@ func TestRoomWithoutResults(t *testing.T) {
 // A TaskRun that Tekton refused before it had a pod has no verdict, however large it is.
 func TestNoRoomWithoutAPod(t *testing.T) {
 	refused := run("False", func(s fields) { delete(s, "podName"); delete(s, "steps"); delete(s, "results") })
-	request := statusWrite(t, run("Unknown", nil), grown(t, refused, objectsize.Stored+100))
+	request := statusWrite(t, run("Unknown", nil), grown(t, refused, stores()+100))
 	old := run("Unknown", func(s fields) { delete(s, "podName"); delete(s, "steps"); delete(s, "results") })
 	request.OldObject = raw(t, old)
 	response := enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request)
@@ -203,7 +258,7 @@ func TestNoRoomWhileItRuns(t *testing.T) {
 		results bool
 	}{"audit": {newStatusHandler, true}, "enforce": {enforcing, false}} {
 		submitted := run("Unknown", func(s fields) { delete(s, "results"); s["retriesStatus"] = []any{attempt} })
-		request := statusWrite(t, run("Unknown", nil), grown(t, submitted, objectsize.Stored-10))
+		request := statusWrite(t, run("Unknown", nil), grown(t, submitted, stores()-10))
 		after := stored(t, c.handler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
 		archived, err := json.Marshal(after["status"].(fields)["retriesStatus"])
 		if err != nil {
@@ -213,7 +268,7 @@ func TestNoRoomWhileItRuns(t *testing.T) {
 		if got != c.results || strings.Contains(string(archived), "SignedResultsVerified") || len(ourConditions(after)) != 0 {
 			t.Errorf("%s: conditions %v, archived %s", name, ourConditions(after), archived)
 		}
-		if size := sizeOf(t, after); size > objectsize.Stored {
+		if size := sizeOf(t, after); size > stores() {
 			t.Errorf("%s: %d bytes are stored", name, size)
 		}
 	}

@@ -177,6 +177,53 @@ func (s state) stripMaterial() error {
 	return s.set(fieldResults, kept)
 }
 
+// stripMessages takes the evidence out of the termination messages of the steps.
+func (s state) stripMessages() error {
+	steps, err := s.list(fieldSteps)
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	for i, raw := range steps {
+		var step, terminated map[string]json.RawMessage
+		if json.Unmarshal(raw, &step) != nil || json.Unmarshal(step["terminated"], &terminated) != nil {
+			continue // nothing of ours
+		}
+		message, ok := withoutEvidence(terminated["message"])
+		if !ok {
+			continue
+		}
+		terminated["message"] = message
+		if step["terminated"], err = encode(terminated); err != nil {
+			return err
+		}
+		if steps[i], err = encode(step); err != nil {
+			return err
+		}
+	}
+	return s.set(fieldSteps, steps)
+}
+
+// withoutEvidence returns a termination message without what the signer wrote into it, and whether that was anything.
+func withoutEvidence(message json.RawMessage) (json.RawMessage, bool) {
+	var entries, kept []json.RawMessage
+	if json.Unmarshal([]byte(text(string(message))), &entries) != nil {
+		return nil, false
+	}
+	for _, raw := range entries {
+		var entry struct {
+			Key string `json:"key"`
+		}
+		if json.Unmarshal(raw, &entry) != nil || !signing.IsReserved(entry.Key) {
+			kept = append(kept, raw)
+		}
+	}
+	if len(kept) == len(entries) {
+		return nil, false
+	}
+	rest, err := json.Marshal(append([]json.RawMessage{}, kept...))
+	return json.RawMessage(quoted(string(rest))), err == nil
+}
+
 // attempts returns the attempts that Tekton has archived.
 func (s state) attempts() ([]state, error) {
 	all, err := s.list(fieldRetries)

@@ -152,6 +152,21 @@ func TestOtherControllers(t *testing.T) {
 	}
 }
 
+// TestConflictIsShort: what is found is listed within bounds, and the advice is not behind it in what status shows.
+func TestConflictIsShort(t *testing.T) {
+	many := make([]Controller, 9)
+	for i := range many {
+		many[i] = Controller{Kind: "Deployment", Namespace: "tenant", Name: "tekton-pipelines-controller", Account: "tenants"}
+	}
+	got := conflict("tekton-pipelines", many)
+	if !strings.HasSuffix(got, " and 6 more") || strings.Contains(got, "--namespaces") {
+		t.Errorf("got %s", got)
+	}
+	if got := conflictText("tekton-pipelines", many); !strings.HasSuffix(got, conflictAdvice) {
+		t.Errorf("got %s", got)
+	}
+}
+
 // TestOtherControllersUnseen: who may not look for them is told what that means.
 func TestOtherControllersUnseen(t *testing.T) {
 	c := newFakeCluster(t, tektonController("a"))

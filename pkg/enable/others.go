@@ -59,14 +59,28 @@ func (c Clients) labelsOf(ctx context.Context, namespace string) (map[string]str
 
 // conflictText says what a second controller means, and the way out.
 func conflictText(tektonNamespace string, others []Controller) string {
-	served := make([]string, len(others))
-	for i, other := range others {
+	return conflict(tektonNamespace, others) + ". The TaskRuns of another would fail: " + conflictAdvice
+}
+
+// conflictAdvice is the way out.
+const conflictAdvice = "leave its namespaces out with --namespaces or --namespace-selector, keep it to its own with its flag -namespace, " +
+	"or choose it with --tekton-namespace"
+
+// maxOthers is how many controllers are listed.
+const maxOthers = 3
+
+func conflict(tektonNamespace string, others []Controller) string {
+	listed := others[:min(len(others), maxOthers)]
+	served := make([]string, len(listed))
+	for i, other := range listed {
 		served[i] = fmt.Sprintf("%s (service account %s, runs the TaskRuns of %s)", other, orStock(other.Account), other.served())
 	}
-	return fmt.Sprintf("more than one controller of Tekton runs TaskRuns in the namespaces in scope: beside that of namespace %s %s. "+
-		"The policies admit the pods and the statuses of one controller: the TaskRuns of another would fail. Leave its namespaces out with "+
-		"--namespaces or --namespace-selector, keep it to its own with its flag -namespace, or choose it with --tekton-namespace",
-		tektonNamespace, strings.Join(served, ", "))
+	text := fmt.Sprintf("more than one controller of Tekton runs TaskRuns in the namespaces in scope, and the policies admit one: "+
+		"beside that of namespace %s %s", tektonNamespace, strings.Join(served, ", "))
+	if n := len(others) - len(listed); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
 }
 
 func orStock(account string) string {

@@ -76,7 +76,8 @@ type look struct {
 	controller  Controller        // of Tekton, its namespace empty if not seen
 	deployment  addOnDeployment
 	namespaces  []knownNamespace
-	listed      bool // namespaces is complete
+	listed      bool     // namespaces is complete
+	large       []string // TaskRuns that are too large to be recorded
 	registry    string
 	sameVersion bool // the add-on is of the plugin's version, so that their manifests are the same
 }

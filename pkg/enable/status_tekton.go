@@ -92,7 +92,7 @@ func (l *look) lookForOthers(ctx context.Context) {
 	case len(conflicting) > 0:
 		l.add(status.Check{
 			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail,
-			Message: conflictText(l.status.Environment.TektonNamespace, conflicting), Next: l.enable(),
+			Message: conflict(l.status.Environment.TektonNamespace, conflicting), Next: conflictAdvice + ": " + l.enable(),
 		})
 	default:
 		l.note(status.PartTekton, status.CheckTekton, "other controllers of Tekton run, for no namespace in scope: %s", namesOfControllers(others))

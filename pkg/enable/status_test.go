@@ -593,6 +593,17 @@ func TestStatusVerdicts(t *testing.T) {
 	if s := in.status(0); s.Verdicts != nil || s.Outcome != status.Healthy {
 		t.Errorf("without verdicts: got %s and %+v", s.Outcome, s.Verdicts)
 	}
+	large := completed(in, "ci", "large", 4, "", "")
+	large.SetAnnotations(map[string]string{"pad": strings.Repeat("x", 1_567_000)})
+	recorded := completed(in, "ci", "recorded", 5, "True", "VERIFIED: 1 result")
+	recorded.SetAnnotations(large.GetAnnotations())
+	if err := unstructured.SetNestedField(recorded.Object, "v1", "status", "annotations", "tekton-sign.dev/record"); err != nil {
+		t.Fatal(err)
+	}
+	in.runs = []*unstructured.Unstructured{large, recorded}
+	if s := in.status(3); s.Outcome != status.Warnings || amiss(s) != "warn verdicts: TaskRuns too large for a verdict or a record: ci/large\n" {
+		t.Errorf("got %s:\n%s", s.Outcome, amiss(s))
+	}
 	in.forbid("list", "taskruns")
 	if s := in.status(3); s.Outcome != status.Unknown || !strings.Contains(amiss(s), "you may not read the TaskRuns of all namespaces") {
 		t.Errorf("forbidden: got %s:\n%s", s.Outcome, amiss(s))

@@ -14,8 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/objectsize"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // maxTaskRuns is how many TaskRuns are looked at. The API server lists them by namespace and name, not by age.
@@ -53,6 +56,14 @@ func (l *look) verdicts(ctx context.Context) {
 		}
 	}
 	l.status.Verdicts = found
+	if len(l.large) > 0 {
+		l.add(status.Check{
+			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
+			Message: "TaskRuns too large for a verdict or a record: " + fewOf(l.large),
+			Next: "kubectl get events -A --field-selector reason=" + manifests.EventNotRecorded +
+				" shows what refused them; pass large values by a workspace",
+		})
+	}
 	if found.Failed > 0 {
 		l.add(status.Check{
 			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
@@ -71,6 +82,9 @@ func (l *look) verdict(found *status.Verdicts, tr *unstructured.Unstructured) {
 	if !completed || succeeded.Status == corev1.ConditionUnknown {
 		return
 	}
+	if isLarge(tr) {
+		l.large = append(l.large, tr.GetNamespace()+"/"+tr.GetName())
+	}
 	cond, judged := conditionOf(tr, string(verify.ConditionType))
 	if !judged || cond.Status == corev1.ConditionUnknown {
 		found.NotJudged++
@@ -83,6 +97,15 @@ func (l *look) verdict(found *status.Verdicts, tr *unstructured.Unstructured) {
 	at, _ := slices.BinarySearchFunc(found.Newest, v, func(a, b status.Verdict) int { return b.At.Compare(a.At) })
 	found.Newest = slices.Insert(found.Newest, at, v)
 	found.Newest = found.Newest[:min(len(found.Newest), l.options.Verdicts)]
+}
+
+// isLarge reports whether a TaskRun has no record and is so large that it cannot get one.
+func isLarge(tr *unstructured.Unstructured) bool {
+	if recorded, _, _ := unstructured.NestedString(tr.Object, "status", "annotations", record.Annotation); recorded != "" {
+		return false
+	}
+	raw, err := tr.MarshalJSON()
+	return err == nil && objectsize.Unreviewable(len(raw))
 }
 
 // inScope reports whether a namespace is in scope, and yes where that is not known.

@@ -24,7 +24,7 @@ import (
 const (
 	ReasonVerifiedLate = "TaskRunResultsVerifiedLate"     // it was completed while nobody judged it
 	ReasonNotOurs      = "SignedResultsConditionReplaced" // somebody else wrote a verdict
-	ReasonNotRecorded  = "TaskRunResultsCannotBeRecorded" // and will not be tried again
+	ReasonNotRecorded  = manifests.EventNotRecorded       // and will not be tried again
 )
 
 // Caps of an event: those of the API server, in bytes, less something for safety.
