@@ -23,10 +23,11 @@ func Stored(namespace, name string) int {
 	return etcdRequest - etcdEnvelope - 3*(len(etcdKey)+len(namespace)+len(name))
 }
 
-// Fits reports whether a TaskRun of old bytes can be updated to one of size bytes.
-func Fits(namespace, name string, old, size int) bool {
-	return size <= Stored(namespace, name) && old+size <= Reviewed
-}
+// Fits reports whether a TaskRun can be stored.
+func Fits(namespace, name string, size int) bool { return size <= Stored(namespace, name) }
+
+// Reviewable reports whether a TaskRun of old bytes can be updated to one of size bytes.
+func Reviewable(old, size int) bool { return old+size <= Reviewed }
 
 // Unreviewable reports whether an update that adds a verdict or a record to an object of that size is more than Tekton's webhook
 // takes.

@@ -8,21 +8,18 @@ import (
 )
 
 func TestFits(t *testing.T) {
-	const namespace, name = "ci", "build"
-	most := Stored(namespace, name)
-	for about, c := range map[string]struct {
-		old, size int
-		want      bool
-	}{
-		"small":             {10_000, 12_000, true},
-		"the most":          {0, most, true},
-		"one more":          {0, most + 1, false},
-		"what etcd refuses": {0, 1_572_864, false},
-		"both":              {most, Reviewed - most, true},
-		"both and one more": {most, Reviewed - most + 1, false},
-	} {
-		if got := Fits(namespace, name, c.old, c.size); got != c.want {
-			t.Errorf("%s: got %v", about, got)
+	most := Stored("ci", "build")
+	for size, want := range map[int]bool{12_000: true, most: true, most + 1: false, 1_572_864: false} {
+		if got := Fits("ci", "build", size); got != want {
+			t.Errorf("%d: got %v", size, got)
+		}
+	}
+}
+
+func TestReviewable(t *testing.T) {
+	for old, want := range map[int]bool{0: true, Reviewed - 1_000: true, Reviewed - 999: false} {
+		if got := Reviewable(old, 1_000); got != want {
+			t.Errorf("%d: got %v", old, got)
 		}
 	}
 }

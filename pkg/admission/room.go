@@ -27,9 +27,19 @@ func (w write) size(s state) (int, error) {
 	return w.submitted.size - len(status) + len(raw), err
 }
 
-// takes reports whether the API server takes the TaskRun at that size.
+// takes reports whether the API server takes the TaskRun at that size. It tries again without managedFields where those are what is
+// too much for the store.
 func (w write) takes(size int) bool {
-	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, w.old.size, size)
+	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, size-w.submitted.managedFields()) && objectsize.Reviewable(w.old.size, size)
+}
+
+// managedFields is how many bytes they take.
+func (o object) managedFields() int {
+	metadata, err := members(o.members["metadata"])
+	if err != nil {
+		return 0
+	}
+	return len(metadata["managedFields"])
 }
 
 // far reports whether the write is so small that nothing the add-on adds matters: an attempt that is archived is there twice.
@@ -53,6 +63,7 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 	if err != nil || w.takes(size) {
 		return wanted, "", err
 	}
+	size -= w.submitted.managedFields()
 	log := logging.FromContext(ctx).With("bytes", size, "oldBytes", w.old.size)
 	completes := !w.old.complete() && w.submitted.complete() && !w.submitted.ranNothing()
 	switch {

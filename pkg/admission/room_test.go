@@ -68,6 +68,17 @@ func TestNoRoomInAudit(t *testing.T) {
 	}
 }
 
+// The API server leaves managedFields out where an object would be too large with them, and asks again.
+func TestRoomWithoutManagedFields(t *testing.T) {
+	submitted := grown(t, run("True", nil), stores()-2_000)
+	submitted["metadata"].(fields)["managedFields"] = []any{fields{"manager": strings.Repeat("m", 4_000)}}
+	request := statusWrite(t, run("Unknown", nil), submitted)
+	response := newStatusHandler(&fakeVerifier{result: verified()}).Admit(t.Context(), request)
+	if after := stored(t, response, request.Object); len(ourConditions(after)) != 1 || len(response.Warnings) != 0 {
+		t.Errorf("conditions %v, warnings %q", ourConditions(after), response.Warnings)
+	}
+}
+
 // Evidence is an addition, too: it goes as far as that makes room, and what the steps wrote stays.
 func TestNoRoomForEvidence(t *testing.T) {
 	material := fields{"name": "SIGNING_TOKEN", "type": "string", "value": strings.Repeat("t", 1_000)}
@@ -91,7 +102,7 @@ func TestNoRoomForEvidence(t *testing.T) {
 			t.Errorf("%s: results %v", name, status["results"])
 		}
 		got := status["steps"].([]any)[0].(fields)["terminated"].(fields)
-		want := `[{"key":"mine","value":"1","type":1}]`
+		want := `[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1},{"key":"mine","value":"1","type":1}]`
 		if c.inSteps {
 			want = message
 		}
@@ -107,8 +118,8 @@ func TestNoRoomForEvidence(t *testing.T) {
 func TestWithoutEvidence(t *testing.T) {
 	for message, want := range map[string]string{
 		`[{"key":"a","value":"1"}]`:                                `unchanged`,
-		`[{"key":"SIGNING_TOKEN","value":"1"},{"key":"a"},"text"]`: `[{"key":"a"},"text"]`,
-		`[{"key":"SIGNING_TOKEN"}]`:                                `[]`,
+		`[{"key":"SIGNING_TOKEN","value":"1"},{"key":"a"},"text"]`: `[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1},{"key":"a"},"text"]`,
+		`[{"key":"SIGNING_TOKEN"}]`:                                `[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1}]`,
 		`no JSON`:                                                  `unchanged`,
 		`tknz:q1YqS8wpTQUA`:                                        `unchanged`,
 		``:                                                         `unchanged`,

@@ -177,7 +177,7 @@ func (s state) stripMaterial() error {
 	return s.set(fieldResults, kept)
 }
 
-// stripMessages takes the evidence out of the termination messages of the steps.
+// stripMessages takes the evidence out of the termination messages of the steps, and leaves there why it is missing.
 func (s state) stripMessages() error {
 	steps, err := s.list(fieldSteps)
 	if err != nil || len(steps) == 0 {
@@ -203,7 +203,7 @@ func (s state) stripMessages() error {
 	return s.set(fieldSteps, steps)
 }
 
-// withoutEvidence returns a termination message without what the signer wrote into it, and whether that was anything.
+// withoutEvidence returns a termination message with a reason in place of the evidence in it, and whether there was any.
 func withoutEvidence(message json.RawMessage) (json.RawMessage, bool) {
 	var entries, kept []json.RawMessage
 	if json.Unmarshal([]byte(text(string(message))), &entries) != nil {
@@ -220,7 +220,11 @@ func withoutEvidence(message json.RawMessage) (json.RawMessage, bool) {
 	if len(kept) == len(entries) {
 		return nil, false
 	}
-	rest, err := json.Marshal(append([]json.RawMessage{}, kept...))
+	reason, err := json.Marshal(signing.UnsignedManifest(signing.UnsignedTooLong))
+	if err != nil {
+		return nil, false
+	}
+	rest, err := json.Marshal(append([]json.RawMessage{reason}, kept...))
 	return json.RawMessage(quoted(string(rest))), err == nil
 }
 

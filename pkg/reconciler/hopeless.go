@@ -39,11 +39,13 @@ func (h *hopeless) has(o metav1.Object) bool {
 	return ok && version == o.GetResourceVersion()
 }
 
-func (h *hopeless) add(o metav1.Object) {
+// add remembers this version of an object, and reports whether none of it was known.
+func (h *hopeless) add(o metav1.Object) (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	uid := o.GetUID()
-	if _, known := h.at[uid]; !known {
+	_, known := h.at[uid]
+	if !known {
 		h.order = append(h.order, uid)
 	}
 	h.at[uid] = o.GetResourceVersion()
@@ -51,6 +53,7 @@ func (h *hopeless) add(o metav1.Object) {
 		delete(h.at, h.order[0])
 		h.order = h.order[1:]
 	}
+	return !known
 }
 
 // errHopeless is an error that no repetition mends.
@@ -90,15 +93,17 @@ func (r *Records) unless(ctx context.Context, taskRun *unstructured.Unstructured
 	}
 	message := fmt.Sprintf("the verdict or the record of this TaskRun cannot be stored, and will not be tried again: the TaskRun takes %d bytes: %v",
 		size, err)
-	if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotRecorded, message); err != nil {
+	if err := r.events().tellOnce(ctx, taskRun, corev1.EventTypeWarning, ReasonNotRecorded, message); err != nil {
 		return err
 	}
 	r.Log.Infow("a record was given up", "namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName(), "bytes", size, zap.Error(err))
+	if !r.hopeless.add(taskRun) {
+		return nil // counted before
+	}
 	if found, err := r.opened(taskRun, stateOf(taskRun)); err == nil {
 		r.OnVerdict(counted(found.Result(), stateOf(taskRun)))
 	}
 	r.OnGivenUp()
-	r.hopeless.add(taskRun)
 	return nil
 }
 

@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -81,5 +82,24 @@ func TestRecordsTooLarge(t *testing.T) {
 				t.Errorf("expected one line at level info, got %v", all)
 			}
 		})
+	}
+}
+
+// Tekton may write again what was given up: that is tried once more, and neither said nor counted again.
+func TestRecordsGivenUpOnce(t *testing.T) {
+	lab := newRecordsLab(t, padded(1_567_000))
+	for version, refusal := range []error{tektonRefuses(), apierrors.NewInternalError(errors.New("etcdserver: request is too large"))} {
+		lab.refusal = refusal
+		object := untyped(t, lab.stored(t))
+		object.SetResourceVersion(strconv.Itoa(version + 8))
+		if err := lab.api.Tracker().Update(tektonResource(TaskRuns), object, "ci"); err != nil {
+			t.Fatal(err)
+		}
+		if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told := lab.told(t); len(lab.patches) != 2 || lab.givenUp != 1 || len(lab.verdicts) != 1 || len(told) != 1 {
+		t.Errorf("%d writes, given up %d times, verdicts %q, events %q", len(lab.patches), lab.givenUp, lab.verdicts, told)
 	}
 }
