@@ -84,20 +84,27 @@ func (w write) keepsVerdict(before standing) bool {
 	return w.old.complete() && (before.judged || w.by == w.accounts.AddOn || w.mode == settings.Enforce)
 }
 
-// bare returns the status without a verdict, and as far as that is needed without evidence: in status.results first, and then in the
-// messages of the steps. In enforce, where the TaskRun runs, archived attempts stay without their results.
+// bare returns the status without a verdict. In the write that completes a TaskRun evidence goes, too, if that makes room: in
+// status.results first, and then in the messages of the steps. In enforce, where the TaskRun runs, archived attempts stay without
+// their results.
 func (w write) bare(wanted state) (state, error) {
 	if w.mode == settings.Enforce {
 		return w.bareAttempts(unjudged(wanted))
 	}
 	s, err := w.bareAttempts(unjudged(w.submitted.state))
+	if err != nil || w.old.complete() || w.fits(s) {
+		return s, err
+	}
+	stripped := s.clone()
 	for _, strip := range []func(*state) error{(*state).stripMaterial, (*state).stripMessages} {
-		if err != nil || w.fits(s) {
+		if err := strip(&stripped); err != nil {
 			return s, err
 		}
-		err = strip(&s)
+		if w.fits(stripped) {
+			return stripped, nil
+		}
 	}
-	return s, err
+	return s, nil
 }
 
 // bareAttempts takes the verdicts out of attempts that were archived or changed in this write.
