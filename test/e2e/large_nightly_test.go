@@ -29,7 +29,7 @@ func TestNightlyLarge(t *testing.T) {
 	s.setFeatures(t, map[string]string{"results-from": "sidecar-logs", "max-result-size": "1572863"})
 	audited, enforced := c.namespace(t, true), c.enforced(t)
 	given := map[string]*pipelinev1.TaskRun{}
-	for _, bytes := range []int{1_500_000, 1_567_000, 1_568_300, 1_569_900} {
+	for _, bytes := range []int{1_560_000, 1_567_000, 1_568_300, 1_569_900} {
 		tr := c.finish(t, audited, large(bytes))
 		wantSucceeded(t, tr)
 		if len(tr.Status.Results) == 0 || len(tr.Status.Results[0].Value.StringVal) != bytes {
@@ -42,11 +42,11 @@ func TestNightlyLarge(t *testing.T) {
 		case bytes > 1_568_000 && judged != nil:
 			t.Errorf("%d bytes: condition %+v where there is no room for one", bytes, judged)
 		}
-		if bytes > 1_500_000 {
+		if bytes > 1_560_000 {
 			given[tr.Name] = tr
 		}
 	}
-	c.recorded(t, &pipelinev1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: audited, Name: "bytes-1500000"}})
+	c.recorded(t, &pipelinev1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: audited, Name: "bytes-1560000"}})
 	testLargeEnforced(t, c, enforced)
 	testGivenUp(t, c, given)
 }
