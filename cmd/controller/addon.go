@@ -10,6 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
@@ -63,7 +64,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	}
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
-	a.pods = podMetadata{a.metadata}
+	a.pods = podMetadata{a.metadata, a.client}
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
@@ -112,6 +113,13 @@ func (r tokenReviews) Review(ctx context.Context, token, audience string) (revie
 // podMetadata reads pods for the status webhook.
 type podMetadata struct {
 	client metadata.Interface
+	all    kubernetes.Interface
+}
+
+// GetAll implements admission.PodGetter.
+func (p podMetadata) GetAll(ctx context.Context, namespace, name string) (pod *corev1.Pod, err error) {
+	admission.Outside(ctx, func() { pod, err = p.all.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}) })
+	return pod, err
 }
 
 // Get implements admission.PodGetter. It asks the API server, not a cache: the pod that is there now counts.

@@ -15,6 +15,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -38,7 +39,7 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 		Dynamic: a.dynamic,
 		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
-			since, granted := a.grants.Since(namespace)
+			since, granted := a.since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
 		},
 		Proof:     a.proof(),
@@ -59,6 +60,15 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 	})
 	records.Start(ctx, queue)
 	return queue
+}
+
+// since returns when TaskRuns of a namespace began to be behind the fence, false if they are not: with its grant where steps sign with
+// tokens, else with the add-on's own namespace.
+func (a *addOn) since(namespace string) (time.Time, bool) {
+	if backends.Of(a.settings.Get().Backend).Tokens {
+		return a.grants.Since(namespace)
+	}
+	return a.namespaces.Created(manifests.Namespace)
 }
 
 // proof is how the reconcilers know verdicts of the add-on.

@@ -19,6 +19,9 @@ const CompressedPrefix = "tknz:"
 // StepPrefix begins the name of a step's container.
 const StepPrefix = "step-"
 
+// ResultsSidecar is the container that logs the values of results where they travel by log (results-from: sidecar-logs).
+const ResultsSidecar = "sidecar-tekton-log-results"
+
 // StepContainer returns the name of a step's container.
 func StepContainer(step string) string { return StepPrefix + step }
 

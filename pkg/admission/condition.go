@@ -65,6 +65,9 @@ func verifiedMessage(r verify.Result) string {
 	if n := len(r.Results); n != 1 {
 		results = fmt.Sprintf("%d results", n)
 	}
+	if r.Basis != "" {
+		return fmt.Sprintf("%s: %s as the kubelet reported, nothing in the pod signed, %s", r.Verdict, results, r.Assurance)
+	}
 	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
 }
 

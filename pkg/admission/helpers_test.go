@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -79,6 +80,13 @@ func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, f
 type fakePods struct {
 	pod *metav1.PartialObjectMetadata
 	err error
+}
+
+func (f fakePods) GetAll(context.Context, string, string) (*corev1.Pod, error) {
+	if f.pod == nil {
+		return nil, f.err
+	}
+	return &corev1.Pod{ObjectMeta: f.pod.ObjectMeta}, f.err
 }
 
 func (f fakePods) Get(context.Context, string, string) (*metav1.PartialObjectMetadata, error) {

@@ -36,9 +36,9 @@ type Injection struct {
 	Required    bool          // results are of no use without evidence
 }
 
-// Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where results are
-// enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a namespace that has no
-// grant yet, it waits as long as a signer may.
+// Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where
+// results are enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a
+// namespace that has no grant yet, it waits as long as a signer may.
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
@@ -88,8 +88,8 @@ const (
 // LeftAlones lists them all.
 func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftError} }
 
-// Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will not sign: that
-// would fail its TaskRun in the end.
+// Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will
+// not sign: that would fail its TaskRun in the end.
 func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
 	if !h.Scope.Ready() {
 		unanswered()
@@ -177,9 +177,9 @@ func (h *InjectHandler) admit(
 	return response, nil
 }
 
-// deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception that says so. Where
-// results are enforced, pods that could not start, or that a policy refused, are tried again: none may run without the signer, and what was
-// in the way may have gone.
+// deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception
+// that says so. Where results are enforced, pods that could not start, or that a policy refused, are tried again:
+// none may run without the signer, and what was in the way may have gone.
 func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (settings.Delivery, delivery.Entry) {
 	wanted := h.Delivery(s.Delivery)
 	e, ok := h.Exception(namespace)
@@ -223,8 +223,8 @@ func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 	return pod
 }
 
-// podPatch returns the JSON patch from one pod to the other. Both are encoded by the same types, so that fields which these
-// do not know appear in neither, and the patch leaves them alone.
+// podPatch returns the JSON patch from one pod to the other. Both are encoded by the same types, so that fields which
+// these do not know appear in neither, and the patch leaves them alone.
 func podPatch(before, after *corev1.Pod) ([]jsonpatch.Operation, error) {
 	a, err := json.Marshal(before)
 	if err != nil {

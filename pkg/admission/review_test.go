@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -145,6 +146,14 @@ func (p *recordingPods) Get(_ context.Context, namespace, name string) (*metav1.
 		Namespace: namespace, Name: name, UID: "secret", Annotations: map[string]string{"a": "secret"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: p.owner, UID: "secret", Controller: &yes}},
 	}}, nil
+}
+
+func (p *recordingPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pod, err := p.Get(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
 }
 
 // TestOwnPods has reviews that name pods of others: none is read, or told about.

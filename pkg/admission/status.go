@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
@@ -29,6 +31,9 @@ type Rules struct {
 	AudiencePrefix string
 	Lifetime       time.Duration  // the longest of a token
 	MinimumFormat  signing.Format // weaker evidence is refused
+	// MinimumAssurance refuses what proves less; empty: nothing.
+	MinimumAssurance signing.Assurance
+	Receipts         bool // a receipt covers steps that left no evidence
 }
 
 // Verifier judges one TaskRun.
@@ -36,9 +41,11 @@ type Verifier interface {
 	TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error)
 }
 
-// PodGetter reads the metadata of one pod.
+// PodGetter reads one pod.
 type PodGetter interface {
 	Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error)
+	// GetAll reads the whole pod, for what the kubelet reported of it.
+	GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error)
 }
 
 // Scope tells what is to be done where.
@@ -276,7 +283,10 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 
 // RulesOf returns what the settings ask of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
-	return Rules{AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime, MinimumFormat: s.MinimumFormatIn(mode)}
+	return Rules{
+		AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime,
+		MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
+	}
 }
 
 // judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by hand
@@ -293,13 +303,14 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 	if err != nil {
 		return indeterminate("input", err), facts, nil
 	}
-	if facts.Pod, err = h.lookAtPod(ctx, tr); err != nil {
+	rules := RulesOf(w.settings, w.mode)
+	if facts.Pod, err = h.lookAtPod(ctx, tr, rules.Receipts && verify.NeedsReceipt(tr)); err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, fmt.Errorf("reading the TaskRun's pod: %w", err)
 		}
 		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.Verifier.TaskRun(ctx, RulesOf(w.settings, w.mode), tr, facts)
+	result, err := h.verify(ctx, rules, tr, &facts)
 	if err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, err
@@ -320,18 +331,40 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 	return result, facts, nil
 }
 
+// verify judges the TaskRun. A report of the kubelet that differs is read again: the pod's status may have changed since Tekton's
+// controller read it, and only the same difference twice counts.
+func (h *StatusHandler) verify(ctx context.Context, rules Rules, tr *v1.TaskRun, facts *verify.Facts) (verify.Result, error) {
+	result, err := h.Verifier.TaskRun(ctx, rules, tr, *facts)
+	if err != nil || !rules.Receipts || !failedReceipt(result) {
+		return result, err
+	}
+	again, err := h.lookAtPod(ctx, tr, true)
+	if err != nil || !again.Found {
+		return indeterminate(string(verify.CheckReceipt), errors.New("the pod's status differs from the TaskRun's, and could not be read twice")), nil
+	}
+	facts.Pod = again
+	return h.Verifier.TaskRun(ctx, rules, tr, *facts)
+}
+
+// failedReceipt reports whether the report of the kubelet differs.
+func failedReceipt(result verify.Result) bool {
+	return slices.ContainsFunc(result.Checks, func(c verify.Check) bool {
+		return c.ID == verify.CheckReceipt && c.Status == verify.Fail
+	})
+}
+
 func indeterminate(reason string, err error) verify.Result {
 	return verify.Result{Verdict: verify.Indeterminate, Reason: reason, Message: err.Error()}
 }
 
-// lookAtPod reads who the pod called status.podName is.
-func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
+// lookAtPod reads who the pod called status.podName is, and what the kubelet reported of it if that is wanted.
+func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
 	if tr.Status.PodName == "" {
 		return &verify.PodFacts{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, podTimeout)
 	defer cancel()
-	pod, err := h.Pods.Get(ctx, tr.Namespace, tr.Status.PodName)
+	pod, report, err := h.pod(ctx, tr.Namespace, tr.Status.PodName, reported)
 	if apierrors.IsNotFound(err) {
 		return &verify.PodFacts{}, nil
 	}
@@ -339,10 +372,24 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun) (*verify.
 		return nil, err
 	}
 	facts := verify.FactsOf(pod)
-	if since, granted := h.Since(tr.Namespace); granted && pod.CreationTimestamp.Time.Before(since) {
+	facts.Reported = report
+	if since, granted := h.Since(tr.Namespace); granted && pod.GetCreationTimestamp().Time.Before(since) {
 		facts.Unfenced = true
 	}
 	return facts, nil
+}
+
+// pod reads a pod: its metadata, or all of it.
+func (h *StatusHandler) pod(ctx context.Context, namespace, name string, reported bool) (metav1.Object, *verify.Reported, error) {
+	if !reported {
+		pod, err := h.Pods.Get(ctx, namespace, name)
+		return pod, nil, err
+	}
+	pod, err := h.Pods.GetAll(ctx, namespace, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pod, verify.ReportOf(pod), nil
 }
 
 // encode is json.Marshal for what always encodes but may be hostile in size or depth.

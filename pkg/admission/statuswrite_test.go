@@ -220,7 +220,7 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if want := (Rules{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}); verifier.rules != want {
+	if want := (Rules{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime, Receipts: true}); verifier.rules != want {
 		t.Errorf("rules of tokens %+v, want %+v", verifier.rules, want)
 	}
 }
@@ -240,10 +240,10 @@ func TestPodFacts(t *testing.T) {
 	}{
 		"found": {
 			fakePods{pod: pod(metav1.OwnerReference{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes})}, nil,
-			&verify.PodFacts{Found: true, UID: podUID, ControllerUID: runUID},
+			&verify.PodFacts{Found: true, UID: podUID, ControllerUID: runUID, Reported: &verify.Reported{}},
 		},
 		"owner but no controller": {
-			fakePods{pod: pod(metav1.OwnerReference{UID: runUID})}, nil, &verify.PodFacts{Found: true, UID: podUID},
+			fakePods{pod: pod(metav1.OwnerReference{UID: runUID})}, nil, &verify.PodFacts{Found: true, UID: podUID, Reported: &verify.Reported{}},
 		},
 		"not found": {fakePods{err: notFound}, nil, &verify.PodFacts{}},
 		"no name":   {fakePods{err: errors.New("nobody may ask")}, noPod, &verify.PodFacts{}},

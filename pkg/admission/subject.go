@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
@@ -33,17 +34,30 @@ const nameKept = 16
 
 // Get implements PodGetter. A pod that is not the TaskRun's own comes back as one without UID and owner.
 func (p OwnPods) Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	stranger := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	return ownPod(ctx, namespace, name, stranger, p.Pods.Get)
+}
+
+// GetAll implements PodGetter, in the same way.
+func (p OwnPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	stranger := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
+	return ownPod(ctx, namespace, name, stranger, p.Pods.GetAll)
+}
+
+// ownPod reads a pod, and returns stranger in place of one that is not the TaskRun's own.
+func ownPod[P metav1.Object](
+	ctx context.Context, namespace, name string, stranger P, get func(ctx context.Context, namespace, name string) (P, error),
+) (none P, err error) {
 	subject, ok := ctx.Value(subjectKey{}).(Subject)
 	if !ok || subject.Name == "" || namespace != subject.Namespace {
-		return nil, errors.New("expected the namespace of the request")
+		return none, errors.New("expected the namespace of the request")
 	}
-	stranger := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	if !strings.HasPrefix(name, subject.Name[:min(len(subject.Name), nameKept)]) {
 		return stranger, nil
 	}
-	pod, err := p.Pods.Get(ctx, namespace, name)
+	pod, err := get(ctx, namespace, name)
 	if err != nil {
-		return nil, err
+		return none, err
 	}
 	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.Name != subject.Name {
 		return stranger, nil

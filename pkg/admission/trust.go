@@ -171,7 +171,10 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 	}
 	options := []verify.Option{
 		verify.WithClock(t.now), verify.WithAudiencePrefix(rules.AudiencePrefix), verify.WithTokenLifetime(rules.Lifetime),
-		verify.WithMinimumFormat(rules.MinimumFormat),
+		verify.WithMinimumFormat(rules.MinimumFormat), verify.WithMinimumAssurance(rules.MinimumAssurance),
+	}
+	if rules.Receipts {
+		options = append(options, verify.WithReceipts())
 	}
 	v := &verifiers{read: t.read}
 	for _, one := range []struct {

@@ -53,6 +53,11 @@ func All() []Descriptor {
 			},
 		},
 		{
+			Name:    signing.BackendReceipt,
+			Summary: "puts nothing into pods: the add-on compares each TaskRun with what the kubelet reported of its pod",
+			Enabled: true,
+		},
+		{
 			Name:    signing.BackendSigstoreKeyless,
 			Summary: "signs with certificates of a Sigstore's Fulcio",
 			Signs:   true,

@@ -207,9 +207,7 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
 	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", display.Safe(plan.Environment.KubernetesVersion),
 		display.Safe(orUnknown(plan.Environment.TektonVersion)), display.Safe(plan.Environment.TektonNamespace))
-	fmt.Fprintf(e.ErrOut, "Signing: %s, %s, policies %s, %s, delivery %s, format %s, tokens bound to the %s\n\n",
-		plan.Settings.Backend, plan.Settings.Enforcement, policiesText(plan.Settings), plan.Settings.Scope,
-		plan.Settings.Delivery, plan.Settings.Format, plan.Settings.Binding)
+	fmt.Fprintf(e.ErrOut, "Signing: %s\n\n", signingText(plan.Settings))
 	if err := plan.WriteText(e.Out, display.Safe); err != nil {
 		return err
 	}
@@ -243,12 +241,33 @@ func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, 
 		return clusterError(err)
 	}
 	fmt.Fprintf(e.ErrOut, `
-Signing is on. TaskRuns that start from now on are signed and verified:
+%[2]s
   kubectl create -f a-taskrun.yaml
   %[1]s verify taskrun/NAME
 Turn it off with: %[1]s disable
-`, e.name)
+`, e.name, signingIsOn(plan.Settings))
 	return nil
+}
+
+// signingIsOn describes what happens from now on.
+func signingIsOn(s settings.Settings) string {
+	if backends.Of(s.Backend).Signs {
+		return "Signing is on. TaskRuns that start from now on are signed and verified:"
+	}
+	return "Verification is on. TaskRuns that end from now on are compared with their pods and recorded:"
+}
+
+// signingText describes the settings in one line.
+func signingText(s settings.Settings) string {
+	text := fmt.Sprintf("%s, %s, policies %s, %s", s.Backend, s.Enforcement, policiesText(s), s.Scope)
+	backend := backends.Of(s.Backend)
+	if backend.Signs {
+		text += fmt.Sprintf(", delivery %s, format %s", s.Delivery, s.Format)
+	}
+	if backend.Tokens {
+		text += fmt.Sprintf(", tokens bound to the %s", s.Binding)
+	}
+	return text
 }
 
 // warn prints what whoever agrees to the plan should know.

@@ -118,7 +118,8 @@ func (i id) key() string { return i.namespace + "." + string(i.source) }
 // parseKey takes a key apart. No namespace has a dot in its name.
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
-	if !ok || len(validation.IsDNS1123Label(namespace)) > 0 || last != keyRefused && !slices.Contains(sources(), Source(last)) {
+	known := last == keyRefused || slices.Contains(sources(), Source(last))
+	if !ok || !known || len(validation.IsDNS1123Label(namespace)) > 0 {
 		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s or .%s", Trial, Start, Refusal, keyRefused)
 	}
 	return namespace, last, nil
@@ -155,8 +156,8 @@ func (t Table) Of(namespace string, source Source) (Exception, bool) {
 	return e, ok
 }
 
-// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a start and a refusal. An
-// exception of another image does not count.
+// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a
+// start and a refusal. An exception of another image does not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
 	for _, source := range sources() {

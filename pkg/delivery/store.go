@@ -21,8 +21,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Shares of the ConfigMap, in bytes, which together are less than an object may have (1 MiB): of the keeper's exceptions, of the controller's,
-// and of the marks that ask for trials. So none of them can take the room of another.
+// Shares of the ConfigMap, in bytes, which together are less than an object may have (1 MiB): of the keeper's
+// exceptions, of the controller's, and of the marks that ask for trials. So none of them can take the room of
+// another.
 const (
 	maxSize  = 400 << 10 // each of the first two
 	maxMarks = 200 << 10
@@ -118,8 +119,8 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 	return s.patch(ctx, gone)
 }
 
-// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given time. It is ErrFull where
-// too many namespaces ask.
+// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given
+// time. It is ErrFull where too many namespaces ask.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,8 +189,9 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials has the keeper try every namespace anew of which there is an exception, and takes away those of refusals: nothing but another
-// TaskRun shows whether pods are still refused there. What there is no room to ask for is tried in its turn.
+// AskForTrials has the keeper try every namespace anew of which there is an exception, and takes away those of
+// refusals: nothing but another TaskRun shows whether pods are still refused there. What there is no room to ask for
+// is tried in its turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {

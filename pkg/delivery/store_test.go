@@ -119,8 +119,8 @@ func TestStoreFull(t *testing.T) {
 	t.Error("it never got full")
 }
 
-// TestShares: neither the exceptions of one writer nor the marks that ask for trials take the room of another, whatever many namespaces bring
-// about.
+// TestShares: neither the exceptions of one writer nor the marks that ask for trials take the room of another,
+// whatever many namespaces bring about.
 func TestShares(t *testing.T) {
 	if total := 2*maxSize + maxMarks; total >= 1<<20 {
 		t.Errorf("all together may take %d bytes, more than an object may have", total)

@@ -20,12 +20,13 @@ import (
 // maxCanaries bounds the namespaces in which a pod is tried, one after the other.
 const maxCanaries = 8
 
-// canaryPod returns a pod as Tekton makes them, for a dry run. All of it is of the signer's image: a policy that allows the signer in TaskRuns'
-// pods has nothing against it.
+// canaryPod returns a pod as Tekton makes them, for a dry run. All of it is of the signer's image: a policy that
+// allows the signer in TaskRuns' pods has nothing against it.
 func canaryPod(namespace, signer string) *corev1.Pod { return inject.Model(namespace, signer) }
 
-// podInjected asks the API server to create, as a dry run, a pod like those that Tekton makes for a TaskRun. Where a policy or a quota of a
-// namespace refuses it, another namespace shows it as well. Where all do, that the API server reaches the add-on is all that is known.
+// podInjected asks the API server to create, as a dry run, a pod like those that Tekton makes for a TaskRun. Where a
+// policy or a quota of a namespace refuses it, another namespace shows it as well. Where all do, that the API server
+// reaches the add-on is all that is known.
 func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		namespaces, err := p.someNamespaces(ctx, c)
@@ -58,7 +59,8 @@ func (p Plan) podInjected(c Clients) func(context.Context) (bool, string, error)
 
 // refusesPod reports whether an error is what a policy, a webhook or a quota of the namespace says to the pod.
 func refusesPod(err error) bool {
-	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) || err != nil && strings.Contains(err.Error(), "denied the request")
+	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) ||
+		err != nil && strings.Contains(err.Error(), "denied the request")
 }
 
 // notInjected says why the canary does not sign as the plan wants it, nothing if it does.

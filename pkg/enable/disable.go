@@ -26,9 +26,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more; then
-// the add-on, which would put grants back; everything that grants somebody something; and only then the policies that confine it, and
-// what the gate in front of Chains holds. The namespace takes with it what else is inside.
+// removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more;
+// then the add-on, which would put grants back; everything that grants somebody something; and only then the policies
+// that confine it, and what the gate in front of Chains holds. The namespace takes with it what else is inside.
 func removalOrder() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
@@ -44,8 +44,8 @@ func removalOrder() []schema.GroupVersionKind {
 	}
 }
 
-// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the namespace. Its Deployments and
-// RoleBindings are gone by then.
+// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the
+// namespace. Its Deployments and RoleBindings are gone by then.
 func ownNamespace() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
@@ -58,11 +58,11 @@ func ownNamespace() []schema.GroupVersionKind {
 	}
 }
 
-// PlanDisable finds everything that tekton-sign has in the cluster and the settings that enable changed. The plan is empty
-// if there is nothing. tektonNamespace is where the settings are; empty: no Tekton is there any more.
+// PlanDisable finds everything that tekton-sign has in the cluster and the settings that enable changed. The plan is
+// empty if there is nothing. tektonNamespace is where the settings are; empty: no Tekton is there any more.
 //
-// The trust history stays, and the namespace that it is in, unless purge is set: without it nobody can verify what was
-// signed with keys that the cluster no longer has.
+// The trust history stays, and the namespace that it is in, unless purge is set: without it nobody can verify what
+// was signed with keys that the cluster no longer has.
 func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge bool) (Plan, error) {
 	plan := Plan{Environment: Environment{TektonNamespace: tektonNamespace}, Purge: purge}
 	var kept []Change
@@ -189,8 +189,8 @@ func (c Clients) find(ctx context.Context, kind schema.GroupVersionKind, namespa
 	return found, nil
 }
 
-// planRestore returns what becomes of ConfigMap config-signing, if anything: what enable recorded there decides, and nothing that
-// is or is not in the cluster beside it. A second run finds no record, and nothing to do.
+// planRestore returns what becomes of ConfigMap config-signing, if anything: what enable recorded there decides, and
+// nothing that is or is not in the cluster beside it. A second run finds no record, and nothing to do.
 func (c Clients) planRestore(ctx context.Context, namespace string) ([]Change, error) {
 	if namespace == "" {
 		return nil, nil
@@ -259,7 +259,8 @@ func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, prog
 	return c.await(ctx, []condition{{name: "nothing is left", met: c.nothingLeft(p, progress)}}, progress)
 }
 
-// remove makes one change. Settings that somebody has changed meanwhile are looked at again: what was recorded in them still holds.
+// remove makes one change. Settings that somebody has changed meanwhile are looked at again: what was recorded in
+// them still holds.
 func (c Clients) remove(ctx context.Context, p Plan, change Change, progress Progress) error {
 	for {
 		err := c.make(ctx, change, false, progress)
@@ -308,8 +309,8 @@ func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {
 	return false, "it is being deleted", nil
 }
 
-// nothingLeft looks again: for what the garbage collector has not removed yet, and for what came into being in between, which
-// goes, too. Only who goes on putting things back keeps disable from its end.
+// nothingLeft looks again: for what the garbage collector has not removed yet, and for what came into being in
+// between, which goes, too. Only who goes on putting things back keeps disable from its end.
 func (c Clients) nothingLeft(done Plan, progress Progress) func(context.Context) (bool, string, error) {
 	return func(ctx context.Context) (bool, string, error) {
 		again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
@@ -326,8 +327,8 @@ func (c Clients) nothingLeft(done Plan, progress Progress) func(context.Context)
 	}
 }
 
-// FindTektonNamespace returns where ConfigMap config-signing of an installation is: the namespace that its own Role is in,
-// else that of Tekton's controller, else an empty name.
+// FindTektonNamespace returns where ConfigMap config-signing of an installation is: the namespace that its own Role
+// is in, else that of Tekton's controller, else an empty name.
 func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
 	roles, err := c.findOurs(ctx, rbacv1.SchemeGroupVersion.WithKind("Role"))
 	if err != nil {

@@ -166,7 +166,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		}
 		plan.Changes = append(plan.Changes, change)
 	}
-	obsolete, err := c.planObsolete(ctx)
+	obsolete, err := c.planObsolete(ctx, r.options(env))
 	if err != nil {
 		return Plan{}, err
 	}
@@ -174,17 +174,33 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	return plan, nil
 }
 
-// planObsolete deletes what earlier versions installed and this one does not have.
-func (c Clients) planObsolete(ctx context.Context) ([]Change, error) {
-	var changes []Change
+// planObsolete deletes what earlier versions installed and this one does not have, and what only another backend needs.
+func (c Clients) planObsolete(ctx context.Context, o manifests.Options) ([]Change, error) {
+	notes := map[*unstructured.Unstructured]string{}
+	var objects []*unstructured.Unstructured
 	for _, name := range manifests.ObsoleteBindings() {
 		object := &unstructured.Unstructured{}
 		object.SetGroupVersionKind(admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"))
 		object.SetName(name)
-		_, err := resourceOf(c.Dynamic, object).Get(ctx, name, metav1.GetOptions{})
+		objects, notes[object] = append(objects, object), "of an earlier version"
+	}
+	unneeded, err := manifests.Unneeded(o)
+	if err != nil {
+		return nil, err
+	}
+	for _, typed := range unneeded {
+		object, err := toUnstructured(typed)
+		if err != nil {
+			return nil, err
+		}
+		objects, notes[object] = append(objects, object), "backend "+string(o.Settings.Backend)+" does without"
+	}
+	var changes []Change
+	for _, object := range objects {
+		live, err := resourceOf(c.Dynamic, object).Get(ctx, object.GetName(), metav1.GetOptions{})
 		switch {
 		case err == nil:
-			changes = append(changes, Change{Action: Delete, Object: object, Note: "of an earlier version"})
+			changes = append(changes, Change{Action: Delete, Object: live, Note: notes[object]})
 		case !apierrors.IsNotFound(err):
 			return nil, fmt.Errorf("reading %s: %w", describe(object), err)
 		}

@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -59,6 +60,9 @@ type pullPlace struct {
 // not to be had. An error is the proof that some do not. What could not be shown is told to progress. It returns the namespaces which the
 // add-on has left alone since a pod did not start there, and need not any longer.
 func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
+	if !backends.Of(p.Settings.Backend).Signs {
+		return nil, nil
+	}
 	before, err := delivery.Read(ctx, c.Kube)
 	if err != nil {
 		return nil, err

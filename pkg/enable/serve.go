@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
@@ -19,19 +20,37 @@ import (
 
 // beforeWebhooks is what has to hold before the API server is pointed to the add-on.
 func (p Plan) beforeWebhooks(c Clients) []condition {
-	return []condition{
+	conditions := []condition{
 		{name: "the keeper is available", met: c.keeperAvailable},
 		{name: "the add-on is available", met: c.addOnAvailable},
-		{name: "the policies bite and every namespace in scope has its grant", met: p.grantsInPlace(c)},
 	}
+	if backends.Of(p.Settings.Backend).Tokens {
+		conditions = append(conditions, condition{
+			name: "the policies bite and every namespace in scope has its grant", met: p.grantsInPlace(c),
+		})
+	}
+	return conditions
 }
 
 // afterWebhooks is what has to hold before signing may be called on.
 func (p Plan) afterWebhooks(c Clients) []condition {
-	return []condition{
+	conditions := []condition{
 		{name: "the webhooks have their certificate authority and their namespaces", met: p.webhooksServed(c)},
-		{name: "a TaskRun's pod comes back with the signer in it (dry run)", met: p.podInjected(c), explained: true},
 	}
+	if backends.Of(p.Settings.Backend).Signs {
+		return append(conditions, condition{
+			name: "a TaskRun's pod comes back with the signer in it (dry run)", met: p.podInjected(c), explained: true,
+		})
+	}
+	return append(conditions, condition{name: "the API server reaches the add-on", met: c.addOnReached, explained: true})
+}
+
+// addOnReached looks whether the API server reaches the add-on.
+func (c Clients) addOnReached(ctx context.Context) (bool, string, error) {
+	if reason := c.unreached(ctx); reason != "" {
+		return false, reason + "; " + openPort(), nil
+	}
+	return true, "", nil
 }
 
 // addOnAvailable looks at the Deployment of the webhooks.

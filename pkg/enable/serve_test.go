@@ -71,15 +71,16 @@ func TestNoNamespaceInScope(t *testing.T) {
 			c.reachable(tc.answer)
 			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
 			done, missing, err := plan.podInjected(c.Clients)(t.Context())
-			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) || done && !strings.Contains(missing, "no namespace is in scope") {
+			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) ||
+				done && !strings.Contains(missing, "no namespace is in scope") {
 				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
 			}
 		})
 	}
 }
 
-// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the signer's registry alone
-// allows the pod, and one that refuses it leaves it to another namespace, or to the port.
+// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the
+// signer's registry alone allows the pod, and one that refuses it leaves it to another namespace, or to the port.
 func TestCanaryAndPolicies(t *testing.T) {
 	deny := func(pod *corev1.Pod) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400,
@@ -107,7 +108,7 @@ func TestCanaryAndPolicies(t *testing.T) {
 			}
 			return nil
 		}, false, true, ""},
-		"all refuse it":                    {deny, false, true, "whether pods get the signer was not tried: namespace b refuses the pod: admission webhook"},
+		"all refuse it":                    {deny, false, true, "not tried: namespace b refuses the pod: admission"},
 		"all refuse it, and a closed port": {deny, true, false, "port 8443"},
 		"all have a quota": {func(*corev1.Pod) error {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "x", errors.New("exceeded quota: q"))

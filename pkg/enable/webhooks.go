@@ -88,7 +88,7 @@ func (c Clients) makeWebhooks(ctx context.Context, change Change, progress Progr
 func (p Plan) webhooksServed(c Clients) func(context.Context) (bool, string, error) {
 	selectors := manifests.WebhookSelectors(p.Settings, p.Environment.TektonNamespace)
 	return func(ctx context.Context) (bool, string, error) {
-		for _, name := range manifests.WebhookConfigurations() {
+		for _, name := range manifests.WebhookConfigurationsOf(p.Settings.Backend) {
 			wh, err := c.Kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, name, metav1.GetOptions{})
 			if err != nil {
 				return false, "", fmt.Errorf("reading MutatingWebhookConfiguration %s: %w", name, err)

@@ -18,9 +18,9 @@ const (
 	modelUID  = "00000000-0000-4000-8000-000000000000"
 )
 
-// Model returns a pod of one step, which is a script, in the form in which Tekton makes them for a task of a pipeline (v1.15.0, pkg/pod), all
-// of this image, for dry runs: what is tried is the injection, and what others say of it. It fits the strictest Pod Security level and
-// small quotas.
+// Model returns a pod of one step, which is a script, in the form in which Tekton makes them for a task of a pipeline
+// (v1.15.0, pkg/pod), all of this image, for dry runs: what is tried is the injection, and what others say of it. It
+// fits the strictest Pod Security level and small quotas.
 func Model(namespace, image string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -34,16 +34,19 @@ func Model(namespace, image string) *corev1.Pod {
 				pipeline.MemberOfLabelKey:      "tasks",
 			},
 			OwnerReferences: []metav1.OwnerReference{{
-				APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: modelName, UID: modelUID, Controller: new(true), BlockOwnerDeletion: new(true),
+				APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: modelName, UID: modelUID,
+				Controller: new(true), BlockOwnerDeletion: new(true),
 			}},
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:         corev1.RestartPolicyNever,
 			ActiveDeadlineSeconds: new(int64(5400)), // one and a half times Tekton's time-out
 			InitContainers: []corev1.Container{
-				modelContainer("prepare", image, []string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, "step-canary"}, nil,
+				modelContainer("prepare", image,
+					[]string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, "step-canary"}, nil,
 					"bin:/tekton/bin", "steps:"+pipeline.StepsDir),
-				modelContainer("place-scripts", image, []string{"sh"}, []string{"-c", "true"}, "scripts:/tekton/scripts", "bin:/tekton/bin"),
+				modelContainer("place-scripts", image, []string{"sh"}, []string{"-c", "true"},
+					"scripts:/tekton/scripts", "bin:/tekton/bin"),
 			},
 			Containers: []corev1.Container{modelStep(image)},
 			Volumes:    modelVolumes(),
@@ -53,15 +56,20 @@ func Model(namespace, image string) *corev1.Pod {
 
 func modelStep(image string) corev1.Container {
 	step := modelContainer("step-canary", image, []string{tekton.Entrypoint}, []string{
-		"-wait_file", "/tekton/downward/ready", "-wait_file_content", "-post_file", "/tekton/run/0/out", "-termination_path", "/tekton/termination",
+		"-wait_file", "/tekton/downward/ready", "-wait_file_content",
+		"-post_file", "/tekton/run/0/out", "-termination_path", "/tekton/termination",
 		"-step_metadata_dir", "/tekton/run/0/status", "-entrypoint", "/tekton/scripts/script-0-canary", "--",
-	}, "run-0:/tekton/run/0", "workspace:/workspace", "home:/tekton/home", "results:/tekton/results", "artifacts:/tekton/artifacts")
-	for _, place := range []string{"scripts:/tekton/scripts", "downward:/tekton/downward", "bin:/tekton/bin", "steps:" + pipeline.StepsDir} {
+	}, "run-0:/tekton/run/0", "workspace:/workspace", "home:/tekton/home",
+		"results:/tekton/results", "artifacts:/tekton/artifacts")
+	for _, place := range []string{
+		"scripts:/tekton/scripts", "downward:/tekton/downward", "bin:/tekton/bin", "steps:" + pipeline.StepsDir,
+	} {
 		mount := modelMount(place)
 		mount.ReadOnly = true
 		step.VolumeMounts = append(step.VolumeMounts, mount)
 	}
-	step.VolumeMounts = append(step.VolumeMounts, corev1.VolumeMount{Name: "tekton-creds-init-home-0", MountPath: pipeline.CredsDir})
+	step.VolumeMounts = append(step.VolumeMounts,
+		corev1.VolumeMount{Name: "tekton-creds-init-home-0", MountPath: pipeline.CredsDir})
 	step.TerminationMessagePath = "/tekton/termination"
 	return step
 }
@@ -104,12 +112,13 @@ func modelVolumes() []corev1.Volume {
 			Name: internalVolume + name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 		})
 	}
+	ready := corev1.DownwardAPIVolumeFile{
+		Path: "ready", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['tekton.dev/ready']"},
+	}
 	return append(volumes,
-		corev1.Volume{Name: internalVolume + "downward", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
-			Items: []corev1.DownwardAPIVolumeFile{{
-				Path: "ready", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['tekton.dev/ready']"},
-			}},
-		}}},
+		corev1.Volume{Name: internalVolume + "downward", VolumeSource: corev1.VolumeSource{
+			DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{ready}},
+		}},
 		corev1.Volume{Name: "tekton-creds-init-home-0", VolumeSource: corev1.VolumeSource{
 			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
 		}})

@@ -13,6 +13,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
@@ -20,7 +21,7 @@ import (
 // resultsSidecar is Tekton's container that reads results and writes them to its log (Tekton Pipelines,
 // pkg/apis/pipeline), and sidecarLogs the mode of the entrypoint in which it does.
 const (
-	resultsSidecar = "sidecar-tekton-log-results"
+	resultsSidecar = tekton.ResultsSidecar
 	sidecarLogs    = "sidecar-logs"
 	messages       = "termination-message"
 )

@@ -86,17 +86,21 @@ func signerIn(c *corev1.Container) (at int, ok bool) {
 	if !slices.ContainsFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == volumeName }) {
 		return 0, false
 	}
-	line := slices.Concat(c.Command, c.Args)
-	for at := max(len(c.Command)-1, 0); at < len(line); at++ {
+	line, tried := slices.Concat(c.Command, c.Args), 0
+	for at := max(len(c.Command)-1, 0); at < len(line) && tried < maxTried; at++ {
 		if line[at] != step.PodPath {
 			continue
 		}
 		if _, _, err := step.Parse(line[at+1:]); err == nil {
 			return at, true
 		}
+		tried++
 	}
 	return 0, false
 }
+
+// maxTried bounds the places of a command line in which the signer is looked for: each takes a look at all that follows.
+const maxTried = 16
 
 // readWrapped reads a command line with the signer in it.
 func (s *stepContainer) readWrapped(at int) error {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics counts what the add-on does, for Prometheus. No label ever holds text from an object of the cluster: names
-// and values are in the logs and in the objects themselves.
+// Package metrics counts what the add-on does, for Prometheus. No label ever holds text from an object of the
+// cluster: names and values are in the logs and in the objects themselves.
 package metrics
 
 import (
@@ -61,9 +61,10 @@ func New(build version.Info) *Metrics {
 		catchUps:  counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
 		records:   counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
 		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
-		refusals:  counters("refusals_total", "Times that a policy refused the pod of a TaskRun in audit and no trial showed why, by what becomes of its namespace.", outcome),
-		leader:    gauge("leader", "1 in the replica that reconciles, 0 in the others."),
-		keys:      gauge("trust_history_keys", "Keys in the trust history."),
+		refusals: counters("refusals_total", "Times that a policy refused the pod of a TaskRun in audit and no trial "+
+			"showed why, by what becomes of its namespace.", outcome),
+		leader: gauge("leader", "1 in the replica that reconciles, 0 in the others."),
+		keys:   gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
 			"When the trust history was last compared with the issuer's keys and stored (Unix time)."),
 		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.", "method", "code"),
@@ -86,8 +87,8 @@ func New(build version.Info) *Metrics {
 		m.stuck.WithLabelValues(o)
 		m.refusals.WithLabelValues(o)
 	}
-	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck, m.refusals, m.leader, m.keys, m.looked,
-		m.apiCalls, m.logLines, m.buildInfo,
+	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck,
+		m.refusals, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
 	return m
@@ -184,7 +185,8 @@ func (m *Metrics) Stuck(stopped bool) {
 	m.stuck.WithLabelValues(injected).Inc()
 }
 
-// Refused counts that the pods of a namespace are left alone because a policy refused one, or that one without the signer was refused, too.
+// Refused counts that the pods of a namespace are left alone because a policy refused one, or that one without the
+// signer was refused, too.
 func (m *Metrics) Refused(stopped bool) {
 	if stopped {
 		m.refusals.WithLabelValues(leftAlone).Inc()

@@ -36,7 +36,8 @@ const maxStateText = 16 << 10
 // maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
 const maxExpanded = 8 << 20
 
-// CheckSize refuses a part of a pipeline whose references would become too much: a short text can name a large result many times.
+// CheckSize refuses a part of a pipeline whose references would become too much: a short text can name a large result
+// many times.
 func (o Outputs) CheckSize(part any) error {
 	text, err := textOf(part)
 	if err != nil {
@@ -87,7 +88,8 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 		return nil, fmt.Errorf("expected a matrix of at most %d runs, got %d", maxCombinations, n)
 	}
 	if each := len(applied.Matrix.Params) + len(applied.Params); n*each > maxCombined {
-		return nil, fmt.Errorf("expected a matrix whose runs have at most %d parameters together, got %d", maxCombined, n*each)
+		return nil, fmt.Errorf("expected a matrix whose runs have at most %d parameters together, got %d",
+			maxCombined, n*each)
 	}
 	all := applied.Matrix.FanOut()
 	for i := range all {
@@ -214,8 +216,8 @@ func kindOf(value v1.ParamValue) v1.ParamType {
 	return value.Type
 }
 
-// state matches references to how tasks ended, or to how many runs a matrix has. Tekton replaces them when a task of finally starts,
-// by a word or a number that no step chooses.
+// state matches references to how tasks ended, or to how many runs a matrix has. Tekton replaces them when a task of
+// finally starts, by a word or a number that no step chooses.
 var state = regexp.MustCompile(`\$\(tasks\.(?:status|[^.()\s]+\.(?:status|reason)|[^.()\s]+\.matrix(?:\.[^()\s]+)?\.length)\)`)
 
 // sameText compares texts. Where a state is referred to, any word or number will do.
@@ -224,8 +226,8 @@ func sameText(expected, got string) bool {
 		return true
 	}
 	end := strings.LastIndex(expected, ")")
-	if end < 0 || !strings.HasSuffix(got, expected[end+1:]) || len(expected) > maxStateText { // what is behind all references
-		return false
+	if end < 0 || len(expected) > maxStateText || !strings.HasSuffix(got, expected[end+1:]) {
+		return false // what is behind all references differs, for one
 	}
 	states := state.FindAllStringIndex(expected, -1)
 	if len(states) == 0 {
@@ -239,8 +241,9 @@ func sameText(expected, got string) bool {
 	return ok && ends && lengthOfWord(word) == len(word)
 }
 
-// skipWord returns what follows in a text after a word and then a literal, and whether there is such a beginning. The first place is as
-// good as any: a literal of letters and digits may as well be a part of the next word, and one with another character has one place only.
+// skipWord returns what follows in a text after a word and then a literal, and whether there is such a beginning. The
+// first place is as good as any: a literal of letters and digits may as well be a part of the next word, and one with
+// another character has one place only.
 func skipWord(text, literal string) (rest string, ok bool) {
 	end := min(len(text), lengthOfWord(text)+len(literal))
 	at := strings.Index(text[:end], literal)

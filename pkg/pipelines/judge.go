@@ -117,7 +117,7 @@ type judge struct {
 	caveats []string
 
 	tasks      map[string]*prepared
-	skipped    map[string]bool // tasks that the PipelineRun says it skipped
+	skipped    map[string]bool // tasks that the PipelineRun lists as skipped
 	bad        map[string]bool // children, and tasks, of which a check of children did not pass
 	producers  *producers
 	comparer   *comparer

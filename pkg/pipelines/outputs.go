@@ -14,7 +14,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Outputs is what the tasks of a pipeline gave, by the name of the task. A task that has not run to its end is not in it.
+// Outputs is what the tasks of a pipeline gave, by the name of the task. A task that has not run to its end is not in
+// it.
 type Outputs map[string]Output
 
 // Output is what one task gave.

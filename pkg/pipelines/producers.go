@@ -10,8 +10,9 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// Producers returns the names of the tasks of the pipeline that a task takes results or artifacts of, sorted, wherever it names them:
-// parameters, matrix, when, the reference to its Task, the Task itself, workspaces. workspaces are those of the PipelineRun.
+// Producers returns the names of the tasks of the pipeline that a task takes results or artifacts of, sorted,
+// wherever it names them: parameters, matrix, when, the reference to its Task, the Task itself, workspaces.
+// workspaces are those of the PipelineRun.
 func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.WorkspaceBinding) ([]string, error) {
 	return newProducers(spec, workspaces).of(task)
 }
@@ -20,14 +21,16 @@ func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.Wor
 type producers struct {
 	tasks      map[string]bool // of the pipeline
 	workspaces map[string]*workspace
-	lengths    []int // of their names, as far as they are looked for in texts
+	lengths    []int    // of their names, as far as they are looked for in texts
+	long       []string // names that are not
 	err        error
 }
 
 // workspace is one of the PipelineRun's, or several of one name.
 type workspace struct{ producers []string }
 
-// maxWorkspaceName is the longest name of a workspace that is looked for in texts. One that is longer counts as used everywhere.
+// maxWorkspaceName is the longest name of a workspace that is looked for in texts. One that is longer counts as used
+// everywhere.
 const maxWorkspaceName = 128
 
 func newProducers(spec *v1.PipelineSpec, bindings []v1.WorkspaceBinding) *producers {
@@ -48,6 +51,9 @@ func newProducers(spec *v1.PipelineSpec, bindings []v1.WorkspaceBinding) *produc
 		}
 		if p.workspaces[binding.Name] == nil {
 			p.workspaces[binding.Name] = &workspace{}
+			if len(binding.Name) > maxWorkspaceName {
+				p.long = append(p.long, binding.Name)
+			}
 		}
 		p.workspaces[binding.Name].producers = append(p.workspaces[binding.Name].producers, found...)
 		if len(binding.Name) <= maxWorkspaceName {
@@ -86,7 +92,8 @@ func (p *producers) of(task *v1.PipelineTask) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// used returns the workspaces with producers that a task uses: by declaring them, or by naming them in an embedded Task.
+// used returns the workspaces with producers that a task uses: by declaring them, or by naming them in an embedded
+// Task.
 func (p *producers) used(task *v1.PipelineTask, text string) map[string]bool {
 	used := map[string]bool{}
 	use := func(name string) {
@@ -98,10 +105,8 @@ func (p *producers) used(task *v1.PipelineTask, text string) map[string]bool {
 		use(w.Workspace)
 		use(w.Name)
 	}
-	for name := range p.workspaces {
-		if len(name) > maxWorkspaceName {
-			used[name] = true
-		}
+	for _, name := range p.long {
+		use(name)
 	}
 	const before = "workspaces."
 	for at := strings.Index(text, before); at >= 0 && len(p.lengths) > 0; {

@@ -11,9 +11,9 @@ import (
 	"github.com/tektoncd/pipeline/pkg/substitution"
 )
 
-// replacer puts values in the place of references as Tekton does (v1.15.0: pkg/substitution, and ApplyReplacements of parameters and when
-// expressions). Tekton's own functions look at all values for every text: what a large pipeline takes would cost as much as the product
-// of both.
+// replacer puts values in the place of references as Tekton does (v1.15.0: pkg/substitution, and ApplyReplacements of
+// parameters and when expressions). Tekton's own functions look at all values for every text: what a large pipeline
+// takes would cost as much as the product of both.
 type replacer struct {
 	replacements
 	all *strings.Replacer

@@ -40,7 +40,8 @@ func hasState(value v1.ParamValue) bool {
 		slices.ContainsFunc(slices.Collect(maps.Values(value.ObjectVal)), state.MatchString)
 }
 
-// keyOf returns a text that the same parameters have and no others, false where a name is there twice: such parameters are never the same.
+// keyOf returns a text that the same parameters have and no others, false where a name is there twice: such
+// parameters are never the same.
 func keyOf(params v1.Params) (string, bool) {
 	sorted := make([]*v1.Param, len(params))
 	for i := range params {
@@ -102,8 +103,8 @@ func (j *judge) differences(r *runs, got v1.Params) ([]Difference, error) {
 // combinations checks that the runs of a matrix are those that it has, each once.
 func (j *judge) combinations(p *prepared) {
 	if len(p.children) != len(p.runs.all) && j.completed() {
-		j.add(CheckChildren, verify.Fail, p.task.Name, fmt.Sprintf("%d runs of its matrix", len(p.runs.all)), fmt.Sprint(len(p.children)),
-			"the runs of this task are not those of its matrix")
+		expected, got := fmt.Sprintf("%d runs of its matrix", len(p.runs.all)), fmt.Sprint(len(p.children))
+		j.add(CheckChildren, verify.Fail, p.task.Name, expected, got, "the runs of this task are not those of its matrix")
 		return
 	}
 	taken := make([]bool, len(p.runs.all))
@@ -115,13 +116,14 @@ func (j *judge) combinations(p *prepared) {
 			j.add(CheckChildren, verify.Unknown, c.Name, "", "", err.Error())
 			return
 		case fits && !free:
-			j.add(CheckChildren, verify.Fail, c.Name, "a combination of its own", "one that another run has", "two runs of the matrix are the same")
+			j.add(CheckChildren, verify.Fail, c.Name, "a combination of its own", "one that another run has",
+				"two runs of the matrix are the same")
 		}
 	}
 }
 
-// place finds a run of the matrix for the parameters of a child, and takes it. It reports whether the parameters fit any, and whether one
-// of those was free. next is how many of the runs of a key are taken.
+// place finds a run of the matrix for the parameters of a child, and takes it. It reports whether the parameters fit
+// any, and whether one of those was free. next is how many of the runs of a key are taken.
 func (j *judge) place(r *runs, got v1.Params, taken []bool, next map[string]int) (fits, free bool, err error) {
 	if !r.loose {
 		key, ok := keyOf(got)

@@ -27,8 +27,8 @@ type conditions struct {
 
 func newConditions() *conditions { return &conditions{cost: maxCost} }
 
-// Refusing returns the first expression of an applied task that does not let it run, nil if they all do. One that refers to how
-// tasks ended is left out.
+// Refusing returns the first expression of an applied task that does not let it run, nil if they all do. One that
+// refers to how tasks ended is left out.
 func Refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
 	return newConditions().refusing(applied)
 }
@@ -58,7 +58,8 @@ func (c *conditions) evaluate(expression string) (bool, error) {
 	c.expressions++
 	c.size += len(expression)
 	if c.expressions > maxExpressions || c.size > maxCEL {
-		return false, fmt.Errorf("expected at most %d when expressions in CEL, of %d bytes together, got more", maxExpressions, maxCEL)
+		return false, fmt.Errorf("expected at most %d when expressions in CEL, of %d bytes together, got more",
+			maxExpressions, maxCEL)
 	}
 	program, err := c.program(expression)
 	if err != nil {

@@ -33,14 +33,15 @@ const (
 
 // Timing of refusals.
 const (
-	// refusalInterval is how often a namespace asks for a trial at most: TaskRuns may be refused for other reasons, one after the other.
+	// refusalInterval is how often a namespace asks for a trial at most: TaskRuns may be refused for other reasons, one
+	// after the other.
 	refusalInterval = 30 * time.Second
-	// A trial that was asked for has its answer, if any, when the keeper has taken the mark and had time for its dry runs. A keeper that is
-	// away is waited for a little longer.
+	// A trial that was asked for has its answer, if any, when the keeper has taken the mark and had time for its dry
+	// runs. A keeper that is away is waited for a little longer.
 	trialAnswered = 5 * time.Second
 	trialAwaited  = 15 * time.Second
-	// refusalHolds is how long pods of a namespace are left alone without anybody's doing, and how long they are not again once that did
-	// not help.
+	// refusalHolds is how long pods of a namespace are left alone without anybody's doing, and how long they are not
+	// again once that did not help.
 	refusalHolds = 24 * time.Hour
 	// leftAloneSince is the age of an exception from which on no pod of a new TaskRun gets the signer, on whatever clock.
 	leftAloneSince = 10 * time.Second
@@ -48,10 +49,11 @@ const (
 	maxBlameless = 4096
 )
 
-// Refusals acts on pods of TaskRuns that were refused. It asks for a trial of the namespace: the keeper makes it, who does not follow
-// TaskRuns. Where the trial finds nothing and a policy was what refused the pod, it knows more than the trial: the policy may look at
-// something that the pod of the trial does not have. In audit, the namespace's pods are then left alone. If one is refused all the same, the
-// signer is not to blame, and they are not. Its keys are names of namespaces.
+// Refusals acts on pods of TaskRuns that were refused. It asks for a trial of the namespace: the keeper makes it, who
+// does not follow TaskRuns. Where the trial finds nothing and a policy was what refused the pod, it knows more than
+// the trial: the policy may look at something that the pod of the trial does not have. In audit, the namespace's pods
+// are then left alone. If one is refused all the same, the signer is not to blame, and they are not. Its keys are
+// names of namespaces.
 type Refusals struct {
 	pkgreconciler.LeaderAwareFuncs
 	RefusalsConfig
@@ -60,7 +62,7 @@ type Refusals struct {
 
 	mu        sync.Mutex
 	refused   map[string]*refusedIn
-	blameless map[string]time.Time // namespaces in which pods are refused without the signer, too, and until when that counts
+	blameless map[string]time.Time // namespaces that refuse pods without the signer, too, and until when that counts
 }
 
 // RefusalsConfig is what NewRefusals needs.
@@ -68,12 +70,14 @@ type RefusalsConfig struct {
 	Client kubernetes.Interface
 	// Image is the signer's that pods get now.
 	Image string
-	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there without it.
+	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there
+	// without it.
 	Wanted, Enforced func(namespace string) bool
 	View             *delivery.View
 	// Store is that of source Refusal.
 	Store *delivery.Store
-	// OnRefused is told when the pods of a namespace are left alone, and when they are no longer because that did not help.
+	// OnRefused is told when the pods of a namespace are left alone, and when they are no longer because that did not
+	// help.
 	OnRefused func(stopped bool)
 	Recorder  record.EventRecorder
 	Now       func() time.Time
@@ -129,9 +133,10 @@ func (r *Refusals) Seen(taskRun *unstructured.Unstructured) {
 		r.refused[namespace] = in
 	}
 	in.wanted = true
-	if why := r.policy(stateOf(taskRun).succeeded); why != "" && failedLately(taskRun, r.Now()) {
-		latest := &refusal{why, r.Now(), onlyNames(taskRun)}
-		if in.by != nil {
+	now := r.Now()
+	if why := r.policy(stateOf(taskRun).succeeded); why != "" && failedLately(taskRun, now) {
+		latest := &refusal{why, now, onlyNames(taskRun)}
+		if in.by != nil && now.Sub(in.by.since) < failedJustNow { // else it is left from when this replica led before
 			latest.since = in.by.since
 		}
 		in.by = latest
@@ -275,11 +280,12 @@ func (r *Refusals) done(name string, by *refusal) {
 // answered reports whether the keeper has had the time for a trial since the refusal.
 func (r *Refusals) answered(name string, in refusedIn) bool {
 	waited := r.Now().Sub(in.asked)
-	return !in.asked.Before(in.by.since) && (waited >= trialAwaited || waited >= trialAnswered && !r.View.Table().AskedFor(name))
+	had := waited >= trialAnswered && !r.View.Table().AskedFor(name)
+	return !in.asked.Before(in.by.since) && (had || waited >= trialAwaited)
 }
 
-// withoutSigner reports whether the refused pod had no signer: its TaskRun was made when everybody knew the exception, and nothing of
-// ours is in the words of the policy.
+// withoutSigner reports whether the refused pod had no signer: its TaskRun was made when everybody knew the
+// exception, and nothing of ours is in the words of the policy.
 func (r *Refusals) withoutSigner(by *refusal, e delivery.Entry) bool {
 	return by.taskRun.GetCreationTimestamp().Sub(e.Since) >= leftAloneSince && !r.isOurs(by.why)
 }
@@ -297,8 +303,8 @@ func (r *Refusals) leaveAlone(ctx context.Context, name string, by refusal) erro
 	} else {
 		r.OnRefused(true)
 	}
-	return r.tell(ctx, by, ReasonRefused, corev1.EventTypeWarning, outcome+
-		". Next: have the policy admit pods with the signer, and run kubectl tekton-sign enable again; or leave the namespace out of signing")
+	return r.tell(ctx, by, ReasonRefused, outcome+". Next: have the policy admit pods with the signer, and run "+
+		"kubectl tekton-sign enable again; or leave the namespace out of signing")
 }
 
 // absolve takes back an exception that did not help.
@@ -308,7 +314,7 @@ func (r *Refusals) absolve(ctx context.Context, name string, by refusal) error {
 	}
 	r.remember(name)
 	r.OnRefused(false)
-	return r.tell(ctx, by, ReasonRefusedAlso, corev1.EventTypeWarning,
+	return r.tell(ctx, by, ReasonRefusedAlso,
 		"it had no signer: the signer is not why pods are refused here, and they get it again")
 }
 
@@ -349,17 +355,24 @@ func (r *Refusals) end(ctx context.Context, name string) error {
 	if err := r.Store.Clear(ctx, name); err != nil {
 		return err
 	}
-	message := display.Safe(fmt.Sprintf("namespace %s: pods get the signer again; they were refused with it: %s", name, e.Reason))
 	r.Log.Infow("pods get the signer again", "namespace", name)
-	r.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeNormal, ReasonRefusalEnded, display.Cut(message, maxEventMessage))
+	r.record(corev1.EventTypeNormal, ReasonRefusalEnded,
+		fmt.Sprintf("namespace %s: pods get the signer again; they were refused with it: %s", name, e.Reason))
 	return nil
 }
 
-// tell says beside the TaskRun and the add-on what happened, and what follows.
-func (r *Refusals) tell(ctx context.Context, by refusal, reason, kind, outcome string) error {
+// tell makes events beside the TaskRun and the add-on of what happened and what follows.
+func (r *Refusals) tell(ctx context.Context, by refusal, reason, outcome string) error {
 	namespace := by.taskRun.GetNamespace()
-	message := display.Safe(fmt.Sprintf("the pod was refused (%s); %s", display.Cut(by.why, maxEventMessage/2), outcome))
-	r.Log.Warnw("the pod of a TaskRun was refused", "namespace", namespace, "taskRun", by.taskRun.GetName(), "reason", by.why, "outcome", outcome)
-	r.Recorder.Event(ownDeployment(manifests.Controller), kind, reason, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
-	return events{r.Client, r.Now, r.Log}.tell(ctx, by.taskRun, kind, reason, message)
+	message := fmt.Sprintf("the pod was refused (%s); %s", display.Cut(by.why, maxEventMessage/2), outcome)
+	r.Log.Warnw("the pod of a TaskRun was refused",
+		"namespace", namespace, "taskRun", by.taskRun.GetName(), "reason", by.why, "outcome", outcome)
+	r.record(corev1.EventTypeWarning, reason, "namespace "+namespace+": "+message)
+	return events{r.Client, r.Now, r.Log}.tell(ctx, by.taskRun, corev1.EventTypeWarning, reason, message)
+}
+
+// record makes an event of the add-on's Deployment.
+func (r *Refusals) record(kind, reason, message string) {
+	message = display.Cut(display.Safe(message), maxEventMessage)
+	r.Recorder.Event(ownDeployment(manifests.Controller), kind, reason, message)
 }

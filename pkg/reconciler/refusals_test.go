@@ -26,8 +26,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-const deniedByPolicy = `failed to create task run pod "build": pods "build-pod" is forbidden: ValidatingAdmissionPolicy 'mine' with binding 'mine' ` +
-	`denied request: too many containers. Maybe invalid TaskSpec`
+const (
+	policyWords    = "ValidatingAdmissionPolicy 'mine' with binding 'mine' denied request: too many containers"
+	deniedByPolicy = `failed to create task run pod "build": pods "build-pod" is forbidden: ` + policyWords +
+		`. Maybe invalid TaskSpec`
+)
 
 // refusalsRig is the reconciler in a cluster whose clock stands still.
 type refusalsRig struct {
@@ -108,7 +111,8 @@ func (r *refusalsRig) later(passed time.Duration) {
 				r.t.Fatal(err)
 			}
 		}
-		cm, err := r.client.CoreV1().ConfigMaps(settings.Namespace).Get(r.t.Context(), delivery.ConfigMapName, metav1.GetOptions{})
+		maps := r.client.CoreV1().ConfigMaps(settings.Namespace)
+		cm, err := maps.Get(r.t.Context(), delivery.ConfigMapName, metav1.GetOptions{})
 		if err != nil {
 			r.t.Fatal(err)
 		}
@@ -176,13 +180,16 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestRefusalsLeaveAlone: in audit, what a policy refused and no trial explains leaves a namespace alone, with the policy's words, once the
-// keeper has had its time.
+// TestRefusalsLeaveAlone: in audit, what a policy refused and no trial explains leaves a namespace alone, with the
+// policy's words, once the keeper has had its time.
 func TestRefusalsLeaveAlone(t *testing.T) {
-	const words = "ValidatingAdmissionPolicy 'mine' with binding 'mine' denied request: too many containers"
-	trial := func(by settings.Delivery) string {
-		return `{"delivery":"` + string(by) + `","reason":"x","image":"` + signerImage + `","since":"2026-01-02T03:04:05Z"}`
+	const words = policyWords
+	known := func(key string, by settings.Delivery) map[string]string {
+		return map[string]string{
+			key: `{"delivery":"` + string(by) + `","reason":"x","image":"` + signerImage + `","since":"2026-01-02T03:04:05Z"}`,
+		}
 	}
+	const invalid = `failed to create task run pod "build": Pod "build-pod" is invalid: x. Maybe invalid TaskSpec`
 	for name, tc := range map[string]struct {
 		message  string
 		data     map[string]string
@@ -191,15 +198,15 @@ func TestRefusalsLeaveAlone(t *testing.T) {
 		after    time.Duration
 		want     string
 	}{
-		"the keeper works":                 {deniedByPolicy, nil, false, true, trialAnswered - time.Second, ""},
-		"the keeper has found nothing":     {deniedByPolicy, nil, false, true, trialAnswered, words},
-		"the keeper is busy":               {deniedByPolicy, nil, false, false, trialAwaited - time.Second, ""},
-		"the keeper is away":               {deniedByPolicy, nil, false, false, trialAwaited, words},
-		"the keeper has found it":          {deniedByPolicy, map[string]string{"ci.trial": trial(delivery.None)}, false, true, trialAwaited, ""},
-		"the keeper has found another way": {deniedByPolicy, map[string]string{"ci.trial": trial(settings.DeliveryInit)}, false, true, trialAwaited, ""},
-		"left alone before":                {deniedByPolicy, map[string]string{"ci.start": trial(delivery.None)}, false, true, trialAwaited, ""},
-		"enforced":                         {deniedByPolicy, nil, true, true, trialAwaited, ""},
-		"not valid":                        {`failed to create task run pod "build": Pod "build-pod" is invalid: x. Maybe invalid TaskSpec`, nil, false, true, trialAwaited, ""},
+		"the keeper works":             {deniedByPolicy, nil, false, true, trialAnswered - time.Second, ""},
+		"the keeper has found nothing": {deniedByPolicy, nil, false, true, trialAnswered, words},
+		"the keeper is busy":           {deniedByPolicy, nil, false, false, trialAwaited - time.Second, ""},
+		"the keeper is away":           {deniedByPolicy, nil, false, false, trialAwaited, words},
+		"the keeper has found it":      {deniedByPolicy, known("ci.trial", delivery.None), false, true, trialAwaited, ""},
+		"the keeper has another way":   {deniedByPolicy, known("ci.trial", settings.DeliveryInit), false, true, trialAwaited, ""},
+		"left alone before":            {deniedByPolicy, known("ci.start", delivery.None), false, true, trialAwaited, ""},
+		"enforced":                     {deniedByPolicy, nil, true, true, trialAwaited, ""},
+		"not valid":                    {invalid, nil, false, true, trialAwaited, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newRefusalsRig(t, tc.data)
@@ -237,7 +244,8 @@ func leftAlone(t *testing.T) *refusalsRig {
 	return rig
 }
 
-// TestRefusalsTakenBack: a pod without the signer is refused, too. Pods get it again, and for a day nothing of this kind changes that.
+// TestRefusalsTakenBack: a pod without the signer is refused, too. Pods get it again, and for a day nothing of this
+// kind changes that.
 func TestRefusalsTakenBack(t *testing.T) {
 	rig := leftAlone(t)
 	rig.refuse(deniedByPolicy) // was under way
@@ -285,7 +293,8 @@ func TestRefusalsEnd(t *testing.T) {
 	rig = leftAlone(t)
 	rig.now = rig.now.Add(time.Minute)
 	trials := delivery.NewStore(rig.client, rig.refusals.View, delivery.Trial, "test")
-	if err := trials.Set(t.Context(), "ci", delivery.Exception{Delivery: settings.DeliveryInit, Reason: "x", Since: rig.now}); err != nil {
+	found := delivery.Exception{Delivery: settings.DeliveryInit, Reason: "x", Since: rig.now}
+	if err := trials.Set(t.Context(), "ci", found); err != nil {
 		t.Fatal(err)
 	}
 	rig.until(func() bool { return len(rig.refusals.View.Table().Entries()) == 2 })
@@ -334,7 +343,8 @@ func TestRefusalsForget(t *testing.T) {
 		rig.refusals.remember(fmt.Sprint("n", i))
 		rig.now = rig.now.Add(time.Millisecond)
 	}
-	if n := len(rig.refusals.blameless); n != maxBlameless || rig.refusals.isBlameless("n0") || !rig.refusals.isBlameless(fmt.Sprint("n", maxBlameless)) {
+	oldest, newer := rig.refusals.isBlameless("n0"), rig.refusals.isBlameless(fmt.Sprint("n", maxBlameless))
+	if n := len(rig.refusals.blameless); n != maxBlameless || oldest || !newer {
 		t.Errorf("%d namespaces are remembered, want the last %d", n, maxBlameless)
 	}
 	rig.refuse(deniedByPolicy)
@@ -348,20 +358,26 @@ func TestRefusalsForget(t *testing.T) {
 // TestPolicyWords: who has refused a pod, in which words.
 func TestPolicyWords(t *testing.T) {
 	const tekton = `failed to create task run pod "build": `
+	const forbidden, restricted = `pods "build-pod" is forbidden: `, `violates PodSecurity "restricted:latest": `
+	const volume = `restricted volume types (volume "tekton-internal-sign")`
+	const container = `runAsNonRoot != true (containers "tekton-sign")`
+	const constraint = "unable to validate against any security context constraint: [x]"
+	const kyverno = `admission webhook "validate.kyverno.svc-fail" denied the request: no. Maybe try`
+	const ours = "ValidatingAdmissionPolicy 'tekton-sign-taskrun-pods' with binding 'b' denied request: x"
 	r := NewRefusals(RefusalsConfig{Image: signerImage})
 	for message, want := range map[string]string{
-		deniedByPolicy: "ValidatingAdmissionPolicy 'mine' with binding 'mine' denied request: too many containers",
-		tekton + `admission webhook "validate.kyverno.svc-fail" denied the request: no. Maybe try. Maybe missing or invalid Task ci/build`:  `admission webhook "validate.kyverno.svc-fail" denied the request: no. Maybe try`,
-		`pods "build-pod" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "step-a")`:   "",
-		`pods "build-pod" is forbidden: violates PodSecurity "restricted:latest": restricted volume types (volume "tekton-internal-sign")`:  `violates PodSecurity "restricted:latest": restricted volume types (volume "tekton-internal-sign")`,
-		`pods "build-pod" is forbidden: violates PodSecurity "restricted:latest": runAsNonRoot != true (containers "tekton-sign", "other")`: `violates PodSecurity "restricted:latest": runAsNonRoot != true (containers "tekton-sign", "other")`,
-		`pods "build-pod" is forbidden: unable to validate against any security context constraint: [x]`:                                    "unable to validate against any security context constraint: [x]",
-		tekton + `pods "build-pod" is forbidden: ValidatingAdmissionPolicy 'tekton-sign-taskrun-pods' with binding 'b' denied request: x`:   "",
-		tekton + `admission webhook "inject-enforce.tekton-sign.dev" denied the request: x`:                                                 "",
-		tekton + `pods "build-pod" is forbidden: error looking up service account ci/builder: serviceaccount "builder" not found`:           "",
-		tekton + `pods "build-pod" is forbidden: exceeded quota: q`:                                                                         "",
-		tekton + `Pod "build-pod" is invalid: spec.containers[0].image: Required value`:                                                     "",
-		tekton + `Internal error occurred: failed calling webhook "validate.kyverno.svc-fail": EOF`:                                         "",
+		deniedByPolicy: policyWords,
+		tekton + kyverno + ". Maybe missing or invalid Task ci/build":                               kyverno,
+		forbidden + restricted + volume:                                                             restricted + volume,
+		forbidden + restricted + container:                                                          restricted + container,
+		forbidden + restricted + `privileged (container "step-a")`:                                  "",
+		forbidden + constraint:                                                                      constraint,
+		tekton + forbidden + ours:                                                                   "",
+		tekton + `admission webhook "inject-enforce.tekton-sign.dev" denied the request: x`:         "",
+		tekton + forbidden + `error looking up service account ci/a: serviceaccount "a" not found`:  "",
+		tekton + forbidden + "exceeded quota: q":                                                    "",
+		tekton + `Pod "build-pod" is invalid: spec.containers[0].image: Required value`:             "",
+		tekton + `Internal error occurred: failed calling webhook "validate.kyverno.svc-fail": EOF`: "",
 		"": "",
 	} {
 		if got := r.policy(condition{message: message}); got != want {

@@ -15,7 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 )
 
-// reasonPodAdmissionFailed is why a TaskRun has failed whose pod the Pod Security admission refused (Tekton Pipelines, pkg/pod).
+// reasonPodAdmissionFailed is why a TaskRun has failed whose pod the Pod Security admission refused (Tekton
+// Pipelines, pkg/pod).
 const reasonPodAdmissionFailed = "PodAdmissionFailed"
 
 // podRefused reports whether a TaskRun has failed because its pod was not created.
@@ -31,16 +32,18 @@ func failedLately(taskRun *unstructured.Unstructured, now time.Time) bool {
 	return err == nil && now.Sub(completed) < failedJustNow
 }
 
-// Words in Tekton's message about a pod that was refused: its own before those of the API server, and who refused the pod.
+// Words in Tekton's message about a pod that was refused: its own before those of the API server, and who refused the
+// pod.
 var (
 	wordsOfTekton = regexp.MustCompile(`^failed to create task run pod "[^"]*": `)
-	refuser       = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']*)'|admission webhook "([^"]*)" denied the request|` +
-		`(violates PodSecurity)|security context constraint`)
+	refuser       = regexp.MustCompile(`ValidatingAdmissionPolicy '([^']*)'|` +
+		`admission webhook "([^"]*)" denied the request|(violates PodSecurity)|security context constraint`)
 )
 
-// policy returns the words in which somebody's policy has refused a pod, empty if nobody's has: whatever else keeps a pod from being created
-// (it is not valid, a quota, a service account that is missing, a webhook that does not answer) has nothing to do with the signer, or
-// ends by itself. Pod Security names each container that it does not like, and a trial shows whether it likes the signer's.
+// policy returns the words in which somebody's policy has refused a pod, empty if nobody's has: whatever else keeps a
+// pod from being created (it is not valid, a quota, a service account that is missing, a webhook that does not
+// answer) has nothing to do with the signer, or ends by itself. Pod Security names each container that it does not
+// like, and a trial shows whether it likes the signer's.
 func (r *Refusals) policy(c condition) string {
 	found := refuser.FindStringSubmatch(c.message)
 	if found == nil || strings.HasPrefix(found[1], ownPolicies) || strings.HasSuffix(found[2], ownWebhooks) {
@@ -64,5 +67,6 @@ const (
 
 // isOurs reports whether words name something of what the add-on puts into pods.
 func (r *Refusals) isOurs(words string) bool {
-	return strings.Contains(words, r.Image) || strings.Contains(words, delivery.Volume) || strings.Contains(words, `"`+delivery.InitContainer+`"`)
+	return slices.ContainsFunc([]string{r.Image, delivery.Volume, `"` + delivery.InitContainer + `"`},
+		func(name string) bool { return strings.Contains(words, name) })
 }

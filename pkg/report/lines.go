@@ -104,6 +104,9 @@ func (l *lines) check(c verify.Check) {
 func (l *lines) proof(r *verify.Result) {
 	if id := r.Identity; id != nil {
 		text := "  signed by " + display.Safe(id.Subject)
+		if r.Basis != "" {
+			text = "  seen and recorded by " + display.Safe(id.Subject) + " (" + display.Safe(string(r.Basis)) + ")"
+		}
 		if r.Time != nil {
 			text += when(r.Time) + signed(r.Time)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
 )
 
@@ -59,7 +60,7 @@ func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
 		s.shared.taskRun = tr
 	}
 	budget := verify.NewBudget()
-	item := &report.Item{Result: v.verify(ctx, tr, s.live, budget)}
+	item := &report.Item{Result: v.verify(ctx, tr, verify.Facts{Live: s.live, Budget: budget})}
 	if !s.live {
 		item.Source = s.Place
 	}
@@ -68,9 +69,8 @@ func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
 }
 
 // verify asks for the TaskRun's pod and verifies. RequireSigned turns "nothing to sign" into "not signed".
-func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, live bool, budget *verify.Budget) verify.Result {
-	facts := verify.Facts{Live: live, Budget: budget}
-	if live {
+func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, facts verify.Facts) verify.Result {
+	if facts.Live {
 		facts.Pod = podOf(ctx, v.Kube, tr)
 	}
 	r := v.Verifier.TaskRun(ctx, tr, facts)
@@ -82,6 +82,19 @@ func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, live bool, budget
 		})
 	}
 	return r
+}
+
+// recordedAttempt returns what the good record of a TaskRun has about an attempt of it.
+func recordedAttempt(item *report.Item, n int) *record.Attempt {
+	if item.Record == nil || item.Verdict != verify.Verified {
+		return nil
+	}
+	for i := range item.Record.Attempts {
+		if item.Record.Attempts[i].Number == n {
+			return &item.Record.Attempts[i]
+		}
+	}
+	return nil
 }
 
 // attempts verifies the earlier attempts of a TaskRun as far as they left anything that could be believed. Of one that has more than are
@@ -96,7 +109,8 @@ func (v *Verifier) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item
 			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left nothing: there was nothing of it to verify", n+1))
 			continue
 		}
-		item.Attempts = append(item.Attempts, report.Attempt{Number: n + 1, Result: v.verify(ctx, attempt, live, budget)})
+		facts := verify.Facts{Live: live, Budget: budget, Attempt: recordedAttempt(item, n)}
+		item.Attempts = append(item.Attempts, report.Attempt{Number: n + 1, Result: v.verify(ctx, attempt, facts)})
 	}
 }
 

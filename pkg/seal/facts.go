@@ -10,6 +10,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // maxReason bounds the reason, in bytes. A longer one is none that a version of the add-on gives.
@@ -29,6 +30,9 @@ type Facts struct {
 	Pinned    bool      `json:"pinned,omitempty"`
 	At        time.Time `json:"at"`
 	Record    string    `json:"record,omitempty"` // RecordDigest of the record beside the seal
+
+	Basis   record.Basis    `json:"basis,omitempty"`
+	Receipt *record.Receipt `json:"receipt,omitempty"`
 }
 
 // FactsOf describes a judgement.
@@ -39,6 +43,9 @@ func FactsOf(r verify.Result, seen verify.Facts, at time.Time) Facts {
 	}
 	if len(f.Reason) > maxReason {
 		f.Reason = ""
+	}
+	if r.Verdict == verify.Verified {
+		f.Basis, f.Receipt = r.Basis, r.Receipt
 	}
 	if r.Cluster != nil {
 		f.Cluster = r.Cluster.UID
@@ -64,6 +71,7 @@ func (f Facts) Result() verify.Result {
 	r := verify.Result{
 		Verdict: verify.Verdict(f.Verdict), Reason: f.Reason, Backend: signing.Backend(f.Backend),
 		Assurance: signing.Assurance(f.Assurance), Identity: &verify.Identity{KeyIDs: f.Keys},
+		Basis: f.Basis, Receipt: f.Receipt,
 	}
 	if f.Cluster != "" {
 		r.Cluster = &verify.ClusterRef{UID: f.Cluster}

@@ -44,6 +44,32 @@ func (s Settings) MinimumFormatIn(mode Enforcement) signing.Format {
 	return s.MinimumFormat
 }
 
+// Receipts says whether a receipt stands in for steps that left no evidence, with a backend that signs in pods.
+type Receipts string
+
+// The values of the key receipts.
+const (
+	ReceiptsAuto     Receipts = "" // fallback where results are audited, never where they are enforced
+	ReceiptsFallback Receipts = "fallback"
+	ReceiptsNever    Receipts = "never"
+)
+
+// ParseReceipts reads the value of the key receipts.
+func ParseReceipts(value string) (Receipts, error) {
+	return oneOf(value, ReceiptsFallback, ReceiptsNever)
+}
+
+// ReceiptsIn reports whether receipts count in a mode. With the backend receipt nothing else does.
+func (s Settings) ReceiptsIn(mode Enforcement) bool {
+	switch {
+	case s.Backend == signing.BackendReceipt || s.Receipts == ReceiptsFallback:
+		return true
+	case s.Receipts == ReceiptsNever:
+		return false
+	}
+	return mode == Audit
+}
+
 func (s Settings) otherEnforcement() Enforcement {
 	if s.Enforcement == Enforce {
 		return Audit

@@ -222,6 +222,19 @@ func signingFields() []Field {
 			text:   func(s Settings) string { return orElse(string(s.MinimumFormat), "v2 where enforced, else any") },
 		},
 		{
+			Key: KeyMinimumAssurance, Flag: "minimum-assurance", Name: "minimum assurance", Only: words(signing.Assurances()), Kept: true,
+			Help:   "least that an identity must prove, for example receipt or key-bound (default: as it is, at first any)",
+			access: word(func(s *Settings) *signing.Assurance { return &s.MinimumAssurance }, signing.ParseAssurance),
+			text:   func(s Settings) string { return orElse(string(s.MinimumAssurance), "any") },
+		},
+		{
+			Key: KeyReceipts, Flag: "receipts", Name: "receipts", Only: words([]Receipts{ReceiptsFallback, ReceiptsNever}), Kept: true,
+			Help: "whether a receipt of the add-on covers steps that cannot sign: fallback or never " +
+				"(default: as it is, at first fallback where results are audited, else never)",
+			access: word(func(s *Settings) *Receipts { return &s.Receipts }, ParseReceipts),
+			text:   func(s Settings) string { return orElse(string(s.Receipts), "fallback where audited, else never") },
+		},
+		{
 			Key: KeyBinding, Flag: "binding", Name: "binding", Only: words(signing.Bindings()),
 			Help: "what the token vouches for: payload (the results themselves), key (a key that signs them; default of v1), " +
 				"audience (nothing: anyone who reads the token can sign with it)",

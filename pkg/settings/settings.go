@@ -30,9 +30,11 @@ const (
 	KeyDelivery     = "delivery"                  // auto, image or init
 	// a signing.Format: v2, or v1, which is compatible with Tekton's own
 	KeyFormat            = "signing-format"
-	KeyMinimumFormat     = "minimum-format" // a signing.Format; absent: v2 where enforced, any where audited
-	KeyBinding           = "oidc-binding"   // a signing.Binding: payload, key or audience
-	KeyAudience          = "oidc-audience"  // prefix of the audiences of signing tokens
+	KeyMinimumFormat     = "minimum-format"    // a signing.Format; absent: v2 where enforced, any where audited
+	KeyMinimumAssurance  = "minimum-assurance" // a signing.Assurance; absent: any
+	KeyReceipts          = "receipts"          // fallback or never; absent: fallback where audited, never where enforced
+	KeyBinding           = "oidc-binding"      // a signing.Binding: payload, key or audience
+	KeyAudience          = "oidc-audience"     // prefix of the audiences of signing tokens
 	KeyTokenSeconds      = "oidc-token-expiration-seconds"
 	KeyNamespaces        = "namespaces"              // names, joined by commas; absent: all
 	KeyNamespaceSelector = "namespace-selector"      // a label selector; absent: all
@@ -60,19 +62,22 @@ const (
 
 // Settings are the parsed ConfigMap.
 type Settings struct {
-	Backend        signing.Backend
-	Enforcement    Enforcement // of namespaces whose label LabelEnforcement does not say otherwise
-	Policies       Policies
-	KeepMaterial   bool // leave the signing material in status.results, where archives without messages find it
-	GateChains     bool // keep Tekton Chains from TaskRuns and PipelineRuns until they are verified
-	Delivery       Delivery
-	Format         signing.Format
-	MinimumFormat  signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
-	Binding        signing.Binding
-	AudiencePrefix string
-	TokenLifetime  time.Duration
-	Scope          Scope
-	Exempt         []Account // service accounts that may go on asking for tokens of any audience
+	Backend       signing.Backend
+	Enforcement   Enforcement // of namespaces whose label LabelEnforcement does not say otherwise
+	Policies      Policies
+	KeepMaterial  bool // leave the signing material in status.results, where archives without messages find it
+	GateChains    bool // keep Tekton Chains from TaskRuns and PipelineRuns until they are verified
+	Delivery      Delivery
+	Format        signing.Format
+	MinimumFormat signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
+	// MinimumAssurance is the least that an identity must prove; empty: anything.
+	MinimumAssurance signing.Assurance
+	Receipts         Receipts
+	Binding          signing.Binding
+	AudiencePrefix   string
+	TokenLifetime    time.Duration
+	Scope            Scope
+	Exempt           []Account // service accounts that may go on asking for tokens of any audience
 	// ManagedBy are the values of spec.managedBy, beside Tekton's own, that are admitted where results are enforced.
 	ManagedBy []string
 	// CustomRunControllers are the service accounts that may write the status of CustomRuns where policies are strict.

@@ -19,6 +19,7 @@ type Assurance string
 const (
 	AssurancePayloadBound     Assurance = "payload-bound"
 	AssuranceKeyBound         Assurance = "key-bound"
+	AssuranceReceipt          Assurance = "receipt"
 	AssuranceAudienceOnly     Assurance = "audience-only"
 	AssuranceWorkloadIdentity Assurance = "workload-identity"
 	AssuranceServiceAccount   Assurance = "service-account"
@@ -30,7 +31,7 @@ const (
 func Assurances() []Assurance {
 	return []Assurance{
 		AssurancePayloadBound, AssuranceKeyBound, AssuranceWorkloadIdentity, AssuranceServiceAccount,
-		AssuranceAudienceOnly, AssuranceLegacy,
+		AssuranceReceipt, AssuranceAudienceOnly, AssuranceLegacy,
 	}
 }
 

@@ -17,11 +17,12 @@ const (
 	BackendSPIRE           Backend = "spire"
 	BackendOIDCSAToken     Backend = "oidc-sa-token"
 	BackendSigstoreKeyless Backend = "sigstore-keyless"
+	BackendReceipt         Backend = "receipt" // nothing in the pod signs: the add-on compares and records
 )
 
 // Backends lists every known backend in the order in which help texts show them.
 func Backends() []Backend {
-	return []Backend{BackendNone, BackendOIDCSAToken, BackendSPIRE, BackendSigstoreKeyless}
+	return []Backend{BackendNone, BackendOIDCSAToken, BackendSPIRE, BackendSigstoreKeyless, BackendReceipt}
 }
 
 // Names of the carriers (TEP-0089 and docs/evidence.md). A carrier is one of these names with result type 1.

@@ -20,6 +20,7 @@ const (
 	CheckMessage        = check.Message
 	CheckReserved       = check.Reserved
 	CheckCoverage       = check.Coverage
+	CheckReceipt        = check.Receipt
 	CheckFormat         = check.Format
 	CheckTaskRunUID     = check.TaskRunUID
 	CheckPod            = check.Pod

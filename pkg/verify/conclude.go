@@ -5,12 +5,14 @@ package verify
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // conclusion turns what the stages found into a result.
@@ -18,9 +20,11 @@ type conclusion struct {
 	run
 	v          *Verifier
 	found      *findings
-	units      units     // empty if the evidence is gone, or was never there
-	record     *recorded // nil unless its proof is good
-	unrecorded bool      // only the pod's own claim shows whose pod it was
+	units      units           // empty if the evidence is gone, or was never there
+	record     *recorded       // nil unless its proof is good
+	attempt    bool            // the record of the TaskRun proves this attempt
+	receipt    *record.Receipt // nil unless a receipt covers steps
+	unrecorded bool            // only the pod's own claim shows whose pod it was
 }
 
 // result settles what depends on all the stages, and returns the result.
@@ -53,6 +57,10 @@ func (c *conclusion) result() Result {
 	}
 	switch {
 	case verdict != Verified:
+	case c.receipt != nil:
+		c.fromReceipt(&r)
+	case c.attempt:
+		r.Backend, r.Assurance, r.Basis = signing.BackendReceipt, signing.AssuranceReceipt, record.BasisReceipt
 	case len(c.units) == 0:
 		c.fromRecord(&r)
 	default:
@@ -92,12 +100,25 @@ func (c *conclusion) signingTime() *SigningTime {
 	return &last
 }
 
+// fromReceipt fills in what the add-on saw.
+func (c *conclusion) fromReceipt(r *Result) {
+	r.Backend, r.Assurance, r.Receipt, r.Basis = signing.BackendReceipt, signing.AssuranceReceipt, c.receipt, record.BasisReceipt
+	if len(c.units) > 0 {
+		r.Basis = record.BasisBoth
+	}
+	r.Identity = &Identity{Subject: c.v.recorder, PodUID: c.facts.Pod.UID}
+	r.Time = &SigningTime{Source: TimeFromReceipt, At: c.now.UTC().Truncate(time.Second), Trusted: true}
+}
+
 // fromRecord fills in what the evidence would have shown if it were still there.
 func (c *conclusion) fromRecord(r *Result) {
 	p := c.record.Predicate
 	r.Backend, r.Format, r.Assurance = signing.Backend(p.Backend), c.record.format(), signing.Assurance(p.Assurance)
 	r.Time = c.record.time()
 	r.Identity = &Identity{Subject: c.v.subjectOf(r.Backend, c.against(nil)), PodUID: types.UID(p.PodUID), KeyIDs: p.Keys}
+	if p.HasReceipt() {
+		r.Identity.Subject, r.Basis, r.Receipt = c.record.subject, p.Basis, p.Receipt
+	}
 }
 
 // subjectOf returns whose identity proves a run with a backend.

@@ -22,6 +22,9 @@ type placement struct {
 	steps  []*step
 	record *recorded // nil unless its proof is good
 	units  units     // of the steps that left evidence
+
+	receipts bool // steps without evidence may be covered by a receipt
+	bare     int  // steps that should have evidence and have none
 }
 
 // cover checks that every step left evidence if at least one did, and returns the units of those steps.
@@ -36,12 +39,38 @@ func (p *placement) cover() units {
 			bare = append(bare, s)
 		}
 	}
+	p.bare = len(bare)
 	for _, s := range bare {
 		p.bareStep(s)
 	}
 	p.found.pass(CheckCoverage, p.coverageMessage())
 	return p.units
 }
+
+// receivable reports whether a receipt is to cover steps. It covers all steps or none, so that one without evidence is enough. A
+// TaskRun that carries nothing needs no receipt unless there is one.
+func (p *placement) receivable() bool {
+	if !p.receipts || p.record.provesReceipt() {
+		return false
+	}
+	if !p.anyCarrier() {
+		return p.reported() || !p.carriesNothing()
+	}
+	return p.bare > 0
+}
+
+// receiptless reports whether an attempt left no evidence, so that only its TaskRun's record can prove it.
+func (p *placement) receiptless() bool {
+	for _, s := range p.steps {
+		if _, unsigned := s.unsigned(); len(s.carriers) > 0 && !unsigned {
+			return false
+		}
+	}
+	return true
+}
+
+// reported reports whether somebody read the status of the pod.
+func (p *placement) reported() bool { return p.facts.Pod != nil && p.facts.Pod.Reported != nil }
 
 // anyCarrier reports whether any step left signing material, or at least the reason why it is unsigned.
 func (p *placement) anyCarrier() bool {
@@ -118,6 +147,10 @@ var brokenPodReasons = []string{
 
 // bareStep adds a check for a step without evidence.
 func (p *placement) bareStep(s *step) {
+	if p.receipts {
+		p.found.add(p.coveredByReceipt(s))
+		return
+	}
 	c := Check{
 		ID: CheckCoverage, Status: Missing, Step: s.state.Container, Expected: "evidence of the step", Got: "none",
 		Message: "the step left no evidence",
@@ -139,6 +172,15 @@ func (p *placement) bareStep(s *step) {
 		}
 	}
 	p.found.add(c)
+}
+
+// coveredByReceipt notes why a step left no evidence.
+func (p *placement) coveredByReceipt(s *step) Check {
+	message := "the step left no evidence"
+	if reason, ok := s.unsigned(); ok {
+		message = "the step could not sign: " + reason.Explain()
+	}
+	return Check{ID: CheckCoverage, Status: Note, Step: s.state.Container, Message: message + "; the receipt has to cover it"}
 }
 
 func (p *placement) coverageMessage() string {

@@ -55,6 +55,9 @@ func (v *Verifier) setReaders(cluster *trust.Cluster) error {
 		return err
 	}
 	v.recordProof, v.hasRecorder = records.ReadRecord, len(cluster.Recorders) > 0
+	if v.hasRecorder {
+		v.recorder = cluster.Recorders[0].Subject
+	}
 	v.readers, err = backends.Readers(cluster, v.policy)
 	return err
 }

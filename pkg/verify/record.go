@@ -31,6 +31,8 @@ type Recorded struct {
 	Assurance    signing.Assurance `json:"assurance,omitempty"`
 	KeyIDs       []string          `json:"keyIDs,omitempty"` // with which the evidence was verified
 	AddOnVersion string            `json:"addOnVersion,omitempty"`
+	// Attempts are the earlier attempts that the add-on verified by a receipt.
+	Attempts []record.Attempt `json:"attempts,omitempty"`
 }
 
 // recorded is a record whose proof is good.
@@ -49,6 +51,9 @@ func (r *recorded) good() bool { return r != nil && r.matches }
 // proves reports whether the record is good and its verdict is VERIFIED.
 func (r *recorded) proves() bool { return r.good() && Verdict(r.Verdict) == Verified }
 
+// provesReceipt reports whether the record is good and found the TaskRun VERIFIED by a receipt.
+func (r *recorded) provesReceipt() bool { return r.proves() && r.HasReceipt() }
+
 // provesDeclaration reports whether the add-on vouches for status.taskSpec.
 func (r *recorded) provesDeclaration() bool {
 	return r.proves() && slices.Contains(r.Checks, record.Check{ID: string(CheckDeclaration), Status: string(Pass)})
@@ -62,7 +67,7 @@ func (r *recorded) summary() *Recorded {
 	return &Recorded{
 		Recorder: r.subject, RecordedAt: r.at.UTC(), KeyID: r.keyID, VerifiedAt: r.VerifiedAt, Verdict: Verdict(r.Verdict),
 		Backend: signing.Backend(r.Backend), Assurance: signing.Assurance(r.Assurance), KeyIDs: r.Keys,
-		AddOnVersion: r.AddOnVersion,
+		AddOnVersion: r.AddOnVersion, Attempts: r.Attempts,
 	}
 }
 
@@ -196,6 +201,9 @@ func (v *Verifier) archived(r run, made *recorded, steps []*step, found *finding
 
 // format returns the format of the evidence that was recorded.
 func (r *recorded) format() signing.Format {
+	if r.Basis == record.BasisReceipt {
+		return ""
+	}
 	if signing.Assurance(r.Assurance) == signing.AssuranceLegacy {
 		return signing.FormatV1
 	}

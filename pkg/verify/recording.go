@@ -30,6 +30,12 @@ func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) 
 		Cluster: r.Cluster.UID, PodUID: string(more.PodUID), Verdict: string(r.Verdict), Backend: string(r.Backend),
 		Assurance: string(r.Assurance), VerifiedAt: more.At, AddOnVersion: more.Version, Units: unitsOf(tr),
 	}
+	if r.Verdict == Verified {
+		p.Basis, p.Receipt, p.Attempts = r.Basis, r.Receipt, receiptedAttempts(tr)
+	}
+	if p.Basis == "" && len(p.Attempts) > 0 {
+		p.Basis = record.BasisEvidence
+	}
 	if r.Identity != nil {
 		p.Keys = r.Identity.KeyIDs
 	}
@@ -56,4 +62,20 @@ func unitsOf(tr *v1.TaskRun) []record.Unit {
 		}
 	}
 	return units
+}
+
+// receiptedAttempts describes the archived attempts that left no evidence and that the add-on verified: its condition in the archived
+// status says so, and the caller has made sure that nobody else wrote it (package seal).
+func receiptedAttempts(tr *v1.TaskRun) []record.Attempt {
+	var attempts []record.Attempt
+	for n := range min(Attempts(tr), record.MaxAttempts) {
+		attempt, err := Attempt(tr, n)
+		if err != nil || !attempt.Status.GetCondition(ConditionType).IsTrue() || !NeedsReceipt(attempt) {
+			continue
+		}
+		if described, err := record.AttemptOf(attempt, n); err == nil {
+			attempts = append(attempts, described)
+		}
+	}
+	return attempts
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // Result is the outcome of verifying one TaskRun. The zero value does not mean success.
@@ -16,22 +17,25 @@ type Result struct {
 	// VERIFIED, except that nothing proves that the pod was the TaskRun's: see WithUnrecorded.
 	Unrecorded bool `json:"unrecorded,omitempty"`
 	// The id of the deciding check, one of the reasons below, or a signer's reason.
-	Reason      string            `json:"reason,omitempty"`
-	Message     string            `json:"message,omitempty"` // the reason in one sentence
-	Backend     signing.Backend   `json:"backend,omitempty"`
-	Format      signing.Format    `json:"format,omitempty"` // of the evidence
-	Assurance   signing.Assurance `json:"assurance,omitempty"`
-	Identity    *Identity         `json:"identity,omitempty"` // absent unless every unit's identity was proven
-	Time        *SigningTime      `json:"time,omitempty"`
-	Cluster     *ClusterRef       `json:"cluster,omitempty"`     // the cluster whose keys were used
-	Succeeded   *Outcome          `json:"succeeded,omitempty"`   // from the TaskRun's own condition
-	Steps       int               `json:"steps,omitempty"`       // of the TaskRun
-	SignedSteps int               `json:"signedSteps,omitempty"` // those that left evidence, good or not
-	Checks      []Check           `json:"checks"`
-	Results     []ResultDigest    `json:"results,omitempty"` // status.results without carriers
-	Caveats     []string          `json:"caveats,omitempty"` // what was not proven
-	MissingKey  string            `json:"missingKey,omitempty"`
-	Record      *Recorded         `json:"record,omitempty"` // absent unless its proof is good
+	Reason    string            `json:"reason,omitempty"`
+	Message   string            `json:"message,omitempty"` // the reason in one sentence
+	Backend   signing.Backend   `json:"backend,omitempty"`
+	Format    signing.Format    `json:"format,omitempty"` // of the evidence
+	Assurance signing.Assurance `json:"assurance,omitempty"`
+	// What the verdict rests on if that is not the evidence alone, and the receipt.
+	Basis       record.Basis    `json:"basis,omitempty"`
+	Receipt     *record.Receipt `json:"receipt,omitempty"`
+	Identity    *Identity       `json:"identity,omitempty"` // absent unless every unit's identity was proven
+	Time        *SigningTime    `json:"time,omitempty"`
+	Cluster     *ClusterRef     `json:"cluster,omitempty"`     // the cluster whose keys were used
+	Succeeded   *Outcome        `json:"succeeded,omitempty"`   // from the TaskRun's own condition
+	Steps       int             `json:"steps,omitempty"`       // of the TaskRun
+	SignedSteps int             `json:"signedSteps,omitempty"` // those that left evidence, good or not
+	Checks      []Check         `json:"checks"`
+	Results     []ResultDigest  `json:"results,omitempty"` // status.results without carriers
+	Caveats     []string        `json:"caveats,omitempty"` // what was not proven
+	MissingKey  string          `json:"missingKey,omitempty"`
+	Record      *Recorded       `json:"record,omitempty"` // absent unless its proof is good
 }
 
 // Outcome is the condition Succeeded of a TaskRun.
@@ -79,6 +83,8 @@ const (
 	TimeFromToken  = check.TimeFromToken
 	TimeFromHeader = check.TimeFromHeader
 	TimeFromStatus = check.TimeFromStatus
+	// TimeFromReceipt is when the add-on read the pod.
+	TimeFromReceipt = "receipt"
 )
 
 // ClusterRef names the cluster of a trust bundle.

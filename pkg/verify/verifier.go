@@ -31,6 +31,8 @@ type Verifier struct {
 	hasRecorder     bool // at least one account's records are trusted
 	minimum         minimum
 	allowUnrecorded bool
+	receipts        bool
+	recorder        string // whose records are trusted first
 }
 
 // Option changes a default of New.
@@ -86,18 +88,27 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 	}
 	c.record = v.readRecord(ctx, r, found)
 	steps, restored := readSteps(r, c.record, found)
-	place := placement{run: r, found: found, steps: steps, record: c.record}
+	place := placement{run: r, found: found, steps: steps, record: c.record, receipts: v.receipts}
 	place.livePod()
 	switch {
+	case c.record.provesReceipt():
+		v.receipted(r, c.record, steps, found)
+	case r.facts.Attempt != nil && place.receiptless():
+		c.attempt = v.receiptedAttempt(r, steps, found)
 	case place.anyCarrier():
 		c.units = place.cover()
 	case c.record.stands():
 		v.archived(r, c.record, steps, found)
-	default:
+	case !place.receivable():
 		place.uncovered()
+	}
+	if place.receivable() && !c.record.stands() {
+		c.receipt = v.receive(r, steps, found)
 	}
 	if len(c.units) > 0 {
 		v.identify(ctx, r, restored, steps, c.units, found)
+	}
+	if len(c.units) > 0 || c.receipt != nil {
 		v.replay(ctx, r, steps, c.units, c.record, found)
 		outcome{r, found, steps, c.units}.check()
 		found.proven = true

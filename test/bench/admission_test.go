@@ -215,6 +215,15 @@ func (ownPods) Get(_ context.Context, namespace, name string) (*metav1.PartialOb
 	}}, nil
 }
 
+// GetAll implements admission.PodGetter: nothing is reported.
+func (p ownPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pod, err := p.Get(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
+}
+
 func numberedRun(i int) *verifytest.Run {
 	run := typicalRun(fmt.Sprintf("build-%d", i), fmt.Sprintf("6340374f-3a88-4ff2-812e-%012x", i))
 	run.PodUID = fmt.Sprintf("3db15e48-971f-4815-84b3-%012x", i)

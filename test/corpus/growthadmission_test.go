@@ -59,8 +59,19 @@ func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObj
 	run, yes := verifytest.NewRun(), true
 	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(run.UID), Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(run.UID), Controller: &yes,
+		}},
 	}}, nil
+}
+
+// GetAll implements admission.PodGetter: nothing is reported.
+func (p ownPod) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
+	pod, err := p.Get(ctx, namespace, name)
+	if err != nil {
+		return nil, err
+	}
+	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
 }
 
 func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admission.StatusHandler {
@@ -80,7 +91,8 @@ func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admi
 	now, log := func() time.Time { return verifytest.Start().Add(2 * time.Minute) }, zap.NewNop().Sugar()
 	fetch := func(context.Context) (*trust.Cluster, error) { return trusted, nil }
 	return &admission.StatusHandler{
-		Scope: enforced(mode), Accounts: admission.Accounts{Tekton: tektonUser, AddOn: "system:serviceaccount:tekton-sign:controller"},
+		Scope:    enforced(mode),
+		Accounts: admission.Accounts{Tekton: tektonUser, AddOn: "system:serviceaccount:tekton-sign:controller"},
 		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: ownPod{}, Now: now, Log: log,
 		SealKey: func() seal.Key { return key }, Since: func(string) (time.Time, bool) { return time.Time{}, false },
 	}
@@ -90,7 +102,8 @@ func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admi
 func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRequest {
 	t.Helper()
 	r := &admissionv1.AdmissionRequest{
-		UID: "r", Namespace: "ci", Name: "build", Resource: metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: resource},
+		UID: "r", Namespace: "ci", Name: "build",
+		Resource: metav1.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: resource},
 		UserInfo: authenticationv1.UserInfo{Username: tektonUser},
 	}
 	for _, part := range []struct {
@@ -112,7 +125,7 @@ func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRe
 }
 
 // checkRequests checks what an answer takes for requests of both sizes.
-func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionRequest, admit func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse) {
+func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionRequest, admit admission.Admit) {
 	t.Helper()
 	requests := map[int]*admissionv1.AdmissionRequest{1: make(1), larger: make(larger)}
 	checkGrowth(t, func(size int) {
@@ -123,8 +136,8 @@ func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionReque
 	})
 }
 
-// Whatever the status of a TaskRun holds much of, a write to it costs what it is large: one that completes it, the next one, and one while it
-// is running.
+// Whatever the status of a TaskRun holds much of, a write to it costs what it is large: one that completes it, the
+// next one, and one while it is running.
 func TestGrowthOfStatusWrites(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownObjects {
@@ -153,7 +166,8 @@ func TestGrowthOfStatusWrites(t *testing.T) {
 				"running": func(t *testing.T, size int) *admissionv1.AdmissionRequest {
 					o := grown(t, size)
 					conditions, _ := o.at("status")["conditions"].([]any)
-					o.at("status")["conditions"] = append([]any{object{"type": "Succeeded", "status": "Unknown"}}, conditions[min(1, len(conditions)):]...)
+					running := []any{object{"type": "Succeeded", "status": "Unknown"}}
+					o.at("status")["conditions"] = append(running, conditions[min(1, len(conditions)):]...)
 					old := copyOf(o)
 					old["status"] = object{"podName": "build-pod", "taskSpec": o.at("status")["taskSpec"]}
 					return request(t, "taskruns", o, old)
@@ -177,12 +191,12 @@ var grownPods = []struct {
 	{"more steps than can sign", 1600, func(pod *corev1.Pod, n int) { addSteps(pod, n, func(int, *corev1.Container) {}) }},
 	{"sidecars", 8000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.Containers = append(pod.Spec.Containers, corev1.Container{Name: fmt.Sprint("sidecar-", i), Image: "x"})
+			addContainer(&pod.Spec.Containers, fmt.Sprint("sidecar-", i))
 		})
 	}},
 	{"init containers", 8000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.InitContainers = append(pod.Spec.InitContainers, corev1.Container{Name: fmt.Sprint("i", i), Image: "x"})
+			addContainer(&pod.Spec.InitContainers, fmt.Sprint("i", i))
 		})
 	}},
 	{"arguments", 200_000, func(pod *corev1.Pod, n int) {
@@ -205,7 +219,9 @@ var grownPods = []struct {
 		args := pod.Spec.Containers[0].Args
 		pod.Spec.Containers[0].Args = append([]string{"-results", strings.Join(words(n), ",")}, args...)
 	}},
-	{"annotations", 80_000, func(pod *corev1.Pod, n int) { times(n, func(i int) { pod.Annotations[fmt.Sprint("a", i)] = "x" }) }},
+	{"annotations", 80_000, func(pod *corev1.Pod, n int) {
+		times(n, func(i int) { pod.Annotations[fmt.Sprint("a", i)] = "x" })
+	}},
 	{"labels", 80_000, func(pod *corev1.Pod, n int) { times(n, func(i int) { pod.Labels[fmt.Sprint("a", i)] = "x" }) }},
 	{"owners", 16_000, func(pod *corev1.Pod, n int) {
 		times(n, func(int) {
@@ -217,7 +233,8 @@ var grownPods = []struct {
 	}},
 	{"mounts", 24_000, func(pod *corev1.Pod, n int) {
 		times(n, func(i int) {
-			pod.Spec.Containers[0].VolumeMounts = append(pod.Spec.Containers[0].VolumeMounts, corev1.VolumeMount{Name: fmt.Sprint("v", i), MountPath: "/x"})
+			c := &pod.Spec.Containers[0]
+			c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: fmt.Sprint("v", i), MountPath: "/x"})
 		})
 	}},
 	{"variables", 48_000, func(pod *corev1.Pod, n int) {
@@ -233,7 +250,9 @@ var grownPods = []struct {
 	{"bytes of an argument", 2 << 20, func(pod *corev1.Pod, n int) {
 		pod.Spec.Containers[0].Args = append(pod.Spec.Containers[0].Args, text(n))
 	}},
-	{"bytes of the image of the entrypoint", 2 << 20, func(pod *corev1.Pod, n int) { pod.Spec.InitContainers[0].Image = "/entrypoint" + text(n) + ":v1.15.0" }},
+	{"bytes of the image of the entrypoint", 2 << 20, func(pod *corev1.Pod, n int) {
+		pod.Spec.InitContainers[0].Image = "/entrypoint" + text(n) + ":v1.15.0"
+	}},
 }
 
 // addSteps makes the first step be there n times.
@@ -247,10 +266,14 @@ func addSteps(pod *corev1.Pod, n int, change func(i int, c *corev1.Container)) {
 	})
 }
 
-// Whatever a pod holds much of, its injection costs what it is large, in a pod as Tekton makes it and in one that was injected before.
+// Whatever a pod holds much of, its injection costs what it is large, in a pod as Tekton makes it and in one that was
+// injected before.
 func TestGrowthOfInjection(t *testing.T) {
 	options := func(by inject.Delivery) inject.Options {
-		return inject.Options{SignerImage: "ghcr.io/tekton-sign/signer:v1", Delivery: by, Step: settings.Default().Step(), PullSecrets: []string{"mine"}}
+		return inject.Options{
+			SignerImage: "ghcr.io/tekton-sign/signer:v1", Delivery: by, Step: settings.Default().Step(),
+			PullSecrets: []string{"mine"},
+		}
 	}
 	for _, g := range grownPods {
 		for _, by := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
@@ -291,7 +314,9 @@ func TestGrowthOfInjection(t *testing.T) {
 // stored is an API server with the PipelineRun of a family and its children.
 type stored map[string]*unstructured.Unstructured
 
-func (s stored) Get(_ context.Context, _ schema.GroupVersionResource, _, name string) (*unstructured.Unstructured, error) {
+func (s stored) Get(
+	_ context.Context, _ schema.GroupVersionResource, _, name string,
+) (*unstructured.Unstructured, error) {
 	if found := s[name]; found != nil {
 		return found, nil
 	}
@@ -319,7 +344,8 @@ func (believed) Verified(context.Context, *unstructured.Unstructured, *v1.TaskRu
 }
 func (believed) TrustedCustomTask(string, string) bool { return true }
 
-// Whatever a PipelineRun holds much of, the creation of a child costs what it is large. Each creates the child that there is last.
+// Whatever a PipelineRun holds much of, the creation of a child costs what it is large. Each creates the child that
+// there is last.
 func TestGrowthOfConsumers(t *testing.T) {
 	for _, g := range grownFamilies {
 		t.Run(g.name, func(t *testing.T) {
@@ -352,4 +378,8 @@ func TestGrowthOfConsumers(t *testing.T) {
 			})
 		})
 	}
+}
+
+func addContainer(to *[]corev1.Container, name string) {
+	*to = append(*to, corev1.Container{Name: name, Image: "x"})
 }

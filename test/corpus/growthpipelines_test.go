@@ -24,18 +24,22 @@ import (
 // familyOf is a PipelineRun that succeeded, whose pipeline is in its status and spec.
 func familyOf() *pipelines.Family {
 	pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", Namespace: "ci", UID: "u"}}
-	pr.Status.Status = duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}}
+	pr.Status.Status = succeeded()
 	pr.Spec.PipelineSpec = &v1.PipelineSpec{}
 	pr.Status.PipelineSpec = pr.Spec.PipelineSpec
 	return &pipelines.Family{PipelineRun: pr}
+}
+
+func succeeded() duckv1.Status {
+	return duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}}
 }
 
 func stringParam(name, value string) v1.Param {
 	return v1.Param{Name: name, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: value}}
 }
 
-func stringResult(name, value string) v1.TaskRunResult {
-	return v1.TaskRunResult{Name: name, Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: value}}
+func shortResult(name string) v1.TaskRunResult {
+	return v1.TaskRunResult{Name: name, Type: v1.ResultsTypeString, Value: stringParam("", "x").Value}
 }
 
 func arrayParam(name string, values ...string) v1.Param {
@@ -56,14 +60,18 @@ func addRun(f *pipelines.Family, task string, spec *v1.TaskSpec, params v1.Param
 	name := fmt.Sprintf("release-%s-%d", task, len(f.Children))
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
 		Name: name, UID: types.UID(name), Labels: map[string]string{pipeline.PipelineTaskLabelKey: task},
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: "release", UID: "u", Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{
+			APIVersion: "tekton.dev/v1", Kind: "PipelineRun", Name: "release", UID: "u", Controller: &yes,
+		}},
 	}}
 	tr.Spec.Params, tr.Spec.TaskSpec = params, spec
 	if spec == nil {
 		tr.Spec.TaskRef = &v1.TaskRef{Name: "t", Kind: v1.NamespacedTaskKind}
 	}
-	tr.Status.Status, tr.Status.Results = duckv1.Status{Conditions: duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}}, results
-	f.Children = append(f.Children, pipelines.Child{Kind: "TaskRun", Name: name, PipelineTask: task, Verdict: verify.Verified, TaskRun: tr})
+	tr.Status.Status, tr.Status.Results = succeeded(), results
+	f.Children = append(f.Children, pipelines.Child{
+		Kind: "TaskRun", Name: name, PipelineTask: task, Verdict: verify.Verified, TaskRun: tr,
+	})
 }
 
 // times calls f n times.
@@ -77,15 +85,21 @@ func times(n int, f func(i int)) {
 func giving(f *pipelines.Family, n int) {
 	addTask(f, v1.PipelineTask{Name: "a"})
 	var results []v1.TaskRunResult
-	times(n, func(i int) { results = append(results, stringResult(fmt.Sprint("r", i), "x")) })
+	times(n, func(i int) { results = append(results, shortResult(fmt.Sprint("r", i))) })
 	addRun(f, "a", nil, nil, results...)
 }
 
-// matrixOf is a task of n runs.
-func matrixOf(name string, n int, value func(i int) string) v1.PipelineTask {
+// matrixOf is task a of n runs.
+func matrixOf(n int, value func(i int) string) v1.PipelineTask {
 	var values []string
 	times(n, func(i int) { values = append(values, value(i)) })
-	return v1.PipelineTask{Name: name, Matrix: &v1.Matrix{Params: v1.Params{arrayParam("m", values...)}}}
+	return v1.PipelineTask{Name: "a", Matrix: &v1.Matrix{Params: v1.Params{arrayParam("m", values...)}}}
+}
+
+// taking adds a parameter that takes a result, and what a run has for it.
+func taking(params, got *v1.Params, i int, reference string) {
+	*params = append(*params, stringParam(fmt.Sprint("p", i), reference))
+	*got = append(*got, stringParam(fmt.Sprint("p", i), "x"))
 }
 
 // grownFamilies are PipelineRuns of which much can be in an API server.
@@ -103,15 +117,15 @@ var grownFamilies = []struct {
 				params, got = nil, nil
 			}
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: params})
-			addRun(f, fmt.Sprint("t", i), nil, got, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, got, shortResult("r"))
 		})
 	}, verify.Verified},
 	{"tasks, of which one takes all results", 8000, func(f *pipelines.Family, n int) {
 		var params, got v1.Params
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
-			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r", "x"))
-			params, got = append(params, stringParam(fmt.Sprint("p", i), fmt.Sprintf("$(tasks.t%d.results.r)", i))), append(got, stringParam(fmt.Sprint("p", i), "x"))
+			addRun(f, fmt.Sprint("t", i), nil, nil, shortResult("r"))
+			taking(&params, &got, i, fmt.Sprintf("$(tasks.t%d.results.r)", i))
 		})
 		addTask(f, v1.PipelineTask{Name: "last", Params: params})
 		addRun(f, "last", nil, got)
@@ -119,7 +133,8 @@ var grownFamilies = []struct {
 	{"tasks that failed nothing and were skipped", 16000, func(f *pipelines.Family, n int) {
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
-			f.PipelineRun.Status.SkippedTasks = append(f.PipelineRun.Status.SkippedTasks, v1.SkippedTask{Name: fmt.Sprint("t", i)})
+			skipped := v1.SkippedTask{Name: fmt.Sprint("t", i)}
+			f.PipelineRun.Status.SkippedTasks = append(f.PipelineRun.Status.SkippedTasks, skipped)
 		})
 	}, verify.NoResults},
 	{"children of one task", 8000, func(f *pipelines.Family, n int) {
@@ -136,7 +151,9 @@ var grownFamilies = []struct {
 	{"children that are missing, and who takes of them", 8000, func(f *pipelines.Family, n int) {
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: v1.Params{stringParam("p", "$(tasks.t0.results.r)")}})
-			f.Children = append(f.Children, pipelines.Child{Kind: "TaskRun", Name: fmt.Sprint("c", i), PipelineTask: fmt.Sprint("t", i), Missing: "gone"})
+			f.Children = append(f.Children, pipelines.Child{
+				Kind: "TaskRun", Name: fmt.Sprint("c", i), PipelineTask: fmt.Sprint("t", i), Missing: "gone",
+			})
 		})
 	}, verify.Indeterminate},
 	{"strays", 8000, func(f *pipelines.Family, n int) {
@@ -145,23 +162,23 @@ var grownFamilies = []struct {
 		})
 	}, verify.Failed},
 	{"runs of a matrix", 1024, func(f *pipelines.Family, n int) {
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprint("v", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) {
-			addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("v", i))}, stringResult("r", "x"))
+			addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("v", i))}, shortResult("r"))
 		})
 	}, verify.Verified},
 	{"runs of a matrix that none fits", 1024, func(f *pipelines.Family, n int) {
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprint("v", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("w", i))}) })
 	}, verify.Failed},
 	{"runs of a matrix that take how others ended", 1024, func(f *pipelines.Family, n int) {
 		addTask(f, v1.PipelineTask{Name: "b"})
 		addRun(f, "b", nil, nil)
-		addTask(f, matrixOf("a", n, func(i int) string { return fmt.Sprintf("$(tasks.b.status)-%d", i) }))
+		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprintf("$(tasks.b.status)-%d", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprintf("Succeeded-%d", n-1-i))}) })
 	}, verify.Verified},
 	{"parameters of a matrix", 250, func(f *pipelines.Family, n int) {
-		task := matrixOf("a", 1024, func(i int) string { return fmt.Sprint("v", i) })
+		task := matrixOf(1024, func(i int) string { return fmt.Sprint("v", i) })
 		times(n, func(i int) { task.Params = append(task.Params, stringParam(fmt.Sprint("p", i), "x")) })
 		addTask(f, task)
 		times(1024, func(i int) {
@@ -172,14 +189,15 @@ var grownFamilies = []struct {
 		giving(f, n)
 		var params, got v1.Params
 		times(n, func(i int) {
-			params, got = append(params, stringParam(fmt.Sprint("p", i), fmt.Sprintf("$(tasks.a.results.r%d)", i))), append(got, stringParam(fmt.Sprint("p", i), "x"))
+			taking(&params, &got, i, fmt.Sprintf("$(tasks.a.results.r%d)", i))
 		})
 		addTask(f, v1.PipelineTask{Name: "b", Params: params})
 		addRun(f, "b", nil, got)
 	}, verify.Verified},
 	{"elements of a result, and texts that take them", 16000, func(f *pipelines.Family, n int) {
 		addTask(f, v1.PipelineTask{Name: "a"})
-		addRun(f, "a", nil, nil, v1.TaskRunResult{Name: "r", Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray, ArrayVal: make([]string, n)}})
+		array := arrayParam("", make([]string, n)...).Value
+		addRun(f, "a", nil, nil, v1.TaskRunResult{Name: "r", Type: v1.ResultsTypeArray, Value: array})
 		var texts []string
 		times(n, func(int) { texts = append(texts, "$(tasks.a.results.r[*])") })
 		addTask(f, v1.PipelineTask{Name: "b", Params: v1.Params{arrayParam("p", texts...)}})
@@ -189,7 +207,8 @@ var grownFamilies = []struct {
 		giving(f, n)
 		spec, ran := &v1.TaskSpec{Steps: []v1.Step{{Name: "s"}}}, &v1.TaskSpec{Steps: []v1.Step{{Name: "s"}}}
 		times(n, func(i int) {
-			spec.Steps[0].Args, ran.Steps[0].Args = append(spec.Steps[0].Args, fmt.Sprintf("$(tasks.a.results.r%d)", i)), append(ran.Steps[0].Args, "x")
+			spec.Steps[0].Args = append(spec.Steps[0].Args, fmt.Sprintf("$(tasks.a.results.r%d)", i))
+			ran.Steps[0].Args = append(ran.Steps[0].Args, "x")
 		})
 		addTask(f, v1.PipelineTask{Name: "b", TaskSpec: &v1.EmbeddedTask{TaskSpec: *spec}})
 		addRun(f, "b", ran, nil)
@@ -203,7 +222,7 @@ var grownFamilies = []struct {
 			ran := spec.DeepCopy()
 			ran.Steps[0].Script = strings.Repeat("x", min(i, 1))
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), TaskSpec: &v1.EmbeddedTask{TaskSpec: *spec}})
-			addRun(f, fmt.Sprint("t", i), ran, nil, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), ran, nil, shortResult("r"))
 		})
 	}, verify.Verified},
 	{"results of the pipeline", 16000, func(f *pipelines.Family, n int) {
@@ -212,24 +231,27 @@ var grownFamilies = []struct {
 			f.PipelineRun.Spec.PipelineSpec.Results = append(f.PipelineRun.Spec.PipelineSpec.Results, v1.PipelineResult{
 				Name: fmt.Sprint("p", i), Value: stringParam("", fmt.Sprintf("$(tasks.a.results.r%d)", i)).Value,
 			})
-			f.PipelineRun.Status.Results = append(f.PipelineRun.Status.Results, v1.PipelineRunResult{Name: fmt.Sprint("p", i), Value: stringParam("", "x").Value})
+			result := v1.PipelineRunResult{Name: fmt.Sprint("p", i), Value: stringParam("", "x").Value}
+			f.PipelineRun.Status.Results = append(f.PipelineRun.Status.Results, result)
 		})
 	}, verify.Verified},
 	{"references in a result of the pipeline", 16000, func(f *pipelines.Family, n int) {
 		var text strings.Builder
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
-			addRun(f, fmt.Sprint("t", i), nil, nil, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, nil, shortResult("r"))
 			fmt.Fprintf(&text, "$(tasks.t%d.results.r)", i)
 		})
-		f.PipelineRun.Spec.PipelineSpec.Results = []v1.PipelineResult{{Name: "p", Value: stringParam("", text.String()).Value}}
-		f.PipelineRun.Status.Results = []v1.PipelineRunResult{{Name: "p", Value: stringParam("", strings.Repeat("x", n)).Value}}
+		declared, given := stringParam("", text.String()).Value, stringParam("", strings.Repeat("x", n)).Value
+		f.PipelineRun.Spec.PipelineSpec.Results = []v1.PipelineResult{{Name: "p", Value: declared}}
+		f.PipelineRun.Status.Results = []v1.PipelineRunResult{{Name: "p", Value: given}}
 	}, verify.Verified},
 	{"workspaces, and tasks that use them", 4000, func(f *pipelines.Family, n int) {
 		giving(f, 1)
 		times(n, func(i int) {
 			name := fmt.Sprint("w", i)
-			f.PipelineRun.Spec.Workspaces = append(f.PipelineRun.Spec.Workspaces, v1.WorkspaceBinding{Name: name, SubPath: "$(tasks.a.results.r0)"})
+			binding := v1.WorkspaceBinding{Name: name, SubPath: "$(tasks.a.results.r0)"}
+			f.PipelineRun.Spec.Workspaces = append(f.PipelineRun.Spec.Workspaces, binding)
 			addTask(f, v1.PipelineTask{
 				Name: fmt.Sprint("t", i), Params: v1.Params{stringParam("p", "$(workspaces."+name+".path)")},
 				Workspaces: []v1.WorkspacePipelineTaskBinding{{Name: name, Workspace: name}},
@@ -241,7 +263,8 @@ var grownFamilies = []struct {
 		giving(f, 1)
 		var text strings.Builder
 		times(n, func(i int) {
-			f.PipelineRun.Spec.Workspaces = append(f.PipelineRun.Spec.Workspaces, v1.WorkspaceBinding{Name: fmt.Sprint("w", i), SubPath: "$(tasks.a.results.r0)"})
+			binding := v1.WorkspaceBinding{Name: fmt.Sprint("w", i), SubPath: "$(tasks.a.results.r0)"}
+			f.PipelineRun.Spec.Workspaces = append(f.PipelineRun.Spec.Workspaces, binding)
 			fmt.Fprintf(&text, "$(workspaces.w%d.path)", i)
 		})
 		addTask(f, v1.PipelineTask{Name: "b", Params: v1.Params{stringParam("p", text.String())}})
@@ -251,7 +274,8 @@ var grownFamilies = []struct {
 		giving(f, 1)
 		task := v1.PipelineTask{Name: "b"}
 		times(n, func(int) {
-			task.When = append(task.When, v1.WhenExpression{Input: "$(tasks.a.results.r0)", Operator: "in", Values: []string{"x"}})
+			when := v1.WhenExpression{Input: "$(tasks.a.results.r0)", Operator: "in", Values: []string{"x"}}
+			task.When = append(task.When, when)
 		})
 		addTask(f, task)
 		addRun(f, "b", nil, nil)
@@ -260,22 +284,24 @@ var grownFamilies = []struct {
 		task := v1.PipelineTask{Name: "b"}
 		times(n, func(i int) { task.When = append(task.When, v1.WhenExpression{CEL: fmt.Sprintf("'%d' != 'evil'", i)}) })
 		addTask(f, task)
-		addRun(f, "b", nil, nil, stringResult("r", "x"))
+		addRun(f, "b", nil, nil, shortResult("r"))
 	}, verify.Verified},
 	{"tasks with a costly expression in CEL", 800, func(f *pipelines.Family, n int) {
-		const costly = "[1,2,3,4,5,6,7,8].all(a, [1,2,3,4,5,6,7,8].all(b, [1,2,3,4,5,6,7,8].all(c, [1,2,3,4,5,6,7,8].all(d, a+b+c+d > 0))))"
+		const eight = "[1,2,3,4,5,6,7,8].all"
+		const costly = eight + "(a, " + eight + "(b, " + eight + "(c, " + eight + "(d, a+b+c+d > 0))))"
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), When: v1.WhenExpressions{{CEL: costly}}})
 			addRun(f, fmt.Sprint("t", i), nil, nil)
 		})
 	}, verify.Indeterminate},
-	{"tasks that take of all others", 400 * 400, func(f *pipelines.Family, square int) { // the pipeline is as long as the square of their number
+	{"tasks that take of all others", 400 * 400, func(f *pipelines.Family, square int) {
+		// The pipeline is as long as the square of their number.
 		n := int(math.Sqrt(float64(square)))
 		var texts []string
 		times(n, func(i int) { texts = append(texts, fmt.Sprintf("$(tasks.t%d.results.r)", i)) })
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: v1.Params{arrayParam("p", texts[:i]...)}})
-			addRun(f, fmt.Sprint("t", i), nil, v1.Params{arrayParam("p", words(i)...)}, stringResult("r", "x"))
+			addRun(f, fmt.Sprint("t", i), nil, v1.Params{arrayParam("p", words(i)...)}, shortResult("r"))
 		})
 	}, verify.Verified},
 }

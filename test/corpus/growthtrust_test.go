@@ -20,7 +20,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// grownBundles are trust bundles of which much can be in a file. Each grows the bundle that the TaskRun was signed under.
+// grownBundles are trust bundles of which much can be in a file. Each grows the bundle that the TaskRun was signed
+// under.
 var grownBundles = []struct {
 	name string
 	most int
@@ -34,7 +35,8 @@ var grownBundles = []struct {
 		})...)
 	}},
 	{"more clusters than are read", 24000, func(bundle, _ object, n int) {
-		bundle["clusters"] = append(bundle["clusters"].([]any), list(n, func(i int) any { return object{"uid": fmt.Sprint(i)} })...)
+		more := list(n, func(i int) any { return object{"uid": fmt.Sprint(i)} })
+		bundle["clusters"] = append(bundle["clusters"].([]any), more...)
 	}},
 	{"issuers", 63, func(_, cluster object, n int) {
 		issuers := cluster["serviceAccountIssuers"].([]any)
@@ -45,7 +47,9 @@ var grownBundles = []struct {
 		})...)
 	}},
 	{"more issuers than are read", 20000, func(_, cluster object, n int) {
-		cluster["serviceAccountIssuers"] = list(n, func(i int) any { return object{"issuer": fmt.Sprint("i", i), "keys": []any{}} })
+		cluster["serviceAccountIssuers"] = list(n, func(i int) any {
+			return object{"issuer": fmt.Sprint("i", i), "keys": []any{}}
+		})
 	}},
 	{"keys, with windows", 10000, func(_, cluster object, n int) {
 		issuer := cluster["serviceAccountIssuers"].([]any)[0].(map[string]any)
@@ -69,18 +73,26 @@ var grownBundles = []struct {
 		})
 	}},
 	{"recorders", 1023, func(_, cluster object, n int) {
-		cluster["recorders"] = list(n, func(i int) any { return object{"subject": fmt.Sprint("system:serviceaccount:a:", i)} })
+		cluster["recorders"] = list(n, func(i int) any {
+			return object{"subject": fmt.Sprint("system:serviceaccount:a:", i)}
+		})
 	}},
 	{"more recorders than are read", 45000, func(_, cluster object, n int) {
-		cluster["recorders"] = list(n, func(i int) any { return object{"subject": fmt.Sprint("system:serviceaccount:a:", i)} })
+		cluster["recorders"] = list(n, func(i int) any {
+			return object{"subject": fmt.Sprint("system:serviceaccount:a:", i)}
+		})
 	}},
 	{"identities", 30000, func(bundle, _ object, n int) {
-		bundle["sigstore"] = object{"identities": list(n, func(i int) any { return object{"issuer": "https://a", "subject": fmt.Sprint(i)} })}
+		bundle["sigstore"] = object{"identities": list(n, func(i int) any {
+			return object{"issuer": "https://a", "subject": fmt.Sprint(i)}
+		})}
 	}},
 	{"elements of a trusted root", 45000, func(bundle, _ object, n int) {
 		bundle["sigstore"] = object{"trustedRoot": object{"tlogs": list(n, func(i int) any { return object{"a": i} })}}
 	}},
-	{"members of a trusted root", 90000, func(bundle, _ object, n int) { bundle["sigstore"] = object{"trustedRoot": members(n)} }},
+	{"members of a trusted root", 90000, func(bundle, _ object, n int) {
+		bundle["sigstore"] = object{"trustedRoot": members(n)}
+	}},
 }
 
 func copyOf(o map[string]any) object {
@@ -91,7 +103,8 @@ func copyOf(o map[string]any) object {
 	return other
 }
 
-// Whatever a trust bundle holds much of, what it costs to show it, to merge it and to verify with it grows with its size and no faster.
+// Whatever a trust bundle holds much of, what it costs to show it, to merge it and to verify with it grows with its
+// size and no faster.
 func TestGrowthOfTrustBundles(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownBundles {
@@ -133,7 +146,8 @@ func checkCommand(t *testing.T, args func(size int) []string) {
 		var out, errs bytes.Buffer
 		streams := genericiooptions.IOStreams{In: strings.NewReader(""), Out: &out, ErrOut: &errs}
 		_ = cli.Run(t.Context(), "kubectl-tekton_sign", args(size), streams)
-		if text := errs.String(); strings.Contains(text, "internal error") || strings.Contains(text, "more than 100000 values") {
+		text := errs.String()
+		if strings.Contains(text, "internal error") || strings.Contains(text, "more than 100000 values") {
 			t.Errorf("%.300s", text)
 		}
 	})

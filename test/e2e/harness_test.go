@@ -157,7 +157,13 @@ func (c *cluster) enable(t *testing.T) {
 // enableIn does so where scope, a flag and its value, says.
 func (c *cluster) enableIn(t *testing.T, scope ...string) {
 	t.Helper()
-	args := append([]string{"tekton-sign", "enable", "oidc-sa-token", "--yes"}, scope...)
+	c.enableWith(t, append([]string{"oidc-sa-token", "--receipts", "never"}, scope...)...)
+}
+
+// enableWith turns a backend on with flags, and off again when the test ends.
+func (c *cluster) enableWith(t *testing.T, backend ...string) {
+	t.Helper()
+	args := append([]string{"tekton-sign", "enable", "--yes"}, backend...)
 	if out := c.kubectl(t, args...); out.code != 0 {
 		t.Fatalf("enable: %s", out)
 	}

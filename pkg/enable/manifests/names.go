@@ -2,7 +2,13 @@
 
 package manifests
 
-import "github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+import (
+	"slices"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+)
 
 // The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name: one that
 // the user made before bears no label of ours.
@@ -56,6 +62,13 @@ func ObsoleteBindings() []string { return []string{"tekton-sign-token-requesters
 // WebhookConfigurations are the names of the webhook configurations of an installation.
 func WebhookConfigurations() []string {
 	return []string{InjectWebhook, StatusWebhook, ConsumersWebhook, ChainsGate}
+}
+
+// WebhookConfigurationsOf are those of a backend.
+func WebhookConfigurationsOf(backend signing.Backend) []string {
+	return slices.DeleteFunc(WebhookConfigurations(), func(name string) bool {
+		return name == InjectWebhook && !backends.Of(backend).Signs
+	})
 }
 
 // WebhookHost is the name by which API servers call the add-on's webhooks.

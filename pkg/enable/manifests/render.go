@@ -6,6 +6,7 @@ package manifests
 
 import (
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -15,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/config"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -42,12 +44,34 @@ func Render(o Options) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
+	objects = slices.DeleteFunc(objects, o.unneeded)
 	for _, object := range objects {
 		if err := o.set(object); err != nil {
 			return nil, err
 		}
 	}
 	return objects, nil
+}
+
+// unneeded reports whether the backend does without an object: what injects pods, or what grants tokens.
+func (o Options) unneeded(object runtime.Object) bool {
+	backend := backends.Of(o.Settings.Backend)
+	switch obj := object.(type) {
+	case *admissionv1.MutatingWebhookConfiguration:
+		return obj.Name == InjectWebhook && !backend.Signs && backend.Enabled
+	case *rbacv1.ClusterRole:
+		return obj.Name == TokenRequester && !backend.Tokens && backend.Enabled
+	}
+	return false
+}
+
+// Unneeded returns the objects that the settings do without and another backend has.
+func Unneeded(o Options) ([]runtime.Object, error) {
+	objects, err := config.Objects()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) }), nil
 }
 
 // set writes into object what the options say.

@@ -88,7 +88,7 @@ const (
 
 // Parts of the policy for the settings that list backends, as the manifests in config/ do.
 const (
-	knownBackends = "['none', 'oidc-sa-token']"
+	knownBackends = "['none', 'oidc-sa-token', 'receipt']"
 	tokenBackends = "in ['oidc-sa-token']"
 )
 

@@ -28,7 +28,7 @@ func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, dat
 // selector is the exception, of which the policy knows the characters alone.
 func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	values := map[string][]string{
-		settings.KeyBackend:          {"none", "oidc-sa-token", "spire", "sigstore-keyless", "vault", "", "None"},
+		settings.KeyBackend:          {"none", "oidc-sa-token", "receipt", "spire", "sigstore-keyless", "vault", "", "None"},
 		settings.KeyEnforcement:      {"audit", "enforce", "warn", "", " audit"},
 		settings.KeyEnforcementAlias: {"audit", "enforce", "off"},
 		settings.KeyPolicies:         {"none", "standard", "strict", "", "auto"},
@@ -37,6 +37,8 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 		settings.KeyDelivery:         {"auto", "image", "init", "sidecar"},
 		settings.KeyFormat:           {"v1", "v2", "v3", ""},
 		settings.KeyMinimumFormat:    {"v1", "v2", "v0", ""},
+		settings.KeyMinimumAssurance: {"receipt", "key-bound", "legacy", "none", ""},
+		settings.KeyReceipts:         {"fallback", "never", "auto", ""},
 		settings.KeyBinding:          {"payload", "key", "audience", "pod"},
 		settings.KeyAudience: {
 			"a", "our-results", strings.Repeat("a", 63), strings.Repeat("a", 64), "", "-a", "a-", "A", "a:b", "a\n", "a b",
@@ -95,15 +97,15 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 func TestSettingsPolicyIsClear(t *testing.T) {
 	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, testOptions()), SettingsGuard)
 	for want, data := range map[string]map[string]string{
-		"key signing-enforcement: expected one of audit, enforce, got 'banana'":                   {settings.KeyEnforcement: "banana"},
-		"key signing-enforcment is not known to this version of tekton-sign: remove it":           {"signing-enforcment": "enforce"},
-		"key oidc-token-expiration-seconds: '60' is not valid: expected 600 to 3600 seconds":      {settings.KeyTokenSeconds: "60"},
-		"key namespaces: 'Ci' is not valid":                                                       {settings.KeyNamespaces: "Ci"},
-		"expected one of the keys namespaces and namespace-selector, got both":                    {settings.KeyNamespaces: "ci", settings.KeyNamespaceSelector: "a=b"},
-		"backend oidc-sa-token needs policies standard or strict":                                 {settings.KeyBackend: "oidc-sa-token", settings.KeyPolicies: "none"},
-		"expected signing-format v2, or minimum-format v1":                                        {settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce"},
-		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, got 'spire'":         {settings.KeyBackend: "spire"},
-		"signing-enforcement and enforce-nonfalsifiability-mode: expected the same value: remove": {settings.KeyEnforcement: "audit", settings.KeyEnforcementAlias: "enforce"},
+		"key signing-enforcement: expected one of audit, enforce, got 'banana'":                    {settings.KeyEnforcement: "banana"},
+		"key signing-enforcment is not known to this version of tekton-sign: remove it":            {"signing-enforcment": "enforce"},
+		"key oidc-token-expiration-seconds: '60' is not valid: expected 600 to 3600 seconds":       {settings.KeyTokenSeconds: "60"},
+		"key namespaces: 'Ci' is not valid":                                                        {settings.KeyNamespaces: "Ci"},
+		"expected one of the keys namespaces and namespace-selector, got both":                     {settings.KeyNamespaces: "ci", settings.KeyNamespaceSelector: "a=b"},
+		"backend oidc-sa-token needs policies standard or strict":                                  {settings.KeyBackend: "oidc-sa-token", settings.KeyPolicies: "none"},
+		"expected signing-format v2, or minimum-format v1":                                         {settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce"},
+		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, receipt, got 'spire'": {settings.KeyBackend: "spire"},
+		"signing-enforcement and enforce-nonfalsifiability-mode: expected the same value: remove":  {settings.KeyEnforcement: "audit", settings.KeyEnforcementAlias: "enforce"},
 	} {
 		if got := settingsRefusal(t, p, data); !strings.Contains(got, want) {
 			t.Errorf("%v: got %q, want %q", data, got, want)

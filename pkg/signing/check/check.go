@@ -14,6 +14,7 @@ type ID string
 const (
 	Message        ID = "message"         // termination messages are as Tekton stores them
 	Reserved       ID = "reserved"        // no result bears the name of a carrier
+	Receipt        ID = "receipt"         // the steps are as the kubelet reported them
 	Coverage       ID = "coverage"        // every step left evidence
 	Format         ID = "format"          // the evidence is well-formed and of a known format
 	TaskRunUID     ID = "taskrun-uid"     // the evidence is of this TaskRun
@@ -43,7 +44,7 @@ const (
 // Order lists every ID in the order in which checks are reported: the first check that decides a verdict is its reason.
 func Order() []ID {
 	return []ID{
-		Message, Reserved, Coverage, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature, Payload,
+		Message, Reserved, Coverage, Receipt, Format, TaskRunUID, Pod, Position, CredentialLeak, Token, Key, Signature, Payload,
 		TokenReuse,
 		Certificate, TrustDomain, Subject, Time, Declaration, Results, StepResults, Artifacts, Succeeded, Log, Record,
 		Assurance, Condition,

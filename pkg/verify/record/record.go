@@ -53,8 +53,11 @@ type Predicate struct {
 	Keys            []string          `json:"keys"`
 	VerifiedAt      time.Time         `json:"verifiedAt"`
 	AddOnVersion    string            `json:"addOnVersion"`
-	WithoutMessages string            `json:"withoutMessages"` // digest of Projection.WithoutMessages
-	Fields          map[string]string `json:"fields"`          // Projection.Fields, without messages
+	WithoutMessages string            `json:"withoutMessages"`    // digest of Projection.WithoutMessages
+	Fields          map[string]string `json:"fields"`             // Projection.Fields, without messages
+	Basis           Basis             `json:"basis,omitempty"`    // empty: the evidence, as in every record v1
+	Receipt         *Receipt          `json:"receipt,omitempty"`  // in a record v2
+	Attempts        []Attempt         `json:"attempts,omitempty"` // in a record v2
 }
 
 // Check is the outcome of one check.
@@ -144,7 +147,7 @@ func UnitOf(container string, u signing.Unit) Unit {
 // Statement returns R, the in-toto Statement (v1) of the record in the form of RFC 8785.
 func (r Record) Statement() ([]byte, error) {
 	s := statement{
-		Type: signing.StatementType, Predicate: r.Predicate, PredicateType: PredicateType,
+		Type: signing.StatementType, Predicate: r.Predicate, PredicateType: r.Predicate.predicateType(),
 		Subject: []subject{{Name: subjectName}},
 	}
 	s.Subject[0].Digest.SHA256 = r.TaskRun
@@ -206,9 +209,9 @@ func Decode(text string) (Encoded, error) {
 func (s statement) validate() error {
 	p := s.Predicate
 	switch {
-	case s.Type != signing.StatementType || s.PredicateType != PredicateType:
+	case s.Type != signing.StatementType || s.PredicateType != p.predicateType():
 		return fmt.Errorf("expected a statement of type %q about %q, got %q about %q",
-			signing.StatementType, PredicateType, s.Type, s.PredicateType)
+			signing.StatementType, p.predicateType(), s.Type, s.PredicateType)
 	case len(s.Subject) != 1 || s.Subject[0].Name != subjectName:
 		return fmt.Errorf("expected one subject %q, got %d", subjectName, len(s.Subject))
 	case p.Attempt < 0:
@@ -220,7 +223,10 @@ func (s statement) validate() error {
 	case len(p.Fields) > maxMembers:
 		return fmt.Errorf("expected at most %d fields, got %d", maxMembers, len(p.Fields))
 	}
-	digests := []string{s.Subject[0].Digest.SHA256, p.WithoutMessages}
+	if err := p.validateReceipt(); err != nil {
+		return err
+	}
+	digests := append([]string{s.Subject[0].Digest.SHA256, p.WithoutMessages}, p.receiptDigests()...)
 	for _, u := range p.Units {
 		digests = append(digests, u.Digest)
 	}

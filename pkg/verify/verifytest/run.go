@@ -115,10 +115,15 @@ func (r *Run) PodName() string {
 
 // TaskRun signs the steps and returns the TaskRun as a cluster stores it.
 func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
-	pod, err := r.pod(c)
+	pod, err := r.Pod(c)
 	if err != nil {
 		return nil, err
 	}
+	return r.TaskRunOf(pod)
+}
+
+// TaskRunOf returns the TaskRun that Tekton makes of the pod, as a cluster stores it.
+func (r *Run) TaskRunOf(pod *corev1.Pod) (*v1.TaskRun, error) {
 	start := metav1.NewTime(Start())
 	tr := v1.TaskRun{
 		TypeMeta: metav1.TypeMeta{APIVersion: "tekton.dev/v1", Kind: "TaskRun"},
@@ -157,14 +162,19 @@ func stored(tr *v1.TaskRun) (*v1.TaskRun, error) {
 	return &out, json.Unmarshal(data, &out)
 }
 
-func (r *Run) pod(c *Cluster) (*corev1.Pod, error) {
+// Pod returns the pod of the TaskRun as the API server has it once the steps ended.
+func (r *Run) Pod(c *Cluster) (*corev1.Pod, error) {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID)},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID), CreationTimestamp: metav1.NewTime(Start())},
 		Status:     corev1.PodStatus{Phase: corev1.PodSucceeded},
 	}
 	if r.Failed {
 		pod.Status.Phase = corev1.PodFailed
 	}
+	yes := true
+	pod.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: r.Name, UID: types.UID(r.UID), Controller: &yes,
+	}}
 	for i := range r.Steps {
 		step := &r.Steps[i]
 		status := corev1.ContainerStatus{Name: tekton.StepContainer(step.Name),

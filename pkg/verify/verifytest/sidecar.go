@@ -46,7 +46,7 @@ func (r *Run) SidecarTaskRun(c *Cluster) (*v1.TaskRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	pod, err := run.pod(c)
+	pod, err := run.Pod(c)
 	if err != nil {
 		return nil, err
 	}

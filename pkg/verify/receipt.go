@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package verify
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
+)
+
+// Reported is what the kubelet reported of a pod, as the API server returned it.
+type Reported struct {
+	Node         string
+	RuntimeClass string
+	Created      time.Time
+	Containers   int                      // how many steps the pod has
+	Steps        []corev1.ContainerStatus // of the steps that have a status, in the order of the pod's containers
+	Logs         bool                     // a results sidecar logs the values, which are in no message then
+}
+
+// ReportOf returns what the kubelet reported of a pod.
+func ReportOf(pod *corev1.Pod) *Reported {
+	r := &Reported{Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.UTC()}
+	if pod.Spec.RuntimeClassName != nil {
+		r.RuntimeClass = *pod.Spec.RuntimeClassName
+	}
+	for i := range pod.Spec.Containers {
+		name := pod.Spec.Containers[i].Name
+		r.Logs = r.Logs || name == tekton.ResultsSidecar
+		if tekton.IsStep(name) {
+			r.Containers++
+		}
+		for _, status := range pod.Status.ContainerStatuses {
+			if status.Name == name && tekton.IsStep(name) {
+				r.Steps = append(r.Steps, status)
+			}
+		}
+	}
+	return r
+}
+
+// WithReceipts accepts a receipt for steps that left no evidence: the TaskRun is compared with what the kubelet
+// reported of its live pod (Facts.Pod.Reported). Only a caller that reads the pod while it trusts the API server's
+// answer can use it: the add-on. A record that rests on a receipt needs no option.
+func WithReceipts() Option { return func(v *Verifier) { v.receipts = true } }
+
+// NeedsReceipt reports whether a step of the TaskRun left no evidence, so that the status of its pod is worth reading.
+func NeedsReceipt(tr *v1.TaskRun) bool {
+	r, found := newRun(tr), &findings{}
+	if tooManySteps(r, found) {
+		return false
+	}
+	steps, _ := readSteps(r, nil, found)
+	p := placement{run: r, found: found, steps: steps, receipts: true}
+	if p.anyCarrier() {
+		p.cover()
+		return p.bare > 0
+	}
+	return len(steps) > 0
+}
+
+const receiptCaveat = "nothing in the pod signed: the add-on compared the TaskRun with what the kubelet reported of its pod"
+
+// receiver is the stage receipt. It checks that the TaskRun shows what the kubelet reported of its pod.
+type receiver struct {
+	run
+	found *findings
+	steps []*step
+}
+
+// receive compares the steps of the TaskRun with the report on its pod. It returns the receipt, nil if there is none.
+func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receipt {
+	stage := receiver{r, found, steps}
+	reported := stage.report()
+	if reported == nil {
+		return nil
+	}
+	stage.compare(reported.Steps)
+	stage.exitCodes(reported)
+	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
+	found.caveat(receiptCaveat)
+	found.pass(CheckReceipt, fmt.Sprintf("%s as the kubelet reported them", count(len(reported.Steps), "step")))
+	return receiptOf(reported)
+}
+
+// report returns the report on the TaskRun's own pod. If there is none, it adds a check with the reason.
+func (r *receiver) report() *Reported {
+	pod := r.facts.Pod
+	doubt := func(got, message string) *Reported {
+		r.found.add(check.Doubted(CheckReceipt, "the status of the TaskRun's own pod "+r.tr.Status.PodName, got, message))
+		return nil
+	}
+	switch {
+	case !r.facts.Live || pod == nil || pod.Found && pod.Reported == nil:
+		return doubt("nothing: nobody read it", "the status of the pod was not read, so there is no receipt")
+	case !pod.Found:
+		return doubt("no such pod", "the pod was gone before the add-on read it, so there is no receipt")
+	case pod.ControllerUID != r.tr.UID || r.tr.UID == "":
+		return doubt(fmt.Sprintf("a pod with the controller %q", pod.ControllerUID), "the pod is another object's")
+	case pod.Unfenced:
+		return doubt("a pod that is older than the policies that keep others from imitating it",
+			"anyone who could create pods may have created it")
+	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
+		return doubt(count(len(pod.Reported.Steps), "step"),
+			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
+	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
+		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
+	case pod.Reported.Logs:
+		return doubt("values that travel by the log of Tekton's results sidecar",
+			"a receipt covers what the kubelet reports, and the log is not part of it")
+	}
+	return pod.Reported
+}
+
+// compare checks that the steps of the TaskRun are what Tekton makes of the report.
+func (r *receiver) compare(reported []corev1.ContainerStatus) {
+	want, _ := merge.Merge(r.declared(), reported, nil) // Tekton stores the steps in spite of an error
+	if wantNames, got := containersOf(want.Steps), containersOf(r.tr.Status.Steps); !slices.Equal(wantNames, got) {
+		if len(got) > 0 || !r.mayBeEmpty() {
+			r.found.fail(CheckReceipt, fmt.Sprintf("the steps %q", wantNames), fmt.Sprintf("%q", got),
+				"the TaskRun shows other steps than its pod has")
+		}
+		return
+	}
+	for i := range want.Steps {
+		r.compareStep(&want.Steps[i], r.steps[i])
+	}
+}
+
+func containersOf(steps []v1.StepState) []string {
+	names := make([]string, len(steps))
+	for i := range steps {
+		names[i] = steps[i].Container
+	}
+	return names
+}
+
+// compareStep compares one step. Tekton itself writes the end of a step whose run it ends: the kubelet reported none.
+func (r *receiver) compareStep(want *v1.StepState, s *step) {
+	if s.ended && s.state.Terminated.Reason == r.failureReason() {
+		r.found.add(Check{
+			ID: CheckReceipt, Status: Unknown, Step: s.state.Container, Expected: "the end of the step as the kubelet reported it",
+			Got: r.outcomeText(), Message: "Tekton ended the run, and nobody reported how the step ended",
+		})
+		return
+	}
+	for _, c := range []struct{ what, want, got string }{
+		{"state", stateText(want.ContainerState), stateText(s.state.ContainerState)},
+		{"termination message", messageText(want.Terminated), messageText(s.state.Terminated)},
+		{"image", want.ImageID, s.state.ImageID},
+	} {
+		if c.want != c.got {
+			r.found.add(Check{
+				ID: CheckReceipt, Status: Fail, Step: s.state.Container, Expected: fmt.Sprintf("%q", c.want),
+				Got: fmt.Sprintf("%q", c.got), Message: "the TaskRun shows another " + c.what + " than the kubelet reported",
+			})
+		}
+	}
+}
+
+func stateText(s corev1.ContainerState) string {
+	switch {
+	case s.Terminated != nil:
+		return fmt.Sprintf("terminated: %s, exit code %d", s.Terminated.Reason, s.Terminated.ExitCode)
+	case s.Running != nil:
+		return "running"
+	}
+	return "waiting"
+}
+
+func messageText(t *corev1.ContainerStateTerminated) string {
+	if t == nil {
+		return ""
+	}
+	return t.Message
+}
+
+// exitCodes checks that a TaskRun that succeeded has no container that failed. Where a step may fail, its entrypoint
+// exits with 0 and leaves the exit code in the message.
+func (r *receiver) exitCodes(reported *Reported) {
+	if !r.succeeded() {
+		return
+	}
+	if n := len(reported.Steps); n == 0 || n != reported.Containers {
+		r.found.fail(CheckSucceeded, "a status of each container of the pod", fmt.Sprintf("%d of %d", n, reported.Containers),
+			"the pod never ran to its end, so the TaskRun cannot have succeeded")
+	}
+	for _, c := range reported.Steps {
+		if t := c.State.Terminated; t == nil || t.ExitCode != 0 {
+			r.found.add(Check{
+				ID: CheckSucceeded, Status: Fail, Step: c.Name, Expected: "Succeeded=False", Got: r.outcomeText(),
+				Message: "the kubelet reported that the container failed, or never ended: " + stateText(c.State),
+			})
+		}
+	}
+}
+
+// receiptOf describes the report as a record does.
+func receiptOf(reported *Reported) *record.Receipt {
+	out := &record.Receipt{
+		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Created: reported.Created.UTC().Truncate(time.Second),
+		Steps: []record.Step{},
+	}
+	for _, c := range reported.Steps {
+		s := record.Step{Container: c.Name, ImageID: c.ImageID}
+		if t := c.State.Terminated; t != nil {
+			s.ExitCode, s.Reason, s.Message = t.ExitCode, t.Reason, record.MessageDigest(t.Message)
+		}
+		out.Steps = append(out.Steps, s)
+	}
+	return out
+}
+
+// receipted takes a record that rests on a receipt for what the add-on saw of the pod.
+func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findings) {
+	found.pass(CheckReceipt, "the add-on recorded what the kubelet reported of the pod")
+	found.pass(CheckCoverage, "the add-on's record covers every step")
+	found.caveat(receiptCaveat, "that they were equal is the word of "+made.subject)
+	for i, s := range made.Receipt.Steps {
+		if i >= len(steps) {
+			break
+		}
+		if got := steps[i].state; got.Container != s.Container || got.ImageID != s.ImageID {
+			found.add(Check{
+				ID: CheckReceipt, Status: Fail, Step: s.Container, Expected: s.Container + ", image " + s.ImageID,
+				Got: got.Container + ", image " + got.ImageID, Message: "the TaskRun shows another container or image than the record",
+			})
+		}
+	}
+	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
+	if !made.provesDeclaration() {
+		found.caveat(unprovenDeclaration)
+	}
+	outcome{r, found, steps, nil}.check()
+	found.proven = true
+}
+
+// receiptedAttempt takes what the TaskRun's record has about an attempt for what the add-on saw of the attempt's pod. It reports whether
+// the attempt is still that one.
+func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool {
+	want := *r.facts.Attempt
+	got, err := record.AttemptOf(r.tr, Attempts(r.tr))
+	if err != nil || got != want {
+		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun, "the attempt was changed after it was recorded")
+		return false
+	}
+	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
+	found.caveat(receiptCaveat)
+	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
+	outcome{r, found, steps, nil}.check()
+	found.proven = true
+	return true
+}

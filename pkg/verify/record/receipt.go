@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+)
+
+// PredicateTypeReceipt is that of a record whose verdict rests on a receipt.
+const PredicateTypeReceipt = "https://tekton-sign.dev/record/v2"
+
+// Basis is what a verdict rests on.
+type Basis string
+
+// The bases of a record v2. That of a record v1 is the evidence alone.
+const (
+	BasisEvidence Basis = "evidence" // the receipts are those of earlier attempts
+	BasisReceipt  Basis = "receipt"
+	BasisBoth     Basis = "evidence and receipt" // some steps left evidence, and the receipt covers the others
+)
+
+// MaxReceiptSteps is how many steps a receipt describes at most.
+const MaxReceiptSteps = 100
+
+// Receipt is what the kubelet reported of the TaskRun's pod, as the add-on read it when the TaskRun completed.
+type Receipt struct {
+	Node         string    `json:"node"`
+	RuntimeClass string    `json:"runtimeClass"` // empty: the node's own
+	Created      time.Time `json:"created"`      // of the pod
+	Steps        []Step    `json:"steps"`        // in the order of the pod's containers
+}
+
+// Step is what the kubelet reported of one container. A container that never ended has no reason.
+type Step struct {
+	Container string `json:"container"`
+	ExitCode  int32  `json:"exitCode"`
+	Reason    string `json:"reason"`
+	ImageID   string `json:"imageID"`
+	Message   string `json:"message"` // hex SHA-256 of the termination message, empty if there was none
+}
+
+// Attempt is an earlier attempt of the TaskRun that left no evidence, and that the add-on verified by a receipt when Tekton archived it.
+type Attempt struct {
+	Number  int    `json:"number"`  // from 0
+	TaskRun string `json:"taskRun"` // hex SHA-256 of the projection of the attempt
+}
+
+// MaxAttempts is how many attempts a record names at most.
+const MaxAttempts = 16
+
+// AttemptOf describes an attempt, a TaskRun of its own.
+func AttemptOf(attempt *v1.TaskRun, number int) (Attempt, error) {
+	p, err := Project(attempt)
+	if err != nil {
+		return Attempt{}, err
+	}
+	digest, err := p.Digest()
+	return Attempt{Number: number, TaskRun: digest}, err
+}
+
+// MessageDigest returns the form of a termination message in a receipt.
+func MessageDigest(message string) string {
+	if message == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(message))
+	return hex.EncodeToString(sum[:])
+}
+
+// HasReceipt reports whether the verdict rests on a receipt.
+func (p Predicate) HasReceipt() bool { return p.Receipt != nil }
+
+// predicateType returns the type of the statement that holds the predicate.
+func (p Predicate) predicateType() string {
+	if p.Basis != "" || p.HasReceipt() || len(p.Attempts) > 0 {
+		return PredicateTypeReceipt
+	}
+	return PredicateType
+}
+
+// validateReceipt is an error for a basis without a receipt, a receipt without a basis, or one of another form.
+func (p Predicate) validateReceipt() error {
+	r, wanted := p.Receipt, p.Basis == BasisReceipt || p.Basis == BasisBoth
+	switch {
+	case len(p.Attempts) > MaxAttempts:
+		return fmt.Errorf("expected at most %d attempts, got %d", MaxAttempts, len(p.Attempts))
+	case r == nil && len(p.Attempts) == 0 && p.Basis == "", r == nil && len(p.Attempts) > 0 && p.Basis == BasisEvidence:
+		return nil
+	case r == nil || !wanted:
+		return fmt.Errorf("expected a basis of %q or %q with a receipt, %q with attempts alone, or none of them, got basis %q",
+			BasisReceipt, BasisBoth, BasisEvidence, p.Basis)
+	case r.Steps == nil || len(r.Steps) > MaxReceiptSteps:
+		return fmt.Errorf("expected a receipt of at most %d steps, got %d", MaxReceiptSteps, len(r.Steps))
+	case r.Created.Format(time.RFC3339Nano) != r.Created.UTC().Format(time.RFC3339):
+		return fmt.Errorf("expected a time in UTC and whole seconds, got %s", r.Created.Format(time.RFC3339Nano))
+	}
+	return nil
+}
+
+// receiptDigests returns the digests in the receipt and of the attempts.
+func (p Predicate) receiptDigests() []string {
+	var digests []string
+	for _, a := range p.Attempts {
+		digests = append(digests, a.TaskRun)
+	}
+	if p.Receipt == nil {
+		return digests
+	}
+	for _, s := range p.Receipt.Steps {
+		if s.Message != "" {
+			digests = append(digests, s.Message)
+		}
+	}
+	return digests
+}
