@@ -121,22 +121,6 @@ func TestNoRoomForEvidence(t *testing.T) {
 	}
 }
 
-func TestWithoutEvidence(t *testing.T) {
-	for message, want := range map[string]string{
-		`[{"key":"a","value":"1"}]`:                                `unchanged`,
-		`[{"key":"SIGNING_TOKEN","value":"1"},{"key":"a"},"text"]`: `[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1},{"key":"a"},"text"]`,
-		`[{"key":"SIGNING_TOKEN"}]`:                                `[{"key":"RESULT_MANIFEST","value":"none:too-long","type":1}]`,
-		`no JSON`:                                                  `unchanged`,
-		`tknz:q1YqS8wpTQUA`:                                        `unchanged`,
-		``:                                                         `unchanged`,
-	} {
-		got, changed := withoutEvidence(json.RawMessage(quoted(message)))
-		if changed && text(string(got)) != want || changed == (want == "unchanged") {
-			t.Errorf("%s: got %s, changed %v", message, got, changed)
-		}
-	}
-}
-
 // Tekton's webhook is shown the old object and the new one.
 func TestNoRoomForTwo(t *testing.T) {
 	const old = 1_572_000

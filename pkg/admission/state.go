@@ -188,11 +188,11 @@ func (s state) stripMessages() error {
 		if json.Unmarshal(raw, &step) != nil || json.Unmarshal(step["terminated"], &terminated) != nil {
 			continue // nothing of ours
 		}
-		message, ok := withoutEvidence(terminated["message"])
+		message, ok := signing.WithoutEvidence(text(string(terminated["message"])))
 		if !ok {
 			continue
 		}
-		terminated["message"] = message
+		terminated["message"] = json.RawMessage(quoted(message))
 		if step["terminated"], err = encode(terminated); err != nil {
 			return err
 		}
@@ -201,31 +201,6 @@ func (s state) stripMessages() error {
 		}
 	}
 	return s.set(fieldSteps, steps)
-}
-
-// withoutEvidence returns a termination message with a reason in place of the evidence in it, and whether there was any.
-func withoutEvidence(message json.RawMessage) (json.RawMessage, bool) {
-	var entries, kept []json.RawMessage
-	if json.Unmarshal([]byte(text(string(message))), &entries) != nil {
-		return nil, false
-	}
-	for _, raw := range entries {
-		var entry struct {
-			Key string `json:"key"`
-		}
-		if json.Unmarshal(raw, &entry) != nil || !signing.IsReserved(entry.Key) {
-			kept = append(kept, raw)
-		}
-	}
-	if len(kept) == len(entries) {
-		return nil, false
-	}
-	reason, err := json.Marshal(signing.UnsignedManifest(signing.UnsignedTooLong))
-	if err != nil {
-		return nil, false
-	}
-	rest, err := json.Marshal(append([]json.RawMessage{reason}, kept...))
-	return json.RawMessage(quoted(string(rest))), err == nil
 }
 
 // attempts returns the attempts that Tekton has archived.
