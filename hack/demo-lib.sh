@@ -1,4 +1,4 @@
-# Shared by the demo and the recording of its example: how a step of the story is told and checked.
+# Functions that the demo and the recording of its example share: they show commands and check their outcomes.
 
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\e[1m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' dim='' plain=''; fi
 
@@ -11,7 +11,7 @@ shown() { printf '%s$ %s%s\n' "$dim" "$*" "$plain"; }
 # run shows a command and runs it; it must succeed.
 run() { shown "$@"; "$@"; }
 
-# expect CODE COMMAND... shows a command, runs it, and wants that exit code.
+# expect CODE COMMAND... shows a command, runs it, and expects that exit code.
 expect() {
   local want=$1 got=0
   shift
@@ -36,8 +36,8 @@ tampered() {
   printf '%s\n' "$1.yaml"
 }
 
-# tell_tampering FILE BUNDLE verifies a TaskRun offline, then four copies that somebody changed.
-tell_tampering() {
+# show_tampering FILE BUNDLE verifies a TaskRun offline, then four changed copies.
+show_tampering() {
   local file=$1 bundle=$2 digest tags
   digest=$(position "$file" IMAGE_DIGEST)
   tags=$(position "$file" TAGS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The verifying half of the story, on a TaskRun that a cluster recorded (docs/examples). It needs no cluster, no network and no kubectl.
+# Demonstrates verification with a TaskRun recorded from a cluster (docs/examples). It needs no cluster, no
+# network and no kubectl.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . hack/demo-lib.sh
@@ -15,10 +16,10 @@ kubectl() {
   kubectl-tekton_sign "$@"
 }
 
-# verifies CODE FILE shows that verifying a file ends with this exit code.
+# verifies CODE FILE checks that verifying a file ends with this exit code.
 verifies() { expect "$1" kubectl tekton-sign verify -f "$2" --trust-bundle trust-bundle.json --offline; }
 
-# tampered NAME EDIT makes a copy of the TaskRun that somebody edited.
+# tampered NAME EDIT makes an edited copy of the TaskRun.
 tampered() {
   sed "$2" build.yaml >"$1"
   if cmp -s build.yaml "$1"; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole story on a real cluster: enable signing, run a TaskRun, verify it, tamper with copies, disable again.
-# hack/demo-offline.sh shows the verifying half first, because a new machine has to make the cluster.
+# Demonstrates everything on a real cluster: enable signing, run a TaskRun, verify it, tamper with copies, disable again.
+# hack/demo-offline.sh runs first, because making the cluster takes time on a new machine.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . hack/demo-lib.sh
@@ -10,7 +10,7 @@ export PATH="$PWD/bin:$PATH"
 examples=$PWD/docs/examples
 namespace=tekton-sign-demo
 
-# inventory lists every object of the cluster but for what a cluster changes by itself.
+# inventory lists every object of the cluster, except those that a cluster changes by itself.
 inventory() {
   kubectl api-resources --verbs=list -o name |
     grep -vE '^(events|leases|endpoints|endpointslices|pods|replicasets|componentstatuses)(\.|$)' |
@@ -45,11 +45,11 @@ run kubectl get -n "$namespace" taskrun/build -o \
 chapter "Verified, live"
 expect 0 kubectl tekton-sign verify taskrun/build -n "$namespace" -v
 
-# Soon after a TaskRun has ended, the add-on records it: then a file of it proves whose pod signed.
+# The add-on records a TaskRun soon after it has ended. From then on, a file of it proves whose pod signed.
 until kubectl get -n "$namespace" taskrun/build -o yaml | grep -q tekton-sign.dev/record; do sleep 0.5; done
 kubectl get -n "$namespace" taskrun/build -o yaml >build.yaml
 kubectl tekton-sign trust export >trust-bundle.json
-tell_tampering build.yaml trust-bundle.json
+show_tampering build.yaml trust-bundle.json
 
 chapter "Off again, and nothing is left"
 run kubectl delete namespace "$namespace" --wait

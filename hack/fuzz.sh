@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs every fuzz target of the module, one after the other, each for the time given (default 10m). An input that is new is made
-# smaller for a second: for the minute that go test takes by default, nothing else is tried.
+# Runs every fuzz target of the module, one after the other, each for the time in the argument (default 10m).
+# It minimizes a new input for one second only, because go test tries nothing else during its default minute.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 time=${1:-10m}

@@ -11,7 +11,7 @@ trap 'kubectl delete namespace "$namespace" --wait=false' EXIT
 until kubectl get rolebinding -n "$namespace" tekton-sign-token-requester >/dev/null 2>&1; do sleep 0.5; done
 kubectl create -n "$namespace" -f docs/examples/taskrun-build.yaml
 kubectl wait -n "$namespace" taskrun/build --for=condition=Succeeded --timeout=180s
-# Soon after a TaskRun has ended, the add-on records it: then a file of it proves whose pod signed.
+# The add-on records a TaskRun soon after it has ended. From then on, a file of it proves whose pod signed.
 until kubectl get -n "$namespace" taskrun/build -o yaml | grep -q tekton-sign.dev/record; do sleep 0.5; done
 kubectl get -n "$namespace" taskrun/build -o yaml >docs/examples/build.yaml
 kubectl tekton-sign trust export --cluster-name example >docs/examples/trust-bundle.json

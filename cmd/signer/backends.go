@@ -11,7 +11,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
-// signers is the table of the in-pod halves: the one of package backends would link a client of the cluster.
+// signers is the table of the backends' in-pod halves. The table of package backends would link a Kubernetes
+// client.
 func signers() map[signing.Backend]signerFactory {
 	return map[signing.Backend]signerFactory{
 		signing.BackendOIDCSAToken: func(s endedStep) signing.EntrypointerClient {
@@ -23,7 +24,7 @@ func signers() map[signing.Backend]signerFactory {
 	}
 }
 
-// signerOf returns what makes the signer of a step.
+// signerOf returns the function that makes the signer of a step.
 func signerOf(backend signing.Backend) (signerFactory, error) {
 	if factory, ok := signers()[backend]; ok {
 		return factory, nil

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// maxBinary is what a signer may cost each pod that it is copied into, in bytes.
+// maxBinary is the maximum size of the signer in bytes, because it is copied into pods.
 const maxBinary = 8 << 20
 
 func TestBinaryIsStaticAndSmall(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// fakeEntrypoint stands in for Tekton's entrypoint. It does what its arguments say, one operation after the other:
+// fakeEntrypoint replaces Tekton's entrypoint. Its arguments are operations that it performs in order:
 //
 //	write FILE TEXT   put a text into a file
 //	print TEXT, eprint TEXT, echo, env NAME, cwd   write to a standard stream; echo copies the standard input
@@ -107,7 +107,7 @@ func leave(file, text string) error {
 	if err := orphan.Start(); err != nil {
 		return err
 	}
-	for { // until it has begun to write
+	for { // until it has written something
 		if b, err := os.ReadFile(file); err == nil && string(b) == text {
 			return nil
 		}
@@ -115,8 +115,8 @@ func leave(file, text string) error {
 	}
 }
 
-// scribble writes text over the beginning of file for as long as it lives, at most a minute so that a failing
-// test leaves nothing behind.
+// scribble overwrites the beginning of file with text until it is killed. It ends after a minute, so that a
+// failing test leaves nothing behind.
 func scribble(file, text string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE, 0o666)
 	if err != nil {
@@ -131,7 +131,7 @@ func scribble(file, text string) error {
 	return nil
 }
 
-// die asks the kernel instead of the Go runtime, so that the process really dies of the signal.
+// die sends the signal through the kernel instead of the Go runtime, so that the process really dies of it.
 func die(number string) error {
 	n, err := strconv.Atoi(number)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// leaveEvidence signs what the step emitted and leaves the evidence in the termination message. Where that
-// fails, the results stay as the entrypoint left them, with the reason beside them if there is room.
+// leaveEvidence signs what the step emitted and writes the evidence into the termination message. If that
+// fails, the results stay as the entrypoint left them, and the reason is added if there is room.
 func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 	m, err := w.read()
 	if err != nil {
@@ -23,17 +23,17 @@ func (w wrapper) leaveEvidence(ctx context.Context, exitCode int32) {
 		return
 	}
 	for _, r := range m.Refused {
-		w.sayRefused(r)
+		w.logRefused(r)
 	}
 	text, err := w.signed(ctx, m, exitCode)
 	if err != nil {
 		text = w.unsigned(m, w.explain(err))
 	}
 	if text == nil {
-		w.sayLost(m.Size())
+		w.logLost(m.Size())
 		return
 	}
-	w.sayLost(len(text))
+	w.logLost(len(text))
 	if err := message.Write(w.config.TerminationPath, text); err != nil {
 		w.say("step is not signed: %v", err)
 	}
@@ -47,7 +47,7 @@ func (w wrapper) read() (message.Message, error) {
 	return message.Parse(text, func(r result.RunResult) bool { return w.isReserved(r.Key) || w.isStray(r) })
 }
 
-// isReserved reports whether a name belongs to evidence, so that no step may use it.
+// isReserved reports whether a name belongs to evidence. A step must not use it.
 func (w wrapper) isReserved(name string) bool {
 	if w.config.Format == signing.FormatV1 {
 		return signing.IsLegacyCarrier(name)
@@ -56,13 +56,13 @@ func (w wrapper) isReserved(name string) bool {
 }
 
 // isStray reports whether an entry is a value in a message although values travel by the log of Tekton's
-// results sidecar. Tekton's entrypoint writes none then, but Tekton's controller takes those that the step
-// itself wrote.
+// results sidecar. Tekton's entrypoint then writes no values, but Tekton's controller accepts those that the
+// step itself wrote.
 func (w wrapper) isStray(r result.RunResult) bool {
 	return w.config.Values != nil && signing.IsSignedKind(r.ResultType)
 }
 
-func (w wrapper) sayRefused(r result.RunResult) {
+func (w wrapper) logRefused(r result.RunResult) {
 	if w.isReserved(r.Key) {
 		w.say("the step itself emitted %s, which is reserved for evidence, and it is removed; rename the result", r.Key)
 		return
@@ -99,7 +99,7 @@ func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) 
 	return text, nil
 }
 
-// unsigned returns the message with the reason for which it has no evidence, nil to leave it as it is.
+// unsigned returns the message with the reason why it has no evidence, or nil to keep it as it is.
 func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []byte {
 	if text := w.noted(m, reason); text != nil {
 		return text
@@ -108,7 +108,7 @@ func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []by
 	switch {
 	case err != nil:
 		return nil
-	case len(m.Refused) > 0: // forged evidence must not stay, also where there is no room to say why there is none
+	case len(m.Refused) > 0: // forged evidence must not stay, even if there is no room for the reason
 		return text
 	case m.Size() > w.room() && len(text) < m.Size():
 		return text
@@ -116,7 +116,7 @@ func (w wrapper) unsigned(m message.Message, reason signing.UnsignedReason) []by
 	return nil
 }
 
-// noted returns the message with the reason beside the results, nil if there is no room for it.
+// noted returns the message with the reason after the results, or nil if there is no room for it.
 func (w wrapper) noted(m message.Message, reason signing.UnsignedReason) []byte {
 	if reason == "" {
 		return nil
@@ -132,8 +132,8 @@ func (w wrapper) noted(m message.Message, reason signing.UnsignedReason) []byte 
 	return text
 }
 
-// explain says why the step is not signed and returns the reason for the verifier, none for a failure that it
-// does not know.
+// explain logs why the step is not signed and returns the reason for the verifier. The reason is empty for an
+// unknown error.
 func (w wrapper) explain(err error) signing.UnsignedReason {
 	var unsigned *signing.UnsignedError
 	if !errors.As(err, &unsigned) {

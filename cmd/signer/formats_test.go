@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// withSidecar makes the bench one where values travel by the log of Tekton's results sidecar.
+// withSidecar changes the bench so that values travel by the log of Tekton's results sidecar.
 func (b *bench) withSidecar(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func (b *bench) withSidecar(t *testing.T) {
 	write(t, filepath.Join(dir, "status", "results", "scan"), "clean")
 }
 
-// unitOf returns the unit that evidence with these entries speaks of.
+// unitOf returns the unit for which evidence with these entries vouches.
 func (b *bench) unitOf(t *testing.T, entries []signing.Entry) signing.Unit {
 	t.Helper()
 	header, err := signing.ParseManifest(parse(t, b.text(t))[signing.CarrierManifest].Value)
@@ -71,7 +71,8 @@ func TestRunSignsWhatTheSidecarReads(t *testing.T) {
 	}
 }
 
-// TestRunRemovesStrayValues: Tekton would take values out of a message that only the step itself can have written.
+// TestRunRemovesStrayValues checks that the signer removes values that the step itself wrote, because Tekton
+// would accept them.
 func TestRunRemovesStrayValues(t *testing.T) {
 	const line = "tekton-sign: the step itself wrote digest into its termination message, and it is removed; "
 	for name, share := range map[string]int{"signed": 4096, "unsigned": 200} {

@@ -11,13 +11,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// noTokenFile marks a step that got no token, beside its post file: only its own container can write there,
-// and later steps can read it. What it says is hearsay, a hostile step may write it. So later steps do not
-// believe it, they only hurry: they ask once, and sign if they are answered.
+// noTokenFile marks a step that got no token. It is next to the step's post file: only the step's own
+// container can write there, and later steps can read it. A hostile step can write it as well, so later steps
+// do not trust it. They only shorten their attempt: they ask once, and sign if they get a token.
 const noTokenFile = "tekton-sign-no-token"
 
-// hurries reports whether an earlier step of the pod got no token. Waiting again would cost the pod as much
-// for each step.
+// hurries reports whether an earlier step of the pod got no token. Otherwise, the pod would wait as long
+// again for each step.
 func (w wrapper) hurries() bool {
 	for i := range int(w.config.Index) {
 		if dir := w.folder(i); dir != "" {
@@ -29,13 +29,13 @@ func (w wrapper) hurries() bool {
 	return false
 }
 
-// remember leaves the mark for later steps, if the reason is one that they would meet as well.
+// remember leaves the mark for later steps, if the reason also applies to them.
 func (w wrapper) remember(reason signing.UnsignedReason) {
 	if reason != signing.UnsignedAPIUnreachable && reason != signing.UnsignedTokenDenied {
 		return
 	}
 	if dir := w.folder(int(w.config.Index)); dir != "" {
-		// A step may have put a link or a pipe there.
+		// A step may have created a link or a pipe there.
 		const flags = os.O_CREATE | os.O_WRONLY | syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 		file, err := os.OpenFile(filepath.Join(dir, noTokenFile), flags, 0o644) // #nosec G302 -- for other users
 		if err == nil {
@@ -44,7 +44,8 @@ func (w wrapper) remember(reason signing.UnsignedReason) {
 	}
 }
 
-// folder returns the folder of a step's post file, /tekton/run/INDEX, empty if the post files are elsewhere.
+// folder returns the folder of a step's post file, /tekton/run/INDEX. It is empty if the post files are
+// elsewhere.
 func (w wrapper) folder(index int) string {
 	own := filepath.Dir(w.config.PostFile)
 	if w.config.PostFile == "" || filepath.Base(own) != strconv.Itoa(int(w.config.Index)) {

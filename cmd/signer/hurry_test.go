@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// newPod returns a bench whose post file is that of the second of two steps, and the folder of the first.
+// newPod returns a bench for the second of two steps, and the folder of the first.
 func newPod(t *testing.T) (b *bench, first string) {
 	t.Helper()
 	b = newBench(t)
@@ -28,7 +28,7 @@ func newPod(t *testing.T) (b *bench, first string) {
 	return b, first
 }
 
-// TestRunHurriesAfterAFailure has one step of a pod wait for the API server, and no other.
+// TestRunHurriesAfterAFailure checks that only one step of a pod waits for the API server.
 func TestRunHurriesAfterAFailure(t *testing.T) {
 	b, first := newPod(t)
 	var calls atomic.Int32
@@ -47,7 +47,7 @@ func TestRunHurriesAfterAFailure(t *testing.T) {
 	}
 }
 
-// TestRunSignsInHaste has an earlier step lie: the later one is signed.
+// TestRunSignsInHaste checks that a later step is signed even if an earlier step forged the mark.
 func TestRunSignsInHaste(t *testing.T) {
 	b, first := newPod(t)
 	if err := os.Symlink("/dev/zero", filepath.Join(first, noTokenFile)); err != nil {
@@ -61,7 +61,8 @@ func TestRunSignsInHaste(t *testing.T) {
 	}
 }
 
-// TestRunMarksNothingElse wants no mark for what later steps do not meet, and none through a link.
+// TestRunMarksNothingElse expects no mark for reasons that do not apply to later steps, and no mark through a
+// link.
 func TestRunMarksNothingElse(t *testing.T) {
 	b, _ := newPod(t)
 	dir := filepath.Dir(b.config.PostFile)
@@ -81,7 +82,7 @@ func TestRunMarksNothingElse(t *testing.T) {
 	}
 }
 
-// TestRunOfAnEarlierAddOn runs the step, and does not sign it.
+// TestRunOfAnEarlierAddOn checks that the step runs and is not signed.
 func TestRunOfAnEarlierAddOn(t *testing.T) {
 	b := newBench(t)
 	b.config.API, b.config.Patience = step.APIServer{}, 0

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// installMode lets every user of the pod run the signer, and only its owner replace it.
+// installMode allows every user of the pod to run the signer, and only its owner to replace it.
 const installMode = 0o755
 
 // install copies the running program to destination. A reader sees the whole file or none.

@@ -16,11 +16,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// Exit codes of the signer's own. Else it exits with the code of the step.
+// The signer's own exit codes. Otherwise it exits with the code of the step.
 const (
 	exitFailed     = 1
 	exitUsage      = 2
-	exitCannotExec = 127 // as a shell and a container runtime have it
+	exitCannotExec = 127 // as in a shell and a container runtime
 )
 
 func main() {
@@ -49,7 +49,7 @@ func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (si
 	return wrapper{config: config, newSigner: newSigner, say: say}.run(entrypoint)
 }
 
-// speaker returns a function that writes one line to the step's log.
+// speaker returns a function that writes a line to the step's log.
 func speaker(w io.Writer) func(format string, args ...any) {
 	return func(format string, args ...any) {
 		fmt.Fprintf(w, "tekton-sign: %s\n", oneLine(fmt.Sprintf(format, args...)))

@@ -32,10 +32,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// credentialVariable names the credential folder of a signer under test, which cannot be the one of a pod.
+// credentialVariable is the environment variable with the credential folder of a signer under test, which
+// cannot use that of a pod.
 const credentialVariable = "SIGNER_TEST_CREDENTIALS"
 
-// TestMain makes the test binary a signer and a stand-in for Tekton's entrypoint when it is started under those names.
+// TestMain runs the test binary as a signer or as a fake of Tekton's entrypoint if it is started under one of
+// these names.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"signer": func() { os.Exit(command(os.Args[1:], os.Stderr, testSignerOf)) },
@@ -71,13 +73,13 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script"})
 }
 
-// bench is a step's surroundings: its files, and an API server.
+// bench is the environment of a step: its files, and an API server.
 type bench struct {
 	config      step.Config
 	credentials string
 	entrypoint  string
 	answer      atomic.Pointer[http.HandlerFunc]
-	newPIDs     bool // run the signer as process 1 of a namespace of its own
+	newPIDs     bool // run the signer as process 1 of its own namespace
 	environment []string
 }
 
@@ -94,7 +96,7 @@ func newBench(t *testing.T) *bench {
 	}))
 	b.answerWith(grant)
 	t.Cleanup(server.Close)
-	// The environment comes from Services that others may have made.
+	// The environment comes from Services that others may have created.
 	b.environment = []string{"KUBERNETES_SERVICE_HOST=127.0.0.9", "KUBERNETES_SERVICE_PORT=9",
 		"HTTPS_PROXY=http://127.0.0.9:9"}
 	digest := sha256.Sum256(server.Certificate().Raw)
@@ -127,7 +129,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
-// answerWith makes the API server answer with handler instead of granting what it is asked for.
+// answerWith makes the API server answer with handler instead of granting tokens.
 func (b *bench) answerWith(handler http.HandlerFunc) { b.answer.Store(&handler) }
 
 func jwt(claims map[string]any) string {
@@ -159,7 +161,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// outcome is what the outside sees of a step.
+// outcome is the visible outcome of a step.
 type outcome struct {
 	code           int
 	stdout, stderr string
@@ -206,8 +208,8 @@ func (b *bench) text(t *testing.T) string {
 	return string(text)
 }
 
-// signedEntries returns what the step emitted according to its evidence, and fails unless the token in it
-// vouches for exactly that and the exit code.
+// signedEntries returns what the step emitted according to its evidence. It fails unless the token vouches
+// for exactly that and the exit code.
 func (b *bench) signedEntries(t *testing.T, exitCode int32) []signing.Entry {
 	t.Helper()
 	all := parse(t, b.text(t))
@@ -237,7 +239,7 @@ func (b *bench) signedEntries(t *testing.T, exitCode int32) []signing.Entry {
 	return entries
 }
 
-// parse returns the message's entries by key, also the reserved ones.
+// parse returns the message's entries by key, including the reserved ones.
 func parse(t *testing.T, text string) map[string]result.RunResult {
 	t.Helper()
 	m, err := message.Parse([]byte(text), func(result.RunResult) bool { return false })

@@ -19,7 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// namespaces are the two ways in which a step's processes may be kept together.
+// namespaces runs test with both kinds of process namespaces.
 func namespaces(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	for name, newPIDs := range map[string]bool{"own process namespace": true, "shared process namespace": false} {
@@ -78,7 +78,7 @@ func TestRunForwardsSignals(t *testing.T) {
 			if err := cmd.Process.Signal(number); err != nil {
 				t.Fatal(err)
 			}
-			_ = cmd.Wait() // the code is looked at below
+			_ = cmd.Wait() // the exit code is checked below
 			if got, want := stdout.String(), fmt.Sprintf("got %d\n", int(number)); got != want {
 				t.Errorf("signal %d: stdout %q, want %q", number, got, want)
 			}
@@ -98,7 +98,7 @@ func waitFor(t *testing.T, file string) {
 	}
 }
 
-// A step that waits for its turn does not handle SIGTERM, which ends Tekton's entrypoint.
+// A step that waits for its turn does not handle SIGTERM, so SIGTERM ends Tekton's entrypoint.
 func TestRunExitCodeOfASignal(t *testing.T) {
 	namespaces(t, func(t *testing.T, b *bench) {
 		for number, want := range map[syscall.Signal]int{syscall.SIGTERM: 143, syscall.SIGHUP: 129, syscall.SIGKILL: 137} {

@@ -13,8 +13,8 @@ import (
 // failedSuffix marks the post file of a step that failed (pkg/entrypoint of Tekton Pipelines).
 const failedSuffix = ".err"
 
-// publish gives the entrypoint's private post file the name for which the next step waits. An entrypoint that
-// died without one leaves none without a signer either.
+// publish renames the entrypoint's private post file to the name for which the next step waits. If the
+// entrypoint died without writing a post file, there is none, as without a signer.
 func (w wrapper) publish() {
 	if w.config.PostFile == "" {
 		return

@@ -14,10 +14,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// room returns how long a message may be that nobody cuts, also when somebody adds a container to the pod.
+// room returns how long a message may be without being cut, even after someone adds a container to the pod.
 func (w wrapper) room() int { return cmp.Or(w.config.Room, w.config.Share) }
 
-// encode returns the message with more entries, compressed if the entrypoint does that, or if it is too long else.
+// encode returns the message with more entries. It is compressed if the entrypoint compresses, or if it is
+// too long otherwise.
 func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, error) {
 	text, err := m.With(more, w.config.Compress)
 	if err == nil && w.config.MayCompress && len(text) > w.room() {
@@ -26,9 +27,9 @@ func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, er
 	return text, err
 }
 
-// limit returns how long the message may be with evidence. What is cut is lost, results too. So results that
-// would arrive without evidence, also when somebody adds a container to the pod, must arrive with it, unless
-// they are of no use without.
+// limit returns how long the message may be with evidence. If a message is cut, its results are lost. So
+// results that would arrive without evidence, even after someone adds a container to the pod, must arrive
+// with it, unless they cannot be used without evidence.
 func (w wrapper) limit(m message.Message) int {
 	if w.config.Required || !emits(m) {
 		return w.config.Share
@@ -44,7 +45,7 @@ func emits(m message.Message) bool {
 	return slices.ContainsFunc(m.Results, func(r result.RunResult) bool { return signing.IsSignedKind(r.ResultType) })
 }
 
-// tooLong is the failure of evidence that leaves no room for itself.
+// tooLong is the error for evidence that does not fit.
 type tooLong struct {
 	needs, limit, share int // bytes
 	advice              string
@@ -60,7 +61,7 @@ func (e tooLong) Error() string {
 		e.advice)
 }
 
-// newTooLong says what would help this step.
+// newTooLong returns the error with advice for this step.
 func (w wrapper) newTooLong(m message.Message, carriers []result.RunResult, needs, limit int) tooLong {
 	var advice []string
 	if emits(m) {
@@ -75,8 +76,9 @@ func (w wrapper) newTooLong(m message.Message, carriers []result.RunResult, need
 	return tooLong{needs: needs, limit: limit, share: w.config.Share, advice: strings.Join(advice, ", or ")}
 }
 
-// sayLost says that the kubelet is going to cut the message, which Tekton takes for a step without results.
-func (w wrapper) sayLost(size int) {
+// logLost logs that the kubelet will cut the message, which Tekton then treats as that of a step without
+// results.
+func (w wrapper) logLost(size int) {
 	if size > w.config.Share {
 		w.say("the results are lost: they need %d bytes, and the kubelet cuts the termination message after %d, for all "+
 			"containers of a "+

@@ -18,7 +18,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// noise is text that compression makes no shorter.
+// noise returns text that does not compress.
 func noise(n int) string {
 	var b strings.Builder
 	for i := 0; b.Len() < n; i++ {
@@ -28,19 +28,19 @@ func noise(n int) string {
 	return b.String()[:n]
 }
 
-// TestRunRoom has messages of several lengths meet the share of today and that of a pod with one more
+// TestRunRoom tests messages of several lengths with the current share and with that of a pod with one more
 // container. A message with this evidence is about 290 bytes longer.
 func TestRunRoom(t *testing.T) {
 	flat := func(n int) string { return strings.Repeat("y", n) }
 	for name, c := range map[string]struct {
-		value       string // of the result; empty: none
+		value       string // of the result; empty for no result
 		share, room int
 		may         bool // compress
 		required    bool
-		manifest    string // the beginning
+		manifest    string // its beginning
 		compressed  bool
-		most        int    // bytes of the message
-		line        string // in the log
+		most        int    // maximum length of the message in bytes
+		line        string // part of a line in the log
 	}{
 		"there is room":                     {flat(1000), 4096, 3072, true, false, "v2:", false, 1500, ""},
 		"compressed for one more container": {flat(2900), 4096, 3072, true, false, "v2:", true, 500, ""},
@@ -102,8 +102,8 @@ func (fixedSigner) Sign(context.Context, []result.RunResult) ([]result.RunResult
 
 func (fixedSigner) Close() error { return nil }
 
-// TestResultsArrive tries every number of containers with results of many lengths: what nobody would cut
-// without the signer, nobody cuts with it, also once one more container is in the pod.
+// TestResultsArrive tries every number of containers with results of many lengths. Results that are not cut
+// without the signer must not be cut with it, even after one more container joins the pod.
 func TestResultsArrive(t *testing.T) {
 	share := func(containers int) int { return min(step.MaxMessage, 12288/containers) }
 	file := filepath.Join(t.TempDir(), "message")
@@ -140,13 +140,13 @@ func TestResultsArrive(t *testing.T) {
 	}
 }
 
-// TestAdviceIsTrue names nothing that would not help.
+// TestAdviceIsTrue checks that all advice would help.
 func TestAdviceIsTrue(t *testing.T) {
 	const byCompression, fewerResults = "enable-termination-message-compression", "emit fewer or shorter results"
 	for name, c := range map[string]struct {
 		value            string
 		compress         bool
-		results, tryThat bool // is advised
+		results, tryThat bool // the advice
 	}{
 		"compression helps":         {strings.Repeat("y", 900), false, true, true},
 		"compression does not help": {noise(900), false, true, false},

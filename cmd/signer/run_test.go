@@ -17,11 +17,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// stockMessage is what the entrypoint leaves for a step with one result.
+// stockMessage is the message of the entrypoint for a step with one result.
 const stockMessage = `[{"key":"digest","value":"sha256:aaa","type":1},` +
 	`{"key":"StartedAt","value":"2026-11-22T10:00:00.000Z","type":3}]`
 
-// digestEntry is what a unit vouches for in stockMessage.
+// digestEntry returns the entries of stockMessage for which a unit vouches.
 func digestEntry() []signing.Entry {
 	return []signing.Entry{{Kind: result.TaskRunResultType, Name: "digest", Value: "sha256:aaa"}}
 }
@@ -40,7 +40,7 @@ func TestRunSigns(t *testing.T) {
 		message    string
 		operations []string
 		code       int
-		recorded   int32 // the exit code that the unit names
+		recorded   int32 // the exit code in the unit
 		flags      signing.Flags
 		entries    []signing.Entry
 	}{

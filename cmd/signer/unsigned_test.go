@@ -55,7 +55,7 @@ func TestRunUnsigned(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		prepare func(b *bench)
-		reason  signing.UnsignedReason // empty: the message stays as it is
+		reason  signing.UnsignedReason // empty if the message does not change
 		line    string
 	}{
 		"denied": {func(b *bench) { b.answerWith(refuse(403)) }, signing.UnsignedTokenDenied,

@@ -15,18 +15,18 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// Bounds of what the signer adds to a step.
+// Limits of the time that the signer adds to a step.
 const (
-	leftoverLimit   = time.Second            // for ending what the step left running
-	signLimit       = 5 * time.Second        // for signing, unless the add-on says another one
-	terminatedLimit = 900 * time.Millisecond // for signing once the container was told to end
+	leftoverLimit   = time.Second            // for killing the processes that the step left running
+	signLimit       = 5 * time.Second        // for signing, unless the add-on sets another limit
+	terminatedLimit = 900 * time.Millisecond // for signing after the container received a signal to end
 )
 
-// endedStep is a step that has ended and is to be signed.
+// endedStep is a step that has ended and must be signed.
 type endedStep struct {
 	config   step.Config
 	exitCode int32           // with which the container will exit
-	entries  []signing.Entry // what travels by the log of Tekton's results sidecar, if the step's values do
+	entries  []signing.Entry // the step's values, if they travel by the log of Tekton's results sidecar
 	hurries  bool            // an earlier step of the pod got no token
 }
 
@@ -40,8 +40,8 @@ type wrapper struct {
 	say       func(format string, args ...any)
 }
 
-// run runs the entrypoint and returns the code with which the container has to exit: whatever happens to the
-// evidence, it is the one of the step.
+// run runs the entrypoint and returns the code with which the container must exit. It is always the step's
+// code, even if signing fails.
 func (w wrapper) run(entrypoint []string) int {
 	child, err := process.Start(entrypoint)
 	if err != nil {
@@ -65,7 +65,7 @@ func (w wrapper) run(entrypoint []string) int {
 	return code
 }
 
-// guarded keeps a defect of the signer from becoming one of the step.
+// guarded recovers from a panic of the signer, so that it does not affect the step.
 func (w wrapper) guarded(f func()) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -75,7 +75,7 @@ func (w wrapper) guarded(f func()) {
 	f()
 }
 
-// budget returns the context for signing. A step that is cancelled must end about as fast as without a signer.
+// budget returns the context for signing. A cancelled step must end about as fast as without a signer.
 func (w wrapper) budget(terminated <-chan struct{}) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(w.config.Patience, signLimit))
 	go func() {
@@ -88,7 +88,7 @@ func (w wrapper) budget(terminated <-chan struct{}) (context.Context, context.Ca
 	return ctx, cancel
 }
 
-// oneLine returns s without anything that a terminal or a log could take for more than text.
+// oneLine returns s with only printable text, safe for a terminal or a log.
 func oneLine(s string) string {
 	return strings.Map(func(c rune) rune {
 		if !unicode.IsPrint(c) {

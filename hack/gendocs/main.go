@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes what is generated in docs: the command reference, the schemas of the reports of
+// Command gendocs writes the generated files in docs: the command reference, the schemas of the reports of
 // verify and status, and the picture of the README.
 package main
 

@@ -19,7 +19,7 @@ func TestDocsAreCurrent(t *testing.T) {
 	}
 	for _, folder := range []string{"cli", "images", "schema"} {
 		want, got := read(t, filepath.Join(docs, folder)), read(t, filepath.Join(root, "docs", folder))
-		if folder == "schema" { // others are written by tests of their own
+		if folder == "schema" { // tests write the others
 			got = map[string]string{schemaFile: got[schemaFile], statusSchemaFile: got[statusSchemaFile]}
 		}
 		if len(want) == 0 {

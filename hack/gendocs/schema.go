@@ -21,7 +21,7 @@ const (
 	statusSchemaFile = "statusreport.v1alpha1.json"
 )
 
-// schema is a JSON schema (2020-12), as much of it as the report needs.
+// schema is the part of a JSON schema (2020-12) that the reports need.
 type schema map[string]any
 
 // reportSchema returns the JSON schema of the report that verify writes.
@@ -29,7 +29,7 @@ func reportSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.Report](), report.Kind, schemaFile)
 }
 
-// statusSchema returns that of the report that status writes.
+// statusSchema returns the JSON schema of the report that status writes.
 func statusSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.StatusReport](), report.StatusKind, statusSchemaFile)
 }
@@ -74,11 +74,12 @@ func (g *schemas) of(t reflect.Type) schema {
 	case reflect.Pointer:
 		return g.of(t.Elem())
 	case reflect.Struct:
-		if _, ok := g.defs[t.Name()]; !ok {
-			g.defs[t.Name()] = schema{} // a type may hold itself
-			g.defs[t.Name()] = g.object(t)
+		name := definitionOf(t)
+		if _, ok := g.defs[name]; !ok {
+			g.defs[name] = schema{} // a type may contain itself
+			g.defs[name] = g.object(t)
 		}
-		return schema{"$ref": "#/$defs/" + t.Name()}
+		return schema{"$ref": "#/$defs/" + name}
 	case reflect.Slice:
 		return schema{"type": "array", "items": g.of(t.Elem())}
 	case reflect.String:
@@ -87,17 +88,27 @@ func (g *schemas) of(t reflect.Type) schema {
 		return schema{"type": "boolean"}
 	case reflect.Int:
 		return schema{"type": "integer", "minimum": 0}
+	case reflect.Int32: // exit codes
+		return schema{"type": "integer"}
 	}
 	panic("a field of the report has type " + t.String() + ", which the schema does not know")
 }
 
-// object returns the schema of a struct. Unknown fields are allowed: a later version may add some.
+// definitionOf returns the name of a type's definition. Types of records may have the names of others.
+func definitionOf(t reflect.Type) string {
+	if strings.HasSuffix(t.PkgPath(), "/record") {
+		return "Record" + t.Name()
+	}
+	return t.Name()
+}
+
+// object returns the schema of a struct. Unknown fields are allowed, because a later version may add fields.
 func (g *schemas) object(t reflect.Type) schema {
 	properties, required := schema{}, []string{}
 	for _, field := range reflect.VisibleFields(t) {
 		name, options, _ := strings.Cut(field.Tag.Get("json"), ",")
 		if name == "" {
-			continue // an embedded struct, whose fields come by themselves
+			continue // an embedded struct, whose fields are listed separately
 		}
 		properties[name] = g.of(field.Type)
 		if !strings.Contains(options, "omitempty") {

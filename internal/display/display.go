@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package display makes text from clusters and files safe to show to people. It links nothing but the standard library.
+// Package display makes text from clusters and files safe to show to people. It uses only the standard
+// library.
 package display
 
 import (
@@ -11,15 +12,16 @@ import (
 	"unicode/utf8"
 )
 
-// DefaultWidth is how many characters of one value are shown to a person.
+// DefaultWidth is how many characters of one value are shown to people.
 const DefaultWidth = 200
 
-// maxMarks is how many combining marks may follow each other: more of them grow into the lines around.
+// maxMarks is how many combining marks may follow each other. More of them would cover the lines above and
+// below.
 const maxMarks = 2
 
-// Safe makes text from a cluster or a file safe to show in one line. Printable letters, marks, numbers, punctuation,
-// symbols and the space pass. Everything else is shown escaped: control characters, escape sequences, line breaks, bidi
-// controls, invisible characters, bytes that are no UTF-8, and marks that pile up.
+// Safe makes text from a cluster or a file safe to show in one line. Printable letters, marks, numbers,
+// punctuation, symbols and the space pass. Everything else is escaped: control characters, escape sequences,
+// line breaks, bidi controls, invisible characters, bytes that are not UTF-8, and too many combining marks.
 func Safe(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))
@@ -44,8 +46,8 @@ func Safe(text string) string {
 	return b.String()
 }
 
-// Short is Safe for a value that may be long: more than width characters are cut, and what was cut off is told by the
-// value's length and digest.
+// Short is Safe for a value that may be long. It cuts the value after width characters, and adds the length
+// and the digest of the whole value.
 func Short(text string, width int) string {
 	if utf8.RuneCountInString(text) <= width {
 		return Safe(text)
@@ -58,7 +60,7 @@ func Short(text string, width int) string {
 	return fmt.Sprintf("%s… (%d bytes, sha256:%.12x)", Safe(text[:end]), len(text), sha256.Sum256([]byte(text)))
 }
 
-// Cut returns the first limit bytes of a text, or less so that no character is broken. It escapes nothing.
+// Cut returns the first limit bytes of a text, or fewer to keep characters whole. It escapes nothing.
 func Cut(text string, limit int) string {
 	if len(text) <= limit {
 		return text
@@ -66,7 +68,8 @@ func Cut(text string, limit int) string {
 	return strings.ToValidUTF8(text[:limit], "")
 }
 
-// Name is Short for the name of a result. Names beyond ASCII are marked: some of their letters look like others.
+// Name is Short for the name of a result. It marks names with characters beyond ASCII, because they can look
+// like other letters.
 func Name(name string) string {
 	for i := range len(name) {
 		if name[i] >= utf8.RuneSelf {
@@ -76,8 +79,8 @@ func Name(name string) string {
 	return Short(name, DefaultWidth)
 }
 
-// Cell is Short for a name that stands in a column: with quotes around it if a space in it could be taken for
-// the gap between two columns. Names in a cluster have none.
+// Cell is Short for a name in a column. It quotes a name with spaces, which could look like the gap between
+// two columns. Names in a cluster have no spaces.
 func Cell(name string) string {
 	if strings.ContainsFunc(name, unicode.IsSpace) {
 		return `"` + Short(name, DefaultWidth) + `"`
@@ -85,7 +88,7 @@ func Cell(name string) string {
 	return Short(name, DefaultWidth)
 }
 
-// Visible reports whether a character is visible and stays in its place.
+// Visible reports whether a character is visible and does not move other text.
 func Visible(r rune) bool {
 	return unicode.IsPrint(r) &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&

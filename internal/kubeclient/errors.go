@@ -11,7 +11,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// IsClusterError reports whether err came from the cluster, or from the way to it, and not from what was asked for.
+// IsClusterError reports whether err came from the cluster or the connection to it, and not from the request
+// itself.
 func IsClusterError(err error) bool {
 	var status apierrors.APIStatus
 	return errors.As(err, &status) || IsNetworkError(err)

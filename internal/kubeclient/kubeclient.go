@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package kubeclient is the Kubernetes client of the plugin. The clientset of client-go links the clients of
-// all API groups with all that they can build and watch: many megabytes, of which the plugin uses seven
+// all API groups, with their builders and watches. That is many megabytes, of which the plugin needs seven
 // groups.
 package kubeclient
 
@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/util/flowcontrol"
 )
 
-// Interface is the part of client-go's kubernetes.Interface that is used.
+// Interface is the part of client-go's kubernetes.Interface that the plugin uses.
 type Interface interface {
 	Discovery() discovery.DiscoveryInterface
 	AdmissionregistrationV1() admissionregistrationv1.AdmissionregistrationV1Interface
@@ -79,7 +79,7 @@ func New(config *rest.Config) (Interface, error) {
 	return c, nil
 }
 
-// builder builds the clients of groups, and keeps the errors.
+// builder builds the clients of groups, and collects the errors.
 type builder struct {
 	config rest.Config
 	http   *http.Client

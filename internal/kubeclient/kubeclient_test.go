@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// client-go's own clients will do, in tests and in the add-on.
+// Tests and the add-on use client-go's own clients.
 var _ Interface = kubernetes.Interface(nil)
 
 func TestNew(t *testing.T) {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package owner knows Tekton's objects among the owners of others. It is the one place that does: what reads
-// owners must believe no more than the admission policies guard, which is every owner of these kinds, of
-// whatever group.
+// Package owner recognizes Tekton's objects among the owners of other objects. Only this package does that,
+// because readers of owners must not trust more than the admission policies protect: every owner of these
+// kinds, in any API group.
 package owner
 
 import (
@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// group is that of Tekton's objects.
+// group is the API group of Tekton's objects.
 const group = "tekton.dev"
 
 // Kinds of owners.
@@ -19,7 +19,7 @@ const (
 	PipelineRun = "PipelineRun"
 )
 
-// Controller returns the reference to the controller of an object if that is one of Tekton's of this kind,
+// Controller returns the reference to the controller of an object if that is a Tekton object of this kind, or
 // nil otherwise.
 func Controller(object metav1.Object, kind string) *metav1.OwnerReference {
 	ref := metav1.GetControllerOf(object)
@@ -29,7 +29,7 @@ func Controller(object metav1.Object, kind string) *metav1.OwnerReference {
 	return ref
 }
 
-// Is reports whether a reference is to one of Tekton's objects of this kind.
+// Is reports whether a reference is to a Tekton object of this kind.
 func Is(ref metav1.OwnerReference, kind string) bool {
 	version, err := schema.ParseGroupVersion(ref.APIVersion)
 	return err == nil && version.Group == group && ref.Kind == kind

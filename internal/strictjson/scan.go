@@ -12,7 +12,8 @@ import (
 	"unicode/utf8"
 )
 
-// scanner walks over JSON and looks for what a decoder lets pass. Whether it is JSON at all, the decoder says.
+// scanner walks over JSON and looks for errors that a decoder accepts. The decoder checks whether it is JSON
+// at all.
 type scanner struct {
 	data   []byte
 	pos    int
@@ -25,13 +26,13 @@ type container struct {
 	object  bool
 	wantKey bool // the next string is a key of the object
 	keys    []string
-	many    map[string]bool // in place of keys when there are many
+	many    map[string]bool // replaces keys if there are many
 }
 
 // fewKeys is how many keys are compared one by one.
 const fewKeys = 16
 
-// Texts that two readers read in two ways, or that take more than they are worth.
+// Errors for texts that readers can read differently, or that are too expensive to read.
 var (
 	errUTF8      = errors.New("not in UTF-8")
 	errSurrogate = errors.New("half a surrogate pair, which is not a character")
@@ -51,7 +52,7 @@ func scan(data []byte) error {
 	return nil
 }
 
-// next looks at the byte at the scanner's position.
+// next handles the byte at the scanner's position.
 func (s *scanner) next() error {
 	switch s.data[s.pos] {
 	case '{', '[':
@@ -92,7 +93,7 @@ func (s *scanner) text() error {
 		}
 	}
 	if s.pos >= len(s.data) {
-		return nil // no end: the decoder says so
+		return nil // no end: the decoder reports it
 	}
 	quoted := s.data[start : s.pos+1]
 	if escaped && hasHalfSurrogate(quoted) {
@@ -157,7 +158,7 @@ func hasHalfSurrogate(quoted []byte) bool {
 	}
 }
 
-// codeUnit returns the code unit that an escape at the beginning of b stands for, 0 if there is no escape of that kind.
+// codeUnit returns the code unit of a \u escape at the beginning of b, or 0 if there is none.
 func codeUnit(b []byte) uint16 {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return 0
@@ -172,8 +173,8 @@ func codeUnit(b []byte) uint16 {
 func isHigh(unit uint16) bool { return unit >= 0xd800 && unit < 0xdc00 }
 func isLow(unit uint16) bool  { return unit >= 0xdc00 && unit < 0xe000 }
 
-// Peek returns the string members of the object in data that are called names, as far as they can be read
-// without decoding the rest. It checks nothing: decode what it was asked for, too.
+// Peek returns the string members of the object in data with these names, if they can be read without
+// decoding the rest. It checks nothing, so decode these members as well.
 func Peek(data []byte, names ...string) map[string]string {
 	found := map[string]string{}
 	s := &scanner{data: data}
@@ -194,7 +195,7 @@ func Peek(data []byte, names ...string) map[string]string {
 	return found
 }
 
-// stringAfter returns the string that follows a key, empty if something else does.
+// stringAfter returns the string that follows a key. It is empty if something else follows.
 func stringAfter(rest []byte) string {
 	rest = bytes.TrimLeft(rest, " \t\r\n:")
 	var value string

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package strictjson decodes JSON (RFC 8259) that somebody hostile may have written. Go's own decoder takes
-// "Status" for "status" and lets the last of two equal keys win; two readers of one file can then see two
-// different objects. Here a key that occurs twice, a key that differs from a field's name only in case, too
-// deep nesting and trailing data are errors.
+// Package strictjson decodes JSON (RFC 8259) from hostile writers. Go's own decoder accepts "Status" for
+// "status", and uses the last of two equal keys, so that two readers of one file can see different objects.
+// This package refuses a key that occurs twice, a key that differs from a field's name only in case, deep
+// nesting, and trailing data.
 package strictjson
 
 import (
@@ -20,18 +20,18 @@ import (
 	sigsjson "sigs.k8s.io/json"
 )
 
-// MaxDepth is the deepest nesting that is read.
+// MaxDepth is the deepest nesting that is accepted.
 const MaxDepth = 64
 
 // MaxValues is how many values, keys not counted, a text may have. Three bytes of text can take a kilobyte
-// when decoded.
+// after decoding.
 const MaxValues = 100_000
 
-// maxUnknownFields is how many unknown fields an object may have, each counted once however many elements of
-// a list have it.
+// maxUnknownFields is how many unknown fields an object may have. A field in several elements of a list
+// counts once.
 const maxUnknownFields = 64
 
-// Decode reads the one JSON value in data into v. A field that v's type does not have is an error.
+// Decode reads the only JSON value in data into v. A field that v's type does not have is an error.
 func Decode(data []byte, v any) error {
 	unknown, err := decode(data, v)
 	if err != nil {
@@ -43,8 +43,8 @@ func Decode(data []byte, v any) error {
 	return nil
 }
 
-// DecodeOpen reads the one JSON value in data into v. Fields that v's type does not have are left out, unless
-// their name differs only in case from that of a field somewhere in v's type.
+// DecodeOpen reads the only JSON value in data into v. It ignores fields that v's type does not have, but
+// refuses those whose name differs only in case from that of a field somewhere in v's type.
 func DecodeOpen(data []byte, v any) error {
 	unknown, err := decode(data, v)
 	if err != nil {
@@ -70,8 +70,8 @@ func DecodeOpen(data []byte, v any) error {
 	return nil
 }
 
-// DecodeKnown reads the one JSON value in data into v, and reports whether there are fields that v's type
-// does not have. They are not looked at: then read it with DecodeOpen.
+// DecodeKnown reads the only JSON value in data into v, and reports whether there are fields that v's type
+// does not have. It does not check those: if there are any, use DecodeOpen.
 func DecodeKnown(data []byte, v any) (open bool, err error) {
 	unknown, err := decode(data, v)
 	return len(unknown) > 0, err
@@ -110,8 +110,8 @@ func fieldNamesOf(t reflect.Type) map[string]string {
 	return names
 }
 
-// fold returns a form that is the same for all texts which Go's decoder takes for one name: it follows
-// Unicode, in which the long s and the sign of kelvin are letters like others.
+// fold returns the same form for all names that Go's decoder treats as equal. It folds case as Unicode does,
+// for example the long s and the kelvin sign.
 func fold(name string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
@@ -151,6 +151,6 @@ func Check(data []byte) error {
 	if json.Valid(data) {
 		return nil
 	}
-	var raw json.RawMessage // the cheapest way to Go's own error with its offset
+	var raw json.RawMessage // the cheapest way to get Go's own error with its offset
 	return json.Unmarshal(data, &raw)
 }

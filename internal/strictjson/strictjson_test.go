@@ -38,7 +38,7 @@ func TestDecode(t *testing.T) {
 func TestDecodeRefuses(t *testing.T) {
 	for name, c := range map[string]struct {
 		text, want string
-		open       bool // DecodeOpen refuses it too
+		open       bool // DecodeOpen also refuses it
 	}{
 		"empty":              {"", "unexpected end", true},
 		"truncated":          {`{"kind":"k"`, "unexpected end", true},
@@ -97,7 +97,7 @@ func FuzzCheck(f *testing.F) {
 		if err := Check(data); err != nil {
 			return
 		}
-		// What is accepted has no duplicate: every key that stands in the text is read.
+		// Accepted text has no duplicate, so every key in the text is decoded.
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		decoder.UseNumber()
 		var v any

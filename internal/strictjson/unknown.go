@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// Unknown returns the paths of the fields in data that v's type does not have, each once however often it
-// occurs: elements of lists are [] in it, members of maps *. The decoder underneath counts occurrences, and
-// stops at 100 of them.
+// Unknown returns the paths of the fields in data that v's type does not have, without repetitions. In a
+// path, [] stands for the elements of a list and * for the members of a map. Go's own strict decoder would
+// report every occurrence and stop at 100.
 func Unknown(data []byte, v any) (map[string]bool, error) {
 	w := &walker{d: json.NewDecoder(bytes.NewReader(data)), unknown: map[string]bool{}}
 	w.d.UseNumber()
@@ -20,7 +20,7 @@ func Unknown(data []byte, v any) (map[string]bool, error) {
 	return w.unknown, err
 }
 
-// walker follows JSON and a type side by side.
+// walker walks over JSON and a Go type in parallel.
 type walker struct {
 	d       *json.Decoder
 	unknown map[string]bool
@@ -28,7 +28,8 @@ type walker struct {
 
 var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
 
-// value walks over the next value. t is nil where nothing is known of it, and whatever reads itself is its own affair.
+// value walks over the next value. t is nil if its type is unknown. Types with their own decoder are not
+// checked.
 func (w *walker) value(t reflect.Type, path string) error {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -94,7 +95,7 @@ func (w *walker) list(t reflect.Type, path string) error {
 	return nil
 }
 
-// membersOf collects the members of a struct by their names in JSON, those of embedded structs too.
+// membersOf collects the members of a struct and of its embedded structs by their JSON names.
 func membersOf(t reflect.Type, members map[string]reflect.Type) {
 	for i := range t.NumField() {
 		field := t.Field(i)

@@ -4,12 +4,12 @@ package tekton
 
 import "strings"
 
-// Controllers selects Tekton's controller in every release and distribution, whatever kind of workload runs it.
+// Controllers selects Tekton's controller in every release and distribution, in any kind of workload.
 const Controllers = "app.kubernetes.io/part-of=tekton-pipelines,app.kubernetes.io/component=controller"
 
-// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. given reports
-// whether it is there.
-func FlagValue(args []string, name string) (value string, given bool) {
+// FlagValue returns the value of a flag in a command line, in the forms of Go's package flag. found reports
+// whether the flag is set.
+func FlagValue(args []string, name string) (value string, found bool) {
 	for i, arg := range args {
 		got, value, joined := strings.Cut(arg, "=")
 		if got != "-"+name && got != "--"+name {

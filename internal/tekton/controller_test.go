@@ -8,7 +8,7 @@ func TestFlagValue(t *testing.T) {
 	for name, c := range map[string]struct {
 		args  []string
 		want  string
-		given bool
+		found bool
 	}{
 		"apart":             {[]string{"/controller", "-image", "a", "b"}, "a", true},
 		"joined":            {[]string{"--image=a=b"}, "a=b", true},
@@ -20,8 +20,8 @@ func TestFlagValue(t *testing.T) {
 		"too many hyphens":  {[]string{"---image=a"}, "", false},
 		"nothing of a kind": {nil, "", false},
 	} {
-		if got, given := FlagValue(c.args, "image"); got != c.want || given != c.given {
-			t.Errorf("%s: %q, %v; want %q, %v", name, got, given, c.want, c.given)
+		if got, found := FlagValue(c.args, "image"); got != c.want || found != c.found {
+			t.Errorf("%s: %q, %v; want %q, %v", name, got, found, c.want, c.found)
 		}
 	}
 }

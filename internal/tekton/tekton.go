@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tekton holds what Tekton v1.15.0 names in the pods of TaskRuns and exports nowhere, or only in
-// packages that link much else. It imports next to nothing, so that the signer stays small. A test compares
-// it with Tekton's own code.
+// Package tekton holds names from the pods of Tekton v1.15.0 that Tekton does not export, or exports only in
+// large packages. It imports almost nothing, so that the signer stays small. A test compares the names with
+// Tekton's own code.
 package tekton
 
 import (
@@ -19,13 +19,13 @@ const CompressedPrefix = "tknz:"
 // StepPrefix begins the name of a step's container.
 const StepPrefix = "step-"
 
-// ResultsSidecar is the container that logs the values of results where they travel by log (results-from: sidecar-logs).
+// ResultsSidecar is the name of the container that logs the values of results (results-from: sidecar-logs).
 const ResultsSidecar = "sidecar-tekton-log-results"
 
 // StepContainer returns the name of a step's container.
 func StepContainer(step string) string { return StepPrefix + step }
 
-// IsStep reports whether a container is the one of a step.
+// IsStep reports whether a container is that of a step.
 func IsStep(container string) bool {
 	return strings.HasPrefix(container, StepPrefix)
 }

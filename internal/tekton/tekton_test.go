@@ -13,8 +13,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/termination"
 )
 
-// TestAsTekton compares the names with Tekton's own code. Its entrypoint is in the pods that it builds for
-// the tests of pkg/inject.
+// TestAsTekton compares the names with Tekton's own code. The tests of pkg/inject compare the entrypoint,
+// which is in the pods that Tekton builds.
 func TestAsTekton(t *testing.T) {
 	for _, name := range []string{"build", "", "step-", "step", "sidecar-a"} {
 		if got, want := StepContainer(name), pod.GetContainerName(name); got != want {

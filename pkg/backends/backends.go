@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backends is the table of backends. The plugin and the add-on go by its rows, and by nothing else: a
-// backend is a row here, a row of the schemes of package signing, and the folder of its own below
-// pkg/signing.
+// Package backends is the table of backends. The plugin and the add-on use only its rows: a backend is a row
+// here, rows in the schemes of package signing, and its own folder below pkg/signing.
 package backends
 
 import (
@@ -18,18 +17,18 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// Descriptor is one row: all that the product knows of a backend.
+// Descriptor is one row: everything that the plugin and the add-on know about a backend.
 type Descriptor struct {
 	Name    signing.Backend
 	Summary string // one line for help, without a full stop
-	// Enabled is whether this version can turn it on. Evidence of the others is verified all the same.
+	// Enabled is whether this version can enable the backend. It can verify evidence of the others.
 	Enabled bool
-	// Signs is whether the steps themselves sign, for which the inject webhook gives them the signer.
+	// Signs is whether the steps themselves sign. Then the inject webhook adds the signer to them.
 	Signs bool
-	// Tokens is whether steps sign with service account tokens: each namespace needs the right to request them,
-	// and the admission policies that confine it.
+	// Tokens is whether steps sign with service account tokens. Then each namespace needs the permission to
+	// request them, and the admission policies that restrict it.
 	Tokens bool
-	// Reader returns the verifier half, for evidence of a cluster; nil if nothing in the pod signs.
+	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
 }
 
@@ -65,7 +64,7 @@ func All() []Descriptor {
 	}
 }
 
-// Of returns the row of a backend. That of none, or of an unknown one, is empty.
+// Of returns the row of a backend. It is empty for BackendNone and for an unknown backend.
 func Of(name signing.Backend) Descriptor {
 	all := All()
 	if i := slices.IndexFunc(all, func(d Descriptor) bool { return d.Name == name }); i >= 0 {
@@ -74,7 +73,7 @@ func Of(name signing.Backend) Descriptor {
 	return Descriptor{Name: name}
 }
 
-// Enabled returns the rows that this version can turn on.
+// Enabled returns the rows of the backends that this version can enable.
 func Enabled() []Descriptor {
 	return slices.DeleteFunc(All(), func(d Descriptor) bool { return !d.Enabled })
 }
@@ -88,7 +87,7 @@ func Names(rows []Descriptor) []string {
 	return names
 }
 
-// Check is an error that names what this version cannot do of the settings.
+// Check returns an error if this version cannot apply the settings.
 func Check(s settings.Settings) error {
 	if s.Backend == signing.BackendNone {
 		return nil
@@ -104,7 +103,7 @@ func Check(s settings.Settings) error {
 	return nil
 }
 
-// Readers returns the verifier halves for evidence of a cluster.
+// Readers returns the verifying halves for evidence of a cluster.
 func Readers(cluster *trust.Cluster, policy check.Policy) (map[signing.Backend]check.Reader, error) {
 	readers := map[signing.Backend]check.Reader{}
 	for _, d := range All() {
@@ -120,8 +119,8 @@ func Readers(cluster *trust.Cluster, policy check.Policy) (map[signing.Backend]c
 	return readers, nil
 }
 
-// Records returns the reader of what proves a record of the add-on: a token of the add-on's own account,
-// whatever the backend.
+// Records returns the reader for the proof of a record of the add-on. With every backend, that is a token of
+// the add-on's own account.
 func Records(cluster *trust.Cluster, policy check.Policy) (*proof.Reader, error) {
 	return oidccluster.NewReader(cluster, policy)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// TestTable: every backend but none has one row, with what people and programs need of it.
+// TestTable checks that every backend except BackendNone has one complete row.
 func TestTable(t *testing.T) {
 	rows := map[signing.Backend]int{}
 	for _, d := range backends.All() {

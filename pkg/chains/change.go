@@ -43,8 +43,8 @@ func (d Decision) Change(r Run) Change {
 	return c
 }
 
-// MergePatch is the change as a JSON merge patch (RFC 7386) for this version of the object: the API server
-// answers with a conflict if it is another by now.
+// MergePatch returns the change as a JSON merge patch (RFC 7386) for this version of the object. The API
+// server answers with a conflict if the object has changed.
 func (c Change) MergePatch(r Run) ([]byte, error) {
 	annotations := map[string]any{}
 	for key, value := range c.Set {
@@ -74,7 +74,8 @@ type Operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// JSONPatch is the change as operations on an object as it is submitted, whose annotations are those given.
+// JSONPatch returns the change as operations on an object at admission. submitted are the object's
+// annotations.
 func (c Change) JSONPatch(submitted map[string]string) []Operation {
 	annotations := map[string]string{}
 	maps.Copy(annotations, submitted)

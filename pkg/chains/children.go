@@ -18,7 +18,7 @@ type Child struct {
 	Run
 }
 
-// maxReferences bounds what the status of a PipelineRun may name.
+// maxReferences is how many runs the status of a PipelineRun may name.
 const maxReferences = 2048
 
 // Owns reports whether a PipelineRun is the controller of a TaskRun, by its UID.
@@ -27,8 +27,8 @@ func Owns(pipelineRun, taskRun metav1.Object) bool {
 	return ref != nil && ref.UID != "" && ref.UID == pipelineRun.GetUID()
 }
 
-// References returns the names of the TaskRuns that the status of a PipelineRun names. why is set where it
-// names what cannot be verified.
+// References returns the names of the TaskRuns in the status of a PipelineRun. why is set if the status names
+// a run that cannot be verified.
 func References(pipelineRun *unstructured.Unstructured) (names []string, why string) {
 	references, _, err := unstructured.NestedSlice(pipelineRun.Object, "status", "childReferences")
 	switch {
@@ -49,9 +49,9 @@ func References(pipelineRun *unstructured.Unstructured) (names []string, why str
 	return names, ""
 }
 
-// Judge returns the verdict on a completed PipelineRun: Good, once each of its TaskRuns is. children are
-// those that it owns, whether its status names them or not. One that the status does not name may be
-// somebody's who wants to keep the provenance from being made: the PipelineRun waits until it is verified, or
+// Judge returns the verdict on a completed PipelineRun: Good if each of its TaskRuns is Good. children are
+// the TaskRuns that it owns, whether its status names them or not. Someone may have created a child that the
+// status does not name, to prevent the provenance. The PipelineRun then waits until that child is verified or
 // gone.
 func Judge(pipelineRun *unstructured.Unstructured, children []Child) (Verdict, string) {
 	names, why := References(pipelineRun)

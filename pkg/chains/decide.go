@@ -11,20 +11,21 @@ type Action string
 const (
 	Nothing  Action = ""
 	Place    Action = "place"    // the hold, the marker and the finalizer
-	Release  Action = "release"  // take the hold away; the finalizer stays while Chains could miss the object
+	Release  Action = "release"  // remove the hold; the finalizer stays while Chains could miss the object
 	Refuse   Action = "refuse"   // keep the hold for good, and let the object be deleted
-	Forget   Action = "forget"   // take only the finalizer away
-	Withdraw Action = "withdraw" // take everything away: the gate is off
+	Forget   Action = "forget"   // remove only the finalizer
+	Withdraw Action = "withdraw" // remove everything: the gate is off
 )
 
-// Decision is an action, or when to look again.
+// Decision is an action, or the time of the next look.
 type Decision struct {
 	Action Action
 	Why    string    // the reason of Refuse
-	Again  time.Time // if nothing changes before; zero: only after a change
+	Again  time.Time // when to decide again if nothing changes before; zero: only after a change
 }
 
-// Decide is the gate's table of states: what to do with an object, with the gate on or off for its namespace.
+// Decide is the gate's table of states: it returns what to do with an object. on is whether the gate is on
+// for its namespace.
 func Decide(r Run, on bool, now time.Time) Decision {
 	switch {
 	case !on:
@@ -48,7 +49,7 @@ func Decide(r Run, on bool, now time.Time) Decision {
 	return r.forgetIfKept()
 }
 
-// decideOff undoes what is undecided. What was refused stays refused: nobody verified it.
+// decideOff releases undecided objects. A refused object stays refused, because it was never verified.
 func (r Run) decideOff() Decision {
 	if r.State() == Held {
 		return Decision{Action: Withdraw}
@@ -56,8 +57,8 @@ func (r Run) decideOff() Decision {
 	return r.forgetIfKept()
 }
 
-// decideRunning holds what is not complete. One that is being deleted never completes: Tekton does not look
-// at it any more.
+// decideRunning holds an object that is not complete. An object that is being deleted never completes,
+// because Tekton ignores it.
 func (r Run) decideRunning() Decision {
 	switch {
 	case !r.Deleted.IsZero():
@@ -80,8 +81,8 @@ func (r Run) decideHeld(end time.Time, overdue bool) Decision {
 	return Decision{Again: end}
 }
 
-// decideReleased waits until Chains cannot miss the object any more. Until then, a verdict that turns puts
-// the hold back.
+// decideReleased waits until Chains cannot miss the object any more. Until then, it sets the hold again if
+// the verdict changes.
 func (r Run) decideReleased(end time.Time, overdue bool) Decision {
 	_, answered := r.Annotations[Hold]
 	switch {
@@ -95,8 +96,8 @@ func (r Run) decideReleased(end time.Time, overdue bool) Decision {
 	return Decision{Again: end}
 }
 
-// watchedByChains reports whether the finalizer of Chains does what ours would do. Not during a deletion:
-// then Chains may have looked at the held object, and be about to take its finalizer away.
+// watchedByChains reports whether the finalizer of Chains makes ours unnecessary. It does not during a
+// deletion: Chains may already have seen the held object and be about to remove its finalizer.
 func (r Run) watchedByChains() bool { return r.has(chainsFinalizers[r.Kind]) && r.Deleted.IsZero() }
 
 func (r Run) forgetIfKept() Decision {

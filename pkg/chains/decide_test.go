@@ -15,8 +15,8 @@ const uid = "0b8e4b2c"
 
 var now = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 
-// run makes a Run of words: its state (held, released, refused, other for the marker of another object), what
-// it is, and what it has.
+// run makes a Run from words: its state (held, released, refused, other for the marker of another object),
+// what it is, and what it has.
 func run(words string) Run {
 	r := Run{Kind: "TaskRun", UID: uid, Annotations: map[string]string{}, Why: "it is bad"}
 	for _, word := range strings.Fields(words) {
@@ -27,7 +27,7 @@ func run(words string) Run {
 			r.Annotations[Marker] = uid + ": released"
 		case "other":
 			r.Annotations[Marker] = "1f6d: held"
-		case "unhooked": // held, but somebody took the annotation away
+		case "unhooked": // held, but someone removed the annotation
 			r.Annotations[Marker] = uid + ": held"
 		case "attested":
 			r.Annotations[Hold] = "true"
@@ -60,7 +60,7 @@ func run(words string) Run {
 	return r
 }
 
-// TestDecide is the table of states: every action, and every state in which there is none.
+// TestDecide tests the table of states: every action, and every state without an action.
 func TestDecide(t *testing.T) {
 	completed, deleted := now.Add(Patience-time.Minute), now.Add(DeletionPatience-10*time.Second)
 	for _, tc := range []struct {
@@ -143,7 +143,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// after applies a change as the API server would.
+// after applies a change as the API server does.
 func after(r Run, c Change) Run {
 	annotations := map[string]string{}
 	for key, value := range r.Annotations {
@@ -159,7 +159,7 @@ func after(r Run, c Change) Run {
 	return r
 }
 
-// allRuns are all combinations of what Decide looks at.
+// allRuns returns all combinations of what Decide considers.
 func allRuns() []string {
 	all := []string{""}
 	for _, words := range [][]string{
@@ -177,9 +177,9 @@ func allRuns() []string {
 	return all
 }
 
-// TestDecideSettles holds for every state: an action leads to a state that needs none, or one more at most;
-// the gate never waits without an end for the sake of an object that is being deleted; turned off, it keeps
-// nobody's deletion; and Chains never gets to see without a hold what is not good.
+// TestDecideSettles checks for every state: after an action, at most one more action follows; the gate does
+// not wait forever with an object that is being deleted; a gate that is off does not block deletions; and
+// Chains never sees an object without a hold unless the object is good.
 func TestDecideSettles(t *testing.T) {
 	for _, words := range allRuns() {
 		for _, on := range []bool{true, false} {

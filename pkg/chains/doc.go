@@ -1,39 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package chains is the gate in front of Tekton Chains: what becomes of a TaskRun or PipelineRun that Chains
-// must not sign before its results are verified. It decides and describes; it asks nobody and changes nothing
-// itself.
+// Package chains is the gate in front of Tekton Chains. It decides what to do with a TaskRun or PipelineRun
+// that Chains must not sign before its results are verified. It only decides and describes changes; it sends
+// no requests.
 //
-// An unmodified Chains leaves an object alone whose annotation chains.tekton.dev/signed says that it is dealt
-// with. The gate sets it, and takes it away when the results have been verified. docs/chains.md tells the
-// whole story.
+// An unmodified Chains ignores an object if the annotation chains.tekton.dev/signed marks it as done. The
+// gate sets this annotation, and removes it after the results have been verified. See docs/chains.md.
 package chains
 
 import "time"
 
 // What the gate writes into the metadata of a TaskRun or PipelineRun.
 const (
-	// Hold is the annotation by which Chains knows what it has dealt with. Chains v0.26.0 skips an object where
-	// it is "true" or "failed". The gate uses "failed": nobody takes that for a signature.
+	// Hold is the annotation with which Chains marks objects as done. Chains v0.26.0 skips an object if it is
+	// "true" or "failed". The gate uses "failed", which does not look like a signature.
 	Hold      = "chains.tekton.dev/signed"
 	HoldValue = "failed"
-	// Marker says that the hold is the gate's, and how it stands: the object's UID, a colon and a space, and a
-	// State with, for people, the reason. The UID is given by the API server: nobody can write a marker into a
-	// manifest, and the one that Tekton copies from a PipelineRun to its TaskRuns means nothing there.
+	// Marker marks the hold as the gate's and holds its state: the object's UID, a colon and a space, and a
+	// State with the reason for people. The API server assigns the UID, so that a manifest cannot contain a
+	// valid marker, and a marker that Tekton copies from a PipelineRun to its TaskRuns has no effect there.
 	Marker = "tekton-sign.dev/chains"
-	// Finalizer keeps a held object that is deleted until it was judged and, where it is good, attested.
+	// Finalizer keeps a held object that is being deleted until it is judged and, if it is good, attested.
 	Finalizer = "tekton-sign.dev/chains"
 )
 
-// Patience is how long a completed object may wait for its verdict, or for Chains, before the gate lets it be
-// deleted. DeletionPatience is how long, once somebody wants it to be: nobody tells whether Chains is there,
-// and while it is, it answers within seconds.
+// Patience is how long a completed object may wait for its verdict, or for Chains, before the gate allows its
+// deletion. DeletionPatience is the same after a request to delete it. It is short because the gate cannot
+// know whether Chains is installed, and a running Chains acts within seconds.
 const (
 	Patience         = time.Hour
 	DeletionPatience = 45 * time.Second
 )
 
-// State is how the gate stands to an object.
+// State is the gate's state for an object.
 type State string
 
 // The states.
@@ -44,7 +43,8 @@ const (
 	Refused  State = "refused"  // Chains never signs
 )
 
-// chainsFinalizers are those of Chains itself, by kind. With its own in place, Chains sees an object before it is gone.
+// chainsFinalizers are the finalizers of Chains itself, by kind. An object with one of them does not go
+// before Chains sees it.
 var chainsFinalizers = map[string]string{
 	"TaskRun":     "chains.tekton.dev/taskrun",
 	"PipelineRun": "chains.tekton.dev/pipelinerun",

@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Verdict says whether Chains may sign.
+// Verdict is whether Chains may sign.
 type Verdict string
 
 // The verdicts.
@@ -27,23 +27,23 @@ const (
 	Bad     Verdict = "bad"
 )
 
-// Run is what the gate looks at of a TaskRun or PipelineRun.
+// Run holds what the gate considers of a TaskRun or PipelineRun.
 type Run struct {
 	Kind            string
 	UID             string
 	ResourceVersion string
 	Annotations     map[string]string
 	Finalizers      []string
-	Deleted         time.Time // when its deletion was asked for; zero: never
-	Complete        bool      // as Chains sees it
-	Completed       time.Time // as the status says; zero: it does not
+	Deleted         time.Time // when its deletion was requested; zero: never
+	Complete        bool      // in the view of Chains
+	Completed       time.Time // from the status; zero: absent
 	Verdict         Verdict   // of a PipelineRun: Pending, until Judge was asked
 	Why             string    // the reason of a Bad verdict, without text from the object
 	Idle            bool      // a TaskRun that never had a pod, and has nothing to verify
 }
 
-// Unproven returns the run with the verdict that it has where nothing proves that the condition is the
-// add-on's: none yet. One that never ran has nothing that could be judged.
+// Unproven returns the run for a condition without a proof that it is the add-on's: the verdict is pending. A
+// run that never had a pod has nothing to judge.
 func (r Run) Unproven() Run {
 	r.Verdict, r.Why = Pending, ""
 	if r.Complete && r.Idle {
@@ -81,8 +81,7 @@ func (c carried) empty() bool {
 	return len(c.Results) == 0 && len(c.Artifacts) == 0 && len(c.Inputs) == 0 && len(c.Outputs) == 0
 }
 
-// Read returns what the gate looks at of a TaskRun or PipelineRun of tekton.dev/v1. A status that cannot be
-// read is Bad.
+// Read returns the Run of a TaskRun or PipelineRun of tekton.dev/v1. It is Bad if the status cannot be read.
 func Read(u *unstructured.Unstructured) Run {
 	r := Run{
 		Kind: u.GetKind(), UID: string(u.GetUID()), ResourceVersion: u.GetResourceVersion(),
@@ -109,15 +108,16 @@ func Read(u *unstructured.Unstructured) Run {
 	return r
 }
 
-// complete is no narrower than what Chains goes by, which takes every value of Succeeded but Unknown for an end.
+// complete is true whenever Chains considers the object complete: Chains does so for every value of Succeeded
+// except Unknown.
 func (s status) complete() bool {
 	return slices.ContainsFunc(s.Conditions, func(c condition) bool {
 		return c.Type == string(apis.ConditionSucceeded) && c.Status != string(corev1.ConditionUnknown)
 	})
 }
 
-// verdict goes by the condition: whether it is the add-on's, the caller knows. Without one there is nothing
-// to wait for if the TaskRun has and declares no results: then the add-on sets none.
+// verdict returns the verdict of the condition. The caller knows whether the condition is the add-on's. A
+// TaskRun that declares no results and has none gets no condition, so there is nothing to wait for.
 func (s status) verdict() (Verdict, string) {
 	var found []condition
 	for _, c := range s.Conditions {
@@ -161,7 +161,7 @@ func (r Run) State() State {
 		return s
 	case None:
 	}
-	return Refused // not written by this version: nothing is lifted by mistake
+	return Refused // not written by this version: do not release by mistake
 }
 
 func (r Run) prefix() string { return r.UID + ": " }
@@ -170,8 +170,8 @@ func (r Run) held() bool { return r.Annotations[Hold] == HoldValue }
 
 func (r Run) has(finalizer string) bool { return slices.Contains(r.Finalizers, finalizer) }
 
-// deadline is when the gate's patience ends, zero if nothing limits it. The status may be forged, the time of
-// a deletion not: the later of the two never counts.
+// deadline returns when the gate's patience ends, or zero if nothing limits it. The status can be forged, the
+// time of a deletion cannot. The earlier deadline counts.
 func (r Run) deadline() time.Time {
 	var end time.Time
 	if !r.Completed.IsZero() {

@@ -51,7 +51,7 @@ status:
 	}
 }
 
-// TestReadStatus takes from a status whether Chains would act on it, and what the add-on says about it.
+// TestReadStatus checks whether Chains would act on a status, and the add-on's verdict in it.
 func TestReadStatus(t *testing.T) {
 	const succeeded, verified = `{"type":"Succeeded","status":"True"}`, `{"type":"SignedResultsVerified","status":"True"}`
 	status := func(conditions, fields string) string {

@@ -21,7 +21,7 @@ import (
 // ConfigMapName is the name of the ConfigMap in the add-on's namespace.
 const ConfigMapName = "delivery"
 
-// None is the delivery of a namespace to which the signer does not get at all.
+// None is the delivery of a namespace that the signer cannot reach at all.
 const None settings.Delivery = "none"
 
 // Source is who found an exception. It is the last part of a key.
@@ -31,32 +31,35 @@ type Source string
 const (
 	Trial Source = "trial" // the keeper: the API server refused a dry run of a pod with the signer
 	Start Source = "start" // the leading controller: a pod could not start because of the signer
-	// Refusal is the leading controller, too: a policy refused the pod of a TaskRun, and a dry run did not show why.
+	// Refusal is also the leading controller: a policy refused the pod of a TaskRun, and a dry run did not show
+	// why.
 	Refusal Source = "refusal"
 )
 
-// sources lists them all, in the order in which they count.
+// sources lists all sources, in order of precedence.
 func sources() []Source { return []Source{Trial, Start, Refusal} }
 
-// keyRefused is the last part of the key by which the leading controller asks for a trial: a pod was refused.
+// keyRefused is the last part of the key with which the leading controller requests a trial after a pod was
+// refused.
 const keyRefused = "refused"
 
-// MaxReason is the longest reason that is kept, in bytes.
+// MaxReason is the maximum length of a stored reason, in bytes.
 const MaxReason = 200
 
-// maxValue is the longest value that is read, in bytes: an exception with a long reason and a long reference
-// of an image.
+// maxValue is the maximum length of a value, in bytes: an exception with a long reason and a long image
+// reference.
 const maxValue = 2048
 
-// Exception says how the signer reaches the pods of one namespace, otherwise than the settings say.
+// Exception is how the signer reaches the pods of one namespace, if not as the settings require.
 type Exception struct {
 	Delivery settings.Delivery `json:"delivery"` // image, init or None
-	Reason   string            `json:"reason"`   // in words for people, who see it escaped; at most MaxReason bytes
-	Image    string            `json:"image"`    // the signer's, with which this was found: another one is tried anew
-	Since    time.Time         `json:"since"`
+	Reason   string            `json:"reason"`   // for people, who see it escaped; at most MaxReason bytes
+	// the signer's image at that time; the exception does not apply to other images
+	Image string    `json:"image"`
+	Since time.Time `json:"since"`
 }
 
-// Same reports whether two exceptions differ in nothing but their time.
+// Same reports whether two exceptions are equal except for their time.
 func (e Exception) Same(o Exception) bool {
 	e.Since, o.Since = time.Time{}, time.Time{}
 	return e == o
@@ -93,21 +96,21 @@ func parseException(value string) (Exception, error) {
 	return e, nil
 }
 
-// Entry is an exception with what its key says.
+// Entry is an exception with the parts of its key.
 type Entry struct {
 	Namespace string
 	Source    Source
 	Exception
 }
 
-// Table is what the ConfigMap holds.
+// Table is the content of the ConfigMap.
 type Table struct {
 	exceptions map[id]Exception
-	refused    map[string]string // namespaces for which a trial is asked for, and the mark that asked
+	refused    map[string]string // namespaces with a requested trial, with the value of the request
 	unreadable []string
 }
 
-// id is what a key says.
+// id holds the parts of a key.
 type id struct {
 	namespace string
 	source    Source
@@ -115,7 +118,7 @@ type id struct {
 
 func (i id) key() string { return i.namespace + "." + string(i.source) }
 
-// parseKey takes a key apart. No namespace has a dot in its name.
+// parseKey parses a key. The name of a namespace cannot have a dot.
 func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
 	known := last == keyRefused || slices.Contains(sources(), Source(last))
@@ -125,7 +128,7 @@ func parseKey(key string) (namespace, last string, err error) {
 	return namespace, last, nil
 }
 
-// Parse reads the data of the ConfigMap. What cannot be read is left out, and named by Unreadable.
+// Parse reads the data of the ConfigMap. It leaves out keys that cannot be read; Unreadable lists them.
 func Parse(data map[string]string) Table {
 	t := Table{exceptions: map[id]Exception{}, refused: map[string]string{}}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
@@ -147,17 +150,17 @@ func Parse(data map[string]string) Table {
 	return t
 }
 
-// Unreadable says of each key that was left out what is wrong with it.
+// Unreadable returns the errors of the keys that were left out.
 func (t Table) Unreadable() []string { return t.unreadable }
 
-// Of returns what a source says of a namespace, of whatever image.
+// Of returns a source's exception for a namespace, with any image.
 func (t Table) Of(namespace string, source Source) (Exception, bool) {
 	e, ok := t.exceptions[id{namespace, source}]
 	return e, ok
 }
 
-// For returns what holds in a namespace for a signer's image: None before another delivery, and a trial before a
-// start and a refusal. An exception of another image does not count.
+// For returns the entry that applies to a namespace for a signer's image. None takes precedence over another
+// delivery, a trial over a start, and a start over a refusal. Exceptions with another image do not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
 	for _, source := range sources() {
@@ -176,7 +179,7 @@ func (t Table) For(namespace, image string) (Entry, bool) {
 	return found[0], true
 }
 
-// Entries returns all exceptions, of whatever image, in the order of namespaces and sources.
+// Entries returns all exceptions, with any image, sorted by namespace and source.
 func (t Table) Entries() []Entry {
 	entries := make([]Entry, 0, len(t.exceptions))
 	for i, e := range t.exceptions {
@@ -188,10 +191,10 @@ func (t Table) Entries() []Entry {
 	return entries
 }
 
-// Refused returns the namespaces for which a trial is asked for.
+// Refused returns the namespaces with a requested trial.
 func (t Table) Refused() []string { return slices.Sorted(maps.Keys(t.refused)) }
 
-// AskedFor reports whether a trial of a namespace is asked for.
+// AskedFor reports whether a trial in a namespace is requested.
 func (t Table) AskedFor(namespace string) bool {
 	_, ok := t.refused[namespace]
 	return ok

@@ -49,7 +49,7 @@ func TestParse(t *testing.T) {
 	})
 	for namespace, want := range map[string]Entry{
 		"a": {"a", Trial, byInit},
-		"b": {"b", Start, refused}, // none wins
+		"b": {"b", Start, refused}, // None takes precedence
 		"m": {"m", Refusal, refused},
 		"c": {}, // another image
 		"d": {}, "e": {}, "f": {}, "g": {}, "h": {}, "i": {}, "z": {},

@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Read returns what the ConfigMap holds now; nothing if there is none.
+// Read returns the content of the ConfigMap. It is empty if the ConfigMap does not exist.
 func Read(ctx context.Context, client Client) (Table, error) {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -24,7 +24,7 @@ func Read(ctx context.Context, client Client) (Table, error) {
 	return Parse(cm.Data), nil
 }
 
-// Forget takes away what a source says of namespaces.
+// Forget removes a source's exceptions for namespaces.
 func Forget(ctx context.Context, client Client, source Source, namespaces []string, owner string) error {
 	data := map[string]any{}
 	for _, namespace := range namespaces {

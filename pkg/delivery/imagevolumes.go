@@ -10,14 +10,14 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 )
 
-// Oldest versions that mount image volumes as a matter of course (KEP-4639).
+// The oldest versions with image volumes on by default (KEP-4639).
 const (
 	imageVolumeKubernetes = "1.35.0"
 	imageVolumeContainerd = "2.1.0"
 	imageVolumeCRIO       = "1.33.0"
 )
 
-// LacksImageVolumes says what keeps pods from using image volumes, empty if nothing does.
+// LacksImageVolumes returns what prevents pods from using image volumes. It is empty if nothing does.
 func LacksImageVolumes(server string, nodes []*corev1.Node) string {
 	if !atLeast(server, imageVolumeKubernetes) {
 		return fmt.Sprintf("the API server is %s, image volumes need v%s", server, imageVolumeKubernetes)
@@ -46,7 +46,7 @@ func LacksImageVolumes(server string, nodes []*corev1.Node) string {
 	return ""
 }
 
-// atLeast compares versions by their numbers; what cannot be read is too old.
+// atLeast compares versions by their numbers. A version that cannot be read counts as too old.
 func atLeast(have, needed string) bool {
 	v, err := version.ParseGeneric(have)
 	return err == nil && v.AtLeast(version.MustParseGeneric(needed))

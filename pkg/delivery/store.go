@@ -21,15 +21,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Shares of the ConfigMap, in bytes, which together are less than an object may have (1 MiB): of the keeper's
-// exceptions, of the controller's, and of the marks that ask for trials. So none of them can take the room of
-// another.
+// Shares of the ConfigMap, in bytes: of the keeper's exceptions, of the controller's exceptions, and of the
+// requests for trials. Each has its own share, so that none can take the room of another. Together they stay
+// below the limit for an object (1 MiB).
 const (
-	maxSize  = 400 << 10 // each of the first two
+	maxSize  = 400 << 10 // for each of the first two
 	maxMarks = 200 << 10
 )
 
-// shareOf returns the last parts of keys that share their room with this one, and the room.
+// shareOf returns the last parts of keys that share room with last, and that room in bytes.
 func shareOf(last string) (lasts []string, room int) {
 	switch last {
 	case string(Trial):
@@ -40,7 +40,7 @@ func shareOf(last string) (lasts []string, room int) {
 	return []string{string(Start), string(Refusal)}, maxSize
 }
 
-// hasRoom reports whether a key may have a value beside what is in the ConfigMap.
+// hasRoom reports whether data has room for a key with this value.
 func hasRoom(data map[string]string, key, value string) bool {
 	_, last, _ := strings.Cut(key, ".")
 	lasts, room := shareOf(last)
@@ -53,11 +53,11 @@ func hasRoom(data map[string]string, key, value string) bool {
 	return used <= room
 }
 
-// ErrFull says that the ConfigMap takes no more keys of this kind.
+// ErrFull means that the ConfigMap has no room for more keys of this kind.
 var ErrFull = errors.New("ConfigMap " + ConfigMapName + " is full: too many namespaces have an exception")
 
-// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo what
-// the other one did.
+// Store writes the exceptions of one source. Each write changes one key, so that two writers cannot undo each
+// other's changes.
 type Store struct {
 	client Client
 	view   *View
@@ -67,13 +67,13 @@ type Store struct {
 	mu sync.Mutex // one write at a time, so that the size is known
 }
 
-// NewStore returns the store of a source. What it knows of the ConfigMap is what view knows.
+// NewStore returns the store of a source. It reads the ConfigMap from view.
 func NewStore(client Client, view *View, source Source, owner string) *Store {
 	return &Store{client: client, view: view, source: source, owner: owner}
 }
 
-// Set writes the exception of a namespace. The time of one that says the same stays. It is ErrFull where
-// there is no room.
+// Set writes the exception of a namespace. If the same exception exists, it keeps its time. Set returns
+// ErrFull if there is no room.
 func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,14 +96,14 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	return s.patch(ctx, map[string]any{key: value})
 }
 
-// Clear takes the exception of a namespace away, of whatever image.
+// Clear removes the exception of a namespace, with any image.
 func (s *Store) Clear(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.remove(ctx, id{namespace, s.source}.key())
 }
 
-// Forget takes away what all sources say of a namespace that is not there any more.
+// Forget removes the exceptions of all sources for a namespace that no longer exists.
 func (s *Store) Forget(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,8 +119,8 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 	return s.patch(ctx, gone)
 }
 
-// AskForTrial has the keeper try anew what it may deliver to a namespace, because a pod was refused at the given
-// time. It is ErrFull where too many namespaces ask.
+// AskForTrial requests a new trial in a namespace from the keeper, because a pod was refused at the given
+// time. It returns ErrFull if too many namespaces have requests.
 func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,8 +134,8 @@ func (s *Store) AskForTrial(ctx context.Context, namespace string, refused time.
 	return s.patch(ctx, map[string]any{key: value})
 }
 
-// Heard takes back what AskForTrial wrote.
-func (s *Store) Heard(ctx context.Context, namespace string) error {
+// ClearRequest removes the request of AskForTrial.
+func (s *Store) ClearRequest(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.remove(ctx, refusedKey(namespace))
@@ -162,7 +162,7 @@ func patch(ctx context.Context, client Client, owner string, data map[string]any
 	}
 	_, err = client.CoreV1().ConfigMaps(settings.Namespace).Patch(ctx, ConfigMapName, types.MergePatchType, content,
 		metav1.PatchOptions{FieldManager: owner})
-	if apierrors.IsNotFound(err) { // somebody has deleted it: what is found from now on is kept all the same
+	if apierrors.IsNotFound(err) { // someone deleted the ConfigMap: create it for new exceptions
 		err = create(ctx, client, owner, data)
 	}
 	if err != nil {
@@ -189,9 +189,9 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials has the keeper try every namespace anew of which there is an exception, and takes away those of
-// refusals: nothing but another TaskRun shows whether pods are still refused there. What there is no room to ask for
-// is tried in its turn.
+// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals,
+// because only another TaskRun can show whether pods are still refused. Namespaces without room for a request
+// are tried later, in turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// TestRoomForNamespaces: when the registry of the signer is away, every namespace of a cluster is left alone,
-// as far as there is room. One for which there is none goes on hanging.
+// TestRoomForNamespaces checks that every namespace of a cluster gets an exception while there is room, for
+// example if the signer's registry is down. Pods of a namespace without room keep waiting.
 func TestRoomForNamespaces(t *testing.T) {
-	const namespaces = 1_000 // with reasons and references of the longest kind
+	const namespaces = 1_000 // with reasons and references of the maximum length
 	e := Exception{
 		Delivery: None, Reason: strings.Repeat("x", MaxReason), Since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		Image: "ghcr.io/tekton-sign/signer:v1.0.0@sha256:" + strings.Repeat("0", 64),
@@ -31,7 +31,7 @@ func TestRoomForNamespaces(t *testing.T) {
 	}
 }
 
-// TestHostileReasons: whatever somebody's policy or a container runtime says can be kept.
+// TestHostileReasons checks that any message of a policy or a container runtime can be stored.
 func TestHostileReasons(t *testing.T) {
 	for _, reason := range []string{
 		strings.Repeat("\xff", 300), strings.Repeat("<", 300), strings.Repeat("\x00", 300), strings.Repeat("\u2028", 300),

@@ -91,7 +91,7 @@ func TestAskForTrial(t *testing.T) {
 	if diff := cmp.Diff([]string{"a"}, s.view.Table().Refused()); diff != "" || writes(client) != 1 {
 		t.Errorf("%d writes: %s", writes(client), diff)
 	}
-	if err := s.Heard(t.Context(), "a"); err != nil {
+	if err := s.ClearRequest(t.Context(), "a"); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s, func() bool { return len(s.view.data()) == 0 })
@@ -119,8 +119,8 @@ func TestStoreFull(t *testing.T) {
 	t.Error("it never got full")
 }
 
-// TestShares: neither the exceptions of one writer nor the marks that ask for trials take the room of another,
-// whatever many namespaces bring about.
+// TestShares checks that neither the exceptions of one writer nor the requests for trials take the room of
+// another, even with many namespaces.
 func TestShares(t *testing.T) {
 	if total := 2*maxSize + maxMarks; total >= 1<<20 {
 		t.Errorf("all together may take %d bytes, more than an object may have", total)

@@ -9,14 +9,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// What the add-on puts into a pod to bring the signer there.
+// What the add-on adds to a pod to deliver the signer.
 const (
-	Volume        = "tekton-internal-sign" // made of the signer's image, or filled by InitContainer
+	Volume        = "tekton-internal-sign" // from the signer's image, or filled by InitContainer
 	InitContainer = "tekton-sign"
 )
 
-// Stuck returns the signer's image of a pod and why, in the words of the kubelet, the pod does not get it; no
-// reason if nothing is known to be amiss.
+// Stuck returns the signer's image of a pod, and the kubelet's reason why the pod does not get it. why is
+// empty if there is no known problem.
 func Stuck(pod *corev1.Pod) (image, why string) {
 	image = imageOf(pod)
 	if image == "" || pod.DeletionTimestamp != nil {
@@ -34,7 +34,7 @@ func Stuck(pod *corev1.Pod) (image, why string) {
 	return "", ""
 }
 
-// unstartable are the kubelet's reasons for a container that does not start.
+// unstartable returns the kubelet's reasons for a container that does not start.
 func unstartable() []string {
 	return []string{
 		"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError",
@@ -43,7 +43,8 @@ func unstartable() []string {
 	}
 }
 
-// imageOf returns the image that brings the signer into a pod, empty where the add-on left the pod alone.
+// imageOf returns the image that delivers the signer to a pod. It is empty if the add-on did not inject the
+// pod.
 func imageOf(pod *corev1.Pod) string {
 	for _, volume := range pod.Spec.Volumes {
 		if volume.Name == Volume && volume.Image != nil {

@@ -17,12 +17,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Client is a client of the cluster, as far as it is used.
+// Client is the part of a Kubernetes client that the package uses.
 type Client interface {
 	CoreV1() typedcorev1.CoreV1Interface
 }
 
-// View follows the ConfigMap.
+// View watches the ConfigMap.
 type View struct {
 	image    string
 	informer cache.SharedIndexInformer
@@ -30,8 +30,7 @@ type View struct {
 	onChange []func(Table)
 }
 
-// NewView returns the view of the exceptions that were found with a signer's image. It is empty until Run has
-// been called.
+// NewView returns a view of the exceptions for a signer's image. It is empty until Run is called.
 func NewView(client Client, image string) (*View, error) {
 	v := &View{image: image}
 	v.table.Store(new(Parse(nil)))
@@ -44,7 +43,7 @@ func NewView(client Client, image string) (*View, error) {
 	return v, err
 }
 
-// onlyConfigMap lists and watches the one ConfigMap. The informers of client-go would link the clients of all
+// onlyConfigMap lists and watches this ConfigMap. The informers of client-go would link the clients of all
 // API groups.
 func onlyConfigMap(client Client) cache.ListerWatcher {
 	only := func(o metav1.ListOptions) metav1.ListOptions {
@@ -61,19 +60,19 @@ func onlyConfigMap(client Client) cache.ListerWatcher {
 	}, client)
 }
 
-// OnChange has f called after every change. It is called before Run only.
+// OnChange calls f after every change. Call OnChange only before Run.
 func (v *View) OnChange(f func(Table)) { v.onChange = append(v.onChange, f) }
 
-// Run follows the ConfigMap until ctx ends.
+// Run watches the ConfigMap until ctx ends.
 func (v *View) Run(ctx context.Context) { v.informer.RunWithContext(ctx) }
 
 // HasSynced reports whether the ConfigMap, or its absence, has been seen.
 func (v *View) HasSynced() bool { return v.informer.HasSynced() }
 
-// Table returns what the ConfigMap holds.
+// Table returns the content of the ConfigMap.
 func (v *View) Table() Table { return *v.table.Load() }
 
-// For returns what holds in a namespace now, with this version's image.
+// For returns the entry that applies to a namespace now, with this version's image.
 func (v *View) For(namespace string) (Entry, bool) { return v.Table().For(namespace, v.image) }
 
 func (v *View) update(obj any) {
@@ -89,7 +88,7 @@ func (v *View) set(t Table) {
 	}
 }
 
-// data returns the ConfigMap's data, which nobody may change.
+// data returns the ConfigMap's data. Do not change it.
 func (v *View) data() map[string]string {
 	obj, _, _ := v.informer.GetStore().GetByKey(settings.Namespace + "/" + ConfigMapName)
 	if cm, ok := obj.(*corev1.ConfigMap); ok {

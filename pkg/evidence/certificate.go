@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Caps of what is parsed: the certificates of a chain, and the text of one carrier in bytes.
+// Caps for parsing: the certificates of a chain, and the text of one carrier in bytes.
 const (
 	maxChain   = 10
 	maxCarrier = 64 << 10
@@ -27,7 +27,7 @@ func decodeCapped(value string, decode func(string) ([]byte, error)) ([]byte, er
 	return decode(value)
 }
 
-// decodeCertificates shows the certificates in the carriers. decode takes the text apart that a carrier is written in.
+// decodeCertificates shows the certificates in the carriers. decode decodes the text of a carrier.
 func (s *Step) decodeCertificates(carriers map[string]string, decode func(string) ([]byte, error)) {
 	for _, name := range signing.CertificateCarriers() {
 		value, ok := carriers[name]
@@ -91,7 +91,7 @@ func namesOf(c *x509.Certificate) []string {
 	return names
 }
 
-// usagesOf returns what the key may be used for, in the words of RFC 5280.
+// usagesOf returns the allowed usages of the key, with the names of RFC 5280.
 func usagesOf(c *x509.Certificate) []string {
 	var usages []string
 	for _, u := range []struct {

@@ -46,12 +46,13 @@ type VerificationMaterial struct {
 	Certificate *LeafCertificate `json:"certificate,omitempty"`
 }
 
-// KeyHint names a key that the verifier must know already.
+// KeyHint names a key that the verifier must already have.
 type KeyHint struct {
 	Hint string `json:"hint"`
 }
 
-// LeafCertificate is a certificate, DER in base64. Intermediate ones belong to the verifier's trusted root.
+// LeafCertificate is a certificate, DER in base64. Intermediate certificates belong in the verifier's trusted
+// root.
 type LeafCertificate struct {
 	RawBytes string `json:"rawBytes"`
 }
@@ -66,7 +67,7 @@ type signed struct {
 	certificate []byte // DER, only of schemes whose certificates are for signing code
 }
 
-// signedOf takes key-signed evidence apart.
+// signedOf parses key-signed evidence.
 func signedOf(in verify.InspectedStep, unit signing.Unit) (signed, error) {
 	s := signed{statement: unit.Statement()}
 	raw, err := decodeCapped(in.Carriers[signing.CarrierManifestSignature], signing.DecodeBase64URL)
@@ -103,7 +104,7 @@ func foreignForm(a signing.Algorithm, raw []byte) ([]byte, error) {
 	})
 }
 
-// signingKey returns the key that the evidence names, with its certificate where it has one.
+// signingKey returns the key that the evidence names, with its certificate if it has one.
 func signingKey(carriers map[string]string, scheme signing.Scheme) (key crypto.PublicKey, leaf []byte, err error) {
 	name := scheme.KeyCarrier()
 	der, err := decodeCapped(carriers[name], signing.DecodeBase64URL)
@@ -128,8 +129,8 @@ func envelopeOf(s signed) Envelope {
 	}
 }
 
-// bundleOf names the key by its ID, or shows its certificate. An SVID is for TLS and not for signing code: a
-// Sigstore verifier refuses it as a certificate, so its key is named, too.
+// bundleOf returns a bundle with the key's ID, or with its certificate. An SVID is for TLS and not for
+// signing code. A Sigstore verifier refuses it as a certificate, so the bundle has the ID of its key.
 func bundleOf(s signed) Bundle {
 	b := Bundle{MediaType: bundleMediaType, DSSEEnvelope: envelopeOf(s)}
 	if s.certificate != nil {
@@ -140,8 +141,8 @@ func bundleOf(s signed) Bundle {
 	return b
 }
 
-// keyIDOf returns the SSH fingerprint of a key (RFC 4253 and 8709): what DSSE's own library calls a key that
-// nobody named.
+// keyIDOf returns the SSH fingerprint of a key (RFC 4253 and 8709), which is the default key ID in DSSE's own
+// library.
 func keyIDOf(key crypto.PublicKey) (string, error) {
 	var wire []byte
 	switch key := key.(type) {
@@ -162,7 +163,7 @@ func keyIDOf(key crypto.PublicKey) (string, error) {
 	return "SHA256:" + base64.RawStdEncoding.EncodeToString(digest[:]), nil
 }
 
-// sshStrings returns each of parts behind its length (RFC 4251, section 5).
+// sshStrings returns each of parts with its length before it (RFC 4251, section 5).
 func sshStrings(parts ...[]byte) []byte {
 	var b bytes.Buffer
 	for _, p := range parts {
@@ -172,8 +173,8 @@ func sshStrings(parts ...[]byte) []byte {
 	return b.Bytes()
 }
 
-// sshNumber returns a positive number as RFC 4251 writes it: without leading zeros, unless the first bit
-// would be a sign.
+// sshNumber returns a positive number in the form of RFC 4251: without leading zeros, except one if the first
+// bit would otherwise be a sign.
 func sshNumber(n *big.Int) []byte {
 	b := n.Bytes()
 	if len(b) > 0 && b[0]&0x80 != 0 {

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package evidence takes the evidence of TaskRuns apart for people and for other tools: it decodes what the
-// carriers say, shows the statement that a verifier rebuilds, and exports signed statements as DSSE
-// envelopes, Sigstore bundles and in-toto statements. It verifies nothing: no signature, no certificate
-// chain, no token, and no digest is compared with another. Strings are shown as they are; whoever shows them
-// to a person escapes them.
+// Package evidence parses the evidence of TaskRuns for people and for other tools: it decodes the carriers,
+// shows the statement that a verifier rebuilds, and exports signed statements as DSSE envelopes, Sigstore
+// bundles and in-toto statements. It verifies nothing: no signature, no certificate chain and no token, and
+// it compares no digests. It returns strings as they are: escape them before you show them to a person.
 package evidence
 
 import (
@@ -12,15 +11,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// TaskRun is what the evidence of one TaskRun says.
+// TaskRun is the evidence of one TaskRun.
 type TaskRun struct {
 	TaskRun verify.Ref `json:"taskRun"`
 	Pod     string     `json:"pod,omitempty"` // status.podName
 	Steps   []Step     `json:"steps"`
-	Notes   []string   `json:"notes,omitempty"` // what is not in the steps
+	Notes   []string   `json:"notes,omitempty"` // about the TaskRun as a whole
 }
 
-// State says what a step left in its termination message.
+// State is what a step left in its termination message.
 type State string
 
 // The states of a step.
@@ -29,31 +28,32 @@ const (
 	StateUnsigned   State = "unsigned"   // the reason why there is none, a claim of the pod
 	StateAbsent     State = "absent"     // neither
 	StateUnreadable State = "unreadable" // the message is not as Tekton stores it
-	StateEnded      State = "ended"      // the text of whoever ended the step
+	StateEnded      State = "ended"      // Tekton's or the kubelet's text: one of them ended the step
 	StateRunning    State = "running"    // nothing yet: the step has not ended
 )
 
-// Step is what the evidence of one step says.
+// Step is the evidence of one step.
 type Step struct {
-	Container     string         `json:"container"`
-	State         State          `json:"state"`
-	Reason        string         `json:"reason,omitempty"` // behind none:, or the text of whoever ended the step
-	ExitCode      *int32         `json:"exitCode,omitempty"`
-	Format        signing.Format `json:"format,omitempty"`
-	Problems      []string       `json:"problems,omitempty"` // what cannot be decoded, or what a verifier refuses at sight
-	Carriers      []Carrier      `json:"carriers,omitempty"`
-	Header        *Header        `json:"header,omitempty"`        // of format v2
-	ManifestNames []string       `json:"manifestNames,omitempty"` // of format v1
-	Token         *Token         `json:"token,omitempty"`
-	Certificates  []Certificate  `json:"certificates,omitempty"` // leaf first
-	PublicKey     *PublicKey     `json:"publicKey,omitempty"`
-	Signatures    []Signature    `json:"signatures,omitempty"`
-	Entries       []Entry        `json:"entries,omitempty"`
-	Statement     *Statement     `json:"statement,omitempty"` // of format v2
-	Digests       []DigestPair   `json:"digests,omitempty"`
+	Container string         `json:"container"`
+	State     State          `json:"state"`
+	Reason    string         `json:"reason,omitempty"` // after none:, or the text of Tekton or the kubelet
+	ExitCode  *int32         `json:"exitCode,omitempty"`
+	Format    signing.Format `json:"format,omitempty"`
+	// parts that cannot be decoded, or that every verifier refuses
+	Problems      []string      `json:"problems,omitempty"`
+	Carriers      []Carrier     `json:"carriers,omitempty"`
+	Header        *Header       `json:"header,omitempty"`        // of format v2
+	ManifestNames []string      `json:"manifestNames,omitempty"` // of format v1
+	Token         *Token        `json:"token,omitempty"`
+	Certificates  []Certificate `json:"certificates,omitempty"` // leaf first
+	PublicKey     *PublicKey    `json:"publicKey,omitempty"`
+	Signatures    []Signature   `json:"signatures,omitempty"`
+	Entries       []Entry       `json:"entries,omitempty"`
+	Statement     *Statement    `json:"statement,omitempty"` // of format v2
+	Digests       []DigestPair  `json:"digests,omitempty"`
 }
 
-// Carrier is one piece of signing material.
+// Carrier is one carrier of signing material.
 type Carrier struct {
 	Name  string `json:"name"`
 	Bytes int    `json:"bytes"`
@@ -85,20 +85,21 @@ type Flags struct {
 	Meanings []string `json:"meanings,omitempty"`
 }
 
-// Token is a service account token without its signature: what is shown of it is of no use as a token.
+// Token is a service account token without its signature, so that it cannot be used as a token.
 type Token struct {
 	Bytes        int     `json:"bytes"`
-	Problem      string  `json:"problem,omitempty"` // why a verifier does not even read it
+	Problem      string  `json:"problem,omitempty"` // why a verifier cannot read it
 	HeaderJSON   string  `json:"headerJSON,omitempty"`
 	ClaimsJSON   string  `json:"claimsJSON,omitempty"`
 	Algorithm    string  `json:"algorithm,omitempty"`
 	KeyID        string  `json:"keyID,omitempty"`
 	Claims       *Claims `json:"claims,omitempty"`
 	AudienceKind string  `json:"audienceKind,omitempty"`
-	Digest       string  `json:"digest,omitempty"` // hex, the digest that the audience carries
+	Digest       string  `json:"digest,omitempty"` // hex, the digest in the audience
 }
 
-// Claims are a token's claims; times are RFC 3339, UTC, or the plain number where no calendar has that time.
+// Claims are a token's claims. Times are in RFC 3339 form, UTC, or plain numbers if that form cannot express
+// them.
 type Claims struct {
 	Issuer         string   `json:"issuer"`
 	Subject        string   `json:"subject"`
@@ -117,7 +118,7 @@ type Claims struct {
 type Certificate struct {
 	Subject   string    `json:"subject,omitempty"` // RFC 2253
 	Issuer    string    `json:"issuer,omitempty"`
-	Names     []string  `json:"names,omitempty"` // subject alternative names, each behind its kind
+	Names     []string  `json:"names,omitempty"` // subject alternative names, each with its kind before it
 	Serial    string    `json:"serial"`          // hex
 	NotBefore string    `json:"notBefore"`       // RFC 3339, UTC
 	NotAfter  string    `json:"notAfter"`
@@ -127,16 +128,16 @@ type Certificate struct {
 	SHA256    string    `json:"sha256"` // hex, of the DER form
 }
 
-// PublicKey is a public key that stands in the evidence.
+// PublicKey is a public key in the evidence.
 type PublicKey struct {
 	Kind   string `json:"kind"`
 	SHA256 string `json:"sha256"` // hex, of the SPKI in DER form
 }
 
-// Signature is a signature's form. Whether it is right is for verify to say.
+// Signature describes a signature's form. It does not show whether the signature is good.
 type Signature struct {
 	Carrier string `json:"carrier"`
-	Over    string `json:"over"` // what it is to be made over
+	Over    string `json:"over"` // what it must sign
 	Form    string `json:"form,omitempty"`
 	Bytes   int    `json:"bytes"`
 	Problem string `json:"problem,omitempty"`
@@ -160,7 +161,7 @@ type Statement struct {
 	Digest        string `json:"digest"`        // hex, SHA-256 of its DSSE pre-authentication encoding
 }
 
-// DigestPair is a digest that is computed here beside the one that the evidence carries. They are not compared.
+// DigestPair is a computed digest and the one in the evidence. They are not compared.
 type DigestPair struct {
 	Of       string `json:"of"`
 	Computed string `json:"computed"` // hex, SHA-256

@@ -30,17 +30,17 @@ func ExportFormats() []ExportFormat {
 	return []ExportFormat{ExportDSSE, ExportSigstoreBundle, ExportInToto}
 }
 
-// ExportOptions say what is exported, and how.
+// ExportOptions define what to export, and how.
 type ExportOptions struct {
 	Format         ExportFormat
 	Step           string // name of the step, or of its container; empty for every step
 	AudiencePrefix string // of signing audiences
-	// IssuerKey returns the JWK of an issuer's key, nil where it is not known. nil: no key is known.
+	// IssuerKey returns the JWK of an issuer's key, or nil if it is unknown. If IssuerKey is nil, no key is
+	// known.
 	IssuerKey func(issuer, keyID string) json.RawMessage
 }
 
-// Exported is the evidence of one step in the form that was asked for: one JSON object on one line, or why
-// there is none.
+// Exported is the evidence of one step in the requested form: one JSON object on one line, or the error.
 type Exported struct {
 	Container string
 	Data      []byte
@@ -48,12 +48,12 @@ type Exported struct {
 	Err       error
 }
 
-// ErrNoEvidence is the cause of an export that fails because the step carries no evidence.
+// ErrNoEvidence is the cause if an export fails because the step carries no evidence.
 var ErrNoEvidence = errors.New("no evidence to export")
 
-// Export returns the evidence of each step of tr, or of the one that options name. It verifies nothing: what
-// it exports is the statement that follows from the TaskRun as it is, with the signature or token that the
-// step left.
+// Export returns the evidence of each step of tr, or of the one that options name. It verifies nothing. It
+// exports the statement that follows from the TaskRun as it is, with the signature or token that the step
+// left.
 func Export(tr *v1.TaskRun, options ExportOptions) ([]Exported, error) {
 	inspected, _ := verify.Inspect(tr)
 	var list []Exported
@@ -76,7 +76,7 @@ func Export(tr *v1.TaskRun, options ExportOptions) ([]Exported, error) {
 	return list, nil
 }
 
-// exportStep exports one step, or says why not and what to do instead.
+// exportStep exports one step, or returns an error with the next step.
 func exportStep(in verify.InspectedStep, options ExportOptions) (data []byte, note string, err error) {
 	unit, err := unitOf(in)
 	if err != nil {
@@ -115,7 +115,7 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 	case StateUnreadable:
 		return signing.Unit{}, fmt.Errorf("the termination message is not as Tekton stores it: see -o table")
 	case StateUnsigned:
-		return signing.Unit{}, fmt.Errorf("the step says %q: %w", manifest, ErrNoEvidence)
+		return signing.Unit{}, fmt.Errorf("the step's reason is %q: %w", manifest, ErrNoEvidence)
 	default:
 		return signing.Unit{}, fmt.Errorf("the step left none: %w", ErrNoEvidence)
 	}
@@ -135,7 +135,8 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 	return in.Rebuild(header)
 }
 
-// PayloadBound is a statement with the token that vouches for it: the form in which payload-bound evidence is exported.
+// PayloadBound is the exported form of payload-bound evidence: a statement with the token that vouches for
+// it.
 type PayloadBound struct {
 	APIVersion  string `json:"apiVersion"` // tekton-sign.dev/v1alpha1
 	Kind        string `json:"kind"`       // PayloadBoundStatement

@@ -22,7 +22,7 @@ func headerOf(h signing.Header) *Header {
 	}
 }
 
-// unknown is the meaning of a number that the format gives none.
+// unknown is shown for a number without a meaning in the format.
 const unknown = "unknown"
 
 func algorithmText(a signing.Algorithm) string {
@@ -59,7 +59,7 @@ func flagTexts(f signing.Flags) []string {
 	return texts
 }
 
-// timeText returns t in RFC 3339 form, UTC, or its number of seconds where the form has no place for the year.
+// timeText returns t in RFC 3339 form, UTC, or its number of seconds if the form cannot express the year.
 func timeText(t time.Time) string {
 	t = t.UTC()
 	if t.Year() < 0 || t.Year() > 9999 {

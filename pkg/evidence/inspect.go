@@ -16,7 +16,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Inspect returns what the evidence of tr says. prefix is that of signing audiences. It never changes tr.
+// Inspect returns the evidence of tr. prefix is the prefix of signing audiences. It never changes tr.
 func Inspect(tr *v1.TaskRun, prefix string) TaskRun {
 	inspected, omitted := verify.Inspect(tr)
 	out := TaskRun{
@@ -77,7 +77,7 @@ func inspectStep(in verify.InspectedStep, prefix string) Step {
 	return s
 }
 
-// problem adds what a verifier refuses.
+// problem adds a part that a verifier refuses.
 func (s *Step) problem(format string, args ...any) {
 	s.Problems = append(s.Problems, fmt.Sprintf(format, args...))
 }
@@ -111,7 +111,7 @@ func carriersOf(carriers map[string]string) []Carrier {
 	return list
 }
 
-// decode takes the signing material apart, by the format that its manifest is of.
+// decode parses the signing material, by the format of its manifest.
 func (s *Step) decode(in verify.InspectedStep, prefix string) {
 	s.decodeToken(in.Carriers, prefix)
 	switch formatOf(in.Carriers) {
@@ -122,13 +122,13 @@ func (s *Step) decode(in verify.InspectedStep, prefix string) {
 		s.Format = signing.FormatV2
 		s.decodeV2(in)
 	default:
-		s.problem("no format is known whose %s is %q", signing.CarrierManifest, in.Carriers[signing.CarrierManifest])
+		s.problem("unknown format: %s is %q", signing.CarrierManifest, in.Carriers[signing.CarrierManifest])
 		s.Entries = entriesOf(in.Entries, signing.IsCarrier)
 	}
 }
 
-// formatOf tells the formats apart. A manifest of format v1 lists names, perhaps none, and no name of a
-// result holds a colon.
+// formatOf returns the format of the evidence. A manifest of format v1 lists zero or more names, and the name
+// of a result cannot hold a colon.
 func formatOf(carriers map[string]string) signing.Format {
 	manifest, ok := carriers[signing.CarrierManifest]
 	switch {
@@ -165,7 +165,7 @@ func (s *Step) decodeV2(in verify.InspectedStep) {
 	s.rebuilt(unit)
 }
 
-// checkCarriers says which parts are missing or too many.
+// checkCarriers adds problems for missing and superfluous parts.
 func (s *Step) checkCarriers(scheme signing.Scheme) {
 	want := slices.Sorted(slices.Values(scheme.Carriers()))
 	got := make([]string, 0, len(s.Carriers))
@@ -177,7 +177,7 @@ func (s *Step) checkCarriers(scheme signing.Scheme) {
 	}
 }
 
-// rebuilt shows the statement, and its digest beside the one that the token carries.
+// rebuilt shows the statement, and its digest next to the one in the token.
 func (s *Step) rebuilt(unit signing.Unit) {
 	for _, e := range unit.Entries {
 		s.Entries = append(s.Entries, entryOf(e.Kind, e.Name, e.Value))
@@ -205,7 +205,7 @@ func (s *Step) rebuilt(unit signing.Unit) {
 	s.Digests = append(s.Digests, pair)
 }
 
-// entriesOf lists what a message holds beside its carriers, where no unit can be rebuilt.
+// entriesOf lists the entries of a message without its carriers, for a step whose unit cannot be rebuilt.
 func entriesOf(results []result.RunResult, isCarrier func(result.RunResult) bool) []Entry {
 	var entries []Entry
 	for _, r := range results {

@@ -57,7 +57,7 @@ func TestInspectPayloadBound(t *testing.T) {
 	}
 }
 
-// A changed TaskRun shows two different digests, and nothing else happens: the comparison is for verify.
+// A changed TaskRun shows two different digests, and no problem: comparing them is the task of verify.
 func TestInspectComparesNothing(t *testing.T) {
 	tr := taskRun(t, nil)
 	before := first(tr)
@@ -164,7 +164,7 @@ func TestInspectFormatV1(t *testing.T) {
 	}
 }
 
-// Whatever the carriers hold is shown, and what a verifier refuses at sight is said.
+// Inspect shows all carriers, and adds a problem for each part that a verifier always refuses.
 func TestInspectHostileCarriers(t *testing.T) {
 	high := bytes.Repeat([]byte{0xff}, 64)
 	header := func(change func(b []byte)) string {
@@ -178,7 +178,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 		return "eyJhbGciOiJFUzI1NiIsImtpZCI6ImsifQ." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".AAAA"
 	}
 	for name, c := range map[string]struct{ carrier, value, want string }{
-		"unknown format": {signing.CarrierManifest, "v3:AA", `no format is known whose RESULT_MANIFEST is "v3:AA"`},
+		"unknown format": {signing.CarrierManifest, "v3:AA", `unknown format: RESULT_MANIFEST is "v3:AA"`},
 		"unknown reason": {signing.CarrierManifest, "none:because", `"none:because"`},
 		"short header":   {signing.CarrierManifest, "v2:AA", "expected a header of 59 characters, got 2"},
 		"version 9": {
@@ -196,7 +196,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 		"long token": {
 			signing.CarrierToken, strings.Repeat("A", 9000), "expected a token of at most 8192 bytes, got 9000",
 		},
-		"token of nothing":  {signing.CarrierToken, token(`{}`), "does not say when it was issued"},
+		"token of nothing":  {signing.CarrierToken, token(`{}`), "no time of issue"},
 		"token of two keys": {signing.CarrierToken, token(`{"iat":1,"iat":2,"exp":3}`), `"iat" occurs twice`},
 		"credential": {signing.CarrierToken, token(`{"iat":1,"exp":3,"iss":"x","aud":["x"]}`),
 			"the API server itself may accept this token"},
@@ -224,7 +224,7 @@ func TestInspectHostileCarriers(t *testing.T) {
 	}
 }
 
-// A step without results has an empty manifest in format v1; without any manifest no format is known.
+// In format v1, a step without results has an empty manifest. Without a manifest, the format is unknown.
 func TestInspectTellsFormatsApart(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(map[string]string)
@@ -255,7 +255,7 @@ func TestInspectSignatureForms(t *testing.T) {
 	}
 }
 
-// A time that no calendar has must not keep anything from being written.
+// A time that RFC 3339 cannot express must not prevent output.
 func TestInspectTimesBeyondTheCalendar(t *testing.T) {
 	tr := taskRun(t, func(r *verifytest.Run) {
 		r.Steps[0].Claims = func(c map[string]any) { c["iat"], c["exp"] = int64(math.MaxInt64/2), int64(math.MinInt64/2) }
@@ -276,7 +276,7 @@ func TestInspectManySteps(t *testing.T) {
 	}
 }
 
-// FuzzInspect takes any termination message. It must end in something that can be written, and an export in
+// FuzzInspect passes any termination message. Inspect must return something that can be encoded, and Export
 // data or an error.
 func FuzzInspect(f *testing.F) {
 	f.Add(`[{"key":"RESULT_MANIFEST","value":"v2:AgMAAT2xXkiXH0gVhLMnLlL2GhBjQDdPOohP8oEuwVWi2OFCawK-jgABAAU","type":1},` +
@@ -304,7 +304,7 @@ func FuzzInspect(f *testing.F) {
 	})
 }
 
-// FuzzCarriers takes any values of carriers, past the JSON that wraps them.
+// FuzzCarriers passes any values of carriers, without the JSON around them.
 func FuzzCarriers(f *testing.F) {
 	f.Add("v2:AgMAAT2xXkiXH0gVhLMnLlL2GhBjQDdPOohP8oEuwVWi2OFCawK-jgABAAU", "", "e30.e30.AA", "", "", "")
 	f.Add("a,b", "AAAA", "", "AAAA", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "AAAA")

@@ -68,9 +68,9 @@ func signatureV1(carrier, value string) Signature {
 	return s
 }
 
-// decodeV1 takes the signing material of format v1 apart.
+// decodeV1 parses the signing material of format v1.
 func (s *Step) decodeV1(in verify.InspectedStep) {
-	if manifest := in.Carriers[signing.CarrierManifest]; manifest != "" { // it is empty where a step has no results
+	if manifest := in.Carriers[signing.CarrierManifest]; manifest != "" { // it is empty if the step has no results
 		s.ManifestNames = strings.SplitN(manifest, ",", maxNames+1)
 	}
 	if len(s.ManifestNames) > maxNames {

@@ -10,7 +10,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
-// The kinds of audiences: what somebody who reads the token can do with it.
+// The kinds of audiences, by what anyone who reads the token can do with it.
 const (
 	audiencePayload    = "payload-bound" // nothing: it vouches for one statement
 	audienceKey        = "key-bound"     // nothing: it vouches for one key

@@ -14,11 +14,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// allMessages is what the termination messages of a pod may hold together, in bytes (Kubernetes, pkg/kubelet).
+// allMessages is how many bytes all termination messages of a pod may have together (Kubernetes,
+// pkg/kubelet).
 const allMessages = 12288
 
-// Share returns the bytes that each container's termination message may have: the kubelet cuts what is
-// longer, and it spreads 12 KiB over all containers of the pod.
+// Share returns how many bytes each container's termination message may have. The kubelet divides 12 KiB
+// among all containers of the pod, and cuts longer messages.
 func Share(pod *corev1.Pod) int { return shareOf(containers(pod)) }
 
 func shareOf(containers int) int { return min(step.MaxMessage, allMessages/max(containers, 1)) }
@@ -27,14 +28,15 @@ func containers(pod *corev1.Pod) int {
 	return len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
 }
 
-// What compression takes off evidence alone, in bytes: a token is nearly as long compressed. About 55 were measured.
+// How many bytes compression saves on evidence alone. It is not much, because a token hardly compresses. We
+// measured about 55.
 const leastSaved, mostSaved = 48, 96
 
-// budget is what the termination messages of a pod's steps may hold.
+// budget is the room in the termination messages of a pod's steps.
 type budget struct {
-	containers int  // of the pod with the signer in it
-	own        int  // of them the signer's
-	compresses bool // the entrypoint does
+	containers int  // of the pod with the signer
+	own        int  // the signer's containers among them
+	compresses bool // the entrypoint compresses messages
 	reads      bool // Tekton's controller reads compressed messages
 	emits      bool // a step may emit results in its message
 }
@@ -44,7 +46,7 @@ func budgetOf(pod *corev1.Pod, steps []stepContainer) budget {
 	if slices.ContainsFunc(pod.Spec.InitContainers, isOwn) {
 		b.own = 1
 	}
-	// An earlier version's signer cannot be told to compress.
+	// The signer of an earlier version has no flag to compress.
 	b.reads = b.compresses || readsCompressed(pod) && (!steps[0].wrapped || steps[0].room > 0)
 	b.emits = slices.ContainsFunc(steps, func(s stepContainer) bool {
 		return s.values == nil && (s.flags.values[flagResults] != "" || s.flags.values[flagStepResults] != "")
@@ -54,13 +56,13 @@ func budgetOf(pod *corev1.Pod, steps []stepContainer) budget {
 
 func (b budget) share() int { return shareOf(b.containers) }
 
-// room is the share when somebody adds a container to the pod, such as one for debugging.
+// room returns the share after someone adds a container to the pod, such as one for debugging.
 func (b budget) room() int { return shareOf(b.containers + 1) }
 
-// lowered reports whether the signer's container leaves less to the others than they had without it.
+// lowered reports whether the signer's container reduces the share of the others.
 func (b budget) lowered() bool { return b.share() < shareOf(b.containers-b.own) }
 
-// check is an error if results would be lost that arrive without the signer, or if no step could ever sign.
+// check returns an error if the signer would cause results to be lost, or if no step could ever sign.
 func (b budget) check(evidence int) error {
 	if b.lowered() && b.emits && !b.reads {
 		return skipped("the signer's init container would leave results %d bytes, not %d, and longer ones would be lost; "+
@@ -78,13 +80,13 @@ func (b budget) check(evidence int) error {
 		evidence, b.containers, b.share(), b.advice(evidence))
 }
 
-// Ways out.
+// Advice for pods that do not fit.
 const (
 	byImageVolume = "use an image volume (Kubernetes 1.35)"
 	byCompression = "set Tekton's enable-termination-message-compression"
 )
 
-// advice says what would help this pod.
+// advice returns what would help this pod.
 func (b budget) advice(evidence int) string {
 	compressed := evidence - leastSaved
 	need := evidence
@@ -102,14 +104,14 @@ func (b budget) advice(evidence int) string {
 	return strings.Join(advice, ", or ")
 }
 
-// release matches a reference to the entrypoint's image as Tekton's releases have it, wherever it was copied to.
+// release matches a reference to the entrypoint's image of a Tekton release, in any registry.
 var release = regexp.MustCompile(`/entrypoint[^/:@]*:v1\.(\d{1,4})\.\d+(@sha256:[0-9a-f]{64})?$`)
 
-// firstThatReads is the minor version of Tekton Pipelines whose controller reads compressed messages, whoever
-// compressed them.
+// firstThatReads is the first minor version of Tekton Pipelines whose controller reads compressed messages
+// regardless of its settings.
 const firstThatReads = 13
 
-// readsCompressed reports whether the pod was made by a release of Tekton that is known to read compressed messages.
+// readsCompressed reports whether a release of Tekton that reads compressed messages made the pod.
 func readsCompressed(pod *corev1.Pod) bool {
 	i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == prepareName })
 	if i < 0 {

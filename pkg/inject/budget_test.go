@@ -44,7 +44,7 @@ func made(t *testing.T, image string, spec v1.TaskSpec, features map[string]stri
 	return p
 }
 
-// addContainer does what another webhook does.
+// addContainer adds a container, as another webhook does.
 func addContainer(p *corev1.Pod) {
 	p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "proxy"})
 }
@@ -58,7 +58,7 @@ func configOf(t *testing.T, p *corev1.Pod) step.Config {
 	return config
 }
 
-// TestBudget injects pods of each number of steps: results that arrive without the signer must not be cut
+// TestBudget injects pods with every number of steps. Results that arrive without the signer must not be cut
 // because of it.
 func TestBudget(t *testing.T) {
 	compressing := map[string]string{"enable-termination-message-compression": "true"}
@@ -67,9 +67,9 @@ func TestBudget(t *testing.T) {
 		spec     v1.TaskSpec
 		features map[string]string
 		delivery Delivery
-		share    int // 0: left alone
+		share    int // 0 if the pod is not wrapped
 		room     int
-		may      bool // compress
+		may      bool // may compress
 	}{
 		"1 step, init":                        {unknownRelease, withResult(1), nil, DeliveryInit, 4096, 3072, false},
 		"2 steps, image volume":               {unknownRelease, withResult(2), nil, DeliveryImage, 4096, 3072, false},
@@ -108,8 +108,8 @@ func TestBudget(t *testing.T) {
 	}
 }
 
-// TestBudgetAgain has another webhook add a container after the injection: a pod whose results that would cut
-// is the stock one again.
+// TestBudgetAgain lets another webhook add a container after the injection. If that would cut results, the
+// pod becomes the stock pod again.
 func TestBudgetAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		image    string
@@ -151,8 +151,8 @@ func TestBudgetAgain(t *testing.T) {
 	}
 }
 
-// TestWrappedByAnotherWebhook has one put its own program before the signer, and add an init container: the
-// signer must hear of its new share, or be taken out.
+// TestWrappedByAnotherWebhook lets another webhook put its own program before the signer, and add an init
+// container. The signer must get its new share, or be removed.
 func TestWrappedByAnotherWebhook(t *testing.T) {
 	for name, wrap := range map[string]func(*corev1.Container){
 		"in the arguments": func(c *corev1.Container) {
@@ -199,7 +199,7 @@ func TestWrappedByAnotherWebhook(t *testing.T) {
 	}
 }
 
-// TestSignerOfAStep is none: the arguments of a step are its own, whatever they look like.
+// TestSignerOfAStep checks that a step's own arguments never count as the signer, even if they look like it.
 func TestSignerOfAStep(t *testing.T) {
 	injected, err := Pod(made(t, releaseImage, withResult(1), nil), testOptions(DeliveryInit))
 	if err != nil {
@@ -216,7 +216,7 @@ func TestSignerOfAStep(t *testing.T) {
 	}
 }
 
-// TestBudgetOfAnEarlierSigner keeps from its signer what it does not know.
+// TestBudgetOfAnEarlierSigner checks that the signer of an earlier version gets no unknown flags.
 func TestBudgetOfAnEarlierSigner(t *testing.T) {
 	options := testOptions(DeliveryImage)
 	options.Required = true
@@ -273,22 +273,23 @@ func TestReadsCompressed(t *testing.T) {
 	}
 }
 
-// maxReason is what a warning of the webhook holds, so that nothing is cut.
+// maxReason is how long a reason may be to fit into a warning of the webhook.
 const maxReason = 250 - len("tekton-sign: this pod will not sign: ")
 
-// ordinary are the tokens of a cluster as kubeadm makes it.
+// ordinary returns the form of the tokens in a kubeadm cluster.
 func ordinary() TokenForm {
 	return TokenForm{Issuer: "https://kubernetes.default.svc.cluster.local", KeyID: 43, Signature: 342}
 }
 
-// TestEvidenceThatCannotFit is said when the pod is made, with what would help.
+// TestEvidenceThatCannotFit checks that evidence that cannot fit is reported when the pod is made, with
+// advice.
 func TestEvidenceThatCannotFit(t *testing.T) {
 	for name, c := range map[string]struct {
 		image    string
 		steps    int
 		delivery Delivery
-		reason   string // empty: it fits
-		without  string // that would not help
+		reason   string // empty if it fits
+		without  string // advice that would not help
 	}{
 		"7 steps": {unknownRelease, 7, DeliveryImage, "", ""},
 		"8 steps": {
@@ -323,8 +324,8 @@ func TestEvidenceThatCannotFit(t *testing.T) {
 	}
 }
 
-// TestEvidenceSize compares with tokens of real clusters (measured): the estimate must not be above them by
-// more than a node's name may make out.
+// TestEvidenceSize compares the estimate with measured tokens of real clusters. It must not be larger by more
+// than the length of a node's name.
 func TestEvidenceSize(t *testing.T) {
 	p := stockPod(t, nil, "eight", silent(1), nil)
 	p.Namespace, p.Spec.ServiceAccountName = "min-12", ""
@@ -343,7 +344,7 @@ func TestEvidenceSize(t *testing.T) {
 	}
 }
 
-// TestTableOfShares is the table that people plan by (docs/how-it-works.md).
+// TestTableOfShares checks the table in docs/how-it-works.md.
 func TestTableOfShares(t *testing.T) {
 	var got []string
 	for n := 2; n <= 12; n++ {

@@ -20,9 +20,9 @@ const (
 	DeliveryInit  Delivery = "init"  // an init container that copies the signer into an empty volume
 )
 
-// volumeName names the volume that holds the signer. It is one of its own, so that the signer's init
-// container can write to nothing else of the pod's, and Tekton keeps names that begin like this from being
-// mounted by steps: none can replace the signer of a later one.
+// volumeName is the name of the volume that holds the signer. The signer has its own volume, so that its init
+// container cannot write to anything else in the pod. Tekton does not allow steps to mount volumes with this
+// prefix, so no step can replace the signer of a later one.
 const volumeName = "tekton-internal-sign"
 
 // initName is the init container that installs the signer.
@@ -31,7 +31,7 @@ const initName = "tekton-sign"
 // prepareName is the init container that installs Tekton's entrypoint (Tekton Pipelines, pkg/pod).
 const prepareName = "prepare"
 
-// deliver adds to a stock pod what brings the signer into it.
+// deliver adds the volume, mounts and init container that deliver the signer to a stock pod.
 func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 	if err := checkUnused(pod); err != nil {
 		return err
@@ -55,10 +55,10 @@ func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 	return nil
 }
 
-// isOwn reports whether a container is the signer's.
+// isOwn reports whether a container is the signer's init container.
 func isOwn(c corev1.Container) bool { return c.Name == initName }
 
-// unwrapPod makes a wrapped pod the stock one again.
+// unwrapPod turns a wrapped pod back into the stock pod.
 func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName })
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, isOwn)
@@ -70,8 +70,8 @@ func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
 	}
 }
 
-// addInit adds the signer's init container behind Tekton's own one, under the security context and the
-// resources of that: with less, Pod Security and quotas would refuse the pod.
+// addInit adds the signer's init container after Tekton's own, with the same security context and resources.
+// Without them, Pod Security and quotas could refuse the pod.
 func addInit(pod *corev1.Pod, options Options) error {
 	prepare := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == prepareName })
 	if prepare < 0 {
@@ -89,14 +89,14 @@ func addInit(pod *corev1.Pod, options Options) error {
 	return nil
 }
 
-// checkUnused refuses a stock pod that already uses the names which the signer needs.
+// checkUnused refuses a stock pod that already uses the names that the signer needs.
 func checkUnused(pod *corev1.Pod) error {
 	if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName }) {
-		return skipped("the pod has a volume %s of its own", volumeName)
+		return skipped("the pod already has a volume %s", volumeName)
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Name == initName {
-			return skipped("the pod has a container %s of its own", initName)
+			return skipped("the pod already has a container %s", initName)
 		}
 		for _, m := range c.VolumeMounts {
 			if m.Name == volumeName || m.MountPath == step.MountPath {

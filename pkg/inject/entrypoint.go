@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// Flags of the entrypoint (Tekton Pipelines, cmd/entrypoint) that decide about the injection.
+// Flags of the entrypoint (Tekton Pipelines, cmd/entrypoint) on which the injection depends.
 const (
 	flagPostFile        = "post_file"
 	flagTerminationPath = "termination_path"
@@ -25,7 +25,7 @@ const (
 	flagWaitFileContent = "wait_file_content"
 )
 
-// switches are the entrypoint's flags that take no value from the next argument.
+// switches returns the entrypoint's flags that take no value from the next argument.
 func switches() []string {
 	return []string{flagCompress, flagBreakpoint, flagBeforeStep, flagSPIRE, flagWaitFileContent}
 }
@@ -36,7 +36,8 @@ type entrypointFlags struct {
 	post   int // position of the value of -post_file among the arguments
 }
 
-// parseEntrypoint reads the entrypoint's own arguments, those before "--". They follow the rules of Go's package flag.
+// parseEntrypoint reads the entrypoint's own arguments, those before "--". Their syntax is that of Go's
+// package flag.
 func parseEntrypoint(args []string) (entrypointFlags, error) {
 	end := slices.Index(args, "--")
 	if end < 0 {

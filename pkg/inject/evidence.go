@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// TokenForm is what makes the tokens of a cluster long: the rest is in each of them. The zero value is unknown.
+// TokenForm holds the parts of tokens whose length differs between clusters. The zero value means unknown.
 type TokenForm struct {
 	Issuer    string
 	KeyID     int // bytes
@@ -23,7 +23,8 @@ type TokenForm struct {
 
 func (f TokenForm) known() bool { return f.Issuer != "" && f.Signature > 0 }
 
-// Stand-ins for what is not known before the step has ended. Names of nodes are longer, but in small clusters.
+// Placeholders for values that are not known before the step has ended. Except in small clusters, names of
+// nodes are longer.
 const (
 	anyUID  = "00000000-0000-4000-8000-000000000000"
 	anyNode = "0123456789"
@@ -49,7 +50,7 @@ func (f TokenForm) size(pod *corev1.Pod, n int) int {
 	return base64.RawURLEncoding.EncodedLen(header) + 1 + base64.RawURLEncoding.EncodedLen(len(claims)) + 1 + f.Signature
 }
 
-// Sizes of what stands in every message beside the values.
+// Sizes of the parts of every message besides the values.
 const (
 	sizeEntry     = len(`{"key":"","value":"","type":1},`)
 	sizeStarted   = sizeEntry + len("StartedAt") + len("2006-01-02T15:04:05.000Z")
@@ -59,8 +60,8 @@ const (
 	sizeDigest    = 43  // in an audience
 )
 
-// evidenceSize returns about how many bytes the message of a step takes that emits nothing, 0 if that is
-// unknown. It is rather less than that: what does not fit by this figure does not fit.
+// evidenceSize returns an estimate of how many bytes the message of a step takes that emits nothing, or 0 if
+// unknown. The estimate is low on purpose: evidence that does not fit by it never fits.
 func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
 	if !tokens.known() || !options.Backend.HasBindings() {
 		return 0

@@ -13,20 +13,21 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// Options say how the signer reaches a pod and what it signs for.
+// Options define how the signer reaches a pod and how it signs.
 type Options struct {
 	SignerImage string // reference of the image that holds the signer as step.ImagePath
 	PullPolicy  corev1.PullPolicy
 	PullSecrets []string // names of Secrets in the pod's namespace with which the image is pulled
 	Delivery    Delivery
 	Step        step.Options
-	API         step.APIServer // that the signer may talk to
+	API         step.APIServer // to which the signer may connect
 	Patience    time.Duration  // of the signer
-	Required    bool           // results are of no use without evidence
+	Required    bool           // results cannot be used without evidence
 	Tokens      TokenForm      // of the cluster
 }
 
-// SkippedError says why a pod cannot be wrapped. Its steps run as Tekton made them and stay unsigned.
+// SkippedError is the reason why a pod cannot be wrapped. Its steps run as Tekton made them and stay
+// unsigned.
 type SkippedError struct {
 	Reason string // in words for people
 }
@@ -37,11 +38,11 @@ func skipped(format string, args ...any) error {
 	return &SkippedError{Reason: fmt.Sprintf(format, args...)}
 }
 
-// Pod returns pod with each of its steps wrapped. It does not change pod. A pod that is wrapped already stays
-// as it is, but for shares of the termination message that changed because somebody added containers since.
+// Pod returns pod with each of its steps wrapped. It does not change pod. If pod is already wrapped, only the
+// shares of the termination messages are updated, in case someone added containers.
 //
-// With a *SkippedError, pod itself comes back for a pod that cannot be wrapped, and an unwrapped one for a
-// pod that was wrapped and must not be any longer; with any other error nothing does.
+// With a *SkippedError, Pod returns a pod as well: pod itself if it cannot be wrapped, or an unwrapped pod if
+// pod was wrapped and must not be any longer. With any other error, it returns no pod.
 func Pod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if err := options.validate(); err != nil {
 		return nil, err
@@ -84,7 +85,7 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 		return nil, err
 	}
 	if steps[0].wrapped && options.API.Known() && !steps[0].api.Known() {
-		return pod, nil // by an earlier version, whose signer takes no other arguments
+		return pod, nil // wrapped by an earlier version, whose signer accepts no other arguments
 	}
 	if !steps[0].wrapped {
 		if err := deliver(pod, steps, options); err != nil {
@@ -96,7 +97,7 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 		if !steps[0].wrapped {
 			return nil, err
 		}
-		unwrapPod(pod, steps) // somebody has added containers since
+		unwrapPod(pod, steps) // someone added containers after the injection
 		return pod, err
 	}
 	for i, s := range steps {
@@ -110,7 +111,7 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	return pod, nil
 }
 
-// isWindows reports whether the pod asks for a Windows node.
+// isWindows reports whether the pod requires a Windows node.
 func isWindows(pod *corev1.Pod) bool {
 	os := pod.Spec.OS
 	return os != nil && os.Name == corev1.Windows || pod.Spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)

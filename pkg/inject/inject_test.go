@@ -47,7 +47,7 @@ func testOptions(delivery Delivery) Options {
 	}
 }
 
-// stockPod has Tekton's own code build the pod of a TaskRun.
+// stockPod builds the pod of a TaskRun with Tekton's own code.
 func stockPod(
 	t *testing.T, features map[string]string, name string, spec v1.TaskSpec, change func(*v1.TaskRun),
 ) *corev1.Pod {
@@ -102,7 +102,7 @@ func commands(lines ...[]string) v1.TaskSpec {
 	return spec
 }
 
-// randomNames match what Tekton draws by lot for each pod.
+// randomNames matches the random names that Tekton generates for each pod.
 var randomNames = regexp.MustCompile(`(script-\d+|randomly-generated)-[a-z0-9]{5}\b`)
 
 func golden(t *testing.T, name string, p *corev1.Pod) {
@@ -186,7 +186,7 @@ func breakpoint(breakpoints v1.TaskBreakpoints) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) { tr.Spec.Debug = &v1.TaskRunDebug{Breakpoints: &breakpoints} }
 }
 
-// checkSteps reads the injected pod as the signer will.
+// checkSteps reads the injected pod as the signer does.
 func checkSteps(t *testing.T, stock, injected *corev1.Pod) {
 	t.Helper()
 	steps := 0
@@ -246,21 +246,21 @@ func TestPodAgainAfterAContainerWasAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 4096; toldShare(t, got) != want { // 3 containers
-		t.Errorf("share %d, want %d", toldShare(t, got), want)
+	if want := 4096; signerShare(t, got) != want { // 3 containers
+		t.Errorf("share %d, want %d", signerShare(t, got), want)
 	}
 	got.Spec.Containers = append(got.Spec.Containers, corev1.Container{Name: "proxy"})
 	got, err = Pod(got, testOptions(DeliveryInit))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 3072; toldShare(t, got) != want || want != Share(got) {
-		got, want := toldShare(t, got), want
+	if want := 3072; signerShare(t, got) != want || want != Share(got) {
+		got, want := signerShare(t, got), want
 		t.Errorf("share %d after a container was added, want %d", got, want)
 	}
 }
 
-func toldShare(t *testing.T, p *corev1.Pod) int {
+func signerShare(t *testing.T, p *corev1.Pod) int {
 	t.Helper()
 	config, _, err := step.Parse(p.Spec.Containers[0].Args)
 	if err != nil {
@@ -289,7 +289,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestPodOfAnEarlierAddOn leaves a pod alone that another version injected: its signer knows no other arguments.
+// TestPodOfAnEarlierAddOn checks that a pod that an earlier version injected does not change, because its
+// signer accepts no other arguments.
 func TestPodOfAnEarlierAddOn(t *testing.T) {
 	options := testOptions(DeliveryInit)
 	earlier := options

@@ -18,9 +18,9 @@ const (
 	modelUID  = "00000000-0000-4000-8000-000000000000"
 )
 
-// Model returns a pod of one step, which is a script, in the form in which Tekton makes them for a task of a pipeline
-// (v1.15.0, pkg/pod), all of this image, for dry runs: what is tried is the injection, and what others say of it. It
-// fits the strictest Pod Security level and small quotas.
+// Model returns a pod with one step, a script, in the form in which Tekton makes it for a task of a pipeline
+// (v1.15.0, pkg/pod), with image in all containers. It is for dry runs, which try the injection and whether
+// the API server accepts the pod. It fits the strictest Pod Security level and small quotas.
 func Model(namespace, image string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
@@ -40,7 +40,7 @@ func Model(namespace, image string) *corev1.Pod {
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy:         corev1.RestartPolicyNever,
-			ActiveDeadlineSeconds: new(int64(5400)), // one and a half times Tekton's time-out
+			ActiveDeadlineSeconds: new(int64(5400)), // one and a half times Tekton's default timeout
 			InitContainers: []corev1.Container{
 				modelContainer("prepare", image,
 					[]string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, "step-canary"}, nil,
@@ -97,7 +97,7 @@ func modelContainer(name, image string, command, args []string, places ...string
 	return c
 }
 
-// modelMount mounts one of Tekton's own volumes, given as its last name and a path.
+// modelMount returns a mount of one of Tekton's own volumes, by the last part of its name.
 func modelMount(place string) corev1.VolumeMount {
 	name, path, _ := strings.Cut(place, ":")
 	return corev1.VolumeMount{Name: internalVolume + name, MountPath: path}

@@ -10,13 +10,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// pullSecretsAnnotation names the pull secrets that the add-on gave a pod, joined by commas, so that those
-// which the pod had itself stay when they are taken away again.
+// pullSecretsAnnotation holds the names of the pull secrets that the add-on added to a pod, joined by commas,
+// so that unwrapping the pod removes only those.
 const pullSecretsAnnotation = "tekton-sign.dev/pull-secrets"
 
-// addPullSecrets gives a stock pod the pull secrets that it lacks.
+// addPullSecrets adds the missing pull secrets to a stock pod.
 func addPullSecrets(pod *corev1.Pod, names []string) {
-	delete(pod.Annotations, pullSecretsAnnotation) // of a stock pod it is somebody else's
+	delete(pod.Annotations, pullSecretsAnnotation) // on a stock pod, the annotation is not ours
 	var added []string
 	for _, name := range names {
 		secret := corev1.LocalObjectReference{Name: name}

@@ -10,8 +10,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// TestPullSecrets: a pod keeps its own pull secrets, is given those that it lacks once, and loses only these
-// when it must not be wrapped any longer.
+// TestPullSecrets checks that a pod keeps its own pull secrets, gets the missing ones once, and loses only
+// these when it is unwrapped.
 func TestPullSecrets(t *testing.T) {
 	secrets := func(names ...string) (list []corev1.LocalObjectReference) {
 		for _, name := range names {
@@ -20,11 +20,11 @@ func TestPullSecrets(t *testing.T) {
 		return list
 	}
 	for name, tc := range map[string]struct {
-		own, given, want []string
+		own, add, want []string
 	}{
 		"none":        {nil, nil, nil},
 		"its own":     {[]string{"a"}, nil, []string{"a"}},
-		"given":       {nil, []string{"m", "n"}, []string{"m", "n"}},
+		"add":         {nil, []string{"m", "n"}, []string{"m", "n"}},
 		"both":        {[]string{"a", "m"}, []string{"m", "n"}, []string{"a", "m", "n"}},
 		"all its own": {[]string{"m"}, []string{"m"}, []string{"m"}},
 	} {
@@ -34,7 +34,7 @@ func TestPullSecrets(t *testing.T) {
 			forged := stock.DeepCopy()
 			forged.Annotations[pullSecretsAnnotation] = "a"
 			options := testOptions(DeliveryImage)
-			options.PullSecrets = tc.given
+			options.PullSecrets = tc.add
 			injected, err := Pod(forged, options)
 			if err != nil {
 				t.Fatal(err)

@@ -18,15 +18,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// resultsSidecar is Tekton's container that reads results and writes them to its log (Tekton Pipelines,
-// pkg/apis/pipeline), and sidecarLogs the mode of the entrypoint in which it does.
+// resultsSidecar is the name of Tekton's container that reads results and writes them to its log (Tekton
+// Pipelines, pkg/apis/pipeline), and sidecarLogs is the entrypoint's mode for that.
 const (
 	resultsSidecar = tekton.ResultsSidecar
 	sidecarLogs    = "sidecar-logs"
 	messages       = "termination-message"
 )
 
-// sidecarArgs are the arguments of the results sidecar: what it is going to read.
+// sidecarArgs are the arguments of the results sidecar, which name what it will read.
 type sidecarArgs struct {
 	resultsDir  string
 	results     []string            // names of the task's results
@@ -34,7 +34,7 @@ type sidecarArgs struct {
 	artifacts   []string            // containers of the steps whose artifacts it reads
 }
 
-// setValues tells the steps which files Tekton's results sidecar reads, if results travel by its log.
+// setValues passes the files that Tekton's results sidecar reads to the steps, if results travel by its log.
 func setValues(pod *corev1.Pod, steps []stepContainer, options step.Options) error {
 	mode := steps[0].flags.values[flagResultFrom]
 	for _, s := range steps {
@@ -65,8 +65,8 @@ func setValues(pod *corev1.Pod, steps []stepContainer, options step.Options) err
 	return nil
 }
 
-// sidecarOf returns the arguments of the pod's results sidecar, which is an init container where Tekton uses
-// sidecars of Kubernetes.
+// sidecarOf returns the arguments of the pod's results sidecar, which is an init container if Tekton uses
+// Kubernetes sidecars.
 func sidecarOf(pod *corev1.Pod) (sidecarArgs, error) {
 	var found []corev1.Container
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
@@ -104,7 +104,7 @@ func parseSidecar(args []string) (sidecarArgs, error) {
 	return s, nil
 }
 
-// list splits names that are joined by commas.
+// list splits names joined by commas.
 func list(joined string) []string {
 	if joined == "" {
 		return nil
@@ -112,7 +112,7 @@ func list(joined string) []string {
 	return strings.Split(joined, ",")
 }
 
-// valuesOf returns what the sidecar reads of one step.
+// valuesOf returns what the sidecar reads from one step.
 func (a sidecarArgs) valuesOf(s *stepContainer, last bool) (*step.Values, error) {
 	v := &step.Values{
 		StepDir:     s.flags.values[flagStepDir],
@@ -131,7 +131,7 @@ func (a sidecarArgs) valuesOf(s *stepContainer, last bool) (*step.Values, error)
 	return v, step.CheckFileNames(v.Results)
 }
 
-// unique returns names without repetitions, of which the sidecar reads one file.
+// unique returns names without repetitions, because the sidecar reads a file once.
 func unique(names []string) []string {
 	names = slices.Clone(names)
 	slices.Sort(names)

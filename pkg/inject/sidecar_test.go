@@ -19,7 +19,7 @@ import (
 // sidecarFlags are Tekton's feature flags with which results travel by the log of a sidecar.
 func sidecarFlags() map[string]string { return map[string]string{"results-from": sidecarLogs} }
 
-// sidecarSpec is a Task with every kind of value: results of the task and of a step, and artifacts.
+// sidecarSpec returns a Task with every kind of value: results of the task and of a step, and artifacts.
 func sidecarSpec() v1.TaskSpec {
 	spec := scripts("build", "push")
 	spec.Results = append(spec.Results, v1.TaskResult{Name: "list", Type: v1.ResultsTypeArray})
@@ -28,7 +28,7 @@ func sidecarSpec() v1.TaskSpec {
 	return spec
 }
 
-// valuesInPod returns what the injected steps were told to read.
+// valuesInPod returns the files that the injected steps will read.
 func valuesInPod(t *testing.T, p *corev1.Pod) []*step.Values {
 	t.Helper()
 	var all []*step.Values
@@ -54,7 +54,7 @@ func TestPodWithResultsSidecar(t *testing.T) {
 		},
 	}
 	stock := stockPod(t, sidecarFlags(), "build", sidecarSpec(), nil)
-	moved := stock.DeepCopy() // as Tekton places it where it uses sidecars of Kubernetes
+	moved := stock.DeepCopy() // as Tekton places it if it uses Kubernetes sidecars
 	for i, c := range moved.Spec.Containers {
 		if c.Name == resultsSidecar {
 			c.Command = append(c.Command, "-kubernetes-sidecar-mode", "true")

@@ -56,7 +56,7 @@ func TestPodSkips(t *testing.T) {
 		"no prepare": {nil, nil, func(p *corev1.Pod) { p.Spec.InitContainers = nil }, "init container prepare"},
 		"volume of the same name": {nil, nil, func(p *corev1.Pod) {
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: volumeName})
-		}, "volume tekton-internal-sign of its own"},
+		}, "already has a volume tekton-internal-sign"},
 		"mount of the same name": {nil, nil, func(p *corev1.Pod) {
 			p.Spec.Containers = append(p.Spec.Containers, corev1.Container{
 				Name: "sidecar-x", VolumeMounts: []corev1.VolumeMount{{Name: volumeName, MountPath: "/x"}},
@@ -68,7 +68,7 @@ func TestPodSkips(t *testing.T) {
 		}, "mounts volume x at /tekton/sign"},
 		"init container of the same name": {nil, nil, func(p *corev1.Pod) {
 			p.Spec.InitContainers = append(p.Spec.InitContainers, corev1.Container{Name: initName})
-		}, "container tekton-sign of its own"},
+		}, "already has a container tekton-sign"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stock := stockPod(t, c.features, "build", scripts("build"), c.change)

@@ -12,17 +12,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// stepContainer is one step with the command line that Tekton gave it.
+// stepContainer is one step with its command line from Tekton.
 type stepContainer struct {
 	container *corev1.Container
 	args      []string // of Tekton's entrypoint
 	flags     entrypointFlags
 	wrapped   bool           // the pod was injected before
-	api       step.APIServer // that the signer was told of then
-	room      int            // so was this, unless its version was an earlier one
-	command   []string       // that starts the signer, with
-	before    []string       // the first arguments, where another webhook has wrapped it since
-	values    *step.Values   // where results travel by the log of Tekton's results sidecar
+	api       step.APIServer // passed to the signer then
+	room      int            // passed to the signer then; 0 for an earlier version
+	command   []string       // starts the signer
+	before    []string       // first arguments of command, if another webhook wrapped the step after the injection
+	values    *step.Values   // set if results travel by the log of Tekton's results sidecar
 }
 
 // stepsOf returns the pod's steps in order. All of them are wrapped or none is.
@@ -58,7 +58,7 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 		}
 	} else if !slices.Equal(c.Command, []string{tekton.Entrypoint}) {
 		return stepContainer{}, skipped("expected container %s to start %s, got %q: another webhook changed it before; "+
-			"have that leave pods of TaskRuns alone", c.Name, tekton.Entrypoint, c.Command)
+			"configure it to ignore pods of TaskRuns", c.Name, tekton.Entrypoint, c.Command)
 	}
 	flags, err := parseEntrypoint(s.args)
 	if err != nil {
@@ -76,9 +76,9 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	return s, nil
 }
 
-// signerIn finds the signer in the command line of a container: in its place, or behind the command of
-// another webhook that has wrapped it. What comes behind the signer is the step's, which must not be taken
-// for it where there is none.
+// signerIn finds the signer in the command line of a container: as the command, or after the command of
+// another webhook that wrapped it. Arguments after the signer belong to the step. If there is no signer, they
+// must not be mistaken for it.
 func signerIn(c *corev1.Container) (at int, ok bool) {
 	if slices.Equal(c.Command, []string{step.PodPath}) {
 		return 0, true
@@ -99,7 +99,8 @@ func signerIn(c *corev1.Container) (at int, ok bool) {
 	return 0, false
 }
 
-// maxTried bounds the places of a command line in which the signer is looked for: each takes a look at all that follows.
+// maxTried bounds the positions in a command line at which to look for the signer, because each attempt reads
+// all that follows.
 const maxTried = 16
 
 // readWrapped reads a command line with the signer in it.
@@ -115,7 +116,7 @@ func (s *stepContainer) readWrapped(at int) error {
 	return nil
 }
 
-// start makes the container start program, in the place of the signer, with args.
+// start makes the container start program instead of the signer, with args.
 func (s stepContainer) start(program string, args []string) {
 	line := slices.Concat(s.command, s.before)
 	line[len(line)-1] = program
@@ -123,7 +124,7 @@ func (s stepContainer) start(program string, args []string) {
 	s.container.Command, s.container.Args = line[:n:n], slices.Concat(line[n:], args)
 }
 
-// unwrap returns the arguments that Tekton gave the entrypoint of a wrapped step, and what the signer was told.
+// unwrap returns Tekton's arguments for the entrypoint of a wrapped step, and the signer's configuration.
 func unwrap(args []string) ([]string, step.Config, error) {
 	config, command, err := step.Parse(args)
 	if err != nil {
@@ -147,14 +148,14 @@ func unwrap(args []string) ([]string, step.Config, error) {
 	return stock, config, nil
 }
 
-// wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so there the
-// entrypoint keeps it.
+// wrap makes the container start the signer. The scripts of a debugging session use the stock post file, so
+// the entrypoint keeps it there.
 func (s stepContainer) wrap(config step.Config) {
 	stock := append([]string{tekton.Entrypoint}, s.args...)
 	config.TerminationPath = s.flags.values[flagTerminationPath]
 	config.Compress = s.flags.has(flagCompress)
 	config.Values = s.values
-	if s.wrapped && s.room == 0 { // by an earlier version, whose signer does not know these
+	if s.wrapped && s.room == 0 { // wrapped by an earlier version, whose signer does not have these flags
 		config.Room, config.MayCompress, config.Required = 0, false, false
 	}
 	if !s.flags.has(flagBreakpoint) && !s.flags.has(flagBeforeStep) {

@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// taskRun is the object that a pod belongs to.
+// taskRun is the TaskRun to which a pod belongs.
 type taskRun struct {
 	name string
 	uid  signing.UID
@@ -22,13 +22,13 @@ type taskRun struct {
 // IsTaskRunPod reports whether a TaskRun controls the pod.
 func IsTaskRunPod(pod *corev1.Pod) bool { return controllerOf(pod) != nil }
 
-// controllerOf returns the reference to the TaskRun that controls the pod, nil if none does.
+// controllerOf returns the reference to the TaskRun that controls the pod, or nil if none does.
 func controllerOf(pod *corev1.Pod) *metav1.OwnerReference {
 	return owner.Controller(pod, owner.TaskRun)
 }
 
-// taskRunOf returns the pod's TaskRun. The owner reference names it; labels that name another one are an
-// error, because the evidence would be looked for in the wrong place.
+// taskRunOf returns the pod's TaskRun, which the owner reference names. It returns an error if the labels
+// name another one, because verifiers would look for the evidence in the wrong place.
 func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	owner := controllerOf(pod)
 	if owner == nil {
@@ -40,7 +40,7 @@ func taskRunOf(pod *corev1.Pod) (taskRun, error) {
 	for label, want := range map[string]string{pipeline.TaskRunLabelKey: owner.Name,
 		pipeline.TaskRunUIDLabelKey: string(owner.UID)} {
 		if got, ok := pod.Labels[label]; ok && got != want {
-			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference says %s; "+
+			return taskRun{}, fmt.Errorf("pod %q is labelled %s=%s, but its owner reference names %s; "+
 				"only Tekton's controller may create pods of TaskRuns", pod.Name, label, got, want)
 		}
 	}

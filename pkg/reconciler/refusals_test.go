@@ -130,7 +130,7 @@ func (r *refusalsRig) later(passed time.Duration) {
 // hears takes the mark away by which a trial is asked for, as the keeper does.
 func (r *refusalsRig) hears() {
 	r.t.Helper()
-	if err := r.refusals.Store.Heard(r.t.Context(), "ci"); err != nil {
+	if err := r.refusals.Store.ClearRequest(r.t.Context(), "ci"); err != nil {
 		r.t.Fatal(err)
 	}
 	r.until(func() bool { return !r.asked() })

@@ -172,7 +172,7 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 		return controller.NewRequeueAfter(retryInterval)
 	}
 	// Before the trial: what is refused from now on asks for another one.
-	if err := t.Store.Heard(ctx, name); err != nil {
+	if err := t.Store.ClearRequest(ctx, name); err != nil {
 		return err
 	}
 	if !t.Namespaces.Exists(name) {

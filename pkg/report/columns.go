@@ -12,7 +12,7 @@ import (
 // pageRows is how many rows are aligned with each other. Columns grow from page to page and never shrink.
 const pageRows = 100
 
-// aligner writes rows in columns, a page at a time.
+// aligner writes rows in aligned columns, one page at a time.
 type aligner struct {
 	w      io.Writer
 	widths []int
@@ -21,11 +21,11 @@ type aligner struct {
 
 type alignedRow struct {
 	cells  []string
-	render func(line string) string // colours the row's first cell; nil leaves it
+	render func(line string) string // colours the row's first cell; nil for no colour
 	below  string                   // lines that follow the row
 }
 
-// row takes cells that are safe to show.
+// row adds a row. Its cells must be safe to show.
 func (a *aligner) row(r alignedRow) error {
 	a.rows = append(a.rows, r)
 	if len(a.rows) == pageRows {

@@ -16,7 +16,7 @@ import (
 // EvidenceKind is the kind of the machine-readable inspection.
 const EvidenceKind = "Evidence"
 
-// EvidenceNotice says what an inspection is not.
+// EvidenceNotice states that an inspection verifies nothing.
 const EvidenceNotice = "nothing here is verified: this is what the evidence says of itself"
 
 // EvidenceReport is the outcome of one run of evidence.

@@ -54,7 +54,7 @@ func structSchema(t reflect.Type, constants map[string]any) map[string]any {
 	return map[string]any{"type": "object", "properties": properties, "required": required, "additionalProperties": false}
 }
 
-// The schema in docs is that of the object: a field that is added, removed or renamed changes it.
+// The schema in docs matches the object: adding, removing or renaming a field changes it.
 func TestEvidenceSchema(t *testing.T) {
 	schema := schemaOf(reflect.TypeFor[EvidenceReport](), map[string]any{
 		"apiVersion": APIVersion, "kind": EvidenceKind, "notice": EvidenceNotice, "verified": false,

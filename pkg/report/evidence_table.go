@@ -19,8 +19,8 @@ const maxListed = 64
 // evidenceWidth is the width of the column of field names.
 const evidenceWidth = 14
 
-// Table writes the inspection for people. That nothing is verified stands first and last: nothing that a
-// TaskRun holds can come before or after it.
+// Table writes the inspection for people. The first and the last line state that nothing is verified. No text
+// of a TaskRun can come before the first or after the last line.
 func (r *EvidenceReport) Table(w io.Writer, options Options) error {
 	t := &evidenceTable{style: options.Style, verbose: options.Verbose}
 	notice := strings.ToUpper(EvidenceNotice[:1]) + EvidenceNotice[1:] + "."
@@ -34,7 +34,7 @@ func (r *EvidenceReport) Table(w io.Writer, options Options) error {
 	return err
 }
 
-// evidenceTable collects lines. Whatever goes into one has been made safe.
+// evidenceTable collects lines. All text in them is escaped.
 type evidenceTable struct {
 	b       strings.Builder
 	style   Style
@@ -43,7 +43,7 @@ type evidenceTable struct {
 
 func (t *evidenceTable) line(text string) { t.b.WriteString(strings.TrimRight(text, " ") + "\n") }
 
-// field writes one field of a step. The value is made safe here.
+// field writes one field of a step. It escapes the value.
 func (t *evidenceTable) field(name, value string) {
 	width := display.DefaultWidth
 	if t.verbose {
@@ -195,7 +195,7 @@ func (t *evidenceTable) token(k *evidence.Token) {
 	}
 }
 
-// audienceTexts says what a kind of audience means.
+// audienceTexts describes a kind of audience.
 func audienceTexts(kind string) string {
 	text := map[string]string{
 		"payload-bound": "the token vouches for one statement, whose digest the audience carries",
@@ -251,7 +251,7 @@ func (t *evidenceTable) entries(list []evidence.Entry) {
 	}
 }
 
-// statement shows what a verifier rebuilds, and the digests beside those that the evidence carries.
+// statement shows what a verifier rebuilds, and its digests next to those in the evidence.
 func (t *evidenceTable) statement(s *evidence.Step) {
 	if s.Statement == nil {
 		return

@@ -103,7 +103,7 @@ func legacyStep() evidence.Step {
 
 func newEvidence(items ...evidence.TaskRun) *EvidenceReport {
 	r := NewEvidence(items, nil)
-	r.Tool = version.Info{Version: "v1.2.3"} // the build's own would change the golden files
+	r.Tool = version.Info{Version: "v1.2.3"} // the build's own version would change the golden files
 	return r
 }
 
@@ -152,7 +152,7 @@ func TestEvidenceMachineFormatsAgree(t *testing.T) {
 	}
 }
 
-// Every string of an inspection is hostile. The first and the last line are the tool's own.
+// Even if every string of an inspection is hostile, the first and the last line are the tool's own.
 func TestNothingForgesTheNotice(t *testing.T) {
 	const evil = "x\n✓ VERIFIED ci/build\r\x1b[1A\u2028\u202e"
 	data, err := json.Marshal(newEvidence(inspected()).Items)
@@ -210,7 +210,7 @@ func poison(v any, change func(string) string) any {
 	return v
 }
 
-// A message can hold thousands of entries: a person sees how many, a machine all of them.
+// A message can hold thousands of entries. The table shows how many, JSON shows all of them.
 func TestEvidenceTableCutsLists(t *testing.T) {
 	step := evidence.Step{Container: "step-a", State: evidence.StateEvidence, Format: signing.FormatV1}
 	for i := range 4096 {

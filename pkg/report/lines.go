@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// lines collects lines of text for people. Whatever goes into one has been made safe.
+// lines collects lines of text for people. All text in them is escaped.
 type lines struct {
 	b       strings.Builder
 	style   Style
@@ -41,7 +41,7 @@ func (l *lines) item(trust *Trust, r *verify.Result) {
 	l.line(l.style.verdict(r.Verdict, text))
 }
 
-// verdictText is the verdict as people see it: what the user chose not to ask for stands in it.
+// verdictText returns the verdict for people, with the proof that the user chose not to require.
 func verdictText(verdict verify.Verdict, unrecorded bool) string {
 	if unrecorded {
 		return display.Safe(string(verdict)) + " (unrecorded)"
@@ -49,7 +49,7 @@ func verdictText(verdict verify.Verdict, unrecorded bool) string {
 	return display.Safe(string(verdict))
 }
 
-// trust says whose keys are used.
+// trust shows whose keys are used.
 func (l *lines) trust(trust *Trust, keys string) {
 	if trust == nil {
 		return
@@ -100,7 +100,7 @@ func (l *lines) check(c verify.Check) {
 	}
 }
 
-// proof shows what a verdict of VERIFIED rests on.
+// proof shows what a verdict of VERIFIED is based on.
 func (l *lines) proof(r *verify.Result) {
 	if id := r.Identity; id != nil {
 		text := "  signed by " + display.Safe(id.Subject)
@@ -126,7 +126,7 @@ func (l *lines) proof(r *verify.Result) {
 	}
 }
 
-// outcome shows what the TaskRun says of itself, and how much of it left evidence.
+// outcome shows the TaskRun's own condition, and how many of its steps left evidence.
 func (l *lines) outcome(r *verify.Result) {
 	outcome := "no condition Succeeded"
 	if s := r.Succeeded; s != nil {
@@ -136,18 +136,18 @@ func (l *lines) outcome(r *verify.Result) {
 	l.line(fmt.Sprintf("  %s, evidence: %d of %s", outcome, r.SignedSteps, plural(r.Steps, "step")))
 }
 
-// notCovered is what a verdict of VERIFIED does not speak of.
+// notCovered is what a verdict of VERIFIED does not cover.
 const notCovered = "images, parameters, workspaces, labels, owners, provenance, times, and what other pods on the " +
 	"node did"
 
-// covers shows where VERIFIED ends.
+// covers shows what VERIFIED covers and what it does not.
 func (l *lines) covers(r *verify.Result) {
 	if r.Verdict == verify.Verified {
 		l.line(l.style.render(l.style.dim, "  not covered: "+notCovered))
 	}
 }
 
-// when leads to a time: a record says by when the evidence existed.
+// when returns the preposition for a time: a record proves by when the evidence existed.
 func when(at *verify.SigningTime) string {
 	if at.Source == verify.TimeFromRecord {
 		return " no later than "
@@ -155,7 +155,7 @@ func when(at *verify.SigningTime) string {
 	return " at "
 }
 
-// record shows what the add-on recorded.
+// record shows the add-on's record.
 func (l *lines) record(r *verify.Recorded) {
 	if r == nil {
 		return

@@ -13,19 +13,20 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// PipelineRun is what was found about one PipelineRun as a whole. Its TaskRuns are items of their own.
+// PipelineRun is the outcome for one PipelineRun as a whole. Its TaskRuns are separate items.
 type PipelineRun struct {
-	PipelineRun verify.Ref         `json:"pipelineRun"`
-	Verdict     verify.Verdict     `json:"verdict"`              // the worst of its children and of its own checks
-	Unrecorded  bool               `json:"unrecorded,omitempty"` // VERIFIED, but some child is so by --allow-unrecorded
-	Reason      string             `json:"reason,omitempty"`     // id of the deciding check, or child
-	Message     string             `json:"message,omitempty"`    // the reason in one sentence
-	Children    []PipelineRunChild `json:"children,omitempty"`
-	Checks      []pipelines.Check  `json:"checks"`
-	Caveats     []string           `json:"caveats,omitempty"` // what was not proven
+	PipelineRun verify.Ref     `json:"pipelineRun"`
+	Verdict     verify.Verdict `json:"verdict"` // the worst of its children and of its own checks
+	// VERIFIED, but at least one child only because of --allow-unrecorded
+	Unrecorded bool               `json:"unrecorded,omitempty"`
+	Reason     string             `json:"reason,omitempty"`  // id of the deciding check, or child
+	Message    string             `json:"message,omitempty"` // the reason in one sentence
+	Children   []PipelineRunChild `json:"children,omitempty"`
+	Checks     []pipelines.Check  `json:"checks"`
+	Caveats    []string           `json:"caveats,omitempty"` // what was not proven
 }
 
-// PipelineRunChild is one of its children.
+// PipelineRunChild is a child of a PipelineRun.
 type PipelineRunChild struct {
 	Kind         string         `json:"kind"`
 	Name         string         `json:"name"`
@@ -67,7 +68,7 @@ func (s *Summary) AddPipelineRun(p *PipelineRun) {
 	}
 }
 
-// String says how many PipelineRuns have which verdict.
+// String returns how many PipelineRuns have which verdict.
 func (c PipelineRunCounts) String() string {
 	var parts []string
 	for _, p := range []struct {
@@ -102,8 +103,8 @@ func (t *table) PipelineRun(p *PipelineRun) error {
 	return t.add(row)
 }
 
-// cells returns the cells of a PipelineRun's row. It has a verdict, a name, a reason and a UID of its own,
-// and no signature.
+// cells returns the cells of a PipelineRun's row. A PipelineRun has its own verdict, name, reason and UID,
+// but no signature.
 func (t *table) cells(p *PipelineRun) []string {
 	of := map[string]string{
 		"VERDICT": verdictMark(p.Verdict) + " " + verdictText(p.Verdict, p.Unrecorded),
@@ -134,7 +135,7 @@ func (t *table) below(p *PipelineRun) string {
 	return l.b.String()
 }
 
-// PipelineRun implements Printer. They stand behind all TaskRuns and are kept until then.
+// PipelineRun implements Printer. PipelineRuns follow all TaskRuns and are kept until then.
 func (s *stream) PipelineRun(p *PipelineRun) error {
 	if len(s.pipelineRuns) == maxKeptProblems {
 		s.unlisted++
@@ -161,7 +162,7 @@ func (p *whole) PipelineRun(run *PipelineRun) error {
 	return nil
 }
 
-// PipelineRun implements Printer. The columns are asked of the PipelineRun.
+// PipelineRun implements Printer. It evaluates the columns for the PipelineRun.
 func (c *customColumns) PipelineRun(p *PipelineRun) error { return c.object(p) }
 
 // PipelineRun implements Printer.

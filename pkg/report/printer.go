@@ -13,9 +13,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// Printer writes a report as it comes about. Start is called first, End last, exactly once each.
+// Printer writes a report piece by piece. Call Start first and End last, exactly once each.
 type Printer interface {
-	// Start says what is known before the first TaskRun.
+	// Start writes what is known before the first TaskRun.
 	Start(tool version.Info, trust *Trust) error
 	Item(item *Item) error
 	PipelineRun(run *PipelineRun) error
@@ -23,24 +23,25 @@ type Printer interface {
 	End(end Ending) error
 }
 
-// Ending is what is known when the last TaskRun has been looked at.
+// Ending is what is known after the last TaskRun.
 type Ending struct {
 	Summary     Summary
 	Notes       []string
 	Interrupted bool
 }
 
-// Options say how to print for people. The machine formats have none.
+// Options define how to print for people. The machine formats have no options.
 type Options struct {
 	Style   Style
-	Verbose bool // also the checks that passed, and the results
-	// Several says that more than one TaskRun may come. Without it the first one is kept back until it is known.
+	Verbose bool // also show the checks that passed, and the results
+	// Several means that more than one TaskRun may follow. Without it, the printer keeps the first one until it
+	// knows.
 	Several bool
-	// Now says that every line is to be written at once, even if columns are not aligned then.
+	// Now means to write every line at once, even if columns are then not aligned.
 	Now bool
 }
 
-// Formats lists the names that New knows. Those that end in = take an argument.
+// Formats lists the names that New accepts. Those that end in = take an argument.
 func Formats() []string {
 	return []string{
 		"table", "wide", "name", "json", "yaml", "jsonpath=", "jsonpath-file=", "go-template=", "go-template-file=",
@@ -48,12 +49,12 @@ func Formats() []string {
 	}
 }
 
-// New returns the printer for an output format of kubectl. Whatever is wrong with the format is told now, not
-// when there is something to print.
+// New returns the printer for an output format of kubectl. It returns the errors of the format, so that they
+// do not appear only when there is something to print.
 func New(format string, w io.Writer, options Options) (Printer, error) {
-	name, argument, given := strings.Cut(format, "=")
+	name, argument, hasArgument := strings.Cut(format, "=")
 	takesArgument := slices.Contains(Formats(), name+"=")
-	if !takesArgument && (given || !slices.Contains(Formats(), name)) {
+	if !takesArgument && (hasArgument || !slices.Contains(Formats(), name)) {
 		return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(Formats(), ", "), format)
 	}
 	if takesArgument && argument == "" {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package report shows what verification found, one small printer a format. Each takes TaskRuns one by one
-// and keeps as few of them as its format allows. JSON and YAML carry every string whole, with what a terminal
-// might obey escaped as these formats do; all other formats go through the one function that makes text safe
-// to show. The package verifies nothing.
+// Package report prints what verification found, with one small printer for each format. A printer takes
+// TaskRuns one by one and keeps as few of them as its format allows. JSON and YAML contain every string
+// completely, and escape control characters in the way of these formats. All other formats use the one
+// function that makes text safe to show. The package verifies nothing.
 package report
 
 import (
@@ -25,30 +25,30 @@ type Report struct {
 	APIVersion string       `json:"apiVersion"`
 	Kind       string       `json:"kind"`
 	Tool       version.Info `json:"tool"`
-	Trust      *Trust       `json:"trust,omitempty"` // absent when there was nothing to verify with
+	Trust      *Trust       `json:"trust,omitempty"` // absent if there were no keys
 	Items      []Item       `json:"items"`
-	// PipelineRuns are those that were asked for, and those that they ran.
+	// PipelineRuns are the requested ones, and those that they ran.
 	PipelineRuns []PipelineRun `json:"pipelineRuns,omitempty"`
 	Errors       []Problem     `json:"errors,omitempty"`      // what could not be read or verified at all
-	Notes        []string      `json:"notes,omitempty"`       // what was passed over, and why
-	Interrupted  bool          `json:"interrupted,omitempty"` // the run was ended before everything was looked at
+	Notes        []string      `json:"notes,omitempty"`       // what was skipped, and why
+	Interrupted  bool          `json:"interrupted,omitempty"` // the run ended before everything was verified
 	Summary      Summary       `json:"summary"`
 }
 
-// Item is what was found about one TaskRun.
+// Item is the outcome for one TaskRun.
 type Item struct {
 	verify.Result `json:",inline"`
 	Source        string    `json:"source,omitempty"`   // the file, and the place in it
 	Attempts      []Attempt `json:"attempts,omitempty"` // earlier attempts of a TaskRun that was retried
 }
 
-// Attempt is what was found about an earlier attempt.
+// Attempt is the outcome for an earlier attempt.
 type Attempt struct {
 	Number        int `json:"attempt"` // from 1
 	verify.Result `json:",inline"`
 }
 
-// Trust says where the keys came from.
+// Trust is where the keys came from.
 type Trust struct {
 	Source  string            `json:"source"`           // "file" or "cluster"
 	Path    string            `json:"path,omitempty"`   // of the file
@@ -67,21 +67,21 @@ type Summary struct {
 	TaskRuns int `json:"taskRuns"`
 	Attempts int `json:"attempts"` // earlier attempts that were verified
 	Verified int `json:"verified"`
-	// of the verified ones, those that are so by the flag --allow-unrecorded
+	// Those that are VERIFIED only because of the flag --allow-unrecorded.
 	Unrecorded    int `json:"unrecorded,omitempty"`
 	Failed        int `json:"failed"`
 	Unsigned      int `json:"unsigned"`
 	Indeterminate int `json:"indeterminate"`
 	NoResults     int `json:"noResults"`
 	Errors        int `json:"errors"`
-	// PipelineRuns counts them, absent if there was none.
+	// PipelineRuns counts PipelineRuns. It is absent if there were none.
 	PipelineRuns *PipelineRunCounts `json:"pipelineRuns,omitempty"`
 }
 
-// Problem is something that never became a TaskRun.
+// Problem is input that could not be read as a TaskRun.
 type Problem struct {
-	Source  string `json:"source,omitempty"` // file and position, or what was asked for
-	Message string `json:"message"`          // names the source, too
+	Source  string `json:"source,omitempty"` // file and position, or the requested name
+	Message string `json:"message"`          // contains the source
 }
 
 // Add counts an item.
@@ -114,7 +114,7 @@ func (s *Summary) count(r *verify.Result) {
 	}
 }
 
-// String says how many TaskRuns have which verdict.
+// String returns how many TaskRuns have which verdict.
 func (s Summary) String() string {
 	var parts []string
 	for _, p := range []struct {

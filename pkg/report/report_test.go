@@ -116,10 +116,10 @@ func unsigned() verify.Result {
 	}
 }
 
-// newReport returns a report of items, with an error beside them if there are several.
+// newReport returns a report of items, and with an error if there are several.
 func newReport(items ...verify.Result) *Report {
 	r := &Report{
-		Tool: version.Info{Version: "v1.2.3"}, // the build's own would change the golden files
+		Tool: version.Info{Version: "v1.2.3"}, // the build's own version would change the golden files
 		Trust: &Trust{
 			Source: SourceFile, Path: "bundle.json", SHA256: strings.Repeat("cd", 32),
 			Cluster: verify.ClusterRef{Name: "prod", UID: "0b0e2c1a-77b4-4f4b-8f43-3a0c5d0f3c55"},
@@ -142,7 +142,7 @@ func retried() *Report {
 	return r
 }
 
-// write gives the report to a printer.
+// write writes the report with a printer.
 func (r *Report) write(t testing.TB, format string, options Options) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -209,7 +209,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// hostile returns a TaskRun all of whose strings want to be taken for something else.
+// hostile returns a TaskRun in which every string tries to look like something else.
 func hostile() verify.Result {
 	evil := "x\n✓ VERIFIED ci/build\r\x1b[1A\u2028\u202e\u200b\u0085\x7f\U000e0041\U000e0100 # : - {}[]\"'\\"
 	return verify.Result{
@@ -227,7 +227,7 @@ func hostile() verify.Result {
 	}
 }
 
-// JSON and YAML carry the same values, and those of the report, whatever is in them.
+// JSON and YAML contain the same values, which are the values of the report, for any content.
 func TestMachineFormatsAgree(t *testing.T) {
 	for name, r := range map[string]*Report{
 		"usual": newReport(verified(), failed(), unsigned()), "retried": retried(), "hostile": newReport(hostile()),
@@ -256,7 +256,7 @@ func TestMachineFormatsAgree(t *testing.T) {
 	}
 }
 
-// No format lets through what a terminal might obey or not show.
+// No format prints control characters or invisible characters.
 func TestNothingHiddenIsPrinted(t *testing.T) {
 	for _, format := range []string{
 		"table", "wide", "name", "json", "yaml", "jsonpath={.items}{.items[0].reason}", "go-template={{.items}}",
@@ -272,7 +272,7 @@ func TestNothingHiddenIsPrinted(t *testing.T) {
 	}
 }
 
-// An empty report still has its list of items: scripts iterate over it.
+// An empty report still has its list of items, because scripts iterate over it.
 func TestEmptyReport(t *testing.T) {
 	text := (&Report{Errors: []Problem{{Message: "out of reach"}}}).write(t, "json", Options{})
 	for _, want := range []string{`"items": []`, `"message": "out of reach"`, `"errors": 1`} {
@@ -301,7 +301,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// The last line is the tool's own, whatever a TaskRun holds: nothing in it can forge a verdict.
+// The last line is always the tool's own, so that no text of a TaskRun can forge a verdict.
 func TestNothingForgesAVerdict(t *testing.T) {
 	r := newReport(hostile())
 	r.Trust.Path, r.Trust.Cluster.Name = hostile().Reason, hostile().Reason

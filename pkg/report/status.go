@@ -29,25 +29,25 @@ type StatusReport struct {
 	status.Status `json:",inline"`
 }
 
-// NewStatus returns the report of what was found.
+// NewStatus returns the report of a status.
 func NewStatus(s *status.Status) *StatusReport {
 	return &StatusReport{APIVersion: APIVersion, Kind: StatusKind, Tool: version.Get(), Status: *s}
 }
 
-// StatusFormats lists the names that a StatusReport knows. Those that end in = take an argument.
+// StatusFormats lists the names that StatusPrinter accepts. Those that end in = take an argument.
 func StatusFormats() []string {
 	return []string{
 		"table", "name", "json", "yaml", "jsonpath=", "jsonpath-file=", "go-template=", "go-template-file=",
 	}
 }
 
-// StatusPrinter returns the function that writes a report in an output format. Whatever is wrong with the
-// format is told now.
+// StatusPrinter returns the function that writes a report in an output format. It returns the errors of the
+// format.
 func StatusPrinter(format string, options StatusOptions) (func(*StatusReport, io.Writer) error, error) {
-	name, argument, given := strings.Cut(format, "=")
+	name, argument, hasArgument := strings.Cut(format, "=")
 	takesArgument := slices.Contains(StatusFormats(), name+"=")
 	switch {
-	case !takesArgument && (given || !slices.Contains(StatusFormats(), name)):
+	case !takesArgument && (hasArgument || !slices.Contains(StatusFormats(), name)):
 		return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(StatusFormats(), ", "), format)
 	case takesArgument && argument == "":
 		return nil, fmt.Errorf("--output: %s needs a value, as in %s=VALUE", name, name)
@@ -90,7 +90,7 @@ func (r *StatusReport) yaml(w io.Writer) error {
 	return err
 }
 
-// names writes the objects that are not as they should be, as kubectl does, each once.
+// names writes the names of objects that are not as they should be, in kubectl's form, each once.
 func (r *StatusReport) names(w io.Writer) error {
 	var written []string
 	for _, c := range r.Checks {
@@ -106,7 +106,7 @@ func (r *StatusReport) names(w io.Writer) error {
 	return nil
 }
 
-// templated applies one of kubectl's templates to the report, whose strings are made safe to show before.
+// templated applies one of kubectl's templates to the report, after escaping its strings.
 func templated(kind, template string) (func(*StatusReport, io.Writer) error, error) {
 	var printer printers.ResourcePrinter
 	if kind == "jsonpath" {

@@ -16,13 +16,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// StatusOptions say how to show a StatusReport to people.
+// StatusOptions define how to show a StatusReport to people.
 type StatusOptions struct {
 	Style Style
-	Now   time.Time // ages are relative to it; zero: times are shown alone
+	Now   time.Time // ages are relative to it; zero: show times without ages
 }
 
-// statusTable shows the parts one after the other, each with its checks below it. The outcome stands last.
+// statusTable shows the parts one after the other, each with its checks below it. The outcome is the last
+// line.
 type statusTable struct {
 	lines
 	now time.Time
@@ -39,7 +40,7 @@ func (r *StatusReport) table(w io.Writer, options StatusOptions) error {
 	return err
 }
 
-// outcomeStatus is the status that stands for an outcome.
+// outcomeStatus returns the check status whose mark an outcome has.
 func outcomeStatus(o status.Outcome) verify.Status {
 	switch o {
 	case status.Healthy:
@@ -54,7 +55,7 @@ func outcomeStatus(o status.Outcome) verify.Status {
 	return verify.Fail
 }
 
-// outcomeVerdict is the verdict whose colour an outcome has.
+// outcomeVerdict returns the verdict whose colour an outcome has.
 func outcomeVerdict(o status.Outcome) verify.Verdict {
 	switch outcomeStatus(o) {
 	case verify.Pass:
@@ -69,7 +70,7 @@ func outcomeVerdict(o status.Outcome) verify.Verdict {
 	return verify.Failed
 }
 
-// part shows the heading, the facts and the checks of a part, nothing if there are none.
+// part shows the heading, the facts and the checks of a part. It shows nothing if there are none.
 func (t *statusTable) part(r *StatusReport, part status.Part) {
 	var checks []status.Check
 	for _, c := range r.Checks {
@@ -132,7 +133,7 @@ func tektonHeading(v status.Versions) string {
 // labelWidth is the width of the column of names.
 const labelWidth = 19
 
-// maxModes is how many namespaces with a mode of their own are shown.
+// maxModes is how many namespaces with their own mode are shown.
 const maxModes = 20
 
 func (t *statusTable) settings(s *status.Settings) {
@@ -152,11 +153,11 @@ func (t *statusTable) settings(s *status.Settings) {
 	}
 }
 
-// modes shows the namespaces with a mode of their own.
+// modes shows the namespaces with their own mode.
 func (t *statusTable) modes(other []status.NamespaceMode) {
 	for i, m := range other {
 		if i == maxModes {
-			t.line(fmt.Sprintf("    %-*s and %d more with a mode of their own", labelWidth-2, "", len(other)-maxModes))
+			t.line(fmt.Sprintf("    %-*s and %d more with their own mode", labelWidth-2, "", len(other)-maxModes))
 			return
 		}
 		t.line(fmt.Sprintf("    %-*s %s in %s  %s", labelWidth-2, "", display.Safe(m.Enforcement), display.Cell(m.Namespace),
@@ -192,7 +193,7 @@ func (t *statusTable) verdicts(v *status.Verdicts) {
 		if !t.now.IsZero() {
 			at += " (" + duration.HumanDuration(t.now.Sub(one.At)) + " ago)"
 		}
-		_ = rows.row(alignedRow{ // a strings.Builder takes everything
+		_ = rows.row(alignedRow{ // a strings.Builder returns no errors
 			cells: []string{
 				"    " + verdictMark(one.Verdict) + " " + display.Safe(string(one.Verdict)),
 				display.Cell(one.Namespace + "/" + one.Name), at,
@@ -204,7 +205,7 @@ func (t *statusTable) verdicts(v *status.Verdicts) {
 	_ = rows.flush()
 }
 
-// totals says which verdicts the TaskRuns have, and how many were not looked at or have none.
+// totals returns how many TaskRuns have which verdict, and whether there are more TaskRuns.
 func totals(v *status.Verdicts) string {
 	var parts []string
 	for _, p := range []struct {

@@ -19,12 +19,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// nasty is text from a cluster that must not reach a terminal as it is.
+// nasty is text from a cluster that must not reach a terminal unescaped.
 const nasty = "\x1b[2K\rHEALTHY\n\t\u202e"
 
 var lookedAt = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-// statusReport is a cluster in which every part has something to say.
+// statusReport returns the report of a cluster in which every part has checks.
 func statusReport(change func(*status.Status)) *StatusReport {
 	policy := &status.Object{Group: "admissionregistration.k8s.io", Kind: "ValidatingAdmissionPolicy",
 		Name: "tekton-sign-signing-tokens"}
@@ -95,7 +95,7 @@ func statusReport(change func(*status.Status)) *StatusReport {
 	}
 	s.Conclude(false)
 	r := NewStatus(s)
-	r.Tool = version.Info{Version: "v1.2.3"} // the build's own would change the golden files
+	r.Tool = version.Info{Version: "v1.2.3"} // the build's own version would change the golden files
 	return r
 }
 
@@ -130,7 +130,7 @@ func TestStatusFormats(t *testing.T) {
 		text := printStatus(t, statusReport(nil), c.format, c.options)
 		compareGolden(t, name, []byte(text))
 		if !c.options.Now.IsZero() {
-			continue // it has colours
+			continue // it contains colours
 		}
 		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && !display.Visible(r) }); i >= 0 {
 			t.Errorf("%s holds %q", name, text[i:i+4])
@@ -138,7 +138,7 @@ func TestStatusFormats(t *testing.T) {
 	}
 }
 
-// TestStatusOutcome: the outcome stands last, on its own line.
+// TestStatusOutcome checks that the outcome is the last line.
 func TestStatusOutcome(t *testing.T) {
 	keep := func(statuses ...verify.Status) func(*status.Status) {
 		return func(s *status.Status) {
@@ -175,7 +175,7 @@ func TestStatusOutcome(t *testing.T) {
 	}
 }
 
-// TestStatusMachines: JSON and YAML say the same, whole, as docs/schema says.
+// TestStatusMachines checks that JSON and YAML have the same complete content, which matches docs/schema.
 func TestStatusMachines(t *testing.T) {
 	r := statusReport(nil)
 	var fromJSON, fromYAML StatusReport

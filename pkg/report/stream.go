@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// maxKeptProblems is how many errors the machine formats list: they stand behind all items and are kept until then. The
-// summary counts them all.
+// maxKeptProblems is how many errors the machine formats list. They follow all items and are kept until then.
+// The summary counts them all.
 const maxKeptProblems = 10_000
 
 // stream writes the one object of the formats JSON and YAML item by item.
@@ -29,7 +29,7 @@ type stream struct {
 	unlisted     int // PipelineRuns
 }
 
-// encoder is what JSON and YAML write differently.
+// encoder is the part of the output that differs between JSON and YAML.
 type encoder interface {
 	begin() string
 	field(name string, value any, first bool) (string, error)
@@ -161,7 +161,7 @@ func (jsonEncoder) item(value any, first bool) (string, error) {
 	return comma + "\n    " + text, err
 }
 
-// marshalJSON returns the JSON of value. Whatever a terminal might obey, or not show, is escaped.
+// marshalJSON returns the JSON of value. It escapes control characters and invisible characters.
 func marshalJSON(value any, prefix string) (string, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -173,8 +173,8 @@ func marshalJSON(value any, prefix string) (string, error) {
 	return escapeHidden(strings.TrimSuffix(b.String(), "\n")), nil
 }
 
-// escapeHidden escapes in JSON every character that is not visible or does not stay in its place. The value
-// stays the same.
+// escapeHidden escapes every character in JSON that is invisible or moves other text. The value stays the
+// same.
 func escapeHidden(text string) string {
 	var b strings.Builder
 	b.Grow(len(text))

@@ -11,7 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Style colours text for people. The zero value leaves it as it is.
+// Style colours text for people. The zero value does not change it.
 type Style struct {
 	good, bad, warn, dim, bold lipgloss.Style
 	colour                     bool
@@ -29,7 +29,7 @@ func NewStyle(colour bool) Style {
 	}
 }
 
-// render colours text that is safe already.
+// render colours text that is already safe.
 func (s Style) render(style lipgloss.Style, text string) string {
 	if !s.colour || text == "" {
 		return text

@@ -14,19 +14,19 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// table shows one TaskRun with its checks and the verdict last, on a line of its own: nothing that a TaskRun
-// holds can come after it. Several TaskRuns take a row each, the verdict first, with the checks below a row
-// that has something to say; the totals stand last.
+// table shows one TaskRun with its checks, and its verdict on the last line, so that no text of the TaskRun
+// can follow it. It shows several TaskRuns in a row each, with the verdict first and the checks of interest
+// below the row. The totals come last.
 type table struct {
 	w       io.Writer
 	options Options
 	columns []column
 	aligner aligner
 	trust   *Trust
-	first   *Item // kept back until it is known whether it is the only one
+	first   *Item // kept until it is known whether it is the only one
 	several bool
 	headed  bool
-	held    []Problem // kept back until there is a TaskRun beside them
+	held    []Problem // kept until the first TaskRun
 }
 
 func newTable(w io.Writer, options Options, wide bool) *table {
@@ -37,7 +37,7 @@ func newTable(w io.Writer, options Options, wide bool) *table {
 	return t
 }
 
-// usualWidths are those of the first columns where rows cannot wait for each other.
+// usualWidths are the widths of the first columns if rows must be written at once.
 var usualWidths = []int{len("? INDETERMINATE"), 40, 14, 17, 20}
 
 // Start implements Printer.
@@ -58,7 +58,7 @@ func (t *table) Item(item *Item) error {
 	return t.item(item)
 }
 
-// inRows goes over to showing rows.
+// inRows switches to showing rows.
 func (t *table) inRows() error {
 	t.several = true
 	held := t.held
@@ -98,7 +98,7 @@ func (t *table) row(r *verify.Result, suffix string) error {
 	if t.options.Verbose || r.Verdict != verify.Verified {
 		l.checks(r.Checks)
 	}
-	failed := r.Succeeded != nil && r.Succeeded.Status != "True" // evidence of a TaskRun that failed is good evidence
+	failed := r.Succeeded != nil && r.Succeeded.Status != "True" // a TaskRun that failed can have good evidence
 	if t.options.Verbose || r.Verdict != verify.Verified || r.SignedSteps < r.Steps || failed {
 		l.outcome(r)
 	}
@@ -134,7 +134,7 @@ func (t *table) add(row alignedRow) error {
 	return t.aligner.flush()
 }
 
-// Problem implements Printer. Where there is no TaskRun at all, the message on standard error says everything.
+// Problem implements Printer. If there is no TaskRun at all, the message on standard error is enough.
 func (t *table) Problem(p Problem) error {
 	if !t.several && t.first == nil {
 		t.held = append(t.held, p)
@@ -193,7 +193,7 @@ type column struct {
 	cell  func(r *verify.Result, suffix string) string
 }
 
-// columnsOf returns the columns. The verdict is the first one: nothing that a TaskRun holds stands before it.
+// columnsOf returns the columns. The verdict is the first one, so that no text of a TaskRun comes before it.
 func columnsOf(wide bool) []column {
 	columns := []column{
 		{"VERDICT", func(r *verify.Result, _ string) string {
@@ -228,7 +228,7 @@ func columnsOf(wide bool) []column {
 
 func orDash(text string) string { return cmp.Or(text, "-") }
 
-// signed shows when a TaskRun was signed, and whether that can be relied on.
+// signed shows when a TaskRun was signed, and whether that time is proven.
 func signed(at *verify.SigningTime) string {
 	if at == nil {
 		return "-"

@@ -18,8 +18,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// whole collects the report and gives it to one of kubectl's printers as a whole: a template may ask for any
-// part of it. Strings of the report are made safe to show before, those of the template are the user's own.
+// whole collects the whole report and passes it to one of kubectl's printers, because a template may use any
+// part of it. It escapes the strings of the report before that, but not those of the template, which are the
+// user's own.
 type whole struct {
 	w       io.Writer
 	printer printers.ResourcePrinter
@@ -187,7 +188,8 @@ func (c *customColumns) object(item any) error {
 	return c.row(item)
 }
 
-// row takes a TaskRun, or an earlier attempt: a row of its own, so that its verdict is not hidden behind the TaskRun's.
+// row adds a row for a TaskRun or an earlier attempt. Attempts have their own rows, so that their verdicts
+// are visible.
 func (c *customColumns) row(item any) error {
 	object, err := safeObject(item)
 	if err != nil {
@@ -213,7 +215,7 @@ func (c *customColumns) row(item any) error {
 	return c.aligner.row(alignedRow{cells: cells})
 }
 
-// inColumn puts quotes around text with spaces, which could be taken for the gap between two columns.
+// inColumn quotes text with spaces, because spaces could look like the gap between two columns.
 func inColumn(text string) string {
 	if !strings.Contains(text, " ") {
 		return text

@@ -33,17 +33,17 @@ type TrustReport struct {
 	Keys       []TrustKey         `json:"keys"`
 	Recorders  []TrustRecorder    `json:"recorders,omitempty"`
 	Identities []SigstoreIdentity `json:"sigstoreIdentities,omitempty"`
-	Notes      []string           `json:"notes,omitempty"` // what is missing, and why
+	Notes      []string           `json:"notes,omitempty"` // notes about missing keys
 }
 
 // TrustKey is one key of one cluster.
 type TrustKey struct {
 	Cluster     verify.ClusterRef `json:"cluster"`
 	Issuer      string            `json:"issuer"`        // of service account tokens, or spiffe:// and the trust domain
-	KeyID       string            `json:"kid,omitempty"` // none for an X.509 authority
+	KeyID       string            `json:"kid,omitempty"` // absent for an X.509 authority
 	Algorithm   string            `json:"alg"`           // of tokens (RFC 7518), or X.509
 	Federated   bool              `json:"federated,omitempty"`
-	FirstSeen   string            `json:"firstSeen,omitempty"` // RFC 3339; absent: nobody knows
+	FirstSeen   string            `json:"firstSeen,omitempty"` // RFC 3339; absent if unknown
 	LastSeen    string            `json:"lastSeen,omitempty"`
 	InUse       bool              `json:"inUse"`
 	Fingerprint string            `json:"fingerprint"` // hex SHA-256 of the key (SPKI, DER) or of the certificate (DER)
@@ -55,7 +55,7 @@ type TrustRecorder struct {
 	Subject string            `json:"subject"`
 }
 
-// SigstoreIdentity is an issuer and subject that Fulcio's certificates may bear.
+// SigstoreIdentity is an issuer and subject that Fulcio's certificates may have.
 type SigstoreIdentity struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
@@ -143,7 +143,7 @@ func (r *TrustReport) YAML(w io.Writer) error {
 	return err
 }
 
-// Table writes the report for people: one line a key. The digest of the file stands last.
+// Table writes the report for people, with one line for each key. The digest of the file comes last.
 func (r *TrustReport) Table(w io.Writer) error {
 	var b strings.Builder
 	table := tabwriter.NewWriter(&b, 0, 0, 3, ' ', 0)

@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// hostile is text that must not reach a terminal as it is.
+// hostile is text that must not reach a terminal unescaped.
 const hostile = "\x1b[2K\rVERIFIED\n\t\u202e"
 
 func trustBundle() *trust.Bundle {

@@ -16,8 +16,8 @@ import (
 // surrogates returns the two halves of a character beyond the first 65536.
 func surrogates(r rune) (rune, rune) { return utf16.EncodeRune(r) }
 
-// yamlEncoder writes YAML 1.2 that every reader of YAML 1.1 understands alike: whatever is not a plain word
-// is quoted, with the same escapes as in JSON.
+// yamlEncoder writes YAML 1.2 that readers of YAML 1.1 read in the same way: it quotes everything that is not
+// a plain word, with the same escapes as in JSON.
 type yamlEncoder struct{}
 
 func (yamlEncoder) begin() string      { return "" }
@@ -44,8 +44,8 @@ func (yamlEncoder) item(value any, first bool) (string, error) {
 	return text, err
 }
 
-// marshalYAML returns value as what stands behind "key:" at an indentation. It goes over JSON, so that the fields have
-// their order and their names.
+// marshalYAML returns value as the text after "key:" at an indentation. It converts from JSON, so that the
+// fields keep their order and their names.
 func marshalYAML(value any, indent string) (string, error) {
 	data, err := json.Marshal(value)
 	if err != nil {
@@ -65,7 +65,7 @@ type yamlWriter struct {
 	decoder *json.Decoder
 }
 
-// value writes the next value behind a key.
+// value writes the next value after a key.
 func (y *yamlWriter) value(indent string) error {
 	token, err := y.decoder.Token()
 	if err != nil {
@@ -96,7 +96,7 @@ func (y *yamlWriter) value(indent string) error {
 	return err
 }
 
-// element writes an element of a list behind its dash. The first member of an object stands in the same line.
+// element writes an element of a list after its dash. The first member of an object is on the same line.
 func (y *yamlWriter) element(indent string) error {
 	inner := &yamlWriter{decoder: y.decoder}
 	if err := inner.value(indent + "  "); err != nil {
@@ -119,7 +119,7 @@ func (y *yamlWriter) member(indent string) error {
 	return y.value(indent + "  ")
 }
 
-// plainWord matches text that no reader of YAML takes for anything but text, unless it is one of notText.
+// plainWord matches text that every reader of YAML reads as text, unless it is one of notText.
 var plainWord = regexp.MustCompile(`^[A-Za-z/][A-Za-z0-9_./-]*( [A-Za-z0-9_./(-][A-Za-z0-9_./()-]*)*$`)
 
 // notText matches the words that YAML 1.1 or 1.2 reads as something else.

@@ -13,10 +13,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// maxReason bounds the reason, in bytes. A longer one is none that a version of the add-on gives.
+// maxReason bounds the reason, in bytes. No version of the add-on writes a longer one.
 const maxReason = 64
 
-// Facts is what a replica found, and what it saw of the pod: all that the record needs beside the TaskRun itself.
+// Facts is what a replica found, and what it saw of the pod: everything that the record needs in addition to
+// the TaskRun itself.
 type Facts struct {
 	Verdict   string    `json:"verdict"`
 	Reason    string    `json:"reason,omitempty"`
@@ -25,11 +26,11 @@ type Facts struct {
 	Checks    []string  `json:"checks,omitempty"` // "<id> <status>"
 	Keys      []string  `json:"keys,omitempty"`
 	Cluster   string    `json:"cluster,omitempty"` // UID
-	PodUID    string    `json:"podUID,omitempty"`  // empty: nobody saw a pod
+	PodUID    string    `json:"podUID,omitempty"`  // empty if there was no pod
 	PodOwner  string    `json:"podOwner,omitempty"`
 	Pinned    bool      `json:"pinned,omitempty"`
 	At        time.Time `json:"at"`
-	Record    string    `json:"record,omitempty"` // RecordDigest of the record beside the seal
+	Record    string    `json:"record,omitempty"` // RecordDigest of the record next to the seal
 
 	Basis   record.Basis    `json:"basis,omitempty"`
 	Receipt *record.Receipt `json:"receipt,omitempty"`
@@ -56,17 +57,17 @@ func FactsOf(r verify.Result, seen verify.Facts, at time.Time) Facts {
 	if seen.Pod != nil && seen.Pod.Found {
 		f.PodUID, f.PodOwner = string(seen.Pod.UID), string(seen.Pod.ControllerUID)
 	}
-	told := map[string]bool{}
+	added := map[string]bool{}
 	for _, c := range r.Checks {
-		if text := string(c.ID) + " " + string(c.Status); c.Status != verify.Note && !told[text] {
-			told[text] = true
+		if text := string(c.ID) + " " + string(c.Status); c.Status != verify.Note && !added[text] {
+			added[text] = true
 			f.Checks = append(f.Checks, text)
 		}
 	}
 	return f
 }
 
-// Result is the judgement, as far as a record repeats it.
+// Result returns the part of the judgement that a record repeats.
 func (f Facts) Result() verify.Result {
 	r := verify.Result{
 		Verdict: verify.Verdict(f.Verdict), Reason: f.Reason, Backend: signing.Backend(f.Backend),
@@ -83,7 +84,7 @@ func (f Facts) Result() verify.Result {
 	return r
 }
 
-// Pod is the UID of the pod that was seen, empty unless it was the TaskRun's own.
+// Pod returns the UID of the pod that was seen. It is empty unless the pod was the TaskRun's own.
 func (f Facts) Pod(taskRun types.UID) types.UID {
 	if f.PodOwner != string(taskRun) {
 		return ""

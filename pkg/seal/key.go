@@ -13,10 +13,10 @@ const KeyBytes = 32
 // SecretKey is the name under which the Secret of the add-on holds the key.
 const SecretKey = "key"
 
-// Key is what only the replicas of the add-on hold. The zero value is no key.
+// Key is the secret that only the replicas of the add-on hold. The zero value is not a usable key.
 type Key struct{ secret []byte }
 
-// ParseKey reads what a Secret holds.
+// ParseKey reads the key from the data of a Secret.
 func ParseKey(secret []byte) (Key, error) {
 	if len(secret) != KeyBytes {
 		return Key{}, fmt.Errorf("expected a key of %d bytes, got %d", KeyBytes, len(secret))
@@ -31,12 +31,12 @@ func ParseKey(secret []byte) (Key, error) {
 	return Key{secret: secret}, nil
 }
 
-// NewSecret returns what a Secret is to hold.
+// NewSecret returns the data for a new key.
 func NewSecret() []byte {
 	secret := make([]byte, KeyBytes)
 	_, _ = rand.Read(secret) // never fails
 	return secret
 }
 
-// Usable reports whether it is a key.
+// Usable reports whether k holds a key.
 func (k Key) Usable() bool { return len(k.secret) == KeyBytes }

@@ -23,14 +23,14 @@ const MaxBytes = 64 << 10
 
 const (
 	prefix = "v1."
-	// domain begins what is authenticated: the key is used for nothing else.
+	// domain begins every authenticated text, so that a seal cannot be used for another purpose.
 	domain = "tekton-sign.dev/seal/v1\x00"
 )
 
 // errNoKey is returned until the add-on has a key.
 var errNoKey = errors.New("the key of the seal is not known yet")
 
-// ErrForged is returned for a seal that is not of a holder of the key, or not of this subject.
+// ErrForged is returned for a seal that was made without the key, or for another subject.
 var ErrForged = errors.New("the seal is not the add-on's, or not of this state")
 
 // Make returns the value of the annotation: v1, the facts and the authenticator, joined by points.
@@ -52,7 +52,7 @@ func Make(key Key, of Subject, found Facts) (string, error) {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-// Open returns what a seal says of its subject. It is an error unless a holder of the key made it, of exactly
+// Open returns the facts in a seal. It returns an error unless the seal was made with the key, for exactly
 // this subject.
 func Open(key Key, of Subject, text string) (Facts, error) {
 	switch {
@@ -90,8 +90,8 @@ func split(text string) (body, sum []byte, err error) {
 	return body, sum, nil
 }
 
-// authenticator is HMAC-SHA256 over the domain and then, each behind its length, all that the seal is of, and
-// the facts.
+// authenticator returns the HMAC-SHA256 over the domain, the fields of the subject and the facts, each with
+// its length before it.
 func authenticator(key Key, of Subject, body []byte) []byte {
 	var b bytes.Buffer
 	b.WriteString(domain)
@@ -107,7 +107,7 @@ func authenticator(key Key, of Subject, body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// RecordDigest is how a seal names the record beside it.
+// RecordDigest returns the digest with which a seal names the record next to it.
 func RecordDigest(record string) string {
 	if record == "" {
 		return ""

@@ -101,7 +101,7 @@ func TestSealForms(t *testing.T) {
 	}
 }
 
-// A body that is authentic is read strictly all the same: a later version says so by its prefix.
+// Even an authentic body is parsed strictly, because a later version must have another prefix.
 func TestSealBodyIsStrict(t *testing.T) {
 	for _, body := range []string{`{"verdict":"VERIFIED","new":1}`, `{"verdict":"A","verdict":"B"}`, `{} {}`, `[]`} {
 		sum := authenticator(testKey(t), subject(), []byte(body))

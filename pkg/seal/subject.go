@@ -14,18 +14,18 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Subject is what a seal is of: a TaskRun in one state, with one condition of ours or none.
+// Subject is what a seal vouches for: a TaskRun in one state, with one condition of ours or none.
 type Subject struct {
 	Namespace, Name, UID string
 
-	State     [sha256.Size]byte // of all that the verdict rests on
-	Condition Condition         // the zero value: there is none
+	State     [sha256.Size]byte // digest of everything that the verdict depends on
+	Condition Condition         // the zero value if there is none
 }
 
-// Condition is what is sealed of a condition. When it last changed is not.
+// Condition holds the sealed fields of a condition. The time of its last transition is not sealed.
 type Condition struct{ Type, Status, Reason, Message string }
 
-// Fields are those of the status that a verdict rests on, beside the condition Succeeded.
+// Fields returns the fields of the status that a verdict depends on, besides the condition Succeeded.
 func Fields() []string {
 	return []string{"podName", "startTime", "completionTime", "steps", "retriesStatus", "results", "artifacts", "taskSpec"}
 }
@@ -33,8 +33,9 @@ func Fields() []string {
 // Outcome is status and reason of a condition Succeeded.
 type Outcome [2]string
 
-// StateOf returns the digest of all that a verdict rests on: the SHA-256 of an object as encoding/json writes
-// it, with members of the status, and the outcomes of all conditions Succeeded. What is null is absent.
+// StateOf returns the digest of everything that a verdict depends on: the SHA-256 of an object in the form of
+// encoding/json, with these members of the status and the outcomes of all conditions Succeeded. Null members
+// count as absent.
 func StateOf(status map[string]any, succeeded []Outcome) (digest [sha256.Size]byte, err error) {
 	rests := map[string]any{"succeeded": succeeded}
 	for _, name := range Fields() {
@@ -49,8 +50,8 @@ func StateOf(status map[string]any, succeeded []Outcome) (digest [sha256.Size]by
 	return sha256.Sum256(b.Bytes()), nil
 }
 
-// SubjectOf reads a TaskRun as the API server handed it out. It is an error if there are several conditions
-// of ours, or one that is not of strings.
+// SubjectOf reads a TaskRun from the API server. It returns an error if there are several conditions of ours,
+// or if a field of it is not a string.
 func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 	status, _ := taskRun.Object["status"].(map[string]any)
 	conditions, _ := status["conditions"].([]any)
@@ -76,7 +77,8 @@ func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 	return s, err
 }
 
-// conditionOf reads each field by itself: what is no string is empty, and an error at the end.
+// conditionOf reads each field separately. A field that is not a string is empty, and the error is returned
+// at the end.
 func conditionOf(fields map[string]any) (c Condition, err error) {
 	for name, to := range map[string]*string{"type": &c.Type, "status": &c.Status, "reason": &c.Reason,
 		"message": &c.Message} {

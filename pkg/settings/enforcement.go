@@ -10,24 +10,23 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Enforcement says what a failed verification does to a TaskRun.
+// Enforcement is the effect of a failed verification on a TaskRun.
 type Enforcement string
 
 // The enforcement modes.
 const (
 	Audit   Enforcement = "audit"   // record the verdict, never fail a TaskRun
-	Enforce Enforcement = "enforce" // fail it, and take its results away
+	Enforce Enforcement = "enforce" // fail it, and remove its results
 )
 
-// LabelEnforcement is the label of a namespace that has another mode than the rest. Its values are those of
-// Enforcement.
+// LabelEnforcement is the label of a namespace with its own mode. Its values are those of Enforcement.
 const LabelEnforcement = "tekton-sign.dev/enforcement"
 
 // ParseEnforcement reads the value of the key signing-enforcement.
 func ParseEnforcement(value string) (Enforcement, error) { return oneOf(value, Audit, Enforce) }
 
-// EnforcementOf returns the mode of a namespace in scope with these labels. A value that is no mode counts as no label:
-// an admission policy refuses it, and it never weakens a global enforce.
+// EnforcementOf returns the mode of a namespace in scope with these labels. A value that is not a mode has no
+// effect: an admission policy refuses it, and it never weakens a global enforce.
 func (s Settings) EnforcementOf(namespaceLabels map[string]string) Enforcement {
 	if namespaceLabels[LabelEnforcement] == string(s.otherEnforcement()) {
 		return s.otherEnforcement()
@@ -35,8 +34,8 @@ func (s Settings) EnforcementOf(namespaceLabels map[string]string) Enforcement {
 	return s.Enforcement
 }
 
-// MinimumFormatIn returns the weakest format that counts in a mode; empty: any. Format v1 signs values
-// without their names, so that enforce wants v2 unless it is told otherwise.
+// MinimumFormatIn returns the weakest format that is accepted in a mode; empty: any. Format v1 signs values
+// without their names, so enforce requires v2 unless the setting allows v1.
 func (s Settings) MinimumFormatIn(mode Enforcement) signing.Format {
 	if s.MinimumFormat == "" && mode == Enforce {
 		return signing.FormatV2
@@ -44,7 +43,7 @@ func (s Settings) MinimumFormatIn(mode Enforcement) signing.Format {
 	return s.MinimumFormat
 }
 
-// Receipts says whether a receipt stands in for steps that left no evidence, with a backend that signs in pods.
+// Receipts is whether a receipt covers steps that left no evidence, with a backend that signs in pods.
 type Receipts string
 
 // The values of the key receipts.
@@ -59,7 +58,7 @@ func ParseReceipts(value string) (Receipts, error) {
 	return oneOf(value, ReceiptsFallback, ReceiptsNever)
 }
 
-// ReceiptsIn reports whether receipts count in a mode. With the backend receipt nothing else does.
+// ReceiptsIn reports whether receipts are accepted in a mode. With the backend receipt they always are.
 func (s Settings) ReceiptsIn(mode Enforcement) bool {
 	switch {
 	case s.Backend == signing.BackendReceipt || s.Receipts == ReceiptsFallback:
@@ -77,8 +76,8 @@ func (s Settings) otherEnforcement() Enforcement {
 	return Enforce
 }
 
-// EnforcementSelector selects the namespaces in scope whose mode is mode, as EnforcementOf decides. For the
-// two modes it is complementary within the scope.
+// EnforcementSelector selects the namespaces in scope whose mode is mode, as EnforcementOf decides. The
+// selectors of the two modes are complementary within the scope.
 func (s Settings) EnforcementSelector(mode Enforcement, reserved []string) *metav1.LabelSelector {
 	selector := s.Scope.LabelSelector(reserved)
 	operator := metav1.LabelSelectorOpIn
@@ -91,16 +90,16 @@ func (s Settings) EnforcementSelector(mode Enforcement, reserved []string) *meta
 	return selector
 }
 
-// Policies says which admission policies guard what signing and verifying rest on (docs/threat-model.md).
+// Policies is the level of the admission policies that protect signing and verifying (docs/threat-model.md).
 type Policies string
 
 // The levels of policies.
 const (
 	PoliciesAuto Policies = ""     // strict in namespaces whose mode is enforce, standard in the others
 	PoliciesNone Policies = "none" // for backends without tokens
-	// who may obtain signing tokens, and who may take a namespace out of enforcement
+	// Restrict who can obtain signing tokens, and who can exclude a namespace from enforcement.
 	PoliciesStandard Policies = "standard"
-	// also who may make, enter or imitate a TaskRun's pod, and who writes its status
+	// Also restrict who can create, exec into or imitate a TaskRun's pod, and who can write its status.
 	PoliciesStrict Policies = "strict"
 )
 
@@ -112,7 +111,7 @@ func ParsePolicies(value string) (Policies, error) {
 // levels are the values of the key policies.
 func levels() []Policies { return []Policies{PoliciesNone, PoliciesStandard, PoliciesStrict} }
 
-// StrictSelector selects the namespaces in scope in which the strict policies hold. It may select nothing.
+// StrictSelector selects the namespaces in scope in which the strict policies apply. It may select nothing.
 func (s Settings) StrictSelector(reserved []string) *metav1.LabelSelector {
 	switch s.Policies {
 	case PoliciesStrict:
@@ -124,7 +123,8 @@ func (s Settings) StrictSelector(reserved []string) *metav1.LabelSelector {
 	return nothing(reserved)
 }
 
-// GateSelector selects the namespaces in which objects are held from Tekton Chains: those in scope, or none.
+// GateSelector selects the namespaces in which the gate holds objects from Tekton Chains: those in scope, or
+// none.
 func (s Settings) GateSelector(reserved []string) *metav1.LabelSelector {
 	if !s.GateChains {
 		return nothing(reserved)
@@ -140,7 +140,7 @@ func (s Settings) GateSelectorIn(mode Enforcement, reserved []string) *metav1.La
 	return s.EnforcementSelector(mode, reserved)
 }
 
-// nothing selects no namespace: its two requirements contradict each other.
+// nothing returns a selector that matches no namespace, because its two requirements contradict each other.
 func nothing(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}
 	nameIs(selector, metav1.LabelSelectorOpIn, slices.Clone(reserved))

@@ -15,7 +15,7 @@ func TestEnforcement(t *testing.T) {
 	reserved := Reserved("tekton-pipelines")
 	for name, tc := range map[string]struct {
 		global Enforcement
-		label  string // "-": none
+		label  string // "-" for none
 		want   Enforcement
 	}{
 		"audit":                         {Audit, "-", Audit},

@@ -24,7 +24,7 @@ const (
 )
 
 // Field is one setting: a key of the ConfigMap, a flag of enable, and what people read about it. The parser,
-// the printer, enable, status and the help texts go by the table of fields, and a test compares it with
+// the printer, enable, status and the help texts use the table of fields, and a test compares it with
 // admission policy P7.
 type Field struct {
 	Key  string
@@ -32,29 +32,29 @@ type Field struct {
 	Kind Kind
 	Help string   // of the flag
 	Name string   // in status
-	Only []string // the values, where there are few of them; on the command line FlagOnly comes first
-	// Kept is whether the setting stays as the cluster has it where the user does not name it: its default could
-	// weaken what somebody decided. All others have their defaults again.
+	Only []string // all values, if there are few; on the command line FlagOnly comes first
+	// Kept means that the setting stays as it is in the cluster if the user does not name it, because its
+	// default could weaken an earlier decision. All other settings return to their defaults.
 	Kept bool
-	// Named is whether the user has to name it wherever the cluster's settings cannot be read.
+	// Named means that the user has to name the setting if the cluster's settings cannot be read.
 	Named bool
-	// FlagOnly are values that the flag has beside those of the key.
+	// FlagOnly are values of the flag that the key does not have.
 	FlagOnly []string
 
 	access
-	parseFlag func(*Settings, string) error // nil: parse
-	flagValue func(Settings) string         // nil: value
-	text      func(Settings) string         // for people; nil: value
+	parseFlag func(*Settings, string) error // nil for parse
+	flagValue func(Settings) string         // nil for value
+	text      func(Settings) string         // for people; nil for value
 }
 
 // access reads and writes one field of Settings.
 type access struct {
 	parse func(*Settings, string) error // the value of the key
-	value func(Settings) string         // as parse reads it; empty: the key is left out
+	value func(Settings) string         // in the form that parse reads; empty to leave the key out
 	copy  func(to *Settings, from Settings)
 }
 
-// field returns the access to the field that at finds.
+// field returns the access to the field to which at points.
 func field[T any](at func(*Settings) *T, parse func(string) (T, error), show func(T) string) access {
 	return access{
 		parse: func(s *Settings, v string) (err error) { *at(s), err = parse(v); return err },
@@ -63,7 +63,7 @@ func field[T any](at func(*Settings) *T, parse func(string) (T, error), show fun
 	}
 }
 
-// word is the access to a field that holds the value itself.
+// word returns the access to a field that holds the value itself.
 func word[T ~string](at func(*Settings) *T, parse func(string) (T, error)) access {
 	return field(at, parse, func(v T) string { return string(v) })
 }
@@ -76,7 +76,7 @@ func (f Field) Read(s *Settings, value string) error {
 	return f.parse(s, value)
 }
 
-// Copy sets the field of to as it is in from.
+// Copy sets the field of to to its value in from.
 func (f Field) Copy(to *Settings, from Settings) { f.copy(to, from) }
 
 // FlagValue returns the value that the flag needs for s, and whether it differs from what s would have
@@ -96,10 +96,10 @@ func (f Field) Text(s Settings) string {
 	return f.value(s)
 }
 
-// FlagDefault is what help shows as the flag's default.
+// FlagDefault returns the default that help shows for the flag.
 func (f Field) FlagDefault() string {
 	if f.Kept {
-		return "" // its help says so
+		return "" // its help text contains the default
 	}
 	value, _ := f.FlagValue(Default())
 	return value
@@ -123,7 +123,7 @@ func FieldOf(key string) (Field, bool) {
 	return Field{}, false
 }
 
-// Keys lists the keys of ours: those of the fields, and the alias.
+// Keys lists our keys: those of the fields, and the alias.
 func Keys() []string {
 	keys := []string{KeyEnforcementAlias}
 	for _, f := range Fields() {
@@ -132,16 +132,16 @@ func Keys() []string {
 	return keys
 }
 
-// FromFlags returns the settings of the flags that were given, all others with their defaults. given returns
-// the value of a flag.
-func FromFlags(backend signing.Backend, given func(Field) (value string, ok bool)) (Settings, error) {
+// FromFlags returns the settings from the flags that the user set, with defaults for all others. valueOf
+// returns the value of a flag.
+func FromFlags(backend signing.Backend, valueOf func(Field) (value string, ok bool)) (Settings, error) {
 	s := unset()
 	s.Backend = backend
 	for _, f := range Fields() {
 		if f.Flag == "" {
 			continue
 		}
-		if value, ok := given(f); ok {
+		if value, ok := valueOf(f); ok {
 			if err := f.Read(&s, value); err != nil {
 				return Settings{}, fmt.Errorf("--%s: %w", f.Flag, err)
 			}
@@ -206,7 +206,7 @@ func mainFields() []Field {
 	}
 }
 
-// signingFields are those about evidence and what vouches for it.
+// signingFields returns the fields about evidence and what vouches for it.
 func signingFields() []Field {
 	return []Field{
 		{
@@ -222,13 +222,15 @@ func signingFields() []Field {
 			text:   func(s Settings) string { return orElse(string(s.MinimumFormat), "v2 where enforced, else any") },
 		},
 		{
-			Key: KeyMinimumAssurance, Flag: "minimum-assurance", Name: "minimum assurance", Only: words(signing.Assurances()), Kept: true,
+			Key: KeyMinimumAssurance, Flag: "minimum-assurance", Name: "minimum assurance", Only: words(signing.Assurances()),
+			Kept:   true,
 			Help:   "least that an identity must prove, for example receipt or key-bound (default: as it is, at first any)",
 			access: word(func(s *Settings) *signing.Assurance { return &s.MinimumAssurance }, signing.ParseAssurance),
 			text:   func(s Settings) string { return orElse(string(s.MinimumAssurance), "any") },
 		},
 		{
-			Key: KeyReceipts, Flag: "receipts", Name: "receipts", Only: words([]Receipts{ReceiptsFallback, ReceiptsNever}), Kept: true,
+			Key: KeyReceipts, Flag: "receipts", Name: "receipts", Only: words([]Receipts{ReceiptsFallback, ReceiptsNever}),
+			Kept: true,
 			Help: "whether a receipt of the add-on covers steps that cannot sign: fallback or never " +
 				"(default: as it is, at first fallback where results are audited, else never)",
 			access: word(func(s *Settings) *Receipts { return &s.Receipts }, ParseReceipts),
@@ -272,11 +274,12 @@ func parseSelectorFlag(s *Settings, value string) (err error) {
 	return err
 }
 
-// trustedFields are those that name whom the policies trust beside Tekton, and with what images are pulled.
+// trustedFields returns the fields that name whom the policies trust in addition to Tekton, and with which
+// Secrets nodes pull images.
 func trustedFields() []Field {
 	return []Field{
 		list(KeyExemptAccounts, "exempt-service-account", "exempt accounts", "none",
-			"service account (namespace/name) that may go on requesting tokens of any audience; repeatable",
+			"service account (namespace/name) that may still request tokens with any audience; repeatable",
 			func(s *Settings) *[]Account { return &s.Exempt }, parseAccounts, Account.String),
 		list(KeyManagedBy, "managed-by", "managed by", "Tekton only",
 			"value of spec.managedBy that is admitted where results are enforced, in addition to Tekton's own; repeatable",
@@ -284,7 +287,7 @@ func trustedFields() []Field {
 		list(KeyCustomRuns, "custom-run-controller", "custom runs", "no controller",
 			"service account (namespace/name) of a custom task's controller, which writes the status of CustomRuns; repeatable",
 			func(s *Settings) *[]Account { return &s.CustomRunControllers }, parseAccounts, Account.String),
-		list(KeyPullSecrets, "pull-secret", "pull secrets", "none but the pods' own",
+		list(KeyPullSecrets, "pull-secret", "pull secrets", "only the pods' own",
 			"name of a Secret with which nodes pull the images, in the namespaces in scope and in the add-on's; repeatable",
 			func(s *Settings) *[]string { return &s.PullSecrets }, parsePullSecrets, itself),
 	}
@@ -293,18 +296,18 @@ func trustedFields() []Field {
 func switches() []Field {
 	return []Field{
 		toggle(KeyKeepMaterial, "keep-material", "keep material",
-			"leave the signing material in status.results (default: as it is, at first false: it is taken out once verified)",
+			"leave the signing material in status.results (default: as it is, at first false: it is removed once verified)",
 			func(s *Settings) *bool { return &s.KeepMaterial }),
 		toggle(KeyGateChains, "gate-chains", "gate of Chains",
-			"keep Tekton Chains from TaskRuns and PipelineRuns until they are verified (default: as it is, at first false)",
+			"hold TaskRuns and PipelineRuns from Tekton Chains until they are verified (default: as it is, at first false)",
 			func(s *Settings) *bool { return &s.GateChains }),
 	}
 }
 
-// scopeName is what status calls the two settings that make the scope, of which one at most is set.
+// scopeName is the name in status of the two settings for the scope, of which at most one is set.
 const scopeName = "scope"
 
-// policiesAuto is the value of --policies that stands for PoliciesAuto.
+// policiesAuto is the value of --policies for PoliciesAuto.
 const policiesAuto = "auto"
 
 func parsePoliciesFlag(s *Settings, value string) (err error) {
@@ -318,7 +321,7 @@ func parsePoliciesFlag(s *Settings, value string) (err error) {
 	return nil
 }
 
-// list returns the field of a list of names that is kept.
+// list returns a field with a list of names that is Kept.
 func list[T any](
 	key, flag, name, none, help string, at func(*Settings) *[]T, parse func(string) ([]T, error), show func(T) string,
 ) Field {
@@ -337,7 +340,7 @@ func list[T any](
 	}
 }
 
-// toggle returns the field of a switch that is kept.
+// toggle returns a boolean field that is Kept.
 func toggle(key, flag, name, help string, at func(*Settings) *bool) Field {
 	return Field{
 		Key: key, Flag: flag, Kind: Switch, Help: help, Name: name, Kept: true, Only: []string{"true", "false"},
@@ -345,7 +348,7 @@ func toggle(key, flag, name, help string, at func(*Settings) *bool) Field {
 	}
 }
 
-// orNone parses the value of a flag that, empty, stands for no name.
+// orNone parses the value of a flag. An empty value means no names.
 func orNone[T any](value string, parse func(string) ([]T, error)) ([]T, error) {
 	if value == "" {
 		return nil, nil
@@ -362,7 +365,7 @@ func orElse(value, otherwise string) string {
 
 func itself(s string) string { return s }
 
-// words turns values into plain strings.
+// words converts values to plain strings.
 func words[T ~string](values []T) []string {
 	all := make([]string, len(values))
 	for i, v := range values {

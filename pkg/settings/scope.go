@@ -16,17 +16,18 @@ import (
 // Namespace is the add-on's own namespace.
 const Namespace = "tekton-sign"
 
-// maxNames bounds the list of namespaces: webhook configurations and policies carry it, and they are read often.
+// maxNames bounds the list of namespaces, because webhook configurations and policies contain it and are read
+// often.
 const maxNames = 1000
 
-// Scope says in which namespaces results are signed: those named, those whose labels match, or all. The reserved
+// Scope selects the namespaces in which results are signed: by name, by label, or all. The reserved
 // namespaces are never in scope.
 type Scope struct {
 	Names    []string // sorted, without duplicates
 	Selector string   // a label selector in kubectl's grammar
 }
 
-// NewScope returns the scope of a list of namespaces or of a label selector; at most one of them may be given.
+// NewScope returns the scope of a list of namespaces or of a label selector. At most one of them may be set.
 func NewScope(names []string, selector string) (Scope, error) {
 	if len(names) > 0 && selector != "" {
 		return Scope{}, fmt.Errorf("expected names of namespaces or a label selector, got both")
@@ -46,8 +47,9 @@ func NewScope(names []string, selector string) (Scope, error) {
 	return s, nil
 }
 
-// Reserved returns the namespaces that are never in scope: the cluster's own, the add-on's, and Tekton's, where
-// tektonNamespace is that of its controller. Injecting there could keep the cluster from healing itself.
+// Reserved returns the namespaces that are never in scope: the cluster's own, the add-on's, and Tekton's,
+// where tektonNamespace is that of its controller. Injecting there could prevent the cluster from repairing
+// itself.
 func Reserved(tektonNamespace string) []string {
 	return []string{
 		metav1.NamespaceSystem, metav1.NamespacePublic, corev1.NamespaceNodeLease,
@@ -55,7 +57,7 @@ func Reserved(tektonNamespace string) []string {
 	}
 }
 
-// CheckReserved is an error if the scope names one of the reserved namespaces.
+// CheckReserved returns an error if the scope names a reserved namespace.
 func (s Scope) CheckReserved(reserved []string) error {
 	for _, name := range s.Names {
 		if slices.Contains(reserved, name) {
@@ -66,14 +68,14 @@ func (s Scope) CheckReserved(reserved []string) error {
 }
 
 // LabelSelector returns the scope as a selector of namespaces. Names are matched by the label
-// kubernetes.io/metadata.name, which the API server sets on every namespace and lets nobody change. An
+// kubernetes.io/metadata.name, which the API server sets on every namespace and which cannot be changed. An
 // invalid scope selects nothing.
 func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
 	selector := &metav1.LabelSelector{}
 	if s.Selector != "" {
 		parsed, err := metav1.ParseToLabelSelector(s.Selector)
 		if err != nil {
-			return nothing(reserved) // NewScope and Parse let none of these pass
+			return nothing(reserved) // NewScope and Parse refuse all of these
 		}
 		selector = parsed
 	}
@@ -91,7 +93,7 @@ func nameIs(selector *metav1.LabelSelector, op metav1.LabelSelectorOperator, nam
 	})
 }
 
-// Matcher returns a function that tells from a namespace's labels whether it is in scope.
+// Matcher returns a function that reports, from a namespace's labels, whether the namespace is in scope.
 func (s Scope) Matcher(reserved []string) func(namespaceLabels map[string]string) bool {
 	selector, err := metav1.LabelSelectorAsSelector(s.LabelSelector(reserved))
 	if err != nil {
@@ -142,7 +144,7 @@ type Account struct {
 	Namespace, Name string
 }
 
-// Username returns the name under which the API server knows the account.
+// Username returns the user name of the account for the API server.
 func (a Account) Username() string { return "system:serviceaccount:" + a.Namespace + ":" + a.Name }
 
 func (a Account) String() string { return a.Namespace + "/" + a.Name }
@@ -168,7 +170,7 @@ func ParseManager(value string) (string, error) {
 
 func parseManagers(value string) ([]string, error) { return parseEach(value, ParseManager) }
 
-// maxPullSecrets bounds the names in each pod.
+// maxPullSecrets bounds the number of names, because each pod gets them all.
 const maxPullSecrets = 8
 
 // ParsePullSecret reads the name of a Secret.
@@ -193,7 +195,7 @@ func parsePullSecrets(value string) ([]string, error) {
 
 func parseAccounts(value string) ([]Account, error) { return parseEach(value, ParseAccount) }
 
-// parseEach reads a list that is joined by commas.
+// parseEach reads a list of values joined by commas.
 func parseEach[T any](value string, parse func(string) (T, error)) ([]T, error) {
 	var all []T
 	for part := range strings.SplitSeq(value, ",") {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package settings reads and writes the ConfigMap config-signing in Tekton's namespace, the one place that says which
-// backend signs, what a failed verification does, and for which namespaces. The add-on and the plugin share it.
+// Package settings reads and writes the ConfigMap config-signing in Tekton's namespace. It alone defines
+// which backend signs, what a failed verification does, and for which namespaces. The add-on and the plugin
+// share this package.
 package settings
 
 import (
@@ -26,9 +27,9 @@ const (
 	KeyEnforcement  = "signing-enforcement"       // audit or enforce
 	KeyPolicies     = "policies"                  // none, standard or strict; absent: strict where enforced
 	KeyKeepMaterial = "keep-material"             // true: the signing material stays in status.results
-	KeyGateChains   = "gate-chains"               // true: Tekton Chains is kept from what is not verified
+	KeyGateChains   = "gate-chains"               // true: Tekton Chains waits until objects are verified
 	KeyDelivery     = "delivery"                  // auto, image or init
-	// a signing.Format: v2, or v1, which is compatible with Tekton's own
+	// A signing.Format: v2, or v1, which is compatible with Tekton's own.
 	KeyFormat            = "signing-format"
 	KeyMinimumFormat     = "minimum-format"    // a signing.Format; absent: v2 where enforced, any where audited
 	KeyMinimumAssurance  = "minimum-assurance" // a signing.Assurance; absent: any
@@ -47,15 +48,15 @@ const (
 // KeyEnforcementAlias is the plan's name for KeyEnforcement. It is read, and never written.
 const KeyEnforcementAlias = "enforce-nonfalsifiability-mode"
 
-// keyExample is Tekton's convention for documentation inside of a ConfigMap. It holds no setting.
+// keyExample is Tekton's convention for documentation inside of a ConfigMap. It is not a setting.
 const keyExample = "_example"
 
-// Delivery says how the signer reaches a pod.
+// Delivery is how the signer reaches a pod.
 type Delivery string
 
 // The ways of delivery.
 const (
-	DeliveryAuto  Delivery = "auto"  // an image volume where server and nodes know them, else an init container
+	DeliveryAuto  Delivery = "auto"  // an image volume if API server and nodes support it, else an init container
 	DeliveryImage Delivery = "image" // an image volume, Kubernetes 1.35 and later
 	DeliveryInit  Delivery = "init"  // an init container
 )
@@ -63,31 +64,33 @@ const (
 // Settings are the parsed ConfigMap.
 type Settings struct {
 	Backend       signing.Backend
-	Enforcement   Enforcement // of namespaces whose label LabelEnforcement does not say otherwise
+	Enforcement   Enforcement // of namespaces without the label LabelEnforcement
 	Policies      Policies
-	KeepMaterial  bool // leave the signing material in status.results, where archives without messages find it
-	GateChains    bool // keep Tekton Chains from TaskRuns and PipelineRuns until they are verified
+	KeepMaterial  bool // leave the signing material in status.results, for archives without messages
+	GateChains    bool // hold TaskRuns and PipelineRuns from Tekton Chains until they are verified
 	Delivery      Delivery
 	Format        signing.Format
 	MinimumFormat signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn
-	// MinimumAssurance is the least that an identity must prove; empty: anything.
+	// MinimumAssurance is the weakest assurance that is accepted; empty: any.
 	MinimumAssurance signing.Assurance
 	Receipts         Receipts
 	Binding          signing.Binding
 	AudiencePrefix   string
 	TokenLifetime    time.Duration
 	Scope            Scope
-	Exempt           []Account // service accounts that may go on asking for tokens of any audience
-	// ManagedBy are the values of spec.managedBy, beside Tekton's own, that are admitted where results are enforced.
+	Exempt           []Account // service accounts that may still request tokens with any audience
+	// ManagedBy are the values of spec.managedBy, in addition to Tekton's own, that are admitted where results
+	// are enforced.
 	ManagedBy []string
-	// CustomRunControllers are the service accounts that may write the status of CustomRuns where policies are strict.
+	// CustomRunControllers are the service accounts that may write the status of CustomRuns where the policies
+	// are strict.
 	CustomRunControllers []Account
 	// PullSecrets are names of Secrets with which nodes pull the images of tekton-sign, each in the namespace of
-	// the pod. Where there is none of the name, the kubelet goes on without.
+	// the pod. The kubelet ignores names that do not exist.
 	PullSecrets []string
 }
 
-// Default returns the settings of a cluster where nothing was configured: signing is off.
+// Default returns the settings of a cluster without configuration: signing is off.
 func Default() Settings {
 	return Settings{
 		Backend:        signing.BackendNone,
@@ -101,7 +104,7 @@ func Default() Settings {
 	}
 }
 
-// Step returns what the signer of a step has to know of the settings.
+// Step returns the settings for the signer of a step.
 func (s Settings) Step() step.Options {
 	o := step.Options{Backend: s.Backend, Format: s.Format}
 	if s.Backend.HasBindings() {
@@ -110,14 +113,15 @@ func (s Settings) Step() step.Options {
 	return o
 }
 
-// unset returns the defaults of all settings but the binding, whose default depends on the format.
+// unset returns the defaults of all settings except the binding, whose default depends on the format.
 func unset() Settings {
 	s := Default()
 	s.Binding = ""
 	return s
 }
 
-// Parse reads the data of the ConfigMap. Absent keys have their defaults, unknown keys and unknown values are errors.
+// Parse reads the data of the ConfigMap. Absent keys have their defaults. Unknown keys and unknown values are
+// errors.
 func Parse(data map[string]string) (Settings, error) {
 	s := unset()
 	if err := checkAlias(data); err != nil {
@@ -138,7 +142,7 @@ func Parse(data map[string]string) (Settings, error) {
 	return s, s.checkMinimum()
 }
 
-// checkAlias is an error where the two names of one key hold two values.
+// checkAlias returns an error if the two names of one key have different values.
 func checkAlias(data map[string]string) error {
 	alias, ok := data[KeyEnforcementAlias]
 	value, both := data[KeyEnforcement]
@@ -149,7 +153,7 @@ func checkAlias(data map[string]string) error {
 		ConfigMapName, KeyEnforcement, KeyEnforcementAlias, value, alias, KeyEnforcementAlias)
 }
 
-// setBinding gives a binding that was not set its default, which depends on the format.
+// setBinding sets a binding without a value to its default, which depends on the format.
 func (s *Settings) setBinding() error {
 	if s.Binding == "" {
 		s.Binding = signing.DefaultBinding(s.Format)
@@ -157,9 +161,9 @@ func (s *Settings) setBinding() error {
 	return signing.CheckBinding(s.Format, s.Binding)
 }
 
-// ReadEach reads what can be read of data that Parse refuses: the settings of the good keys, the others with
-// their defaults, and the errors of the bad keys by key. It is for people to see what a broken ConfigMap
-// holds; what applies is what Parse returns.
+// ReadEach reads as much as possible of data that Parse refuses. It returns the settings of the valid keys,
+// with defaults for the others, and the errors of the invalid keys by key. Use it only to show a broken
+// ConfigMap to people; the settings in effect are those that Parse returns.
 func ReadEach(data map[string]string) (Settings, map[string]error) {
 	s, bad := Default(), map[string]error{}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
@@ -193,7 +197,7 @@ func ParseDelivery(value string) (Delivery, error) {
 	return oneOf(value, DeliveryAuto, DeliveryImage, DeliveryInit)
 }
 
-// checkMinimum is an error where every TaskRun would fail.
+// checkMinimum returns an error if every TaskRun would fail.
 func (s Settings) checkMinimum() error {
 	if minimum := s.MinimumFormatIn(s.Enforcement); minimum != "" && !s.Format.AtLeast(minimum) {
 		return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s "+
@@ -204,8 +208,8 @@ func (s Settings) checkMinimum() error {
 	return nil
 }
 
-// Data returns the ConfigMap's data for the settings: backend and enforcement always, every other key where it differs
-// from the default.
+// Data returns the ConfigMap's data for the settings: always backend and enforcement, and every other key
+// that differs from its default.
 func (s Settings) Data() map[string]string {
 	data := map[string]string{}
 	for _, f := range Fields() {
@@ -216,11 +220,11 @@ func (s Settings) Data() map[string]string {
 	return data
 }
 
-// audiencePrefix keeps a prefix free of everything that has a meaning in an audience, a CEL string or a regular
-// expression, in all of which it is used.
+// audiencePrefix excludes all characters with a special meaning in an audience, a CEL string or a regular
+// expression, because the prefix is used in all of them.
 var audiencePrefix = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// CheckAudiencePrefix is an error for what cannot be the first part of signing audiences.
+// CheckAudiencePrefix returns an error for a value that cannot be the first part of signing audiences.
 func CheckAudiencePrefix(value string) error {
 	if !audiencePrefix.MatchString(value) {
 		return fmt.Errorf("expected lower case letters, digits and hyphens, at most 63 of them, got %q", value)

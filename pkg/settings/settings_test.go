@@ -74,7 +74,7 @@ func TestParse(t *testing.T) {
 		"v1 without a key": {
 			data: map[string]string{KeyFormat: "v1", KeyBinding: "payload"},
 			err: "keys signing-format and oidc-binding: format v1 signs each result with a key, which binding payload " +
-				"has not: use binding key or audience, or format v2",
+				"does not have: use binding key or audience, or format v2",
 		},
 		"unknown format": {
 			data: map[string]string{KeyFormat: "2"}, err: `key signing-format: unknown format "2": expected one of v1, v2`,
@@ -262,7 +262,7 @@ func checkError(t *testing.T, err error, want string) {
 	}
 }
 
-// TestReadEach: a bad key takes no good one with it, and has no effect itself.
+// TestReadEach checks that an invalid key does not affect valid ones, and has no effect itself.
 func TestReadEach(t *testing.T) {
 	got, bad := ReadEach(map[string]string{
 		KeyEnforcement: "enforce", KeyPolicies: "strong", KeyMinimumFormat: "v2", KeyTokenSeconds: "soon",

@@ -12,10 +12,10 @@ import (
 // ParseBackend returns the backend called name, or an error that lists the known ones.
 func ParseBackend(name string) (Backend, error) { return parseName(name, "backend", Backends()) }
 
-// Assurance says what the identity behind a piece of evidence proves.
+// Assurance is what the identity behind evidence proves.
 type Assurance string
 
-// The assurances, from the identity that vouches for exactly one payload down to format v1.
+// The assurances, from an identity that vouches for exactly one payload down to format v1.
 const (
 	AssurancePayloadBound     Assurance = "payload-bound"
 	AssuranceKeyBound         Assurance = "key-bound"
@@ -47,9 +47,9 @@ func (a Assurance) AtLeast(minimum Assurance) bool {
 
 // EntrypointerClient is the in-pod half of a backend, named as in TEP-0089.
 type EntrypointerClient interface {
-	// Sign returns the carriers that vouch for results, to be appended to the step's termination message.
-	// A failure that has a reason of its own wraps an *UnsignedError.
+	// Sign returns the carriers that vouch for results, to be appended to the step's termination message. A
+	// failure with a reason for the manifest wraps an *UnsignedError.
 	Sign(ctx context.Context, results []result.RunResult) ([]result.RunResult, error)
-	// Close releases what the client holds.
+	// Close releases the client's resources.
 	Close() error
 }

@@ -8,21 +8,21 @@
 // step over everything that the step emitted: a [Unit] with its [Header]. Format v1 is a signature for each
 // result, compatible with Tekton's own. docs/evidence.md specifies both.
 //
-// A backend has a folder of its own below this package, with the half that signs in a pod, and a folder proof
-// below that with the half that verifies. What they have in common stands in a row of the table in scheme.go.
+// Each backend has a folder below this package with the half that signs in a pod, and below it a folder proof
+// with the half that verifies. Its row in the table in scheme.go holds what they share.
 //
 // What the package promises:
 //
-//   - A Unit has one message. Two units that differ in anything have different messages, and no message of format v2 is one of
-//     format v1.
-//   - What it reads, it reads in one form only: a manifest, a signature or a UID that is written in another way is an error.
-//   - It has no Kubernetes client, no screen, no clock and no randomness of its own: callers pass them in. It is linked into the
-//     signer that runs in every step, and therefore stays free of client-go and of Tekton's API types.
+//   - A Unit has one message. Different units have different messages, and no message of format v2 is also
+//     one of format v1.
+//   - Each manifest, signature and UID has one form. The package refuses every other form.
+//   - It has no Kubernetes client, no output, no clock and no source of randomness: callers pass them in. The
+//     signer that runs in every step links this package, so it does not use client-go or Tekton's API types.
 //
-// What it does not promise: nothing here decides whether evidence is to be trusted. A signature that
-// [Algorithm.Verify] accepts was made with a key; whose key that is, and whether the TaskRun shows what was
-// signed, package verify decides.
+// What it does not promise: this package does not decide whether to trust evidence. A signature that
+// [Algorithm.Verify] accepts was made with a key. Package verify decides whose key that is, and whether the
+// TaskRun shows what was signed.
 //
-// The zero values of Header and Unit are not valid, the zero Scheme is no scheme, and the zero Algorithm is
-// that of a scheme in which the identity itself vouches for the digest.
+// The zero values of Header, Unit and Scheme are not valid. The zero Algorithm is that of a scheme in which
+// the identity itself vouches for the digest.
 package signing

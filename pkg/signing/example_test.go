@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// A unit says where a step ran and what it emitted. A key signs its message, and whoever rebuilds the unit
-// can verify that.
+// A unit describes where a step ran and what it emitted. A key signs its message, and a verifier rebuilds the
+// unit to verify the signature.
 func Example() {
 	entries, err := signing.EntriesOf([]result.RunResult{
 		{Key: "IMAGE_DIGEST", Value: "sha256:2c26b46b", ResultType: result.TaskRunResultType},

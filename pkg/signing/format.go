@@ -13,8 +13,8 @@ type Format string
 
 // The formats of docs/evidence.md.
 const (
-	FormatV1 Format = "v1" // TEP-0089: one signature a result, compatible with Tekton's own
-	FormatV2 Format = "v2" // one detached statement a step
+	FormatV1 Format = "v1" // TEP-0089: one signature for each result, compatible with Tekton's own
+	FormatV2 Format = "v2" // one detached statement for each step
 )
 
 // Formats lists every format, the weakest first.
@@ -29,14 +29,14 @@ func (f Format) AtLeast(minimum Format) bool {
 	return slices.Contains(Formats(), minimum) && slices.Index(Formats(), f) >= slices.Index(Formats(), minimum)
 }
 
-// Binding says what a service account's token is bound to.
+// Binding is what a service account's token is bound to.
 type Binding string
 
 // The bindings.
 const (
-	BindingPayload  Binding = "payload"  // to the digest of what is vouched for: no key exists
+	BindingPayload  Binding = "payload"  // to the digest of what it vouches for: there is no key
 	BindingKey      Binding = "key"      // to an ephemeral key
-	BindingAudience Binding = "audience" // to nothing but a fixed audience: whoever reads the token can sign again
+	BindingAudience Binding = "audience" // to a fixed audience only: anyone who reads the token can sign with it
 )
 
 // Bindings lists every binding, the strongest first.
@@ -53,10 +53,10 @@ func DefaultBinding(format Format) Binding {
 	return BindingPayload
 }
 
-// CheckBinding is an error for a binding with which the format cannot sign.
+// CheckBinding returns an error for a binding with which the format cannot sign.
 func CheckBinding(format Format, binding Binding) error {
 	if format == FormatV1 && binding == BindingPayload {
-		return fmt.Errorf("format %s signs each result with a key, which binding %s has not: use binding %s or %s, or "+
+		return fmt.Errorf("format %s signs each result with a key, which binding %s does not have: use binding %s or %s, or "+
 			"format %s",
 			FormatV1, BindingPayload, BindingKey, BindingAudience, FormatV2)
 	}

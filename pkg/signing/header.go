@@ -42,14 +42,14 @@ const (
 	knownFlags = FlagLast | FlagSidecarLogs | FlagStepFails
 )
 
-// Header says which step a unit of evidence belongs to and how it is signed.
+// Header describes the step to which a unit of evidence belongs, and how the unit is signed.
 type Header struct {
 	Scheme     Scheme
 	Algorithm  Algorithm
 	Flags      Flags
 	PodUID     UID
 	TaskRunUID UID
-	SignedAt   time.Time // whole seconds; informative but for certificates
+	SignedAt   time.Time // whole seconds; informative, except for certificates
 	Index      uint8     // position of the step among the pod's step containers
 	Count      uint8     // number of step containers
 	Entries    uint16
@@ -58,7 +58,7 @@ type Header struct {
 // Has reports whether all bits of flag are set.
 func (f Flags) Has(flag Flags) bool { return f&flag == flag }
 
-// Validate reports the first rule of docs/evidence.md that the header breaks.
+// Validate returns an error for the first rule of docs/evidence.md that the header breaks.
 func (h Header) Validate() error {
 	switch {
 	case !h.Scheme.allows(h.Algorithm):
@@ -100,7 +100,7 @@ func ParseManifest(value string) (Header, error) {
 	return h, nil
 }
 
-// DecodeManifest is ParseManifest without Validate, for whoever shows what a header says and judges nothing.
+// DecodeManifest is ParseManifest without Validate, for callers that show a header and do not verify it.
 func DecodeManifest(value string) (Header, error) {
 	encoded, ok := strings.CutPrefix(value, manifestPrefix)
 	if !ok {
@@ -129,7 +129,8 @@ func DecodeManifest(value string) (Header, error) {
 	}, nil
 }
 
-// DecodeBase64URL decodes unpadded base64url and accepts the canonical form only: no line breaks, no trailing bits.
+// DecodeBase64URL decodes unpadded base64url and accepts only the canonical form, without line breaks or
+// trailing bits.
 func DecodeBase64URL(s string) ([]byte, error) {
 	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	if err != nil {

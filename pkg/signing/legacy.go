@@ -34,8 +34,8 @@ func IsLegacyCarrier(name string) bool {
 
 // SignLegacy returns the manifest and the signatures of format v1 (TEP-0089, Tekton's own signer): one
 // signature for each task result's value and one for the manifest. The names of the results are not signed
-// with their values. A value that is a message of format v2 is an *UnsignedError: its signature would be one
-// of that format.
+// with their values. For a value that is a message of format v2, it returns an *UnsignedError, because the
+// signature would also be one of that format.
 func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult) ([]result.RunResult, error) {
 	var signed []result.RunResult
 	add := func(name, value string) error {

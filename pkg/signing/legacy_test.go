@@ -20,7 +20,7 @@ func taskResult(name, value string) result.RunResult {
 	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
 }
 
-// emitted is what a step may leave in its termination message, of every kind of value.
+// emitted returns what steps may leave in their termination messages, with every kind of value.
 func emitted() map[string][]result.RunResult {
 	return map[string][]result.RunResult{
 		"nothing": nil,
@@ -42,7 +42,7 @@ func emitted() map[string][]result.RunResult {
 	}
 }
 
-// TestTektonVerifiesWhatWeSign hands signatures of format v1 to the verifier of Tekton itself.
+// TestTektonVerifiesWhatWeSign passes signatures of format v1 to Tekton's own verifier.
 func TestTektonVerifiesWhatWeSign(t *testing.T) {
 	domain := spiretest.New(t)
 	for name, results := range emitted() {
@@ -101,7 +101,7 @@ func TestSignLegacyIsWhatTektonSigns(t *testing.T) {
 	}
 }
 
-// A signature of format v1 must never be one of format v2 by the same key.
+// A signature of format v1 must never also be a signature of format v2 by the same key.
 func TestSignLegacyRefusesMessages(t *testing.T) {
 	domain := spiretest.New(t)
 	key, _ := spiretest.Key(domain.CA.CreateX509SVID(spiretest.ID("ci", "build")))

@@ -15,9 +15,9 @@ import (
 	"math/big"
 )
 
-// VerifyLegacy reports why signature is not the one of format v1 that key made over value, which LegacyValue
-// returned. It accepts what Tekton's own verifier accepts, but for keys that are too weak and for base64 that
-// is not canonical. ErrSignature is the failure of a signature that was made over something else, or with
+// VerifyLegacy returns an error unless key made signature over value in format v1. LegacyValue returns such
+// values. VerifyLegacy accepts what Tekton's own verifier accepts, except keys that are too weak and base64
+// that is not canonical. The error is ErrSignature if the signature was made over something else, or with
 // another key.
 func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 	raw, err := DecodeBase64(signature)
@@ -51,9 +51,9 @@ func VerifyLegacy(key crypto.PublicKey, value, signature string) error {
 	return fmt.Errorf("a key of type %T cannot sign", key)
 }
 
-// LegacyNonce returns what no two honest ECDSA signatures of format v1 have in common: the number r. The
-// other half of a signature has two values that are equally good, so that its text says little. It returns
-// the text itself where that is no signature.
+// LegacyNonce returns the number r of an ECDSA signature of format v1. No two honest signatures have the same
+// r. The whole text does not identify a signature, because two values of its other half are valid. If the
+// text is not a signature, LegacyNonce returns the text itself.
 func LegacyNonce(signature string) string {
 	raw, err := DecodeBase64(signature)
 	if err != nil {
@@ -66,8 +66,8 @@ func LegacyNonce(signature string) string {
 	return pair.R.String()
 }
 
-// DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts the
-// canonical form only: no line breaks, no trailing bits.
+// DecodeBase64 decodes padded standard base64 (RFC 4648, section 4), as format v1 writes it, and accepts only
+// the canonical form, without line breaks or trailing bits.
 func DecodeBase64(s string) ([]byte, error) {
 	b, err := base64.StdEncoding.Strict().DecodeString(s)
 	if err != nil {

@@ -85,7 +85,7 @@ func TestVerifyLegacyRefusesKeys(t *testing.T) {
 	}
 }
 
-// Tekton's own base64 has one text for each value here.
+// Each value has one text in Tekton's own base64.
 func TestDecodeBase64(t *testing.T) {
 	for _, s := range []string{"AB==", "AA", "AA=", "A A=", "AA==\n", "\r\nAA==", "AA==AA==", "_-8=",
 		strings.Repeat("=", 4)} {

@@ -11,13 +11,13 @@ import (
 // Backend names a source of identity for signing, the value of the key enforce-nonfalsifiability.
 type Backend string
 
-// The backends of TEP-0089 as tekton-sign implements them.
+// The backends of TEP-0089 in tekton-sign.
 const (
 	BackendNone            Backend = "none"
 	BackendSPIRE           Backend = "spire"
 	BackendOIDCSAToken     Backend = "oidc-sa-token"
 	BackendSigstoreKeyless Backend = "sigstore-keyless"
-	BackendReceipt         Backend = "receipt" // nothing in the pod signs: the add-on compares and records
+	BackendReceipt         Backend = "receipt" // nothing in the pod signs; the add-on compares and records
 )
 
 // Backends lists every known backend in the order in which help texts show them.
@@ -49,10 +49,10 @@ func IsCarrier(r result.RunResult) bool {
 	return r.ResultType == result.TaskRunResultType && IsReserved(r.Key)
 }
 
-// Scheme is the header's backend byte: which identity vouches, and for what.
+// Scheme is the header's backend byte. It defines which identity vouches, and for what.
 type Scheme uint8
 
-// The schemes of evidence v2. Evidence of format v1 is of the scheme with the same identity.
+// The schemes of evidence v2. Evidence of format v1 has the scheme with the same identity.
 const (
 	SchemeSPIRE            Scheme = 1
 	SchemeOIDCKeyBound     Scheme = 2
@@ -61,22 +61,22 @@ const (
 	SchemeOIDCAudienceOnly Scheme = 6
 )
 
-// schemeRow is all that the formats say of a scheme.
+// schemeRow is everything that the formats define for a scheme.
 type schemeRow struct {
 	scheme   Scheme
 	backend  Backend
-	binding  Binding  // of the backends that have a choice
+	binding  Binding  // only for backends with a choice of bindings
 	carriers []string // of format v2, exactly these
-	// of format v1, beside the signatures of results; nil where v1 has no such evidence, or cannot tell it from another
+	// Of format v1, besides the signatures of results. Nil if v1 has no such evidence, or cannot distinguish it.
 	legacy []string
-	// the carrier of the key, or of its certificate; empty where the identity itself vouches for the digest
+	// The carrier of the key, or of its certificate. Empty if the identity itself vouches for the digest.
 	key        string
 	algorithms []Algorithm // with which a header may be combined
 	assurance  Assurance   // what the identity proves in format v2
 	words      string      // for people
 }
 
-// schemes is the table of schemes. It is never changed.
+// schemes is the table of schemes. Nothing may change it.
 var schemes = []schemeRow{
 	{
 		scheme: SchemeSPIRE, backend: BackendSPIRE,
@@ -122,7 +122,7 @@ var schemes = []schemeRow{
 	},
 }
 
-// row returns what the table says of a scheme. Of an unknown one it says nothing.
+// row returns the row of a scheme, or an empty row for an unknown scheme.
 func (s Scheme) row() *schemeRow {
 	for i := range schemes {
 		if schemes[i].scheme == s {
@@ -135,10 +135,10 @@ func (s Scheme) row() *schemeRow {
 // Backend returns the backend to which a scheme belongs, BackendNone for an unknown scheme.
 func (s Scheme) Backend() Backend { return s.row().backend }
 
-// Carriers returns the names that a unit of format v2 carries, exactly these.
+// Carriers returns the names of exactly the carriers that a unit of format v2 has.
 func (s Scheme) Carriers() []string { return slices.Clone(s.row().carriers) }
 
-// KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty where no key signs
+// KeyCarrier returns the carrier of the key that signs, or of its certificate. It is empty if no key signs
 // the statement.
 func (s Scheme) KeyCarrier() string { return s.row().key }
 
@@ -156,10 +156,10 @@ func CertificateCarriers() []string {
 // Assurance returns what the identity proves in format v2, empty for an unknown scheme.
 func (s Scheme) Assurance() Assurance { return s.row().assurance }
 
-// Words describes a scheme to people, empty for an unknown one.
+// Words describes a scheme for people. It is empty for an unknown scheme.
 func (s Scheme) Words() string { return s.row().words }
 
-// Algorithm returns the algorithm of a header: the one that the scheme may be combined with, or the first of them.
+// Algorithm returns the algorithm for a header with this scheme, or the first one if there are several.
 func (s Scheme) Algorithm() Algorithm {
 	if algorithms := s.row().algorithms; len(algorithms) > 0 {
 		return algorithms[0]
@@ -170,9 +170,9 @@ func (s Scheme) Algorithm() Algorithm {
 // allows reports whether the scheme may be combined with the algorithm.
 func (s Scheme) allows(a Algorithm) bool { return slices.Contains(s.row().algorithms, a) }
 
-// LegacyScheme returns the scheme of evidence of format v1 with these carriers beside the signatures of
-// results, 0 if there is none. A token without a key of its own has the carriers of one with a key: only its
-// audience shows which it is.
+// LegacyScheme returns the scheme of evidence of format v1 with these carriers besides the signatures of
+// results, or 0 if there is none. A token with a fixed audience and a token for a key have the same carriers:
+// only the audience shows which it is.
 func LegacyScheme(carriers []string) Scheme {
 	got := slices.Sorted(slices.Values(carriers))
 	for i := range schemes {
@@ -184,7 +184,8 @@ func LegacyScheme(carriers []string) Scheme {
 	return 0
 }
 
-// LegacyCarriers returns the sets of carriers that evidence of format v1 may have beside the signatures of results.
+// LegacyCarriers returns the sets of carriers that evidence of format v1 may have besides the signatures of
+// results.
 func LegacyCarriers() [][]string {
 	var sets [][]string
 	for i := range schemes {
@@ -195,12 +196,12 @@ func LegacyCarriers() [][]string {
 	return sets
 }
 
-// HasBindings reports whether the backend signs with tokens, which are bound to something.
+// HasBindings reports whether the backend signs with tokens, which have a binding.
 func (b Backend) HasBindings() bool {
 	return slices.ContainsFunc(schemes, func(row schemeRow) bool { return row.backend == b && row.binding != "" })
 }
 
-// Scheme returns the scheme of evidence v2 that signs with the binding, 0 for an unknown one.
+// Scheme returns the scheme of evidence v2 for the binding, or 0 for an unknown one.
 func (b Binding) Scheme() Scheme {
 	for i := range schemes {
 		if b != "" && schemes[i].binding == b {
@@ -210,7 +211,7 @@ func (b Binding) Scheme() Scheme {
 	return 0
 }
 
-// The reasons a signer can give for leaving no evidence.
+// The reasons of a signer for leaving no evidence.
 const (
 	UnsignedTooLong        UnsignedReason = "too-long"
 	UnsignedTokenDenied    UnsignedReason = "token-denied"
@@ -222,7 +223,7 @@ const (
 	UnsignedUnreadable     UnsignedReason = "unreadable"
 )
 
-// unsignedRows is the table of those reasons, with words for people. It is never changed.
+// unsignedRows is the table of those reasons, with text for people. Nothing may change it.
 var unsignedRows = []struct {
 	reason UnsignedReason
 	words  string

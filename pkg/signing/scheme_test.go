@@ -11,13 +11,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// schemes are all that a header can name.
+// schemes are all schemes of headers.
 var schemes = []signing.Scheme{
 	signing.SchemeSPIRE, signing.SchemeOIDCKeyBound, signing.SchemeOIDCPayloadBound, signing.SchemeSigstore,
 	signing.SchemeOIDCAudienceOnly,
 }
 
-// Every number of a header is a scheme with all that the formats say of one, or none at all.
+// Every number in a header is a scheme with a complete row, or not a scheme.
 func TestSchemes(t *testing.T) {
 	for n := range 256 {
 		s := signing.Scheme(n)
@@ -55,7 +55,7 @@ func TestSchemes(t *testing.T) {
 	}
 }
 
-// The carriers of format v1 tell the scheme, in whatever order they come; a fixed audience has those of a key.
+// The carriers of format v1 identify the scheme, in any order. A fixed audience has the carriers of a key.
 func TestLegacyScheme(t *testing.T) {
 	both := []string{signing.CarrierManifest, signing.CarrierManifestSignature}
 	for name, test := range map[string]struct {
@@ -83,7 +83,7 @@ func TestLegacyScheme(t *testing.T) {
 	}
 }
 
-// A caller that changes what it got changes nothing of the table.
+// A caller that changes a returned slice does not change the table.
 func TestSchemesAreCopied(t *testing.T) {
 	signing.SchemeSPIRE.Carriers()[0] = "x"
 	signing.LegacyCarriers()[0][0] = "x"

@@ -24,7 +24,8 @@ const (
 	maxRSABits = 4096
 )
 
-// AlgorithmOf returns the algorithm with which a key of this kind signs, AlgorithmNone for a key that may not.
+// AlgorithmOf returns the algorithm with which a key of this kind signs, or AlgorithmNone for a key that must
+// not sign.
 func AlgorithmOf(key crypto.PublicKey) Algorithm {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
@@ -41,8 +42,8 @@ func AlgorithmOf(key crypto.PublicKey) Algorithm {
 	return AlgorithmNone
 }
 
-// Sign signs the message of a unit in the form of its algorithm: for ECDSA 64 bytes r‖s with the lower of the
-// two possible s.
+// Sign signs the message of a unit in the form of the algorithm. For ECDSA, that is 64 bytes r‖s with the
+// lower of the two possible s.
 func (a Algorithm) Sign(random io.Reader, key crypto.Signer, message []byte) ([]byte, error) {
 	if a == AlgorithmNone || AlgorithmOf(key.Public()) != a {
 		return nil, fmt.Errorf("a key of type %T cannot sign with algorithm %d", key, a)
@@ -64,11 +65,11 @@ func (a Algorithm) Sign(random io.Reader, key crypto.Signer, message []byte) ([]
 	return key.Sign(random, digest[:], crypto.SHA256)
 }
 
-// ErrSignature is the failure of a signature that the key did not make.
+// ErrSignature is the error for a signature that the key did not make.
 var ErrSignature = errors.New("the key did not make this signature")
 
-// Verify reports why signature is not the one that key made over the message of a unit. Of the two forms that an ECDSA
-// signature has, only the lower one is accepted: evidence must not change without becoming invalid.
+// Verify returns an error unless key made signature over the message of a unit. It accepts only the lower of
+// the two forms of an ECDSA signature, because evidence that was changed must be invalid.
 func (a Algorithm) Verify(key crypto.PublicKey, message, signature []byte) error {
 	if a == AlgorithmNone || AlgorithmOf(key) != a {
 		return fmt.Errorf("a key of type %T does not fit algorithm %d", key, a)

@@ -86,12 +86,12 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// TestSignatureIsNotMalleable: of the two values s that an ECDSA signature may have, only the lower one is
-// made and accepted.
+// TestSignatureIsNotMalleable checks that only the lower of the two possible s of an ECDSA signature is made
+// and accepted.
 func TestSignatureIsNotMalleable(t *testing.T) {
 	key, order := newECDSA(t, elliptic.P256()), elliptic.P256().Params().N
 	half := new(big.Int).Rsh(order, 1)
-	for range 40 { // half of all signatures have the higher form by nature
+	for range 40 { // by chance, half of all signatures have the higher s
 		signature, err := AlgorithmECDSAP256.Sign(rand.Reader, key, []byte("message"))
 		if err != nil {
 			t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 // UID is a Kubernetes object UID, a UUID (RFC 9562) in its binary form.
 type UID [16]byte
 
-// ParseUID reads the canonical text form, 36 characters in lower case, and nothing else.
+// ParseUID reads only the canonical text form, 36 characters in lower case.
 func ParseUID(s string) (UID, error) {
 	var uid UID
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {

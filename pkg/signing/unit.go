@@ -52,8 +52,9 @@ type Entry struct {
 // Digest is the SHA-256 of a unit's message, the value that is signed.
 type Digest [sha256.Size]byte
 
-// EntriesOf returns what a unit vouches for in results: of each key the last entry, if it is of a signed kind and no
-// carrier, sorted by kind and name. It is an error to have more of them than a header can count.
+// EntriesOf returns the entries of results for which a unit vouches, sorted by kind and name: of each key the
+// last entry, if its kind is signed and it is not a carrier. It returns an error if there are more of them
+// than a header can count.
 func EntriesOf(results []result.RunResult) ([]Entry, error) {
 	last := make(map[string]result.RunResult, len(results))
 	for _, r := range results {
@@ -72,7 +73,8 @@ func EntriesOf(results []result.RunResult) ([]Entry, error) {
 	return entries, nil
 }
 
-// IsSignedKind reports whether entries of a kind are vouched for: results and artifacts, of steps and of tasks.
+// IsSignedKind reports whether units vouch for entries of a kind: results and artifacts, of steps and of
+// tasks.
 func IsSignedKind(kind result.ResultType) bool {
 	switch kind {
 	case result.TaskRunResultType, result.StepResultType,
@@ -82,15 +84,15 @@ func IsSignedKind(kind result.ResultType) bool {
 	return false
 }
 
-// ExitCodeOf returns the exit code that Tekton will record for a step: the one its entrypoint wrote into results, else
-// the container's own.
+// ExitCodeOf returns the exit code that Tekton will record for a step: the one that its entrypoint wrote into
+// results, or else the container's own.
 func ExitCodeOf(results []result.RunResult, containerExitCode int32) int32 {
 	code := containerExitCode
 	for _, r := range results {
 		if r.Key != exitCodeKey {
 			continue
 		}
-		code = containerExitCode // the last entry of a key wins, also when it does not parse
+		code = containerExitCode // the last entry of a key wins, even if it does not parse
 		if n, err := strconv.ParseInt(r.Value, 10, 32); err == nil {
 			code = int32(n)
 		}
@@ -98,7 +100,7 @@ func ExitCodeOf(results []result.RunResult, containerExitCode int32) int32 {
 	return code
 }
 
-// Payload returns the bytes over which the statement speaks.
+// Payload returns the bytes that the statement describes.
 func (u Unit) Payload() []byte { return u.payload(u.sums()) }
 
 // sums returns the SHA-256 of every entry's value.
@@ -168,7 +170,7 @@ func subjectName(name string) string {
 	return "base64url/" + base64.RawURLEncoding.EncodeToString([]byte(name))
 }
 
-// isPlain reports whether a statement shows name as it is: letters and digits of ASCII, and . _ / -
+// isPlain reports whether a statement shows name as it is: it has only ASCII letters and digits, and . _ / -
 func isPlain(name string) bool {
 	for _, c := range []byte(name) {
 		switch {
@@ -180,7 +182,7 @@ func isPlain(name string) bool {
 	return name != ""
 }
 
-// appendPrefixed appends s behind its length, a big-endian uint32.
+// appendPrefixed appends the length of s, a big-endian uint32, and s.
 func appendPrefixed(b []byte, s string) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(len(s))) // #nosec G115 -- names are capped far below
 	return append(b, s...)

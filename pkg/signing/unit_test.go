@@ -13,7 +13,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// vectorResults are the entries of the test vector in docs/evidence.md, out of order and with noise that no unit signs.
+// vectorResults returns the entries of the test vector in docs/evidence.md, out of order and with entries
+// that no unit signs.
 func vectorResults() []result.RunResult {
 	return []result.RunResult{
 		{Key: "list", Value: `["a","b"]`, ResultType: result.TaskRunResultType},

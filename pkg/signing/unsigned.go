@@ -11,14 +11,15 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// unsignedPrefix begins a manifest that says why a step carries no signature.
+// unsignedPrefix begins a manifest with the reason why a step has no signature.
 const unsignedPrefix = "none:"
 
-// UnsignedReason says why a step could not sign. It is a claim of the pod, shown and never trusted.
+// UnsignedReason is the reason why a step could not sign. It is a claim of the pod, which is shown and never
+// trusted.
 type UnsignedReason string
 
-// UnsignedAnnotation of a pod holds in words why the add-on did not make it sign. It is for people: whoever
-// may write the pod may have set it.
+// UnsignedAnnotation is an annotation of pods that describes why the add-on did not make them sign. It is for
+// people and proves nothing: anyone who can write the pod can set it.
 const UnsignedAnnotation = "tekton-sign.dev/unsigned"
 
 // UnsignedReasons lists every reason.
@@ -30,7 +31,7 @@ func UnsignedReasons() []UnsignedReason {
 	return reasons
 }
 
-// Explain says in a few words what a reason means, and where to look.
+// Explain describes a reason in a few words, and where to look.
 func (r UnsignedReason) Explain() string {
 	for _, row := range unsignedRows {
 		if row.reason == r {
@@ -40,7 +41,7 @@ func (r UnsignedReason) Explain() string {
 	return string(r)
 }
 
-// UnsignedError is the failure of a signer that has a reason to leave behind in place of evidence.
+// UnsignedError is the error of a signer, with the reason to leave instead of evidence.
 type UnsignedError struct {
 	Reason UnsignedReason
 	Err    error
@@ -58,8 +59,8 @@ func UnsignedManifest(reason UnsignedReason) result.RunResult {
 	}
 }
 
-// ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It is false for every
-// other value, also for a reason that no signer gives.
+// ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It returns false for
+// every other value, and for a reason that does not exist.
 func ParseUnsignedManifest(value string) (UnsignedReason, bool) {
 	reason, ok := strings.CutPrefix(value, unsignedPrefix)
 	if !ok {

@@ -14,7 +14,8 @@ import (
 )
 
 // parsedValue is a result's value as Tekton reads it (ParamValue.UnmarshalJSON of its API): an array of
-// strings, an object of strings, or else a string. The signer must not link Tekton's API types.
+// strings, an object of strings, or else a string. It does not use ParamValue itself, because the signer must
+// not link Tekton's API types.
 type parsedValue struct {
 	array  []string
 	object map[string]string
@@ -43,7 +44,7 @@ func parseValue(raw string) parsedValue {
 
 // CanonicalValue returns the form in which the value of a result is hashed when values travel by the log of
 // Tekton's results sidecar: an array or object of strings as JSON without spaces, with its keys sorted by
-// bytes and without HTML escapes, everything else as it is.
+// bytes and without HTML escapes, and everything else unchanged.
 func CanonicalValue(raw string) string {
 	v := parseValue(raw)
 	switch {
@@ -55,8 +56,8 @@ func CanonicalValue(raw string) string {
 	return raw
 }
 
-// LegacyValue returns the form in which format v1 signs a value: a string as it is, an array joined by
-// commas, an object as its sorted keys, each with its value, joined by commas.
+// LegacyValue returns the form in which format v1 signs a value: a string unchanged, an array joined by
+// commas, and an object as its sorted keys, each with its value, joined by commas.
 func LegacyValue(raw string) string {
 	v := parseValue(raw)
 	switch {
@@ -72,7 +73,7 @@ func LegacyValue(raw string) string {
 	return v.text
 }
 
-// artifacts is what a step says of its artifacts, with the members in the order of their names (Tekton's type
+// artifacts is a step's description of its artifacts, with the members sorted by name (Tekton's type
 // Artifacts).
 type artifacts struct {
 	Inputs  []artifact `json:"inputs,omitempty"`
@@ -92,7 +93,7 @@ type artifactValue struct {
 
 // CanonicalArtifacts returns the form in which artifacts are hashed when they travel by the log of Tekton's
 // results sidecar: JSON without spaces and HTML escapes, members sorted by name, empty ones left out. It is
-// empty when there are no artifacts, then there is no entry either, and for what is no JSON of artifacts.
+// empty if there are no artifacts, or if raw is not JSON of artifacts; then there is no entry either.
 func CanonicalArtifacts(raw string) string {
 	var a artifacts
 	if json.Unmarshal([]byte(raw), &a) != nil || len(a.Inputs)+len(a.Outputs) == 0 {
@@ -112,8 +113,8 @@ func encode(v any) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// CanonicalEntry returns the entry of a value that travels by the log of Tekton's results sidecar, raw as the
-// step's file has it. It is false for artifacts that name nothing, of which there is no entry.
+// CanonicalEntry returns the entry of a value that travels by the log of Tekton's results sidecar. raw is the
+// content of the step's file. It returns false for artifacts that name nothing, which have no entry.
 func CanonicalEntry(kind result.ResultType, name, raw string) (Entry, bool) {
 	e := Entry{Kind: kind, Name: name}
 	switch kind {
@@ -125,7 +126,7 @@ func CanonicalEntry(kind result.ResultType, name, raw string) (Entry, bool) {
 	return e, true
 }
 
-// SortEntries puts entries into the order of a payload.
+// SortEntries sorts entries into the order of a payload.
 func SortEntries(entries []Entry) {
 	slices.SortFunc(entries, func(a, b Entry) int {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))

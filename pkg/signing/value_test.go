@@ -14,7 +14,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// rawValues are files of results as steps may write them.
+// rawValues returns the contents of result files as steps may write them.
 func rawValues() []string {
 	return []string{
 		"", "text", "null", "true", "1", `"quoted"`, `"broken`, " [\"a\"]", "\ufeff[]",
@@ -71,7 +71,7 @@ func compareValue(t *testing.T, raw string, want v1.ParamValue, got parsedValue)
 	}
 }
 
-// joined is Tekton's form of a value that it signs (pkg/spire, which does not export it).
+// joined returns Tekton's form of a value that it signs (pkg/spire does not export it).
 func joined(v v1.ParamValue) string {
 	switch v.Type {
 	case v1.ParamTypeArray:
@@ -107,8 +107,8 @@ func TestCanonicalValue(t *testing.T) {
 	}
 }
 
-// TestCanonicalArtifacts compares the form of a file with that of what Tekton's sidecar makes of it and puts
-// into the status.
+// TestCanonicalArtifacts compares the canonical form of a file with the canonical form of what Tekton's
+// sidecar makes from it for the status.
 func TestCanonicalArtifacts(t *testing.T) {
 	for raw, want := range map[string]string{
 		`{}`:               "",

@@ -36,7 +36,7 @@ func (p *placement) podOfThisAttempt() {
 	archived := slices.ContainsFunc(s.RetriesStatus, func(a v1.TaskRunStatus) bool { return a.PodName == s.PodName })
 	if s.PodName != "" && archived {
 		p.found.fail(CheckPod, p.podName(), fmt.Sprintf("%q, the pod of an archived attempt", s.PodName),
-			"every attempt has a pod of its own: what another one's pod signed does not count")
+			"every attempt has its own pod: what the pod of another attempt signed does not count")
 	}
 }
 

@@ -35,9 +35,9 @@ const OneOfThisName = "one of this name"
 // neither equal nor different.
 func (r *replay) difference(id CheckID, container, where string, want, got []named) bool {
 	if len(got) == 0 && len(want) > 0 && r.mayBeEmpty() {
-		message := "Tekton ended the run before it took the steps' output over"
+		message := "Tekton ended the run before it read the steps' output"
 		if r.emptied() {
-			message = "enforcement took the steps' output out"
+			message = "enforcement removed the steps' output"
 		}
 		r.found.add(Check{ID: id, Status: Note, Step: container, Expected: count(len(want), "value"), Got: "none",
 			Message: message})
@@ -110,7 +110,8 @@ func (r *replay) compareArtifacts(ctx context.Context, want replayed) {
 	if r.artifactsOfEarlierAttempt(ctx, emitted, shown) {
 		r.found.add(Check{
 			ID: CheckArtifacts, Status: Note,
-			Message: "status.artifacts are those of the attempt before, whose evidence is fine: Tekton ended this one too early",
+			Message: "status.artifacts are those of the previous attempt, whose evidence is good: Tekton ended this one " +
+				"too early",
 		})
 		shown = v1.Artifacts{}
 	}

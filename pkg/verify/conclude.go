@@ -22,7 +22,7 @@ type conclusion struct {
 	found      *findings
 	units      units           // empty if the evidence is gone, or was never there
 	record     *recorded       // nil unless its proof is good
-	attempt    bool            // the record of the TaskRun proves this attempt
+	attempt    bool            // the TaskRun's record proves this attempt
 	receipt    *record.Receipt // nil unless a receipt covers steps
 	unrecorded bool            // only the pod's own claim shows whose pod it was
 }
@@ -100,9 +100,10 @@ func (c *conclusion) signingTime() *SigningTime {
 	return &last
 }
 
-// fromReceipt fills in what the add-on saw.
+// fromReceipt fills in the result for a receipt, with the add-on as the identity.
 func (c *conclusion) fromReceipt(r *Result) {
-	r.Backend, r.Assurance, r.Receipt, r.Basis = signing.BackendReceipt, signing.AssuranceReceipt, c.receipt, record.BasisReceipt
+	r.Backend, r.Assurance = signing.BackendReceipt, signing.AssuranceReceipt
+	r.Receipt, r.Basis = c.receipt, record.BasisReceipt
 	if len(c.units) > 0 {
 		r.Basis = record.BasisBoth
 	}
@@ -176,7 +177,7 @@ func (c *conclusion) settleRecord(now Verdict) {
 		c.found.pass(CheckRecord, fmt.Sprintf("%s by %s at %s", said, c.record.subject, at))
 	case said == Failed, now == Verified && (said == Unsigned || said == NoResults):
 		c.found.fail(CheckRecord, fmt.Sprintf("%s, as the add-on found at %s", said, at), string(now),
-			"the add-on knew of something that does not show now")
+			"the add-on saw something that does not show now")
 	default:
 		c.found.add(Check{
 			ID: CheckRecord, Status: Note, Expected: fmt.Sprintf("%s, as the add-on found at %s", said, at), Got: string(now),

@@ -18,8 +18,8 @@
 //     is INDETERMINATE. TaskRuns without evidence are UNSIGNED. Only VERIFIED means success; the zero values
 //     of Verdict, Status and Result do not.
 //   - The result depends only on the TaskRun, the trust bundle, the options, the [Facts] and the clock. The
-//     package opens no socket and no file and prints nothing. Only a [TokenReviewer] that the caller passes
-//     asks an API server.
+//     package opens no socket and no file and prints nothing. Only what the caller passes as an option may
+//     ask an API server.
 //   - Time and memory are bounded for every TaskRun. A [Budget] bounds all attempts of one TaskRun together.
 //
 // What it does not promise:

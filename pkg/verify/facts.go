@@ -22,7 +22,7 @@ type Facts struct {
 	// RequirePod makes the verdict INDETERMINATE if the pod is gone or the caller did not ask for it. Without
 	// RequirePod that is a note.
 	RequirePod bool
-	// Attempt is what the good record of a TaskRun has about this archived attempt of it, nil if it has nothing.
+	// Attempt is the entry for this archived attempt in the TaskRun's good record; nil if there is none.
 	Attempt *record.Attempt
 	// Budget limits the work for a TaskRun and its archived attempts together; nil for a TaskRun that is
 	// verified alone.
@@ -38,7 +38,7 @@ type PodFacts struct {
 	// Unfenced means that the pod is older than the policies that stop others from creating a pod in the place
 	// of a TaskRun's.
 	Unfenced bool
-	// Reported is what the kubelet reported, nil if the caller did not read the pod's status.
+	// Reported is what the kubelet reported; nil if the caller did not read the pod's status.
 	Reported *Reported
 	// Unsigned is why the pod does not sign, from its own annotation. It explains a verdict and proves nothing.
 	Unsigned string

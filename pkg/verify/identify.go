@@ -106,7 +106,7 @@ func (i *identification) readHeader(u *unit, manifest string) bool {
 	header, err := signing.ParseManifest(manifest)
 	if err != nil {
 		i.found.refute(u, CheckFormat, "a manifest of format v1 or v2", err.Error(),
-			"the evidence is of no format that this version knows")
+			"this version does not know the format of the evidence")
 		return false
 	}
 	u.header, u.kind = header, kind{signing.FormatV2, header.Scheme}

@@ -22,10 +22,10 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 		}
 	}
 	for name, c := range map[string]struct {
-		sign    func(*verifytest.Run)
-		says    string
-		verdict verify.Verdict
-		message string
+		sign       func(*verifytest.Run)
+		annotation string
+		verdict    verify.Verdict
+		message    string
 	}{
 		"with a reason":     {bare, reason, verify.Unsigned, "by its annotation, the pod does not sign: " + reason},
 		"without":           {bare, "", verify.Unsigned, "signing was off when the TaskRun ran"},
@@ -36,7 +36,8 @@ func TestPodThatWasLeftAlone(t *testing.T) {
 			tr := newTaskRun(t, c.sign)
 			yes := true
 			pod := &metav1.ObjectMeta{
-				UID: "3db15e48-971f-4815-84b3-272e52f61a10", Annotations: map[string]string{signing.UnsignedAnnotation: c.says},
+				UID:         "3db15e48-971f-4815-84b3-272e52f61a10",
+				Annotations: map[string]string{signing.UnsignedAnnotation: c.annotation},
 				OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: tr.UID,
 					Controller: &yes}},
 			}

@@ -200,7 +200,8 @@ func (i *identification) compareLegacyNames(u *unit) bool {
 	}
 	for _, name := range slices.Sorted(maps.Keys(u.legacy.signatures)) {
 		if _, there := u.legacy.values[name]; !there {
-			fail(CheckFormat, name+signing.LegacySuffix, "a result "+name, "nothing", "the signature is of no result")
+			fail(CheckFormat, name+signing.LegacySuffix, "a result "+name, "nothing",
+				"the signature does not belong to a result")
 		}
 	}
 	return ok

@@ -23,7 +23,7 @@ type placement struct {
 	record *recorded // nil unless its proof is good
 	units  units     // of the steps that left evidence
 
-	receipts bool // steps without evidence may be covered by a receipt
+	receipts bool // a receipt may cover steps without evidence
 	bare     int  // steps that should have evidence and have none
 }
 
@@ -47,8 +47,9 @@ func (p *placement) cover() units {
 	return p.units
 }
 
-// receivable reports whether a receipt is to cover steps. It covers all steps or none, so that one without evidence is enough. A
-// TaskRun that carries nothing needs no receipt unless there is one.
+// receivable reports whether a receipt must cover steps. A receipt covers all steps or none, so one step
+// without evidence is enough. A TaskRun that carries nothing needs no receipt, but uses one if there is a
+// report.
 func (p *placement) receivable() bool {
 	if !p.receipts || p.record.provesReceipt() {
 		return false
@@ -59,7 +60,7 @@ func (p *placement) receivable() bool {
 	return p.bare > 0
 }
 
-// receiptless reports whether an attempt left no evidence, so that only its TaskRun's record can prove it.
+// receiptless reports whether an attempt left no evidence, so that only the TaskRun's record can prove it.
 func (p *placement) receiptless() bool {
 	for _, s := range p.steps {
 		if _, unsigned := s.unsigned(); len(s.carriers) > 0 && !unsigned {
@@ -69,7 +70,7 @@ func (p *placement) receiptless() bool {
 	return true
 }
 
-// reported reports whether somebody read the status of the pod.
+// reported reports whether the caller read the status of the pod.
 func (p *placement) reported() bool { return p.facts.Pod != nil && p.facts.Pod.Reported != nil }
 
 // anyCarrier reports whether any step left signing material, or at least the reason why it is unsigned.
@@ -157,7 +158,8 @@ func (p *placement) bareStep(s *step) {
 	}
 	if s.state.Terminated == nil && !p.succeeded() && p.failedByTekton() {
 		c.Status, c.Expected, c.Got = Unknown, "a step that has ended, as its pod has", "a step without end"
-		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton never saw it"
+		c.Message = "the TaskRun does not show how the step ended, nor what it left: someone removed it, or Tekton " +
+			"never saw it"
 	} else if reason, ok := s.unsigned(); ok {
 		c.Got = signing.UnsignedManifest(reason).Value
 		c.Message = "the step could not sign; its own reason: " + reason.Explain()
@@ -174,13 +176,14 @@ func (p *placement) bareStep(s *step) {
 	p.found.add(c)
 }
 
-// coveredByReceipt notes why a step left no evidence.
+// coveredByReceipt adds a note with the reason why a step left no evidence.
 func (p *placement) coveredByReceipt(s *step) Check {
 	message := "the step left no evidence"
 	if reason, ok := s.unsigned(); ok {
 		message = "the step could not sign: " + reason.Explain()
 	}
-	return Check{ID: CheckCoverage, Status: Note, Step: s.state.Container, Message: message + "; the receipt has to cover it"}
+	return Check{ID: CheckCoverage, Status: Note, Step: s.state.Container,
+		Message: message + "; the receipt has to cover it"}
 }
 
 func (p *placement) coverageMessage() string {

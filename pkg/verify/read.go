@@ -59,7 +59,7 @@ func readSteps(r run, made *recorded, found *findings) (steps []*step, restored 
 	if r.stepsOfEarlierAttempt() {
 		found.add(Check{
 			ID: CheckMessage, Status: Note,
-			Message: "status.steps are those of the attempt before: the last one got no pod",
+			Message: "status.steps are those of the previous attempt: the last one got no pod",
 		})
 		return nil, false
 	}
@@ -74,7 +74,7 @@ func readSteps(r run, made *recorded, found *findings) (steps []*step, restored 
 	case len(steps) > 0:
 		found.pass(CheckMessage, fmt.Sprintf("the messages of %s are as Tekton stores them", count(len(steps), "step")))
 	}
-	found.pass(CheckReserved, "no result bears the name of signing material")
+	found.pass(CheckReserved, "no result has the name of signing material")
 	return steps, stage.restored
 }
 

@@ -17,17 +17,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// Reported is what the kubelet reported of a pod, as the API server returned it.
+// Reported is what the kubelet reported about a pod, as the API server returned it.
 type Reported struct {
 	Node         string
 	RuntimeClass string
 	Created      time.Time
-	Containers   int                      // how many steps the pod has
-	Steps        []corev1.ContainerStatus // of the steps that have a status, in the order of the pod's containers
-	Logs         bool                     // a results sidecar logs the values, which are in no message then
+	Containers   int                      // number of the pod's steps
+	Steps        []corev1.ContainerStatus // of steps with a status, in the order of the pod's containers
+	Logs         bool                     // a results sidecar logs the values, so messages do not have them
 }
 
-// ReportOf returns what the kubelet reported of a pod.
+// ReportOf returns what the kubelet reported about a pod.
 func ReportOf(pod *corev1.Pod) *Reported {
 	r := &Reported{Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.UTC()}
 	if pod.Spec.RuntimeClassName != nil {
@@ -48,12 +48,13 @@ func ReportOf(pod *corev1.Pod) *Reported {
 	return r
 }
 
-// WithReceipts accepts a receipt for steps that left no evidence: the TaskRun is compared with what the kubelet
-// reported of its live pod (Facts.Pod.Reported). Only a caller that reads the pod while it trusts the API server's
-// answer can use it: the add-on. A record that rests on a receipt needs no option.
+// WithReceipts accepts a receipt for steps that left no evidence: the TaskRun is compared with what the
+// kubelet reported about its live pod (Facts.Pod.Reported). It is for callers that read the pod from an API
+// server that they trust, which is the add-on. A record with a receipt does not need this option.
 func WithReceipts() Option { return func(v *Verifier) { v.receipts = true } }
 
-// NeedsReceipt reports whether a step of the TaskRun left no evidence, so that the status of its pod is worth reading.
+// NeedsReceipt reports whether a step of the TaskRun left no evidence, so that the caller should read the
+// status of its pod.
 func NeedsReceipt(tr *v1.TaskRun) bool {
 	r, found := newRun(tr), &findings{}
 	if tooManySteps(r, found) {
@@ -68,16 +69,18 @@ func NeedsReceipt(tr *v1.TaskRun) bool {
 	return len(steps) > 0
 }
 
-const receiptCaveat = "nothing in the pod signed: the add-on compared the TaskRun with what the kubelet reported of its pod"
+const receiptCaveat = "nothing in the pod signed: the add-on compared the TaskRun with what the kubelet reported of " +
+	"its pod"
 
-// receiver is the stage receipt. It checks that the TaskRun shows what the kubelet reported of its pod.
+// receiver is the stage receipt. It checks that the TaskRun shows what the kubelet reported about its pod.
 type receiver struct {
 	run
 	found *findings
 	steps []*step
 }
 
-// receive compares the steps of the TaskRun with the report on its pod. It returns the receipt, nil if there is none.
+// receive compares the steps of the TaskRun with the report about its pod. It returns the receipt, or nil if
+// there is none.
 func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receipt {
 	stage := receiver{r, found, steps}
 	reported := stage.report()
@@ -92,7 +95,7 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 	return receiptOf(reported)
 }
 
-// report returns the report on the TaskRun's own pod. If there is none, it adds a check with the reason.
+// report returns the report about the TaskRun's own pod. If there is none, it adds a check with the reason.
 func (r *receiver) report() *Reported {
 	pod := r.facts.Pod
 	doubt := func(got, message string) *Reported {
@@ -101,7 +104,7 @@ func (r *receiver) report() *Reported {
 	}
 	switch {
 	case !r.facts.Live || pod == nil || pod.Found && pod.Reported == nil:
-		return doubt("nothing: nobody read it", "the status of the pod was not read, so there is no receipt")
+		return doubt("nothing: it was not read", "the status of the pod was not read, so there is no receipt")
 	case !pod.Found:
 		return doubt("no such pod", "the pod was gone before the add-on read it, so there is no receipt")
 	case pod.ControllerUID != r.tr.UID || r.tr.UID == "":
@@ -121,9 +124,9 @@ func (r *receiver) report() *Reported {
 	return pod.Reported
 }
 
-// compare checks that the steps of the TaskRun are what Tekton makes of the report.
+// compare checks that the steps of the TaskRun are what Tekton makes from the report.
 func (r *receiver) compare(reported []corev1.ContainerStatus) {
-	want, _ := merge.Merge(r.declared(), reported, nil) // Tekton stores the steps in spite of an error
+	want, _ := merge.Merge(r.declared(), reported, nil) // Tekton stores the steps even with an error
 	if wantNames, got := containersOf(want.Steps), containersOf(r.tr.Status.Steps); !slices.Equal(wantNames, got) {
 		if len(got) > 0 || !r.mayBeEmpty() {
 			r.found.fail(CheckReceipt, fmt.Sprintf("the steps %q", wantNames), fmt.Sprintf("%q", got),
@@ -144,12 +147,14 @@ func containersOf(steps []v1.StepState) []string {
 	return names
 }
 
-// compareStep compares one step. Tekton itself writes the end of a step whose run it ends: the kubelet reported none.
+// compareStep compares one step. If Tekton ends the run, it writes the end of the step itself, without a
+// report of the kubelet.
 func (r *receiver) compareStep(want *v1.StepState, s *step) {
 	if s.ended && s.state.Terminated.Reason == r.failureReason() {
 		r.found.add(Check{
-			ID: CheckReceipt, Status: Unknown, Step: s.state.Container, Expected: "the end of the step as the kubelet reported it",
-			Got: r.outcomeText(), Message: "Tekton ended the run, and nobody reported how the step ended",
+			ID: CheckReceipt, Status: Unknown, Step: s.state.Container,
+			Expected: "the end of the step as the kubelet reported it",
+			Got:      r.outcomeText(), Message: "Tekton ended the run, and the kubelet did not report how the step ended",
 		})
 		return
 	}
@@ -192,7 +197,7 @@ func messageText(t *corev1.ContainerStateTerminated) string {
 	return t.Message
 }
 
-// exitCodes checks that a TaskRun that succeeded has no container that failed. Where a step may fail, its entrypoint
+// exitCodes checks that no container failed in a TaskRun that succeeded. If a step may fail, its entrypoint
 // exits with 0 and leaves the exit code in the message.
 func (r *receiver) exitCodes(reported *Reported) {
 	if !r.succeeded() {
@@ -212,7 +217,7 @@ func (r *receiver) exitCodes(reported *Reported) {
 	}
 }
 
-// receiptOf describes the report as a record does.
+// receiptOf returns the report in the form of a record.
 func receiptOf(reported *Reported) *record.Receipt {
 	out := &record.Receipt{
 		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Created: reported.Created.UTC().Truncate(time.Second),
@@ -228,11 +233,11 @@ func receiptOf(reported *Reported) *record.Receipt {
 	return out
 }
 
-// receipted takes a record that rests on a receipt for what the add-on saw of the pod.
+// receipted uses a record with a receipt as what the add-on saw of the pod.
 func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findings) {
 	found.pass(CheckReceipt, "the add-on recorded what the kubelet reported of the pod")
 	found.pass(CheckCoverage, "the add-on's record covers every step")
-	found.caveat(receiptCaveat, "that they were equal is the word of "+made.subject)
+	found.caveat(receiptCaveat, "they were equal, according to "+made.subject)
 	for i, s := range made.Receipt.Steps {
 		if i >= len(steps) {
 			break
@@ -240,7 +245,8 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 		if got := steps[i].state; got.Container != s.Container || got.ImageID != s.ImageID {
 			found.add(Check{
 				ID: CheckReceipt, Status: Fail, Step: s.Container, Expected: s.Container + ", image " + s.ImageID,
-				Got: got.Container + ", image " + got.ImageID, Message: "the TaskRun shows another container or image than the record",
+				Got:     got.Container + ", image " + got.ImageID,
+				Message: "the TaskRun shows another container or image than the record",
 			})
 		}
 	}
@@ -252,13 +258,14 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 	found.proven = true
 }
 
-// receiptedAttempt takes what the TaskRun's record has about an attempt for what the add-on saw of the attempt's pod. It reports whether
-// the attempt is still that one.
+// receiptedAttempt uses the entry for an attempt in the TaskRun's record as what the add-on saw of the
+// attempt's pod. It reports whether the attempt has not changed since.
 func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool {
 	want := *r.facts.Attempt
 	got, err := record.AttemptOf(r.tr, Attempts(r.tr))
 	if err != nil || got != want {
-		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun, "the attempt was changed after it was recorded")
+		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun,
+			"the attempt was changed after it was recorded")
 		return false
 	}
 	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")

@@ -19,7 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// received is a TaskRun whose steps left no evidence, with the pod that the add-on reads.
+// received returns a TaskRun whose steps left no evidence, with the pod that the add-on reads.
 type received struct {
 	cluster *verifytest.Cluster
 	tr      *v1.TaskRun
@@ -28,7 +28,7 @@ type received struct {
 	options []verify.Option
 }
 
-// bareRun is a run whose steps do not sign.
+// bareRun returns a run whose steps do not sign.
 func bareRun() *verifytest.Run {
 	run := verifytest.NewRun()
 	for i := range run.Steps {
@@ -43,18 +43,19 @@ func newReceived(t *testing.T, run *verifytest.Run) *received {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &received{cluster: cluster, options: []verify.Option{verify.WithClock(verifytest.RecordedAt), verify.WithReceipts()}}
+	r := &received{cluster: cluster, options: []verify.Option{verify.WithClock(verifytest.RecordedAt),
+		verify.WithReceipts()}}
 	if r.pod, err = run.Pod(cluster); err != nil {
 		t.Fatal(err)
 	}
-	// The messages are made once: signatures differ each time.
+	// Makes the messages once, because signatures differ each time.
 	if r.tr, err = run.TaskRunOf(r.pod.DeepCopy()); err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// verify judges as the add-on does.
+// verify verifies as the add-on does.
 func (r *received) verify(t *testing.T) verify.Result {
 	t.Helper()
 	trusted, err := r.cluster.Trust()
@@ -68,7 +69,7 @@ func (r *received) verify(t *testing.T) verify.Result {
 	return v.TaskRun(t.Context(), r.tr, r.facts)
 }
 
-// look has the facts of the pod as it is now.
+// look returns the facts about the pod as it is now.
 func (r *received) look() {
 	facts := verify.FactsOf(r.pod)
 	facts.Reported = verify.ReportOf(r.pod)
@@ -123,34 +124,79 @@ func TestReceipt(t *testing.T) {
 				r.Steps = append(r.Steps, verifytest.Step{Name: "more" + strings.Repeat("x", len(r.Steps)), Bare: true})
 			}
 		}, nil, verify.Verified, ""},
-		"no results":  {func(r *verifytest.Run) { r.Spec.Results = nil; r.Steps[0].Entries, r.Steps[1].Entries = nil, nil }, nil, verify.Verified, ""},
-		"failed step": {func(r *verifytest.Run) { r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 3, "Error" }, nil, verify.Verified, ""},
+		"no results": {
+			func(r *verifytest.Run) {
+				r.Spec.Results = nil
+				r.Steps[0].Entries, r.Steps[1].Entries = nil, nil
+			}, nil, verify.Verified, "",
+		},
+		"failed step": {
+			func(r *verifytest.Run) {
+				r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 3, "Error"
+			}, nil, verify.Verified, "",
+		},
 
-		"a result was changed": {nil, shown(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "sha256:0" }), verify.Failed, verify.CheckResults},
+		"a result was changed": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "sha256:0" }), verify.Failed,
+			verify.CheckResults,
+		},
 		"a result was added": {nil, shown(func(tr *v1.TaskRun) {
-			tr.Status.Results = append(tr.Status.Results, v1.TaskRunResult{Name: "X", Type: "string", Value: *v1.NewStructuredValues("y")})
+			tr.Status.Results = append(tr.Status.Results,
+				v1.TaskRunResult{Name: "X", Type: "string", Value: *v1.NewStructuredValues("y")})
 		}), verify.Failed, verify.CheckResults},
 		"result and message": {nil, shown(forge), verify.Failed, verify.CheckReceipt},
-		"another exit code":  {nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }), verify.Failed, verify.CheckReceipt},
-		"another reason":     {nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Reason = "Error" }), verify.Failed, verify.CheckReceipt},
-		"another image":      {nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].ImageID = "x@sha256:1" }), verify.Failed, verify.CheckReceipt},
-		"a step was removed": {nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps = tr.Status.Steps[:1] }), verify.Failed, verify.CheckReceipt},
-		"steps were swapped": {nil, shown(func(tr *v1.TaskRun) { s := tr.Status.Steps; s[0], s[1] = s[1], s[0] }), verify.Failed, verify.CheckReceipt},
-		"a step never ended": {nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[1].ContainerState = corev1.ContainerState{} }), verify.Failed, verify.CheckReceipt},
-		"a container failed": {nil, reported(func(c *corev1.ContainerStatus) { c.State.Terminated.ExitCode = 1 }), verify.Failed, verify.CheckReceipt},
+		"another exit code": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }), verify.Failed, verify.CheckReceipt,
+		},
+		"another reason": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Reason = "Error" }), verify.Failed,
+			verify.CheckReceipt,
+		},
+		"another image": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[0].ImageID = "x@sha256:1" }), verify.Failed, verify.CheckReceipt,
+		},
+		"a step was removed": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps = tr.Status.Steps[:1] }), verify.Failed, verify.CheckReceipt,
+		},
+		"steps were swapped": {
+			nil, shown(func(tr *v1.TaskRun) { s := tr.Status.Steps; s[0], s[1] = s[1], s[0] }), verify.Failed,
+			verify.CheckReceipt,
+		},
+		"a step never ended": {
+			nil, shown(func(tr *v1.TaskRun) { tr.Status.Steps[1].ContainerState = corev1.ContainerState{} }), verify.Failed,
+			verify.CheckReceipt,
+		},
+		"a container failed": {
+			nil, reported(func(c *corev1.ContainerStatus) { c.State.Terminated.ExitCode = 1 }), verify.Failed,
+			verify.CheckReceipt,
+		},
 		"a container never ran": {nil, func(r *received) {
 			r.pod.Status.ContainerStatuses = nil
 			r.tr.Status.Steps = nil
 			r.tr.Status.Results = nil
 			r.look()
 		}, verify.Failed, verify.CheckSucceeded},
-		"failed, shown as good":  {func(r *verifytest.Run) { r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 3, "Error" }, shown(succeed), verify.Failed, verify.CheckSucceeded},
-		"the pod is gone":        {nil, func(r *received) { r.facts.Pod = &verify.PodFacts{} }, verify.Indeterminate, verify.CheckReceipt},
-		"nobody read the pod":    {nil, func(r *received) { r.facts.Pod.Reported = nil }, verify.Indeterminate, verify.CheckReceipt},
-		"nobody looked":          {nil, func(r *received) { r.facts.Pod = nil }, verify.Indeterminate, verify.CheckReceipt},
-		"a pod of somebody else": {nil, func(r *received) { r.facts.Pod.ControllerUID = "x" }, verify.Failed, verify.CheckPod},
-		"a pod of before":        {nil, func(r *received) { r.facts.Pod.Unfenced = true }, verify.Indeterminate, verify.CheckReceipt},
-		"from a file":            {nil, func(r *received) { r.facts.Live = false }, verify.Indeterminate, verify.CheckReceipt},
+		"failed, shown as good": {
+			func(r *verifytest.Run) {
+				r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 3, "Error"
+			}, shown(succeed), verify.Failed, verify.CheckSucceeded,
+		},
+		"the pod is gone": {
+			nil, func(r *received) { r.facts.Pod = &verify.PodFacts{} }, verify.Indeterminate, verify.CheckReceipt,
+		},
+		"nobody read the pod": {
+			nil, func(r *received) { r.facts.Pod.Reported = nil }, verify.Indeterminate, verify.CheckReceipt,
+		},
+		"nobody looked": {nil, func(r *received) { r.facts.Pod = nil }, verify.Indeterminate, verify.CheckReceipt},
+		"a pod of somebody else": {
+			nil, func(r *received) { r.facts.Pod.ControllerUID = "x" }, verify.Failed, verify.CheckPod,
+		},
+		"a pod of before": {
+			nil, func(r *received) { r.facts.Pod.Unfenced = true }, verify.Indeterminate, verify.CheckReceipt,
+		},
+		"from a file": {
+			nil, func(r *received) { r.facts.Live = false }, verify.Indeterminate, verify.CheckReceipt,
+		},
 		"values by log": {nil, func(r *received) {
 			r.pod.Spec.Containers = append(r.pod.Spec.Containers, corev1.Container{Name: tekton.ResultsSidecar})
 			r.look()
@@ -177,15 +223,17 @@ func TestReceipt(t *testing.T) {
 			if got.Verdict != tc.verdict || got.Reason != string(tc.reason) {
 				t.Fatalf("got %s %s, want %s %s:\n%+v", got.Verdict, got.Reason, tc.verdict, tc.reason, got.Checks)
 			}
-			if got.Verdict == verify.Verified && (got.Backend != signing.BackendReceipt || got.Assurance != signing.AssuranceReceipt ||
-				got.Basis != record.BasisReceipt || got.Receipt == nil || len(got.Receipt.Steps) != len(run.Steps) || len(got.Caveats) == 0) {
+			if got.Verdict == verify.Verified && (got.Backend != signing.BackendReceipt ||
+				got.Assurance != signing.AssuranceReceipt ||
+				got.Basis != record.BasisReceipt || got.Receipt == nil || len(got.Receipt.Steps) != len(run.Steps) ||
+				len(got.Caveats) == 0) {
 				t.Errorf("got %s, %s, %q, %+v, %q", got.Backend, got.Assurance, got.Basis, got.Receipt, got.Caveats)
 			}
 		})
 	}
 }
 
-// forge changes a result and the message that it came from.
+// forge changes a result and the message from which it came.
 func forge(tr *v1.TaskRun) {
 	const old = "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"
 	const forged = "sha256:0000000000000000000000000000000000000000000000000000000000000000"
@@ -199,16 +247,19 @@ func forge(tr *v1.TaskRun) {
 }
 
 func succeed(tr *v1.TaskRun) {
-	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionTrue, Reason: "Succeeded"})
+	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionTrue,
+		Reason: "Succeeded"})
 }
 
-// TestReceiptBesideEvidence: a step that could not sign is covered, and the evidence of the others still counts.
+// TestReceiptBesideEvidence checks that the receipt covers a step that could not sign, and that the evidence
+// of the others still counts.
 func TestReceiptBesideEvidence(t *testing.T) {
 	run := verifytest.NewRun()
 	run.Steps[1].Unsigned = signing.UnsignedTooLong
 	r := newReceived(t, run)
 	r.look()
-	if got := r.verify(t); got.Verdict != verify.Verified || got.Basis != record.BasisBoth || got.Assurance != signing.AssuranceReceipt {
+	if got := r.verify(t); got.Verdict != verify.Verified || got.Basis != record.BasisBoth ||
+		got.Assurance != signing.AssuranceReceipt {
 		t.Fatalf("got %s, %q, %s: %+v", got.Verdict, got.Basis, got.Assurance, got.Checks)
 	}
 	for name, change := range map[string]func(tr *v1.TaskRun){
@@ -231,12 +282,14 @@ func TestReceiptBesideEvidence(t *testing.T) {
 	}
 }
 
-// TestRecordOfAReceipt: the record stands for the pod, with the messages and without; what was recorded cannot be changed.
+// TestRecordOfAReceipt checks that the record replaces the pod, with and without messages, and that recorded
+// fields cannot be changed.
 func TestRecordOfAReceipt(t *testing.T) {
 	r := newReceived(t, bareRun())
 	r.look()
 	seen := r.verify(t)
-	if err := r.cluster.Record(r.tr, verifytest.Recording{Live: true, Result: func(got *verify.Result) { *got = seen }}); err != nil {
+	if err := r.cluster.Record(r.tr, verifytest.Recording{Live: true,
+		Result: func(got *verify.Result) { *got = seen }}); err != nil {
 		t.Fatal(err)
 	}
 	offline := func(change func(*v1.TaskRun), options ...verify.Option) verify.Result {
@@ -245,7 +298,8 @@ func TestRecordOfAReceipt(t *testing.T) {
 		if change != nil {
 			change(file.tr)
 		}
-		file.facts, file.options = verify.Facts{}, slices.Concat(options, []verify.Option{verify.WithClock(verifytest.RecordedAt)})
+		file.facts, file.options = verify.Facts{}, slices.Concat(options,
+			[]verify.Option{verify.WithClock(verifytest.RecordedAt)})
 		return file.verify(t)
 	}
 	noMessages := func(tr *v1.TaskRun) {
@@ -255,7 +309,8 @@ func TestRecordOfAReceipt(t *testing.T) {
 	}
 	for name, change := range map[string]func(*v1.TaskRun){"with messages": nil, "without messages": noMessages} {
 		got := offline(change)
-		if got.Verdict != verify.Verified || got.Backend != signing.BackendReceipt || got.Assurance != signing.AssuranceReceipt {
+		if got.Verdict != verify.Verified || got.Backend != signing.BackendReceipt ||
+			got.Assurance != signing.AssuranceReceipt {
 			t.Errorf("%s: got %s, %s, %s: %+v", name, got.Verdict, got.Backend, got.Assurance, got.Checks)
 		}
 		if diff := cmp.Diff(seen.Receipt, got.Receipt); diff != "" {

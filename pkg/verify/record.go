@@ -51,7 +51,7 @@ func (r *recorded) good() bool { return r != nil && r.matches }
 // proves reports whether the record is good and its verdict is VERIFIED.
 func (r *recorded) proves() bool { return r.good() && Verdict(r.Verdict) == Verified }
 
-// provesReceipt reports whether the record is good and found the TaskRun VERIFIED by a receipt.
+// provesReceipt reports whether the record is good and its verdict is VERIFIED by a receipt.
 func (r *recorded) provesReceipt() bool { return r.proves() && r.HasReceipt() }
 
 // provesDeclaration reports whether the add-on vouches for status.taskSpec.
@@ -178,7 +178,8 @@ func (r *recorded) stands() bool { return r.good() && r.archive }
 // archived uses the record instead of evidence that an archive did not keep.
 func (v *Verifier) archived(r run, made *recorded, steps []*step, found *findings) {
 	if !made.proves() {
-		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict VERIFIED",
+		found.add(check.Doubted(CheckCoverage, "evidence in the steps' termination messages, or a record with the verdict "+
+			"VERIFIED",
 			"no messages, and a record with the verdict "+made.Verdict, "the steps' messages are gone"))
 		return
 	}

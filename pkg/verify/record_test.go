@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/apis"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -57,7 +56,7 @@ func recordCheck(r verify.Result) verify.Check {
 	return r.Checks[i]
 }
 
-func says(verdict verify.Verdict) func(*verify.Result) {
+func withVerdict(verdict verify.Verdict) func(*verify.Result) {
 	return func(r *verify.Result) { r.Verdict = verdict }
 }
 
@@ -207,28 +206,29 @@ func TestRecord(t *testing.T) {
 			want: verify.Failed, status: verify.Fail, text: "another pod",
 		},
 		"it says what nobody knows": {
-			record: verifytest.Recording{Result: says("GOOD")}, want: verify.Failed, status: verify.Fail, text: "does not know",
+			record: verifytest.Recording{Result: withVerdict("GOOD")}, want: verify.Failed, status: verify.Fail,
+			text: "does not know",
 		},
 		"it says FAILED": {
-			record: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, status: verify.Fail,
+			record: verifytest.Recording{Result: withVerdict(verify.Failed)}, want: verify.Failed, status: verify.Fail,
 			text: "FAILED, as the add-on found",
 		},
 		"it says UNSIGNED": {
-			record: verifytest.Recording{Result: says(verify.Unsigned)}, want: verify.Failed, status: verify.Fail,
+			record: verifytest.Recording{Result: withVerdict(verify.Unsigned)}, want: verify.Failed, status: verify.Fail,
 			text: "UNSIGNED, as the add-on found",
 		},
 		"it says INDETERMINATE": {
-			record: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Verified, status: verify.Note,
+			record: verifytest.Recording{Result: withVerdict(verify.Indeterminate)}, want: verify.Verified, status: verify.Note,
 			text: "another verdict",
 		},
 		"it says VERIFIED of an unsigned TaskRun": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Unsigned, r.Steps[1].Unsigned = "too-long", "too-long" },
-			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Unsigned, status: verify.Note,
+			record: verifytest.Recording{Result: withVerdict(verify.Verified)}, want: verify.Unsigned, status: verify.Note,
 			text: "never makes a verdict better",
 		},
 		"it says VERIFIED of a TaskRun that does not verify": {
 			sign:   func(r *verifytest.Run) { r.Steps[0].Change = func(u *signing.Unit) { u.ExitCode = 3 } },
-			record: verifytest.Recording{Result: says(verify.Verified)}, want: verify.Failed, status: verify.Note,
+			record: verifytest.Recording{Result: withVerdict(verify.Verified)}, want: verify.Failed, status: verify.Note,
 			text: "never makes a verdict better",
 		},
 	}
@@ -299,265 +299,5 @@ func TestRecordIsShown(t *testing.T) {
 	wantTime := &verify.SigningTime{Source: verify.TimeFromRecord, At: verifytest.RecordedAt(), Trusted: true}
 	if diff := cmp.Diff(wantTime, got.Time); diff != "" {
 		t.Errorf("time (-want +got):\n%s", diff)
-	}
-}
-
-// A record that does not match this TaskRun proves no time and no declaration, even with a good proof.
-func TestRecordOfAnotherStateProvesNothing(t *testing.T) {
-	tr := newRecorded(t, promoting, verifytest.Recording{Live: true})
-	tr.Status.StartTime = &metav1.Time{Time: verifytest.Start().Add(time.Second)}
-	got := newVerifier(t).TaskRun(t.Context(), tr, verify.Facts{})
-	if diff := cmp.Diff([]string{"declaration verdict", "record"}, append(undecided(got), deciding(got)...)); diff != "" {
-		t.Errorf("checks (-want +got):\n%s", diff)
-	}
-}
-
-// undecided lists the checks that could not be decided.
-func undecided(r verify.Result) []string {
-	var list []string
-	for _, c := range r.Checks {
-		if c.Status == verify.Unknown {
-			list = append(list, string(c.ID)+" "+c.Result)
-		}
-	}
-	return list
-}
-
-func TestRecordProvesTheDeclaration(t *testing.T) {
-	v := newVerifier(t)
-	for name, c := range map[string]struct {
-		recording verifytest.Recording
-		want      verify.Verdict
-	}{
-		"the add-on knew it":         {verifytest.Recording{Live: true}, verify.Verified},
-		"the add-on did not know it": {verifytest.Recording{}, verify.Indeterminate},
-		"the add-on claims it without VERIFIED": {
-			verifytest.Recording{Live: true, Result: says(verify.Indeterminate)}, verify.Indeterminate,
-		},
-		"the add-on verified but did not know it": {
-			verifytest.Recording{Result: says(verify.Verified)}, verify.Indeterminate,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			got := v.TaskRun(t.Context(), newRecorded(t, promoting, c.recording), verify.Facts{})
-			if got.Verdict != c.want {
-				t.Errorf("expected %s, got %s: %+v", c.want, got.Verdict, got.Checks)
-			}
-			unproven := slices.ContainsFunc(got.Caveats,
-				func(text string) bool { return strings.Contains(text, "status.taskSpec") })
-			if unproven != (c.want != verify.Verified) {
-				t.Errorf("expected the caveat %v, got %q", c.want != verify.Verified, got.Caveats)
-			}
-		})
-	}
-}
-
-// A declaration that the add-on pinned is proven for live TaskRuns only.
-func TestPinnedDeclaration(t *testing.T) {
-	tr := newTaskRun(t, promoting)
-	tr.Spec.TaskSpec = nil
-	v := newVerifier(t)
-	for facts, want := range map[verify.Facts]verify.Verdict{
-		{Live: true, Pinned: true}: verify.Verified,
-		{Live: true}:               verify.Indeterminate,
-		{Pinned: true}:             verify.Indeterminate,
-	} {
-		if got := v.TaskRun(t.Context(), tr, facts); got.Verdict != want {
-			t.Errorf("%+v: expected %s, got %s", facts, want, got.Verdict)
-		}
-	}
-}
-
-// The record proves which pod was the TaskRun's after the pod is gone.
-func TestRecordStandsForThePod(t *testing.T) {
-	v := newVerifier(t)
-	for _, pod := range []*verify.PodFacts{nil, {}} {
-		facts := verify.Facts{Live: true, RequirePod: true, Pod: pod}
-		if got := v.TaskRun(t.Context(), newTaskRun(t, nil), facts); got.Verdict != verify.Indeterminate {
-			t.Errorf("without a record: expected INDETERMINATE, got %s", got.Verdict)
-		}
-		if got := v.TaskRun(t.Context(), newRecorded(t, nil, verifytest.Recording{}), facts); got.Verdict != verify.Verified {
-			t.Errorf("with a record: expected VERIFIED, got %s: %+v", got.Verdict, got.Checks)
-		}
-	}
-}
-
-func TestArchiveWithoutMessages(t *testing.T) {
-	for name, c := range map[string]struct {
-		sign      func(*verifytest.Run)
-		recording verifytest.Recording
-		options   []verify.Option
-		tamper    func(*v1.TaskRun)
-		want      verify.Verdict
-		reason    string
-		assurance signing.Assurance
-		subject   string
-	}{
-		"recorded": {
-			want: verify.Verified, assurance: signing.AssurancePayloadBound,
-			subject: "system:serviceaccount:ci:builder",
-		},
-		"recorded, by SPIRE": {
-			sign: func(r *verifytest.Run) { r.Scheme = signing.SchemeSPIRE }, want: verify.Verified,
-			assurance: signing.AssuranceWorkloadIdentity, subject: "spiffe://" + verifytest.TrustDomain + "/ns/ci/taskrun/build",
-		},
-		"not recorded": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, want: verify.Unsigned, reason: "coverage",
-		},
-		"recorded as FAILED": {
-			recording: verifytest.Recording{Result: says(verify.Failed)}, want: verify.Failed, reason: "record",
-		},
-		"recorded as INDETERMINATE": {
-			recording: verifytest.Recording{Result: says(verify.Indeterminate)}, want: verify.Indeterminate, reason: "coverage",
-		},
-		"a result was changed": {tamper: setResult("IMAGE_DIGEST", "x"), want: verify.Failed, reason: "record"},
-		"an exit code was changed": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.ExitCode = 1 }, want: verify.Failed, reason: "record",
-		},
-		"one message is left": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.Steps[0].Terminated.Message = "[]" }, want: verify.Failed,
-			reason: "message",
-		},
-		"two outcomes": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.Conditions = append(tr.Status.Conditions, tr.Status.Conditions[0]) },
-			want:   verify.Failed, reason: "succeeded",
-		},
-		"another attempt": {
-			tamper: func(tr *v1.TaskRun) { tr.Status.RetriesStatus = []v1.TaskRunStatus{{}} }, want: verify.Failed,
-			reason: "record",
-		},
-		"below the minimum": {
-			sign:    func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound },
-			options: []verify.Option{verify.WithMinimumAssurance(signing.AssuranceKeyBound)}, want: verify.Failed,
-			reason: "assurance",
-		},
-		"format v1": {
-			sign:      func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound },
-			want:      verify.Verified,
-			assurance: signing.AssuranceLegacy, subject: "system:serviceaccount:ci:builder",
-		},
-		"format v1, which is refused": {
-			sign:    func(r *verifytest.Run) { r.Format, r.Scheme = signing.FormatV1, signing.SchemeOIDCKeyBound },
-			options: []verify.Option{verify.WithMinimumFormat(signing.FormatV2)}, want: verify.Failed, reason: "format",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			tr := newRecorded(t, c.sign, c.recording)
-			withoutMessages(tr)
-			if c.tamper != nil {
-				c.tamper(tr)
-			}
-			got := newVerifier(t, c.options...).TaskRun(t.Context(), tr, verify.Facts{})
-			if got.Verdict != c.want || got.Reason != c.reason || got.Assurance != c.assurance {
-				t.Fatalf("expected %s %q %q, got %s %q %q: %+v",
-					c.want, c.reason, c.assurance, got.Verdict, got.Reason, got.Assurance, got.Checks)
-			}
-			if c.want != verify.Verified {
-				return
-			}
-			wantIdentity := &verify.Identity{Subject: c.subject, PodUID: got.Identity.PodUID, KeyIDs: got.Record.KeyIDs}
-			if diff := cmp.Diff(wantIdentity, got.Identity); diff != "" {
-				t.Errorf("identity (-want +got):\n%s", diff)
-			}
-			if got.Time.Source != verify.TimeFromRecord || len(got.Caveats) == 0 ||
-				!strings.Contains(got.Caveats[0], trust.AddOn) {
-				t.Errorf("expected the time of the record and a caveat, got %+v and %q", got.Time, got.Caveats)
-			}
-		})
-	}
-}
-
-// An old bundle names no recorders.
-func TestRecordWithoutRecorders(t *testing.T) {
-	cluster, err := theCluster().Trust()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster.Recorders = nil
-	v, err := verify.New(cluster, verify.WithClock(verifytest.RecordedAt))
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := v.TaskRun(t.Context(), newRecorded(t, nil, verifytest.Recording{}), verify.Facts{})
-	if check := recordCheck(got); got.Verdict != verify.Indeterminate || got.Reason != "record" || got.Record != nil ||
-		!strings.Contains(check.Message, "names no recorders") {
-		t.Errorf("expected INDETERMINATE and a note, got %s and %+v", got.Verdict, check)
-	}
-}
-
-// A retired key does not sign later, and an unknown key is reported as missing.
-func TestRecordKeys(t *testing.T) {
-	cluster, err := theCluster().Trust()
-	if err != nil {
-		t.Fatal(err)
-	}
-	foreign, err := verifytest.NewECCluster()
-	if err != nil {
-		t.Fatal(err)
-	}
-	jwk, err := foreign.JWK()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr := newRecorded(t, nil, verifytest.Recording{Signer: foreign})
-	verdictWith := func(key *trust.IssuerKey, more ...verify.Option) verify.Result {
-		keys := cluster.ServiceAccountIssuers[0].Keys[:1:1]
-		if key != nil {
-			keys = append(keys, *key)
-		}
-		c := *cluster
-		c.ServiceAccountIssuers = []trust.Issuer{{Issuer: verifytest.Issuer, Keys: keys}}
-		v, err := verify.New(&c, append(more, verify.WithClock(verifytest.RecordedAt))...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v.TaskRun(t.Context(), tr, verify.Facts{})
-	}
-	if got := verdictWith(nil); got.MissingKey != foreign.KeyID {
-		t.Errorf("expected the missing key %s, got %q", foreign.KeyID, got.MissingKey)
-	}
-	if got := verdictWith(&trust.IssuerKey{JWK: jwk}); got.Verdict != verify.Verified ||
-		recordCheck(got).Status != verify.Pass {
-		t.Errorf("with the key: expected VERIFIED and a good record, got %s and %+v", got.Verdict, recordCheck(got))
-	}
-	retired := &trust.IssuerKey{JWK: jwk, NotAfter: trust.At(verifytest.RecordedAt().Add(-2 * time.Hour))}
-	if got := verdictWith(retired); got.Verdict != verify.Failed ||
-		!strings.Contains(recordCheck(got).Message, "retired") {
-		t.Errorf("with a retired key: expected FAILED, got %s and %+v", got.Verdict, recordCheck(got))
-	}
-	if got := verdictWith(retired, verify.WithStaleKeys()); got.Verdict != verify.Indeterminate ||
-		got.MissingKey != foreign.KeyID {
-		t.Errorf("with a key that may be in use again: expected INDETERMINATE for the missing key, got %s %q", got.Verdict,
-			got.MissingKey)
-	}
-}
-
-// The record holds the units that a verifier rebuilds.
-func TestRecordedUnits(t *testing.T) {
-	tr := newRecorded(t, nil, verifytest.Recording{})
-	encoded, err := record.Decode(tr.Status.Annotations[record.Annotation])
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := encoded.Record.Predicate
-	var containers []string
-	for i, u := range p.Units {
-		containers = append(containers, u.Container)
-		token := tr.Status.Steps[i].Terminated.Message
-		if !strings.Contains(token, "SIGNING_TOKEN") || len(u.Payload) == 0 || len(u.Digest) != 64 {
-			t.Errorf("expected payload and digest of a signed step, got %+v", u)
-		}
-	}
-	if diff := cmp.Diff([]string{"step-build", "step-publish"}, containers); diff != "" {
-		t.Errorf("units (-want +got):\n%s", diff)
-	}
-	if p.PodUID != "3db15e48-971f-4815-84b3-272e52f61a10" || p.Cluster != verifytest.ClusterUID {
-		t.Errorf("expected pod and cluster, got %s and %s", p.PodUID, p.Cluster)
-	}
-	if slices.ContainsFunc(p.Checks, func(c record.Check) bool { return c.Status == string(verify.Note) }) {
-		t.Errorf("expected no notes among the checks, got %v", p.Checks)
-	}
-	if _, err := verify.NewRecord(tr, verify.Result{}, verify.Recording{PodUID: types.UID("x")}); err == nil {
-		t.Error("expected an error for a result without a cluster, got none")
 	}
 }

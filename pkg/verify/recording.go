@@ -64,8 +64,9 @@ func unitsOf(tr *v1.TaskRun) []record.Unit {
 	return units
 }
 
-// receiptedAttempts describes the archived attempts that left no evidence and that the add-on verified: its condition in the archived
-// status says so, and the caller has made sure that nobody else wrote it (package seal).
+// receiptedAttempts describes the archived attempts that left no evidence and that the add-on verified, by
+// its condition in the archived status. The caller must have checked with the seal that the add-on wrote that
+// condition.
 func receiptedAttempts(tr *v1.TaskRun) []record.Attempt {
 	var attempts []record.Attempt
 	for n := range min(Attempts(tr), record.MaxAttempts) {

@@ -221,7 +221,8 @@ func (r *replay) promoted(declared *v1.TaskSpec, want replayed) {
 // shows that the Task promotes none of them. Otherwise, removing a promoted result together with its
 // declaration would improve the verdict.
 func (r *replay) mayPromote(want replayed) {
-	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() { // another caveat covers format v1, which does not sign them
+	// another caveat covers format v1, which does not sign them
+	if r.found.have(Unknown, CheckDeclaration) || r.units.legacy() {
 		return
 	}
 	for i := range want.Steps {
@@ -232,7 +233,7 @@ func (r *replay) mayPromote(want replayed) {
 		r.found.add(Check{
 			ID: CheckDeclaration, Status: Unknown, Step: s.Container,
 			Expected: "proof of the results that the Task declares", Got: "status.taskSpec alone",
-			Message: "the step has results, and whether the Task makes results of its own of them is not proven: verify it " +
+			Message: "the step has results, and it is not proven whether the Task promotes them: verify it " +
 				"with the add-on's record, or live on a TaskRun with an inline taskSpec",
 		})
 		return

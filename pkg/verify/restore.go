@@ -18,7 +18,7 @@ import (
 // shows whether the rebuilt message is the right one.
 
 // restoredCaveat is the caveat for a TaskRun that was verified in that way.
-const restoredCaveat = "the step's message is gone: it was put together again from the status, which shows what " +
+const restoredCaveat = "the step's message is gone: it was rebuilt from the status, which shows what " +
 	"was signed"
 
 // inexactMessage explains that such a message is not what was signed.

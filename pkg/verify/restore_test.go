@@ -139,7 +139,8 @@ func TestKeptMaterial(t *testing.T) {
 			if s := string(got.Verdict) + " " + got.Reason; s != test.want {
 				t.Errorf("expected %s, got %s: %s\n%+v", test.want, s, got.Message, got.Checks)
 			}
-			if said := strings.Contains(strings.Join(got.Caveats, "\n"), "put together again"); got.Verdict == verify.Verified &&
+			if said := strings.Contains(strings.Join(got.Caveats, "\n"),
+				"rebuilt from the status"); got.Verdict == verify.Verified &&
 				!said {
 				t.Errorf("expected to be told that the message is gone, got %q", got.Caveats)
 			}

@@ -22,7 +22,7 @@ type Result struct {
 	Backend   signing.Backend   `json:"backend,omitempty"`
 	Format    signing.Format    `json:"format,omitempty"` // of the evidence
 	Assurance signing.Assurance `json:"assurance,omitempty"`
-	// What the verdict rests on if that is not the evidence alone, and the receipt.
+	// What the verdict is based on if that is not only the evidence, and the receipt.
 	Basis       record.Basis    `json:"basis,omitempty"`
 	Receipt     *record.Receipt `json:"receipt,omitempty"`
 	Identity    *Identity       `json:"identity,omitempty"` // absent unless every unit's identity was proven

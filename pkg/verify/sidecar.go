@@ -34,7 +34,7 @@ func (i *identification) knownTransport(u *unit) bool {
 		if want := other.header.Flags & signing.FlagSidecarLogs; other.read &&
 			want != u.header.Flags&signing.FlagSidecarLogs {
 			i.found.refute(u, CheckFormat, transportText(other.header.Flags), transportText(u.header.Flags),
-				"the steps' evidence names different ways of their values")
+				"the steps' evidence names different ways in which values travel")
 			return false
 		}
 	}
@@ -196,9 +196,9 @@ func (c *comparison) lost(u *unit, shown int) bool {
 	message := ""
 	switch {
 	case c.emptied():
-		message = "enforcement took the values out, and no message holds them"
+		message = "enforcement removed the values, and no message holds them"
 	case c.mayBeEmpty():
-		message = "Tekton ended the run before it took the values over from the sidecar's log, and no message holds them"
+		message = "Tekton ended the run before it read the values from the sidecar's log, and no message holds them"
 	case last && c.failureReason() == string(v1.TaskRunReasonFailedValidation):
 		message = "Tekton dropped results that are not of their declared type, and no message holds them"
 	case last && missing <= len(c.promotedNames()):

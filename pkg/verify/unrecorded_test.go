@@ -36,7 +36,7 @@ func TestUnrecorded(t *testing.T) {
 	gone := verify.Facts{Live: true, Pod: &verify.PodFacts{}}
 	anothers := withLivePod(plain)
 	anothers.Pod.ControllerUID = "00000000-0000-4000-8000-000000000000"
-	says := func(v verify.Verdict) verifytest.Recording {
+	withVerdict := func(v verify.Verdict) verifytest.Recording {
 		return verifytest.Recording{Result: func(r *verify.Result) { r.Verdict = v }}
 	}
 	podless := verifytest.Recording{Result: func(r *verify.Result) { r.Identity = nil }}
@@ -67,7 +67,8 @@ func TestUnrecorded(t *testing.T) {
 			newRecorded(t, nil, verifytest.Recording{}), gone, verify.Verified, "", verify.Verified,
 		},
 		"recorded as INDETERMINATE": {
-			newRecorded(t, nil, says(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,
+			newRecorded(t, nil, withVerdict(verify.Indeterminate)), verify.Facts{}, verify.Indeterminate, "record",
+			verify.Verified,
 		},
 		"recorded without having seen the pod": {
 			newRecorded(t, nil, podless), verify.Facts{}, verify.Indeterminate, "record", verify.Verified,

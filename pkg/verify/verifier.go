@@ -32,7 +32,7 @@ type Verifier struct {
 	minimum         minimum
 	allowUnrecorded bool
 	receipts        bool
-	recorder        string // whose records are trusted first
+	recorder        string // the first subject whose records are trusted
 }
 
 // Option changes a default of New.

@@ -29,7 +29,7 @@ func rows() []row {
 	const module = `"github.com/tekton-sign/kubectl-tekton-sign/pkg/`
 	return []row{
 		{scheme, "	BackendSigstoreKeyless Backend = ", "	BackendFake Backend = \"fake\"\n"},
-		{scheme, "BackendSPIRE, BackendSigstoreKeyless}", "BackendFake, "},
+		{scheme, "BackendSPIRE, BackendSigstoreKeyless, ", "BackendFake, "},
 		{scheme, "	SchemeOIDCAudienceOnly Scheme = 6", "	SchemeFake Scheme = 9\n"},
 		{scheme, "	{\n		scheme: SchemeSPIRE,", `	{
 		scheme: SchemeFake, backend: BackendFake, carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey},

@@ -36,16 +36,16 @@ const (
 	requested = 10 // TaskRuns whose requests are counted
 )
 
-// BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster that KUBECONFIG names, and
-// then has it judge 500 status writes, 100 at a time. It turns signing on for a namespace of its own, and off
+// BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster of KUBECONFIG, and then makes
+// the add-on judge 500 status writes, 100 at a time. It turns signing on for its own namespace, and off
 // again.
 func BenchmarkAddOn(b *testing.B) {
 	c := connect(b)
 	c.enable(b)
 	signed, plain := c.namespace(b, true), c.namespace(b, false)
-	c.run(b, plain, "warm-up") // the image is there, and everybody has woken up
+	c.run(b, plain, "warm-up") // pulls the image and fills the caches
 	c.run(b, signed, "warm-up")
-	// Each takes longer than a benchmark does by default, and is done once.
+	// Each takes longer than a benchmark by default, so it runs once.
 	b.Run("pairs", func(b *testing.B) { c.comparePairs(b, signed, plain) })
 	b.Run("requests", func(b *testing.B) { c.compareRequests(b, signed, plain) })
 	b.Run("writes", func(b *testing.B) { c.replayWrites(b, signed) })
@@ -110,7 +110,7 @@ func (c *lab) namespace(b *testing.B, signed bool) string {
 }
 
 // run runs a TaskRun of two steps with ten results and returns it with the time from its creation until it
-// was seen to be done.
+// was complete.
 func (c *lab) run(b *testing.B, ns, name string) (*v1.TaskRun, time.Duration) {
 	b.Helper()
 	client := c.tekton.TektonV1().TaskRuns(ns)
@@ -155,8 +155,8 @@ func realRun(name string) *v1.TaskRun {
 	return tr
 }
 
-// comparePairs reports by how much TaskRuns take longer with the add-on. A pair runs one after the other, in
-// turns first.
+// comparePairs reports how much longer TaskRuns take with the add-on. The two runs of a pair follow each
+// other, and take turns in being first.
 func (c *lab) comparePairs(b *testing.B, signed, plain string) {
 	b.Helper()
 	var with, without, added []time.Duration
@@ -177,7 +177,7 @@ func (c *lab) comparePairs(b *testing.B, signed, plain string) {
 	b.ReportMetric(float64(median(added).Milliseconds()), "ms-added-median-of-pairs")
 }
 
-// compareRequests reports how many requests the API server gets more for a TaskRun with the add-on.
+// compareRequests reports how many more requests the API server gets for a TaskRun with the add-on.
 func (c *lab) compareRequests(b *testing.B, signed, plain string) {
 	b.Helper()
 	count := func(ns string) map[string]float64 {
@@ -185,7 +185,7 @@ func (c *lab) compareRequests(b *testing.B, signed, plain string) {
 		for i := range requested {
 			c.run(b, ns, fmt.Sprintf("counted-%d", i))
 		}
-		time.Sleep(3 * time.Second) // what comes after a TaskRun
+		time.Sleep(3 * time.Second) // requests that follow a TaskRun
 		after := c.apiRequests(b)
 		for kind := range after {
 			after[kind] -= before[kind]
@@ -203,13 +203,13 @@ func (c *lab) compareRequests(b *testing.B, signed, plain string) {
 	b.ReportMetric(total, "requests-added/taskrun")
 }
 
-// counted are the resources whose requests belong to TaskRuns. Leases, nodes and the like are everybody's.
+// counted matches the resources whose requests belong to TaskRuns. Leases, nodes and the like do not.
 var counted = regexp.MustCompile(
 	`^(pods|serviceaccounts|taskruns|events|configmaps|secrets|tokenreviews|subjectaccessreviews)$`)
 
 var requestTotal = regexp.MustCompile(`^apiserver_request_total\{(.*)\} (\S+)$`)
 
-// apiRequests returns how many requests the API server has had, by what they were.
+// apiRequests returns how many requests the API server has had, by their kind.
 func (c *lab) apiRequests(b *testing.B) map[string]float64 {
 	b.Helper()
 	total := map[string]float64{}
@@ -257,8 +257,8 @@ func (c *lab) metrics(b *testing.B, path string) []string {
 	return lines
 }
 
-// replayWrites runs 100 TaskRuns, and then changes the results of each five times, all at a time: each write
-// is judged anew. It reports what the replicas' own histograms say, and the most memory that one had.
+// replayWrites runs 100 TaskRuns, and then changes the results of each five times, all at once. The add-on
+// judges each write. It reports the replicas' own histograms, and the peak of their memory.
 func (c *lab) replayWrites(b *testing.B, ns string) {
 	b.Helper()
 	runs := c.manyRuns(b, ns)
@@ -299,7 +299,7 @@ func (c *lab) replayWrites(b *testing.B, ns string) {
 	b.ReportMetric(idle/(1<<20), "MiB-replica-afterwards")
 }
 
-// manyRuns runs TaskRuns, few at a time.
+// manyRuns runs TaskRuns, a few at a time.
 func (c *lab) manyRuns(b *testing.B, ns string) []*v1.TaskRun {
 	b.Helper()
 	runs := make([]*v1.TaskRun, concurrent)
@@ -339,10 +339,10 @@ func (c *lab) rewrite(b *testing.B, tr *v1.TaskRun, n int) {
 	}
 }
 
-// replica is what a replica of the add-on says of itself.
+// replica holds the metrics of a replica of the add-on.
 type replica struct {
 	memory float64              // resident, in bytes
-	status map[string]histogram // of the status webhook: duration and work
+	status map[string]histogram // of the status webhook, for duration and work
 }
 
 var statusBucket = regexp.MustCompile(
@@ -373,7 +373,7 @@ func (c *lab) replicas(b *testing.B) map[string]replica {
 	return all
 }
 
-// histogram counts, for each upper bound in seconds, what did not take longer.
+// histogram counts, for each upper bound in seconds, the requests that did not take longer.
 type histogram map[float64]float64
 
 func (h histogram) add(other histogram, times float64) {
@@ -382,7 +382,7 @@ func (h histogram) add(other histogram, times float64) {
 	}
 }
 
-// percentile returns the least bound in milliseconds that p percent did not exceed.
+// percentile returns the smallest bound in milliseconds that p percent did not exceed.
 func (h histogram) percentile(p float64) float64 {
 	bounds := slices.Sorted(maps.Keys(h))
 	if len(bounds) == 0 {

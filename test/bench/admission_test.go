@@ -45,8 +45,8 @@ const (
 )
 
 // BenchmarkStatusWebhook replays the completing status writes of 500 TaskRuns, 100 at a time, against the
-// status webhook's handler, which judges each. The pod is read from memory: what the API server takes for it
-// is not the handler's.
+// status webhook's handler, which judges each. The pod is read from memory, because the time of the API
+// server is not the handler's.
 func BenchmarkStatusWebhook(b *testing.B) {
 	cluster, _ := newCluster(b)
 	trusted, err := cluster.Trust()
@@ -138,7 +138,7 @@ func replay(b *testing.B, admit admission.Admit, rule admission.Rule, reviews []
 		}
 		close(queue)
 		wg.Wait()
-		for _, answer := range answers { // not before: callers are other processes
+		for _, answer := range answers { // not measured: callers are other processes
 			if patch := patchIn(b, answer.Body.Bytes()); !bytes.Contains(patch, []byte(want)) {
 				b.Errorf("the patch does not contain %s: %s", want, patch)
 			}
@@ -186,7 +186,7 @@ func percentile(d []time.Duration, p int) float64 {
 	return float64(d[(len(d)-1)*p/100].Microseconds()) / 1000
 }
 
-// everything is a scope of all namespaces.
+// everything is the scope of all namespaces.
 type everything struct{}
 
 func (everything) Ready() bool                             { return true }
@@ -198,7 +198,7 @@ func (everything) Settings() settings.Settings {
 	return s
 }
 
-// ownPods has for every TaskRun the pod that it should have.
+// ownPods returns the right pod for every TaskRun.
 type ownPods struct{}
 
 // Get implements admission.PodGetter.
@@ -215,7 +215,7 @@ func (ownPods) Get(_ context.Context, namespace, name string) (*metav1.PartialOb
 	}}, nil
 }
 
-// GetAll implements admission.PodGetter: nothing is reported.
+// GetAll implements admission.PodGetter, without a report.
 func (p ownPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := p.Get(ctx, namespace, name)
 	if err != nil {
@@ -230,7 +230,8 @@ func numberedRun(i int) *verifytest.Run {
 	return run
 }
 
-// statusReview returns the review of the write that completes a TaskRun: as Tekton sends it, with the signing material.
+// statusReview returns the review of the write that completes a TaskRun, with the signing material, as Tekton
+// sends it.
 func statusReview(b *testing.B, cluster *verifytest.Cluster, i int) []byte {
 	b.Helper()
 	after, err := numberedRun(i).TaskRun(cluster)

@@ -45,7 +45,7 @@ func BenchmarkBulk(b *testing.B) {
 	b.ReportMetric(float64(peak)/(1<<20), "MiB-peak")
 }
 
-// bulkFiles writes the TaskRuns, one a line, and the trust bundle.
+// bulkFiles writes the TaskRuns, one on each line, and the trust bundle.
 func bulkFiles(b *testing.B, dir string) {
 	b.Helper()
 	cluster, _ := newCluster(b)
@@ -78,7 +78,7 @@ func bulkFiles(b *testing.B, dir string) {
 	}
 }
 
-// verifyBulk returns how long the plugin took on so many cores, and the most memory it had, in bytes.
+// verifyBulk returns how long the plugin took on this number of cores, and its peak of memory in bytes.
 func verifyBulk(b *testing.B, plugin, dir string, cores int) (time.Duration, int64) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Minute)
@@ -103,7 +103,7 @@ func verifyBulk(b *testing.B, plugin, dir string, cores int) (time.Duration, int
 	return wall, usage.Maxrss << 10
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes written to it.
 type tail struct{ text string }
 
 func (t *tail) Write(p []byte) (int, error) {

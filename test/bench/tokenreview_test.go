@@ -23,14 +23,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// reviewed is how many tokens there are, more than can be reviewed in the time.
+// reviewed is the number of tokens, more than can be reviewed in the time.
 const reviewed = 5000
 
-// workers is how many TaskRuns are verified, and reviews asked for, at the same time.
+// workers is how many TaskRuns are verified, or reviews requested, at the same time.
 const workers = 2
 
-// BenchmarkTokenReview compares local verification with one TokenReview for each TaskRun at the API server
-// that KUBECONFIG names, the least that a verifier without keys would need.
+// BenchmarkTokenReview compares local verification with one TokenReview for each TaskRun at the API server of
+// KUBECONFIG, which is the least that a verifier without keys needs.
 func BenchmarkTokenReview(b *testing.B) {
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
@@ -44,7 +44,7 @@ func BenchmarkTokenReview(b *testing.B) {
 	tokens := serviceAccountTokens(b, client)
 	var next atomic.Int64
 	review := func() error {
-		token := tokens[int(next.Add(1))%len(tokens)] // each once: the API server remembers its answers
+		token := tokens[int(next.Add(1))%len(tokens)] // each one once, because the API server caches its answers
 		got, err := client.AuthenticationV1().TokenReviews().Create(b.Context(),
 			&authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}}},
 			metav1.CreateOptions{})
@@ -75,7 +75,7 @@ func BenchmarkTokenReview(b *testing.B) {
 	b.ReportMetric(verified/reviews, "times-tokenreview")
 }
 
-// throughput calls f from all workers for a while and returns how often it ended, per second.
+// throughput calls f from all workers for a while and returns the number of calls per second.
 func throughput(b *testing.B, f func() error) float64 {
 	b.Helper()
 	const period = 2 * time.Second
@@ -101,11 +101,10 @@ func throughput(b *testing.B, f func() error) float64 {
 	return float64(total) / time.Since(start).Seconds()
 }
 
-// audience is that of signing tokens in the binding with which a TokenReview is all there is.
+// audience is the audience of signing tokens with the binding that only a TokenReview can verify.
 const audience = "benchmark"
 
-// serviceAccountTokens asks for tokens, no two of them the same, in a namespace of its own, which is deleted
-// in the end.
+// serviceAccountTokens requests different tokens in a new namespace, which is deleted at the end.
 func serviceAccountTokens(b *testing.B, client kubernetes.Interface) []string {
 	b.Helper()
 	ctx := b.Context()

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package bench measures what operators feel: how long verification takes for one TaskRun and for very many.
-// The figures are in docs/performance.md.
+// Package bench measures how long verification takes for one TaskRun and for very many. The figures are in
+// docs/performance.md.
 package bench
 
 import (
@@ -25,10 +25,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// typicalSize is about how much JSON a typical TaskRun is, in bytes.
+// typicalSize is about the size of a typical TaskRun as JSON, in bytes.
 const typicalSize = 12 << 10
 
-// typicalRun is a TaskRun of two steps with ten results.
+// typicalRun returns a TaskRun of two steps with ten results.
 func typicalRun(name, uid string) *verifytest.Run {
 	r := verifytest.NewRun()
 	r.Name, r.UID = name, uid
@@ -51,7 +51,7 @@ func typicalRun(name, uid string) *verifytest.Run {
 	return r
 }
 
-// typicalJSON returns a typical TaskRun as the API server hands it out.
+// typicalJSON returns a typical TaskRun as the API server serves it.
 func typicalJSON(tb testing.TB, cluster *verifytest.Cluster, run *verifytest.Run) []byte {
 	tb.Helper()
 	tr, err := run.TaskRun(cluster)
@@ -121,7 +121,7 @@ func BenchmarkTaskRun(b *testing.B) {
 	b.ReportMetric(float64(median(whole)-median(parsed))/float64(median(crypto)), "times-bare-crypto-in-memory")
 }
 
-// bareOperations returns a function that does what no verifier can leave out: verify the signature of every
+// bareOperations returns a function that does what every verifier must do: verify the signature of every
 // step's token, which covers the digest of the step's statement, and hash that statement, its payload and
 // every value.
 func bareOperations(b *testing.B, cluster *verifytest.Cluster, tr *v1.TaskRun) func() {

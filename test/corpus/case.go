@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package corpus generates the cases that every release of the verifier has to judge rightly: evidence of
-// every format with every change that somebody who may write a TaskRun's status can make, broken files, input
-// that is too large, and text that tries to deceive whoever reads the output. A program makes them from a
-// seed; nothing is edited by hand.
+// Package corpus generates the cases that every release of the verifier must judge correctly: evidence of
+// every format with every change that anyone who can write a TaskRun's status can make, broken files, input
+// that is too large, and text that tries to deceive readers of the output. It makes them from a seed; nothing
+// is edited by hand.
 package corpus
 
 import (
@@ -17,24 +17,24 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// Case is one input and what verification must say of it.
+// Case is one input with its expected verdict.
 type Case struct {
 	Name   string // group/scheme/what was done
-	File   []byte // what is verified
-	Bundle []byte // the trust bundle it is verified with
+	File   []byte // the input
+	Bundle []byte // the trust bundle
 	Args   []string
-	Plain  bool // without --allow-unrecorded: most files carry no record
+	Plain  bool // without --allow-unrecorded; most files need it, because they carry no record
 	Want   Want
 }
 
-// Want is the only right answer to a case.
+// Want is the only correct answer to a case.
 type Want struct {
-	Verdict verify.Verdict // of the worst item, empty when nothing could be read
-	Check   verify.CheckID // one that must stand in the way of VERIFIED; empty when nothing may
+	Verdict verify.Verdict // of the worst item; empty if nothing could be read
+	Check   verify.CheckID // a check that must prevent VERIFIED; empty if nothing must
 	Exit    int
 }
 
-// Answers in the order of their severity, with the exit codes of the command verify.
+// Answers in order of severity, with the exit codes of the command verify.
 func verified() Want                 { return Want{Verdict: verify.Verified} }
 func failed(id verify.CheckID) Want  { return Want{verify.Failed, id, 4} }
 func unreadable() Want               { return Want{Check: "input", Exit: 1} }
@@ -43,7 +43,7 @@ func unsigned() Want                 { return Want{verify.Unsigned, verify.Check
 func nothing() Want                  { return Want{Verdict: verify.NoResults, Exit: 3} }
 func unreadableBesideVerified() Want { return Want{verify.Verified, "input", 1} }
 
-// maker makes cases. The first error ends it.
+// maker makes cases. It stops after the first error.
 type maker struct {
 	random  *rand.Rand
 	cluster *verifytest.Cluster
@@ -72,7 +72,7 @@ func Generate(seed uint64) ([]Case, error) {
 	return m.cases, nil
 }
 
-// setUp makes a cluster that issues tokens and, by an intermediate authority, SVIDs.
+// setUp makes a cluster that issues tokens and, with an intermediate authority, SVIDs.
 func (m *maker) setUp() {
 	if m.cluster, m.err = verifytest.NewCluster(); m.err != nil {
 		return
@@ -91,7 +91,7 @@ func (m *maker) add(name string, file []byte, want Want, args ...string) {
 	m.cases = append(m.cases, Case{Name: name, File: file, Bundle: m.bundle, Args: args, Want: want})
 }
 
-// sorted walks a map in the order of its keys.
+// sorted iterates over a map in the order of its keys.
 func sorted[V any](values map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, key := range slices.Sorted(maps.Keys(values)) {

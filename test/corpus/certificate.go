@@ -11,7 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// svid changes the certificate of all steps: they have one.
+// svid changes the certificate, which is the same for all steps.
 func svid(change func(*x509.Certificate)) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		for i := range r.Steps {
@@ -20,7 +20,7 @@ func svid(change func(*x509.Certificate)) func(*verifytest.Run) {
 	}
 }
 
-// issuedBy makes another authority issue the certificate of all steps.
+// issuedBy lets another authority issue the certificate of all steps.
 func issuedBy(trustDomain string) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		ca, err := verifytest.NewCA(trustDomain)
@@ -33,14 +33,14 @@ func issuedBy(trustDomain string) func(*verifytest.Run) {
 	}
 }
 
-// certificateAttacks are X.509-SVIDs that do not identify the TaskRun, or not when it ran.
+// certificateAttacks returns X.509-SVIDs that do not identify the TaskRun, or did not when it ran.
 func certificateAttacks() []attack {
 	certificate, subject := failed(verify.CheckCertificate), failed(verify.CheckSubject)
 	domain, at := failed(verify.CheckTrustDomain), failed(verify.CheckTime)
 	id := func(text string) func(*x509.Certificate) {
 		u, err := url.Parse(text)
 		if err != nil {
-			panic(err) // written below
+			panic(err) // the URL is constant
 		}
 		return func(c *x509.Certificate) { c.URIs = []*url.URL{u} }
 	}

@@ -33,10 +33,10 @@ var (
 	seed   = flag.Uint64("seed", 1, "seed of the corpus")
 )
 
-// cases are made once: keys and signatures take time.
+// cases makes the cases once, because keys and signatures take time.
 var cases = sync.OnceValues(func() ([]corpus.Case, error) { return corpus.Generate(*seed) })
 
-// atLeast is how many cases there must be.
+// atLeast is the minimum number of cases.
 const atLeast = 200
 
 // TestList compares the names and the answers with the reviewed list.
@@ -72,7 +72,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// output is what one run of the command left.
+// output is the output of one run of the command.
 type output struct {
 	exit           int
 	stdout, stderr string
@@ -93,10 +93,10 @@ func run(t testing.TB, dir string, c corpus.Case, format string) output {
 	return output{exit, stdout.String(), stderr.String()}
 }
 
-// place writes a case's files to a folder of its own.
+// place writes a case's files to a new folder.
 func place(t testing.TB, c corpus.Case) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "corpus") // TempDir has the case's name in it, and -f splits at commas
+	dir, err := os.MkdirTemp("", "corpus") // not TempDir, whose name contains the case's name: -f splits at commas
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,8 +109,8 @@ func place(t testing.TB, c corpus.Case) string {
 	return dir
 }
 
-// TestCorpus wants of every case its verdict, the check that stands in its way, its exit code whatever the
-// format, and output that deceives nobody.
+// TestCorpus checks for every case its verdict, the check that prevents VERIFIED, the same exit code in every
+// format, and that the output does not deceive.
 func TestCorpus(t *testing.T) {
 	all, err := cases()
 	if err != nil {
@@ -118,7 +118,7 @@ func TestCorpus(t *testing.T) {
 	}
 	for i, c := range all {
 		formats := []string{"table"}
-		if i%10 == 0 { // the exit code's way is the same in all formats
+		if i%10 == 0 { // the exit code is computed in the same way for all formats
 			formats = append(formats, "wide", "name", "yaml")
 		}
 		t.Run(c.Name, func(t *testing.T) {
@@ -136,7 +136,7 @@ func TestCorpus(t *testing.T) {
 				}
 				if format == "table" {
 					lastLine(t, c.Want, out.stdout)
-					saysOutcome(t, c.Want, out.stdout)
+					showsOutcome(t, c.Want, out.stdout)
 				}
 			}
 		})
@@ -178,7 +178,7 @@ func judge(t *testing.T, want corpus.Want, out output) {
 	wellExplained(t, r)
 }
 
-// wellExplained wants of every failure what was expected and what was found.
+// wellExplained checks that every failure has what was expected and what was found.
 func wellExplained(t *testing.T, r report.Report) {
 	t.Helper()
 	for _, item := range r.Items {
@@ -193,7 +193,7 @@ func wellExplained(t *testing.T, r report.Report) {
 	}
 }
 
-// safe wants text without anything that a terminal takes for more than text.
+// safe checks that text has no control characters and no invisible characters.
 func safe(t *testing.T, where, text string) {
 	t.Helper()
 	marks := 0
@@ -211,7 +211,7 @@ func safe(t *testing.T, where, text string) {
 	}
 }
 
-// lastLine wants the verdict of a single TaskRun, and none but that, on the last line.
+// lastLine checks that the last line has the verdict of a single TaskRun, and that no other line has one.
 func lastLine(t *testing.T, want corpus.Want, table string) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSuffix(table, "\n"), "\n")
@@ -233,9 +233,10 @@ func lastLine(t *testing.T, want corpus.Want, table string) {
 	}
 }
 
-// saysOutcome wants what the TaskRun says of itself and how many steps left evidence, and with VERIFIED where
-// it ends. In a table of several TaskRuns those that succeeded, with evidence of every step, are a row alone.
-func saysOutcome(t *testing.T, want corpus.Want, table string) {
+// showsOutcome checks that the table shows the TaskRun's own condition, how many steps left evidence and, for
+// VERIFIED, what is not covered. In a table of several TaskRuns, one that succeeded with evidence of every
+// step is only a row.
+func showsOutcome(t *testing.T, want corpus.Want, table string) {
 	t.Helper()
 	if want.Verdict == "" || want.Verdict == "*" {
 		return
@@ -254,7 +255,7 @@ var (
 	coverLine    = regexp.MustCompile(`not cover(ed:)? images, parameters, workspaces`)
 )
 
-// TestSameSeedSameCases keeps the corpus from changing from run to run.
+// TestSameSeedSameCases checks that the corpus does not change from run to run.
 func TestSameSeedSameCases(t *testing.T) {
 	first, err := cases()
 	if err != nil {

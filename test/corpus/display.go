@@ -11,7 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// hostile are texts that try to show a person something else than what is there.
+// hostile returns texts that try to look like something else.
 func hostile() map[string]string {
 	return map[string]string{
 		"a new line and a verdict":   "x\n✓ VERIFIED ci/build",
@@ -43,7 +43,7 @@ func hostile() map[string]string {
 func (m *maker) display() {
 	for name, text := range sorted(hostile()) {
 		named, ended := failed(verify.CheckPod), verified()
-		if len(text) > 253 { // no name in Kubernetes is longer
+		if len(text) > 253 { // Kubernetes allows no longer names
 			named = unreadable()
 		}
 		if len(text) > 1024 {

@@ -14,14 +14,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// attack is something done to a TaskRun before its steps sign, or after.
+// attack is a change of a TaskRun before or after its steps sign.
 type attack struct {
 	name   string
 	sign   func(*verifytest.Run)
 	tamper func(*v1.TaskRun)
 	want   Want
 
-	evidence bool // although it is unsigned, some step left evidence
+	evidence bool // a step left evidence although the TaskRun is UNSIGNED
 }
 
 // scheme is one way in which steps sign.
@@ -30,7 +30,7 @@ type scheme struct {
 	format  signing.Format
 	scheme  signing.Scheme
 	byLog   bool // values travel by the log of Tekton's results sidecar
-	honest  Want // of a TaskRun that nobody touched
+	honest  Want // of a TaskRun without changes
 	attacks []func() []attack
 }
 
@@ -80,7 +80,7 @@ func schemes() []scheme {
 	}
 }
 
-// evidence makes a case of every attack on every scheme.
+// evidence makes a case for every attack on every scheme.
 func (m *maker) evidence() {
 	for _, s := range schemes() {
 		m.attack(s, attack{name: "untouched", want: s.honest})
@@ -103,7 +103,7 @@ func (m *maker) attack(s scheme, a attack, args ...string) {
 	r.Format, r.Scheme = s.format, s.scheme
 	if s.format == signing.FormatV1 {
 		onlyTaskResults(r)
-		m.issueFromRoot(r) // format v1 has no place for intermediate certificates
+		m.issueFromRoot(r) // evidence of format v1 has no intermediate certificates
 	}
 	if a.want == verified() || a.evidence {
 		a.want = worse(a.want, s.honest) // audience-only evidence is never verified from a file
@@ -111,7 +111,7 @@ func (m *maker) attack(s scheme, a attack, args ...string) {
 	sign := m.sign
 	if s.byLog {
 		sign = m.signByLog
-		switch a.want.Check { // what readers see is what is signed: there is no message to compare it with
+		switch a.want.Check { // without values in messages, there is nothing to compare the status with
 		case verify.CheckResults, verify.CheckStepResults:
 			a.want = failed(verify.CheckPayload)
 		}
@@ -119,7 +119,7 @@ func (m *maker) attack(s scheme, a attack, args ...string) {
 	m.apply("evidence/"+s.name, r, sign, a, args...)
 }
 
-// apply makes the case of an attack on a run.
+// apply makes the case for an attack on a run.
 func (m *maker) apply(
 	group string, r *verifytest.Run, sign func(*verifytest.Run) *v1.TaskRun, a attack, args ...string,
 ) {
@@ -136,7 +136,7 @@ func (m *maker) apply(
 	m.add(group+"/"+a.name, m.text(tr), a.want, args...)
 }
 
-// onlyTaskResults leaves out what format v1 does not sign.
+// onlyTaskResults removes what format v1 does not sign.
 func onlyTaskResults(r *verifytest.Run) {
 	for i := range r.Steps {
 		r.Steps[i].Entries = slices.DeleteFunc(slices.Clone(r.Steps[i].Entries), func(e result.RunResult) bool {

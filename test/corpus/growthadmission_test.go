@@ -35,12 +35,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// ofRequest is the part of what a file may hold that an API server takes in a request: 3 MiB of 8.
+// ofRequest is the size of a request to an API server compared with that of a file: 3 MiB to 8.
 const ofRequest = 3
 
 const tektonUser = "system:serviceaccount:tekton-pipelines:tekton-pipelines-controller"
 
-// enforced is a scope of all namespaces, of a mode.
+// enforced is the scope of all namespaces, with a mode.
 type enforced settings.Enforcement
 
 func (enforced) Ready() bool                               { return true }
@@ -52,7 +52,7 @@ func (enforced) Settings() settings.Settings {
 	return s
 }
 
-// ownPod has the pod that the TaskRuns were signed in.
+// ownPod returns the pod in which the TaskRuns were signed.
 type ownPod struct{}
 
 func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
@@ -65,7 +65,7 @@ func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObj
 	}}, nil
 }
 
-// GetAll implements admission.PodGetter: nothing is reported.
+// GetAll implements admission.PodGetter, without a report.
 func (p ownPod) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
 	pod, err := p.Get(ctx, namespace, name)
 	if err != nil {
@@ -98,7 +98,7 @@ func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admi
 	}
 }
 
-// request is what an API server asks about an object, which replaces old if that is not nil.
+// request returns an API server's review of an object, which replaces old if that is not nil.
 func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRequest {
 	t.Helper()
 	r := &admissionv1.AdmissionRequest{
@@ -124,7 +124,7 @@ func request(t *testing.T, resource string, o, old any) *admissionv1.AdmissionRe
 	return r
 }
 
-// checkRequests checks what an answer takes for requests of both sizes.
+// checkRequests checks the cost of answers to requests of both sizes.
 func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionRequest, admit admission.Admit) {
 	t.Helper()
 	requests := map[int]*admissionv1.AdmissionRequest{1: make(1), larger: make(larger)}
@@ -136,8 +136,8 @@ func checkRequests(t *testing.T, make func(size int) *admissionv1.AdmissionReque
 	})
 }
 
-// Whatever the status of a TaskRun holds much of, a write to it costs what it is large: one that completes it, the
-// next one, and one while it is running.
+// The cost of a write to a status grows no faster than the status, whatever it is that grows: for the write
+// that completes the TaskRun, the next one, and one while it is running.
 func TestGrowthOfStatusWrites(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownObjects {
@@ -146,7 +146,7 @@ func TestGrowthOfStatusWrites(t *testing.T) {
 			if err := json.Unmarshal(all[g.base], &o); err != nil {
 				t.Fatal(err)
 			}
-			g.grow(o, g.most*size/larger*ofRequest/9) // something is left for what an API server adds
+			g.grow(o, g.most*size/larger*ofRequest/9) // leaves room for what an API server adds
 			o.at("metadata")["name"], o.at("metadata")["namespace"] = "build", "ci"
 			return o
 		}
@@ -181,7 +181,7 @@ func TestGrowthOfStatusWrites(t *testing.T) {
 	}
 }
 
-// grownPods are pods of TaskRuns of which much can be in a request.
+// grownPods are pods of TaskRuns with something that can be repeated in a request.
 var grownPods = []struct {
 	name string
 	most int
@@ -255,7 +255,7 @@ var grownPods = []struct {
 	}},
 }
 
-// addSteps makes the first step be there n times.
+// addSteps repeats the first step until there are n of it.
 func addSteps(pod *corev1.Pod, n int, change func(i int, c *corev1.Container)) {
 	first := pod.Spec.Containers[0]
 	times(n, func(i int) {
@@ -266,8 +266,8 @@ func addSteps(pod *corev1.Pod, n int, change func(i int, c *corev1.Container)) {
 	})
 }
 
-// Whatever a pod holds much of, its injection costs what it is large, in a pod as Tekton makes it and in one that was
-// injected before.
+// The cost of injection grows no faster than the pod, whatever it is that grows, in a pod as Tekton makes it
+// and in one that was injected before.
 func TestGrowthOfInjection(t *testing.T) {
 	options := func(by inject.Delivery) inject.Options {
 		return inject.Options{
@@ -311,7 +311,7 @@ func TestGrowthOfInjection(t *testing.T) {
 	}
 }
 
-// stored is an API server with the PipelineRun of a family and its children.
+// stored is an API server with a PipelineRun and its children.
 type stored map[string]*unstructured.Unstructured
 
 func (s stored) Get(
@@ -336,7 +336,7 @@ func storedObject(t *testing.T, from any) *unstructured.Unstructured {
 	return u
 }
 
-// believed takes every child for verified.
+// believed treats every child as verified.
 type believed struct{}
 
 func (believed) Verified(context.Context, *unstructured.Unstructured, *v1.TaskRun) (bool, string, error) {
@@ -344,15 +344,15 @@ func (believed) Verified(context.Context, *unstructured.Unstructured, *v1.TaskRu
 }
 func (believed) TrustedCustomTask(string, string) bool { return true }
 
-// Whatever a PipelineRun holds much of, the creation of a child costs what it is large. Each creates the child that
-// there is last.
+// The cost of creating a child grows no faster than the PipelineRun, whatever it is that grows. Each case
+// creates the last child.
 func TestGrowthOfConsumers(t *testing.T) {
 	for _, g := range grownFamilies {
 		t.Run(g.name, func(t *testing.T) {
 			handlers := map[string]*admission.ConsumerHandler{}
 			checkRequests(t, func(size int) *admissionv1.AdmissionRequest {
 				f, in := familyOf(), stored{}
-				g.grow(f, g.most*size/larger/4) // an object of an API server, which stores 1.5 MiB
+				g.grow(f, g.most*size/larger/4) // an API server stores objects of 1.5 MiB
 				for _, c := range f.Children {
 					f.PipelineRun.Status.ChildReferences = append(f.PipelineRun.Status.ChildReferences, v1.ChildStatusReference{
 						TypeMeta: runtime.TypeMeta{Kind: c.Kind}, Name: c.Name, PipelineTaskName: c.PipelineTask,

@@ -21,7 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// familyOf is a PipelineRun that succeeded, whose pipeline is in its status and spec.
+// familyOf returns a PipelineRun that succeeded, whose pipeline is in its status and spec.
 func familyOf() *pipelines.Family {
 	pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", Namespace: "ci", UID: "u"}}
 	pr.Status.Status = succeeded()
@@ -81,7 +81,7 @@ func times(n int, f func(i int)) {
 	}
 }
 
-// giving adds a task a whose run has n results.
+// giving adds a task a with a run of n results.
 func giving(f *pipelines.Family, n int) {
 	addTask(f, v1.PipelineTask{Name: "a"})
 	var results []v1.TaskRunResult
@@ -89,20 +89,20 @@ func giving(f *pipelines.Family, n int) {
 	addRun(f, "a", nil, nil, results...)
 }
 
-// matrixOf is task a of n runs.
+// matrixOf returns a task a of n runs.
 func matrixOf(n int, value func(i int) string) v1.PipelineTask {
 	var values []string
 	times(n, func(i int) { values = append(values, value(i)) })
 	return v1.PipelineTask{Name: "a", Matrix: &v1.Matrix{Params: v1.Params{arrayParam("m", values...)}}}
 }
 
-// taking adds a parameter that takes a result, and what a run has for it.
+// taking adds a parameter that uses a result, and the value of a run for it.
 func taking(params, got *v1.Params, i int, reference string) {
 	*params = append(*params, stringParam(fmt.Sprint("p", i), reference))
 	*got = append(*got, stringParam(fmt.Sprint("p", i), "x"))
 }
 
-// grownFamilies are PipelineRuns of which much can be in an API server.
+// grownFamilies are PipelineRuns with something that can be repeated in an API server.
 var grownFamilies = []struct {
 	name string
 	most int
@@ -295,7 +295,7 @@ var grownFamilies = []struct {
 		})
 	}, verify.Indeterminate},
 	{"tasks that take of all others", 400 * 400, func(f *pipelines.Family, square int) {
-		// The pipeline is as long as the square of their number.
+		// The length of the pipeline is quadratic in their number.
 		n := int(math.Sqrt(float64(square)))
 		var texts []string
 		times(n, func(i int) { texts = append(texts, fmt.Sprintf("$(tasks.t%d.results.r)", i)) })
@@ -306,7 +306,7 @@ var grownFamilies = []struct {
 	}, verify.Verified},
 }
 
-// words is a list of n short texts.
+// words returns n short texts.
 func words(n int) []string {
 	all := make([]string, n)
 	for i := range all {
@@ -315,7 +315,7 @@ func words(n int) []string {
 	return all
 }
 
-// Whatever a PipelineRun holds much of, what it costs to judge it grows with its size and no faster.
+// The cost of judging a PipelineRun grows no faster than its size, whatever it is that grows.
 func TestGrowthOfPipelineRuns(t *testing.T) {
 	for _, g := range grownFamilies {
 		t.Run(g.name, func(t *testing.T) {

@@ -20,8 +20,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// grownBundles are trust bundles of which much can be in a file. Each grows the bundle that the TaskRun was signed
-// under.
+// grownBundles are trust bundles with something that can be repeated in a file. Each grows the bundle of the
+// TaskRun.
 var grownBundles = []struct {
 	name string
 	most int
@@ -103,8 +103,8 @@ func copyOf(o map[string]any) object {
 	return other
 }
 
-// Whatever a trust bundle holds much of, what it costs to show it, to merge it and to verify with it grows with its
-// size and no faster.
+// The cost of showing and merging a trust bundle, and of verifying with it, grows no faster than its size,
+// whatever it is that grows.
 func TestGrowthOfTrustBundles(t *testing.T) {
 	all, bundle := bases(t)
 	for _, g := range grownBundles {
@@ -139,7 +139,7 @@ func TestGrowthOfTrustBundles(t *testing.T) {
 	}
 }
 
-// checkCommand checks what a command takes with arguments for both sizes.
+// checkCommand checks the cost of a command with arguments for both sizes.
 func checkCommand(t *testing.T, args func(size int) []string) {
 	t.Helper()
 	checkGrowth(t, func(size int) {

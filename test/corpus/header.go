@@ -39,7 +39,7 @@ func set(value byte) func(byte) byte { return func(byte) byte { return value } }
 func flip(bits byte) func(byte) byte { return func(b byte) byte { return b ^ bits } }
 func next(b byte) byte               { return b + 1 }
 
-// headerAttacks change what a step's evidence says of itself.
+// headerAttacks change the manifest of a step's evidence.
 func headerAttacks() []attack {
 	format, payload := failed(verify.CheckFormat), failed(verify.CheckPayload)
 	position, uid := failed(verify.CheckPosition), failed(verify.CheckTaskRunUID)
@@ -106,12 +106,12 @@ func strayBits(m string) string {
 	return m[:len(m)-1] + string(alphabet[last|1])
 }
 
-// payloadOf returns the attack in which the step signs something else than it emitted.
+// signsOther returns the attack in which the step signs something else than it emitted.
 func signsOther(name string, want Want, change func(*signing.Unit)) attack {
 	return attack{name: name, want: want, sign: func(r *verifytest.Run) { r.Steps[0].Change = change }}
 }
 
-// unitAttacks are evidence that is well signed and of something else: of another TaskRun, step or pod.
+// unitAttacks are correctly signed evidence of another TaskRun, step or pod.
 func unitAttacks() []attack {
 	payload := failed(verify.CheckPayload)
 	attacks := []attack{

@@ -26,7 +26,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// hostile makes cases of files that an earlier version judged wrongly, each for a kind of fault.
+// hostile makes cases of files that an earlier version judged incorrectly, one for each kind of defect.
 func (m *maker) hostile() {
 	m.unrecorded()
 	m.malleable()
@@ -34,7 +34,7 @@ func (m *maker) hostile() {
 	m.gaps()
 	m.attempts()
 	m.versions()
-	m.saidWrongly()
+	m.wrongTypes()
 	m.unions()
 }
 
@@ -43,7 +43,7 @@ func (m *maker) runs(name string, want Want, sign func(*verifytest.Run), tamper 
 	m.apply("hostile", m.newRun(), m.sign, attack{name: name, want: want, sign: sign, tamper: tamper})
 }
 
-// unrecorded is evidence that nobody but its pod ties to the TaskRun.
+// unrecorded makes cases of evidence that only its own pod connects to the TaskRun.
 func (m *maker) unrecorded() {
 	for name, scheme := range sorted(map[string]signing.Scheme{
 		"payload": signing.SchemeOIDCPayloadBound, "key": signing.SchemeOIDCKeyBound, "svid": signing.SchemeSPIRE,
@@ -64,7 +64,7 @@ func (m *maker) unrecorded() {
 	}
 }
 
-// malleable is what changes its text and stays good.
+// malleable makes cases of signatures and keys whose text changes while they stay valid.
 func (m *maker) malleable() {
 	m.runs("signature copied as its twin", failed(verify.CheckSignature), func(r *verifytest.Run) {
 		r.Scheme, r.Format = signing.SchemeOIDCKeyBound, signing.FormatV1
@@ -75,7 +75,7 @@ func (m *maker) malleable() {
 	}, nil)
 }
 
-// twin returns the other signature that is good for the same value and key on P-256: (r, N-s).
+// twin returns the other valid signature for the same value and key on P-256: (r, N-s).
 func twin(signature string) string {
 	raw, _ := base64.StdEncoding.DecodeString(signature)
 	var pair struct{ R, S *big.Int }
@@ -85,7 +85,7 @@ func twin(signature string) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
-// spellings are texts that have the form in common which is hashed.
+// spellings makes cases of texts with the same hashed form.
 func (m *maker) spellings() {
 	for name, c := range sorted(map[string]struct {
 		signed, shown string
@@ -104,7 +104,7 @@ func (m *maker) spellings() {
 	}
 }
 
-// gaps hide a step behind the condition Succeeded.
+// gaps makes cases that hide a step behind the condition Succeeded.
 func (m *maker) gaps() {
 	ended := func(reason, text string, exit int32) func(*v1.TaskRun) {
 		return func(tr *v1.TaskRun) {
@@ -134,7 +134,7 @@ func (m *maker) gaps() {
 	m.runs("gap/cancelled", verified(), nil, ended("TaskRunCancelled", tekton, 1))
 }
 
-// attempts are archived ones that hide something, or want much.
+// attempts makes cases of archived attempts that hide something, or that need much work.
 func (m *maker) attempts() {
 	archive := func(change func(*v1.TaskRunStatus)) func(*v1.TaskRun) {
 		first := m.newRun()
@@ -182,7 +182,7 @@ func (m *maker) attempts() {
 		}})
 }
 
-// asV1beta1 returns the TaskRun as Tekton hands it out to clients of the version before.
+// asV1beta1 returns the TaskRun as Tekton serves it to clients of version v1beta1.
 func (m *maker) asV1beta1(tr *v1.TaskRun) any {
 	old := &v1beta1.TaskRun{}
 	if err := old.ConvertFrom(context.Background(), tr); err != nil {
@@ -198,7 +198,7 @@ func (m *maker) edited(name string, want Want, tr any, pairs ...string) {
 	m.add("hostile/"+name, []byte(text), want)
 }
 
-// versions are files with the words of another version.
+// versions makes cases of files with the fields of another API version.
 func (m *maker) versions() {
 	tr := m.sign(m.newRun())
 	if m.err != nil {
@@ -230,8 +230,8 @@ func (m *maker) versions() {
 		`"fieldOfTekton2":"x","another":{"a":[1]},"container":"step-`)
 }
 
-// saidWrongly are values in forms that Tekton does not write.
-func (m *maker) saidWrongly() {
+// wrongTypes makes cases of values in forms that Tekton does not write.
+func (m *maker) wrongTypes() {
 	run := m.newRun()
 	run.Steps[0].Entries[0].Value = `{"a":1}`
 	tr := m.sign(run)
@@ -268,7 +268,7 @@ func (m *maker) saidWrongly() {
 		unreadableBesideVerified())
 }
 
-// unions are trust bundles in which one thing occurs twice, or in other words.
+// unions makes cases of trust bundles in which something occurs twice, or in another form.
 func (m *maker) unions() {
 	file := m.text(m.sign(m.newRun()))
 	bundle := func(name string, want Want, data []byte) {

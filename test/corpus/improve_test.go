@@ -20,11 +20,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// edited are the parts of a TaskRun in which single edits are tried: all that whoever may write the status can write.
+// edited are the parts of a TaskRun in which single edits are tried: everything that a writer of the status
+// can write.
 var edited = []string{"conditions", "retriesStatus", "taskSpec", "annotations", "provenance", "completionTime",
 	"startTime"}
 
-// reasons are what Succeeded is set to, beside made-up ones.
+// reasons are the reasons of Succeeded to try, in addition to made-up ones.
 var reasons = []string{
 	"Succeeded", "Completed", "Failed", "Whatever", "TaskRunCancelled", "TaskRunTimeout", "StepFailed", "StepOOM",
 	"PodEvicted",
@@ -32,14 +33,14 @@ var reasons = []string{
 	"FailureIgnored", "",
 }
 
-// takenBack are cases of the corpus that an edit can make what they were before somebody changed them.
+// takenBack are cases of the corpus in which an edit can undo the attack.
 var takenBack = []string{"success shown as running", "a name twice", "a step more", "a step's result more"}
 
-// Whatever single thing is changed in a file, or taken out of it, its verdict does not get better: neither
-// that of the TaskRun nor, where earlier attempts are archived, the worst of all. That holds for files that a
-// cluster wrote, and for those of the corpus that are not VERIFIED and not FAILED to begin with.
+// Changing or removing one thing in a file does not improve its verdict: neither that of the TaskRun nor, if
+// earlier attempts are archived, the worst of all. That holds for files from a cluster, and for those of the
+// corpus that are neither VERIFIED nor FAILED.
 func TestNoEditImprovesAVerdict(t *testing.T) {
-	var mutex sync.Mutex // over edits and before
+	var mutex sync.Mutex // protects edits and before
 	edits, before := 0, map[verify.Verdict]int{}
 	t.Cleanup(func() {
 		if edits < 10_000 {
@@ -98,7 +99,8 @@ func TestNoEditImprovesAVerdict(t *testing.T) {
 	}
 }
 
-// middling returns the corpus's TaskRuns in single files whose verdict an edit could make better, a few of each group.
+// middling returns TaskRuns of the corpus in single files whose verdict an edit could improve, a few of each
+// group.
 func middling(t *testing.T) []corpus.Case {
 	t.Helper()
 	all, err := cases()
@@ -144,16 +146,16 @@ func verdictsOf(ctx context.Context, v *verify.Verifier, data []byte) (own, all 
 	return own, all
 }
 
-// better reports whether a verdict comes nearer to success. That all evidence is gone is none: UNSIGNED is no
-// success either, and only NO_RESULTS does not count beside VERIFIED ones.
+// better reports whether a verdict is closer to success. Losing all evidence is not: UNSIGNED is not success
+// either, and only NO_RESULTS does not count among VERIFIED ones.
 func better(after, before verify.Verdict) bool {
 	success := func(v verify.Verdict) bool { return v == verify.Verified || v == verify.NoResults }
 	return success(after) && !success(before) || after == verify.Verified && before == verify.NoResults
 }
 
-// betterUnrecorded is better where unrecorded evidence is INDETERMINATE. A TaskRun without results that loses
-// its evidence is one that has nothing to verify, NO_RESULTS: --require-signed is for those who want evidence
-// all the same.
+// betterUnrecorded is better for verifiers for which unrecorded evidence is INDETERMINATE. A TaskRun without
+// results that loses its evidence has nothing to verify: NO_RESULTS. Users who require evidence in that case
+// use --require-signed.
 func betterUnrecorded(after, before verify.Verdict) bool {
 	return better(after, before) && (after != verify.NoResults || before != verify.Indeterminate)
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// keptMaterial makes archives that dropped the steps' messages and kept the signing material in status.results.
+// keptMaterial makes cases of archives that dropped the steps' messages and kept the signing material in
+// status.results.
 func (m *maker) keptMaterial() {
 	for scheme, how := range sorted(map[string]signing.Scheme{
 		"payload": signing.SchemeOIDCPayloadBound, "key": signing.SchemeOIDCKeyBound, "svid": signing.SchemeSPIRE,
@@ -36,7 +37,7 @@ func (m *maker) keptMaterial() {
 	}
 }
 
-// keptCase is such an archive: of a string, or of a string and an array.
+// keptCase is such an archive, with a string, or with a string and an array.
 type keptCase struct {
 	results int
 	tamper  func(*v1.TaskRun)

@@ -13,7 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// keys makes cases of trust bundles: keys that are unknown, retired or weak, and files that are none.
+// keys makes cases of trust bundles: keys that are unknown, retired or weak, and files that are not trust
+// bundles.
 func (m *maker) keys() {
 	file := m.text(m.sign(m.newRun()))
 	if m.err != nil {
@@ -23,12 +24,12 @@ func (m *maker) keys() {
 	m.brokenBundles(file)
 }
 
-// at returns a time relative to when TaskRuns start.
+// at returns a time relative to the start of TaskRuns.
 func at(offset time.Duration) trust.Timestamp {
 	return trust.Timestamp{Time: verifytest.Start().Add(offset)}
 }
 
-// wholeBundles are bundles that can be read.
+// wholeBundles makes cases of bundles that can be read.
 func (m *maker) wholeBundles(file []byte) {
 	other, err := verifytest.NewECCluster()
 	if err != nil {
@@ -79,7 +80,7 @@ func (m *maker) wholeBundles(file []byte) {
 	}
 }
 
-// brokenBundles are files that no bundle may be read from.
+// brokenBundles makes cases of files that must not be read as a bundle.
 func (m *maker) brokenBundles(file []byte) {
 	text := string(m.bundle)
 	replace := func(old, new string) string {
@@ -120,9 +121,13 @@ func (m *maker) brokenBundles(file []byte) {
 		m.cases = append(m.cases, Case{Name: "bundle/" + c.name, File: file, Bundle: []byte(c.text), Want: unreadable()})
 	}
 	m.cases = append(m.cases,
-		Case{Name: "bundle/two clusters and a choice", File: file, Bundle: two, Want: verified(), Args: []string{"--trust-bundle-cluster", verifytest.ClusterUID}},
-		Case{Name: "bundle/no such cluster", File: file, Bundle: m.bundle, Want: unreadable(), Args: []string{"--trust-bundle-cluster", "prod"}},
-		Case{Name: "bundle/pinned", File: file, Bundle: m.bundle, Want: verified(), Args: []string{"--trust-bundle-sha256", trust.SHA256(m.bundle)}},
-		Case{Name: "bundle/pinned otherwise", File: file, Bundle: m.bundle, Want: unreadable(), Args: []string{"--trust-bundle-sha256", strings.Repeat("0", 64)}},
+		Case{Name: "bundle/two clusters and a choice", File: file, Bundle: two, Want: verified(),
+			Args: []string{"--trust-bundle-cluster", verifytest.ClusterUID}},
+		Case{Name: "bundle/no such cluster", File: file, Bundle: m.bundle, Want: unreadable(),
+			Args: []string{"--trust-bundle-cluster", "prod"}},
+		Case{Name: "bundle/pinned", File: file, Bundle: m.bundle, Want: verified(),
+			Args: []string{"--trust-bundle-sha256", trust.SHA256(m.bundle)}},
+		Case{Name: "bundle/pinned otherwise", File: file, Bundle: m.bundle, Want: unreadable(),
+			Args: []string{"--trust-bundle-sha256", strings.Repeat("0", 64)}},
 	)
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// LegacyAttack is a change of results that format v1 has signed, which the verifier in Tekton's own module
-// (pkg/spire of v1.15.0) does not see. Whether it still does not is tested against that code.
+// LegacyAttack is a change of results that format v1 signed, which Tekton's own verifier (pkg/spire of
+// v1.15.0) does not detect. A test checks that against Tekton's code.
 type LegacyAttack struct {
 	Name   string
 	Change func([]result.RunResult) []result.RunResult
 }
 
-// LegacyResults are the results that the attacks are on. The value of NAME is a valid manifest of itself.
+// LegacyResults returns the results that the attacks change. The value of NAME is also a valid manifest.
 func LegacyResults() []result.RunResult {
 	return []result.RunResult{
 		verifytest.TaskResult("IMAGE_DIGEST", "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae"),
@@ -32,7 +32,7 @@ func LegacyResults() []result.RunResult {
 	}
 }
 
-// LegacyAttacks lists them.
+// LegacyAttacks lists the attacks.
 func LegacyAttacks() []LegacyAttack {
 	value := func(name string, change func(string) string) func([]result.RunResult) []result.RunResult {
 		return func(list []result.RunResult) []result.RunResult {

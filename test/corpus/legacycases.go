@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// legacyWants is what verification says of each of LegacyAttacks. What it cannot see is verified, with
-// assurance legacy and the caveat that names the attack; where format v2 is wanted, it fails.
+// legacyWants returns the verdict for each of LegacyAttacks. Attacks that cannot be detected are VERIFIED,
+// with assurance legacy and a caveat that names the attack. With the minimum format v2, they fail.
 func legacyWants() map[string]Want {
 	return map[string]Want{
 		"two results swapped with their signatures":          verified(),
@@ -24,7 +24,7 @@ func legacyWants() map[string]Want {
 		"an array made an object":                            verified(),
 		"a signature without a result":                       failed(verify.CheckFormat),
 		"a result that copies another's value and signature": failed(verify.CheckPayload),
-		// Tekton keeps the last one, which is the signed one; a stored message with both is no message
+		// Tekton keeps the last one, which is the signed one. A stored message with both is not valid.
 		"a name twice":          verified(),
 		"a step result changed": missing(verify.CheckStepResults),
 		"a step result added":   missing(verify.CheckStepResults),
@@ -32,7 +32,7 @@ func legacyWants() map[string]Want {
 	}
 }
 
-// legacyAttacks are those that Tekton's own verifier accepts, and some that it does not.
+// legacyAttacks returns the attacks that Tekton's own verifier accepts, and some that it refuses.
 func legacyAttacks() []attack {
 	var attacks []attack
 	for _, a := range LegacyAttacks() {
@@ -88,8 +88,8 @@ func legacyAttacks() []attack {
 	}...)
 }
 
-// rewritten makes the first step emit LegacyResults, the task results of them or all, and changes its message
-// once it has signed. What the TaskRun shows follows from the changed message.
+// rewritten lets the first step emit LegacyResults, all or only the task results, and changes its message
+// after it signed. The TaskRun shows what follows from the changed message.
 func rewritten(change func([]result.RunResult) []result.RunResult, all bool) func(*verifytest.Run) {
 	return func(r *verifytest.Run) {
 		r.Spec.Results = nil

@@ -20,11 +20,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/cli"
 )
 
-// mostMemory is what one case may take, in bytes. The race detector takes several times as much, hence the build tag.
+// mostMemory is how many bytes of memory one case may use. The race detector needs several times as much,
+// hence the build tag.
 const mostMemory = 512 << 20
 
-// asPlugin makes the test's own binary be the plugin. Its value is the file for the most memory that it had: what the
-// operating system reports of a child includes its parent's.
+// asPlugin is the variable that makes the test binary run as the plugin. Its value is the file for the peak
+// of its memory. The test needs the file because the operating system's figure for a child includes its
+// parent's memory.
 const asPlugin = "TEKTON_SIGN_CORPUS_PLUGIN"
 
 func TestMain(m *testing.M) {
@@ -43,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestMemory runs every case that wants much in a process of its own.
+// TestMemory runs every expensive case in its own process.
 func TestMemory(t *testing.T) {
 	all, err := cases()
 	if err != nil {
@@ -78,7 +80,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// peakOf returns the most resident memory that a process had, in bytes, from its /proc/PID/status.
+// peakOf returns the peak of a process's resident memory, in bytes, from its /proc/PID/status.
 func peakOf(t *testing.T, file string) int64 {
 	t.Helper()
 	status, err := os.ReadFile(file)
@@ -94,7 +96,7 @@ func peakOf(t *testing.T, file string) int64 {
 	return kib << 10
 }
 
-// BenchmarkWorst verifies every case that wants much and reports the slowest.
+// BenchmarkWorst verifies every expensive case and reports the slowest.
 func BenchmarkWorst(b *testing.B) {
 	all, err := cases()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// message replaces the termination message of a step by what change makes of it.
+// message changes the termination message of a step.
 func message(step int, change func(string) string) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) {
 		t := tr.Status.Steps[step].Terminated
@@ -27,7 +27,7 @@ func message(step int, change func(string) string) func(*v1.TaskRun) {
 	}
 }
 
-// entries replaces the entries of a step's message.
+// entries changes the entries of a step's message.
 func entries(step int, change func([]result.RunResult) []result.RunResult) func(*v1.TaskRun) {
 	return message(step, func(text string) string {
 		var list []result.RunResult
@@ -66,7 +66,7 @@ func deflate(text []byte) string {
 	if err != nil {
 		panic(err) // the level is valid
 	}
-	_, _ = w.Write(text) // a buffer takes everything
+	_, _ = w.Write(text) // a buffer returns no errors
 	_ = w.Close()
 	return "tknz:" + base64.RawStdEncoding.EncodeToString(b.Bytes())
 }
@@ -78,8 +78,8 @@ func compressed(tr *v1.TaskRun) {
 	}
 }
 
-// saysCompressed records that the entrypoints were told to compress, as Tekton's controller does.
-func saysCompressed(tr *v1.TaskRun) {
+// markCompressed records that the entrypoints were told to compress, as Tekton's controller does.
+func markCompressed(tr *v1.TaskRun) {
 	tr.Status.Provenance = &v1.Provenance{FeatureFlags: &config.FeatureFlags{EnableTerminationMessageCompression: true}}
 }
 
@@ -92,7 +92,7 @@ func both(changes ...func(*v1.TaskRun)) func(*v1.TaskRun) {
 	}
 }
 
-// setValue makes a result show what its entry was changed to.
+// setValue sets the shown value of a result to that of its changed entry.
 func setValue(text string) func(*v1.TaskRun) {
 	return setResults(func(r []v1.TaskRunResult) []v1.TaskRunResult {
 		r[0].Value.StringVal = text
@@ -100,7 +100,7 @@ func setValue(text string) func(*v1.TaskRun) {
 	})
 }
 
-// messageAttacks change a step's message, and where it helps the attacker the results with it.
+// messageAttacks change a step's message and, if that helps the attacker, the results.
 func messageAttacks() []attack {
 	payload := failed(verify.CheckPayload)
 	return []attack{
@@ -138,16 +138,16 @@ func formAttacks() []attack {
 	}
 	return []attack{
 		{name: "compressed although Tekton did not say so", want: bad, tamper: compressed},
-		{name: "compressed as Tekton said", want: verified(), tamper: both(compressed, saysCompressed)},
-		{name: "compressed to a bomb", want: bad, tamper: both(saysCompressed, message(0, func(string) string {
+		{name: "compressed as Tekton said", want: verified(), tamper: both(compressed, markCompressed)},
+		{name: "compressed to a bomb", want: bad, tamper: both(markCompressed, message(0, func(string) string {
 			return deflate(bytes.Repeat([]byte(" "), 3<<20))
 		}))},
-		{name: "compressed with a line break", want: bad, tamper: both(saysCompressed, message(0, func(m string) string {
+		{name: "compressed with a line break", want: bad, tamper: both(markCompressed, message(0, func(m string) string {
 			return deflate([]byte(m)) + "\n"
 		}))},
 		{
 			name: "compressed and changed", want: bad,
-			tamper: both(saysCompressed, message(0, func(string) string { return "tknz:AAAA" })),
+			tamper: both(markCompressed, message(0, func(string) string { return "tknz:AAAA" })),
 		},
 		{name: "cut off", want: bad, tamper: message(0, func(m string) string { return m[:len(m)-40] })},
 		{name: "cut off, results gone", want: bad, tamper: both(message(0, func(m string) string { return m[:len(m)-40] }),
@@ -175,7 +175,7 @@ func formAttacks() []attack {
 	}
 }
 
-// coverageAttacks take evidence away, or steps.
+// coverageAttacks remove evidence or steps.
 func coverageAttacks() []attack {
 	carriers := carrierNames()
 	coverage, position := failed(verify.CheckCoverage), failed(verify.CheckPosition)

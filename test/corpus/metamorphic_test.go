@@ -25,16 +25,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// recorded are TaskRuns of a real cluster, each folder with the trust bundle that was exported beside them.
+// recorded are TaskRuns of a real cluster. Each folder also has the trust bundle.
 var recorded = []string{"../../docs/examples/build.yaml", "../../pkg/verify/testdata/recorded/*.json"}
 
-// bundleName is the file with the keys in a folder of recorded TaskRuns.
+// bundleName is the file with the trust bundle in a folder of recorded TaskRuns.
 const bundleName = "trust-bundle.json"
 
-// exemption is a mutation that a verified TaskRun may bear, with the reason why it changes nothing that is verified.
+// exemption is a mutation after which a TaskRun may stay VERIFIED, with the reason why it changes nothing
+// that is verified.
 type exemption struct {
 	path   string
-	of     func(tr *v1.TaskRun, step int) bool // nil: of every TaskRun
+	of     func(tr *v1.TaskRun, step int) bool // nil for every TaskRun
 	reason string
 }
 
@@ -61,7 +62,7 @@ var harmless = []exemption{
 
 func outcome(tr *v1.TaskRun) string { return tr.Status.GetCondition(apis.ConditionSucceeded).Reason }
 
-// endedByTekton are steps that were still running when Tekton ended the TaskRun.
+// endedByTekton reports whether a step was still running when Tekton ended the TaskRun.
 func endedByTekton(tr *v1.TaskRun, step int) bool {
 	t := tr.Status.Steps[step].Terminated
 	return stopped(tr, step) && t.Reason == outcome(tr) && !strings.HasPrefix(t.Message, "[")
@@ -75,7 +76,7 @@ func stopped(tr *v1.TaskRun, _ int) bool {
 	return outcome(tr) == string(v1.TaskRunReasonCancelled) || outcome(tr) == string(v1.TaskRunReasonTimedOut)
 }
 
-// Whatever single thing is changed about what a verified TaskRun claims, it is no longer verified.
+// Changing one thing that a VERIFIED TaskRun claims makes it no longer VERIFIED.
 func TestMetamorphic(t *testing.T) {
 	used, runs := map[string]bool{}, 0
 	for _, pattern := range recorded {
@@ -116,14 +117,14 @@ func mutateAll(t *testing.T, file string, used map[string]bool) {
 	verdict := func(data []byte, facts verify.Facts) verify.Verdict {
 		tr, err := source.Decode(data)
 		if err != nil {
-			return verify.Failed // what cannot be read is not verified
+			return verify.Failed // unreadable input is not verified
 		}
 		return verifier.TaskRun(t.Context(), tr, facts).Verdict
 	}
 	facts := verify.Facts{}
 	if verdict(data, facts) != verify.Verified {
 		if facts.Live = true; verdict(data, facts) != verify.Verified {
-			return // an outcome that is not verified to begin with; pkg/verify tests those
+			return // not VERIFIED from the start; pkg/verify tests those
 		}
 	}
 	original, err := source.Decode(data)

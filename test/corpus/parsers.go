@@ -15,7 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// parsers makes cases of files that two readers could read in two ways, and of every way to write down TaskRuns.
+// parsers makes cases of files that readers could read differently, and of every way to write TaskRuns.
 func (m *maker) parsers() {
 	tr := m.sign(m.newRun())
 	text := string(m.text(tr))
@@ -31,7 +31,7 @@ func (m *maker) parsers() {
 	m.noTaskRuns(text)
 }
 
-// forms are ways to write down TaskRuns which mean what they seem to mean.
+// forms makes cases of unambiguous ways to write TaskRuns.
 func (m *maker) forms(tr *v1.TaskRun, text, document string) {
 	tampered := tr.DeepCopy()
 	tampered.Name, tampered.Status.Results[0].Value.StringVal = "build", "sha256:0000"
@@ -72,7 +72,7 @@ func (m *maker) forms(tr *v1.TaskRun, text, document string) {
 	}
 }
 
-// record is a TaskRun as the API of Tekton Results hands it out.
+// record returns a TaskRun as the Tekton Results API serves it.
 func record(text string) string {
 	return fmt.Sprintf(
 		`{"records":[{"name":"ci/results/a/records/b","data":{"type":"tekton.dev/v1.TaskRun","value":"%s"}}]}`,
@@ -82,12 +82,12 @@ func record(text string) string {
 func zipped(data []byte) []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	_, _ = w.Write(data) // a buffer takes everything
+	_, _ = w.Write(data) // a buffer returns no errors
 	_ = w.Close()
 	return b.Bytes()
 }
 
-// ambiguous are files that mean one thing to this reader and another to the next one.
+// ambiguous makes cases of files that readers can read differently.
 func (m *maker) ambiguous(text, document string) {
 	replace := func(old, new string) string {
 		if !strings.Contains(text, old) {
@@ -131,10 +131,10 @@ func (m *maker) ambiguous(text, document string) {
 	}
 }
 
-// anyVerdict leaves it open whether what stands before the unreadable part was verified.
+// anyVerdict allows any verdict for the objects before the unreadable part.
 const anyVerdict verify.Verdict = "*"
 
-// noTaskRuns are files without a TaskRun that could be verified.
+// noTaskRuns makes cases of files without a TaskRun to verify.
 func (m *maker) noTaskRuns(text string) {
 	for _, c := range []struct {
 		name, text string

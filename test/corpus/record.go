@@ -16,7 +16,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// recordCase is a TaskRun with a record of the add-on, and what was done to either.
+// recordCase is a TaskRun with a record of the add-on, and the changes of both.
 type recordCase struct {
 	sign   func(*verifytest.Run)
 	record verifytest.Recording
@@ -25,7 +25,7 @@ type recordCase struct {
 	scan   bool // a step has a result
 }
 
-// records makes the cases of the add-on's record.
+// records makes the cases for the add-on's record.
 func (m *maker) records() {
 	for _, group := range []struct {
 		name  string
@@ -52,7 +52,7 @@ func (m *maker) record(name string, c recordCase) {
 	m.cases[len(m.cases)-1].Plain = true
 }
 
-// recorded returns the TaskRun of a case as the API server hands it out once the add-on has recorded it.
+// recorded returns the TaskRun of a case as the API server serves it after the add-on recorded it.
 func (m *maker) recorded(c recordCase) *v1.TaskRun {
 	r := m.newRun()
 	if c.record.Live || c.scan {
@@ -72,10 +72,10 @@ func found(verdict verify.Verdict) verifytest.Recording {
 	return verifytest.Recording{Result: func(r *verify.Result) { r.Verdict = verdict }}
 }
 
-// bySPIRE has the steps sign with SVIDs.
+// bySPIRE makes the steps sign with SVIDs.
 func bySPIRE(r *verifytest.Run) { r.Scheme = signing.SchemeSPIRE }
 
-// withPromotion has a step result become a result: which one, is the declaration's word alone.
+// withPromotion promotes a step result. Only the declaration shows which one.
 func withPromotion(r *verifytest.Run) {
 	r.Spec.Results = append(r.Spec.Results, v1.TaskResult{
 		Name: "SCAN", Type: v1.ResultsTypeString, Value: v1.NewStructuredValues("$(steps.build.results.scan)"),
@@ -104,7 +104,7 @@ func honestRecords() map[string]recordCase {
 	}
 }
 
-// changedAfterRecord changes what nothing but the record vouches for, and what the evidence vouches for too.
+// changedAfterRecord changes what only the record vouches for, and what the evidence vouches for as well.
 func changedAfterRecord() map[string]recordCase {
 	changed := failed(verify.CheckRecord)
 	status := func(change func(*v1.TaskRunStatus)) func(*v1.TaskRun) {
@@ -148,7 +148,8 @@ func changedAfterRecord() map[string]recordCase {
 	}
 }
 
-// forgedRecords are those of somebody who may write the status, and may ask for tokens of other accounts.
+// forgedRecords returns records of an attacker who can write the status, and can request tokens of other
+// accounts.
 func (m *maker) forgedRecords() map[string]recordCase {
 	bad := failed(verify.CheckRecord)
 	cases := map[string]recordCase{}
@@ -212,7 +213,7 @@ func (m *maker) forgedRecords() map[string]recordCase {
 	if foreign, err := verifytest.NewECCluster(); err != nil {
 		m.err = err
 	} else {
-		// and a warning
+		// With a warning.
 		cases["of another cluster's issuer"] = recordCase{record: verifytest.Recording{Signer: foreign},
 			want: missing(verify.CheckRecord)}
 		impostor := *foreign
@@ -230,7 +231,7 @@ func (m *maker) forgedRecords() map[string]recordCase {
 	return cases
 }
 
-// inStatement changes R and leaves the proof.
+// inStatement changes R and keeps the proof.
 func inStatement(value, old, to string) string {
 	encoded, proof, _ := strings.Cut(strings.TrimPrefix(value, "v1."), ".")
 	statement, err := base64.RawURLEncoding.DecodeString(encoded)
@@ -241,7 +242,7 @@ func inStatement(value, old, to string) string {
 	return "v1." + base64.RawURLEncoding.EncodeToString([]byte(changed)) + "." + proof
 }
 
-// recordedArchives have lost the evidence.
+// recordedArchives returns archives without the evidence.
 func recordedArchives() map[string]recordCase {
 	drop := func(more func(*v1.TaskRun)) func(*v1.TaskRun) {
 		return func(tr *v1.TaskRun) {

@@ -14,13 +14,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// resources makes cases that want time or memory out of proportion.
+// resources makes cases that try to use too much time or memory.
 func (m *maker) resources() {
 	m.hugeFiles(string(m.text(m.sign(m.newRun()))))
 	m.hugeTaskRuns()
 }
 
-// hugeFiles are too large or too deep to be read.
+// hugeFiles makes cases of files that are too large or too deeply nested to be read.
 func (m *maker) hugeFiles(text string) {
 	nested := func(depth int) string { return strings.Repeat(`{"a":[`, depth) + strings.Repeat(`]}`, depth) }
 	with := func(extra string) string { return strings.Replace(text, `"spec":{`, `"spec":{"extra":`+extra+`,`, 1) }
@@ -50,7 +50,7 @@ func (m *maker) hugeFiles(text string) {
 	}
 }
 
-// hugeTaskRuns can be read, and want much work.
+// hugeTaskRuns makes cases of TaskRuns that can be read and need much work.
 func (m *maker) hugeTaskRuns() {
 	many := func(n int, f func(i int)) {
 		for i := range n {
@@ -118,7 +118,7 @@ func (m *maker) hugeTaskRuns() {
 				return list
 			})},
 		{name: "255 steps as large as can be", want: failed(verify.CheckMessage), tamper: func(tr *v1.TaskRun) {
-			saysCompressed(tr)
+			markCompressed(tr)
 			large := largeMessage(tr.Status.Steps[0].Terminated.Message)
 			first := tr.Status.Steps[0]
 			tr.Status.Steps = nil
@@ -156,7 +156,8 @@ func (m *maker) hugeTaskRuns() {
 	}
 }
 
-// largeMessage returns a message with the entries of another one and as many more as inflate to what is allowed.
+// largeMessage returns a compressed message with the entries of message and as many more as the limit for
+// inflating allows.
 func largeMessage(message string) string {
 	text := strings.TrimSuffix(message, "]")
 	for i := range 3000 {

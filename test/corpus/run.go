@@ -12,8 +12,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// newRun returns a TaskRun of two steps with every kind of thing that a step emits. Names of what is attacked
-// are fixed, values come from the seed.
+// newRun returns a TaskRun of two steps that emit everything a step can emit. The names that attacks use are
+// fixed; values come from the seed.
 func (m *maker) newRun() *verifytest.Run {
 	r := verifytest.NewRun()
 	r.Steps[0].Entries = []result.RunResult{
@@ -32,7 +32,7 @@ func (m *maker) newRun() *verifytest.Run {
 	return r
 }
 
-// withScan has the first step leave a step result: then the verdict rests on the declaration, too.
+// withScan makes the first step emit a step result, so that the verdict also depends on the declaration.
 func (m *maker) withScan(r *verifytest.Run) {
 	r.Spec.Steps[0].Results = []v1.StepResult{{Name: "scan", Type: v1.ResultsTypeString}}
 	r.Steps[0].Entries = append(r.Steps[0].Entries, verifytest.StepResult("scan", m.hex(8)))
@@ -47,7 +47,7 @@ func (m *maker) hex(n int) string {
 	return fmt.Sprintf("%x", b)
 }
 
-// sign returns the TaskRun as the API server hands it out once the add-on has verified it.
+// sign returns the TaskRun as the API server serves it after the add-on verified it.
 func (m *maker) sign(r *verifytest.Run) *v1.TaskRun {
 	tr, err := r.TaskRun(m.cluster)
 	if err != nil {
@@ -58,7 +58,7 @@ func (m *maker) sign(r *verifytest.Run) *v1.TaskRun {
 	return tr
 }
 
-// signByLog does the same where values travel by the log of Tekton's results sidecar.
+// signByLog does the same for values that travel by the log of Tekton's results sidecar.
 func (m *maker) signByLog(r *verifytest.Run) *v1.TaskRun {
 	tr, err := r.SidecarTaskRun(m.cluster)
 	if err != nil {

@@ -49,7 +49,7 @@ func signatureAttacks() []attack {
 	}
 }
 
-// keyAttacks put another key beside the token that vouches for one.
+// keyAttacks put another key next to the token that vouches for a key.
 func keyAttacks() []attack {
 	publicKey := func(change func(string) string) func(*verifytest.Run) {
 		return carriers(func(c map[string]string) { c[signing.CarrierPublicKey] = change(c[signing.CarrierPublicKey]) })

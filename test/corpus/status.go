@@ -16,12 +16,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// results returns the results of a TaskRun for a change in place.
+// setResults changes the results of a TaskRun.
 func setResults(change func([]v1.TaskRunResult) []v1.TaskRunResult) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) { tr.Status.Results = change(tr.Status.Results) }
 }
 
-// statusAttacks change what readers see and leave the steps' messages alone.
+// statusAttacks change what readers see and keep the steps' messages.
 func statusAttacks() []attack {
 	results := failed(verify.CheckResults)
 	value := func(text string) v1.ParamValue { return *v1.NewStructuredValues(text) }
@@ -116,13 +116,13 @@ func stepAttacks() []attack {
 	}
 }
 
-// setCondition sets a condition whoever has the right to.
+// setCondition sets a condition of a TaskRun.
 func setCondition(tr *v1.TaskRun, kind apis.ConditionType, status corev1.ConditionStatus, reason string) {
 	tr.Status.Conditions = slices.DeleteFunc(tr.Status.Conditions, func(c apis.Condition) bool { return c.Type == kind })
 	tr.Status.Conditions = append(tr.Status.Conditions, apis.Condition{Type: kind, Status: status, Reason: reason})
 }
 
-// identityAttacks pass the TaskRun off as another one, or as one that went otherwise.
+// identityAttacks make the TaskRun look like another one, or like one with another outcome.
 func identityAttacks() []attack {
 	failing := func(r *verifytest.Run) {
 		r.Failed, r.Steps[1].ExitCode, r.Steps[1].Reason = true, 1, "Error"
@@ -177,7 +177,7 @@ func identityAttacks() []attack {
 	}
 }
 
-// accountAttacks pass the TaskRun off as one of another service account or namespace.
+// accountAttacks make the TaskRun look like one of another service account or namespace.
 func accountAttacks() []attack {
 	return []attack{
 		{name: "another namespace", want: failed(verify.CheckToken), tamper: func(tr *v1.TaskRun) { tr.Namespace = "prod" }},

@@ -55,7 +55,7 @@ func part(n int, change func([]byte) []byte) func(*verifytest.Run) {
 	})
 }
 
-// tokenAttacks are tokens that must not vouch for anything, whatever they are bound to.
+// tokenAttacks are tokens that must not vouch for anything, with any binding.
 func tokenAttacks() []attack {
 	token, at := failed(verify.CheckToken), failed(verify.CheckTime)
 	audience := func(list ...string) func(*verifytest.Run) {
@@ -136,7 +136,7 @@ func tokenAttacks() []attack {
 	return append(attacks, tokenHeaderAttacks()...)
 }
 
-// tokenHeaderAttacks are tokens that say themselves how to verify them.
+// tokenHeaderAttacks are tokens whose own header defines how to verify them.
 func tokenHeaderAttacks() []attack {
 	header := func(change func(map[string]any)) func(*verifytest.Run) {
 		return part(0, func(b []byte) []byte {
@@ -172,7 +172,7 @@ func tokenHeaderAttacks() []attack {
 	)
 }
 
-// reuseAttacks let one token stand for two steps.
+// reuseAttacks use one token for two steps.
 func reuseAttacks() []attack {
 	return []attack{
 		{name: "one token ID twice", want: failed(verify.CheckTokenReuse), sign: func(r *verifytest.Run) {

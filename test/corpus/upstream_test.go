@@ -21,7 +21,7 @@ import (
 )
 
 // TestUpstreamAcceptsLegacyAttacks signs and verifies with Tekton's own code. An attack that it no longer
-// accepts has to leave the list.
+// accepts must be removed from the list.
 func TestUpstreamAcceptsLegacyAttacks(t *testing.T) {
 	domain := spiretest.New(t)
 	domain.Serve(spiretest.ID("ci", "build"))
@@ -43,7 +43,7 @@ func TestUpstreamAcceptsLegacyAttacks(t *testing.T) {
 	}
 }
 
-// Evidence of format v1 holds no UID: what an earlier TaskRun, or an attempt of it, signed is accepted for a later one.
+// Evidence of format v1 holds no UID. What an earlier TaskRun or attempt signed is accepted for a later one.
 func TestUpstreamAcceptsReplays(t *testing.T) {
 	domain := spiretest.New(t)
 	for _, of := range []string{"an earlier TaskRun of the same name", "the attempt before"} {
@@ -51,7 +51,7 @@ func TestUpstreamAcceptsReplays(t *testing.T) {
 			results := []result.RunResult{{Key: "NAME", Value: "old", ResultType: result.TaskRunResultType}}
 			domain.Serve(spiretest.ID("ci", "build"))
 			old := slices.Concat(results, domain.Sign(t, results))
-			domain.Serve(spiretest.ID("ci", "build")) // the later one has an identity of its own, with another key
+			domain.Serve(spiretest.ID("ci", "build")) // the later one has its own identity, with another key
 			if err := domain.Verify(t, "ci", "build", old); err != nil {
 				t.Errorf("Tekton sees it: %v", err)
 			}
@@ -59,8 +59,8 @@ func TestUpstreamAcceptsReplays(t *testing.T) {
 	}
 }
 
-// Tekton merges what all steps signed, and the last manifest wins: a later step's results can be taken away
-// with its manifest.
+// Tekton merges what all steps signed, and the last manifest wins. A later step's results can be removed
+// together with its manifest.
 func TestUpstreamAcceptsAnOlderManifest(t *testing.T) {
 	domain := spiretest.New(t)
 	domain.Serve(spiretest.ID("ci", "build"))
@@ -75,7 +75,7 @@ func TestUpstreamAcceptsAnOlderManifest(t *testing.T) {
 	}
 }
 
-// A step that emits step results only signs an empty manifest, which fits any results.
+// A step that emits only step results signs an empty manifest, which fits any results.
 func TestUpstreamAcceptsAnEmptyManifest(t *testing.T) {
 	domain := spiretest.New(t)
 	domain.Serve(spiretest.ID("ci", "build"))
@@ -92,8 +92,8 @@ func TestUpstreamAcceptsAnEmptyManifest(t *testing.T) {
 	}
 }
 
-// Of several bundles Tekton takes the first one, whosever it is: a federated trust domain can mint our SPIFFE
-// IDs, and our own honest ones are refused.
+// Of several bundles, Tekton uses the first one, even if it is that of another trust domain. A federated
+// trust domain can then issue our SPIFFE IDs, and our own are refused.
 func TestUpstreamTrustsAFederatedDomain(t *testing.T) {
 	domain := spiretest.New(t)
 	other := domain.Federate(t, "a.example")
@@ -114,7 +114,7 @@ func TestUpstreamTrustsAFederatedDomain(t *testing.T) {
 	}
 }
 
-// Tekton's hash of the status covers no condition, and any SVID of the trust domain may sign it.
+// Tekton's hash of the status does not cover conditions, and any SVID of the trust domain can sign it.
 func TestUpstreamAcceptsForgedStatus(t *testing.T) {
 	domain := spiretest.New(t)
 	tr := &v1beta1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build"}}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tekton compares what tekton-sign makes of references to results with what the controller of Tekton
-// makes of them. It is a module of its own: the controller's packages bring the clients of every cloud's key
-// store, which nothing else here needs.
+// Package tekton compares how tekton-sign and Tekton's controller resolve references to results. It is a
+// separate module, because the controller's packages depend on the clients of every cloud's key store, which
+// nothing else needs.
 package tekton

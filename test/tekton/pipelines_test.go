@@ -19,12 +19,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/pipelines"
 )
 
-// maker makes pipelines, and what their tasks gave, from random numbers.
+// maker makes pipelines, and the results of their tasks, from random numbers.
 type maker struct{ *rand.Rand }
 
 func (m maker) pick(words ...string) string { return words[m.IntN(len(words))] }
 
-// text is a text with or without references, some of which point nowhere.
+// text returns a text with or without references, some of which do not resolve.
 func (m maker) text() string {
 	text := m.pick("", "x", "$", "$(", "a-")
 	for range m.IntN(3) {
@@ -67,8 +67,8 @@ func (m maker) value() v1.ParamValue {
 	return v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.text()}
 }
 
-// given is what a step chose, which may look like a reference.
-func (m maker) given() string {
+// chosen returns a value that a step chose, which may look like a reference.
+func (m maker) chosen() string {
 	return m.pick("", "v1", `["a","b"]`, "$(tasks.one.results.text)", "$(context.pipelineTask.retries)", "$(tasks.status)",
 		"[1]", "[]")
 }
@@ -77,14 +77,14 @@ func (m maker) taskRun(name string) *v1.TaskRun {
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}
 	for _, r := range []v1.TaskRunResult{
-		{Name: "text", Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.given()}},
+		{Name: "text", Type: v1.ResultsTypeString, Value: v1.ParamValue{Type: v1.ParamTypeString, StringVal: m.chosen()}},
 		{
 			Name: "list", Type: v1.ResultsTypeArray, Value: v1.ParamValue{Type: v1.ParamTypeArray,
-				ArrayVal: []string{m.given(), m.given()}},
+				ArrayVal: []string{m.chosen(), m.chosen()}},
 		},
 		{
 			Name: "map", Type: v1.ResultsTypeObject, Value: v1.ParamValue{Type: v1.ParamTypeObject,
-				ObjectVal: map[string]string{"key": m.given()}},
+				ObjectVal: map[string]string{"key": m.chosen()}},
 		},
 	} {
 		if m.IntN(4) > 0 {
@@ -112,7 +112,7 @@ func (m maker) consumer() *v1.PipelineTask {
 	return task
 }
 
-// world is the same in Tekton's terms and in ours.
+// world is a pipeline and its results, in Tekton's types and in ours.
 type world struct {
 	state   resources.PipelineRunState
 	outputs pipelines.Outputs
@@ -122,7 +122,7 @@ func (m maker) world() world {
 	one, two, fans := m.taskRun("one"), m.taskRun("two"), []*v1.TaskRun{m.taskRun("fan-1"), m.taskRun("fan-0")}
 	custom := &v1beta1.CustomRun{}
 	custom.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: "True"}}
-	custom.Status.Results = []v1beta1.CustomRunResult{{Name: "text", Value: m.given()}, {Name: "list", Value: m.given()}}
+	custom.Status.Results = []v1beta1.CustomRunResult{{Name: "text", Value: m.chosen()}, {Name: "list", Value: m.chosen()}}
 	mine := &pipelines.CustomRun{}
 	for _, r := range custom.Status.Results {
 		mine.Status.Results = append(mine.Status.Results, pipelines.CustomResult{Name: r.Name, Value: r.Value})
@@ -150,7 +150,7 @@ func (m maker) world() world {
 	}
 }
 
-// TestAsTekton compares what is made of references with what Tekton's controller makes of them.
+// TestAsTekton compares how references are resolved with Tekton's controller.
 func TestAsTekton(t *testing.T) {
 	compared := 0
 	for seed := range uint64(10_000) {
@@ -175,13 +175,13 @@ func TestAsTekton(t *testing.T) {
 	}
 }
 
-// TestResultsAsTekton compares the results of a pipeline with those that Tekton's controller gives it.
+// TestResultsAsTekton compares the results of a pipeline with those that Tekton's controller makes.
 func TestResultsAsTekton(t *testing.T) {
 	some := 0
 	for seed := range uint64(5000) {
 		m := maker{rand.New(rand.NewPCG(seed, 2))}
 		w := m.world()
-		w.state[2].ResultsCache = map[string][]string{} // as when another task takes them
+		w.state[2].ResultsCache = map[string][]string{} // as if another task uses them
 		for _, r := range w.outputs["fan"].Results {
 			w.state[2].ResultsCache[r.Name] = r.Value.ArrayVal
 		}
@@ -199,7 +199,7 @@ func TestResultsAsTekton(t *testing.T) {
 	}
 }
 
-// TestTaskAsTekton compares an embedded Task with what Tekton's controller puts into a TaskRun.
+// TestTaskAsTekton compares an embedded Task with the one in the TaskRun of Tekton's controller.
 func TestTaskAsTekton(t *testing.T) {
 	for seed := range uint64(5000) {
 		m := maker{rand.New(rand.NewPCG(seed, 3))}
@@ -216,7 +216,7 @@ func TestTaskAsTekton(t *testing.T) {
 			t.Fatal(err)
 		}
 		outputs := w.outputs
-		outputs["fan"] = pipelines.Output{} // Tekton takes those of a matrix when another task has asked for them
+		outputs["fan"] = pipelines.Output{} // Tekton reads those of a matrix only if another task uses them
 		tr := &v1.TaskRun{Spec: v1.TaskRunSpec{TaskSpec: target.ResolvedTask.TaskSpec}}
 		task := &v1.PipelineTask{TaskSpec: &v1.EmbeddedTask{TaskSpec: spec}}
 		difference, err := outputs.CompareTask(task, tr)

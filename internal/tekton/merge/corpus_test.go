@@ -16,7 +16,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/corpus"
 )
 
-// cases are made once: keys and signatures take time.
+// cases makes the cases once, because keys and signatures take time.
 var cases = sync.OnceValues(func() ([]corpus.Case, error) { return corpus.Generate(1) })
 
 // corpusPods returns the pods of the corpus whose files have at most limit bytes.
@@ -35,7 +35,7 @@ func corpusPods(t testing.TB, limit int) []pod {
 	return pods
 }
 
-// TestCorpus merges every TaskRun of the corpus, hostile ones too.
+// TestCorpus merges every TaskRun of the corpus, including hostile ones.
 func TestCorpus(t *testing.T) {
 	pods, c := corpusPods(t, 1<<20), tektontest.NewController()
 	if len(pods) < 500 {
@@ -46,9 +46,9 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// FuzzMerge changes the texts of what the corpus holds: a Task's declaration, two messages, and the same by log.
+// FuzzMerge changes texts from the corpus: a Task's declaration, and two messages, which also travel by log.
 func FuzzMerge(f *testing.F) {
-	// which is sent its inputs
+	// A worker gets its inputs from the coordinator.
 	if worker := flag.Lookup("test.fuzzworker"); worker == nil || worker.Value.String() != "true" {
 		addCorpus(f)
 	}
@@ -71,7 +71,7 @@ func FuzzMerge(f *testing.F) {
 	})
 }
 
-// addCorpus adds every declaration of the corpus with every first message that goes with it.
+// addCorpus adds every declaration in the corpus with each of its first messages.
 func addCorpus(f *testing.F) {
 	f.Helper()
 	seen := map[string]bool{}

@@ -9,8 +9,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// Log is what Tekton's results sidecar logged, in its order (results-from: sidecar-logs). Tekton's limit of a line,
-// max-result-size, is not applied: what it refuses never came into a status.
+// Log is what Tekton's results sidecar logged, in order (results-from: sidecar-logs). Tekton's limit for a
+// line, max-result-size, is not applied, because no status contains what Tekton refused.
 type Log []result.RunResult
 
 // TaskResult adds a task result with the content of its file.
@@ -26,14 +26,14 @@ func (l *Log) StepArtifacts(container, value string) {
 	l.add(result.StepArtifactsResultType, container, value)
 }
 
-// separator is between container and name of a step's result.
+// separator separates the container and the name of a step's result.
 const separator = "."
 
 func (l *Log) add(kind result.ResultType, key, value string) {
 	*l = append(*l, result.RunResult{Key: asJSON(key), Value: asJSON(value), ResultType: kind})
 }
 
-// asJSON returns text as it is after a way through JSON: bytes that are no UTF-8 are replaced.
+// asJSON returns text as it is after encoding and decoding as JSON: bytes that are not UTF-8 are replaced.
 func asJSON(text string) string {
 	if utf8.ValidString(text) {
 		return text
@@ -51,7 +51,7 @@ func (l Log) ofType(kind result.ResultType) []result.RunResult {
 	return entries
 }
 
-// ofStep returns the results of one container's step. Containers of a pod have no dot in their names.
+// ofStep returns the results of one container's step. The names of a pod's containers have no dots.
 func (l Log) ofStep(container string) []result.RunResult {
 	var entries []result.RunResult
 	for _, e := range l {

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package merge makes of what a pod's steps emitted what Tekton's controller makes of it: the results of the
-// TaskRun, of its steps, and the artifacts. It equals MakeTaskRunStatus of Tekton v1.15.0 (pkg/pod/status.go)
-// for pods that completed. That function cannot be linked without the registry clients of three clouds, which
-// Tekton's package needs to look up entrypoints. FuzzMerge compares the two, as do all tests of pkg/verify:
-// their TaskRuns come from Tekton's function.
+// Package merge merges what a pod's steps emitted as Tekton's controller does: into the results of the
+// TaskRun and of its steps, and the artifacts. For completed pods, it is equal to MakeTaskRunStatus of Tekton
+// v1.15.0 (pkg/pod/status.go). Linking that function would also link the registry clients of three clouds,
+// which Tekton's package needs to look up entrypoints. FuzzMerge compares the two, and so do all tests of
+// pkg/verify, whose TaskRuns come from Tekton's function.
 //
-// Where Tekton does something strange, so does this package: what counts is what a cluster shows.
+// If Tekton does something strange, this package does the same, because it must match the status in a
+// cluster.
 package merge
 
 import (
@@ -27,16 +28,16 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// Outcome is what a TaskRun's status shows of a pod that completed.
+// Outcome is the part of a TaskRun's status that Tekton makes from a completed pod.
 type Outcome struct {
-	Results   []v1.TaskRunResult // one of a name, nil if there is none
-	Steps     []v1.StepState     // without containers that are no steps
+	Results   []v1.TaskRunResult // one for each name; nil if there are none
+	Steps     []v1.StepState     // only containers that are steps
 	Artifacts v1.Artifacts       // in any order
 }
 
-// Merge returns what Tekton makes of the containers' messages and of what its results sidecar logged. Tekton
-// stores the outcome in spite of an error, which joins everything that could not be read. The pod's
-// containers are those of its statuses.
+// Merge returns what Tekton makes from the containers' messages and from the log of its results sidecar.
+// containers are the pod's container statuses. The error joins everything that could not be read; Tekton
+// stores the outcome even with an error.
 func Merge(spec *v1.TaskSpec, containers []corev1.ContainerStatus, log Log) (Outcome, error) {
 	m := merger{spec: spec, log: log, logger: zap.NewNop().Sugar(), types: map[string]v1.ResultsType{}}
 	for _, r := range spec.Results {
@@ -52,7 +53,7 @@ func Merge(spec *v1.TaskSpec, containers []corev1.ContainerStatus, log Log) (Out
 	return m.out, errors.Join(m.errs...)
 }
 
-// lastOfName gives all containers of one name the status of the last one.
+// lastOfName replaces the status of all containers of one name by that of the last one.
 func lastOfName(containers []corev1.ContainerStatus) []corev1.ContainerStatus {
 	last := make(map[string]corev1.ContainerStatus, len(containers))
 	for _, c := range containers {
@@ -65,7 +66,7 @@ func lastOfName(containers []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return out
 }
 
-// latest keeps one result of a name: in the first one's place, with the last one's value.
+// latest keeps one result of each name, at the first one's position, with the last one's value.
 func latest(results []v1.TaskRunResult) []v1.TaskRunResult {
 	place := make(map[string]int, len(results))
 	var kept []v1.TaskRunResult
@@ -89,7 +90,7 @@ type merger struct {
 	errs   []error
 }
 
-// note keeps an error, if it is one.
+// note keeps an error that is not nil.
 func (m *merger) note(err error) {
 	if err != nil {
 		m.errs = append(m.errs, err)
@@ -145,8 +146,7 @@ func (m *merger) message(
 	m.terminated(s, entries, shown)
 }
 
-// terminated puts what the entries say of the step's end into its state, and the entries that people see into
-// its message.
+// terminated sets the step's state from the entries about its end, and its message from the shown entries.
 func (m *merger) terminated(s *v1.StepState, entries, shown []result.RunResult) {
 	t := s.Terminated
 	started, err := startedAt(entries)
@@ -168,7 +168,7 @@ func (m *merger) terminated(s *v1.StepState, entries, shown []result.RunResult) 
 	}
 }
 
-// addStepResults gives the step its results, and the TaskRun those that its Task takes from the step.
+// addStepResults adds the step's results to the step, and those that the Task promotes to the TaskRun.
 func (m *merger) addStepResults(s *v1.StepState, results []v1.TaskRunStepResult, promoted map[string]string) {
 	s.Results = append(s.Results, results...)
 	for _, r := range results {
@@ -178,8 +178,8 @@ func (m *merger) addStepResults(s *v1.StepState, results []v1.TaskRunStepResult,
 	}
 }
 
-// promoted returns the names of the Task's results by the names of the container's results that they are made
-// from. One that cannot be read spoils them all.
+// promoted maps the names of the container's results to the names of the Task's results that promote them. If
+// one cannot be read, none is returned.
 func (m *merger) promoted(container string) (map[string]string, error) {
 	names := map[string]string{}
 	for _, r := range m.spec.Results {
@@ -210,8 +210,8 @@ func (m *merger) stepTypes(container string) map[string]v1.ResultsType {
 	return types
 }
 
-// read sorts entries into the TaskRun's results and the step's. Shown are those that stay in the message: all
-// but Tekton's own and those without a readable value.
+// read separates entries into the TaskRun's results and the step's. shown are the entries that stay in the
+// message: all except Tekton's own and those whose value cannot be read.
 func (m *merger) read(entries []result.RunResult, stepTypes map[string]v1.ResultsType) (
 	results []v1.TaskRunResult, stepResults []v1.TaskRunStepResult, shown []result.RunResult,
 ) {
@@ -237,7 +237,7 @@ func (m *merger) read(entries []result.RunResult, stepTypes map[string]v1.Result
 	return results, stepResults, shown
 }
 
-// valueOf reads a value: as it is where a string is declared, otherwise as whatever it looks like.
+// valueOf reads a value: unchanged if the declared type is string, otherwise as the type that it looks like.
 func valueOf(text string, declared v1.ResultsType) (v1.ResultValue, error) {
 	if declared == v1.ResultsTypeString {
 		return *v1.NewStructuredValues(text), nil
@@ -247,7 +247,7 @@ func valueOf(text string, declared v1.ResultsType) (v1.ResultValue, error) {
 	return value, err
 }
 
-// decodeFirst reads the first entry that is wanted, if there is one.
+// decodeFirst reads the first entry of the wanted kind, if there is one.
 func decodeFirst(entries []result.RunResult, artifacts *v1.Artifacts, wanted func(result.RunResult) bool) error {
 	for _, e := range entries {
 		if wanted(e) {
@@ -267,10 +267,10 @@ const (
 // timeFormat is RFC 3339 with milliseconds.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// reasonContinued is the reason of a step that failed and did not fail its TaskRun.
+// reasonContinued is the reason of a step that failed without failing its TaskRun.
 const reasonContinued = "Continued"
 
-// startedAt returns when the step's command started, nil if no entry has it.
+// startedAt returns when the step's command started, or nil if no entry has it.
 func startedAt(entries []result.RunResult) (*metav1.Time, error) {
 	for _, e := range entries {
 		if e.Key == keyStartedAt {
@@ -284,7 +284,7 @@ func startedAt(entries []result.RunResult) (*metav1.Time, error) {
 	return nil, nil
 }
 
-// exitCode returns the exit code of a step that was allowed to fail, nil if no entry has it.
+// exitCode returns the exit code of a step that was allowed to fail, or nil if no entry has it.
 func exitCode(entries []result.RunResult) (*int32, error) {
 	for _, e := range entries {
 		if e.Key == keyExitCode {
@@ -299,7 +299,7 @@ func exitCode(entries []result.RunResult) (*int32, error) {
 	return nil, nil
 }
 
-// terminationReason returns why the step ended: as the entrypoint has it, otherwise as the kubelet has it.
+// terminationReason returns why the step ended: the entrypoint's reason, or else the kubelet's.
 func terminationReason(kubelet string, entries []result.RunResult, code *int32) string {
 	for _, e := range entries {
 		if e.ResultType == result.InternalTektonResultType && e.Key == keyReason {

@@ -50,7 +50,7 @@ func (l *Log) add(entry line) {
 	l.longest = max(l.longest, len(data))
 }
 
-// settings returns Tekton's settings for reading this log, the others as given.
+// settings returns Tekton's settings for reading this log, with the other settings unchanged.
 func (l *Log) settings(others *config.Config) *config.Config {
 	changed, features := *others, *others.FeatureFlags
 	features.ResultExtractionMethod = config.ResultExtractionMethodSidecarLogs
@@ -59,10 +59,10 @@ func (l *Log) settings(others *config.Config) *config.Config {
 	return &changed
 }
 
-// client returns a Kubernetes client that can do nothing but read this log, of whatever pod.
+// client returns a Kubernetes client that can only read this log, for any pod.
 func (l *Log) client() kubernetes.Interface { return client{log: l.text.Bytes()} }
 
-// The nil interfaces stand for everything that is never called.
+// The nil interfaces are the methods that are never called.
 type client struct {
 	kubernetes.Interface
 	log []byte
@@ -82,7 +82,7 @@ func (c client) CoreV1() typedcorev1.CoreV1Interface { return core{log: c.log} }
 
 func (c core) Pods(string) typedcorev1.PodInterface { return pods{log: c.log} }
 
-// GetLogs returns a request that is answered right here.
+// GetLogs returns a request that is answered without a network.
 func (p pods) GetLogs(name string, _ *corev1.PodLogOptions) *rest.Request {
 	base := &url.URL{Scheme: "https", Host: "none.invalid"}
 	return rest.NewRequestWithClient(base, "", rest.ClientContentConfig{}, &http.Client{Transport: answer(p.log)}).

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package tektontest calls the code with which Tekton's controller makes a TaskRun's status from its pod,
-// without a cluster and without a network. It is for tests: it links the registry clients of three clouds.
+// without a cluster or a network. It is for tests only, because it links the registry clients of three
+// clouds.
 package tektontest
 
 import (
@@ -23,7 +24,7 @@ func NewController() Controller {
 	return Controller{settings: config.FromContextOrDefaults(context.Background())}
 }
 
-// Status returns the status that Tekton gives tr, a run of spec, when its pod is p. Values travel by log, or
+// Status returns the status that Tekton makes for tr, a run of spec, from its pod p. Values travel by log, or
 // by termination message if log is nil. It changes p. Tekton reads the log only if status.taskSpec.results is
 // not nil.
 func (c Controller) Status(tr v1.TaskRun, p *corev1.Pod, spec *v1.TaskSpec, log *Log) (v1.TaskRunStatus, error) {

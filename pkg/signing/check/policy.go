@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Policy is what identities are trusted for, beside what the trust bundle holds.
+// Policy is what identities are trusted for, in addition to the keys in the trust bundle.
 type Policy struct {
 	AudiencePrefix string        // first part of signing audiences
 	Lifetime       time.Duration // longest lifetime of a signing token, from iat to exp
-	StaleKeys      bool          // the keys may be older than what was signed, as those of a running process are
-	Reviewer       Reviewer      // nil unless a live cluster may be asked
+	StaleKeys      bool          // the keys may be older than the evidence, such as those of a running process
+	Reviewer       Reviewer      // asks a live cluster; nil if that is not allowed
 }
 
-// Validate is an error for a policy that no evidence fulfils.
+// Validate returns an error for a policy that no evidence fulfils.
 func (p Policy) Validate() error {
 	switch {
 	case p.Lifetime <= 0:
@@ -31,12 +31,12 @@ func (p Policy) Validate() error {
 // concurrent use.
 type Reviewer interface {
 	// Review asks whether token is valid for audience, which is always the token's own signing audience.
-	// Authenticated must be true only if the answer's audiences hold that audience. An error means that the
-	// question got no answer.
+	// Authenticated must be true only if the answer's audiences hold that audience. An error means that there
+	// was no answer.
 	Review(ctx context.Context, token, audience string) (Review, error)
 }
 
-// Review is the answer of an API server.
+// Review is the answer of the API server.
 type Review struct {
 	Authenticated bool
 	Username      string

@@ -10,73 +10,76 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Evidence is what one step left, taken apart as far as its format goes. The carriers are those of the scheme, exactly.
+// Evidence is the evidence of one step, parsed as far as its format goes. The carriers are exactly those of
+// the scheme.
 type Evidence struct {
 	Format   signing.Format
-	Scheme   signing.Scheme    // in format v1 the one of the same identity
+	Scheme   signing.Scheme    // in format v1 the scheme with the same identity
 	Header   signing.Header    // of format v2
 	Carriers map[string]string // values by name
 }
 
-// Reader is the verifier half of a backend. It is safe for concurrent use.
+// Reader is the verifying half of a backend. It is safe for concurrent use.
 type Reader interface {
-	// Read takes the identity in the evidence of one step apart. What cannot be read is an *UnreadableError.
+	// Read parses the identity in the evidence of one step. It returns an *UnreadableError if that is not
+	// possible.
 	Read(e Evidence) (Proof, error)
-	// Subject is whose identity proves a TaskRun: the account or the ID that the backend gives to it.
+	// Subject returns the identity that must sign for a TaskRun: its account, or the ID that the backend gives
+	// to it.
 	Subject(r Run) string
 }
 
-// Proof is what the identity of one step's evidence claims, before anybody believes it.
+// Proof is what the identity in one step's evidence claims, before it is trusted.
 type Proof interface {
 	// Judge compares the identity with the run.
 	Judge(ctx context.Context, r Run) Judgement
 	// Signed returns what the identity vouches for: the digest of the step's unit, or the key that signed it.
-	// Both are nil where neither could be read.
+	// Both are nil if neither could be read.
 	Signed() (digest *signing.Digest, key crypto.PublicKey)
-	// Who returns whose identity it claims to be.
+	// Who returns the claimed identity.
 	Who() Identity
-	// When returns when the step signed, as far as the identity says it. Call it after Judge.
+	// When returns when the step signed, as far as the identity contains it. Call it after Judge.
 	When() SigningTime
-	// Sound returns passed checks: what is fine about the identity if the cluster vouches for those of all
-	// steps. Call it after a Judge that found so.
+	// Sound returns the passed checks of the identity. Call it after Judge, if the cluster vouches for the
+	// identities of all steps.
 	Sound() []Check
 }
 
 // Judgement is what a backend found out about an identity. The zero value proves nothing.
 type Judgement struct {
-	Checks     []Check        // failed, doubted and noted ones
+	Checks     []Check        // those that failed, are undecided, or are notes
 	Trusted    bool           // the cluster vouches for the identity
-	Comparable bool           // what Signed returned is to be compared with what the TaskRun shows
-	Scheme     signing.Scheme // as which it turned out; zero if the carriers had said it
+	Comparable bool           // compare what Signed returned with what the TaskRun shows
+	Scheme     signing.Scheme // the scheme, if only the identity shows it; zero if the carriers show it
 	MissingKey string         // ID of the key or authority that the trust bundle lacks
 }
 
-// Identity is whose identity it is.
+// Identity describes the identity in the evidence of a step.
 type Identity struct {
 	Subject string // the service account, or the ID of the workload
-	Issuer  string // of the cluster's tokens, empty for other identities
-	KeyID   string // of the key that vouches for the identity, empty if that is not known
-	PodUID  string // of the pod that the identity itself names, empty if it names none
-	Account string // that must be the same for all steps; empty if the identity is judged by itself
-	Token   string // ID that must be there only once, empty if there is none
+	Issuer  string // of the cluster's tokens; empty for other identities
+	KeyID   string // of the key that vouches for the identity; empty if unknown
+	PodUID  string // of the pod that the identity itself names; empty if it names none
+	Account string // must be the same for all steps; empty if each identity is judged by itself
+	Token   string // ID that must occur only once; empty if there is none
 }
 
 // Where a signing time comes from.
 const (
 	TimeFromToken  = "token"  // the issuer's iat
-	TimeFromHeader = "header" // what the signer wrote into the header of format v2: a claim of the pod
-	TimeFromStatus = "status" // when the step ended, as the TaskRun's status says: a claim of whoever writes it
+	TimeFromHeader = "header" // the time in the header of format v2: a claim of the pod
+	TimeFromStatus = "status" // when the step ended by the TaskRun's status: a claim of the writer of the status
 )
 
-// SigningTime is when a step signed, as far as anything proves it.
+// SigningTime is when a step signed, with the source that proves it.
 type SigningTime struct {
-	// TimeFromToken, TimeFromHeader or TimeFromStatus, or that of pkg/verify for records
+	// TimeFromToken, TimeFromHeader, TimeFromStatus, or the source for records in pkg/verify.
 	Source  string    `json:"source"`
 	At      time.Time `json:"at"`      // whole seconds, UTC
-	Trusted bool      `json:"trusted"` // whether somebody other than the pod and the TaskRun's writer vouches for it
+	Trusted bool      `json:"trusted"` // whether anyone other than the pod and the TaskRun's writer vouches for it
 }
 
-// UnreadableError is the failure of a Reader: the check that failed.
+// UnreadableError is the error of a Reader, with the check that failed.
 type UnreadableError struct{ Check Check }
 
 func (e *UnreadableError) Error() string { return e.Check.Message + ": " + e.Check.Got }

@@ -11,39 +11,40 @@ import (
 const TimeFormat = time.RFC3339
 
 const (
-	// RunTolerance is how far the time of an identity may be outside of the run: the API server's clock wrote
-	// both, but it stores whole seconds, and several of them need not agree.
+	// RunTolerance is how far the time of an identity may be outside of the run. API servers set both times, but
+	// they store whole seconds, and the clocks of several API servers can differ.
 	RunTolerance = 60 * time.Second
-	// RotationTolerance is how long after its last sighting, and before its first, a key may have signed: keys
-	// are polled hourly.
+	// RotationTolerance is how long after its last sighting, and before its first, a key may have signed. The
+	// add-on polls keys hourly.
 	RotationTolerance = time.Hour
 )
 
-// Run is what an identity is judged against: the TaskRun as it is shown, the time, and what the caller
-// allows. Its times can be written by whoever writes the TaskRun's status: they refute, and never prove.
+// Run is what an identity is judged against: the TaskRun as it is now, the time, and what the caller allows.
+// Anyone who can write the TaskRun's status can change its times, so they can refute but never prove.
 type Run struct {
 	Namespace, Name string // of the TaskRun
 	Account         string // name of its service account
-	Pod             string // name of its pod, as the status says
-	PodUID          string // of the pod that the evidence names, empty where it names none
+	Pod             string // name of its pod in the status
+	PodUID          string // of the pod that the evidence names; empty if it names none
 
 	Created   time.Time
-	Started   time.Time // zero if the status does not say
-	Completed time.Time // zero if the status does not say
-	Ended     time.Time // when the step ended, as the status says
+	Started   time.Time // zero if the status does not contain it
+	Completed time.Time // zero if the status does not contain it
+	Ended     time.Time // when the step ended, by the status
 
 	Now     time.Time
 	Skew    time.Duration // how far the clocks may be apart
-	Live    bool          // the API server itself handed out the TaskRun, and may be asked
-	PodGone bool          // somebody looked, and the pod is not there
-	// signatures of certificates that were followed for the object; a backend that follows some counts them
+	Live    bool          // the TaskRun comes from the API server, which may be asked
+	PodGone bool          // the caller looked for the pod, and it does not exist
+	// Counts the certificate signatures that were verified for the object. A backend that verifies such
+	// signatures adds to it.
 	Links *int
 }
 
 // ServiceAccount returns the subject of the service account, as Kubernetes names it.
 func (r Run) ServiceAccount() string { return "system:serviceaccount:" + r.Namespace + ":" + r.Account }
 
-// Within checks that something happened while the TaskRun ran. event says what, in the words of a sentence's beginning.
+// Within checks that an event happened while the TaskRun ran. event describes it and begins the message.
 func (r Run) Within(at time.Time, event string) []Check {
 	end := r.Now
 	if !r.Completed.IsZero() {
@@ -70,8 +71,8 @@ func (r Run) Within(at time.Time, event string) []Check {
 	return nil
 }
 
-// Future doubts the clock if something that has happened did so later than it says that it is: nobody can
-// have a token from the future, so that this neither proves nor refutes.
+// Future doubts the local clock if an event happened in the future by that clock. A token from the future
+// cannot exist, so this neither proves nor refutes anything.
 func (r Run) Future(at time.Time, event string) []Check {
 	latest := r.Now.Add(r.Skew)
 	if !at.After(latest) {
@@ -81,7 +82,7 @@ func (r Run) Future(at time.Time, event string) []Check {
 		event+" later than the local clock: set this clock and verify again")}
 }
 
-// Window shows a span of time.
+// Window formats a span of time.
 func Window(from, to time.Time) string {
 	return fmt.Sprintf("between %s and %s", from.UTC().Format(TimeFormat), to.UTC().Format(TimeFormat))
 }

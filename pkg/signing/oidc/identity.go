@@ -24,7 +24,7 @@ const (
 	maxCAFile = 1 << 20
 )
 
-// identity is what a pod knows of itself: its projected token, and what that token says.
+// identity is a pod's own identity: its projected token, and the claims of that token.
 type identity struct {
 	token          string
 	namespace      string
@@ -34,8 +34,8 @@ type identity struct {
 }
 
 // boundClaims are the claims of a Kubernetes service account token (KEP-1205) that the signer reads. It does
-// not verify them: on a token of its own pod the API server does when it is used, and on a new token the
-// verifier does.
+// not verify them. The API server verifies the pod's own token when the signer uses it, and the verifier
+// verifies the new token.
 type boundClaims struct {
 	Audience   audienceClaim `json:"aud"`
 	Kubernetes struct {
@@ -67,8 +67,8 @@ type credentials struct {
 	dir, namespace string
 }
 
-// roots returns the authorities of ca.crt that the add-on named. Whoever may change ConfigMaps of the
-// namespace may put others there, and lead the pod's token to a server of their own.
+// roots returns the authorities in ca.crt that the add-on named. Anyone who can change ConfigMaps of the
+// namespace can add others, and send the pod's token to another server.
 func (c credentials) roots(named []string) (*x509.CertPool, error) {
 	ca, err := readCapped(filepath.Join(c.dir, "ca.crt"), maxCAFile)
 	if err != nil {
@@ -95,7 +95,7 @@ func (c credentials) roots(named []string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// exist is an error if the pod has no token. It does not read it.
+// exist returns an error if the pod has no token. It does not read the token.
 func (c credentials) exist() error {
 	_, err := os.Stat(filepath.Join(c.dir, "token"))
 	return c.noToken(err)
@@ -117,13 +117,13 @@ func (c credentials) identity() (identity, error) {
 	}
 	id := identity{token: string(token), namespace: c.namespace}
 	if err := id.readClaims(); err != nil {
-		return identity{}, fmt.Errorf("the pod's own token is of no use: %w; "+
+		return identity{}, fmt.Errorf("the pod's own token cannot be used: %w; "+
 			"signing needs the token that Kubernetes projects into the pod", err)
 	}
 	return id, nil
 }
 
-// readClaims fills in what the token says of the pod.
+// readClaims fills in the token's claims about the pod.
 func (id *identity) readClaims() error {
 	claims, err := claimsOf(id.token)
 	if err != nil {
@@ -136,7 +136,7 @@ func (id *identity) readClaims() error {
 	case k.ServiceAccount.Name == "":
 		return fmt.Errorf("it names no service account")
 	case k.Pod.Name == "":
-		return fmt.Errorf("it is bound to no pod")
+		return fmt.Errorf("it is not bound to a pod")
 	}
 	uid, err := signing.ParseUID(k.Pod.UID)
 	if err != nil {
@@ -146,7 +146,7 @@ func (id *identity) readClaims() error {
 	return nil
 }
 
-// claimsOf reads the claims of a compact JWS (RFC 7515) and no signature.
+// claimsOf reads the claims of a compact JWS (RFC 7515), and ignores the signature.
 func claimsOf(token string) (boundClaims, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {

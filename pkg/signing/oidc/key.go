@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// stepKey is a key that one step signs with once. It is made after the step has ended, so that nothing the
-// step ran could have seen it, and never leaves the signer's memory.
+// stepKey is a key with which one step signs once. The signer makes it after the step has ended, so that no
+// process of the step can have seen it. It never leaves the signer's memory.
 type stepKey struct {
 	private *ecdsa.PrivateKey
 	spki    []byte // the public key, DER
@@ -36,7 +36,7 @@ func newStepKey(random io.Reader) (stepKey, error) {
 	return stepKey{private: private, spki: spki, random: random}, nil
 }
 
-// audience returns the audience of the token that vouches for the key, or for nothing but the pod.
+// audience returns the audience of the token that vouches for the key, or only for the pod.
 func (k stepKey) audience(c step.Config) string {
 	if c.Binding == signing.BindingAudience {
 		return signing.FixedAudience(c.AudiencePrefix)
@@ -44,7 +44,7 @@ func (k stepKey) audience(c step.Config) string {
 	return signing.KeyAudience(c.AudiencePrefix, k.spki)
 }
 
-// signUnit returns the carriers of format v2 but for the token.
+// signUnit returns the carriers of format v2 without the token.
 func (k stepKey) signUnit(unit signing.Unit) ([]result.RunResult, error) {
 	signature, err := signing.AlgorithmECDSAP256.Sign(k.random, k.private, unit.Message())
 	if err != nil {
@@ -57,7 +57,7 @@ func (k stepKey) signUnit(unit signing.Unit) ([]result.RunResult, error) {
 	}, nil
 }
 
-// signLegacy returns the carriers of format v1 but for the token.
+// signLegacy returns the carriers of format v1 without the token.
 func (k stepKey) signLegacy(results []result.RunResult) ([]result.RunResult, error) {
 	signed, err := signing.SignLegacy(k.random, k.private, results)
 	if err != nil {

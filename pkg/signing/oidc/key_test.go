@@ -18,7 +18,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// stepResults are what a step with one result of each kind emitted.
+// stepResults returns one result of each kind.
 func stepResults() []result.RunResult {
 	return []result.RunResult{
 		{Key: "digest", Value: "sha256:aaa", ResultType: result.TaskRunResultType},

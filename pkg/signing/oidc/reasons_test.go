@@ -174,7 +174,7 @@ func TestSignWithoutCredential(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		file, text string
-		content    []byte // nil: the file is missing
+		content    []byte // nil if the file is missing
 	}{
 		"no token":     {"token", "has no service account token", nil},
 		"large token":  {"token", "larger than 8192 bytes", make([]byte, 8193)},
@@ -186,7 +186,7 @@ func TestSignWithoutCredential(t *testing.T) {
 		"no account": {
 			"token", "names no service account", kubernetes(func(k map[string]any) { delete(k, "serviceaccount") }),
 		},
-		"no pod":     {"token", "bound to no pod", kubernetes(func(k map[string]any) { delete(k, "pod") })},
+		"no pod":     {"token", "not bound to a pod", kubernetes(func(k map[string]any) { delete(k, "pod") })},
 		"no pod UID": {"token", "invalid UID", kubernetes(func(k map[string]any) { k["pod"] = map[string]any{"name": "p"} })},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -214,7 +214,8 @@ func TestSignAsksNoProxy(t *testing.T) {
 	}
 }
 
-// TestSignTrustsNobodyElse has the pod be told of another API server. Nobody gets its token, which is not even read.
+// TestSignTrustsNobodyElse points the pod to another API server. The signer does not send the pod's token,
+// and does not even read it.
 func TestSignTrustsNobodyElse(t *testing.T) {
 	hostile := func() []byte {
 		_, other := selfSigned(t)
@@ -244,7 +245,7 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 	} {
 		f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { grant(w, a) })
 		c.change(f)
-		// A token that cannot be read shows that it is not.
+		// This token cannot be read, so reading it would fail in another way.
 		if err := os.WriteFile(filepath.Join(f.options.CredentialDir, "token"), make([]byte, 9000), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -256,8 +257,8 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 	}
 }
 
-// TestSignUsesOnlyTheNamedAuthority has a server of the namespace's editor, with a certificate that the pod's
-// ca.crt trusts.
+// TestSignUsesOnlyTheNamedAuthority uses the server of a namespace editor, whose certificate the pod's ca.crt
+// trusts.
 func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	f := newFakeAPI(t, nil)
 	pair, other := selfSigned(t)
@@ -280,7 +281,7 @@ func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	if calls != 0 {
 		t.Errorf("%d requests came, want none", calls)
 	}
-	f.options.Step.API.CAs = append(f.options.Step.API.CAs, digestOf(other)) // the rotation's second one
+	f.options.Step.API.CAs = append(f.options.Step.API.CAs, digestOf(other)) // the second authority of a rotation
 	carriers, err = f.sign(t, time.Second)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "reading the API server's answer")
 	if calls != 1 {
@@ -288,7 +289,7 @@ func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	}
 }
 
-// TestSignWaitsForTheGrant has the grant come a moment after the namespace.
+// TestSignWaitsForTheGrant creates the grant a moment after the namespace.
 func TestSignWaitsForTheGrant(t *testing.T) {
 	f := newFakeAPI(t, func(call int, audience string, w http.ResponseWriter) {
 		if call < 3 {
@@ -309,7 +310,7 @@ func TestSignWaitsForTheGrant(t *testing.T) {
 	}
 }
 
-// TestSignGivesUpWhereNobodyAnswers bounds what a firewall that drops everything costs.
+// TestSignGivesUpWhereNobodyAnswers checks that a firewall that drops everything costs little time.
 func TestSignGivesUpWhereNobodyAnswers(t *testing.T) {
 	silence := func() error { return &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded} }
 	for name, c := range map[string]struct {

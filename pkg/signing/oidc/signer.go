@@ -19,38 +19,39 @@ import (
 // CredentialDir is where Kubernetes projects the token, the certificate authority and the namespace of a pod.
 const CredentialDir = "/var/run/secrets/kubernetes.io/serviceaccount" // #nosec G101 -- a path
 
-// SignerOptions are what a Signer needs to know of its step and of its surroundings.
+// SignerOptions describe the step of a Signer and its environment.
 type SignerOptions struct {
 	Step          step.Config
 	ExitCode      int32            // status with which the container will exit
 	CredentialDir string           // folder with the files token and ca.crt
-	Hasty         bool             // an earlier step of the pod got no token: try once, and not for long
-	Now           func() time.Time // clock for the header, and for nothing else
+	Hasty         bool             // an earlier step of the pod got no token: try once, for a short time
+	Now           func() time.Time // clock for the header only
 	Random        io.Reader        // for the keys of the step
-	Entries       []signing.Entry  // what travels by the log of Tekton's results sidecar, if the step's values do
+	Entries       []signing.Entry  // the step's values, if they travel by the log of Tekton's results sidecar
 }
 
-// Signer has the cluster's issuer vouch for what a step emitted, by a token of the pod's own service account.
-// Bound to the payload, the token's audience carries the digest of the step's unit, and no key exists in the
-// pod. Otherwise a key that is made for the one step signs, and the audience carries its digest, or nothing.
+// Signer gets a token of the pod's own service account, with which the cluster's issuer vouches for what a
+// step emitted. With the binding payload, the token's audience contains the digest of the step's unit, and no
+// key exists in the pod. With the other bindings, a key made for this step signs, and the audience contains
+// the key's digest, or nothing.
 type Signer struct {
 	options SignerOptions
 }
 
 var _ signing.EntrypointerClient = (*Signer)(nil)
 
-// NewSigner returns a signer for the one step that options describe.
+// NewSigner returns a signer for the step that options describe.
 func NewSigner(options SignerOptions) *Signer { return &Signer{options: options} }
 
-// Close has nothing to release.
+// Close does nothing.
 func (s *Signer) Close() error { return nil }
 
-// errNoAPIServer is the failure of a step that was injected by an add-on of an earlier version.
+// errNoAPIServer is the error for a step that an earlier version of the add-on injected.
 var errNoAPIServer = errors.New("the add-on that injected this pod named no API server; " +
 	"let the add-on and the signer image be of one version")
 
 // Sign returns the carriers for what termination.ParseMessage returned. It asks the API server until ctx ends
-// at most. Failures of the credentials, the request and the network are *signing.UnsignedError.
+// at the latest. Errors of the credentials, the request and the network are *signing.UnsignedError.
 func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result.RunResult, error) {
 	request, err := s.request()
 	if err != nil {
@@ -68,7 +69,8 @@ func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result
 	return append(signed, carrier(signing.CarrierToken, token)), nil
 }
 
-// request returns a request but for its audience. The pod's token is read once it is known who alone will get it.
+// request returns a request without its audience. It reads the pod's token only after it knows to which
+// server alone the token will go.
 func (s *Signer) request() (tokenRequest, error) {
 	api, files := s.options.Step.API, credentials{s.options.CredentialDir, s.options.Step.Namespace}
 	if !api.Known() {
@@ -95,7 +97,7 @@ func noCredential(err error) error {
 	return &signing.UnsignedError{Reason: signing.UnsignedNoCredential, Err: err}
 }
 
-// evidence returns the carriers but for the token, and the audience of that.
+// evidence returns the carriers without the token, and the audience for the token.
 func (s *Signer) evidence(id identity, results []result.RunResult) ([]result.RunResult, string, error) {
 	c := s.options.Step
 	if c.Format == signing.FormatV2 && c.Binding == signing.BindingPayload {
@@ -157,7 +159,8 @@ func (s *Signer) unit(id identity, results []result.RunResult) (signing.Unit, er
 	}, nil
 }
 
-// entries returns what the unit vouches for: what stands in the message, or what travels by the sidecar's log.
+// entries returns what the unit vouches for: the entries of the message, or those that travel by the
+// sidecar's log.
 func (s *Signer) entries(results []result.RunResult) ([]signing.Entry, error) {
 	if s.options.Step.Values == nil {
 		return signing.EntriesOf(results)

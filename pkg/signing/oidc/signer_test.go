@@ -64,7 +64,8 @@ type fakeAPI struct {
 	}
 }
 
-// newFakeAPI answers each call with what answer returns for the audience asked for; calls count from 1.
+// newFakeAPI answers each call with the return value of answer for the requested audience. Calls count from
+// 1.
 func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.ResponseWriter)) *fakeAPI {
 	t.Helper()
 	f := &fakeAPI{}

@@ -28,20 +28,20 @@ const (
 	longestDelay  = 2 * time.Second
 )
 
-// Patience of one attempt. A server that hangs must leave time for another one.
+// Timeouts of one attempt. A server that hangs must leave time for another attempt.
 const (
 	attemptTimeout = 2 * time.Second
 	dialTimeout    = time.Second
 	hastyTimeout   = time.Second
 	hastyDial      = 500 * time.Millisecond
-	// silences is how many attempts in a row may end without a connection. Two may meet two servers behind one
-	// address; more mean that a firewall drops what is sent, for all steps of the pod.
+	// silences is how many attempts in a row may end without a connection. Two attempts can reach two servers
+	// behind one address. After that, a firewall probably drops the packets of all steps of the pod.
 	silences = 2
 )
 
 // tokenRequest asks the API server for a token of the pod's own service account, by the subresource
-// serviceaccounts/token (authentication.k8s.io/v1). It is plain HTTPS: a client library would be several
-// times the size of the signer.
+// serviceaccounts/token (authentication.k8s.io/v1). It uses plain HTTPS, because a client library would be
+// several times the size of the signer.
 type tokenRequest struct {
 	address  string
 	roots    *x509.CertPool
@@ -87,13 +87,13 @@ const (
 	askAddress  = "check what listens at the address of the API server"
 )
 
-// retryable marks a failure that another attempt may not have.
+// retryable marks an error that may not occur in another attempt.
 type retryable struct{ error }
 
 func (r retryable) Unwrap() error { return r.error }
 
-// do returns the token. It tries again after failures of the network and of the server, and while the grant
-// may be on its way, until ctx ends.
+// do returns the token. Until ctx ends, it tries again after errors of the network and of the server, and
+// while the grant may not exist yet.
 func (r tokenRequest) do(ctx context.Context) (string, error) {
 	body, err := json.Marshal(r.body())
 	if err != nil {
@@ -120,7 +120,7 @@ func (r tokenRequest) repeat(ctx context.Context, attempt func() (string, error)
 	}
 }
 
-// isSilence reports whether nobody answered at the address at all.
+// isSilence reports whether there was no answer from the address at all.
 func isSilence(err error) bool {
 	var network *net.OpError
 	return errors.As(err, &network) && network.Op == "dial" && network.Timeout()
@@ -140,8 +140,8 @@ func (r tokenRequest) body() tokenRequestBody {
 	}
 }
 
-// client trusts the authorities that the add-on named only, and sends the pod's token nowhere else: no proxy,
-// no redirects.
+// client returns a client that trusts only the authorities that the add-on named. It uses no proxy and
+// follows no redirects, so that the pod's token goes nowhere else.
 func (r tokenRequest) client() *http.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	if r.hasty {
@@ -194,7 +194,7 @@ func (r tokenRequest) attempt(ctx context.Context, client *http.Client, body []b
 	return r.judge(response.StatusCode, reply)
 }
 
-// judge turns the server's answer into a token or into the reason why there is none.
+// judge turns the server's answer into a token or an error.
 func (r tokenRequest) judge(status int, reply []byte) (string, error) {
 	switch {
 	case status == http.StatusOK || status == http.StatusCreated:
@@ -202,7 +202,7 @@ func (r tokenRequest) judge(status int, reply []byte) (string, error) {
 	case status == http.StatusTooManyRequests || status == http.StatusRequestTimeout || status >= 500:
 		return "", retryable{unreachable(fmt.Errorf("the API server answered %d: %s; "+
 			"check its health and priority-and-fairness limits", status, serverText(reply)))}
-	case status == http.StatusForbidden: // the grant may come a moment after the namespace
+	case status == http.StatusForbidden: // the grant may follow a moment after the namespace
 		return "", retryable{r.denied(status, reply)}
 	case status >= 400:
 		return "", r.denied(status, reply)
@@ -216,7 +216,7 @@ func (r tokenRequest) denied(status int, reply []byte) error {
 		status, serverText(reply), r.identity.namespace, r.identity.serviceAccount))
 }
 
-// accept returns the token in reply if it is for the one audience that was asked for.
+// accept returns the token in reply if it has only the requested audience.
 func (r tokenRequest) accept(reply []byte) (string, error) {
 	var answer tokenReply
 	if err := json.Unmarshal(reply, &answer); err != nil {
@@ -237,7 +237,7 @@ func (r tokenRequest) accept(reply []byte) (string, error) {
 	return token, nil
 }
 
-// networkError classifies an exchange that ended without an answer.
+// networkError classifies the error of a request without an answer.
 func (r tokenRequest) networkError(err error) error {
 	var certificate *tls.CertificateVerificationError
 	if errors.As(err, &certificate) {
@@ -256,7 +256,7 @@ func denied(err error) error {
 	return &signing.UnsignedError{Reason: signing.UnsignedTokenDenied, Err: err}
 }
 
-// serverText returns the message of a Status, or the text itself, cut and in one printable line.
+// serverText returns the message of a Status, or the text itself, shortened to one printable line.
 func serverText(reply []byte) string {
 	text := string(reply)
 	var status statusReply
@@ -275,7 +275,7 @@ func serverText(reply []byte) string {
 	return text
 }
 
-// sleep waits for d and reports whether ctx still lives then. It does not begin to wait when ctx would end first.
+// sleep waits for d and reports whether ctx has not ended. It does not wait if ctx would end first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= d {
 		return false

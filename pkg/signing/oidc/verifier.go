@@ -30,25 +30,26 @@ const MaxToken = maxToken
 // minRSABits is the size below which an RSA key is refused (NIST SP 800-131A).
 const minRSABits = 2048
 
-// maxRSABits is the size above which an RSA key is refused: what a signature takes to verify grows with its square.
+// maxRSABits is the size above which an RSA key is refused, because the time to verify a signature grows with
+// its square.
 const maxRSABits = 16384
 
-// algorithms are the JWS algorithms (RFC 7518) with which API servers sign. Nothing else is ever tried, least
-// of all none and the symmetric ones.
+// algorithms are the JWS algorithms (RFC 7518) with which API servers sign. All others are refused, above all
+// none and the symmetric ones.
 var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.ES384, jose.ES512}
 
-// Token is a service account token whose form is valid. Until VerifySignature has returned nil, its claims are what
-// somebody wrote.
+// Token is a service account token with a valid form. Its claims are not trusted until VerifySignature has
+// returned nil.
 type Token struct {
 	KeyID     string
 	Algorithm string
 	Claims    Claims
 
-	signed    string // what the signature is over
+	signed    string // the signed bytes
 	signature []byte
 }
 
-// Claims are what a token of a pod says (RFC 7519, KEP-1205).
+// Claims are the claims of a pod's token (RFC 7519, KEP-1205).
 type Claims struct {
 	ID             string // jti, empty from API servers before Kubernetes 1.30
 	Issuer         string
@@ -69,8 +70,8 @@ type Key struct {
 	Public    crypto.PublicKey
 }
 
-// tokenHeader is everything that the protected header may hold. A header that names its own key (jwk, jku, x5u, x5c) or
-// asks for extensions (crit) is thereby refused.
+// tokenHeader has all members that the protected header may have. A header with its own key (jwk, jku, x5u,
+// x5c) or with extensions (crit) is thus refused.
 type tokenHeader struct {
 	Algorithm string `json:"alg"`
 	KeyID     string `json:"kid"`
@@ -88,14 +89,14 @@ type tokenClaims struct {
 	Expiry     *int64        `json:"exp"`
 	Kubernetes struct {
 		Namespace      string    `json:"namespace"`
-		Node           objectRef `json:"node"` // read because an unknown claim takes long
+		Node           objectRef `json:"node"` // read because an unknown claim is slow to decode
 		Pod            objectRef `json:"pod"`
 		ServiceAccount objectRef `json:"serviceaccount"`
 	} `json:"kubernetes.io"`
 }
 
-// ParseToken reads a compact JWS (RFC 7515) with the claims of a service account token. It checks the form and nothing
-// that needs a key or a clock.
+// ParseToken reads a compact JWS (RFC 7515) with the claims of a service account token. It checks only the
+// form, which needs no key and no clock.
 func ParseToken(raw string) (*Token, error) {
 	if len(raw) > MaxToken {
 		return nil, fmt.Errorf("expected a token of at most %d bytes, got %d", MaxToken, len(raw))
@@ -147,7 +148,7 @@ func parseClaims(data []byte) (Claims, error) {
 		return Claims{}, fmt.Errorf("reading the token's claims: %w", err)
 	}
 	if c.IssuedAt == nil || c.Expiry == nil {
-		return Claims{}, fmt.Errorf("the token does not say when it was issued and when it expires")
+		return Claims{}, fmt.Errorf("the token has no time of issue or no expiry")
 	}
 	claims := Claims{
 		ID: c.ID, Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience,
@@ -164,8 +165,8 @@ func parseClaims(data []byte) (Claims, error) {
 	return claims, nil
 }
 
-// VerifySignature reports whether the token was signed with key: by the key's own algorithm, and by no other that would
-// also fit its type.
+// VerifySignature returns an error unless the token was signed with key. Only the key's own algorithm is
+// accepted, and no other for the same key type.
 func (t *Token) VerifySignature(key Key) error {
 	if t.Algorithm != key.Algorithm {
 		return fmt.Errorf("expected algorithm %q of the key, got %q", key.Algorithm, t.Algorithm)
@@ -179,8 +180,8 @@ func (t *Token) VerifySignature(key Key) error {
 	return nil
 }
 
-// verify reports whether a valid key made signature over data, in the form of RFC 7518: for RSA as PKCS #1
-// v1.5 has it, for EC as r and s, each as long as the curve's field.
+// verify reports whether the key, which is valid, made signature over data, in the form of RFC 7518: PKCS #1
+// v1.5 for RSA, and for EC r and s, each as long as the curve's field.
 func (k Key) verify(data, signature []byte) bool {
 	var digest []byte
 	switch jose.SignatureAlgorithm(k.Algorithm) {
@@ -210,7 +211,8 @@ func (k Key) verify(data, signature []byte) bool {
 	return false
 }
 
-// Validate reports why a key must not be used: an algorithm that is not its own, or too few bits.
+// Validate returns an error for a key that must not be used: its algorithm does not fit, or it has too few
+// bits.
 func (k Key) Validate() error {
 	switch public := k.Public.(type) {
 	case *rsa.PublicKey:
@@ -233,8 +235,8 @@ func (k Key) Validate() error {
 	return fmt.Errorf("expected an RSA or EC key, got %T", k.Public)
 }
 
-// ParseJWK returns the key in a JSON Web Key (RFC 7517). A private key is an error; whether the key may be
-// used is told by Validate.
+// ParseJWK returns the key in a JSON Web Key (RFC 7517). It returns an error for a private key. Call Validate
+// to find out whether the key may be used.
 func ParseJWK(data []byte) (Key, error) {
 	if err := strictjson.Check(data); err != nil {
 		return Key{}, fmt.Errorf("reading the key: %w", err)
@@ -252,7 +254,8 @@ func ParseJWK(data []byte) (Key, error) {
 	return Key{Algorithm: jwk.Algorithm, Public: jwk.Key}, nil
 }
 
-// checkCanonical refuses a key whose numbers are not in canonical base64url: the decoder passes over line breaks.
+// checkCanonical refuses a key whose numbers are not in canonical base64url, because the decoder ignores line
+// breaks.
 func checkCanonical(jwk []byte) error {
 	var numbers struct{ N, E, X, Y string }
 	if err := json.Unmarshal(jwk, &numbers); err != nil {
@@ -266,25 +269,25 @@ func checkCanonical(jwk []byte) error {
 	return nil
 }
 
-// AudienceKind tells what somebody can do with a token.
+// AudienceKind is what anyone who holds a token can do with it.
 type AudienceKind int
 
 // The kinds of audiences.
 const (
-	AudienceForeign    AudienceKind = iota // of no use here, and not known to open anything
+	AudienceForeign    AudienceKind = iota // neither a signing token nor a known credential
 	AudienceSigning                        // a signing token, accepted by no API server
 	AudienceCredential                     // the API server itself accepts it
 )
 
-// wellKnownAPIAudiences are the audiences of API servers that leave them at their defaults or at a common choice.
+// wellKnownAPIAudiences are the default and other common audiences of API servers.
 var wellKnownAPIAudiences = []string{
 	"https://kubernetes.default.svc", "https://kubernetes.default.svc.cluster.local", "https://kubernetes.default",
 	"kubernetes.default.svc", "kubernetes", "api",
 }
 
-// KindOf says what somebody can do with a token of these claims. prefix is that of signing audiences. A token without
-// audience, for the issuer itself or for a well-known API audience is a credential: API servers use their issuer as
-// audience unless told otherwise.
+// KindOf returns what anyone who holds a token with these claims can do with it. prefix is the prefix of
+// signing audiences. A token without an audience, or for the issuer itself, or for a well-known API audience
+// is a credential, because API servers use their issuer as audience unless configured otherwise.
 func (c Claims) KindOf(prefix string) AudienceKind {
 	if len(c.Audience) == 0 {
 		return AudienceCredential
@@ -301,8 +304,8 @@ func (c Claims) KindOf(prefix string) AudienceKind {
 	return kind
 }
 
-// Binding returns what the token vouches for by its one audience, with the digest of the payload or of the
-// public key; an audience that is the prefix alone has none. prefix is that of signing audiences.
+// Binding returns what the token vouches for by its only audience, with the digest of the payload or of the
+// public key. An audience that is only the prefix has no digest. prefix is the prefix of signing audiences.
 func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) {
 	if len(c.Audience) != 1 {
 		return "", signing.Digest{}, fmt.Errorf("expected one audience, got %d", len(c.Audience))
@@ -314,7 +317,7 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 	encoded := audience[strings.LastIndexByte(audience, ':')+1:]
 	sum, err := signing.DecodeBase64URL(encoded)
 	if err != nil || len(sum) != len(signing.Digest{}) {
-		return "", signing.Digest{}, fmt.Errorf("the audience %q ends in no digest", audience)
+		return "", signing.Digest{}, fmt.Errorf("the audience %q does not end in a digest", audience)
 	}
 	switch strings.TrimSuffix(audience, encoded) {
 	case prefix + ":p:":
@@ -322,14 +325,14 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 	case prefix + ":k:":
 		return signing.BindingKey, signing.Digest(sum), nil
 	}
-	return "", signing.Digest{}, fmt.Errorf("the audience %q is of no known form", audience)
+	return "", signing.Digest{}, fmt.Errorf("the audience %q has no known form", audience)
 }
 
-// maxPublicKey is the longest form of an ephemeral key that is read, in bytes. P-256 takes 91.
+// maxPublicKey is the maximum length of an ephemeral key, in bytes. A P-256 key has 91.
 const maxPublicKey = 256
 
-// ParsePublicKey reads the public half of an ephemeral key: SPKI (RFC 5280) in DER, P-256, in the one form
-// that Go writes, so that a key has one digest.
+// ParsePublicKey reads the public half of an ephemeral key: SPKI (RFC 5280) in DER, P-256. It accepts only
+// the form that Go writes, so that a key has one digest.
 func ParsePublicKey(der []byte) (*ecdsa.PublicKey, error) {
 	if len(der) > maxPublicKey {
 		return nil, fmt.Errorf("expected a public key of at most %d bytes, got %d", maxPublicKey, len(der))

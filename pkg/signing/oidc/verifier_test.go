@@ -40,7 +40,7 @@ func newECKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-// compact returns a JWS with this header and these claims, signed with ES256 where key is not nil.
+// compact returns a JWS with this header and these claims, signed with ES256 if key is not nil.
 func compact(t testing.TB, key *ecdsa.PrivateKey, header, claims string) string {
 	t.Helper()
 	encode := base64.RawURLEncoding.EncodeToString
@@ -224,7 +224,7 @@ func FuzzParseToken(f *testing.F) {
 	})
 }
 
-// Tokens of every algorithm verify that another implementation of RFC 7515 has signed, with their own key only.
+// Tokens of every algorithm that another implementation of RFC 7515 signed verify, with their own key only.
 func TestVerifySignatureOfEveryAlgorithm(t *testing.T) {
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -323,7 +323,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 	if _, err := ParsePublicKey(valid); err != nil {
 		t.Errorf("a valid key: %v", err)
 	}
-	// the same key with an outer length in the long form
+	// The same key with an outer length in the long form.
 	long := append([]byte{0x30, 0x81, 0x59}, valid[2:]...)
 	for name, der := range map[string][]byte{
 		"empty": nil, "trailing data": append(slices.Clone(valid), 0), "cut off": valid[:len(valid)-1], "long length": long,
@@ -339,7 +339,7 @@ func TestParsePublicKeyRefuses(t *testing.T) {
 // compressed returns the same P-256 key with its point in compressed form.
 func compressed(t *testing.T, der []byte) []byte {
 	t.Helper()
-	const pointAt = 26 // behind the algorithm and the header of the bit string
+	const pointAt = 26 // after the algorithm and the header of the bit string
 	point := der[pointAt:]
 	short := append([]byte{2 + point[64]&1}, point[1:33]...)
 	out := append(slices.Clone(der[:pointAt]), short...)
@@ -348,7 +348,7 @@ func compressed(t *testing.T, der []byte) []byte {
 	return out
 }
 
-// A key that is read has one form only.
+// Each key that can be read has only one form.
 func FuzzPublicKey(f *testing.F) {
 	der, err := x509.MarshalPKIXPublicKey(&newECKey(f).PublicKey)
 	if err != nil {

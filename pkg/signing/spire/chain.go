@@ -22,8 +22,8 @@ const (
 	maxChain        = 32 << 10 // bytes of the carrier; a termination message holds 4 KiB
 )
 
-// SVID is the certificate of a TaskRun's pod with what leads to an authority (X.509-SVID, section 5). Until
-// Verify has returned nil it is what somebody wrote.
+// SVID is the certificate of a TaskRun's pod with its chain to an authority (X.509-SVID, section 5). It is
+// not trusted until Verify has returned a nil error.
 type SVID struct {
 	Leaf          *x509.Certificate
 	Intermediates []*x509.Certificate
@@ -62,8 +62,8 @@ func FormatChain(certificates []*x509.Certificate) string {
 	return base64.RawURLEncoding.EncodeToString(der)
 }
 
-// ParseLegacy reads the carrier SVID of format v1: one PEM block with the leaf, as Go writes it, and nothing
-// around it. The intermediate certificates are not there.
+// ParseLegacy reads the carrier SVID of format v1: only one PEM block with the leaf, as Go writes it. It has
+// no intermediate certificates.
 func ParseLegacy(carrier string) (*SVID, error) {
 	if len(carrier) > maxChain {
 		return nil, fmt.Errorf("expected a certificate of at most %d bytes, got %d", maxChain, len(carrier))
@@ -86,7 +86,7 @@ func ParseLegacy(carrier string) (*SVID, error) {
 	return &SVID{Leaf: leaf}, nil
 }
 
-// checkKey refuses keys that are too weak, and those with which a signature takes long to verify.
+// checkKey refuses keys that are too weak, and keys with which verifying is slow.
 func checkKey(key crypto.PublicKey) error {
 	if signing.AlgorithmOf(key) != signing.AlgorithmNone {
 		return nil

@@ -26,7 +26,8 @@ func (a Authority) Fingerprint() string {
 	return hex.EncodeToString(sum[:])
 }
 
-// Authorities are those of one trust domain, present and past. They are immutable and safe for concurrent use.
+// Authorities are the present and past authorities of one trust domain. They are immutable and safe for
+// concurrent use.
 type Authorities struct {
 	byKey     map[string][]Authority // by the ID of their key
 	bySubject map[string][]Authority
@@ -43,8 +44,8 @@ func NewAuthorities(list []Authority) *Authorities {
 	return a
 }
 
-// candidates returns the authorities that a certificate names as its issuer. The authorities of a trust
-// domain all have one name, and there may be hundreds of them: the ID of the key tells them apart.
+// candidates returns the authorities that a certificate names as its issuer. All authorities of a trust
+// domain have the same name, and there may be hundreds of them, so it uses the ID of the key.
 func (a *Authorities) candidates(c *x509.Certificate) []Authority {
 	if len(c.AuthorityKeyId) == 0 {
 		return a.bySubject[string(c.RawIssuer)]
@@ -52,12 +53,13 @@ func (a *Authorities) candidates(c *x509.Certificate) []Authority {
 	return a.byKey[string(c.AuthorityKeyId)]
 }
 
-// ErrUnknownAuthority says that an SVID leads to none of the authorities. Whoever adds the missing one can verify it.
+// ErrUnknownAuthority means that an SVID leads to none of the authorities. With the missing authority, it can
+// be verified.
 var ErrUnknownAuthority = errors.New("no authority of the trust domain has signed it")
 
-// Verify returns the authorities to which the SVID leads at the time at, at least one: which of them was in
-// use then, the caller decides. It judges every certificate at that very time. The error wraps
-// ErrUnknownAuthority when the chain ends at a certificate that nobody here knows.
+// Verify returns the authorities to which the SVID leads at the time at, at least one. The caller decides
+// which of them was in use then. Verify judges every certificate at that time. The error wraps
+// ErrUnknownAuthority if the chain ends at an unknown authority.
 func (s *SVID) Verify(authorities *Authorities, at time.Time) ([]Authority, error) {
 	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	known := map[string]Authority{}
@@ -86,7 +88,7 @@ func (s *SVID) Verify(authorities *Authorities, at time.Time) ([]Authority, erro
 	return found, nil
 }
 
-// top is the certificate that leads out of the chain: that of the last issuer which the carrier holds.
+// top returns the last certificate of the chain in the carrier, whose issuer is the authority.
 func (s *SVID) top() *x509.Certificate {
 	top := s.Leaf
 	for range s.Intermediates {
@@ -100,11 +102,11 @@ func (s *SVID) top() *x509.Certificate {
 	return top
 }
 
-// IssuerKeyID is the hex ID of the key of the authority that the chain asks for, empty if the certificates do
-// not name it.
+// IssuerKeyID returns the hex ID of the key of the authority that the chain needs. It is empty if the
+// certificates do not name it.
 func (s *SVID) IssuerKeyID() string { return hex.EncodeToString(s.top().AuthorityKeyId) }
 
-// CheckUsage reports why the leaf may not sign for a workload (X.509-SVID, section 4).
+// CheckUsage returns an error if the leaf may not sign for a workload (X.509-SVID, section 4).
 func (s *SVID) CheckUsage() error {
 	usage := s.Leaf.KeyUsage
 	switch {
@@ -124,8 +126,8 @@ var oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
 // uriTag is the tag of a URI among a certificate's general names.
 const uriTag = 6
 
-// ID returns the one URI of the leaf as the certificate has it: Go's own parser changes how some are written.
-// It is an error to have none, or more than one.
+// ID returns the only URI of the leaf exactly as the certificate has it, because Go's own parser changes some
+// URIs. It returns an error if there is none, or more than one.
 func (s *SVID) ID() (string, error) {
 	var uris []string
 	for _, extension := range s.Leaf.Extensions {
@@ -148,7 +150,7 @@ func (s *SVID) ID() (string, error) {
 	return uris[0], nil
 }
 
-// TrustDomain returns the trust domain of a SPIFFE ID, empty if it is none.
+// TrustDomain returns the trust domain of a SPIFFE ID, or the empty string if id is not one.
 func TrustDomain(id string) string {
 	u, err := url.Parse(id)
 	if err != nil || u.Scheme != "spiffe" {

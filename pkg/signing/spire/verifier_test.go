@@ -17,7 +17,7 @@ import (
 
 const taskRunID = "spiffe://ci.example/ns/ci/taskrun/build"
 
-// newChain returns a certificate that depth intermediate authorities below ca have issued.
+// newChain returns the chain of a certificate below ca with depth intermediate authorities.
 func newChain(t testing.TB, ca *verifytest.CA, depth int) []*x509.Certificate {
 	t.Helper()
 	for range depth {
@@ -81,7 +81,8 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// A certificate that names a known authority's key, signed by another, is forged: no missing authority would help.
+// A certificate that names a known authority's key, but was signed with another, is forged. A missing
+// authority would not help.
 func TestForgedAuthority(t *testing.T) {
 	ca := newCA(t)
 	forger := newCA(t)
@@ -131,8 +132,8 @@ func TestTrustDomain(t *testing.T) {
 	}
 }
 
-// No carrier brings the reader down, none that is read has a second form, and none leads to an authority that
-// did not sign it.
+// No carrier makes the reader panic, no carrier that can be read has a second form, and none leads to an
+// authority that did not sign it.
 func FuzzChain(f *testing.F) {
 	ca := newCA(f)
 	signed := newChain(f, ca, 1)

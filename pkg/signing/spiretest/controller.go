@@ -10,8 +10,8 @@ import (
 	tektontest "github.com/tektoncd/pipeline/pkg/spire/test"
 )
 
-// Federate makes the workload API also hand out the bundle of another trust domain, as SPIRE does for a
-// workload that is registered with it, and returns that domain's authority.
+// Federate makes the workload API also serve the bundle of another trust domain, as SPIRE does for a workload
+// that federates with it, and returns that domain's authority.
 func (d *Domain) Federate(t testing.TB, trustDomain string) *tektontest.CA {
 	t.Helper()
 	other := tektontest.NewCA(t, spiffeid.RequireTrustDomainFromString(trustDomain))
@@ -19,8 +19,8 @@ func (d *Domain) Federate(t testing.TB, trustDomain string) *tektontest.CA {
 	return other
 }
 
-// Controller returns Tekton's own client for the controller, which takes whatever identity the workload API
-// serves for the controller's.
+// Controller returns Tekton's own client for the controller. It uses the identity that the workload API
+// serves as the controller's.
 func (d *Domain) Controller(t testing.TB) spire.ControllerAPIClient {
 	t.Helper()
 	client := controllerClient(t.Context())

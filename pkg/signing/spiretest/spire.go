@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package spiretest lets tests call the code with which Tekton itself signs and verifies results (pkg/spire of Tekton
-// Pipelines), against a workload API that it serves on a socket of its own. Tests only may import it.
+// Package spiretest lets tests call the code with which Tekton itself signs and verifies results (pkg/spire
+// of Tekton Pipelines), against a workload API that it serves on a socket of its own. Only tests may import
+// it.
 package spiretest
 
 import (
@@ -58,14 +59,14 @@ func ID(namespace, taskRun string) spiffeid.ID {
 		fmt.Sprintf("/ns/%s/taskrun/%s", namespace, taskRun))
 }
 
-// Serve makes id the identity of whoever asks the workload API, and returns it with its key.
+// Serve makes the workload API serve the identity id to every caller, and returns it with its key.
 func (d *Domain) Serve(id spiffeid.ID) *x509svid.SVID {
 	svid := d.CA.CreateX509SVID(id)
 	d.api.SetX509SVIDResponse(&fakeworkloadapi.X509SVIDResponse{Bundle: d.CA.X509Bundle(), SVIDs: []*x509svid.SVID{svid}})
 	return svid
 }
 
-// ServeSVID makes the first certificate of chain the identity of whoever asks the workload API, whoever has issued it.
+// ServeSVID makes the workload API serve the first certificate of chain to every caller, with any issuer.
 func (d *Domain) ServeSVID(t testing.TB, chain []*x509.Certificate, key crypto.Signer) {
 	t.Helper()
 	id, err := x509svid.IDFromCert(chain[0])
@@ -77,7 +78,7 @@ func (d *Domain) ServeSVID(t testing.TB, chain []*x509.Certificate, key crypto.S
 	})
 }
 
-// ServeBundles makes these the authorities of whoever asks the workload API, by trust domain.
+// ServeBundles makes the workload API serve these authorities to every caller, by trust domain.
 func (d *Domain) ServeBundles(t testing.TB, authorities map[string]*x509.Certificate) {
 	t.Helper()
 	var bundles []*x509bundle.Bundle
@@ -99,8 +100,8 @@ func Key(svid *x509svid.SVID) (crypto.Signer, result.RunResult) {
 	}
 }
 
-// Sign has Tekton's own code sign results with the identity that the workload API serves, and returns what it
-// adds to them.
+// Sign signs results with Tekton's own code and the identity that the workload API serves, and returns what
+// that code adds.
 func (d *Domain) Sign(t testing.TB, results []result.RunResult) []result.RunResult {
 	t.Helper()
 	client := spire.NewEntrypointerAPIClient(&d.config)
@@ -112,7 +113,7 @@ func (d *Domain) Sign(t testing.TB, results []result.RunResult) []result.RunResu
 	return carriers
 }
 
-// Verify has Tekton's own code verify results and their signatures as those of a TaskRun.
+// Verify verifies results and their signatures with Tekton's own code, as those of a TaskRun.
 func (d *Domain) Verify(t testing.TB, namespace, taskRun string, results []result.RunResult) error {
 	t.Helper()
 	client := controllerClient(t.Context())
@@ -126,7 +127,8 @@ func (d *Domain) Verify(t testing.TB, namespace, taskRun string, results []resul
 		&v1beta1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun}})
 }
 
-// controllerClient returns the client of Tekton's controller, which is to be had from its dependency injection only.
+// controllerClient returns the client of Tekton's controller, which is available only from its dependency
+// injection.
 func controllerClient(ctx context.Context) spire.ControllerAPIClient {
 	for _, inject := range injection.Default.GetClients() {
 		ctx = inject(ctx, &rest.Config{})

@@ -11,8 +11,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 )
 
-// TestTektonsOwnRoundTrip shows that the clients work: without it, a verifier that refuses everything would
-// pass for strict.
+// TestTektonsOwnRoundTrip checks that the clients work. Without it, a verifier that refuses everything would
+// pass the other tests.
 func TestTektonsOwnRoundTrip(t *testing.T) {
 	d := New(t)
 	d.Serve(ID("ci", "build"))

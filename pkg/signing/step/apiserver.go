@@ -13,8 +13,9 @@ import (
 	"strconv"
 )
 
-// APIServer is the API server that a signer may talk to: the add-on's own. What the pod is told of it, by its
-// environment and its ca.crt, may come from a Service and a ConfigMap of the namespace's editors.
+// APIServer is the only API server to which a signer may connect: the one of the add-on. The signer does not
+// use the pod's environment and ca.crt for that, because namespace editors can change them with a Service and
+// a ConfigMap.
 type APIServer struct {
 	Address string   // https://HOST:PORT
 	CAs     []string // SHA-256 digests, in hex, of the certificates of authorities that may vouch for it
@@ -28,7 +29,7 @@ const (
 	flagAPIServerCA = "api-server-ca"
 )
 
-// Known reports whether the signer was told of an API server. Add-ons of earlier versions did not.
+// Known reports whether the add-on passed an API server to the signer. Earlier versions did not.
 func (a APIServer) Known() bool { return a.Address != "" || len(a.CAs) > 0 }
 
 // HostPort returns where the API server listens.
@@ -45,7 +46,7 @@ func (a APIServer) HostPort() (host, port string, err error) {
 	return host, port, nil
 }
 
-// Validate reports the first thing that makes the API server unfit for being talked to.
+// Validate returns the first error in the description of the API server.
 func (a APIServer) Validate() error {
 	if _, _, err := a.HostPort(); err != nil {
 		return err

@@ -3,8 +3,8 @@
 // Package step is the contract between the injection, which rewrites the command line of a step's container,
 // and the signer, which that command line starts.
 //
-// The signer is configured by arguments and never by environment variables: the step inherits the
-// environment, and a wrapped step must see the same one as a stock step.
+// Arguments configure the signer, never environment variables: the step inherits the environment, and a
+// wrapped step must have the same one as a stock step.
 package step
 
 import (
@@ -26,24 +26,24 @@ const (
 	CommandInstall = "install" // install DESTINATION
 )
 
-// Places of the signer: in its own image, and in a pod that it was delivered to.
+// Paths of the signer: in its own image, and in a pod to which it was delivered.
 const (
 	ImagePath = "/signer"
 	MountPath = "/tekton/sign"
 	PodPath   = MountPath + ImagePath
 )
 
-// MaxMessage is the most bytes that a container's termination message may ever have (Kubernetes and Tekton
-// agree on it).
+// MaxMessage is the maximum size of a container's termination message in bytes, in Kubernetes and in Tekton.
 const MaxMessage = 4096
 
-// MaxPatience is the longest that a signer may try to get a token.
+// MaxPatience is the longest time for which a signer may try to get a token.
 const MaxPatience = time.Minute
 
-// privateSuffix makes a private post file of a public one. Both are in one folder, so that renaming is atomic.
+// privateSuffix is added to a post file to make the private one. Both are in the same folder, so that
+// renaming is atomic.
 const privateSuffix = ".unsigned"
 
-// Config tells the signer which step it wraps.
+// Config describes to the signer the step that it wraps.
 type Config struct {
 	Namespace       string
 	TaskRun         string
@@ -52,29 +52,29 @@ type Config struct {
 	Index           uint8  // position among the pod's step containers
 	Count           uint8  // number of the pod's step containers
 	Share           int    // bytes that the container's termination message may have
-	Room            int    // those it may have once one more container is in the pod; 0 if that is not known
-	PostFile        string // file that starts the next step; empty where the entrypoint publishes it itself
+	Room            int    // bytes that it may have after one more container joins the pod; 0 if unknown
+	PostFile        string // file that starts the next step; empty if the entrypoint writes it itself
 	TerminationPath string
-	Compress        bool // the entrypoint compresses termination messages, so the signer may as well
+	Compress        bool // the entrypoint compresses termination messages, so the signer may compress as well
 	MayCompress     bool // Tekton reads compressed messages: the signer compresses those that are too long
-	Required        bool // results are of no use without evidence, so that evidence may take all of Share
+	Required        bool // results cannot be used without evidence, so evidence may take all of Share
 	Options
 	API      APIServer
-	Patience time.Duration // for what the API server may do another time; whole seconds
-	Values   *Values       // where results travel by the log of Tekton's results sidecar; nil: by termination message
+	Patience time.Duration // how long to wait for an API server that may answer later; whole seconds
+	Values   *Values       // files with the results, if they travel by the log of Tekton's results sidecar; else nil
 }
 
-// Options say how the steps of a cluster sign.
+// Options define how the steps of a cluster sign.
 type Options struct {
 	Backend signing.Backend
 	Format  signing.Format
-	// Of backends that sign with tokens. The others have none of these.
+	// Only for backends that sign with tokens.
 	Binding        signing.Binding
 	AudiencePrefix string
 	TokenLifetime  time.Duration // whole seconds
 }
 
-// Validate reports the first option that no signer can follow.
+// Validate returns an error for the first option with which no signer can sign.
 func (o Options) Validate() error {
 	if _, err := signing.ParseBackend(string(o.Backend)); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (o Options) Validate() error {
 	return nil
 }
 
-// noTokens is an error for options of tokens.
+// noTokens returns an error if any option for tokens is set.
 func (o Options) noTokens() error {
 	if o.Binding != "" || o.AudiencePrefix != "" || o.TokenLifetime != 0 {
 		return fmt.Errorf("backend %s signs without tokens, got a binding, an audience prefix or a lifetime of tokens",
@@ -109,8 +109,8 @@ func (o Options) noTokens() error {
 	return nil
 }
 
-// PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile once the
-// step's evidence stands.
+// PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile after it
+// has written the step's evidence.
 func PrivatePostFile(postFile string) string { return postFile + privateSuffix }
 
 // Args returns the signer's arguments that start command under c. Parse reads them back.
@@ -150,7 +150,7 @@ func (o Options) args() []string {
 		"-token-seconds", strconv.Itoa(int(o.TokenLifetime/time.Second)))
 }
 
-// budgetArgs returns the arguments that say how the signer fills the message.
+// budgetArgs returns the arguments that define how the signer fills the message.
 func (c Config) budgetArgs() []string {
 	var args []string
 	if c.Room != 0 {
@@ -167,7 +167,7 @@ func (c Config) budgetArgs() []string {
 	return args
 }
 
-// Parse reads arguments written by Args, and only those: any other order, spelling or repetition is an error.
+// Parse reads only arguments that Args writes. It refuses any other order, spelling or repetition.
 func Parse(args []string) (Config, []string, error) {
 	end := slices.Index(args, "--")
 	if end < 1 || args[0] != CommandRun || end == len(args)-1 {
@@ -242,7 +242,7 @@ func byteVar(b *uint8) func(string) error {
 	}
 }
 
-// Validate reports the first field that no step of a pod can have.
+// Validate returns an error for the first field that no step of a pod can have.
 func (c Config) Validate() error {
 	for _, f := range []struct{ name, value string }{
 		{"namespace", c.Namespace}, {"taskrun", c.TaskRun}, {"container", c.Container},
@@ -267,7 +267,7 @@ func (c Config) Validate() error {
 	case c.Patience < 0 || c.Patience > MaxPatience:
 		return fmt.Errorf("expected -patience-seconds of at most %v, got %v", MaxPatience, c.Patience)
 	}
-	if c.API.Known() { // without, the step runs and is not signed
+	if c.API.Known() { // without it, the step runs and is not signed
 		if err := c.API.Validate(); err != nil {
 			return err
 		}

@@ -162,7 +162,7 @@ func TestParseRefusesValues(t *testing.T) {
 	}
 }
 
-// manyCAs returns the flags of more authorities than a signer takes, but for the first flag.
+// manyCAs returns the flags of more authorities than a signer accepts, without the first flag.
 func manyCAs() string {
 	var digests []string
 	for i := range maxCAs + 1 {

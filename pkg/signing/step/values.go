@@ -12,10 +12,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Values say which files hold what a step emits, where that travels by the log of Tekton's results sidecar.
-// They are taken from the sidecar's own arguments, so that the step signs what the sidecar reads.
+// Values name the files that hold what a step emits, if that travels by the log of Tekton's results sidecar.
+// They come from the sidecar's own arguments, so that the step signs what the sidecar reads.
 type Values struct {
-	ResultsDir  string   // folder of the task's results; empty but for the last step
+	ResultsDir  string   // folder of the task's results; set for the last step only
 	Results     []string // names of the task's results
 	StepDir     string   // folder of the step
 	StepResults []string // names of the step's results
@@ -55,8 +55,8 @@ type valueFlags struct {
 	values Values
 }
 
-// get returns the values, nil where the mode is off. Flags of values without the mode are found by Parse,
-// which compares.
+// get returns the values, or nil if the mode is off. Parse finds flags of values without the mode, because it
+// compares the arguments with those that Args writes.
 func (f *valueFlags) get() *Values {
 	if !f.on {
 		return nil
@@ -82,7 +82,7 @@ func listVar(list *[]string) func(string) error {
 	}
 }
 
-// validate reports the first value that no step can have.
+// validate returns an error for the first value that no step can have.
 func (v Values) validate(format signing.Format, last bool) error {
 	switch {
 	case format != signing.FormatV2:
@@ -100,7 +100,8 @@ func (v Values) validate(format signing.Format, last bool) error {
 	return CheckFileNames(v.StepResults)
 }
 
-// CheckFileNames is an error for a name of a result that is no name of a file in a folder, or that occurs twice.
+// CheckFileNames returns an error if the name of a result cannot be the name of a file in a folder, or if it
+// occurs twice.
 func CheckFileNames(names []string) error {
 	for i, name := range names {
 		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/,\x00") {

@@ -11,49 +11,51 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// PredicateTypeReceipt is that of a record whose verdict rests on a receipt.
+// PredicateTypeReceipt is the predicate type of a record whose verdict depends on a receipt.
 const PredicateTypeReceipt = "https://tekton-sign.dev/record/v2"
 
-// Basis is what a verdict rests on.
+// Basis is what a verdict is based on.
 type Basis string
 
-// The bases of a record v2. That of a record v1 is the evidence alone.
+// The bases of a record v2. The basis of a record v1 is only the evidence.
 const (
 	BasisEvidence Basis = "evidence" // the receipts are those of earlier attempts
 	BasisReceipt  Basis = "receipt"
 	BasisBoth     Basis = "evidence and receipt" // some steps left evidence, and the receipt covers the others
 )
 
-// MaxReceiptSteps is how many steps a receipt describes at most.
+// MaxReceiptSteps is the maximum number of steps in a receipt.
 const MaxReceiptSteps = 100
 
-// Receipt is what the kubelet reported of the TaskRun's pod, as the add-on read it when the TaskRun completed.
+// Receipt is what the kubelet reported about the TaskRun's pod, as the add-on read it when the TaskRun
+// completed.
 type Receipt struct {
 	Node         string    `json:"node"`
-	RuntimeClass string    `json:"runtimeClass"` // empty: the node's own
+	RuntimeClass string    `json:"runtimeClass"` // empty for the node's default
 	Created      time.Time `json:"created"`      // of the pod
 	Steps        []Step    `json:"steps"`        // in the order of the pod's containers
 }
 
-// Step is what the kubelet reported of one container. A container that never ended has no reason.
+// Step is what the kubelet reported about one container. A container that never ended has no reason.
 type Step struct {
 	Container string `json:"container"`
 	ExitCode  int32  `json:"exitCode"`
 	Reason    string `json:"reason"`
 	ImageID   string `json:"imageID"`
-	Message   string `json:"message"` // hex SHA-256 of the termination message, empty if there was none
+	Message   string `json:"message"` // hex SHA-256 of the termination message; empty if there was none
 }
 
-// Attempt is an earlier attempt of the TaskRun that left no evidence, and that the add-on verified by a receipt when Tekton archived it.
+// Attempt is an earlier attempt of the TaskRun that left no evidence, and that the add-on verified by a
+// receipt when Tekton archived it.
 type Attempt struct {
 	Number  int    `json:"number"`  // from 0
 	TaskRun string `json:"taskRun"` // hex SHA-256 of the projection of the attempt
 }
 
-// MaxAttempts is how many attempts a record names at most.
+// MaxAttempts is the maximum number of attempts in a record.
 const MaxAttempts = 16
 
-// AttemptOf describes an attempt, a TaskRun of its own.
+// AttemptOf describes an attempt in the form of a separate TaskRun.
 func AttemptOf(attempt *v1.TaskRun, number int) (Attempt, error) {
 	p, err := Project(attempt)
 	if err != nil {
@@ -72,7 +74,7 @@ func MessageDigest(message string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// HasReceipt reports whether the verdict rests on a receipt.
+// HasReceipt reports whether the verdict depends on a receipt.
 func (p Predicate) HasReceipt() bool { return p.Receipt != nil }
 
 // predicateType returns the type of the statement that holds the predicate.
@@ -83,7 +85,8 @@ func (p Predicate) predicateType() string {
 	return PredicateType
 }
 
-// validateReceipt is an error for a basis without a receipt, a receipt without a basis, or one of another form.
+// validateReceipt returns an error for a basis without a receipt, a receipt without a basis, or an invalid
+// receipt.
 func (p Predicate) validateReceipt() error {
 	r, wanted := p.Receipt, p.Basis == BasisReceipt || p.Basis == BasisBoth
 	switch {
@@ -92,7 +95,8 @@ func (p Predicate) validateReceipt() error {
 	case r == nil && len(p.Attempts) == 0 && p.Basis == "", r == nil && len(p.Attempts) > 0 && p.Basis == BasisEvidence:
 		return nil
 	case r == nil || !wanted:
-		return fmt.Errorf("expected a basis of %q or %q with a receipt, %q with attempts alone, or none of them, got basis %q",
+		return fmt.Errorf(
+			"expected a basis of %q or %q with a receipt, %q with attempts alone, or none of them, got basis %q",
 			BasisReceipt, BasisBoth, BasisEvidence, p.Basis)
 	case r.Steps == nil || len(r.Steps) > MaxReceiptSteps:
 		return fmt.Errorf("expected a receipt of at most %d steps, got %d", MaxReceiptSteps, len(r.Steps))

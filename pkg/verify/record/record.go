@@ -55,9 +55,9 @@ type Predicate struct {
 	AddOnVersion    string            `json:"addOnVersion"`
 	WithoutMessages string            `json:"withoutMessages"`    // digest of Projection.WithoutMessages
 	Fields          map[string]string `json:"fields"`             // Projection.Fields, without messages
-	Basis           Basis             `json:"basis,omitempty"`    // empty: the evidence, as in every record v1
-	Receipt         *Receipt          `json:"receipt,omitempty"`  // in a record v2
-	Attempts        []Attempt         `json:"attempts,omitempty"` // in a record v2
+	Basis           Basis             `json:"basis,omitempty"`    // empty for the evidence, as in every record v1
+	Receipt         *Receipt          `json:"receipt,omitempty"`  // only in a record v2
+	Attempts        []Attempt         `json:"attempts,omitempty"` // only in a record v2
 }
 
 // Check is the outcome of one check.

@@ -50,8 +50,8 @@ func Decode(data []byte) (*v1.TaskRun, error) {
 // decodeUsual reads the most common kind of input in one pass. It returns nil for any other input and on any
 // error; the slower way then reports the error.
 func decodeUsual(data []byte) *v1.TaskRun {
-	says := strictjson.Peek(data, "apiVersion", "kind")
-	if says["kind"] != "TaskRun" || says["apiVersion"] != "tekton.dev/v1" {
+	peeked := strictjson.Peek(data, "apiVersion", "kind")
+	if peeked["kind"] != "TaskRun" || peeked["apiVersion"] != "tekton.dev/v1" {
 		return nil
 	}
 	tr := &v1.TaskRun{}
@@ -59,7 +59,7 @@ func decodeUsual(data []byte) *v1.TaskRun {
 		doubtful(&tr.Status) {
 		return nil
 	}
-	if checkName(tr) != nil || tr.Kind != says["kind"] || tr.APIVersion != says["apiVersion"] {
+	if checkName(tr) != nil || tr.Kind != peeked["kind"] || tr.APIVersion != peeked["apiVersion"] {
 		return nil
 	}
 	return tr

@@ -33,7 +33,7 @@ type syntaxError struct {
 }
 
 func (e *syntaxError) Error() string {
-	return fmt.Sprintf("no valid JSON at byte %d: %s", e.offset, e.text)
+	return fmt.Sprintf("invalid JSON at byte %d: %s", e.offset, e.text)
 }
 
 func (j *jsonCutter) run() {

@@ -71,18 +71,18 @@ func TestOneObjectSpoilsNoOther(t *testing.T) {
 		text string
 		want []string
 	}{
-		"line of garbage":    {plain + "\nhello {\n" + named("b"), []string{a, `document 2: no valid JSON at byte`, b}},
-		"line cut off":       {plain + "\n" + plain[:40] + "\n" + named("b"), []string{a, "document 2: no valid JSON", b}},
-		"line cut in string": {plain[:20] + "\n" + named("b"), []string{"document 1: no valid JSON", b}},
+		"line of garbage":    {plain + "\nhello {\n" + named("b"), []string{a, `document 2: invalid JSON at byte`, b}},
+		"line cut off":       {plain + "\n" + plain[:40] + "\n" + named("b"), []string{a, "document 2: invalid JSON", b}},
+		"line cut in string": {plain[:20] + "\n" + named("b"), []string{"document 1: invalid JSON", b}},
 		"first line cut": {
-			plain[:len(plain)-1] + "\n" + named("b") + "\n" + plain, []string{"document 1: no valid JSON", b, a},
+			plain[:len(plain)-1] + "\n" + named("b") + "\n" + plain, []string{"document 1: invalid JSON", b, a},
 		},
 		"bad literal": {
 			plain + `{"a":nonsense}` + named("b"), []string{a, "document 2: expected a Kubernetes object: invalid character", b},
 		},
-		"bad key":          {plain + "\n{1:2}\n" + named("b"), []string{a, "document 2: no valid JSON", b}},
-		"comma at the end": {plain + "\n{\"a\":1,}\n" + named("b"), []string{a, "document 2: no valid JSON", b}},
-		"garbage behind":   {plain + "x\n" + named("b"), []string{a, "document 2: no valid JSON", b}},
+		"bad key":          {plain + "\n{1:2}\n" + named("b"), []string{a, "document 2: invalid JSON", b}},
+		"comma at the end": {plain + "\n{\"a\":1,}\n" + named("b"), []string{a, "document 2: invalid JSON", b}},
+		"garbage behind":   {plain + "x\n" + named("b"), []string{a, "document 2: invalid JSON", b}},
 		"item of garbage": {
 			`{"items":[` + plain + `,nonsense,` + named("b") + `],"kind":"List"}`,
 			[]string{a, "item 2: expected a Kubernetes object", b},
@@ -96,9 +96,9 @@ func TestOneObjectSpoilsNoOther(t *testing.T) {
 		"large YAML item": {
 			listY(plainY, largeY, plainY), []string{a, "item 2: larger than 8 MiB", a},
 		},
-		"YAML garbage": {plainY + "---\n}{\n---\n" + plainY, []string{a, "document 2: no plain YAML", a}},
+		"YAML garbage": {plainY + "---\n}{\n---\n" + plainY, []string{a, "document 2: not plain YAML", a}},
 		"YAML item of garbage": {
-			listY(plainY, "a: \"\n", plainY), []string{a, "item 2: no plain YAML", a},
+			listY(plainY, "a: \"\n", plainY), []string{a, "item 2: not plain YAML", a},
 		},
 	} {
 		compare(t, name, read(t, c.text), c.want)
@@ -134,7 +134,7 @@ func TestLists(t *testing.T) {
 		"no list": {
 			`{"items":[` + plain + `],"kind":"TaskRun"}`, []string{"ci/a", `got kind "TaskRun" with items`},
 		},
-		"cut off":         {`{"items":[` + plain + `,`, []string{"ci/a", "after item 1: no valid JSON"}},
+		"cut off":         {`{"items":[` + plain + `,`, []string{"ci/a", "after item 1: invalid JSON"}},
 		"empty in YAML":   {"kind: List\nitems: []\n", []string{"has no items"}},
 		"nothing in YAML": {"kind: List\nitems:\n", []string{"has no items"}},
 		"items twice in YAML": {
@@ -145,12 +145,12 @@ func TestLists(t *testing.T) {
 		},
 		"string around an item": {
 			"kind: List\nitems:\n- x: \"\n- " + plain + "\n\"\n",
-			[]string{"item 1: no plain YAML", "ci/a", "around the items: no plain YAML"},
+			[]string{"item 1: not plain YAML", "ci/a", "around the items: not plain YAML"},
 		},
 		"two kinds of items": {
 			"kind: List\n\"items\": [{}]\nx: \"\nitems:\n- " + plain + "\n\"\n", []string{"ci/a", "can be read in two ways"},
 		},
-		"map for items": {"kind: List\nitems:\n  a: b\n", []string{"no plain YAML"}},
+		"map for items": {"kind: List\nitems:\n  a: b\n", []string{"not plain YAML"}},
 		"document in it": {
 			"kind: List\nitems:\n- " + plain + "\n...\n- " + plain + "\n", []string{"ci/a", "more than one document"},
 		},
@@ -231,7 +231,7 @@ func TestEncodings(t *testing.T) {
 		"gzip, damaged": {
 			packed[:len(packed)-8] + "\x00\x00\x00\x00" + packed[len(packed)-4:], []string{"ci/a", "ci/b", "damaged gzip file"},
 		},
-		"gzip of gzip":    {pack(t, packed), []string{"no plain YAML"}},
+		"gzip of gzip":    {pack(t, packed), []string{"not plain YAML"}},
 		"gzip, no data":   {"\x1f\x8b", []string{"damaged gzip file"}},
 		"byte order":      {"\xef\xbb\xbf" + plain, []string{"ci/a"}},
 		"UTF-16":          {"\xff\xfe{\x00}\x00", []string{"save it as UTF-8"}},
@@ -262,7 +262,7 @@ func TestEndlessInput(t *testing.T) {
 		"one string":   {io.MultiReader(strings.NewReader(`{"a":"`), zeros('x')), "the rest of the file was not read"},
 		"escapes":      {io.MultiReader(strings.NewReader(`{"a":"`), zeros('\\')), "the rest of the file was not read"},
 		"one number":   {io.MultiReader(strings.NewReader(`{"a":`), zeros('1')), "the rest of the file was not read"},
-		"brackets":     {io.MultiReader(strings.NewReader(`{"a":`), io.LimitReader(zeros('['), 1<<20)), "no valid JSON"},
+		"brackets":     {io.MultiReader(strings.NewReader(`{"a":`), io.LimitReader(zeros('['), 1<<20)), "invalid JSON"},
 		"one line":     {zeros('x'), "the rest of the file was not read"},
 		"zero bytes":   {zeros(0), "the rest of the file was not read"},
 		"gzip of that": {strings.NewReader(bomb), "more than 200 times its size"},

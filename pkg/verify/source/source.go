@@ -66,7 +66,7 @@ func (o Object) TaskRun() (*v1.TaskRun, error) {
 	case formatYAML:
 		data, err := yamlToJSON(o.data)
 		if err != nil {
-			return nil, fmt.Errorf("no plain YAML: %w", err)
+			return nil, fmt.Errorf("not plain YAML: %w", err)
 		}
 		return Decode(data)
 	case formatRecord:

@@ -132,8 +132,8 @@ func TestReadRefuses(t *testing.T) {
 		"empty":             {"", "empty"},
 		"blank":             {" \n\t\n", "empty"},
 		"comments":          {"# nothing\n---\n# here\n", "empty"},
-		"cut off":           {plain[:40], "no valid JSON"},
-		"binary":            {"\x00\x01{{{{", "no plain YAML"},
+		"cut off":           {plain[:40], "invalid JSON"},
+		"binary":            {"\x00\x01{{{{", "not plain YAML"},
 		"alias":             {"a: &x [1]\nb: *x\n", "anchor &x"},
 		"bomb":              {"a: &a [x,x]\nb: &b [*a,*a]\nc: [*b,*b]\n", "anchor"},
 		"merge key":         {"a: {<<: {b: 1}}\n", "plain key"},
@@ -149,7 +149,7 @@ func TestReadRefuses(t *testing.T) {
 		"long name": {
 			strings.Replace(plain, `"a"`, `"`+strings.Repeat("a", 254)+`"`, 1), "metadata.name has 254 bytes",
 		},
-		"tabs": {"a:\n\t- b\n", "no plain YAML"},
+		"tabs": {"a:\n\t- b\n", "not plain YAML"},
 	} {
 		compare(t, name, read(t, c.text), []string{c.want})
 	}

@@ -29,7 +29,7 @@ func checkVersion(data []byte, own, other any, version string) error {
 	}
 	for _, path := range slices.Sorted(maps.Keys(unknown)) {
 		if !elsewhere[path] {
-			return fmt.Errorf("the field %s is none of tekton.dev/%s, but of another version: one of them is not from Tekton",
+			return fmt.Errorf("the field %s is not in tekton.dev/%s, but in another version: one of them is not from Tekton",
 				path, version)
 		}
 	}

@@ -198,7 +198,7 @@ func (y *yamlCutter) end() {
 func (y *yamlCutter) endOfList(rest []byte) {
 	data, err := yamlToJSON(rest)
 	if err != nil {
-		y.remark(Object{err: fmt.Errorf("the list around the items: no plain YAML: %w", err)})
+		y.remark(Object{err: fmt.Errorf("the list around the items: not plain YAML: %w", err)})
 		return
 	}
 	y.endList(data, "items", y.items)

@@ -43,7 +43,7 @@ func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.To
 		PodName: only(status.User.Extra[ExtraPodName]), PodUID: only(status.User.Extra[ExtraPodUID]),
 	}
 	if review.Authenticated && !slices.Contains(status.Audiences, audience) {
-		review.Authenticated, review.Error = false, "the API server did not say that the token is for this audience"
+		review.Authenticated, review.Error = false, "by the API server's answer, the token is not for this audience"
 	}
 	return review, nil
 }

@@ -43,7 +43,7 @@ func TestReview(t *testing.T) {
 		}
 	}
 	good := user([]string{"build-pod"}, []string{podUID})
-	const otherAudience = "the API server did not say that the token is for this audience"
+	const otherAudience = "by the API server's answer, the token is not for this audience"
 	for name, c := range map[string]struct {
 		answer authenticationv1.TokenReviewStatus
 		want   verify.TokenReview

@@ -62,7 +62,7 @@ func Fetch(ctx context.Context, client rest.Interface, name string) (*Cluster, e
 	}
 	cluster := &Cluster{Name: name, UID: uid, ServiceAccountIssuers: []Issuer{issuer}, Recorders: addOnRecorders()}
 	if err := cluster.Validate(); err != nil {
-		return nil, fmt.Errorf("the cluster's own keys are of no use: %w", err)
+		return nil, fmt.Errorf("the cluster's own keys cannot be used: %w", err)
 	}
 	return cluster, nil
 }

@@ -190,7 +190,7 @@ func TestReadHistory(t *testing.T) {
 	a, b := newJWK(t, "a"), newJWK(t, "b")
 	one, two := trust.History{}, trust.History{}
 	observe(t, one, liveCluster(a), day(1))
-	observe(t, two, liveCluster(a, b), day(3)) // the same key in two ConfigMaps
+	observe(t, two, liveCluster(a, b), day(3)) // of one cluster key in two ConfigMaps
 	first, second := historyMap(t, 1, one), historyMap(t, 2, two)
 	first.Data["sa.junk"] = "junk"
 	elsewhere := historyMap(t, 3, two)

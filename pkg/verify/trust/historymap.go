@@ -50,7 +50,7 @@ func HistoryNumber(name string) (int, bool) {
 func ReadHistoryMap(cm *corev1.ConfigMap, clusterUID string) (HistoryMap, error) {
 	number, ok := HistoryNumber(cm.Name)
 	if !ok {
-		return HistoryMap{}, fmt.Errorf("ConfigMap %s is none of the trust history", cm.Name)
+		return HistoryMap{}, fmt.Errorf("ConfigMap %s does not belong to the trust history", cm.Name)
 	}
 	m := HistoryMap{Number: number, Entries: History{}}
 	if got := cm.Annotations[AnnotationCluster]; got != clusterUID {

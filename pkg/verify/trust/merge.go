@@ -176,7 +176,7 @@ func unite[T comparable](a, b []T) []T {
 	return a
 }
 
-// indexOf returns where the elements of a list are, by what tells them apart.
+// indexOf returns the indexes of the elements of a list by their identity.
 func indexOf[T any, K comparable](list []T, key func(T) K) map[K]int {
 	places := make(map[K]int, len(list))
 	for i, element := range list {
@@ -185,7 +185,7 @@ func indexOf[T any, K comparable](list []T, key func(T) K) map[K]int {
 	return places
 }
 
-// mergeSigstore unites two Sigstore roots, either of which may be absent.
+// mergeSigstore merges two Sigstore roots, either of which may be absent.
 func mergeSigstore(a, b *Sigstore) (*Sigstore, error) {
 	if b == nil {
 		return a, nil

@@ -22,8 +22,8 @@ const (
 	MaxBytes     = 8 << 20 // of the file
 	maxClusters  = 1024
 	maxIssuers   = 64      // of one cluster
-	maxDomains   = 1024    // the same
-	maxRecorders = 1024    // the same
+	maxDomains   = 1024    // of one cluster
+	maxRecorders = 1024    // of one cluster
 	maxKeys      = 1 << 15 // of one issuer or trust domain: more than a full history holds
 )
 
@@ -185,7 +185,7 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 	return nil
 }
 
-// domain tells trust domains apart.
+// domain identifies a trust domain.
 type domain struct {
 	name      string
 	federated bool
@@ -214,7 +214,7 @@ func (s SPIFFEBundle) validate() error {
 }
 
 func twoKeysError(id, one, other string) error {
-	return fmt.Errorf("the ID %q belongs to two different keys (SHA-256 %s and %s): no verifier can tell them apart: "+
+	return fmt.Errorf("the ID %q belongs to two different keys (SHA-256 %s and %s): no verifier can distinguish them: "+
 		"find out which one the cluster had, and leave the other out", id, min(one, other), max(one, other))
 }
 

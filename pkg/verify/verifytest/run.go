@@ -40,10 +40,10 @@ type Run struct {
 	Steps           []Step
 	Failed          bool // the pod failed
 
-	Format signing.Format // of the evidence, v2 if empty
-	Scheme signing.Scheme // how the steps sign, payload-bound if zero; in format v1 the one with the same identity
-	Key    crypto.Signer  // of the pod's SVID, a new P-256 key if nil
-	// Sign returns the carriers of a step; nil: as the scheme has them.
+	Format signing.Format // of the evidence; v2 if empty
+	Scheme signing.Scheme // how the steps sign; payload-bound if zero; in format v1 the scheme with the same identity
+	Key    crypto.Signer  // of the pod's SVID; a new P-256 key if nil
+	// Sign returns the carriers of a step; nil for those of the scheme.
 	Sign func(index int, unit signing.Unit) (map[string]string, error)
 }
 
@@ -122,7 +122,7 @@ func (r *Run) TaskRun(c *Cluster) (*v1.TaskRun, error) {
 	return r.TaskRunOf(pod)
 }
 
-// TaskRunOf returns the TaskRun that Tekton makes of the pod, as a cluster stores it.
+// TaskRunOf returns the TaskRun that Tekton makes from the pod, as a cluster stores it.
 func (r *Run) TaskRunOf(pod *corev1.Pod) (*v1.TaskRun, error) {
 	start := metav1.NewTime(Start())
 	tr := v1.TaskRun{
@@ -162,11 +162,12 @@ func stored(tr *v1.TaskRun) (*v1.TaskRun, error) {
 	return &out, json.Unmarshal(data, &out)
 }
 
-// Pod returns the pod of the TaskRun as the API server has it once the steps ended.
+// Pod returns the pod of the TaskRun as the API server stores it after the steps ended.
 func (r *Run) Pod(c *Cluster) (*corev1.Pod, error) {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID), CreationTimestamp: metav1.NewTime(Start())},
-		Status:     corev1.PodStatus{Phase: corev1.PodSucceeded},
+		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID),
+			CreationTimestamp: metav1.NewTime(Start())},
+		Status: corev1.PodStatus{Phase: corev1.PodSucceeded},
 	}
 	if r.Failed {
 		pod.Status.Phase = corev1.PodFailed

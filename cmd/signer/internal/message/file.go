@@ -14,10 +14,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// openFlags keep a step from pointing the signer elsewhere by a link, or from making it wait at a pipe.
+// openFlags prevent a step from redirecting the signer with a link, or from blocking it with a pipe.
 const openFlags = syscall.O_NOFOLLOW | syscall.O_NONBLOCK
 
-// Read returns the text in the file, empty if there is none.
+// Read returns the text in the file. It is empty if the file does not exist.
 func Read(path string) ([]byte, error) {
 	f, _, err := open(path, os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -39,10 +39,10 @@ func Read(path string) ([]byte, error) {
 
 // Write replaces the text in the file.
 //
-// The file is a mount of its own, which cannot be replaced by renaming another over it. So the text goes over
-// the old one by a single write at the beginning, which the kernel does whole or not at all for a page or
-// less, and where the old text was longer the rest of it is blanked by the same write: whoever kills the
-// signer at any point leaves a message that parses. Both of Tekton's forms ignore line feeds at the end.
+// The file is a separate mount, so another file cannot replace it by renaming. Write overwrites the old text
+// with a single write at the beginning, which the kernel does completely or not at all for a page or less. If
+// the old text was longer, the same write blanks the rest of it. If the signer is killed at any point, the
+// message can still be parsed. Both of Tekton's forms ignore line feeds at the end.
 func Write(path string, text []byte) error {
 	f, size, err := open(path, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
@@ -61,8 +61,8 @@ func Write(path string, text []byte) error {
 	return f.Close()
 }
 
-// blanked returns text with line feeds up to size, the bytes of a message that it goes over. What is larger
-// than a message can be is no message, and nobody reads its end.
+// blanked returns text with line feeds up to size, the length of the text that it overwrites. It adds none
+// beyond the maximum size of a message, because no one reads that part.
 func blanked(text []byte, size int64) []byte {
 	rest := size - int64(len(text))
 	if rest <= 0 || size > step.MaxMessage {

@@ -15,15 +15,15 @@ import (
 	"go.uber.org/zap"
 )
 
-// Message is what a step emitted.
+// Message is a step's termination message.
 type Message struct {
 	Results []result.RunResult // as Tekton reads them: one for each key, sorted by it
-	Refused []result.RunResult // entries that no step may write, apart from Results
+	Refused []result.RunResult // entries that a step must not write; not in Results
 
 	raw []byte // the text as the entrypoint left it
 }
 
-// Parse reads text exactly as Tekton's controller will, and takes out the entries that are refused.
+// Parse reads text exactly as Tekton's controller does, and separates the refused entries.
 func Parse(text []byte, refused func(result.RunResult) bool) (Message, error) {
 	all, err := termination.ParseMessage(zap.NewNop().Sugar(), string(text))
 	if err != nil {
@@ -43,7 +43,8 @@ func Parse(text []byte, refused func(result.RunResult) bool) (Message, error) {
 // Size returns the bytes of the text as the entrypoint left it.
 func (m Message) Size() int { return len(m.raw) }
 
-// sample names text by its length and its beginning. Tekton's own error would repeat much more of it in a log.
+// sample describes text by its length and its beginning. Tekton's own error would repeat much more of it in a
+// log.
 func sample(text []byte) string {
 	const limit = 32
 	if len(text) <= limit {
@@ -52,15 +53,15 @@ func sample(text []byte) string {
 	return fmt.Sprintf("%d bytes that begin with %q", len(text), text[:limit])
 }
 
-// With returns the text that holds the message's results and carriers, in Tekton's compressed form if that is
-// allowed and shorter.
+// With returns a text with the message's results and carriers, in Tekton's compressed form if that is allowed
+// and shorter.
 func (m Message) With(carriers []result.RunResult, compress bool) ([]byte, error) {
 	all := make([]result.RunResult, 0, len(m.Results)+len(carriers))
 	return encode(append(append(all, m.Results...), carriers...), compress)
 }
 
-// Noted returns the text with one more entry. Unless an entry was left out or the text may be compressed,
-// every byte that the entrypoint wrote stays as it is.
+// Noted returns the text with one more entry. Unless an entry was refused or the text may be compressed, it
+// keeps every byte that the entrypoint wrote.
 func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
 	array, ok := bytes.CutSuffix(bytes.TrimRight(m.raw, " \t\r\n"), []byte("]"))
 	if !ok || compress || len(m.Refused) > 0 || len(m.Results) == 0 {

@@ -162,7 +162,7 @@ func TestFileThatIsNoFile(t *testing.T) {
 	}
 }
 
-// Whoever kills the signer between Write's two steps leaves the new text with line feeds behind it.
+// If the signer is killed between Write's two steps, the new text remains, followed by line feeds.
 func TestBlankedTextIsReadAlike(t *testing.T) {
 	m, err := Parse([]byte(`[{"key":"a","value":"`+strings.Repeat("1", 500)+`","type":1}]`), reserved)
 	if err != nil {

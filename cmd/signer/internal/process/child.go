@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package process starts the wrapped entrypoint, passes signals on to it, and ends what the step leaves
-// running, so that a wrapped container behaves to the outside like one without a signer.
+// Package process starts the wrapped entrypoint, forwards signals to it, and kills the processes that the
+// step leaves running, so that a wrapped container behaves like one without a signer.
 package process
 
 import (
@@ -25,12 +25,12 @@ type Child struct {
 	reaped bool
 }
 
-// Start starts command with the signer's own standard streams, environment and folder. From here on every
-// signal that the signer receives goes to the child. A process may start one child only.
+// Start starts command with the signer's own standard streams, environment and folder. From then on, every
+// signal that the signer receives goes to the child. A process may start only one child.
 func Start(command []string) (*Child, error) {
 	if os.Getpid() != 1 {
-		// Where the pod shares one process namespace, orphans of the step would move to a process outside of the container
-		// and be lost. That is all that is lost where a sandbox forbids the call, so the step runs anyway.
+		// If the pod shares one process namespace, the signer would otherwise lose the step's orphans to a process
+		// outside of the container. If a sandbox forbids the call, nothing else is lost, so the step runs anyway.
 		_ = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 	}
 	c := &Child{signals: make(chan os.Signal, 64), terminated: make(chan struct{})}
@@ -44,8 +44,8 @@ func Start(command []string) (*Child, error) {
 	return c, nil
 }
 
-// forwarded lists the signals that are passed on. SIGKILL and SIGSTOP cannot be caught, SIGCHLD tells of the
-// signer's own children, and the Go runtime sends SIGURG to itself all the time.
+// forwarded lists the signals that the signer forwards. SIGKILL and SIGSTOP cannot be caught, SIGCHLD is
+// about the signer's own children, and the Go runtime sends SIGURG to itself all the time.
 func forwarded() []os.Signal {
 	const last = 64
 	var signals []os.Signal
@@ -60,30 +60,30 @@ func forwarded() []os.Signal {
 }
 
 func (c *Child) forward() {
-	told := false
+	notified := false
 	for s := range c.signals {
 		number, ok := s.(syscall.Signal)
 		if !ok {
 			continue
 		}
-		if endsProcess(number) && !told {
-			told = true
+		if endsProcess(number) && !notified {
+			notified = true
 			close(c.terminated)
 		}
 		c.signal(number)
 	}
 }
 
-// signal sends s unless the child's number may already be another process's.
+// signal sends s unless another process may already have the child's PID.
 func (c *Child) signal(s syscall.Signal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.reaped {
-		_ = syscall.Kill(c.pid, s) // it fails only when the child is gone
+		_ = syscall.Kill(c.pid, s) // it fails only if the child is gone
 	}
 }
 
-// Terminated is closed once the container was told to end.
+// Terminated is closed after the container received a signal to end.
 func (c *Child) Terminated() <-chan struct{} { return c.terminated }
 
 // Wait returns how the child ended. Meanwhile it reaps the orphans that the step leaves.
@@ -111,10 +111,10 @@ func endsProcess(s syscall.Signal) bool {
 	return s == syscall.SIGTERM || s == syscall.SIGINT || s == syscall.SIGHUP || s == syscall.SIGQUIT
 }
 
-// ExitCode returns the code with which the container has to exit after a child that ended with status: the
-// one it would have had without a signer. The kernel spares process 1 the signals that it does not handle,
-// and the Go runtime of the entrypoint then exits with 2 instead. Every other process that dies of signal n
-// is 128 + n to the container runtime.
+// ExitCode returns the code with which the container must exit after a child that ended with status: the same
+// as without a signer. The kernel does not deliver signals to process 1 that it does not handle, and the Go
+// runtime of the entrypoint then exits with 2 instead. For every other process that dies of signal n, the
+// container runtime reports 128 + n.
 func ExitCode(status syscall.WaitStatus, isProcess1 bool) int {
 	switch {
 	case !status.Signaled():

@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// pollInterval is how often leftovers are looked for; a killed process is gone within a fraction of it.
+// pollInterval is how often the signer looks for leftovers. A killed process is gone within a fraction of it.
 const pollInterval = 2 * time.Millisecond
 
-// KillLeftovers ends what the container still runs besides the signer, as the kernel would at the end of a
-// container, and reports whether nothing is left after limit at most.
+// KillLeftovers kills all processes of the container except the signer, as the kernel does at the end of a
+// container. It takes at most limit, and reports whether no process is left.
 func KillLeftovers(limit time.Duration) bool {
 	kill := killDescendants
 	if os.Getpid() == 1 {
@@ -32,18 +32,18 @@ func KillLeftovers(limit time.Duration) bool {
 	}
 }
 
-// killNamespace kills every other process of the namespace whose process 1 the signer is, and reports whether
-// there was one.
+// killNamespace kills every other process in the process namespace, in which the signer is process 1, and
+// reports whether there was one.
 func killNamespace() bool {
 	return !errors.Is(syscall.Kill(-1, syscall.SIGKILL), syscall.ESRCH)
 }
 
-// killDescendants kills the signer's descendants and nothing else, because the process namespace belongs to
-// the whole pod, and reports whether there was one. Orphans are among them: the signer is their reaper.
+// killDescendants kills only the signer's descendants, because the process namespace belongs to the whole
+// pod, and reports whether there was one. They include orphans, because the signer is their reaper.
 func killDescendants() bool {
 	pids := descendants(os.Getpid(), parents())
 	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // whatever is still there is found the next time
+		_ = syscall.Kill(pid, syscall.SIGKILL) // the next poll finds what is still there
 	}
 	return len(pids) > 0
 }
@@ -61,7 +61,7 @@ func reap() {
 	}
 }
 
-// parents returns the parent of each process that /proc shows.
+// parents returns the parent of each process in /proc.
 func parents() map[int]int {
 	parentOf := map[int]int{}
 	proc, err := os.Open("/proc")
@@ -77,7 +77,7 @@ func parents() map[int]int {
 		}
 		stat, err := os.ReadFile("/proc/" + name + "/stat")
 		if err != nil {
-			continue // it ended meanwhile
+			continue // the process ended meanwhile
 		}
 		if parent, ok := parentIn(stat); ok {
 			parentOf[pid] = parent
@@ -86,8 +86,8 @@ func parents() map[int]int {
 	return parentOf
 }
 
-// parentIn returns the fourth field of a line of /proc/PID/stat (proc(5)). The second, the name in
-// parentheses, may contain anything.
+// parentIn returns the fourth field of a line of /proc/PID/stat (proc(5)). The second field, the name in
+// parentheses, may contain any bytes.
 func parentIn(stat []byte) (int, bool) {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	if len(fields) < 2 {
@@ -101,7 +101,7 @@ func parentIn(stat []byte) (int, bool) {
 func descendants(ancestor int, parentOf map[int]int) []int {
 	var found []int
 	for pid := range parentOf {
-		// A chain longer than there are processes is a loop: pids were reused while /proc was read.
+		// A chain that is longer than the number of processes is a loop: PIDs were reused while reading /proc.
 		at := pid
 		for range parentOf {
 			parent, ok := parentOf[at]

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readFile returns the content of a regular file of at most limit bytes. No part of its path may be a link: a
-// step could point it at what the sidecar, in another container, does not see under that name.
+// readFile returns the content of a regular file of at most limit bytes. No part of its path may be a link,
+// because a link could lead to another file in the step's container than in the sidecar's.
 func readFile(file string, limit int64) ([]byte, error) {
 	f, err := open(file)
 	switch {
@@ -41,7 +41,7 @@ func readFile(file string, limit int64) ([]byte, error) {
 	return content, nil
 }
 
-// open opens a clean absolute path one part after the other.
+// open opens a clean absolute path, part by part.
 func open(file string) (*os.File, error) {
 	parts := strings.Split(strings.TrimPrefix(file, "/"), "/")
 	folder, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -57,7 +57,7 @@ func open(file string) (*os.File, error) {
 		unix.Close(folder)
 		folder = next
 	}
-	// A pipe must not make the signer wait.
+	// A pipe must not block the signer.
 	fd, err := openat(folder, parts[len(parts)-1], unix.O_RDONLY|unix.O_NONBLOCK)
 	if err != nil {
 		return nil, err

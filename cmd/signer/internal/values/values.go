@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package values reads what a step emits where that travels by the log of Tekton's results sidecar: the files that the
-// sidecar reads once all steps have ended.
+// Package values reads what a step emits if that travels by the log of Tekton's results sidecar: the files
+// that the sidecar reads after all steps have ended.
 package values
 
 import (
@@ -17,20 +17,20 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// Caps of what is read, in bytes. Tekton takes results of at most 1.5 MB, and may be told to take less.
+// Caps for reading, in bytes. Tekton accepts results of at most 1.5 MB, or less if configured.
 const (
 	maxFile = 2 << 20
 	maxAll  = 16 << 20
 )
 
-// artifactsFile is where a step leaves its artifacts, in the step's folder (Tekton Pipelines, pkg/entrypoint).
+// artifactsFile is the file with a step's artifacts, in the step's folder (Tekton Pipelines, pkg/entrypoint).
 const artifactsFile = "artifacts/provenance.json"
 
-// resultsFolder is where a step leaves its own results, in the step's folder.
+// resultsFolder is the folder with a step's own results, in the step's folder.
 const resultsFolder = "results"
 
-// Read returns the entries of a step, in the order of a payload. Files that do not exist are no entries.
-// Every failure is an *signing.UnsignedError.
+// Read returns the entries of a step, in the order of a payload. A file that does not exist has no entry.
+// Every error is a *signing.UnsignedError.
 func Read(v step.Values, container string) ([]signing.Entry, error) {
 	r := reader{left: maxAll}
 	for _, name := range v.Results {
@@ -49,7 +49,7 @@ func Read(v step.Values, container string) ([]signing.Entry, error) {
 	return r.entries, nil
 }
 
-// reader gathers entries until the first failure.
+// reader collects entries until the first error.
 type reader struct {
 	entries []signing.Entry
 	left    int64 // bytes
@@ -74,7 +74,7 @@ func (r *reader) read(kind result.ResultType, name, file string) {
 	}
 }
 
-// validText returns content as it arrives once JSON carried it: each byte that is not UTF-8 becomes U+FFFD.
+// validText returns content as it is after a transfer as JSON: each byte that is not UTF-8 becomes U+FFFD.
 func validText(content []byte) string {
 	if utf8.Valid(content) {
 		return string(content)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster is what the backend oidc-sa-token needs of a cluster: the keys of its service account issuers.
+// Package cluster reads what the backend oidc-sa-token needs from a cluster: the keys of its service account
+// issuers.
 package cluster
 
 import (
@@ -11,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// NewReader returns the reader of the tokens of a cluster, those of steps and those of records.
+// NewReader returns a reader for the tokens of a cluster, in the evidence of steps and in records.
 func NewReader(cluster *trust.Cluster, policy check.Policy) (*proof.Reader, error) {
 	p := proof.Policy{Policy: policy, Keys: proof.Keyring{}}
 	for _, issuer := range cluster.ServiceAccountIssuers {

@@ -14,24 +14,24 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
-// proof is the token of one step, with the ephemeral key beside it. It is used by one goroutine.
+// proof is the token of one step, with its ephemeral key. It is not safe for concurrent use.
 type proof struct {
 	reader   *Reader
 	evidence check.Evidence
 	raw      string
 	token    *oidc.Token
-	key      *ecdsa.PublicKey // nil where the scheme has none, or it cannot be read
+	key      *ecdsa.PublicKey // nil if the scheme has none, or if it cannot be read
 	spki     []byte
 	keyError error
 
 	run        check.Run
-	scheme     signing.Scheme  // what format v1 does not say, the audience does
-	digest     *signing.Digest // that the token vouches for; nil until its audience is read
+	scheme     signing.Scheme  // in format v1 known only from the audience
+	digest     *signing.Digest // for which the token vouches; nil until its audience is read
 	vouches    bool            // the token vouches for the digest, or for the key
-	forSigning bool            // no other token is ever shown to anybody
+	forSigning bool            // no other token may be sent to the API server or shown
 }
 
-// Judge judges the token, and asks the API server about it where the keys alone do not prove it.
+// Judge judges the token, and asks the API server about it if the keys alone do not prove it.
 func (p *proof) Judge(ctx context.Context, run check.Run) check.Judgement {
 	p.run = run
 	trust, checks := p.reader.judgeToken(p.token, p)
@@ -53,7 +53,8 @@ func (p *proof) Signed() (*signing.Digest, crypto.PublicKey) {
 	return nil, p.key
 }
 
-// Who returns the token's account. A token with a fixed audience is the pod's, and vouches for no single step.
+// Who returns the token's account. A token with a fixed audience belongs to the pod, and does not vouch for a
+// single step.
 func (p *proof) Who() check.Identity {
 	c := p.token.Claims
 	id := check.Identity{Subject: c.Subject, Issuer: c.Issuer, KeyID: p.token.KeyID, PodUID: c.PodUID, Account: c.Subject,
@@ -64,7 +65,8 @@ func (p *proof) Who() check.Identity {
 	return id
 }
 
-// When returns when the token was issued. Whoever holds a token with a fixed audience can sign later than that.
+// When returns when the token was issued. Anyone who holds a token with a fixed audience can sign later than
+// that.
 func (p *proof) When() check.SigningTime {
 	return check.SigningTime{
 		Source: check.TimeFromToken, At: p.token.Claims.IssuedAt, Trusted: p.scheme != signing.SchemeOIDCAudienceOnly,
@@ -78,8 +80,8 @@ func (p *proof) words() words {
 	}
 }
 
-// audience checks that the token is for signing, in the way that the evidence says. Format v1 says no way:
-// there, the audience itself does.
+// audience checks that the token is for signing, with the binding that the evidence names. Evidence of format
+// v1 names none, so the audience itself decides.
 func (p *proof) audience(c oidc.Claims) []check.Check {
 	prefix := p.reader.policy.AudiencePrefix
 	fail := func(id check.ID, message string) []check.Check {
@@ -107,7 +109,7 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 	return p.binding(digest)
 }
 
-// audienceForm shows the audience that the token must have.
+// audienceForm describes the audience that the token must have.
 func (p *proof) audienceForm() string {
 	prefix := p.reader.policy.AudiencePrefix
 	switch {
@@ -121,7 +123,7 @@ func (p *proof) audienceForm() string {
 	return prefix
 }
 
-// binding follows what the token vouches for: the digest itself, or the key that stands beside it.
+// binding checks what the token vouches for: the digest itself, or the key next to it.
 func (p *proof) binding(digest signing.Digest) []check.Check {
 	if p.scheme == signing.SchemeOIDCPayloadBound {
 		p.digest, p.vouches = &digest, true
@@ -140,7 +142,8 @@ func (p *proof) binding(digest signing.Digest) []check.Check {
 	return nil
 }
 
-// owner checks whose token it is. In format v1 nothing else names the pod, so that its UID cannot be compared.
+// owner checks whose token it is. In format v1, only the token names the pod's UID, so there is nothing to
+// compare it with.
 func (p *proof) owner(c oidc.Claims) []check.Check {
 	return compareClaims("the token is bound to another ",
 		claim{check.Token, "namespace", p.run.Namespace, c.Namespace},
@@ -150,7 +153,7 @@ func (p *proof) owner(c oidc.Claims) []check.Check {
 		claim{check.Pod, "pod UID", p.podUID(), c.PodUID})
 }
 
-// podUID is the pod that the evidence names: in format v1 it is the token that does.
+// podUID returns the UID of the pod that the evidence names. In format v1, it is in the token.
 func (p *proof) podUID() string {
 	if p.evidence.Format == signing.FormatV2 {
 		return p.run.PodUID
@@ -162,7 +165,7 @@ func (p *proof) time(c oidc.Claims) []check.Check {
 	return p.run.Within(c.IssuedAt, "the token was issued")
 }
 
-// Sound says what is fine about a token that is trusted.
+// Sound returns the passed checks of a trusted token.
 func (p *proof) Sound() []check.Check {
 	c := p.token.Claims
 	checks := []check.Check{

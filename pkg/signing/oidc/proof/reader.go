@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proof is the verifier half of the backend oidc-sa-token: it reads the token in a step's evidence,
-// and judges it with the keys of the cluster's issuers. It also judges the token that proves a record of the
-// add-on, in the same way.
+// Package proof is the verifying half of the backend oidc-sa-token: it reads the token in a step's evidence,
+// and judges it with the keys of the cluster's issuers. It judges the token that proves a record of the
+// add-on in the same way.
 //
-// It has no clock and no cluster of its own. Only a [check.Reviewer] that the caller passes asks an API server.
+// It has no clock and no client. Only a [check.Reviewer] that the caller passes asks an API server.
 package proof
 
 import (
@@ -30,7 +30,7 @@ type Keyring map[string]map[string]Key
 // Key is an issuer's key with the window in which it was seen in use; zero times are unknown.
 type Key struct {
 	oidc.Key
-	Invalid             error // why it must not be used
+	Invalid             error // the reason if the key must not be used
 	NotBefore, NotAfter time.Time
 }
 
@@ -57,13 +57,13 @@ type Reader struct{ policy Policy }
 
 var _ check.Reader = (*Reader)(nil)
 
-// NewReader returns a reader that trusts what policy names. The caller changes nothing of it any more.
+// NewReader returns a reader that trusts what policy names. Do not change policy afterwards.
 func NewReader(policy Policy) *Reader { return &Reader{policy} }
 
 // Subject returns the service account of the run.
 func (r *Reader) Subject(run check.Run) string { return run.ServiceAccount() }
 
-// Read reads the token, and the ephemeral key beside it if the scheme has one.
+// Read reads the token, and the ephemeral key if the scheme has one.
 func (r *Reader) Read(e check.Evidence) (check.Proof, error) {
 	raw := e.Carriers[signing.CarrierToken]
 	token, err := oidc.ParseToken(raw)
@@ -77,7 +77,7 @@ func (r *Reader) Read(e check.Evidence) (check.Proof, error) {
 	return p, nil
 }
 
-// publicKey reads the ephemeral key of a unit, and returns its DER form too.
+// publicKey reads the ephemeral key of a unit, and also returns its DER form.
 func publicKey(e check.Evidence) (*ecdsa.PublicKey, []byte, error) {
 	decode := signing.DecodeBase64URL
 	if e.Format == signing.FormatV1 {

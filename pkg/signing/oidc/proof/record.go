@@ -23,7 +23,7 @@ type recordProof struct {
 }
 
 // ReadRecord reads the token of a record whose statement has this digest. Its judgement has one check at
-// most: the first reason why the record is not to be believed.
+// most: the first reason not to trust the record.
 func (r *Reader) ReadRecord(raw string, digest signing.Digest) (check.Proof, error) {
 	token, err := oidc.ParseToken(raw)
 	if err != nil {
@@ -33,8 +33,8 @@ func (r *Reader) ReadRecord(raw string, digest signing.Digest) (check.Proof, err
 	return &recordProof{reader: r, token: token, digest: digest}, nil
 }
 
-// Judge checks that the proof is for this record, of somebody who may record, and of a time at which that
-// could be. An unknown key proves nothing and refutes nothing.
+// Judge checks that the proof is for this record, from a trusted recorder, and from a possible time. An
+// unknown key proves nothing and refutes nothing.
 func (p *recordProof) Judge(_ context.Context, run check.Run) check.Judgement {
 	p.run = run
 	trust, checks := p.reader.judgeToken(p.token, p)
@@ -42,7 +42,7 @@ func (p *recordProof) Judge(_ context.Context, run check.Run) check.Judgement {
 		return check.Judgement{MissingKey: p.token.KeyID, Checks: []check.Check{{
 			ID: check.Record, Status: check.Warn,
 			Expected: "a key of the trust bundle", Got: fmt.Sprintf("%s of %s", p.token.KeyID, p.token.Claims.Issuer),
-			Message: "the record is of no use, its proof was signed with an unknown key: export the trust bundle again",
+			Message: "the record cannot be used, its proof was signed with an unknown key: export the trust bundle again",
 		}}}
 	}
 	for _, c := range checks {
@@ -66,7 +66,7 @@ func (p *recordProof) When() check.SigningTime {
 	return check.SigningTime{Source: check.TimeFromToken, At: p.token.Claims.IssuedAt, Trusted: true}
 }
 
-// Sound says nothing: the verifier compares what the record says with what it found.
+// Sound returns nothing: the verifier compares the record's verdict with its own.
 func (p *recordProof) Sound() []check.Check { return nil }
 
 func (p *recordProof) words() words {

@@ -10,7 +10,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
-// settle asks the API server about a token that the keys alone do not prove, and adds what stays open.
+// settle asks the API server about a token that the keys alone do not prove, and adds checks for what is
+// still undecided.
 func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) {
 	fixed := p.scheme == signing.SchemeOIDCAudienceOnly
 	if trust == keyProven && !fixed {
@@ -38,8 +39,8 @@ func (p *proof) settle(ctx context.Context, trust keyTrust, j *check.Judgement) 
 	}
 }
 
-// review asks the API server about the token. It reports whether that settled the matter, for or against; if
-// not, it says why.
+// review asks the API server about the token. settled reports whether the answer decided, for or against; if
+// not, outcome explains why.
 func (p *proof) review(ctx context.Context, j *check.Judgement) (settled bool, outcome string) {
 	answer, err := p.reader.policy.Reviewer.Review(ctx, p.raw, p.token.Claims.Audience[0])
 	switch {

@@ -9,39 +9,39 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
-// use is what a token is there for: it vouches for a step's evidence, or for a record.
+// use is the purpose of a token: it vouches for a step's evidence, or for a record.
 type use interface {
 	words() words
-	audience(c oidc.Claims) []check.Check // for what it vouches
-	owner(c oidc.Claims) []check.Check    // whose it is
-	time(c oidc.Claims) []check.Check     // whether it can be of that time
+	audience(c oidc.Claims) []check.Check // checks what the token vouches for
+	owner(c oidc.Claims) []check.Check    // checks whose token it is
+	time(c oidc.Claims) []check.Check     // checks when it was issued
 }
 
-// words is how the checks of a use are called and what they say.
+// words are the parts of messages that differ between uses.
 type words struct {
 	token, key, signature check.ID
-	// of a token that is signed in another way than its key's; empty where its signature fails for it
+	// The failed check of a token with another algorithm than its key's. If it is empty, the check of the
+	// signature fails instead.
 	algorithm check.ID
 	name      string // of the token, in a sentence
 	kind      string // of the token, as something that is expected
-	valid     string // that it is to be, and at once
-	suffix    string // behind the ID of a key
-	signed    string // behind "when it signed"
+	valid     string // what a token must be at once
+	suffix    string // follows the ID of a key
+	signed    string // follows "when it signed"
 }
 
-// keyTrust is what the keyring says of the key that signed a token.
+// keyTrust is what the keyring proves about the key that signed a token.
 type keyTrust int
 
 const (
-	keyRefuted keyTrust = iota // it did not sign, or must not have
+	keyRefuted keyTrust = iota // it did not sign, or must not be used
 	keyUnknown                 // the keyring lacks it
 	keyProven
 )
 
-// judgeToken judges a token: its key, for what it vouches, whose it is, how long it lives, and when it was
-// issued. The claims of a token whose key is refuted are not the issuer's, so that nothing else is looked at.
-// An unknown key leaves open whose claims they are: then everything else is still compared, because a
-// mismatch refutes the evidence whoever signed it.
+// judgeToken judges a token: its key, what it vouches for, whose it is, its lifetime, and when it was issued.
+// If the key is refuted, it does not check the claims, because the issuer did not make them. If the key is
+// unknown, it still checks the claims, because a mismatch refutes the evidence no matter who signed it.
 func (r *Reader) judgeToken(t *oidc.Token, u use) (keyTrust, []check.Check) {
 	trust, checks := r.judgeKey(t, u.words())
 	if trust == keyRefuted {
@@ -80,7 +80,7 @@ func (r *Reader) judgeKey(t *oidc.Token, w words) (keyTrust, []check.Check) {
 	issued := t.Claims.IssuedAt
 	if !key.NotAfter.IsZero() && issued.After(key.NotAfter.Add(check.RotationTolerance)) {
 		if stale {
-			return keyUnknown, nil // it may be in use again
+			return keyUnknown, nil // the issuer may use the key again
 		}
 		return refuted(w.key, w.kind+" from before "+key.NotAfter.Format(check.TimeFormat), issued.Format(check.TimeFormat),
 			fmt.Sprintf("key %s was retired when it signed%s", t.KeyID, w.signed))
@@ -105,13 +105,13 @@ func (r *Reader) judgeLifetime(c oidc.Claims, w words) []check.Check {
 		fmt.Sprintf("valid for %s", lifetime), w.name+" lives longer than the policies allow")}
 }
 
-// claim is what a token, or the API server about a token, says of its owner.
+// claim is a statement about a token's owner, in the token or in the API server's answer.
 type claim struct {
 	id                  check.ID
 	name, expected, got string
 }
 
-// compareClaims refutes every claim that is another one. message ends before the claim's name.
+// compareClaims refutes every claim that differs from the expected one. message ends before the claim's name.
 func compareClaims(message string, claims ...claim) []check.Check {
 	var checks []check.Check
 	for _, c := range claims {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cluster is what the backend spire needs of a cluster: the authorities of its trust domain.
+// Package cluster reads what the backend spire needs from a cluster: the authorities of its trust domain.
 package cluster
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// NewReader returns the reader of a cluster's SVIDs.
+// NewReader returns a reader for a cluster's SVIDs.
 func NewReader(cluster *trust.Cluster) (*proof.Reader, error) {
 	var own []spire.Authority
 	federated := map[string][]spire.Authority{}

@@ -16,14 +16,15 @@ import (
 )
 
 // maxLinks is how many signatures of certificates are verified at most for one TaskRun and its attempts.
-// Hostile chains need many.
+// Hostile chains can need many.
 const maxLinks = 1024
 
-// chain follows the certificate to an authority of the cluster's own trust domain, as of when it signed.
+// chain verifies the chain from the certificate to an authority of the cluster's own trust domain, at the
+// time of signing.
 func (p *proof) chain(j *check.Judgement) {
 	domain := p.reader.trustDomain
 	if domain == "" {
-		return // name says so
+		return // name reports it
 	}
 	if !p.followable(j) {
 		return
@@ -49,8 +50,8 @@ func (p *proof) chain(j *check.Judgement) {
 	}
 }
 
-// followable reports whether the chain can be followed in reasonable time: every certificate may claim to be
-// signed by every other.
+// followable reports whether the chain can be verified in reasonable time. In a hostile chain, every
+// certificate may claim to be signed by every other.
 func (p *proof) followable(j *check.Judgement) bool {
 	if p.run.Links == nil {
 		p.run.Links = new(int)
@@ -66,7 +67,7 @@ func (p *proof) followable(j *check.Judgement) bool {
 	return false
 }
 
-// missingAuthority says what to do about a chain that ends nowhere.
+// missingAuthority returns the next step for a chain that does not end at a known authority.
 func (p *proof) missingAuthority() string {
 	if p.format == signing.FormatV1 {
 		return "the trust bundle lacks the authority: use one from before it was retired; format v1 leaves intermediate " +
@@ -75,7 +76,8 @@ func (p *proof) missingAuthority() string {
 	return "the trust bundle lacks the authority: use one of this cluster, from before the authority was retired"
 }
 
-// federatedAuthority returns the federated trust domain whose authority issued the certificate, empty if there is none.
+// federatedAuthority returns the federated trust domain whose authority issued the certificate. It is empty
+// if there is none.
 func (p *proof) federatedAuthority() string {
 	for _, domain := range slices.Sorted(maps.Keys(p.reader.federated)) {
 		if _, err := p.svid.Verify(p.reader.federated[domain], p.at); err == nil {
@@ -85,7 +87,8 @@ func (p *proof) federatedAuthority() string {
 	return ""
 }
 
-// settleAuthority compares when the authorities were seen in use with when the step signed. One of them is enough.
+// settleAuthority compares the windows of the authorities with the time of signing. One authority that was in
+// use then is enough.
 func (p *proof) settleAuthority(j *check.Judgement, found []spire.Authority) {
 	var latest time.Time
 	for i := range found {
@@ -104,7 +107,7 @@ func (p *proof) settleAuthority(j *check.Judgement, found []spire.Authority) {
 		p.at.UTC().Format(check.TimeFormat), "the authority was retired when the step signed"))
 }
 
-// early notes that the authority was first seen later than the step signed.
+// early adds a note if the authority was first seen after the step signed.
 func (p *proof) early(a *spire.Authority) []check.Check {
 	if !p.at.Before(a.NotBefore) {
 		return nil

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package proof is the verifier half of the backend spire: it reads the X.509-SVID in a step's evidence, and
-// judges it with the authorities of the cluster's trust domain. It has no clock and no socket.
+// Package proof is the verifying half of the backend spire: it reads the X.509-SVID in a step's evidence, and
+// judges it with the authorities of the cluster's trust domain. It has no clock and opens no socket.
 package proof
 
 import (
@@ -17,7 +17,7 @@ import (
 )
 
 // Reader reads SVIDs and judges them. Only the authorities of the cluster's own trust domain identify
-// TaskRuns; the federated ones are here to name them when they tried. It is immutable and safe for concurrent
+// TaskRuns. It knows the federated ones only to name them in checks. It is immutable and safe for concurrent
 // use.
 type Reader struct {
 	trustDomain string
@@ -27,7 +27,7 @@ type Reader struct {
 
 var _ check.Reader = (*Reader)(nil)
 
-// NewReader returns a reader for a cluster whose own trust domain is trustDomain, empty if that is not known.
+// NewReader returns a reader for a cluster whose own trust domain is trustDomain; empty if unknown.
 func NewReader(trustDomain string, own []spire.Authority, federated map[string][]spire.Authority) *Reader {
 	r := &Reader{trustDomain: trustDomain, own: spire.NewAuthorities(own), federated: map[string]*spire.Authorities{}}
 	for domain, list := range federated {
@@ -54,21 +54,21 @@ func (r *Reader) Read(e check.Evidence) (check.Proof, error) {
 	return &proof{reader: r, format: e.Format, at: e.Header.SignedAt, svid: svid}, nil
 }
 
-// proof is the SVID of one step. It is used by one goroutine.
+// proof is the SVID of one step. It is not safe for concurrent use.
 type proof struct {
 	reader *Reader
 	format signing.Format
 	svid   *spire.SVID
 
 	run       check.Run
-	at        time.Time        // when the step signed, zero if nothing says
-	authority *spire.Authority // to which the SVID leads
+	at        time.Time        // when the step signed; zero if unknown
+	authority *spire.Authority // the authority at the end of the chain
 }
 
 // Signed returns the key of the certificate.
 func (p *proof) Signed() (*signing.Digest, crypto.PublicKey) { return nil, p.svid.Leaf.PublicKey }
 
-// Who returns the TaskRun's own ID: Judge refutes every other.
+// Who returns the TaskRun's own ID, because Judge refutes every other.
 func (p *proof) Who() check.Identity {
 	id := check.Identity{Subject: p.reader.Subject(p.run)}
 	if p.authority != nil {
@@ -77,7 +77,7 @@ func (p *proof) Who() check.Identity {
 	return id
 }
 
-// When returns what the header, or in format v1 the status, says.
+// When returns the time in the header, or in format v1 in the status.
 func (p *proof) When() check.SigningTime {
 	if p.format == signing.FormatV2 {
 		return check.SigningTime{Source: check.TimeFromHeader, At: p.at}
@@ -85,9 +85,9 @@ func (p *proof) When() check.SigningTime {
 	return check.SigningTime{Source: check.TimeFromStatus, At: p.at}
 }
 
-// Judge checks whose certificate it is, when it was valid, and to which authority it leads. A chain that ends
-// at an unknown authority leaves open whose certificate it is: then everything else is still compared,
-// because a mismatch refutes the evidence whoever signed it.
+// Judge checks whose certificate it is, when it was valid, and which authority it leads to. If the authority
+// is unknown, it still checks everything else, because a mismatch refutes the evidence no matter who signed
+// it.
 func (p *proof) Judge(_ context.Context, run check.Run) check.Judgement {
 	p.run = run
 	if p.format == signing.FormatV1 {
@@ -113,13 +113,13 @@ func (p *proof) name() []check.Check {
 	id, err := p.svid.ID()
 	if err != nil {
 		return []check.Check{check.Refuted(check.Subject, "one SPIFFE ID", err.Error(),
-			"the certificate does not say whose it is")}
+			"the certificate does not name its owner")}
 	}
 	own, want := p.reader.trustDomain, p.reader.Subject(p.run)
 	switch domain := spire.TrustDomain(id); {
 	case own == "":
 		return []check.Check{check.Doubted(check.TrustDomain, "the trust domain of the cluster in the trust bundle", "none",
-			"the trust bundle does not say which trust domain is the cluster's own: export it again where SPIRE runs")}
+			"the trust bundle does not name the cluster's own trust domain: export it again where SPIRE runs")}
 	case domain != own:
 		return []check.Check{check.Refuted(check.TrustDomain, fmt.Sprintf("%q", own), fmt.Sprintf("%q", cmp.Or(domain, id)),
 			"the certificate is of another trust domain than the cluster's own: such certificates never identify TaskRuns")}
@@ -130,8 +130,8 @@ func (p *proof) name() []check.Check {
 	return nil
 }
 
-// validity checks that the step signed while the certificate was valid and the TaskRun ran. The time is never
-// moved to fit. It reports whether there is a time at which to judge the chain.
+// validity checks that the step signed while the certificate was valid and the TaskRun ran. It never adjusts
+// the time to fit. It reports whether there is a time at which to judge the chain.
 func (p *proof) validity() (bool, []check.Check) {
 	if p.at.IsZero() {
 		return false,
@@ -154,7 +154,7 @@ func (p *proof) validity() (bool, []check.Check) {
 	return true, checks
 }
 
-// Sound says what is fine about a certificate that is trusted.
+// Sound returns the passed checks of a trusted certificate.
 func (p *proof) Sound() []check.Check {
 	return []check.Check{
 		check.Passed(check.Certificate, "issued by the authority "+p.authority.Fingerprint()),

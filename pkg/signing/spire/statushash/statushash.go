@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package statushash holds the annotations by which Tekton's controller vouches for the status of a TaskRun
-// with its SVID (TEP-0089, phase 2), in the form of Tekton's own pkg/spire. It is apart from package spire
-// because it needs Tekton's types.
+// Package statushash reads and writes the annotations with which Tekton's controller vouches for the status
+// of a TaskRun with its SVID (TEP-0089, phase 2), in the form of Tekton's own pkg/spire. It is separate from
+// package spire because it needs Tekton's types.
 package statushash
 
 import (
@@ -29,14 +29,15 @@ const (
 	AnnotationHash      = "tekton.dev/status-hash"     // hex SHA-256
 	AnnotationSignature = "tekton.dev/status-hash-sig" // over the hash, as format v1 signs a value
 	AnnotationSVID      = "tekton.dev/controller-svid" // PEM, the leaf alone
-	// AnnotationNotVerified is there, with any value, where Tekton's controller found that the status had been changed.
+	// AnnotationNotVerified exists, with any value, if Tekton's controller found that someone changed the
+	// status.
 	AnnotationNotVerified = "tekton.dev/spire-verified"
 )
 
-// Hash returns the hex SHA-256 over the fields of the status, in the form that Tekton hashes: the JSON of
-// v1beta1, without conditions and annotations.
+// Hash returns the hex SHA-256 of the status in the form that Tekton hashes: the JSON of v1beta1, without
+// conditions and annotations.
 func Hash(ctx context.Context, tr *v1.TaskRun) (string, error) {
-	beta := &v1beta1.TaskRun{} // takes over, and changes, what it is converted from
+	beta := &v1beta1.TaskRun{} // shares memory with tr and changes it, hence the copy
 	if err := beta.ConvertFrom(ctx, tr.DeepCopy()); err != nil {
 		return "", fmt.Errorf("converting the TaskRun to v1beta1: %w", err)
 	}
@@ -49,7 +50,7 @@ func Hash(ctx context.Context, tr *v1.TaskRun) (string, error) {
 }
 
 // Append signs the status as it is with the key of the controller's SVID, and annotates it. chain begins with
-// the leaf; Tekton's annotation has no place for the others, so that an authority itself must have issued it.
+// the leaf. Tekton's annotation holds the leaf only, so an authority itself must have issued it.
 func Append(
 	ctx context.Context, random io.Reader, tr *v1.TaskRun, chain []*x509.Certificate, key crypto.Signer,
 ) error {
@@ -74,9 +75,9 @@ func Append(
 	return nil
 }
 
-// Verify reports why the annotations do not vouch for the status as it is. at is when they were made: the
-// SVID is judged at that time. Unlike Tekton's own verifier it wants the SVID to be the controller's,
-// controllerID, and not that of any workload of the trust domain, which could otherwise sign what it likes.
+// Verify returns an error unless the annotations vouch for the status as it is. at is when they were made;
+// the SVID is judged at that time. Unlike Tekton's own verifier, it requires the SVID to have the
+// controller's ID, controllerID. Otherwise, every workload of the trust domain could sign for the controller.
 func Verify(
 	ctx context.Context, tr *v1.TaskRun, authorities *spire.Authorities, controllerID string, at time.Time,
 ) error {
@@ -111,7 +112,7 @@ func Verify(
 	return nil
 }
 
-// checkController reports why an SVID is not one with which the controller may sign at this time.
+// checkController returns an error if an SVID is not one with which the controller may sign at this time.
 func checkController(s *spire.SVID, authorities *spire.Authorities, controllerID string, at time.Time) error {
 	if err := s.CheckUsage(); err != nil {
 		return err

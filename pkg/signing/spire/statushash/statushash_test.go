@@ -61,7 +61,7 @@ func serveController(d *spiretest.Domain) *x509svid.SVID {
 	return d.Serve(spiffeid.RequireFromString(controllerID))
 }
 
-// Tekton's own controller accepts what is written here.
+// Tekton's own controller accepts our annotations.
 func TestTektonAcceptsStatusAnnotations(t *testing.T) {
 	d := spiretest.New(t)
 	svid := serveController(d)
@@ -79,7 +79,7 @@ func TestTektonAcceptsStatusAnnotations(t *testing.T) {
 	}
 }
 
-// What Tekton's own controller writes is accepted here.
+// We accept the annotations of Tekton's own controller.
 func TestStatusAnnotationsOfTekton(t *testing.T) {
 	d := spiretest.New(t)
 	serveController(d)
@@ -112,7 +112,7 @@ func TestVerify(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*testing.T, *v1.TaskRun)
 		at     time.Time
-		want   string // in the error, empty: none
+		want   string // part of the error; empty for none
 	}{
 		"untouched":         {},
 		"another condition": {change: func(_ *testing.T, tr *v1.TaskRun) { tr.Status.Conditions = nil }},

@@ -56,7 +56,7 @@ func TestFakeBackend(t *testing.T) {
 		{[]string{"trust", "show", trusted}, 0, []string{"fake.test"}},
 		{
 			[]string{"enable", "fake", "--dry-run=client", "-o", "yaml", "--tekton-namespace", "tekton-pipelines"}, 0,
-			[]string{"enforce-nonfalsifiability: fake", "''oidc-sa-token'', ''fake'']"},
+			[]string{"enforce-nonfalsifiability: fake", "''oidc-sa-token'', ''fake'',"},
 		},
 		{[]string{"enable"}, 1, []string{"enable fake signs with a key of a test"}},
 	} {
