@@ -4,14 +4,14 @@
 package objectsize
 
 const (
-	// etcd takes requests of 1.5 MiB. That of an update names the key three times and needs about 60 bytes more; the rest is for a
-	// longer prefix of keys.
+	// etcd takes requests of 1.5 MiB. That of an update names the key three times and needs about 60 bytes more; the
+	// rest is for a longer prefix of keys.
 	etcdRequest  = 3 << 19
 	etcdEnvelope = 256
 	etcdKey      = "/registry/tekton.dev/taskruns//"
 
-	// Reviewed is the most that an update may hold, old and new object together: Tekton's webhook takes reviews of 3 MiB, in which
-	// about 1.5 KiB go to who asks what.
+	// Reviewed is the most that an update may hold, old and new object together: Tekton's webhook takes reviews of 3
+	// MiB, in which about 1.5 KiB go to who asks what.
 	Reviewed = 3<<20 - 4<<10
 
 	// marks is what a verdict and its record add, with room to spare.
@@ -29,6 +29,6 @@ func Fits(namespace, name string, size int) bool { return size <= Stored(namespa
 // Reviewable reports whether a TaskRun of old bytes can be updated to one of size bytes.
 func Reviewable(old, size int) bool { return old+size <= Reviewed }
 
-// Unreviewable reports whether an update that adds a verdict or a record to an object of that size is more than Tekton's webhook
-// takes.
+// Unreviewable reports whether an update that adds a verdict or a record to an object of that size is more than
+// Tekton's webhook takes.
 func Unreviewable(size int) bool { return 2*size+marks > Reviewed }

@@ -27,8 +27,8 @@ func (w write) size(s state) (int, error) {
 	return w.submitted.size - len(status) + len(raw), err
 }
 
-// takes reports whether the API server takes the TaskRun at that size. It tries again without managedFields where those are what is
-// too much for the store.
+// takes reports whether the API server takes the TaskRun at that size. It tries again without managedFields where
+// those are what is too much for the store.
 func (w write) takes(size int) bool {
 	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, size-w.submitted.managedFields()) && objectsize.Reviewable(w.old.size, size)
 }
@@ -42,7 +42,8 @@ func (o object) managedFields() int {
 	return len(metadata["managedFields"])
 }
 
-// far reports whether the write is so small that nothing the add-on adds matters: an attempt that is archived is there twice.
+// far reports whether the write is so small that nothing the add-on adds matters: an attempt that is archived is there
+// twice.
 func (w write) far() bool {
 	const conditionsAndSeal = 64 << 10
 	return w.takes(2*w.submitted.size + conditionsAndSeal)
@@ -53,8 +54,8 @@ func (w write) fits(s state) bool {
 	return err == nil && w.takes(size)
 }
 
-// withRoom returns the wanted status, or one for which the API server has room, and what to warn of then. What the add-on adds must
-// not be why a TaskRun never completes.
+// withRoom returns the wanted status, or one for which the API server has room, and what to warn of then. What the
+// add-on adds must not be why a TaskRun never completes.
 func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (state, string, error) {
 	if w.far() || w.old.managedByOther() {
 		return wanted, "", nil
@@ -78,15 +79,16 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 	return bare, warning("no room for a verdict: with it, the TaskRun takes %d bytes, more than the API server stores", size), err
 }
 
-// keepsVerdict reports whether the store, and not the add-on, answers a write for which there is no room: the TaskRun is completed,
-// and its verdict must not get lost by making it larger, or the add-on asks for one, and has to learn that there is no room.
+// keepsVerdict reports whether the store, and not the add-on, answers a write for which there is no room: the TaskRun
+// is completed, and its verdict must not get lost by making it larger, or the add-on asks for one, and has to learn
+// that there is no room.
 func (w write) keepsVerdict(before standing) bool {
 	return w.old.complete() && (before.judged || w.by == w.accounts.AddOn || w.mode == settings.Enforce)
 }
 
-// bare returns the status without a verdict. In the write that completes a TaskRun evidence goes, too, if that makes room: in
-// status.results first, and then in the messages of the steps. In enforce, where the TaskRun runs, archived attempts stay without
-// their results.
+// bare returns the status without a verdict. In the write that completes a TaskRun evidence goes, too, if that makes
+// room: in status.results first, and then in the messages of the steps. In enforce, where the TaskRun runs, archived
+// attempts stay without their results.
 func (w write) bare(wanted state) (state, error) {
 	if w.mode == settings.Enforce {
 		return w.bareAttempts(unjudged(wanted))
@@ -125,8 +127,9 @@ func (w write) bareAttempts(s state) (state, error) {
 	return s, s.setAttempts(attempts)
 }
 
-// failedBySize returns the status of a TaskRun that enforce fails because its verdict has no room beside its results: without
-// them, and if need be without all that Tekton reports of its steps. What was stored before leaves room for that.
+// failedBySize returns the status of a TaskRun that enforce fails because its verdict has no room beside its results:
+// without them, and if need be without all that Tekton reports of its steps. What was stored before leaves room for
+// that.
 func (h *StatusHandler) failedBySize(ctx context.Context, w write, size int) (state, string, error) {
 	why := fmt.Sprintf("the TaskRun takes %d bytes with its verdict, and the API server stores %d of an object that was %d before; "+
 		"pass large values by a workspace", size, min(objectsize.Stored(w.old.id.Namespace, w.old.id.Name), objectsize.Reviewed-w.old.size), w.old.size)

@@ -133,7 +133,8 @@ func TestNoRoomForTwo(t *testing.T) {
 	}
 }
 
-// A verdict that stands is not lost by making the TaskRun larger, and the add-on learns of the store that there is no room.
+// A verdict that stands is not lost by making the TaskRun larger, and the add-on learns of the store that there is no
+// room.
 func TestNoRoomKeepsTheVerdict(t *testing.T) {
 	bare := withResult(t, run("True", nil), stores()-100)
 	judged := sealed(withResult(t, run("True", withOurs("False")), stores()-1_200))
@@ -251,7 +252,8 @@ func TestNoRoomWithoutAPod(t *testing.T) {
 	}
 }
 
-// While a TaskRun runs, no condition is due that must be there; in enforce, an archived attempt still loses its results.
+// While a TaskRun runs, no condition is due that must be there; in enforce, an archived attempt still loses its
+// results.
 func TestNoRoomWhileItRuns(t *testing.T) {
 	attempt := fields{"podName": "build-pod", "conditions": []any{succeededIs("False")}, "results": []any{fields{"name": "digest", "value": "1"}}}
 	for name, c := range map[string]struct {

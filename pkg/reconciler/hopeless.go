@@ -61,8 +61,8 @@ type errHopeless struct{ error }
 
 func (e errHopeless) Unwrap() error { return e.error }
 
-// isHopeless reports whether a write to an object of that size can never succeed: the API server, its store or Tekton's webhook
-// takes no object so large, or refuses this one.
+// isHopeless reports whether a write to an object of that size can never succeed: the API server, its store or
+// Tekton's webhook takes no object so large, or refuses this one.
 func isHopeless(err error, size int) bool {
 	var hopeless errHopeless
 	if errors.As(err, &hopeless) || apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInvalid(err) {
@@ -75,8 +75,9 @@ func isHopeless(err error, size int) bool {
 	return objectsize.Unreviewable(size) && isOfAnotherWebhook(err)
 }
 
-// isOfAnotherWebhook reports whether the API server got no answer from a webhook that is not the add-on's. Such a webhook gets the
-// object twice, and Tekton's has no words for one that is too large: only the size sets that apart from one that is away.
+// isOfAnotherWebhook reports whether the API server got no answer from a webhook that is not the add-on's. Such a
+// webhook gets the object twice, and Tekton's has no words for one that is too large: only the size sets that apart
+// from one that is away.
 func isOfAnotherWebhook(err error) bool {
 	text := err.Error()
 	return apierrors.IsInternalError(err) && strings.Contains(text, "failed calling webhook") && !strings.Contains(text, ".tekton-sign.dev")

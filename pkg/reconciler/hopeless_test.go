@@ -26,8 +26,8 @@ func padded(bytes int) func(*v1.TaskRun) {
 	return func(tr *v1.TaskRun) { tr.Annotations = map[string]string{"pad": strings.Repeat("x", bytes)} }
 }
 
-// A TaskRun that no webhook can be shown twice is given up, whether its verdict or its record is missing. Every other failure of a
-// webhook passes.
+// A TaskRun that no webhook can be shown twice is given up, whether its verdict or its record is missing. Every other
+// failure of a webhook passes.
 func TestRecordsTooLarge(t *testing.T) {
 	unjudged := func(bytes int) func(*v1.TaskRun) {
 		return func(tr *v1.TaskRun) {

@@ -74,8 +74,8 @@ func ParseUnsignedManifest(value string) (UnsignedReason, bool) {
 	return "", false
 }
 
-// WithoutEvidence returns a termination message with the reason too-long in place of the evidence in it, and whether there was any. The
-// add-on stores a step so where a TaskRun has no room for evidence.
+// WithoutEvidence returns a termination message with the reason too-long in place of the evidence in it, and whether
+// there was any. The add-on stores a step so where a TaskRun has no room for evidence.
 func WithoutEvidence(message string) (string, bool) {
 	var entries []json.RawMessage
 	if json.Unmarshal([]byte(message), &entries) != nil {

@@ -76,8 +76,8 @@ func (r *received) look() {
 	r.facts = verify.Facts{Live: true, Pinned: true, RequirePod: true, Pod: facts}
 }
 
-// TestReceiptWithoutRoom: a TaskRun that the add-on stored without evidence, for want of room, is not taken for one that was changed,
-// unless something else was.
+// TestReceiptWithoutRoom: a TaskRun that the add-on stored without evidence, for want of room, is not taken for a
+// changed one, unless something else was changed.
 func TestReceiptWithoutRoom(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(tr *v1.TaskRun)

@@ -19,8 +19,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// TestNightlyLarge has TaskRuns emit as much as the API server stores of one object, and a little less. In audit each completes with
-// its result; in enforce one that has no room for its verdict fails without it. What cannot be recorded is given up, and said once.
+// TestNightlyLarge has TaskRuns emit as much as the API server stores of one object, and a little less. In audit each
+// completes with its result; in enforce one that has no room for its verdict fails without it. What cannot be recorded
+// is given up, and said once.
 func TestNightlyLarge(t *testing.T) {
 	c := open(t)
 	c.enable(t)
@@ -76,8 +77,8 @@ func testLargeEnforced(t *testing.T, c *cluster, ns string) {
 	wantSucceeded(t, c.finish(t, ns, large(1_500_000)))
 }
 
-// testGivenUp waits for the event of each TaskRun, and has the add-on look at everything again: nothing more is said, and nothing is
-// an error.
+// testGivenUp waits for the event of each TaskRun, and has the add-on look at everything again: nothing more is said,
+// and nothing is an error.
 func testGivenUp(t *testing.T, c *cluster, given map[string]*pipelinev1.TaskRun) {
 	const reason = "Warning TaskRunResultsCannotBeRecorded: "
 	for name, tr := range given {
