@@ -9,9 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 

@@ -30,6 +30,24 @@ func (h *StatusHandler) seal(ctx context.Context, id identity, s *state, found v
 	s.marks.seal = quoted(value)
 }
 
+// sealAttempt puts a seal into an archived attempt that was verified by a receipt. The record of the TaskRun
+// names no other attempts: anyone who can write the status can set the condition.
+func (h *StatusHandler) sealAttempt(ctx context.Context, id identity, s *state, n int, found seal.Facts) {
+	if !found.Receipted() {
+		return
+	}
+	of, err := id.subject(*s)
+	value := ""
+	if err == nil {
+		value, err = seal.Make(h.SealKey(), of.OfAttempt(n), found.OfAttempt())
+	}
+	if err != nil {
+		logging.FromContext(ctx).Errorw("an attempt without a seal: the record will not name it", zap.Error(err))
+		return
+	}
+	s.marks.seal = quoted(value)
+}
+
 // opened returns what the seal in a status says of it.
 func (h *StatusHandler) opened(id identity, s state) (seal.Facts, bool) {
 	sealed := text(s.marks.seal)

@@ -274,11 +274,15 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 	if err := attempt.setAttempts(attempts[:n]); err != nil {
 		return state{}, err
 	}
-	result, _, err := h.judge(ctx, w, attempt)
+	result, facts, err := h.judge(ctx, w, attempt)
 	if err != nil {
 		return state{}, err
 	}
-	return w.judgedAttempt(attempts[n], result, h.Now())
+	wanted, err := w.judgedAttempt(attempts[n], result, h.Now())
+	if err == nil {
+		h.sealAttempt(ctx, w.old.id, &wanted, n, seal.FactsOf(published(result, wanted), facts, h.Now()))
+	}
+	return wanted, err
 }
 
 // RulesOf returns what the settings ask of evidence in a mode.
@@ -373,9 +377,9 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	}
 	facts := verify.FactsOf(pod)
 	facts.Reported = report
-	if since, granted := h.Since(tr.Namespace); granted && pod.GetCreationTimestamp().Time.Before(since) {
-		facts.Unfenced = true
-	}
+	// Without a grant no step has a token to sign with, but a report needs none.
+	since, granted := h.Since(tr.Namespace)
+	facts.Unfenced = granted && pod.GetCreationTimestamp().Time.Before(since) || !granted && reported
 	return facts, nil
 }
 

@@ -12,9 +12,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -105,7 +105,7 @@ func (o *statusOptions) look(ctx context.Context, e *env) (*status.Status, error
 	if err != nil {
 		return nil, err
 	}
-	return enable.GetStatus(ctx, clients, enable.StatusOptions{
+	return checks.Status(ctx, clients, checks.Options{
 		Program: e.name, Version: version.Get().Version, TektonNamespace: o.tektonNamespace, Verdicts: o.verdicts, Now: time.Now,
 	})
 }

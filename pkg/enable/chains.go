@@ -15,52 +15,53 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// noteGate says in a plan what the gate does.
+// noteGate explains in a plan what the gate does.
 const noteGate = "TaskRuns and PipelineRuns are held from Tekton Chains until their results are verified; " +
 	"what does not verify is never attested"
 
-// isGateRole reports whether an object is the role of the gate in front of Chains. It has rules while the gate is on, and is
-// changed last: as long as it has them, holds may be in the cluster.
+// isGateRole reports whether an object is the ClusterRole of the gate in front of Chains. The role has rules while
+// the gate is on, and is changed last: as long as it has rules, holds may be in the cluster.
 func isGateRole(u *unstructured.Unstructured) bool {
 	return u.GetKind() == "ClusterRole" && u.GetName() == manifests.ChainsGate
 }
 
-// heldKinds are what the gate holds.
+// heldKinds are the kinds that the gate holds.
 func heldKinds() []schema.GroupVersionKind {
 	tekton := schema.GroupVersion{Group: "tekton.dev", Version: "v1"}
 	return []schema.GroupVersionKind{tekton.WithKind("TaskRun"), tekton.WithKind("PipelineRun")}
 }
 
-// liftChanges are the changes that take the gate's holds away.
+// liftChanges are the changes that remove the gate's holds.
 func liftChanges() []Change {
 	var changes []Change
 	for _, kind := range heldKinds() {
-		object := &unstructured.Unstructured{}
-		object.SetGroupVersionKind(kind)
-		object.SetName("(all that are held)")
 		changes = append(changes, Change{
-			Action: Lift, Object: object, Note: "not held from Tekton Chains any more; what was refused stays unattested",
+			Action: Lift, Object: object.Named(kind, "", "(all that are held)"),
+			Note: "not held from Tekton Chains any more; what was refused stays unattested",
 		})
 	}
 	return changes
 }
 
-// planGate says with the role's change that the gate is on, or returns what comes before it when the gate is turned off.
-func (c Clients) planGate(ctx context.Context, on bool, change *Change) ([]Change, error) {
+// planGate adds to the change of the role that the gate is on, or returns the changes that come before it when the
+// gate is turned off.
+func planGate(ctx context.Context, client kubeclient.Interface, on bool, change *Change) ([]Change, error) {
 	if on {
 		change.Note = noteGate
 		return nil, nil
 	}
-	return c.planLift(ctx)
+	return planLift(ctx, client)
 }
 
-// planLift returns liftChanges where the gate is on, or an earlier run was interrupted before it had lifted all holds.
-func (c Clients) planLift(ctx context.Context) ([]Change, error) {
-	role, err := c.Kube.RbacV1().ClusterRoles().Get(ctx, manifests.ChainsGate, metav1.GetOptions{})
+// planLift returns liftChanges if the gate is on, or if an earlier run was interrupted before it had lifted all holds.
+func planLift(ctx context.Context, client kubeclient.Interface) ([]Change, error) {
+	role, err := client.RbacV1().ClusterRoles().Get(ctx, manifests.ChainsGate, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
@@ -75,44 +76,48 @@ func (c Clients) planLift(ctx context.Context) ([]Change, error) {
 // liftPage bounds one answer.
 const liftPage = 250
 
-// lift takes away all holds of the gate on objects like this one, until a look at all of them finds none: the add-on may not
-// know yet that the gate is off.
-func (c Clients) lift(ctx context.Context, like *unstructured.Unstructured, dryRun bool) error {
-	if dryRun {
+// lift removes all holds of the gate on objects like this one. It reads all objects until it finds no hold: the
+// add-on may not know yet that the gate is off.
+func (w writer) lift(ctx context.Context, like *unstructured.Unstructured) error {
+	if w.dryRun {
 		return nil
 	}
 	for {
-		lifted := 0
-		options := metav1.ListOptions{Limit: liftPage}
-		for {
-			page, err := c.Dynamic.Resource(gvrOf(like)).List(ctx, options)
-			if apierrors.IsNotFound(err) {
-				return nil // Tekton is gone, and with it all that was held
-			}
-			if err != nil {
-				return fmt.Errorf("looking for holds: %w", err)
-			}
-			for i := range page.Items {
-				done, err := c.liftOne(ctx, &page.Items[i])
-				if err != nil {
-					return err
-				}
-				if done {
-					lifted++
-				}
-			}
-			if options.Continue = page.GetContinue(); options.Continue == "" {
-				break
-			}
-		}
-		if lifted == 0 {
-			return nil
+		lifted, err := w.liftAll(ctx, like)
+		if err != nil || lifted == 0 {
+			return err
 		}
 	}
 }
 
-// liftOne reports whether the object had anything of the gate that had to go.
-func (c Clients) liftOne(ctx context.Context, u *unstructured.Unstructured) (bool, error) {
+// liftAll reads all objects once, and returns how many it has changed.
+func (w writer) liftAll(ctx context.Context, like *unstructured.Unstructured) (lifted int, err error) {
+	options := metav1.ListOptions{Limit: liftPage}
+	for {
+		page, err := w.Dynamic.Resource(object.GVR(like)).List(ctx, options)
+		if apierrors.IsNotFound(err) {
+			return 0, nil // Tekton is gone, and all that was held is gone with it
+		}
+		if err != nil {
+			return 0, fmt.Errorf("looking for holds: %w", err)
+		}
+		for i := range page.Items {
+			done, err := w.liftOne(ctx, &page.Items[i])
+			if err != nil {
+				return 0, err
+			}
+			if done {
+				lifted++
+			}
+		}
+		if options.Continue = page.GetContinue(); options.Continue == "" {
+			return lifted, nil
+		}
+	}
+}
+
+// liftOne removes the hold on an object, and reports whether there was one.
+func (w writer) liftOne(ctx context.Context, u *unstructured.Unstructured) (bool, error) {
 	run := chains.Read(u)
 	decision := chains.Decide(run, false, time.Now())
 	if decision.Action == chains.Nothing {
@@ -123,23 +128,24 @@ func (c Clients) liftOne(ctx context.Context, u *unstructured.Unstructured) (boo
 		return false, err
 	}
 	for {
-		_, err := resourceOf(c.Dynamic, u).Patch(ctx, u.GetName(), types.MergePatchType, patch,
+		_, err := object.Client(w.Dynamic, u).Patch(ctx, u.GetName(), types.MergePatchType, patch,
 			metav1.PatchOptions{FieldManager: FieldManager})
 		switch {
-		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // changed since: the next look shows how
+		case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // changed since: it is read again
 			return true, nil
-		case !refusedBy(err, manifests.ChainsGate): // an API server goes by it for some time after it is gone
-			return false, fmt.Errorf("lifting the hold of %s: %w", describe(u), err)
+		case !refusedBy(err, manifests.ChainsGate): // an API server uses the policy for a short time after it is gone
+			return false, fmt.Errorf("lifting the hold of %s: %w", object.Describe(u), err)
 		}
 		select {
 		case <-ctx.Done():
-			return false, errors.Join(fmt.Errorf("gave up lifting the hold of %s: run the command again", describe(u)), err)
+			gaveUp := fmt.Errorf("gave up lifting the hold of %s: run the command again", object.Describe(u))
+			return false, errors.Join(gaveUp, err)
 		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// neededToLift lists what it takes to lift holds in the whole cluster.
+// neededToLift lists the rights that are needed to lift holds in the whole cluster.
 func neededToLift(resource schema.GroupVersionResource) []authorizationv1.ResourceAttributes {
 	var all []authorizationv1.ResourceAttributes
 	for _, verb := range []string{"list", "patch"} {

@@ -25,9 +25,10 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/chains"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// gateRole is the role of the gate as it is in a cluster.
+// gateRole returns the ClusterRole of the gate.
 func gateRole(on bool) *rbacv1.ClusterRole {
 	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: manifests.ChainsGate}}
 	if on {
@@ -36,7 +37,7 @@ func gateRole(on bool) *rbacv1.ClusterRole {
 	return role
 }
 
-// gatedRun is an object in a state of the gate. Its UID is its name.
+// gatedRun returns an object in a state of the gate. Its UID is its name.
 func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured {
 	u := &unstructured.Unstructured{}
 	u.SetAPIVersion("tekton.dev/v1")
@@ -47,7 +48,9 @@ func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured 
 	u.SetFinalizers([]string{"other", chains.Finalizer})
 	switch state {
 	case chains.Held, chains.Refused:
-		u.SetAnnotations(map[string]string{"a": "b", chains.Hold: chains.HoldValue, chains.Marker: name + ": " + string(state)})
+		u.SetAnnotations(map[string]string{
+			"a": "b", chains.Hold: chains.HoldValue, chains.Marker: name + ": " + string(state),
+		})
 	case chains.Released:
 		u.SetAnnotations(map[string]string{"a": "b", chains.Marker: name + ": released"})
 	case chains.None:
@@ -59,7 +62,7 @@ func gatedRun(kind, name string, state chains.State) *unstructured.Unstructured 
 func heldCluster(objects ...runtime.Object) (Clients, *dynamicfake.FakeDynamicClient) {
 	lists := map[schema.GroupVersionResource]string{}
 	for _, kind := range heldKinds() {
-		lists[gvrOf(kindOf(kind))] = kind.Kind + "List"
+		lists[object.GVR(kindOf(kind))] = kind.Kind + "List"
 	}
 	fake := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)
 	return Clients{Dynamic: fake}, fake
@@ -86,19 +89,19 @@ func TestLift(t *testing.T) {
 			errors.New("ValidatingAdmissionPolicy 'tekton-sign-chains' with binding 'tekton-sign-chains' denied request: held"))
 	})
 	for _, change := range liftChanges() {
-		if err := c.make(t.Context(), change, true, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: true, progress: silent}).make(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(fake.Actions()); n > 0 && change.Object.GetKind() == "TaskRun" {
 			t.Errorf("a dry run made %d requests", n)
 		}
-		if err := c.make(t.Context(), change, false, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: false, progress: silent}).make(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got := map[string]string{}
 	for _, kind := range heldKinds() {
-		list, err := fake.Resource(gvrOf(kindOf(kind))).List(t.Context(), metav1.ListOptions{})
+		list, err := fake.Resource(object.GVR(kindOf(kind))).List(t.Context(), metav1.ListOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,9 +124,13 @@ func TestLift(t *testing.T) {
 func TestLiftFails(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "taskruns"}, "held", errors.New("no such right"))
 	policy := errors.New("ValidatingAdmissionPolicy 'tekton-sign-chains' denied request")
-	for want, err := range map[string]error{"no such right": forbidden, "gave up lifting the hold of TaskRun ci/held": policy} {
+	for want, err := range map[string]error{
+		"no such right": forbidden, "gave up lifting the hold of TaskRun ci/held": policy,
+	} {
 		c, fake := heldCluster(gatedRun("TaskRun", "held", chains.Held))
-		fake.PrependReactor("patch", "taskruns", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, err })
+		fake.PrependReactor("patch", "taskruns", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true, nil, err
+		})
 		plan := Plan{Changes: liftChanges()}
 		got := plan.Remove(t.Context(), c, 50*time.Millisecond, silent)
 		if got == nil || !strings.Contains(got.Error(), want) {
@@ -132,21 +139,21 @@ func TestLiftFails(t *testing.T) {
 	}
 }
 
-// TestLiftOfNothing: where Tekton is gone, nothing is held.
+// Where Tekton is gone, nothing is held.
 func TestLiftOfNothing(t *testing.T) {
 	c, fake := heldCluster()
 	fake.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewNotFound(schema.GroupResource{Resource: "taskruns"}, "")
 	})
 	for _, change := range liftChanges() {
-		if err := c.make(t.Context(), change, false, silent); err != nil {
+		if err := (writer{Clients: c, dryRun: false, progress: silent}).make(t.Context(), change); err != nil {
 			t.Error(err)
 		}
 	}
 }
 
-// TestPlanGate: a plan says what the gate does; turned off, its holds are lifted after the settings say so and before the role
-// goes that tells of them; disable lifts them when the policy that guards them is gone.
+// A plan explains what the gate does. When the gate is turned off, its holds are lifted after the settings were
+// changed and before the role that shows them; disable lifts them after the policy that guards them is gone.
 func TestPlanGate(t *testing.T) {
 	on := testRequest()
 	on.Settings.GateChains = true
@@ -182,7 +189,8 @@ func TestPlanGate(t *testing.T) {
 	if again := planEnable(t, c, on); again.Count(Lift) > 0 {
 		t.Error("a plan with the gate on lifts holds")
 	}
-	if err := c.kube.Tracker().Update(rbacv1.SchemeGroupVersion.WithResource("clusterroles"), gateRole(false), ""); err != nil {
+	clusterRoles := rbacv1.SchemeGroupVersion.WithResource("clusterroles")
+	if err := c.kube.Tracker().Update(clusterRoles, gateRole(false), ""); err != nil {
 		t.Fatal(err)
 	}
 	if never := planEnable(t, c, testRequest()); never.Count(Lift) > 0 {
@@ -193,7 +201,7 @@ func TestPlanGate(t *testing.T) {
 func all(p Plan) []string {
 	lines := make([]string, len(p.Changes))
 	for i, change := range p.Changes {
-		lines[i] = string(change.Action) + " " + describe(change.Object)
+		lines[i] = string(change.Action) + " " + object.Describe(change.Object)
 	}
 	return lines
 }
@@ -205,11 +213,15 @@ func TestLiftNeeds(t *testing.T) {
 			got = append(got, describePermission(a))
 		}
 	}
-	want := []string{"list taskruns.tekton.dev", "patch taskruns.tekton.dev", "list pipelineruns.tekton.dev", "patch pipelineruns.tekton.dev"}
+	want := []string{
+		"list taskruns.tekton.dev", "patch taskruns.tekton.dev",
+		"list pipelineruns.tekton.dev", "patch pipelineruns.tekton.dev",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("permissions (-want +got):\n%s", diff)
 	}
-	if slices.ContainsFunc(neededFor(liftChanges()[0]), func(a authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }) {
+	namespaced := func(a authorizationv1.ResourceAttributes) bool { return a.Namespace != "" }
+	if slices.ContainsFunc(neededFor(liftChanges()[0]), namespaced) {
 		t.Error("a right in one namespace is not enough")
 	}
 }

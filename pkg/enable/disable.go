@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -19,17 +18,21 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// removalOrder lists the kinds that disable removes. First the webhooks, so that nothing calls the add-on any more;
-// then the add-on, which would put grants back; everything that grants somebody something; and only then the policies
-// that confine it, and what the gate in front of Chains holds. The namespace takes with it what else is inside.
-func removalOrder() []schema.GroupVersionKind {
+// RemovedKinds lists the kinds that disable removes, in their order. First the webhooks, so that nothing calls the
+// add-on any more; then the add-on, which would restore grants; then everything that grants rights; and only then the
+// policies that limit them, and the holds of the gate in front of Chains. What else is in the namespace is deleted
+// with it.
+func RemovedKinds() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
@@ -44,9 +47,9 @@ func removalOrder() []schema.GroupVersionKind {
 	}
 }
 
-// ownNamespace lists the kinds that disable removes one by one from the add-on's namespace when it keeps the
-// namespace. Its Deployments and RoleBindings are gone by then.
-func ownNamespace() []schema.GroupVersionKind {
+// kindsInside lists the kinds that disable removes one by one from the add-on's namespace when it keeps the
+// namespace. The Deployments and RoleBindings in it are gone by then.
+func kindsInside() []schema.GroupVersionKind {
 	return []schema.GroupVersionKind{
 		policyv1.SchemeGroupVersion.WithKind("PodDisruptionBudget"),
 		corev1.SchemeGroupVersion.WithKind("Service"),
@@ -58,144 +61,152 @@ func ownNamespace() []schema.GroupVersionKind {
 	}
 }
 
-// PlanDisable finds everything that tekton-sign has in the cluster and the settings that enable changed. The plan is
-// empty if there is nothing. tektonNamespace is where the settings are; empty: no Tekton is there any more.
+// PlanDisable finds everything that tekton-sign has in the cluster, and the settings that enable changed. The plan is
+// empty if there is nothing. tektonNamespace is where the settings are; empty: there is no Tekton any more.
 //
-// The trust history stays, and the namespace that it is in, unless purge is set: without it nobody can verify what
-// was signed with keys that the cluster no longer has.
+// The trust history stays, and so does its namespace, unless purge is set: without it nobody can verify what was
+// signed with keys that the cluster no longer has.
 func PlanDisable(ctx context.Context, c Clients, tektonNamespace string, purge bool) (Plan, error) {
+	f := finder{Clients: c, tektonNamespace: tektonNamespace}
 	plan := Plan{Environment: Environment{TektonNamespace: tektonNamespace}, Purge: purge}
 	var kept []Change
 	var err error
 	if !purge {
-		if kept, err = c.history(ctx); err != nil {
+		if kept, err = TrustHistory(ctx, c.Kube); err != nil {
 			return Plan{}, err
 		}
 	}
-	for _, kind := range removalOrder() {
-		if kind.Kind == "Namespace" && len(kept) > 0 {
-			continue
-		}
-		if kind.Kind == "ClusterRole" { // the policy that guards the holds is gone, and what tells of them still there
-			lifts, err := c.planLift(ctx)
-			if err != nil {
-				return Plan{}, err
-			}
-			plan.Changes = append(plan.Changes, lifts...)
-		}
-		found, err := c.findOurs(ctx, kind)
-		if err != nil {
-			return Plan{}, err
-		}
-		for _, object := range found {
-			// What else is in the add-on's namespace goes with it, or after this.
-			if object.GetNamespace() == manifests.Namespace && kind.Kind != "Deployment" && kind.Kind != "RoleBinding" {
-				continue
-			}
-			plan.Changes = append(plan.Changes, Change{Action: Delete, Object: object})
-		}
+	if plan.Changes, err = f.removals(ctx, len(kept) > 0); err != nil {
+		return Plan{}, err
 	}
-	if len(kept) > 0 {
-		rest, err := c.planEmptyNamespace(ctx)
-		if err != nil {
-			return Plan{}, err
-		}
-		plan.Changes = append(plan.Changes, rest...)
-	}
-	restore, err := c.planRestore(ctx, tektonNamespace)
+	restore, err := f.restore(ctx)
 	if err != nil {
 		return Plan{}, err
 	}
-	// Last: as long as the settings say that signing is on, an interrupted run is seen to be unfinished.
-	plan.Changes = append(append(plan.Changes, restore...), kept...)
-	if plan.Warnings, err = c.settingsThatStay(ctx, tektonNamespace, restore); err != nil {
+	// Last: as long as the settings turn signing on, an interrupted run is seen to be unfinished.
+	plan.Changes = slices.Concat(plan.Changes, restore, kept)
+	if plan.Warnings, err = f.settingsThatStay(ctx, restore); err != nil {
 		return Plan{}, err
 	}
 	return plan, nil
 }
 
-// history lists the ConfigMaps of the trust history.
-func (c Clients) history(ctx context.Context) ([]Change, error) {
-	list, err := c.Kube.CoreV1().ConfigMaps(manifests.Namespace).List(ctx, metav1.ListOptions{})
+// finder finds what disable changes.
+type finder struct {
+	Clients
+	tektonNamespace string
+}
+
+// removals returns what is deleted. keepNamespace means that the add-on's namespace stays.
+func (f finder) removals(ctx context.Context, keepNamespace bool) ([]Change, error) {
+	var changes []Change
+	for _, kind := range RemovedKinds() {
+		if kind.Kind == "Namespace" && keepNamespace {
+			continue
+		}
+		if kind.Kind == "ClusterRole" { // the policy that guards the holds is gone, and the role that shows them is not yet
+			lifts, err := planLift(ctx, f.Kube)
+			if err != nil {
+				return nil, err
+			}
+			changes = append(changes, lifts...)
+		}
+		found, err := FindOwn(ctx, f.Dynamic, kind)
+		if err != nil {
+			return nil, err
+		}
+		for _, u := range found {
+			// What else is in the add-on's namespace is deleted with it, or after this.
+			if u.GetNamespace() == manifests.Namespace && kind.Kind != "Deployment" && kind.Kind != "RoleBinding" {
+				continue
+			}
+			changes = append(changes, Change{Action: Delete, Object: u})
+		}
+	}
+	if !keepNamespace {
+		return changes, nil
+	}
+	rest, err := f.insideNamespace(ctx)
+	return append(changes, rest...), err
+}
+
+// TrustHistory lists the ConfigMaps of the trust history, which disable keeps.
+func TrustHistory(ctx context.Context, client kubeclient.Interface) ([]Change, error) {
+	list, err := client.CoreV1().ConfigMaps(manifests.Namespace).List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("looking for the trust history: %w", err)
 	}
 	var kept []Change
 	for i := range list.Items {
-		if _, ok := trust.HistoryNumber(list.Items[i].Name); !ok {
+		name := list.Items[i].Name
+		if _, ok := trust.HistoryNumber(name); !ok {
 			continue
 		}
-		object := &unstructured.Unstructured{}
-		object.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-		object.SetNamespace(manifests.Namespace)
-		object.SetName(list.Items[i].Name)
 		kept = append(kept, Change{
-			Action: Keep, Object: object, Note: "trust history: verifies what was signed with keys that were replaced",
+			Action: Keep,
+			Object: object.Named(corev1.SchemeGroupVersion.WithKind("ConfigMap"), manifests.Namespace, name),
+			Note:   "trust history: verifies what was signed with keys that were replaced",
 		})
 	}
 	return kept, nil
 }
 
-// planEmptyNamespace removes everything of ours from the add-on's namespace but the trust history.
-func (c Clients) planEmptyNamespace(ctx context.Context) ([]Change, error) {
+// insideNamespace removes everything of ours from the add-on's namespace but the trust history.
+func (f finder) insideNamespace(ctx context.Context) ([]Change, error) {
 	var changes []Change
-	for _, kind := range ownNamespace() {
-		selector := ours
+	for _, kind := range kindsInside() {
+		selector := manifests.Selector
 		if kind.Kind == "Lease" {
-			selector = "" // those of the leader election bear no label, and nobody else has any there
+			selector = "" // those of the leader election have no label, and nobody else has any there
 		}
-		found, err := c.find(ctx, kind, manifests.Namespace, selector)
+		found, err := find(ctx, f.Dynamic, kind, manifests.Namespace, selector)
 		if err != nil {
 			return nil, err
 		}
-		for _, object := range found {
-			if _, ok := trust.HistoryNumber(object.GetName()); ok && kind.Kind == "ConfigMap" {
+		for _, u := range found {
+			if _, ok := trust.HistoryNumber(u.GetName()); ok && kind.Kind == "ConfigMap" {
 				continue
 			}
-			changes = append(changes, Change{Action: Delete, Object: object})
+			changes = append(changes, Change{Action: Delete, Object: u})
 		}
 	}
 	return changes, nil
 }
 
-// ours selects the objects of tekton-sign.
-const ours = manifests.LabelPartOf + "=" + manifests.PartOf
-
-// findOurs lists the objects of a kind that carry our label.
-func (c Clients) findOurs(ctx context.Context, kind schema.GroupVersionKind) ([]*unstructured.Unstructured, error) {
-	return c.find(ctx, kind, metav1.NamespaceAll, ours)
+// FindOwn lists the objects of a kind that have the label of tekton-sign.
+func FindOwn(
+	ctx context.Context, client dynamic.Interface, kind schema.GroupVersionKind,
+) ([]*unstructured.Unstructured, error) {
+	return find(ctx, client, kind, metav1.NamespaceAll, manifests.Selector)
 }
 
-// find lists the objects of a kind in a namespace, or in all.
-func (c Clients) find(ctx context.Context, kind schema.GroupVersionKind, namespace, selector string) (
+// find lists the objects of a kind in a namespace, or in all: their names, and whether they are being deleted.
+func find(ctx context.Context, client dynamic.Interface, kind schema.GroupVersionKind, namespace, selector string) (
 	[]*unstructured.Unstructured, error,
 ) {
-	like := &unstructured.Unstructured{}
-	like.SetGroupVersionKind(kind)
-	list, err := c.Dynamic.Resource(gvrOf(like)).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	resource := object.GVR(object.Named(kind, "", ""))
+	list, err := client.Resource(resource).Namespace(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if apierrors.IsNotFound(err) {
-		return nil, nil // a server that does not know the kind holds none
+		return nil, nil // a server without the kind has no objects of it
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listing %s objects of tekton-sign: %w", kind.Kind, err)
 	}
 	found := make([]*unstructured.Unstructured, len(list.Items))
 	for i := range list.Items {
-		found[i] = like.DeepCopy()
-		found[i].SetNamespace(list.Items[i].GetNamespace())
-		found[i].SetName(list.Items[i].GetName())
+		found[i] = object.Named(kind, list.Items[i].GetNamespace(), list.Items[i].GetName())
 		found[i].SetDeletionTimestamp(list.Items[i].GetDeletionTimestamp())
 	}
 	return found, nil
 }
 
-// planRestore returns what becomes of ConfigMap config-signing, if anything: what enable recorded there decides, and
-// nothing that is or is not in the cluster beside it. A second run finds no record, and nothing to do.
-func (c Clients) planRestore(ctx context.Context, namespace string) ([]Change, error) {
-	if namespace == "" {
+// restore returns the change of ConfigMap config-signing, if there is one. Only what enable recorded there counts,
+// not what else is in the cluster. A second run finds no record, and changes nothing.
+func (f finder) restore(ctx context.Context) ([]Change, error) {
+	if f.tektonNamespace == "" {
 		return nil, nil
 	}
-	live, err := c.liveSettings(ctx, namespace)
+	live, err := LiveSettings(ctx, f.Kube, f.tektonNamespace)
 	if err != nil || live == nil || !isOurs(live) {
 		return nil, err
 	}
@@ -208,129 +219,40 @@ func (c Clients) planRestore(ctx context.Context, namespace string) ([]Change, e
 		change.Action, restored = Delete, live
 	}
 	restored.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
-	change.Object, err = toUnstructured(restored)
+	change.Object, err = object.From(restored)
 	return []Change{change}, err
 }
 
-// settingsThatStay warns of settings of the user's that ask for signing, which nobody does any more.
-func (c Clients) settingsThatStay(ctx context.Context, namespace string, restore []Change) ([]string, error) {
-	if namespace == "" {
+// settingsThatStay warns of settings of the user's that ask for signing, which nothing acts on any more.
+func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]string, error) {
+	if f.tektonNamespace == "" {
 		return nil, nil
 	}
-	live, err := c.liveSettings(ctx, namespace)
+	live, err := LiveSettings(ctx, f.Kube, f.tektonNamespace)
 	if err != nil || live == nil {
 		return nil, err
 	}
 	stays := valueOf(live, settings.KeyBackend)
 	for _, change := range restore {
 		stays = nil
-		if after, ok, _ := unstructured.NestedString(change.Object.Object, "data", settings.KeyBackend); ok && change.Action == Update {
+		after, ok, _ := unstructured.NestedString(change.Object.Object, "data", settings.KeyBackend)
+		if ok && change.Action == Update {
 			stays = &after
 		}
 	}
 	if stays == nil || *stays == string(signing.BackendNone) {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("ConfigMap %s/%s was there before enable and says %s: %s. It is yours and stays so; nobody acts on it any more. "+
-		"To delete it: kubectl delete configmap -n %s %s", namespace, settings.ConfigMapName, settings.KeyBackend, *stays, namespace, settings.ConfigMapName)}, nil
+	return []string{fmt.Sprintf("ConfigMap %s/%s existed before enable and has %s: %s. "+
+		"It is yours and stays; nothing uses it any more. To delete it: kubectl delete configmap -n %s %s",
+		f.tektonNamespace, settings.ConfigMapName, settings.KeyBackend, *stays,
+		f.tektonNamespace, settings.ConfigMapName)}, nil
 }
 
-// Remove makes the changes of a plan from PlanDisable and waits until all is gone.
-func (p Plan) Remove(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	isDeployment := func(change Change) bool { return change.Object.GetKind() == "Deployment" }
-	for i, change := range p.Changes {
-		if err := c.remove(ctx, p, change, progress); err != nil {
-			return err
-		}
-		if isDeployment(change) && !slices.ContainsFunc(p.Changes[i+1:], isDeployment) {
-			if err := c.await(ctx, []condition{{name: "the add-on has stopped", met: c.podsGone}}, progress); err != nil {
-				return err
-			}
-		}
-	}
-	if p.removesNamespace() {
-		gone := condition{name: "namespace " + manifests.Namespace + " is gone", met: c.namespaceGone}
-		if err := c.await(ctx, []condition{gone}, progress); err != nil {
-			return err
-		}
-	}
-	return c.await(ctx, []condition{{name: "nothing is left", met: c.nothingLeft(p, progress)}}, progress)
-}
-
-// remove makes one change. Settings that somebody has changed meanwhile are looked at again: what was recorded in
-// them still holds.
-func (c Clients) remove(ctx context.Context, p Plan, change Change, progress Progress) error {
-	for {
-		err := c.make(ctx, change, false, progress)
-		switch {
-		case !isSettings(change.Object), ctx.Err() != nil:
-			return err
-		case apierrors.IsNotFound(err): // somebody has deleted them
-			return nil
-		case !apierrors.IsConflict(err):
-			return err
-		}
-		again, err := c.planRestore(ctx, p.Environment.TektonNamespace)
-		if err != nil || len(again) == 0 {
-			return err
-		}
-		change = again[0]
-	}
-}
-
-func (p Plan) removesNamespace() bool {
-	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action == Delete && c.Object.GetKind() == "Namespace" })
-}
-
-// podsGone looks whether the add-on still runs: a running one would put a grant back.
-func (c Clients) podsGone(ctx context.Context) (bool, string, error) {
-	pods, err := c.Kube.CoreV1().Pods(manifests.Namespace).List(ctx, metav1.ListOptions{
-		LabelSelector: manifests.LabelPartOf + "=" + manifests.PartOf,
-	})
-	if err != nil {
-		return false, "", fmt.Errorf("listing the add-on's pods: %w", err)
-	}
-	if len(pods.Items) == 0 {
-		return true, "", nil
-	}
-	return false, fmt.Sprintf("%d pods are terminating", len(pods.Items)), nil
-}
-
-func (c Clients) namespaceGone(ctx context.Context) (bool, string, error) {
-	_, err := c.Kube.CoreV1().Namespaces().Get(ctx, manifests.Namespace, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return true, "", nil
-	}
-	if err != nil {
-		return false, "", fmt.Errorf("reading namespace %s: %w", manifests.Namespace, err)
-	}
-	return false, "it is being deleted", nil
-}
-
-// nothingLeft looks again: for what the garbage collector has not removed yet, and for what came into being in
-// between, which goes, too. Only who goes on putting things back keeps disable from its end.
-func (c Clients) nothingLeft(done Plan, progress Progress) func(context.Context) (bool, string, error) {
-	return func(ctx context.Context) (bool, string, error) {
-		again, err := PlanDisable(ctx, c, done.Environment.TektonNamespace, done.Purge)
-		if err != nil || again.Empty() {
-			return err == nil, "", err
-		}
-		left := slices.DeleteFunc(again.Changes, func(change Change) bool { return change.Action == Keep })
-		for _, change := range left {
-			if change.Object.GetDeletionTimestamp() == nil {
-				return false, describe(change.Object) + " was there again", c.remove(ctx, done, change, progress)
-			}
-		}
-		return false, fmt.Sprintf("%s and %d more are being deleted", describe(left[0].Object), len(left)-1), nil
-	}
-}
-
-// FindTektonNamespace returns where ConfigMap config-signing of an installation is: the namespace that its own Role
-// is in, else that of Tekton's controller, else an empty name.
+// FindTektonNamespace returns the namespace with ConfigMap config-signing of an installation: the namespace of its
+// own Role, else the one of Tekton's controller, else an empty name.
 func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
-	roles, err := c.findOurs(ctx, rbacv1.SchemeGroupVersion.WithKind("Role"))
+	roles, err := FindOwn(ctx, c.Dynamic, rbacv1.SchemeGroupVersion.WithKind("Role"))
 	if err != nil {
 		return "", err
 	}
@@ -344,7 +266,7 @@ func FindTektonNamespace(ctx context.Context, c Clients) (string, error) {
 		return "", err
 	}
 	for _, controller := range controllers {
-		live, err := c.liveSettings(ctx, controller.Namespace)
+		live, err := LiveSettings(ctx, c.Kube, controller.Namespace)
 		if err != nil {
 			return "", err
 		}

@@ -21,6 +21,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -35,7 +36,7 @@ func TestRemove(t *testing.T) {
 			Namespace: "ci", Name: manifests.TokenRequester, Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
 		},
 	}
-	object, err := toUnstructured(grant)
+	object, err := object.From(grant)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.writes = nil
-	// The typed client does not see what the dynamic one deletes: the settings go the same way there.
+	// The typed client does not see what the dynamic one deletes: delete the settings there, too.
 	c.dynamic.PrependReactor("delete", "configmaps", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"),
 			testEnvironment.TektonNamespace, "config-signing")
@@ -58,7 +59,8 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, said, "deleted Deployment", "the add-on has stopped", "nothing is left")
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester, "clusterrolebindings",
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "rolebindings "+manifests.TokenRequester,
+		"clusterrolebindings",
 		"validatingadmissionpolicybindings", "validatingadmissionpolicies", "namespaces", "configmaps")
 	grantsFirst(t, c.writes)
 	again, err := PlanDisable(t.Context(), c.Clients, testEnvironment.TektonNamespace, false)
@@ -67,7 +69,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-// grantsFirst wants every binding of a role gone before the first policy, or binding of one, that confines what it grants.
+// grantsFirst wants every binding of a role deleted before the first policy, or binding of a policy, that limits
+// its rights.
 func grantsFirst(t *testing.T, writes []string) {
 	t.Helper()
 	fence := slices.IndexFunc(writes, func(w string) bool { return strings.Contains(w, "validatingadmissionpolic") })
@@ -118,18 +121,19 @@ func TestDisableLeavesForeignSettings(t *testing.T) {
 	}
 }
 
-// historyMap is a ConfigMap as the add-on keeps it.
+// historyMap returns a ConfigMap of the trust history.
 func historyMap() *corev1.ConfigMap {
 	return &corev1.ConfigMap{
 		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1", Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+			Namespace: manifests.Namespace, Name: "tekton-sign-trust-1",
+			Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
 		},
 	}
 }
 
-// TestDisableKeepsTheHistory: the namespace stays for it, and nothing else of ours in it. A second run has nothing to do, and
-// purge removes the rest.
+// The namespace stays for the trust history, and nothing else of ours stays in it. A second run changes nothing,
+// and purge removes the rest.
 func TestDisableKeepsTheHistory(t *testing.T) {
 	c := newFakeCluster(t, historyMap())
 	install(t, c, planEnable(t, c, testRequest()))
@@ -141,12 +145,14 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 	c.writes = nil
 	c.dynamic.PrependReactor("delete", "configmaps", func(a clienttesting.Action) (bool, runtime.Object, error) {
 		name := a.(clienttesting.DeleteAction).GetName() //nolint:forcetypeassert // the reactor's verb
-		return false, nil, c.kube.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("configmaps"), a.GetNamespace(), name)
+		configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
+		return false, nil, c.kube.Tracker().Delete(configMaps, a.GetNamespace(), name)
 	})
 	if err := plan.Remove(t.Context(), c.Clients, time.Minute, silent); err != nil {
 		t.Fatal(err)
 	}
-	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets", "serviceaccounts",
+	inOrder(t, c.writes, "mutatingwebhookconfigurations", "deployments", "clusterroles", "services", "secrets",
+		"serviceaccounts",
 		"roles", "configmaps config-signing")
 	grantsFirst(t, c.writes)
 	for _, w := range c.writes {
@@ -164,21 +170,27 @@ func TestDisableKeepsTheHistory(t *testing.T) {
 	}
 }
 
-// TestDisableWaits for what the garbage collector still has to remove, and removes again what somebody put back.
+// Disable waits for objects that the garbage collector has not removed yet, and removes again what somebody has
+// restored.
 func TestDisableWaits(t *testing.T) {
 	for name, tc := range map[string]struct {
 		deleted, stays bool
 		err            string
 	}{
-		"being deleted":          {true, false, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted"},
-		"put back":               {false, false, ""},
-		"put back over and over": {false, true, "gave up waiting until nothing is left: PriorityClass tekton-sign was there again"},
+		"being deleted": {
+			true, false, "gave up waiting until nothing is left: PriorityClass tekton-sign and 0 more are being deleted",
+		},
+		"put back": {false, false, ""},
+		"put back over and over": {
+			false, true, "gave up waiting until nothing is left: PriorityClass tekton-sign was there again",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCluster(t)
 			c.leave(t, tc.deleted)
 			if tc.stays {
-				c.dynamic.PrependReactor("delete", "priorityclasses", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
+				c.dynamic.PrependReactor("delete", "priorityclasses",
+					func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, nil })
 			}
 			patience := time.Minute
 			if tc.err != "" {
@@ -191,7 +203,7 @@ func TestDisableWaits(t *testing.T) {
 	}
 }
 
-// leave has an object of ours be left in the cluster, which the garbage collector may be deleting.
+// leave puts an object of ours in the cluster, which the garbage collector may be deleting.
 func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	t.Helper()
 	left := &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{
@@ -201,7 +213,7 @@ func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	if deleted {
 		left.DeletionTimestamp, left.Finalizers = &metav1.Time{Time: time.Now()}, []string{"foregroundDeletion"}
 	}
-	object, err := toUnstructured(left)
+	object, err := object.From(left)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,14 +222,14 @@ func (c *fakeCluster) leave(t *testing.T, deleted bool) {
 	}
 }
 
-// usersSettings is a ConfigMap that the user had before enable, in Tekton's namespace.
+// usersSettings returns a ConfigMap that the user had before enable, in Tekton's namespace.
 func usersSettings(data map[string]string) *corev1.ConfigMap {
 	cm := configMap(data, nil)
 	cm.Namespace = testEnvironment.TektonNamespace
 	return cm
 }
 
-// TestDisableNeverTouchesTheUsers: what is left of ours in the cluster, and going, is no reason to take the user's ConfigMap for ours.
+// The user's ConfigMap stays, also if other objects of ours are left in the cluster.
 func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	for name, deleted := range map[string]bool{"while ours is being deleted": true, "while ours is left": false} {
 		for _, backend := range []string{"none", "oidc-sa-token"} {
@@ -229,11 +241,12 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 					t.Fatal(err)
 				}
 				for _, change := range plan.Changes {
-					if isSettings(change.Object) {
+					if object.IsSettings(change.Object) {
 						t.Errorf("%s of the user's ConfigMap", change.Action)
 					}
 				}
-				if warned := strings.Contains(strings.Join(plan.Warnings, ""), "says enforce-nonfalsifiability: oidc-sa-token"); warned != (backend != "none") {
+				const warning = "has enforce-nonfalsifiability: oidc-sa-token"
+				if warned := strings.Contains(strings.Join(plan.Warnings, ""), warning); warned != (backend != "none") {
 					t.Errorf("got warnings %q", plan.Warnings)
 				}
 			})
@@ -241,7 +254,8 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 	}
 }
 
-// TestDisableRestores what enable recorded, though somebody writes the ConfigMap at the same time, and keeps what that one added.
+// Disable restores what enable recorded, also if somebody writes the ConfigMap at the same time, and keeps what
+// they add.
 func TestDisableRestores(t *testing.T) {
 	const added = "_example"
 	for name, tc := range map[string]struct {
@@ -249,7 +263,10 @@ func TestDisableRestores(t *testing.T) {
 		verb   string
 		want   map[string]string
 	}{
-		"the user's":     {usersSettings(map[string]string{settings.KeyDelivery: "init"}), "update", map[string]string{settings.KeyDelivery: "init", added: "new"}},
+		"the user's": {
+			usersSettings(map[string]string{settings.KeyDelivery: "init"}), "update",
+			map[string]string{settings.KeyDelivery: "init", added: "new"},
+		},
 		"there was none": {nil, "delete", map[string]string{added: "new"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -257,7 +274,7 @@ func TestDisableRestores(t *testing.T) {
 			live.Namespace, live.ResourceVersion = testEnvironment.TektonNamespace, "1"
 			live.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("ConfigMap"))
 			c := newFakeCluster(t, live)
-			object, err := toUnstructured(live)
+			object, err := object.From(live)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -275,12 +292,14 @@ func TestDisableRestores(t *testing.T) {
 				}
 				conflicted = true
 				live.Data[added], live.ResourceVersion = "new", "2"
-				if err := c.kube.Tracker().Update(corev1.SchemeGroupVersion.WithResource("configmaps"), live, live.Namespace); err != nil {
+				configMaps := corev1.SchemeGroupVersion.WithResource("configmaps")
+				if err := c.kube.Tracker().Update(configMaps, live, live.Namespace); err != nil {
 					t.Error(err)
 				}
 				return true, nil, apierrors.NewConflict(a.GetResource().GroupResource(), live.Name, errors.New("modified"))
 			})
-			if err := c.Clients.remove(t.Context(), plan, plan.Changes[0], silent); err != nil {
+			r := remover{writer{Clients: c.Clients, progress: silent}, plan}
+			if err := r.remove(t.Context(), plan.Changes[0]); err != nil {
 				t.Fatal(err)
 			}
 			stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(live.Namespace).
@@ -296,7 +315,7 @@ func TestDisableRestores(t *testing.T) {
 	}
 }
 
-// TestDisableDeletesAsPlanned: a ConfigMap that was changed after the plan was made is not deleted.
+// A ConfigMap that was changed after the plan was made is not deleted.
 func TestDisableDeletesAsPlanned(t *testing.T) {
 	live := enabled(t, nil)
 	live.Namespace, live.ResourceVersion = testEnvironment.TektonNamespace, "7"

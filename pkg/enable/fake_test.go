@@ -3,11 +3,8 @@
 package enable
 
 import (
-	"context"
-	"io"
 	"testing"
 
-	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,17 +15,21 @@ import (
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	kubefake "k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/kubernetes/scheme"
-	restclient "k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// testEnvironment is a cluster whose Tekton is not in the usual namespace.
+// testEnvironment is a cluster in which Tekton is not in the namespace of its releases.
 var testEnvironment = Environment{
 	KubernetesVersion: "v1.35.4", TektonNamespace: "openshift-pipelines", TektonVersion: "v1.15.0", OthersSeen: true,
 }
+
+// testSigner is the image of the signer in a plan of testRequest.
+const testSigner = "reg.example/signer:v1.2.3"
 
 func testRequest() Request {
 	s := settings.Default()
@@ -36,7 +37,7 @@ func testRequest() Request {
 	return Request{Settings: s, Keep: []string{settings.KeyExemptAccounts}, Registry: "reg.example", Version: "v1.2.3"}
 }
 
-// fakeCluster is a cluster whose dynamic client knows server-side apply and dry runs, as far as plans need them.
+// fakeCluster is a cluster whose dynamic client has server-side apply and dry runs, as far as plans need them.
 type fakeCluster struct {
 	Clients
 	kube    *kubefake.Clientset
@@ -87,7 +88,7 @@ func (c *fakeCluster) apply(action clienttesting.Action) (bool, runtime.Object, 
 	if len(patch.PatchOptions.DryRun) > 0 {
 		return true, applied, nil
 	}
-	c.writes = append(c.writes, "apply "+describe(applied))
+	c.writes = append(c.writes, "apply "+object.Describe(applied))
 	if exists {
 		return true, applied, tracker.Update(patch.Resource, applied, patch.Namespace)
 	}
@@ -116,7 +117,7 @@ func (c *fakeCluster) update(action clienttesting.Action) (bool, runtime.Object,
 		return true, update.Object, nil
 	}
 	if u, ok := update.Object.(*unstructured.Unstructured); ok {
-		c.writes = append(c.writes, "update "+describe(u))
+		c.writes = append(c.writes, "update "+object.Describe(u))
 	}
 	return false, nil, nil
 }
@@ -133,24 +134,11 @@ func (c *fakeCluster) remove(action clienttesting.Action) (bool, runtime.Object,
 	return false, nil, nil
 }
 
-// tektonController is the Deployment by which Tekton is found.
-func tektonController(namespace string) *appsv1.Deployment {
-	d := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{
-		Namespace: namespace, Name: "tekton-pipelines-controller",
-		Labels: map[string]string{
-			"app.kubernetes.io/part-of": "tekton-pipelines", "app.kubernetes.io/component": "controller",
-			"app.kubernetes.io/version": "v1.15.0",
-		},
-	}}
-	d.Spec.Template.Spec.ServiceAccountName = "the-controller"
-	return d
-}
-
 // install makes every change of a plan without waiting for anything.
 func install(t *testing.T, c *fakeCluster, plan Plan) {
 	t.Helper()
 	for _, change := range plan.Changes {
-		if err := c.make(t.Context(), change, false, silent); err != nil {
+		if err := (writer{Clients: c.Clients, progress: silent}).make(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -158,17 +146,7 @@ func install(t *testing.T, c *fakeCluster, plan Plan) {
 
 func silent(string, ...any) {}
 
-// reachable has the add-on's port answer with an error, or not at all.
+// reachable makes the add-on's port answer with an error, or without one.
 func (c *fakeCluster) reachable(answer error) {
-	c.kube.ProxyReactionChain = []clienttesting.ProxyReactor{&clienttesting.SimpleProxyReactor{
-		Resource: "services", Reaction: func(clienttesting.Action) (bool, restclient.ResponseWrapper, error) {
-			return true, portAnswer{answer}, nil
-		},
-	}}
+	enabletest.Answer(c.kube, func() error { return answer })
 }
-
-// portAnswer is what the add-on's port answers to a question through the API server.
-type portAnswer struct{ err error }
-
-func (a portAnswer) DoRaw(context.Context) ([]byte, error)         { return nil, a.err }
-func (a portAnswer) Stream(context.Context) (io.ReadCloser, error) { return nil, a.err }

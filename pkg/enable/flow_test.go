@@ -19,13 +19,15 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// serving returns what a cluster shows in which the add-on serves namespace ci, but for what is left out.
-func serving(without string) []runtime.Object {
+// installation returns the objects of a cluster in which the add-on serves namespace ci, except one that is left out.
+func installation(without string) []runtime.Object {
 	name := func(kind, name string, labels map[string]string) metav1.ObjectMeta {
 		m := metav1.ObjectMeta{Name: name, Labels: labels}
 		if kind == "namespaced" {
@@ -33,11 +35,12 @@ func serving(without string) []runtime.Object {
 		}
 		return m
 	}
+	selectors := manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)
 	webhook := func(n string) *admissionv1.MutatingWebhookConfiguration {
 		w := &admissionv1.MutatingWebhookConfiguration{ObjectMeta: name("", n, nil)}
 		w.Webhooks = []admissionv1.MutatingWebhook{{
 			Name: manifests.InjectAudit, ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte("ca")},
-			NamespaceSelector: manifests.WebhookSelectors(testRequest().Settings, testEnvironment.TektonNamespace)[manifests.InjectAudit],
+			NamespaceSelector: selectors[manifests.InjectAudit],
 		}}
 		switch without {
 		case "authority":
@@ -56,18 +59,22 @@ func serving(without string) []runtime.Object {
 		Status:     appsv1.DeploymentStatus{Replicas: 1, UpdatedReplicas: 1, AvailableReplicas: 1},
 	}
 	objects := []runtime.Object{
-		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook), webhook(manifests.ConsumersWebhook), webhook(manifests.ChainsGate),
+		deployment, keeper, webhook(manifests.InjectWebhook), webhook(manifests.StatusWebhook),
+		webhook(manifests.ConsumersWebhook), webhook(manifests.ChainsGate),
 		&corev1.Namespace{ObjectMeta: name("", "ci", map[string]string{"kubernetes.io/metadata.name": "ci"})},
-		&corev1.Namespace{ObjectMeta: name("", "kube-system", map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
+		&corev1.Namespace{ObjectMeta: name("", "kube-system",
+			map[string]string{"kubernetes.io/metadata.name": "kube-system"})},
 		&corev1.Pod{
 			ObjectMeta: name("namespaced", "pod", map[string]string{manifests.LabelPartOf: manifests.PartOf}),
 			Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
-				State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such host"}},
+				State: corev1.ContainerState{
+					Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such host"},
+				},
 			}}},
 		},
 	}
 	if without != "grant" {
-		objects = append(objects, grantOf("ci"))
+		objects = append(objects, enabletest.Grant("ci"))
 	}
 	return objects
 }
@@ -86,7 +93,7 @@ func (c *fakeCluster) injecting(s settings.Settings) {
 }
 
 func TestApply(t *testing.T) {
-	c := newFakeCluster(t, serving("")...)
+	c := newFakeCluster(t, installation("")...)
 	c.injecting(testRequest().Settings)
 	var said []string
 	tell := func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) }
@@ -94,14 +101,16 @@ func TestApply(t *testing.T) {
 		t.Fatal(err)
 	}
 	inOrder(t, c.writes, "Namespace "+manifests.Namespace, "ServiceAccount", "ClusterRole "+manifests.Controller,
-		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens, "ValidatingAdmissionPolicyBinding "+manifests.PodTokensProbe,
+		"ValidatingAdmissionPolicyBinding "+manifests.SigningTokens,
+		"ValidatingAdmissionPolicyBinding "+manifests.PodTokensProbe,
 		"Deployment", "ConfigMap", "MutatingWebhookConfiguration "+manifests.InjectWebhook)
 	inOrder(t, said, "created ConfigMap", "the add-on is available", "every namespace in scope has its grant",
 		"created MutatingWebhookConfiguration", "certificate authority", "comes back with the signer")
 }
 
-// TestApplyWaits leaves out one thing at a time. Without a running add-on or a grant no webhook may be there.
+// Each case leaves out one thing. Without a running add-on or a grant there must be no webhook.
 func TestApplyWaits(t *testing.T) {
+	const noAnswer = `failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`
 	for without, want := range map[string]struct {
 		err      string
 		webhooks bool
@@ -111,14 +120,15 @@ func TestApplyWaits(t *testing.T) {
 		"authority":  {manifests.InjectWebhook + " has no certificate authority", true},
 		"namespaces": {manifests.InjectAudit + " is not for the namespaces", true},
 		"injection":  {"the pod comes back unchanged; if that lasts, let the API server reach TCP port 8443", true},
-		"port":       {"does not reach the add-on on port 8443: error trying to reach service: dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true},
-		"the call": {
-			`could not call the webhook: Internal error occurred: failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded; let`, true,
+		"port": {
+			"does not reach the add-on on port 8443: error trying to reach service: " +
+				"dial tcp 10.0.0.9:8443: i/o timeout; let the API server", true,
 		},
+		"the call": {"could not call the webhook: Internal error occurred: " + noAnswer + "; let", true},
 		"settings": {"the pod's signer still has the settings from before", true},
 	} {
 		t.Run(without, func(t *testing.T) {
-			c := newFakeCluster(t, serving(without)...)
+			c := newFakeCluster(t, installation(without)...)
 			old := testRequest().Settings
 			if without == "settings" {
 				old.Binding = "key"
@@ -126,10 +136,10 @@ func TestApplyWaits(t *testing.T) {
 			switch without {
 			case "injection":
 			case "port":
-				c.reachable(portClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
+				c.reachable(enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"))
 			case "the call":
 				c.kube.PrependReactor("create", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
-					return true, nil, apierrors.NewInternalError(errors.New(`failed calling webhook "inject-enforce.tekton-sign.dev": context deadline exceeded`))
+					return true, nil, apierrors.NewInternalError(errors.New(noAnswer))
 				})
 			default:
 				c.injecting(old)
@@ -150,20 +160,15 @@ func TestApplyWaits(t *testing.T) {
 	}
 }
 
-// portClosed is an API server's answer about a port that it does not reach.
-func portClosed(why string) error {
-	return apierrors.NewServiceUnavailable("error trying to reach service: " + why)
-}
-
-// TestApplyKeepsWebhooks that were there before: where results are enforced, nothing may run without them.
+// Webhooks that were there before stay: where results are enforced, nothing may run without them.
 func TestApplyKeepsWebhooks(t *testing.T) {
-	c := newFakeCluster(t, serving("")...)
+	c := newFakeCluster(t, installation("")...)
 	install(t, c, planEnable(t, c, testRequest()))
 	c.sync(t)
 	c.injecting(testRequest().Settings)
 	stronger := testRequest()
 	stronger.Settings.Enforcement = settings.Enforce
-	c.reachable(portClosed("no route to host"))
+	c.reachable(enabletest.PortClosed("no route to host"))
 	err := planEnable(t, c, stronger).Apply(t.Context(), c.Clients, 30*time.Millisecond, silent)
 	if !matches(err, "stay") || !matches(err, "kubectl delete mutatingwebhookconfiguration "+manifests.InjectWebhook) {
 		t.Errorf("got %v, want it to say that the webhooks stay, and how to delete them", err)
@@ -198,10 +203,12 @@ func TestFindTektonNamespace(t *testing.T) {
 		install bool
 		want    string
 	}{
-		"by our Role":          {nil, true, testEnvironment.TektonNamespace},
-		"by Tekton's labels":   {[]runtime.Object{tektonController("a"), settingsIn("a")}, false, "a"},
-		"Tekton, no settings":  {[]runtime.Object{tektonController("a")}, false, ""},
-		"the one with ours":    {[]runtime.Object{tektonController("a"), tektonController("b"), settingsIn("b")}, false, "b"},
+		"by our Role":         {nil, true, testEnvironment.TektonNamespace},
+		"by Tekton's labels":  {[]runtime.Object{enabletest.TektonController("a"), settingsIn("a")}, false, "a"},
+		"Tekton, no settings": {[]runtime.Object{enabletest.TektonController("a")}, false, ""},
+		"the one with ours": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b"), settingsIn("b")}, false, "b",
+		},
 		"nothing in a cluster": {nil, false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +237,7 @@ func inOrder(t *testing.T, lines []string, parts ...string) {
 	}
 }
 
-// TestMakeWebhooks: the add-on changed the configuration after the plan was made. The update is made all the same, and keeps its
+// The add-on has changed the configuration after the plan was made. It is updated all the same, and keeps its
 // certificate authority.
 func TestMakeWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
@@ -239,19 +246,21 @@ func TestMakeWebhooks(t *testing.T) {
 	narrower := testRequest()
 	narrower.Settings.Scope.Names = []string{"ci"}
 	conflicts := 0
-	c.dynamic.PrependReactor("update", "mutatingwebhookconfigurations", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		update := a.(clienttesting.UpdateActionImpl) //nolint:forcetypeassert // the reactor's verb
-		if conflicts++; len(update.UpdateOptions.DryRun) > 0 || conflicts > 2 {
-			return false, nil, nil
-		}
-		return true, nil, apierrors.NewConflict(update.Resource.GroupResource(), manifests.StatusWebhook, errors.New("modified"))
-	})
+	c.dynamic.PrependReactor("update", "mutatingwebhookconfigurations",
+		func(a clienttesting.Action) (bool, runtime.Object, error) {
+			update := a.(clienttesting.UpdateActionImpl) //nolint:forcetypeassert // the reactor's verb
+			if conflicts++; len(update.UpdateOptions.DryRun) > 0 || conflicts > 2 {
+				return false, nil, nil
+			}
+			return true, nil, apierrors.NewConflict(update.Resource.GroupResource(), manifests.StatusWebhook,
+				errors.New("modified"))
+		})
 	for _, change := range planEnable(t, c, narrower).Changes {
 		if change.Object.GetName() != manifests.StatusWebhook {
 			continue
 		}
 		conflicts = 0
-		if err := c.makeWebhooks(t.Context(), change, silent); err != nil {
+		if err := (writer{Clients: c.Clients, progress: silent}).makeWebhooks(t.Context(), change); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,10 +268,10 @@ func TestMakeWebhooks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := authorityOf(stored); conflicts != 3 || got != "Y2E=" {
+	if got := object.Authority(stored); conflicts != 3 || got != "Y2E=" {
 		t.Errorf("after %d attempts the authority is %q, want 3 and that of the add-on", conflicts, got)
 	}
-	if text := fmt.Sprint(webhooksOf(stored)[0]["namespaceSelector"]); !strings.Contains(text, "[ci]") {
+	if text := fmt.Sprint(object.Webhooks(stored)[0]["namespaceSelector"]); !strings.Contains(text, "[ci]") {
 		t.Errorf("the namespaces are %s, want ci", text)
 	}
 }

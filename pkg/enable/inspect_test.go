@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -18,11 +16,12 @@ import (
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
 func TestInspect(t *testing.T) {
-	events := tektonController("elsewhere")
+	events := enabletest.TektonController("elsewhere")
 	events.Labels["app.kubernetes.io/component"] = "events"
 	for name, tc := range map[string]struct {
 		objects []runtime.Object
@@ -30,27 +29,52 @@ func TestInspect(t *testing.T) {
 		want    string // namespace
 		err     string
 	}{
-		"usual namespace":      {[]runtime.Object{tektonController("tekton-pipelines")}, "", "tekton-pipelines", ""},
-		"another namespace":    {[]runtime.Object{tektonController("openshift-pipelines")}, "", "openshift-pipelines", ""},
-		"not the events part":  {[]runtime.Object{tektonController("a"), events}, "", "a", ""},
-		"a StatefulSet":        {[]runtime.Object{statefulTekton("a", 3)}, "", "a", ""},
-		"pods of some kind":    {[]runtime.Object{tektonPod("a", "x"), tektonPod("a", "y")}, "", "a", ""},
-		"both, while it moves": {[]runtime.Object{tektonController("a"), statefulTekton("a", 3)}, "", "a", ""},
-		"the one that runs":    {[]runtime.Object{tektonController("a"), statefulTekton("b", 0)}, "", "a", ""},
-		"chosen, at rest":      {[]runtime.Object{tektonController("a"), statefulTekton("b", 0)}, "b", "b", ""},
-		"alone, at rest":       {[]runtime.Object{statefulTekton("b", 0)}, "", "b", ""},
-		"two of two kinds":     {[]runtime.Object{tektonController("a"), statefulTekton("b", 1)}, "", "", "Deployment a/tekton-pipelines-controller, StatefulSet b/tekton-pipelines-controller"},
-		"none":                 {nil, "", "", "no Tekton Pipelines in this cluster"},
-		"none there":           {[]runtime.Object{tektonController("a")}, "b", "", "no Tekton Pipelines in namespace b"},
-		"two":                  {[]runtime.Object{tektonController("a"), tektonController("b")}, "", "", "choose one with --tekton-namespace"},
-		"one of two":           {[]runtime.Object{tektonController("a"), tektonController("b")}, "b", "b", ""},
+		"usual namespace": {
+			[]runtime.Object{enabletest.TektonController("tekton-pipelines")}, "", "tekton-pipelines", "",
+		},
+		"another namespace": {
+			[]runtime.Object{enabletest.TektonController("openshift-pipelines")}, "", "openshift-pipelines", "",
+		},
+		"not the events part": {[]runtime.Object{enabletest.TektonController("a"), events}, "", "a", ""},
+		"a StatefulSet":       {[]runtime.Object{enabletest.StatefulTekton("a", 3)}, "", "a", ""},
+		"pods of some kind": {
+			[]runtime.Object{enabletest.TektonPod("a", "x"), enabletest.TektonPod("a", "y")}, "", "a", "",
+		},
+		"both, while it moves": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("a", 3)}, "", "a", "",
+		},
+		"the one that runs": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "", "a", "",
+		},
+		"chosen, at rest": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 0)}, "b", "b", "",
+		},
+		"alone, at rest": {[]runtime.Object{enabletest.StatefulTekton("b", 0)}, "", "b", ""},
+		"two of two kinds": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.StatefulTekton("b", 1)}, "", "",
+			"Deployment a/tekton-pipelines-controller, StatefulSet b/tekton-pipelines-controller",
+		},
+		"none": {nil, "", "", "no Tekton Pipelines in this cluster"},
+		"none there": {
+			[]runtime.Object{enabletest.TektonController("a")}, "b", "", "no Tekton Pipelines in namespace b",
+		},
+		"two": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "", "",
+			"choose one with --tekton-namespace",
+		},
+		"one of two": {
+			[]runtime.Object{enabletest.TektonController("a"), enabletest.TektonController("b")}, "b", "b", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := Inspect(t.Context(), newFakeCluster(t, tc.objects...).Kube, tc.choice)
 			if !matches(err, tc.err) {
 				t.Fatalf("got error %v, want %q", err, tc.err)
 			}
-			want := Environment{KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0", TektonAccount: "the-controller", OthersSeen: true}
+			want := Environment{
+				KubernetesVersion: "v1.35.4", TektonNamespace: tc.want, TektonVersion: "v1.15.0",
+				TektonAccount: "the-controller", OthersSeen: true,
+			}
 			got.Others = nil // see TestOtherControllers
 			if diff := cmp.Diff(want, got); tc.err == "" && diff != "" {
 				t.Errorf("environment (-want +got):\n%s", diff)
@@ -60,7 +84,7 @@ func TestInspect(t *testing.T) {
 }
 
 func TestInspectTooOld(t *testing.T) {
-	c := newFakeCluster(t, tektonController("tekton-pipelines"))
+	c := newFakeCluster(t, enabletest.TektonController("tekton-pipelines"))
 	discovery, _ := c.kube.Discovery().(*fakediscovery.FakeDiscovery)
 	discovery.FakedServerVersion = &version.Info{GitVersion: "v1.29.9"}
 	discovery.Resources[0].APIResources = []metav1.APIResource{{Kind: "MutatingWebhookConfiguration"}}
@@ -90,28 +114,7 @@ func matches(err error, text string) bool {
 	return err != nil && strings.Contains(err.Error(), text)
 }
 
-// statefulTekton is the controller as Tekton's operator runs it with several replicas.
-func statefulTekton(namespace string, replicas int32) *appsv1.StatefulSet {
-	d := tektonController(namespace)
-	return &appsv1.StatefulSet{ObjectMeta: d.ObjectMeta, Spec: appsv1.StatefulSetSpec{Template: d.Spec.Template, Replicas: &replicas}}
-}
-
-// tektonPod is a pod of the controller, of a workload that nobody looks for.
-func tektonPod(namespace, name string) *corev1.Pod {
-	d := tektonController(namespace)
-	d.Name = name
-	return &corev1.Pod{ObjectMeta: d.ObjectMeta, Spec: d.Spec.Template.Spec}
-}
-
-// tenant is another controller of Tekton, in namespace b.
-func tenant(args ...string) *appsv1.Deployment {
-	d := tektonController("b")
-	d.Spec.Template.Spec.ServiceAccountName = "tenants"
-	d.Spec.Template.Spec.Containers = []corev1.Container{{Args: args}}
-	return d
-}
-
-// TestOtherControllers: a second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere else.
+// A second controller is refused where it runs TaskRuns in the namespaces in scope, and nowhere else.
 func TestOtherControllers(t *testing.T) {
 	const refused = "more than one controller of Tekton"
 	for name, tc := range map[string]struct {
@@ -119,22 +122,32 @@ func TestOtherControllers(t *testing.T) {
 		scope settings.Scope
 		want  string
 	}{
-		"of all namespaces":           {tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller (service account tenants, runs the TaskRuns of all namespaces)"},
-		"of all, and some in scope":   {tenant(), settings.Scope{Names: []string{"ci"}}, refused},
-		"of one, and all in scope":    {tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team"},
-		"of one that is in scope":     {tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused},
-		"of one that is not":          {tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
-		"of one with the labels":      {tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
-		"of one without the labels":   {tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
-		"of one that does not exist":  {tenant("-namespace=gone"), settings.Scope{}, refused},
-		"an empty flag":               {tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
-		"another flag":                {tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused},
-		"at rest":                     {statefulTekton("b", 0), settings.Scope{}, ""},
-		"none":                        {namespaceWith("x", nil), settings.Scope{}, ""},
-		"of the chosen one's account": {statefulTekton("a", 2), settings.Scope{}, ""},
+		"of all namespaces": {
+			enabletest.Tenant(), settings.Scope{}, "Deployment b/tekton-pipelines-controller " +
+				"(service account tenants, runs the TaskRuns of all namespaces)",
+		},
+		"of all, and some in scope": {enabletest.Tenant(), settings.Scope{Names: []string{"ci"}}, refused},
+		"of one, and all in scope": {
+			enabletest.Tenant("-namespace", "team"), settings.Scope{}, "runs the TaskRuns of namespace team",
+		},
+		"of one that is in scope": {
+			enabletest.Tenant("--namespace=team"), settings.Scope{Names: []string{"team"}}, refused,
+		},
+		"of one that is not":         {enabletest.Tenant("-namespace=team"), settings.Scope{Names: []string{"ci"}}, ""},
+		"of one with the labels":     {enabletest.Tenant("-namespace=team"), settings.Scope{Selector: "sign=yes"}, refused},
+		"of one without the labels":  {enabletest.Tenant("-namespace=else"), settings.Scope{Selector: "sign=yes"}, ""},
+		"of one that does not exist": {enabletest.Tenant("-namespace=gone"), settings.Scope{}, refused},
+		"an empty flag":              {enabletest.Tenant("-namespace="), settings.Scope{Names: []string{"ci"}}, refused},
+		"another flag": {
+			enabletest.Tenant("-kube-namespace=team"), settings.Scope{Names: []string{"ci"}}, refused,
+		},
+		"at rest":                     {enabletest.StatefulTekton("b", 0), settings.Scope{}, ""},
+		"none":                        {enabletest.Namespace("x", nil), settings.Scope{}, ""},
+		"of the chosen one's account": {enabletest.StatefulTekton("a", 2), settings.Scope{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, tektonController("a"), tc.other, namespaceWith("else", nil), namespaceWith("team", map[string]string{"sign": "yes"}))
+			c := newFakeCluster(t, enabletest.TektonController("a"), tc.other, enabletest.Namespace("else", nil),
+				enabletest.Namespace("team", map[string]string{"sign": "yes"}))
 			environment, err := Inspect(t.Context(), c.Kube, "a")
 			if err != nil {
 				t.Fatal(err)
@@ -158,18 +171,18 @@ func TestConflictIsShort(t *testing.T) {
 	for i := range many {
 		many[i] = Controller{Kind: "Deployment", Namespace: "tenant", Name: "tekton-pipelines-controller", Account: "tenants"}
 	}
-	got := conflict("tekton-pipelines", many)
+	got := Conflict("tekton-pipelines", many)
 	if !strings.HasSuffix(got, " and 6 more") || strings.Contains(got, "--namespaces") {
 		t.Errorf("got %s", got)
 	}
-	if got := conflictText("tekton-pipelines", many); !strings.HasSuffix(got, conflictAdvice) {
+	if got := ConflictText("tekton-pipelines", many); !strings.HasSuffix(got, ConflictAdvice) {
 		t.Errorf("got %s", got)
 	}
 }
 
-// TestOtherControllersUnseen: who may not look for them is told what that means.
+// A user who may not search for other controllers gets a warning that explains the consequences.
 func TestOtherControllersUnseen(t *testing.T) {
-	c := newFakeCluster(t, tektonController("a"))
+	c := newFakeCluster(t, enabletest.TektonController("a"))
 	c.kube.PrependReactor("list", "statefulsets", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "statefulsets"}, "", errors.New("no"))
 	})

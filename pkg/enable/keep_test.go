@@ -20,7 +20,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// liveWith is ConfigMap config-signing with signing on and these keys.
+// liveWith returns ConfigMap config-signing with signing on and these keys.
 func liveWith(data map[string]string) *corev1.ConfigMap {
 	live := configMap(map[string]string{settings.KeyBackend: "oidc-sa-token"}, nil)
 	live.Namespace = testEnvironment.TektonNamespace
@@ -30,11 +30,13 @@ func liveWith(data map[string]string) *corev1.ConfigMap {
 	return live
 }
 
-// TestPlanKeepsSettings: what the user did not name stays, one by one, so that running enable again weakens nothing.
+// Each setting that the user did not name stays: running enable again weakens nothing.
 func TestPlanKeepsSettings(t *testing.T) {
 	live := liveWith(map[string]string{
-		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2", settings.KeyKeepMaterial: "true",
-		settings.KeyGateChains: "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours", settings.KeyDelivery: "init",
+		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyMinimumFormat: "v2",
+		settings.KeyKeepMaterial: "true",
+		settings.KeyGateChains:   "true", settings.KeyExemptAccounts: "ci/vault", settings.KeyAudience: "ours",
+		settings.KeyDelivery:  "init",
 		settings.KeyManagedBy: "kueue.x-k8s.io/multikueue", settings.KeyCustomRuns: "approvals/controller",
 		settings.KeyPullSecrets: "mirror",
 	})
@@ -47,17 +49,27 @@ func TestPlanKeepsSettings(t *testing.T) {
 		keep []string
 		take func(s *settings.Settings)
 	}{
-		"enforcement":    {[]string{settings.KeyEnforcement}, func(s *settings.Settings) { s.Enforcement = before.Enforcement }},
-		"policies":       {[]string{settings.KeyPolicies}, func(s *settings.Settings) { s.Policies = before.Policies }},
-		"minimum format": {[]string{settings.KeyMinimumFormat}, func(s *settings.Settings) { s.MinimumFormat = before.MinimumFormat }},
-		"material":       {[]string{settings.KeyKeepMaterial}, func(s *settings.Settings) { s.KeepMaterial = true }},
-		"gate":           {[]string{settings.KeyGateChains}, func(s *settings.Settings) { s.GateChains = true }},
-		"exempt":         {[]string{settings.KeyExemptAccounts}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
-		"managed by":     {[]string{settings.KeyManagedBy}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
-		"custom runs":    {[]string{settings.KeyCustomRuns}, func(s *settings.Settings) { s.CustomRunControllers = before.CustomRunControllers }},
-		"pull secrets":   {[]string{settings.KeyPullSecrets}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets }},
-		"audience":       {[]string{settings.KeyAudience}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
-		"none":           {nil, func(*settings.Settings) {}},
+		"enforcement": {
+			[]string{settings.KeyEnforcement}, func(s *settings.Settings) { s.Enforcement = before.Enforcement },
+		},
+		"policies": {[]string{settings.KeyPolicies}, func(s *settings.Settings) { s.Policies = before.Policies }},
+		"minimum format": {
+			[]string{settings.KeyMinimumFormat}, func(s *settings.Settings) { s.MinimumFormat = before.MinimumFormat },
+		},
+		"material":   {[]string{settings.KeyKeepMaterial}, func(s *settings.Settings) { s.KeepMaterial = true }},
+		"gate":       {[]string{settings.KeyGateChains}, func(s *settings.Settings) { s.GateChains = true }},
+		"exempt":     {[]string{settings.KeyExemptAccounts}, func(s *settings.Settings) { s.Exempt = before.Exempt }},
+		"managed by": {[]string{settings.KeyManagedBy}, func(s *settings.Settings) { s.ManagedBy = before.ManagedBy }},
+		"custom runs": {
+			[]string{settings.KeyCustomRuns}, func(s *settings.Settings) {
+				s.CustomRunControllers = before.CustomRunControllers
+			},
+		},
+		"pull secrets": {
+			[]string{settings.KeyPullSecrets}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets },
+		},
+		"audience": {[]string{settings.KeyAudience}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
+		"none":     {nil, func(*settings.Settings) {}},
 		"all": {keepAll(), func(s *settings.Settings) {
 			*s = before
 			s.Delivery = settings.DeliveryAuto
@@ -86,7 +98,7 @@ func keepAll() []string {
 	return keys
 }
 
-// enforcing is a request for enforcement.
+// enforcing returns a request for enforcement.
 func enforcing(policies settings.Policies, kept bool) Request {
 	r := testRequest()
 	r.Settings.Enforcement, r.Settings.Policies = settings.Enforce, policies
@@ -96,7 +108,7 @@ func enforcing(policies settings.Policies, kept bool) Request {
 	return r
 }
 
-// TestEnforceWithWeakerPolicies wants the user to have said so, for enforcement.
+// Weaker policies need the user's consent for enforcement.
 func TestEnforceWithWeakerPolicies(t *testing.T) {
 	for name, tc := range map[string]struct {
 		live    map[string]string
@@ -104,19 +116,32 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 		err     string
 		warning string
 	}{
-		"nothing said":                 {nil, enforcing(settings.PoliciesAuto, true), "", ""},
-		"said now":                     {nil, enforcing(settings.PoliciesStandard, false), "", "enforced with policies standard"},
-		"said once, for audit":         {map[string]string{settings.KeyPolicies: "standard"}, enforcing("", true), "add --policies strict", ""},
-		"said once, for enforce":       {map[string]string{settings.KeyPolicies: "standard", settings.KeyEnforcement: "enforce"}, enforcing("", true), "", "enforced with policies standard"},
-		"strict, said once":            {map[string]string{settings.KeyPolicies: "strict"}, enforcing("", true), "", ""},
-		"enforcement is turned off":    {map[string]string{settings.KeyEnforcement: "enforce"}, testRequest(), "", "not enforced any more"},
-		"strict policies are given up": {map[string]string{settings.KeyPolicies: "strict"}, testRequest(), "", "fewer namespaces"},
+		"nothing said": {nil, enforcing(settings.PoliciesAuto, true), "", ""},
+		"said now": {
+			nil, enforcing(settings.PoliciesStandard, false), "", "enforced with policies standard",
+		},
+		"said once, for audit": {
+			map[string]string{settings.KeyPolicies: "standard"}, enforcing("", true), "add --policies strict", "",
+		},
+		"said once, for enforce": {
+			map[string]string{settings.KeyPolicies: "standard", settings.KeyEnforcement: "enforce"},
+			enforcing("", true), "", "enforced with policies standard",
+		},
+		"strict, said once": {map[string]string{settings.KeyPolicies: "strict"}, enforcing("", true), "", ""},
+		"enforcement is turned off": {
+			map[string]string{settings.KeyEnforcement: "enforce"}, testRequest(), "", "not enforced any more",
+		},
+		"strict policies are given up": {
+			map[string]string{settings.KeyPolicies: "strict"}, testRequest(), "", "fewer namespaces",
+		},
 		"enforcement of format v1": {nil, Request{Settings: func() settings.Settings {
 			s := enforcing("", true).Settings
 			s.Format, s.Binding = "v1", "key"
 			return s
 		}()}, "minimum-format", ""},
-		"signing was off, with leavings": {map[string]string{settings.KeyBackend: "none", settings.KeyEnforcement: "enforce"}, testRequest(), "", ""},
+		"signing was off, with leavings": {
+			map[string]string{settings.KeyBackend: "none", settings.KeyEnforcement: "enforce"}, testRequest(), "", "",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var objects []runtime.Object
@@ -135,14 +160,17 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 	}
 }
 
-// TestUnreadSettings: a ConfigMap that cannot be read never becomes the defaults. What it holds is shown, and what it would decide is
-// to be named.
+// A ConfigMap that cannot be parsed never becomes the defaults. The error shows what it holds, and the user has to
+// name what it would decide.
 func TestUnreadSettings(t *testing.T) {
 	named := func(keys ...string) []string {
 		keys = append(keys, settings.KeyEnforcement, settings.KeyPolicies)
 		return slices.DeleteFunc(keepAll(), func(key string) bool { return slices.Contains(keys, key) })
 	}
-	broken := map[string]string{settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict", settings.KeyTokenSeconds: "soon", settings.KeyManagedBy: "a.b/c"}
+	broken := map[string]string{
+		settings.KeyEnforcement: "enforce", settings.KeyPolicies: "strict",
+		settings.KeyTokenSeconds: "soon", settings.KeyManagedBy: "a.b/c",
+	}
 	with := func(key, value string) map[string]string {
 		data := map[string]string{key: value}
 		for k, v := range broken {
@@ -161,14 +189,25 @@ func TestUnreadSettings(t *testing.T) {
 			"add --enforcement, --policies. It holds", `signing-enforcement: "enforce"`, `policies: "strict"`,
 			`oidc-token-expiration-seconds: "soon" (not valid)`, "cannot be read",
 		}},
-		"enforcement named":      {broken, slices.DeleteFunc(keepAll(), func(key string) bool { return key == settings.KeyEnforcement }), []string{"add --policies. It holds"}},
-		"both named":             {broken, named(), nil},
-		"the enforcement itself": {with(settings.KeyEnforcement, "enforced"), keepAll(), []string{"add --enforcement, --policies", `signing-enforcement: "enforced" (not valid)`}},
-		"another that is kept":   {with(settings.KeyMinimumFormat, "v3"), named(), []string{"add --minimum-format. It holds"}},
-		"another, named":         {with(settings.KeyMinimumFormat, "v3"), named(settings.KeyMinimumFormat), nil},
-		"exempt accounts":        {with(settings.KeyExemptAccounts, "x"), named(), []string{"add --exempt-service-account"}},
-		"keys that contradict":   {map[string]string{settings.KeyNamespaces: "a", settings.KeyNamespaceSelector: "b"}, keepAll(), []string{"add --enforcement, --policies", "got both"}},
-		"a key of the future":    {with("of-the-future", "x"), keepAll(), []string{"key of-the-future: unknown key"}},
+		"enforcement named": {
+			broken, slices.DeleteFunc(keepAll(), func(key string) bool { return key == settings.KeyEnforcement }),
+			[]string{"add --policies. It holds"},
+		},
+		"both named": {broken, named(), nil},
+		"the enforcement itself": {
+			with(settings.KeyEnforcement, "enforced"), keepAll(),
+			[]string{"add --enforcement, --policies", `signing-enforcement: "enforced" (not valid)`},
+		},
+		"another that is kept": {
+			with(settings.KeyMinimumFormat, "v3"), named(), []string{"add --minimum-format. It holds"},
+		},
+		"another, named":  {with(settings.KeyMinimumFormat, "v3"), named(settings.KeyMinimumFormat), nil},
+		"exempt accounts": {with(settings.KeyExemptAccounts, "x"), named(), []string{"add --exempt-service-account"}},
+		"keys that contradict": {
+			map[string]string{settings.KeyNamespaces: "a", settings.KeyNamespaceSelector: "b"}, keepAll(),
+			[]string{"add --enforcement, --policies", "got both"},
+		},
+		"a key of the future": {with("of-the-future", "x"), keepAll(), []string{"key of-the-future: unknown key"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := testRequest()
@@ -191,20 +230,22 @@ func TestUnreadSettings(t *testing.T) {
 	}
 }
 
-// runningPod is the pod of a TaskRun with one step.
+// runningPod returns the pod of a TaskRun with one step.
 func runningPod(namespace, taskRun, command string) *corev1.Pod {
 	return &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod", Labels: map[string]string{pipeline.TaskRunLabelKey: taskRun}},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: taskRun + "-pod",
+			Labels: map[string]string{pipeline.TaskRunLabelKey: taskRun}},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{
 			{Name: "sidecar-x", Command: []string{tekton.Entrypoint}}, {Name: "step-a", Command: []string{command}},
 		}},
 	}
 }
 
-// TestPlanCountsWhatWillFail: TaskRuns that run unsigned, in the namespaces in which enforcement is turned on.
+// A plan counts the TaskRuns that run unsigned in the namespaces in which enforcement is turned on.
 func TestPlanCountsWhatWillFail(t *testing.T) {
 	namespace := func(name, mode string) *corev1.Namespace {
-		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}}}
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name,
+			Labels: map[string]string{"kubernetes.io/metadata.name": name}}}
 		if mode != "" {
 			ns.Labels[settings.LabelEnforcement] = mode
 		}
@@ -212,19 +253,28 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	}
 	objects := []runtime.Object{
 		namespace("ci", ""), namespace("tests", "audit"), namespace("release", "enforce"), namespace("kube-system", ""),
-		runningPod("ci", "a", tekton.Entrypoint), runningPod("ci", "b", tekton.Entrypoint), runningPod("ci", "signed", "/signer"),
+		runningPod("ci", "a", tekton.Entrypoint), runningPod("ci", "b", tekton.Entrypoint),
+		runningPod("ci", "signed", "/signer"),
 		runningPod("ci", "c", tekton.Entrypoint), runningPod("ci", "d", tekton.Entrypoint),
-		runningPod("tests", "e", tekton.Entrypoint), runningPod("release", "f", tekton.Entrypoint), runningPod("kube-system", "g", tekton.Entrypoint),
+		runningPod("tests", "e", tekton.Entrypoint), runningPod("release", "f", tekton.Entrypoint),
+		runningPod("kube-system", "g", tekton.Entrypoint),
 	}
 	on := liveWith(nil)
 	for name, tc := range map[string]struct {
 		live *corev1.ConfigMap
 		want string
 	}{
-		"from audit":         {on, "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 4. The first are ci/a, ci/b, ci/c"},
-		"from nothing":       {nil, "will fail: 5. "},
-		"enforced before":    {liveWith(map[string]string{settings.KeyEnforcement: "enforce"}), ""},
-		"one namespace only": {liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}), "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 1. These are release/f"},
+		"from audit": {
+			on, "TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will " +
+				"fail: 4. The first are ci/a, ci/b, ci/c",
+		},
+		"from nothing":    {nil, "will fail: 5. "},
+		"enforced before": {liveWith(map[string]string{settings.KeyEnforcement: "enforce"}), ""},
+		"one namespace only": {
+			liveWith(map[string]string{settings.KeyEnforcement: "enforce", settings.KeyNamespaces: "ci"}),
+			"TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, will fail: 1. " +
+				"These are release/f",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			all := objects
@@ -242,12 +292,13 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	c.kube.PrependReactor("list", "pods", func(clienttesting.Action) (bool, runtime.Object, error) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
 	})
-	if got := planEnable(t, c, enforcing("", true)).Warnings; len(got) != 1 || !strings.Contains(got[0], "They were not counted") {
+	if got := planEnable(t, c, enforcing("", true)).Warnings; len(got) != 1 ||
+		!strings.Contains(got[0], "They were not counted") {
 		t.Errorf("without the right to list pods: got %q", got)
 	}
 }
 
-// TestSettingsAreWrittenPatiently: an API server may go by the policy of an older version for a while.
+// An API server may use the policy of an older version for a short time.
 func TestSettingsAreWrittenPatiently(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())
@@ -260,7 +311,8 @@ func TestSettingsAreWrittenPatiently(t *testing.T) {
 			return false, nil, nil
 		}
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, settings.ConfigMapName,
-			errorText("ValidatingAdmissionPolicy 'tekton-sign-settings' with binding 'tekton-sign-settings' denied request: unknown"))
+			errorText("ValidatingAdmissionPolicy 'tekton-sign-settings' with binding 'tekton-sign-settings' denied request: "+
+				"unknown"))
 	})
 	install(t, c, plan)
 	if refusals != 3 {

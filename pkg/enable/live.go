@@ -16,17 +16,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// stockNamespace is where releases of Tekton install it.
-const stockNamespace = "tekton-pipelines"
+// StockNamespace is the namespace in which releases of Tekton install it.
+const StockNamespace = "tekton-pipelines"
 
-// Live is what an installation says to whoever verifies with the cluster at hand.
+// Live is what a verification with a cluster at hand needs of an installation.
 type Live struct {
 	TektonNamespace string
 	Settings        settings.Settings
 }
 
-// ReadLive reads ConfigMap config-signing of Tekton's namespace. Whoever may not look for Tekton in the whole cluster is
-// taken to have it where its releases install it.
+// ReadLive reads ConfigMap config-signing in Tekton's namespace. Where the user may not search the whole cluster for
+// Tekton, that is taken to be the namespace in which releases install it.
 func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	namespace, err := liveNamespace(ctx, client)
 	if err != nil {
@@ -41,12 +41,12 @@ func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	return live, err
 }
 
-// liveNamespace returns the namespace of Tekton; where there are several, of the one that has the settings beside it.
+// liveNamespace returns the namespace of Tekton; where there are several installations, of the one with the settings.
 func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, error) {
 	all, err := controllersIn(ctx, client, metav1.NamespaceAll)
 	switch {
 	case len(all) == 0 && apierrors.IsForbidden(err):
-		return stockNamespace, nil
+		return StockNamespace, nil
 	case err != nil && !IsForbidden(err):
 		return "", err
 	}
@@ -56,7 +56,7 @@ func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, er
 	var with []Controller
 	for _, controller := range all {
 		_, err := client.CoreV1().ConfigMaps(controller.Namespace).Get(ctx, settings.ConfigMapName, metav1.GetOptions{})
-		if !apierrors.IsNotFound(err) { // settings that may not be read count, too: nobody else's stand in for them
+		if !apierrors.IsNotFound(err) { // settings that the user may not read count, too: no others are used instead
 			with = append(with, controller)
 		}
 	}
@@ -67,9 +67,10 @@ func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, er
 	return controller.Namespace, err
 }
 
-// TokenPolicyDrift is an error that names the first policy or binding, of those without which signing tokens prove nothing, that the
-// cluster lacks or has in another form; nil if they are in order, if signing takes no tokens, or if they may not be read.
-// With an add-on of another version than this tool's only what is missing counts.
+// TokenPolicyDrift is an error that names the first policy or binding that is missing or was changed, of those
+// without which signing tokens prove nothing. It is nil if they are in order, if the backend uses no tokens, or if
+// the user may not read them. If the add-on is of another version than this tool, only missing policies and bindings
+// count.
 func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface, version string) error {
 	if !backends.Of(l.Settings.Backend).Tokens {
 		return nil
@@ -82,13 +83,13 @@ func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface,
 	admission := client.AdmissionregistrationV1()
 	policies, err := existing(ctx, want.Policies, admission.ValidatingAdmissionPolicies().Get)
 	if err != nil {
-		return nil // who verifies need not be an administrator
+		return nil // a verification needs no administrator
 	}
 	bindings, err := existing(ctx, want.Bindings, admission.ValidatingAdmissionPolicyBindings().Get)
 	if err != nil {
 		return nil
 	}
-	if addOnVersion(ctx, client) != version { // its policies are other ones
+	if addOnVersion(ctx, client) != version { // its policies differ
 		for _, p := range want.Policies {
 			if got := policies[p.Name]; got != nil {
 				got.Spec = p.Spec
@@ -105,7 +106,7 @@ func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface,
 		func(name string) *admissionv1.ValidatingAdmissionPolicyBinding { return bindings[name] })
 }
 
-// existing returns those of the wanted objects that the cluster has, by name.
+// existing returns the wanted objects that are in the cluster, by name.
 func existing[T metav1.Object](
 	ctx context.Context, wanted []T, get func(context.Context, string, metav1.GetOptions) (T, error),
 ) (map[string]T, error) {
@@ -122,7 +123,7 @@ func existing[T metav1.Object](
 	return found, nil
 }
 
-// addOnVersion returns the version of the add-on, empty if that cannot be read.
+// addOnVersion returns the version of the add-on, empty if it cannot be read.
 func addOnVersion(ctx context.Context, client kubeclient.Interface) string {
 	d, err := client.AppsV1().Deployments(manifests.Namespace).Get(ctx, manifests.Controller, metav1.GetOptions{})
 	if err != nil {

@@ -12,6 +12,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 )
 
 func TestReadLive(t *testing.T) {
@@ -28,31 +30,51 @@ func TestReadLive(t *testing.T) {
 		want      string // audience prefix
 		is        func(error) bool
 	}{
-		"usual namespace":          {objects: []runtime.Object{tektonController("tekton-pipelines"), stock, elsewhere}, want: "stock"},
-		"another namespace":        {objects: []runtime.Object{tektonController("openshift-pipelines"), stock, elsewhere}, want: "elsewhere"},
-		"may not look for Tekton":  {objects: []runtime.Object{tektonController("openshift-pipelines"), stock}, forbidden: "deployments", want: "stock"},
-		"may not read the setting": {objects: []runtime.Object{tektonController("tekton-pipelines"), stock}, forbidden: "configmaps", is: apierrors.IsForbidden},
-		"no settings":              {objects: []runtime.Object{tektonController("tekton-pipelines")}, is: apierrors.IsNotFound},
-		"no Tekton":                {objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") }},
-		"a StatefulSet":            {objects: []runtime.Object{statefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere"},
+		"usual namespace": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock, elsewhere}, want: "stock",
+		},
+		"another namespace": {
+			objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock, elsewhere}, want: "elsewhere",
+		},
+		"may not look for Tekton": {
+			objects: []runtime.Object{enabletest.TektonController("openshift-pipelines"), stock}, forbidden: "deployments",
+			want: "stock",
+		},
+		"may not read the setting": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), stock}, forbidden: "configmaps",
+			is: apierrors.IsForbidden,
+		},
+		"no settings": {
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines")}, is: apierrors.IsNotFound,
+		},
+		"no Tekton": {
+			objects: []runtime.Object{stock}, is: func(err error) bool { return matches(err, "no Tekton Pipelines") },
+		},
+		"a StatefulSet": {
+			objects: []runtime.Object{enabletest.StatefulTekton("openshift-pipelines", 2), stock, elsewhere}, want: "elsewhere",
+		},
 		"two of them, one signs": {
-			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock}, want: "stock",
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock}, want: "stock",
 		},
 		"two of them": {
-			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock, elsewhere},
-			is:      func(err error) bool { return matches(err, "2 installations") },
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock, elsewhere},
+			is: func(err error) bool { return matches(err, "2 installations") },
 		},
 		"two of them, no settings": {
-			objects: []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines")},
-			is:      func(err error) bool { return matches(err, "2 installations") },
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines")},
+			is: func(err error) bool { return matches(err, "2 installations") },
 		},
 		"two of them, whose settings may not be read": {
-			objects:   []runtime.Object{tektonController("tekton-pipelines"), tektonController("openshift-pipelines"), stock},
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"),
+				enabletest.TektonController("openshift-pipelines"), stock},
 			forbidden: "configmaps",
 			is:        func(err error) bool { return matches(err, "2 installations") },
 		},
 		"broken settings": {
-			objects: []runtime.Object{tektonController("tekton-pipelines"), configSigning("tekton-pipelines", "a:b")},
+			objects: []runtime.Object{enabletest.TektonController("tekton-pipelines"), configSigning("tekton-pipelines", "a:b")},
 			is:      func(err error) bool { return matches(err, "oidc-audience") },
 		},
 	} {

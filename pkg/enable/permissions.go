@@ -11,10 +11,12 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// CheckPermissions is a Forbidden error that lists what the user lacks to make the changes of the plan, so that a plan is
-// not found out to be half possible when half of it is done.
+// CheckPermissions is a Forbidden error that lists the rights that the user lacks to make the changes of the plan.
+// Without it, a lack of rights would show only when half of the changes are made.
 func (p Plan) CheckPermissions(ctx context.Context, c Clients) error {
 	var missing []string
 	asked := map[authorizationv1.ResourceAttributes]bool{}
@@ -43,9 +45,9 @@ func (p Plan) CheckPermissions(ctx context.Context, c Clients) error {
 		fmt.Errorf("you may not %s: nothing was changed", strings.Join(missing, ", ")))
 }
 
-// neededFor lists what making a change takes. A server-side apply that creates takes both rights.
+// neededFor lists the rights that a change needs. A server-side apply that creates an object needs two.
 func neededFor(change Change) []authorizationv1.ResourceAttributes {
-	resource := gvrOf(change.Object)
+	resource := object.GVR(change.Object)
 	attributes := func(verb string) authorizationv1.ResourceAttributes {
 		return authorizationv1.ResourceAttributes{
 			Verb: verb, Group: resource.Group, Version: resource.Version, Resource: resource.Resource,

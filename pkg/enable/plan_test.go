@@ -19,6 +19,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -32,11 +33,13 @@ func planEnable(t *testing.T, c *fakeCluster, r Request) Plan {
 	return plan
 }
 
-// sync shows the typed client what the dynamic one stored of the settings, and does what the add-on does to the webhooks.
+// sync copies the settings from the dynamic client to the typed one, and writes into the webhooks what the add-on
+// writes.
 func (c *fakeCluster) sync(t *testing.T) {
 	t.Helper()
 	c.serve(t)
-	stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(testEnvironment.TektonNamespace).
+	stored, err := c.dynamic.Resource(corev1.SchemeGroupVersion.WithResource("configmaps")).Namespace(
+		testEnvironment.TektonNamespace).
 		Get(t.Context(), settings.ConfigMapName, metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
@@ -60,10 +63,11 @@ func (c *fakeCluster) serve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		setAuthority(stored, "Y2E=")
-		for _, webhook := range webhooksOf(stored) {
+		object.SetAuthority(stored, "Y2E=")
+		for _, webhook := range object.Webhooks(stored) {
 			name, _, _ := unstructured.NestedString(webhook, "name")
-			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(selectors[name]); err != nil {
+			if webhook["namespaceSelector"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(
+				selectors[name]); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -75,13 +79,14 @@ func (c *fakeCluster) serve(t *testing.T) {
 
 var webhookConfigurations = admissionv1.SchemeGroupVersion.WithResource("mutatingwebhookconfigurations")
 
-// TestPlanWebhooks: a new configuration is for no namespace, so that nothing is called that cannot answer yet. An old one is
-// replaced as a whole, but for the authority.
+// A new configuration has no namespaces, because the add-on cannot answer yet. An old one is replaced as a whole,
+// except for its authority.
 func TestPlanWebhooks(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))
 	get := func() *admissionv1.MutatingWebhookConfiguration {
-		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook, metav1.GetOptions{})
+		stored, err := c.dynamic.Resource(webhookConfigurations).Get(t.Context(), manifests.StatusWebhook,
+			metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,9 +104,11 @@ func TestPlanWebhooks(t *testing.T) {
 	}
 	c.sync(t)
 	edited := get()
-	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions, admissionv1.MatchCondition{Name: "never", Expression: "false"})
-	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"}) // of an older version
-	object, err := toUnstructured(edited)
+	edited.Webhooks[0].MatchConditions = append(edited.Webhooks[0].MatchConditions,
+		admissionv1.MatchCondition{Name: "never", Expression: "false"})
+	// of an older version
+	edited.Webhooks = append(edited.Webhooks, admissionv1.MutatingWebhook{Name: "status.tekton-sign.dev"})
+	object, err := object.From(edited)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +124,8 @@ func TestPlanWebhooks(t *testing.T) {
 	for _, w := range get().Webhooks {
 		names = append(names, w.Name)
 		if len(w.MatchConditions) != 2 || string(w.ClientConfig.CABundle) != "ca" {
-			t.Errorf("%s: got conditions %v and authority %q, want those of the manifest and the add-on's", w.Name, w.MatchConditions, w.ClientConfig.CABundle)
+			t.Errorf("%s: got conditions %v and authority %q, want those of the manifest and the add-on's", w.Name,
+				w.MatchConditions, w.ClientConfig.CABundle)
 		}
 	}
 	if diff := cmp.Diff([]string{manifests.StatusAudit, manifests.StatusEnforce}, names); diff != "" {
@@ -167,7 +175,7 @@ func TestPlanEnableOtherScope(t *testing.T) {
 	}
 }
 
-// TestPlanRepairsPolicies adds to a policy what switches it off. An apply that merges would keep it.
+// A condition that switches a policy off is removed. An apply that merges would keep it.
 func TestPlanRepairsPolicies(t *testing.T) {
 	c := newFakeCluster(t)
 	install(t, c, planEnable(t, c, testRequest()))
@@ -230,15 +238,17 @@ func TestPlanEnableRefuses(t *testing.T) {
 func TestCheckPermissions(t *testing.T) {
 	c := newFakeCluster(t)
 	plan := planEnable(t, c, testRequest())
-	c.kube.PrependReactor("create", "selfsubjectaccessreviews", func(a clienttesting.Action) (bool, runtime.Object, error) {
-		create, _ := a.(clienttesting.CreateAction)
-		review, _ := create.GetObject().(*authorizationv1.SelfSubjectAccessReview)
-		review = review.DeepCopy()
-		review.Status.Allowed = review.Spec.ResourceAttributes.Resource != "clusterroles"
-		return true, review, nil
-	})
+	c.kube.PrependReactor("create", "selfsubjectaccessreviews",
+		func(a clienttesting.Action) (bool, runtime.Object, error) {
+			create, _ := a.(clienttesting.CreateAction)
+			review, _ := create.GetObject().(*authorizationv1.SelfSubjectAccessReview)
+			review = review.DeepCopy()
+			review.Status.Allowed = review.Spec.ResourceAttributes.Resource != "clusterroles"
+			return true, review, nil
+		})
 	err := plan.CheckPermissions(t.Context(), c.Clients)
-	if !IsForbidden(err) || !matches(err, "create clusterroles.rbac.authorization.k8s.io") || !matches(err, "nothing was changed") {
+	if !IsForbidden(err) || !matches(err, "create clusterroles.rbac.authorization.k8s.io") ||
+		!matches(err, "nothing was changed") {
 		t.Errorf("got %v, want what is missing", err)
 	}
 	if err := (Plan{}).CheckPermissions(t.Context(), c.Clients); err != nil {
@@ -278,10 +288,10 @@ func TestWriteText(t *testing.T) {
 	}
 }
 
-// TestCanaryIsInjected holds the pod of the last check to the injection itself.
+// The injection wraps the pod of the last check.
 func TestCanaryIsInjected(t *testing.T) {
 	for _, delivery := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
-		injected, err := inject.Pod(canaryPod("ci", "signer"), inject.Options{
+		injected, err := inject.Pod(inject.Model("ci", "signer"), inject.Options{
 			SignerImage: "signer", Delivery: delivery, Step: settings.Default().Step(),
 		})
 		if err != nil {
@@ -299,7 +309,7 @@ func changed(p Plan) string {
 	var lines []string
 	for _, c := range p.Changes {
 		if c.Action != Unchanged {
-			lines = append(lines, string(c.Action)+" "+describe(c.Object))
+			lines = append(lines, string(c.Action)+" "+object.Describe(c.Object))
 		}
 	}
 	return strings.Join(lines, "\n")

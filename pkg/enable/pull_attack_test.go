@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 )
 
-// TestHealMany: after a registry was away, one enable gives the signer back to every namespace that was left alone, however many.
+// After a registry was down, one enable gives the signer back to all namespaces that were left alone, however many.
 func TestHealMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const many = 3 * maxProbes
@@ -33,8 +33,8 @@ func TestHealMany(t *testing.T) {
 	})
 }
 
-// TestProbeInOneTeamsNamespace: what one namespace's editors can bring about (a pull secret of the default service account that the
-// registry refuses, an image of the probe that they change) keeps nobody from enabling, or upgrading, for the others.
+// The editors of one namespace cannot keep anyone from enabling or upgrading for the others: neither with a pull
+// secret of the default service account that the registry refuses, nor by changing the image of the probe.
 func TestProbeInOneTeamsNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		objects := append(append(pullingFrom("good"), pullingFrom("hostile", "wrong")...), readyNode("n", "amd64"))

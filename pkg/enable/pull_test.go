@@ -26,7 +26,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// readyNode is a node of a platform that takes pods.
+// readyNode returns a node of a platform that takes pods.
 func readyNode(name, arch string, taints ...corev1.Taint) *corev1.Node {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -34,13 +34,14 @@ func readyNode(name, arch string, taints ...corev1.Taint) *corev1.Node {
 		Status: corev1.NodeStatus{
 			Conditions: []corev1.NodeCondition{{Type: corev1.NodeReady, Status: corev1.ConditionTrue}},
 			NodeInfo: corev1.NodeSystemInfo{
-				OperatingSystem: "linux", Architecture: arch, KubeletVersion: "v1.35.4", ContainerRuntimeVersion: "containerd://2.4.2",
+				OperatingSystem: "linux", Architecture: arch, KubeletVersion: "v1.35.4",
+				ContainerRuntimeVersion: "containerd://2.4.2",
 			},
 		},
 	}
 }
 
-// pullingFrom is a namespace whose default service account has pull secrets.
+// pullingFrom returns a namespace whose default service account has pull secrets.
 func pullingFrom(name string, secrets ...string) []runtime.Object {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: defaultAccount}}
 	for _, s := range secrets {
@@ -48,11 +49,12 @@ func pullingFrom(name string, secrets ...string) []runtime.Object {
 	}
 	other := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: name, Name: "other"}}
 	return []runtime.Object{
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kubernetes.io/metadata.name": name}}}, account, other,
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name,
+			Labels: map[string]string{"kubernetes.io/metadata.name": name}}}, account, other,
 	}
 }
 
-// kubelet makes pods of probes reach a state. It returns the names of the pods that were made.
+// kubelet makes pods of probes reach a state. It returns the pods that were created.
 func (c *fakeCluster) kubelet(state func(*corev1.Pod) error) *[]*corev1.Pod {
 	var made []*corev1.Pod
 	c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -73,12 +75,13 @@ func starts(pod *corev1.Pod) error {
 	return nil
 }
 
-// waits has a container wait for a reason.
+// waits makes a container wait for a reason.
 func waits(container, reason, message string) func(*corev1.Pod) error {
 	return func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodPending
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+			Name:  container,
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
 		}}
 		return nil
 	}
@@ -88,44 +91,65 @@ func fails(reason string, code int32) func(*corev1.Pod) error {
 	return func(pod *corev1.Pod) error {
 		pod.Status.Phase = corev1.PodFailed
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{
-			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reason, ExitCode: code, Message: "exec format error"}},
+			State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{Reason: reason, ExitCode: code,
+				Message: "exec format error"}},
 		}}
 		return nil
 	}
 }
 
-// prove runs the proof of a plan, and returns what was said.
+// prove runs the proof of a plan, and returns what it reported.
 func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Settings) (string, error) {
 	t.Helper()
 	p := Plan{Environment: testEnvironment, Settings: s, SignerImage: testSigner}
 	var said []string
-	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) { said = append(said, fmt.Sprintf(format, args...)) })
+	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) {
+		said = append(said, fmt.Sprintf(format, args...))
+	})
 	return strings.Join(said, "\n"), err
 }
 
-// TestProveSigner: an image that nodes do not get is an error with the kubelet's words and the way out; what cannot be shown is none. No
-// pod is left.
+// An image that nodes do not get is an error with the kubelet's message and what the user can do; what cannot be
+// shown is not an error. No pod is left.
 func TestProveSigner(t *testing.T) {
 	taint := corev1.Taint{Key: "node-role.kubernetes.io/control-plane", Effect: corev1.TaintEffectNoSchedule}
 	refused := func(*corev1.Pod) error {
 		return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "probe", errors.New("exceeded quota: none"))
 	}
-	backOff := waits(delivery.InitContainer, "ImagePullBackOff", `Back-off pulling image "`+testSigner+`": 401 Unauthorized`)
+	backOff := waits(delivery.InitContainer, "ImagePullBackOff",
+		`Back-off pulling image "`+testSigner+`": 401 Unauthorized`)
 	for name, tc := range map[string]struct {
 		node  *corev1.Node
 		state func(*corev1.Pod) error
 		err   string
 		said  string
 	}{
-		"starts":                  {readyNode("n", "amd64"), starts, "", "nodes get the signer: linux/amd64 with containerd 2.4 (node n) in namespace ci"},
-		"no such image":           {readyNode("n", "amd64"), backOff, "linux/amd64 with containerd 2.4 (node n) in namespace ci: ImagePullBackOff: Back-off pulling image", ""},
-		"a volume of no image":    {readyNode("n", "amd64"), waits(proofVolume, "ErrImagePull", testSigner+": not found"), "ErrImagePull", ""},
-		"another platform":        {readyNode("n", "arm64"), fails("StartError", 128), "the signer does not run: StartError, exit code 128: exec format error", ""},
-		"killed":                  {readyNode("n", "amd64"), fails("OOMKilled", 137), "", "not proven that nodes get the signer: linux/amd64"},
-		"refused":                 {readyNode("n", "amd64"), refused, "", "exceeded quota: none"},
-		"never scheduled":         {readyNode("n", "amd64"), waits("proof", "ContainerCreating", ""), "", "did not start in time: ContainerCreating"},
-		"nodes that take no pods": {readyNode("n", "amd64", taint), backOff, "", "not proven that nodes get the signer: linux/amd64"},
-		"no node":                 {&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, starts, "", "no node is ready"},
+		"starts": {
+			readyNode("n", "amd64"), starts, "",
+			"nodes get the signer: linux/amd64 with containerd 2.4 (node n) in namespace ci",
+		},
+		"no such image": {
+			readyNode("n", "amd64"), backOff, "linux/amd64 with containerd 2.4 (node n) in namespace ci: ImagePullBackOff: " +
+				"Back-off pulling image", "",
+		},
+		"a volume of no image": {
+			readyNode("n", "amd64"), waits(proofVolume, "ErrImagePull", testSigner+": not found"), "ErrImagePull", "",
+		},
+		"another platform": {
+			readyNode("n", "arm64"), fails("StartError", 128),
+			"the signer does not run: StartError, exit code 128: exec format error", "",
+		},
+		"killed": {
+			readyNode("n", "amd64"), fails("OOMKilled", 137), "", "not proven that nodes get the signer: linux/amd64",
+		},
+		"refused": {readyNode("n", "amd64"), refused, "", "exceeded quota: none"},
+		"never scheduled": {
+			readyNode("n", "amd64"), waits("proof", "ContainerCreating", ""), "", "did not start in time: ContainerCreating",
+		},
+		"nodes that take no pods": {
+			readyNode("n", "amd64", taint), backOff, "", "not proven that nodes get the signer: linux/amd64",
+		},
+		"no node": {&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n"}}, starts, "", "no node is ready"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -152,14 +176,15 @@ func noPods(t *testing.T, c *fakeCluster) {
 	}
 }
 
-// TestProveSignerInterrupted: also then no pod is left, and nothing is claimed.
+// After an interruption no pod is left, and nothing is reported as proven.
 func TestProveSignerInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, append(pullingFrom("ci"), readyNode("n", "amd64"))...)
 		made := c.kubelet(waits("proof", "ContainerCreating", ""))
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
-		if _, err := prove(ctx, t, c, testRequest().Settings); !matches(err, "interrupted") || !matches(err, "nothing was changed") {
+		if _, err := prove(ctx, t, c, testRequest().Settings); !matches(err, "interrupted") ||
+			!matches(err, "nothing was changed") {
 			t.Errorf("got error %v, want that it was interrupted", err)
 		}
 		if len(*made) != 1 {
@@ -169,12 +194,13 @@ func TestProveSignerInterrupted(t *testing.T) {
 	})
 }
 
-// TestPullProbes: each kind of node and each set of pull secrets is tried, with the secrets of the settings, and no more than there may be.
+// Each kind of node and each set of pull secrets is tried, with the secrets of the settings, up to the limit.
 func TestPullProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testRequest().Settings
 		s.PullSecrets, s.Delivery = []string{"mirror"}, settings.DeliveryInit
-		objects := slices.Concat(pullingFrom("a"), pullingFrom("b", "regcred"), pullingFrom("c", "regcred"), pullingFrom("kube-system", "x"),
+		objects := slices.Concat(pullingFrom("a"), pullingFrom("b", "regcred"), pullingFrom("c", "regcred"),
+			pullingFrom("kube-system", "x"),
 			[]runtime.Object{readyNode("amd", "amd64"), readyNode("amd-too", "amd64"), readyNode("arm", "arm64")})
 		c := newFakeCluster(t, objects...)
 		made := c.kubelet(starts)
@@ -183,9 +209,11 @@ func TestPullProbes(t *testing.T) {
 		}
 		var got []string
 		for _, pod := range *made {
-			node := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution.NodeSelectorTerms[0].MatchFields[0].Values[0]
+			required := pod.Spec.Affinity.NodeAffinity.RequiredDuringSchedulingIgnoredDuringExecution
+			node := required.NodeSelectorTerms[0].MatchFields[0].Values[0]
 			got = append(got, fmt.Sprint(pod.Namespace, " ", node, " ", secretNames(pod.Spec.ImagePullSecrets)))
-			if *pod.Spec.AutomountServiceAccountToken || len(pod.Spec.InitContainers) != 1 || pod.Spec.InitContainers[0].Image != testSigner {
+			if *pod.Spec.AutomountServiceAccountToken || len(pod.Spec.InitContainers) != 1 ||
+				pod.Spec.InitContainers[0].Image != testSigner {
 				t.Errorf("the pod has a token, or the signer is not delivered by an init container: %+v", pod.Spec)
 			}
 		}
@@ -208,10 +236,11 @@ func TestPullProbes(t *testing.T) {
 	})
 }
 
-// exceptions is ConfigMap delivery with these keys.
+// exceptions returns ConfigMap delivery with these keys.
 func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.ConfigMap {
 	t.Helper()
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName}, Data: map[string]string{}}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: delivery.ConfigMapName},
+		Data: map[string]string{}}
 	for key, e := range entries {
 		e.Since = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 		value, err := json.Marshal(e)
@@ -223,7 +252,7 @@ func exceptions(t *testing.T, entries map[string]delivery.Exception) *corev1.Con
 	return cm
 }
 
-// TestHeal: a namespace that was left alone is tried by itself, and given the signer again where that shows that nodes get it.
+// A namespace that was left alone is tried by itself, and gets the signer again if its nodes get it.
 func TestHeal(t *testing.T) {
 	failing := func(pod *corev1.Pod) error {
 		if pod.Namespace == "b" {
@@ -251,8 +280,10 @@ func TestHeal(t *testing.T) {
 				stop := func(image string) delivery.Exception {
 					return delivery.Exception{Delivery: delivery.None, Image: image}
 				}
-				objects := slices.Concat(pullingFrom("a"), pullingFrom("b"), pullingFrom("c"), []runtime.Object{readyNode("n", "amd64"), exceptions(t,
-					map[string]delivery.Exception{"b.start": stop(testSigner), "c.start": stop(testSigner), "gone.start": stop("old"), "a.trial": stop(testSigner)})})
+				objects := slices.Concat(pullingFrom("a"), pullingFrom("b"), pullingFrom("c"),
+					[]runtime.Object{readyNode("n", "amd64"), exceptions(t,
+						map[string]delivery.Exception{"b.start": stop(testSigner), "c.start": stop(testSigner), "gone.start": stop("old"),
+							"a.trial": stop(testSigner)})})
 				c := newFakeCluster(t, objects...)
 				c.kubelet(tc.state)
 				p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}
@@ -265,7 +296,7 @@ func TestHeal(t *testing.T) {
 				if err != nil {
 					return
 				}
-				if err := c.heal(t.Context(), healed, silent); err != nil {
+				if err := heal(t.Context(), c.kube, healed, silent); err != nil {
 					t.Fatal(err)
 				}
 				left, err := delivery.Read(t.Context(), c.kube)
@@ -277,7 +308,7 @@ func TestHeal(t *testing.T) {
 	}
 }
 
-// TestApplyWithoutSigner: where nodes do not get the signer, nothing at all is changed.
+// Where nodes do not get the signer, nothing is changed.
 func TestApplyWithoutSigner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newFakeCluster(t, append(pullingFrom("ci"), readyNode("n", "amd64"))...)

@@ -11,12 +11,12 @@ import (
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	restclient "k8s.io/client-go/rest"
-	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 )
 
-// TestUnreached: only an API server that says so, or does not get through, keeps the port from being open. Whatever the add-on
-// answers to a question that is not for it is an answer.
+// The port counts as closed only if the API server reports it or gets no answer. Any answer of the add-on shows
+// that the port is open.
 func TestUnreached(t *testing.T) {
 	services := schema.GroupResource{Resource: "services"}
 	for name, tc := range map[string]struct {
@@ -27,20 +27,33 @@ func TestUnreached(t *testing.T) {
 		"no such path":    {apierrors.NewNotFound(services, "x"), ""},
 		"no such method":  {apierrors.NewMethodNotSupported(services, "get"), ""},
 		"you may not ask": {apierrors.NewForbidden(services, "x", errors.New("no")), ""},
-		"busy":            {apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "busy", 0, true), ""},
-		"no replica":      {apierrors.NewServiceUnavailable(`no endpoints available for service "https:tekton-sign-controller:443"`), ""},
-		"refused":         {portClosed("dial tcp 10.0.0.9:8443: connect: connection refused"), "the API server does not reach the add-on on port 8443"},
-		"refused, as older servers put it": {
-			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "Error trying to reach service: 'dial tcp: refused'", 0, true),
+		"busy": {
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x", "busy", 0, true), "",
+		},
+		"no replica": {
+			apierrors.NewServiceUnavailable(`no endpoints available for service "https:tekton-sign-controller:443"`), "",
+		},
+		"refused": {
+			enabletest.PortClosed("dial tcp 10.0.0.9:8443: connect: connection refused"),
 			"the API server does not reach the add-on on port 8443",
 		},
-		"dropped":             {portClosed("dial tcp 10.0.0.9:8443: i/o timeout"), "the API server does not reach the add-on on port 8443"},
-		"dropped, for longer": {fmt.Errorf("get: %w", context.DeadlineExceeded), "the API server gets no answer from the add-on on port 8443"},
+		"refused, as older servers put it": {
+			apierrors.NewGenericServerResponse(http.StatusServiceUnavailable, "get", services, "x",
+				"Error trying to reach service: 'dial tcp: refused'", 0, true),
+			"the API server does not reach the add-on on port 8443",
+		},
+		"dropped": {
+			enabletest.PortClosed("dial tcp 10.0.0.9:8443: i/o timeout"),
+			"the API server does not reach the add-on on port 8443",
+		},
+		"dropped, for longer": {
+			fmt.Errorf("get: %w", context.DeadlineExceeded), "the API server gets no answer from the add-on on port 8443",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newFakeCluster(t)
 			c.reachable(tc.answer)
-			got := c.unreached(t.Context())
+			got := Unreached(t.Context(), c.kube)
 			if (got == "") != (tc.want == "") || !matches(errorText(got), tc.want) && tc.want != "" {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
@@ -48,30 +61,28 @@ func TestUnreached(t *testing.T) {
 	}
 }
 
-// TestUnreachedWhenAborted: who gave up waiting knows nothing.
+// An aborted question shows nothing.
 func TestUnreachedWhenAborted(t *testing.T) {
 	c := newFakeCluster(t)
 	c.reachable(context.Canceled)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got := c.unreached(ctx); got != "" {
+	if got := Unreached(ctx, c.kube); got != "" {
 		t.Errorf("got %q, want nothing", got)
 	}
 }
 
-// TestUnreachedOfTwo: one replica that has just died does not close the port.
+// If one of two replicas has just died, the port is still open.
 func TestUnreachedOfTwo(t *testing.T) {
 	c := newFakeCluster(t)
 	asked := 0
-	c.kube.ProxyReactionChain = []clienttesting.ProxyReactor{&clienttesting.SimpleProxyReactor{
-		Resource: "services", Reaction: func(clienttesting.Action) (bool, restclient.ResponseWrapper, error) {
-			if asked++; asked < reachAttempts {
-				return true, portAnswer{portClosed("dial tcp 10.0.0.9:8443: connect: connection refused")}, nil
-			}
-			return true, portAnswer{nil}, nil
-		},
-	}}
-	if got := c.unreached(t.Context()); got != "" || asked != reachAttempts {
+	enabletest.Answer(c.kube, func() error {
+		if asked++; asked < reachAttempts {
+			return enabletest.PortClosed("dial tcp 10.0.0.9:8443: connect: connection refused")
+		}
+		return nil
+	})
+	if got := Unreached(t.Context(), c.kube); got != "" || asked != reachAttempts {
 		t.Errorf("got %q after %d questions, want an answer", got, asked)
 	}
 }

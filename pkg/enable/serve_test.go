@@ -15,10 +15,11 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// TestAvailable looks at the add-on's Deployment while replicas come and go.
+// The add-on is available only when all replicas are, and none is being drained.
 func TestAvailable(t *testing.T) {
 	two := int32(2)
 	status := func(total, updated, available int32) appsv1.DeploymentStatus {
@@ -49,7 +50,7 @@ func TestAvailable(t *testing.T) {
 				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.Controller},
 				Spec:       appsv1.DeploymentSpec{Replicas: &two}, Status: tt.status,
 			})}
-			got, why, err := c.addOnAvailable(t.Context())
+			got, why, err := serving{Clients: c}.addOnAvailable(t.Context())
 			if err != nil || got != tt.want || got == (why != "") {
 				t.Errorf("expected %v, got %v, %q, %v", tt.want, got, why, err)
 			}
@@ -57,20 +58,20 @@ func TestAvailable(t *testing.T) {
 	}
 }
 
-// TestNoNamespaceInScope: without a namespace to try a pod in, the port at least is tried.
+// Without a namespace in which a pod can be tried, at least the port is tried.
 func TestNoNamespaceInScope(t *testing.T) {
 	for name, tc := range map[string]struct {
 		answer error
 		want   string
 	}{
 		"open":   {nil, ""},
-		"closed": {portClosed("dial tcp: connection refused"), "port 8443"},
+		"closed": {enabletest.PortClosed("dial tcp: connection refused"), "port 8443"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, namespaceWith("kube-system", nil))
+			c := newFakeCluster(t, enabletest.Namespace("kube-system", nil))
 			c.reachable(tc.answer)
 			plan := Plan{Environment: testEnvironment, Settings: signingOn()}
-			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			done, missing, err := serving{c.Clients, plan}.podInjected(t.Context())
 			if err != nil || done != (tc.want == "") || !strings.Contains(missing, tc.want) ||
 				done && !strings.Contains(missing, "no namespace is in scope") {
 				t.Errorf("got %v, %q and %v, want %q", done, missing, err, tc.want)
@@ -79,8 +80,8 @@ func TestNoNamespaceInScope(t *testing.T) {
 	}
 }
 
-// TestCanaryAndPolicies: what policies of namespaces say to the pod keeps nobody from enabling: one that allows the
-// signer's registry alone allows the pod, and one that refuses it leaves it to another namespace, or to the port.
+// Policies of namespaces keep nobody from enabling: a policy that allows only the signer's registry allows the pod,
+// and if one refuses the pod, another namespace is tried, or the port.
 func TestCanaryAndPolicies(t *testing.T) {
 	deny := func(pod *corev1.Pod) error {
 		return &apierrors.StatusError{ErrStatus: metav1.Status{Status: metav1.StatusFailure, Code: 400,
@@ -108,16 +109,18 @@ func TestCanaryAndPolicies(t *testing.T) {
 			}
 			return nil
 		}, false, true, ""},
-		"all refuse it":                    {deny, false, true, "not tried: namespace b refuses the pod: admission"},
+		"all refuse it": {
+			deny, false, true, "not tried: namespace b refuses the pod: admission",
+		},
 		"all refuse it, and a closed port": {deny, true, false, "port 8443"},
 		"all have a quota": {func(*corev1.Pod) error {
 			return apierrors.NewForbidden(corev1.Resource("pods"), "x", errors.New("exceeded quota: q"))
 		}, false, true, "exceeded quota: q"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := newFakeCluster(t, namespaceWith("a", nil), namespaceWith("b", nil))
+			c := newFakeCluster(t, enabletest.Namespace("a", nil), enabletest.Namespace("b", nil))
 			if tc.closed {
-				c.reachable(portClosed("no route to host"))
+				c.reachable(enabletest.PortClosed("no route to host"))
 			}
 			c.injecting(signingOn())
 			c.kube.PrependReactor("create", "pods", func(a clienttesting.Action) (bool, runtime.Object, error) {
@@ -126,7 +129,7 @@ func TestCanaryAndPolicies(t *testing.T) {
 				return err != nil, nil, err
 			})
 			plan := Plan{Environment: testEnvironment, Settings: signingOn(), SignerImage: testSigner}
-			done, missing, err := plan.podInjected(c.Clients)(t.Context())
+			done, missing, err := serving{c.Clients, plan}.podInjected(t.Context())
 			if err != nil || done != tc.done || !strings.Contains(missing, tc.want) || (tc.want == "") != (missing == "") {
 				t.Errorf("got %v, %q and %v, want %v and %q", done, missing, err, tc.done, tc.want)
 			}

@@ -9,15 +9,15 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// annotationPrevious holds, on ConfigMap config-signing, what its keys were before the first enable: a JSON object from key
-// to value, null for a key that was absent; or the word absent if there was no ConfigMap. With our label (manifests.LabelPartOf)
-// it is all that disable goes by: a ConfigMap with neither is the user's.
+// annotationPrevious is the annotation of ConfigMap config-signing with the keys as they were before the first
+// enable: a JSON object from key to value, null for a key that was absent; or the word absent if there was no
+// ConfigMap. Disable relies only on it and on our label (manifests.LabelPartOf): a ConfigMap with neither is the
+// user's.
 const annotationPrevious = "tekton-sign.dev/previous"
 
 const previousAbsent = "absent"
@@ -28,10 +28,11 @@ type KeyChange struct {
 	Old, New *string
 }
 
-// mergeSettings returns ConfigMap config-signing with the wanted settings in it and all other keys as they are in live,
-// which is nil if there is none. Its first merge records what was there before.
+// mergeSettings returns ConfigMap config-signing with the wanted settings, and all other keys as they are in live,
+// which is nil if there is none. The first merge records what was there before.
 func mergeSettings(live *corev1.ConfigMap, namespace string, wanted settings.Settings) (*corev1.ConfigMap, error) {
-	merged := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf}}}
+	merged := &corev1.ConfigMap{}
+	merged.Labels = map[string]string{manifests.LabelPartOf: manifests.PartOf}
 	if live != nil {
 		merged = live.DeepCopy()
 	}
@@ -59,7 +60,7 @@ func mergeSettings(live *corev1.ConfigMap, namespace string, wanted settings.Set
 	return merged, nil
 }
 
-// previousOf records what disable will put back. The ConfigMap of our own manifests is no state of before.
+// previousOf records what disable will restore. The ConfigMap of our own manifests does not count as a state of before.
 func previousOf(live *corev1.ConfigMap) (string, error) {
 	if live == nil || bearsOurLabel(live) {
 		return previousAbsent, nil
@@ -79,14 +80,14 @@ func bearsOurLabel(cm *corev1.ConfigMap) bool {
 	return cm.Labels[manifests.LabelPartOf] == manifests.PartOf
 }
 
-// isOurs reports whether enable, or our manifests, wrote the ConfigMap. Any other is the user's, whatever it holds.
+// isOurs reports whether enable or our manifests created the ConfigMap. Any other is the user's, whatever it holds.
 func isOurs(live *corev1.ConfigMap) bool {
 	_, recorded := live.Annotations[annotationPrevious]
 	return recorded || bearsOurLabel(live)
 }
 
-// restoreSettings undoes mergeSettings: it returns the ConfigMap as it was before, with whatever others added to it since,
-// or nil if it is to be deleted. One that is not ours stays as it is.
+// restoreSettings undoes mergeSettings: it returns the ConfigMap as it was before, with what others have added since,
+// or nil if it is to be deleted. A ConfigMap that is not ours stays as it is.
 func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	restored := live.DeepCopy()
 	if !isOurs(live) {
@@ -108,8 +109,8 @@ func restoreSettings(live *corev1.ConfigMap) (*corev1.ConfigMap, error) {
 	}
 	var values map[string]*string
 	if err := json.Unmarshal([]byte(previous), &values); err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s: annotation %s holds no previous values: %w; set the keys by hand and remove it",
-			live.Namespace, live.Name, annotationPrevious, err)
+		return nil, fmt.Errorf("ConfigMap %s/%s: annotation %s holds no previous values: %w; "+
+			"set the keys by hand and remove it", live.Namespace, live.Name, annotationPrevious, err)
 	}
 	for _, key := range settings.Keys() {
 		if v := values[key]; v != nil {

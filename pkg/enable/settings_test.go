@@ -30,7 +30,7 @@ func signingOn(names ...string) settings.Settings {
 	return s
 }
 
-// TestSettingsComeBack enables, enables anew with other settings, and disables: what was there before is there again.
+// After enable, another enable with other settings, and disable, the settings are as they were before.
 func TestSettingsComeBack(t *testing.T) {
 	for name, before := range map[string]*corev1.ConfigMap{
 		"no ConfigMap":    nil,
@@ -80,20 +80,22 @@ func TestSettingsComeBack(t *testing.T) {
 	}
 }
 
-// ourLabel is what the ConfigMap of our manifests bears.
+// ourLabel is the label of the ConfigMap in our manifests.
 func ourLabel() map[string]string { return map[string]string{manifests.LabelPartOf: manifests.PartOf} }
 
-// TestSettingsOfManifests: who applies the rendered manifests and then enables has no previous settings.
+// A user who applies the rendered manifests and then enables has no previous settings.
 func TestSettingsOfManifests(t *testing.T) {
 	rendered := configMap(signingOn().Data(), nil)
 	rendered.Labels = ourLabel()
-	for name, added := range map[string]map[string]string{"as rendered": nil, "with a key of somebody's": {"_example": "x"}} {
+	for name, added := range map[string]map[string]string{"as rendered": nil,
+		"with a key of somebody's": {"_example": "x"}} {
 		t.Run(name, func(t *testing.T) {
 			before := rendered.DeepCopy()
 			for k, v := range added {
 				before.Data[k] = v
 			}
-			for how, live := range map[string]*corev1.ConfigMap{"applied alone": before, "enabled": enabled(t, before), "enabled twice": enabled(t, enabled(t, before))} {
+			for how, live := range map[string]*corev1.ConfigMap{"applied alone": before, "enabled": enabled(t, before),
+				"enabled twice": enabled(t, enabled(t, before))} {
 				restored, err := restoreSettings(live)
 				if err != nil {
 					t.Fatal(err)
@@ -121,9 +123,10 @@ func enabled(t *testing.T, before *corev1.ConfigMap) *corev1.ConfigMap {
 	return merged
 }
 
-// TestSettingsRestoredOnce: what was restored bears no record, and is the user's from then on.
+// Restored settings have no record, and belong to the user from then on.
 func TestSettingsRestoredOnce(t *testing.T) {
-	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "signing-enforcement": "enforce"}, nil)
+	before := configMap(map[string]string{"enforce-nonfalsifiability": "oidc-sa-token",
+		"signing-enforcement": "enforce"}, nil)
 	for name, between := range map[string]func(*corev1.ConfigMap){
 		"enabled":                   func(*corev1.ConfigMap) {},
 		"and our manifests on top":  func(cm *corev1.ConfigMap) { cm.Labels = ourLabel() },

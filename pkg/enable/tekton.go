@@ -18,14 +18,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// labelTektonVersion is the label in which a release names its version.
+// labelTektonVersion is the label with the version of a release.
 const labelTektonVersion = "app.kubernetes.io/version"
 
 // Controller is a workload that runs Tekton's controller.
 type Controller struct {
 	Kind, Namespace, Name string
-	Account               string // the service account of its pods; empty: as releases name it
-	Version               string // empty if the release does not say
+	Account               string // the service account of its pods; empty: the account in Tekton's releases
+	Version               string // empty if the release has no label
 	Serves                string // the namespace whose TaskRuns it runs; empty: those of all namespaces
 	Stopped               bool   // it is scaled to 0, or being deleted
 }
@@ -40,46 +40,49 @@ func (c Controller) served() string {
 	return "namespace " + c.Serves
 }
 
-// newController reads a workload. replicas is nil where the workload does not count its pods.
+// newController reads a workload. replicas is nil where a workload has no replicas.
 func newController(kind string, m metav1.ObjectMeta, template corev1.PodTemplateSpec, replicas *int32) Controller {
 	return Controller{
 		Kind: kind, Namespace: m.Namespace, Name: m.Name, Account: template.Spec.ServiceAccountName,
-		Version: cmp.Or(m.Labels[labelTektonVersion], template.Labels[labelTektonVersion]), Serves: servedNamespace(template.Spec),
+		Version: cmp.Or(m.Labels[labelTektonVersion], template.Labels[labelTektonVersion]),
+		Serves:  servedNamespace(template.Spec),
 		Stopped: m.DeletionTimestamp != nil || replicas != nil && *replicas == 0,
 	}
 }
 
-// servedNamespace returns the value of the flag -namespace of Tekton's controller, which keeps it to one namespace.
+// servedNamespace returns the value of the flag -namespace of Tekton's controller, which limits it to one namespace.
 func servedNamespace(spec corev1.PodSpec) string {
 	for _, container := range spec.Containers {
-		if value, given := tekton.FlagValue(slices.Concat(container.Command, container.Args), "namespace"); given {
+		if value, ok := tekton.FlagValue(slices.Concat(container.Command, container.Args), "namespace"); ok {
 			return value
 		}
 	}
 	return ""
 }
 
-// controllersIn lists Tekton's controllers in a namespace, or in all. What the user may not list is an error of its own, beside
-// what was found elsewhere.
+// controllersIn lists Tekton's controllers in a namespace, or in all. If the user may not list some kinds, that is an
+// error beside what was found of other kinds.
 func controllersIn(ctx context.Context, client kubeclient.Interface, namespace string) ([]Controller, error) {
 	var found []Controller
 	var errs []error
 	options := metav1.ListOptions{LabelSelector: tekton.Controllers}
 	for _, list := range []controllerLister{deployedControllers, statefulControllers} {
-		some, err := list(ctx, client, namespace, options)
-		found, errs = append(found, some...), append(errs, err)
+		listed, err := list(ctx, client, namespace, options)
+		found, errs = append(found, listed...), append(errs, err)
 	}
 	if len(found) == 0 && errors.Join(errs...) == nil {
-		some, err := podsOfControllers(ctx, client, namespace, options)
-		found, errs = append(found, some...), append(errs, err)
+		listed, err := podsOfControllers(ctx, client, namespace, options)
+		found, errs = append(found, listed...), append(errs, err)
 	}
 	return distinct(found), errors.Join(errs...)
 }
 
-// controllerLister lists the controllers that workloads of one kind run.
+// controllerLister lists the controllers in workloads of one kind.
 type controllerLister func(context.Context, kubeclient.Interface, string, metav1.ListOptions) ([]Controller, error)
 
-func deployedControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+func deployedControllers(
+	ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions,
+) ([]Controller, error) {
 	list, err := client.AppsV1().Deployments(namespace).List(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("looking for Tekton Pipelines (Deployments with %s): %w", tekton.Controllers, err)
@@ -91,8 +94,10 @@ func deployedControllers(ctx context.Context, client kubeclient.Interface, names
 	return found, nil
 }
 
-// statefulControllers finds what Tekton's operator makes of the controller for more replicas.
-func statefulControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+// statefulControllers finds the StatefulSet in which Tekton's operator runs a controller with several replicas.
+func statefulControllers(
+	ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions,
+) ([]Controller, error) {
 	list, err := client.AppsV1().StatefulSets(namespace).List(ctx, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil // a server that does not know the kind holds none
@@ -107,8 +112,10 @@ func statefulControllers(ctx context.Context, client kubeclient.Interface, names
 	return found, nil
 }
 
-// podsOfControllers finds the controllers that run in workloads of any other kind.
-func podsOfControllers(ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions) ([]Controller, error) {
+// podsOfControllers finds the controllers in workloads of any other kind.
+func podsOfControllers(
+	ctx context.Context, client kubeclient.Interface, namespace string, o metav1.ListOptions,
+) ([]Controller, error) {
 	list, err := client.CoreV1().Pods(namespace).List(ctx, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
@@ -123,12 +130,16 @@ func podsOfControllers(ctx context.Context, client kubeclient.Interface, namespa
 	return found, nil
 }
 
-// distinct leaves one of the controllers that share namespace and account: these are one installation. One that runs comes first.
+// distinct keeps one of the controllers that share namespace and account: they are one installation. It prefers one
+// that runs.
 func distinct(all []Controller) []Controller {
 	slices.SortStableFunc(all, func(a, b Controller) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Account, b.Account), compareBools(a.Stopped, b.Stopped))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Account, b.Account),
+			compareBools(a.Stopped, b.Stopped))
 	})
-	return slices.CompactFunc(all, func(a, b Controller) bool { return a.Namespace == b.Namespace && a.Account == b.Account })
+	return slices.CompactFunc(all, func(a, b Controller) bool {
+		return a.Namespace == b.Namespace && a.Account == b.Account
+	})
 }
 
 // compareBools puts false before true.
@@ -142,17 +153,18 @@ func compareBools(a, b bool) int {
 	return 1
 }
 
-// running returns the controllers that run, or all where none does: an installation may be scaled to 0 for a while.
+// running returns the controllers that run, or all if none runs: an installation may be scaled to 0 for a while.
 func running(all []Controller) []Controller {
-	some := slices.DeleteFunc(slices.Clone(all), func(c Controller) bool { return c.Stopped })
-	if len(some) == 0 {
+	started := slices.DeleteFunc(slices.Clone(all), func(c Controller) bool { return c.Stopped })
+	if len(started) == 0 {
 		return all
 	}
-	return some
+	return started
 }
 
-// findTekton returns Tekton's controller. An error that the user lacks a permission is one only if nothing was found without.
-func findTekton(ctx context.Context, client kubeclient.Interface, namespace string) (Controller, error) {
+// FindTekton returns Tekton's controller in a namespace, or in the whole cluster if that is empty. That the user
+// lacks a permission is an error only if nothing was found without it.
+func FindTekton(ctx context.Context, client kubeclient.Interface, namespace string) (Controller, error) {
 	all, err := controllersIn(ctx, client, namespace)
 	if err != nil && (len(all) == 0 || !IsForbidden(err)) {
 		return Controller{}, err
@@ -160,7 +172,7 @@ func findTekton(ctx context.Context, client kubeclient.Interface, namespace stri
 	return theController(running(all), namespace)
 }
 
-// theController is an error unless there is exactly one.
+// theController returns the only controller. It is an error if there is none, or more than one.
 func theController(found []Controller, namespace string) (Controller, error) {
 	where := "this cluster"
 	if namespace != "" {
@@ -168,16 +180,17 @@ func theController(found []Controller, namespace string) (Controller, error) {
 	}
 	switch len(found) {
 	case 0:
-		return Controller{}, fmt.Errorf("no Tekton Pipelines in %s: no Deployment, StatefulSet or pod has the labels %s; install Tekton first, "+
-			"or name its namespace with --tekton-namespace", where, tekton.Controllers)
+		return Controller{}, fmt.Errorf("no Tekton Pipelines in %s: no Deployment, StatefulSet or pod has the labels %s; "+
+			"install Tekton first, or name its namespace with --tekton-namespace", where, tekton.Controllers)
 	case 1:
 		return found[0], nil
 	}
 	return Controller{}, fmt.Errorf("%d installations of Tekton Pipelines in %s: %s; choose one with --tekton-namespace",
-		len(found), where, namesOfControllers(found))
+		len(found), where, ControllerNames(found))
 }
 
-func namesOfControllers(all []Controller) string {
+// ControllerNames joins the names of controllers for a message.
+func ControllerNames(all []Controller) string {
 	names := make([]string, len(all))
 	for i, c := range all {
 		names[i] = c.String()

@@ -6,14 +6,16 @@ import (
 	"fmt"
 	"io"
 	"text/tabwriter"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 )
 
-// WriteText prints the plan for people: one line an object, and the keys of the settings with old and new value. show makes
-// a string from the cluster safe to print.
+// WriteText prints the plan for people: a line for each object, and the keys of the settings with their old and new
+// values. show makes a string from the cluster safe to print.
 func (p Plan) WriteText(w io.Writer, show func(string) string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, c := range p.Changes {
-		fmt.Fprintf(table, "  %s\t%s\n", c.Action, show(describe(c.Object)))
+		fmt.Fprintf(table, "  %s\t%s\n", c.Action, show(object.Describe(c.Object)))
 		if c.Note != "" {
 			fmt.Fprintf(table, "\t  %s\n", c.Note)
 		}

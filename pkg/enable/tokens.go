@@ -15,27 +15,31 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/pager"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// lostRights are the rights to request tokens that the policies take from accounts which have them by RBAC.
+// lostRights are the rights to request tokens that the policies take from accounts that have them by RBAC.
 type lostRights struct {
 	all   []string // any token but a signing token, for accounts of their own namespace (P2)
 	bound []string // tokens that are bound to a pod, for accounts of other namespaces (P8)
 }
 
-// warnings says who loses what, and how to keep it.
+// warnings lists which accounts lose which right, and how they can keep it.
 func (l lostRights) warnings() []string {
 	var warnings []string
 	if len(l.all) > 0 {
-		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens for the service accounts of their namespace, and will get signing tokens only, "+
-			"because results are signed there: %s. Keep the right of one with --exempt-service-account NAMESPACE/NAME", listed(l.all)))
+		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens for the service accounts "+
+			"of their namespace, and will get signing tokens only, because results are signed there: %s. "+
+			"Keep the right of one with --exempt-service-account NAMESPACE/NAME", names.First(l.all, maxAccounts)))
 	}
 	if len(l.bound) > 0 {
-		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens in namespaces in scope, and will get none that are bound to a pod, "+
-			"as Vault's CSI provider asks for: %s. Keep the right of one with --exempt-service-account NAMESPACE/NAME", listed(l.bound)))
+		warnings = append(warnings, fmt.Sprintf("these accounts may request tokens in namespaces in scope, "+
+			"and will get none that are bound to a pod, as Vault's CSI provider asks for: %s. "+
+			"Keep the right of one with --exempt-service-account NAMESPACE/NAME", names.First(l.bound, maxAccounts)))
 	}
 	return warnings
 }
@@ -43,19 +47,13 @@ func (l lostRights) warnings() []string {
 // maxAccounts is how many accounts one warning names.
 const maxAccounts = 100
 
-func listed(names []string) string {
-	if n := len(names) - maxAccounts; n > 0 {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:maxAccounts], ", "), n)
-	}
-	return strings.Join(names, ", ")
-}
-
-// tokenWarnings says which accounts the plan takes the right from to request tokens.
-func (c Clients) tokenWarnings(ctx context.Context, p Plan, before settings.Settings) ([]string, error) {
-	lost, err := c.tokenRights(ctx, p, before)
+// tokenWarnings lists the accounts from which the plan takes the right to request tokens.
+func (w warner) tokenWarnings(ctx context.Context) ([]string, error) {
+	lost, err := w.tokenRights(ctx)
 	if IsForbidden(err) {
-		return []string{fmt.Sprintf("service accounts of the namespaces in scope will get signing tokens only, whatever RBAC allows them. "+
-			"Which of them may request others was not looked at: %v. Keep the right of one with --exempt-service-account NAMESPACE/NAME", err)}, nil
+		return []string{fmt.Sprintf("service accounts of the namespaces in scope will get signing tokens only, "+
+			"whatever RBAC allows them. Which of them may request others was not looked at: %v. "+
+			"Keep the right of one with --exempt-service-account NAMESPACE/NAME", err)}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -63,23 +61,23 @@ func (c Clients) tokenWarnings(ctx context.Context, p Plan, before settings.Sett
 	return lost.warnings(), nil
 }
 
-// tokenRights lists the accounts that the plan takes rights from, and that the settings of before leave them.
-func (c Clients) tokenRights(ctx context.Context, p Plan, before settings.Settings) (lostRights, error) {
-	r := newRightsReader(p.Settings, before)
-	reserved := settings.Reserved(p.Environment.TektonNamespace)
-	if err := r.readNamespaces(ctx, c, reserved); err != nil {
+// tokenRights finds the rights that accounts have under the settings of the cluster, and lose by the plan.
+func (w warner) tokenRights(ctx context.Context) (lostRights, error) {
+	r := newRightsReader(w.plan.Settings, w.before)
+	reserved := settings.Reserved(w.plan.Environment.TektonNamespace)
+	if err := r.readNamespaces(ctx, w.Kube, reserved); err != nil {
 		return lostRights{}, err
 	}
-	if err := r.readRoles(ctx, c); err != nil {
+	if err := r.readRoles(ctx, w.Kube); err != nil {
 		return lostRights{}, err
 	}
-	if err := r.readBindings(ctx, c); err != nil {
+	if err := r.readBindings(ctx, w.Kube); err != nil {
 		return lostRights{}, err
 	}
 	return lostRights{all: slices.Sorted(maps.Keys(r.all)), bound: slices.Sorted(maps.Keys(r.bound))}, nil
 }
 
-// confinement says where the policies hold, and for whom they do not.
+// confinement is where the policies apply, and to which accounts they do not.
 type confinement struct {
 	settings settings.Settings
 	inScope  map[string]bool
@@ -94,28 +92,28 @@ func confinementOf(s settings.Settings) confinement {
 	return confinement{settings: s, inScope: map[string]bool{}, exempt: exempt}
 }
 
-// confines reports whether an account gets no token of some kinds in the namespace.
+// confines reports whether the policies keep an account from getting tokens in the namespace.
 func (c confinement) confines(account settings.Account, namespace string) bool {
 	return c.inScope[namespace] && !c.exempt[account]
 }
 
-// rightsReader compares what RBAC gives with what the policies leave, before and after.
+// rightsReader compares the rights that RBAC grants with those that the policies leave, before and after.
 type rightsReader struct {
 	confinement, before confinement
-	clusterRoles        map[string]bool // that allow to request tokens
+	clusterRoles        map[string]bool // whether they allow requesting tokens
 	roles               map[string]bool // namespace/name
 	all, bound          map[string]bool
 }
 
 func newRightsReader(after, before settings.Settings) *rightsReader {
 	return &rightsReader{
-		confinement: confinementOf(after), before: confinementOf(before), clusterRoles: map[string]bool{}, roles: map[string]bool{},
-		all: map[string]bool{}, bound: map[string]bool{},
+		confinement: confinementOf(after), before: confinementOf(before),
+		clusterRoles: map[string]bool{}, roles: map[string]bool{}, all: map[string]bool{}, bound: map[string]bool{},
 	}
 }
 
-func (r *rightsReader) readNamespaces(ctx context.Context, c Clients, reserved []string) error {
-	return each(ctx, c.Kube.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
+func (r *rightsReader) readNamespaces(ctx context.Context, client kubeclient.Interface, reserved []string) error {
+	return each(ctx, client.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
 		for _, confined := range []confinement{r.confinement, r.before} {
 			s := confined.settings
 			confined.inScope[ns.Name] = backends.Of(s.Backend).Tokens && s.Scope.Matcher(reserved)(ns.Labels)
@@ -123,7 +121,7 @@ func (r *rightsReader) readNamespaces(ctx context.Context, c Clients, reserved [
 	})
 }
 
-// each calls do for every object of a list, which is read page by page.
+// each reads a list page by page, and calls do for every object.
 func each[T any, L runtime.Object](
 	ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error), do func(T),
 ) error {
@@ -138,7 +136,7 @@ func each[T any, L runtime.Object](
 	})
 }
 
-// requestsTokens reports whether rules allow to request tokens, of some accounts at least.
+// requestsTokens reports whether rules allow requesting tokens, at least for one account.
 func requestsTokens(rules []rbacv1.PolicyRule) bool {
 	return slices.ContainsFunc(rules, func(r rbacv1.PolicyRule) bool {
 		return has(r.APIGroups, "") && has(r.Verbs, "create") &&
@@ -150,8 +148,8 @@ func has(values []string, value string) bool {
 	return slices.Contains(values, value) || slices.Contains(values, rbacv1.ResourceAll)
 }
 
-func (r *rightsReader) readRoles(ctx context.Context, c Clients) error {
-	rbac := c.Kube.RbacV1()
+func (r *rightsReader) readRoles(ctx context.Context, client kubeclient.Interface) error {
+	rbac := client.RbacV1()
 	err := each(ctx, rbac.ClusterRoles().List, func(role *rbacv1.ClusterRole) {
 		r.clusterRoles[role.Name] = role.Name != manifests.TokenRequester && requestsTokens(role.Rules)
 	})
@@ -163,8 +161,8 @@ func (r *rightsReader) readRoles(ctx context.Context, c Clients) error {
 	})
 }
 
-func (r *rightsReader) readBindings(ctx context.Context, c Clients) error {
-	rbac := c.Kube.RbacV1()
+func (r *rightsReader) readBindings(ctx context.Context, client kubeclient.Interface) error {
+	rbac := client.RbacV1()
 	err := each(ctx, rbac.RoleBindings(metav1.NamespaceAll).List, func(b *rbacv1.RoleBinding) {
 		if r.grants(b.RoleRef, b.Namespace) {
 			r.add(b.Subjects, b.Namespace)
@@ -180,7 +178,7 @@ func (r *rightsReader) readBindings(ctx context.Context, c Clients) error {
 	})
 }
 
-// grants reports whether the role that a binding in a namespace refers to allows to request tokens.
+// grants reports whether the role of a binding allows requesting tokens.
 func (r *rightsReader) grants(role rbacv1.RoleRef, namespace string) bool {
 	if role.Kind == "ClusterRole" {
 		return r.clusterRoles[role.Name]
@@ -188,7 +186,7 @@ func (r *rightsReader) grants(role rbacv1.RoleRef, namespace string) bool {
 	return r.roles[namespace+"/"+role.Name]
 }
 
-// add notes which of the subjects lose what they have in a namespace, or in all.
+// add records what the subjects of a binding lose in its namespace, or in all namespaces.
 func (r *rightsReader) add(subjects []rbacv1.Subject, namespace string) {
 	for _, subject := range subjects {
 		account, group := accountOf(subject, namespace)
@@ -202,10 +200,12 @@ func (r *rightsReader) add(subjects []rbacv1.Subject, namespace string) {
 	}
 }
 
-// account notes what one account, or each account of a namespace, loses.
+// account records what one account, or each account of a namespace, loses.
 func (r *rightsReader) account(account settings.Account, text, namespace string) {
 	own := account.Namespace
-	lost := func(ns string) bool { return r.confinement.confines(account, ns) && !r.before.confines(account, ns) }
+	lost := func(ns string) bool {
+		return r.confinement.confines(account, ns) && !r.before.confines(account, ns)
+	}
 	if (namespace == own || namespace == metav1.NamespaceAll) && lost(own) {
 		r.all[text] = true
 	}
@@ -216,10 +216,10 @@ func (r *rightsReader) account(account settings.Account, text, namespace string)
 	}
 }
 
-// everyAccount notes what a group loses to which the service accounts of all namespaces belong.
+// everyAccount records what a group of the service accounts of all namespaces loses.
 func (r *rightsReader) everyAccount(group, namespace string) {
-	for ns := range r.confinement.inScope {
-		if (namespace == ns || namespace == metav1.NamespaceAll) && r.confinement.inScope[ns] && !r.before.inScope[ns] {
+	for ns, inScope := range r.confinement.inScope {
+		if (namespace == ns || namespace == metav1.NamespaceAll) && inScope && !r.before.inScope[ns] {
 			r.all["every service account (group "+group+")"] = true
 		}
 	}
@@ -232,17 +232,18 @@ func subjectText(subject rbacv1.Subject, account settings.Account, group bool) s
 	return account.String()
 }
 
-// The names that the API server gives service accounts and the groups of them.
+// The user names and groups of service accounts.
 const (
 	accountPrefix = "system:serviceaccount:"
-	accountsOf    = "system:serviceaccounts:" // and a namespace
+	accountsOf    = "system:serviceaccounts:" // followed by a namespace
 )
 
 // allAccounts are the groups to which every service account belongs.
 func allAccounts() []string { return []string{"system:serviceaccounts", "system:authenticated"} }
 
-// accountOf returns the service account that a subject is, in each of the forms that RBAC knows. A group of all accounts of a
-// namespace has no name, one of the accounts of all namespaces no namespace either.
+// accountOf returns the service account of a subject, in each of the forms that RBAC knows. The account of a group
+// has no name if the group is all accounts of a namespace, and no namespace either if it is all accounts of the
+// cluster.
 func accountOf(subject rbacv1.Subject, bindingNamespace string) (account settings.Account, group bool) {
 	switch subject.Kind {
 	case rbacv1.ServiceAccountKind:

@@ -16,46 +16,68 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// warnings says what the plan gives up, and which TaskRuns it will fail.
-func (c Clients) warnings(ctx context.Context, p Plan, before settings.Settings) ([]string, error) {
-	var warnings []string
-	after, signed := p.Settings, before.Backend != signing.BackendNone
-	if after.Enforcement == settings.Enforce && after.Policies == settings.PoliciesStandard {
-		warnings = append(warnings, "results are enforced with policies standard: whoever may edit a namespace can make a pod that "+
-			"passes for a TaskRun's, or get into one and sign whatever they like, and whoever may update taskruns/status can write it. "+
-			"--policies strict prevents it")
+// warner finds what the user should know before agreeing to a plan.
+type warner struct {
+	Clients
+	plan   Plan
+	before settings.Settings // of the cluster
+}
+
+// warnings lists what the plan gives up, and which TaskRuns will fail because of it.
+func (w warner) warnings(ctx context.Context) ([]string, error) {
+	warnings := w.weaker()
+	if !w.plan.Environment.OthersSeen {
+		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: "+
+			"no other controller of Tekton was looked for. "+
+			"If there is one, its TaskRuns in the namespaces in scope will fail")
 	}
-	if signed && before.Enforcement == settings.Enforce && after.Enforcement == settings.Audit {
-		warnings = append(warnings, "results are not enforced any more: a TaskRun whose results do not verify succeeds, and they are used")
-	}
-	if signed && before.Policies == settings.PoliciesStrict && after.Policies != settings.PoliciesStrict {
-		warnings = append(warnings, "the strict policies hold in fewer namespaces than before")
-	}
-	if !p.Environment.OthersSeen {
-		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: no other controller of Tekton was "+
-			"looked for. If there is one, its TaskRuns in the namespaces in scope will fail")
-	}
-	lost, err := c.tokenWarnings(ctx, p, before)
+	lost, err := w.tokenWarnings(ctx)
 	if err != nil {
 		return nil, err
 	}
-	warnings = append(warnings, lost...)
-	failing, err := c.unsignedPods(ctx, p, before)
-	switch {
-	case IsForbidden(err):
-		warnings = append(warnings, fmt.Sprintf("TaskRuns that are running unsigned in the namespaces whose results are enforced from now on "+
-			"will fail. They were not counted: %v", err))
-	case err != nil:
-		return nil, err
-	case len(failing) > 0:
-		warnings = append(warnings, fmt.Sprintf("TaskRuns that run in pods which do not sign, in namespaces whose results are enforced from now on, "+
-			"will fail: %d. %s", len(failing), some(failing)))
-	}
-	return warnings, nil
+	failing, err := w.failingTaskRuns(ctx)
+	return append(append(warnings, lost...), failing...), err
 }
 
-// some lists the first few.
-func some(names []string) string {
+// weaker lists in what the settings of the plan are weaker than they should be, or than before.
+func (w warner) weaker() []string {
+	var warnings []string
+	before, after := w.before, w.plan.Settings
+	if after.Enforcement == settings.Enforce && after.Policies == settings.PoliciesStandard {
+		warnings = append(warnings, "results are enforced with policies standard: "+
+			"anyone who may edit a namespace can create a pod that looks like a TaskRun's, "+
+			"or get into one and sign anything, and anyone who may update taskruns/status can write it. "+
+			"--policies strict prevents it")
+	}
+	if before.Backend == signing.BackendNone {
+		return warnings
+	}
+	if before.Enforcement == settings.Enforce && after.Enforcement == settings.Audit {
+		warnings = append(warnings,
+			"results are not enforced any more: a TaskRun whose results do not verify succeeds, and they are used")
+	}
+	if before.Policies == settings.PoliciesStrict && after.Policies != settings.PoliciesStrict {
+		warnings = append(warnings, "the strict policies hold in fewer namespaces than before")
+	}
+	return warnings
+}
+
+// failingTaskRuns warns of TaskRuns that run unsigned in namespaces where results will be enforced.
+func (w warner) failingTaskRuns(ctx context.Context) ([]string, error) {
+	failing, err := w.unsignedPods(ctx)
+	switch {
+	case IsForbidden(err):
+		return []string{fmt.Sprintf("TaskRuns that are running unsigned in the namespaces whose results are "+
+			"enforced from now on will fail. They were not counted: %v", err)}, nil
+	case err != nil || len(failing) == 0:
+		return nil, err
+	}
+	return []string{fmt.Sprintf("TaskRuns that run in pods which do not sign, in namespaces whose results are "+
+		"enforced from now on, will fail: %d. %s", len(failing), firstFew(failing))}, nil
+}
+
+// firstFew lists the first few names, in a sentence.
+func firstFew(names []string) string {
 	const few = 3
 	if len(names) <= few {
 		return "These are " + strings.Join(names, ", ")
@@ -63,53 +85,55 @@ func some(names []string) string {
 	return fmt.Sprintf("The first are %s", strings.Join(names[:few], ", "))
 }
 
-// podPage bounds one answer.
+// podPage is how many pods one answer of the API server may hold.
 const podPage = 250
 
-// unsignedPods names the TaskRuns (namespace/name) whose pods do not sign and have not ended, in the namespaces whose mode
-// becomes enforce by the plan.
-func (c Clients) unsignedPods(ctx context.Context, p Plan, before settings.Settings) ([]string, error) {
-	affected, err := c.newlyEnforced(ctx, p, before)
+// unsignedPods lists the TaskRuns (namespace/name) whose pods do not sign and have not ended, in the namespaces where
+// the plan turns enforcement on.
+func (w warner) unsignedPods(ctx context.Context) ([]string, error) {
+	affected, err := w.newlyEnforced(ctx)
 	if err != nil || len(affected) == 0 {
 		return nil, err
 	}
-	var names []string
+	var found []string
 	options := metav1.ListOptions{
-		LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed", Limit: podPage,
+		LabelSelector: pipeline.TaskRunLabelKey, FieldSelector: "status.phase!=Succeeded,status.phase!=Failed",
+		Limit: podPage,
 	}
 	for {
-		page, err := c.Kube.CoreV1().Pods("").List(ctx, options)
+		page, err := w.Kube.CoreV1().Pods("").List(ctx, options)
 		if err != nil {
 			return nil, fmt.Errorf("looking for TaskRuns that run unsigned: %w", err)
 		}
 		for i := range page.Items {
 			if pod := &page.Items[i]; affected[pod.Namespace] && !signs(pod) {
-				names = append(names, pod.Namespace+"/"+pod.Labels[pipeline.TaskRunLabelKey])
+				found = append(found, pod.Namespace+"/"+pod.Labels[pipeline.TaskRunLabelKey])
 			}
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
-			return names, nil
+			return found, nil
 		}
 	}
 }
 
 // newlyEnforced returns the names of the namespaces in which the plan turns enforcement on.
-func (c Clients) newlyEnforced(ctx context.Context, p Plan, before settings.Settings) (map[string]bool, error) {
-	list, err := c.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
+func (w warner) newlyEnforced(ctx context.Context) (map[string]bool, error) {
+	list, err := w.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listing namespaces: %w", err)
 	}
-	reserved := settings.Reserved(p.Environment.TektonNamespace)
+	reserved := settings.Reserved(w.plan.Environment.TektonNamespace)
 	enforced := func(s settings.Settings, labels map[string]string) bool {
-		return s.Backend != signing.BackendNone && s.Scope.Matcher(reserved)(labels) && s.EnforcementOf(labels) == settings.Enforce
+		return s.Backend != signing.BackendNone && s.Scope.Matcher(reserved)(labels) &&
+			s.EnforcementOf(labels) == settings.Enforce
 	}
-	names := map[string]bool{}
+	found := map[string]bool{}
 	for _, ns := range list.Items {
-		if enforced(p.Settings, ns.Labels) && !enforced(before, ns.Labels) {
-			names[ns.Name] = true
+		if enforced(w.plan.Settings, ns.Labels) && !enforced(w.before, ns.Labels) {
+			found[ns.Name] = true
 		}
 	}
-	return names, nil
+	return found, nil
 }
 
 // signs reports whether the signer wraps every step of a TaskRun's pod.

@@ -32,7 +32,7 @@ func (j *judge) children() {
 
 // child checks one child, and takes away a verdict that is not about the PipelineRun's own.
 func (j *judge) child(c *Child) {
-	task := j.find(c.PipelineTask)
+	task := j.tasks.find(c.PipelineTask)
 	object := c.object()
 	switch {
 	case task == nil:
@@ -81,7 +81,7 @@ func (j *judge) strays() {
 // numbers checks that each task has one child, and that those without one were not meant to run.
 func (j *judge) numbers() {
 	for _, task := range Tasks(j.spec) {
-		n := len(j.of(task.Name))
+		n := len(j.tasks.childrenOf(task.Name))
 		switch {
 		case n > 1 && !task.IsMatrixed():
 			j.add(CheckChildren, verify.Fail, task.Name, "one child", fmt.Sprint(n), "several children stand for one task")
@@ -99,7 +99,7 @@ func (j *judge) own(c *Child) bool {
 // collect gathers what the tasks gave.
 func (j *judge) collect() {
 	for _, task := range Tasks(j.spec) {
-		if children := j.of(task.Name); len(children) > 0 {
+		if children := j.tasks.childrenOf(task.Name); len(children) > 0 {
 			j.outputs[task.Name] = j.output(&task, children)
 		}
 	}

@@ -108,22 +108,47 @@ const (
 	ReasonCustomRuns = "custom-runs-allowed" // verified but for custom runs, whose controllers somebody trusts
 )
 
-// judge collects what the checks find. What is asked for again and again is found by its name.
+// judge judges a PipelineRun.
 type judge struct {
 	Family
-	spec    *v1.PipelineSpec
-	outputs Outputs
-	checks  []Check
-	caveats []string
-
-	tasks      map[string]*prepared
+	findings
+	budget
+	spec       *v1.PipelineSpec
+	outputs    Outputs
+	tasks      tasks
 	skipped    map[string]bool // tasks that the PipelineRun lists as skipped
-	bad        map[string]bool // children, and tasks, of which a check of children did not pass
 	producers  *producers
 	comparer   *comparer
 	conditions *conditions
-	looks      int // at producers, so far
-	compared   int // parameters of a matrix, so far
+}
+
+// findings are what the checks find.
+type findings struct {
+	checks  []Check
+	caveats []string
+	bad     map[string]bool // children, and tasks, of which a check of children did not pass
+}
+
+func (f *findings) add(id verify.CheckID, status verify.Status, child, expected, got, message string) {
+	f.checks = append(f.checks, Check{
+		Check: verify.Check{ID: id, Status: status, Expected: expected, Got: got, Message: message}, Child: child,
+	})
+	if id == CheckChildren && isBad(status) {
+		f.bad[child] = true
+	}
+}
+
+// passed adds a check that passed unless one with the same id did not.
+func (f *findings) passed(id verify.CheckID, message string) {
+	if !slices.ContainsFunc(f.checks, func(c Check) bool { return c.ID == id && isBad(c.Status) }) {
+		f.add(id, verify.Pass, "", "", "", message)
+	}
+}
+
+// budget counts what grows with the product of two things.
+type budget struct {
+	looks    int // at producers
+	compared int // parameters of a matrix
 }
 
 // Caps of what one PipelineRun may cost where that grows with the product of two things.
@@ -135,8 +160,8 @@ const (
 // Judge looks at a PipelineRun. Its verdict is the worst of its children and of its own checks.
 func Judge(f Family) Judgement {
 	j := &judge{
-		Family: f, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{},
-		tasks: map[string]*prepared{}, skipped: map[string]bool{}, bad: map[string]bool{}, conditions: newConditions(),
+		Family: f, findings: findings{bad: map[string]bool{}}, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{},
+		skipped: map[string]bool{}, conditions: newConditions(),
 	}
 	j.comparer = &comparer{outputs: j.outputs}
 	j.run()
@@ -156,7 +181,10 @@ func (j *judge) run() {
 		}
 		return
 	}
-	j.index()
+	j.tasks = tasksOf(j.spec, j.Children)
+	for _, s := range j.PipelineRun.Status.SkippedTasks {
+		j.skipped[s.Name] = true
+	}
 	j.producers = newProducers(j.spec, j.PipelineRun.Spec.Workspaces)
 	j.pipeline()
 	j.children()
@@ -173,22 +201,6 @@ func (j *judge) completed() bool {
 
 func (j *judge) succeeded() bool {
 	return j.PipelineRun.Status.GetCondition(apis.ConditionSucceeded).IsTrue()
-}
-
-func (j *judge) add(id verify.CheckID, status verify.Status, child, expected, got, message string) {
-	j.checks = append(j.checks, Check{
-		Check: verify.Check{ID: id, Status: status, Expected: expected, Got: got, Message: message}, Child: child,
-	})
-	if id == CheckChildren && isBad(status) {
-		j.bad[child] = true
-	}
-}
-
-// passed adds a check that passed unless one of its kind did not.
-func (j *judge) passed(id verify.CheckID, message string) {
-	if !slices.ContainsFunc(j.checks, func(c Check) bool { return c.ID == id && isBad(c.Status) }) {
-		j.add(id, verify.Pass, "", "", "", message)
-	}
 }
 
 func isBad(s verify.Status) bool {

@@ -22,35 +22,37 @@ type prepared struct {
 	runsErr   error
 }
 
-// index finds the tasks of the pipeline, and what belongs to them.
-func (j *judge) index() {
-	for _, task := range Tasks(j.spec) {
-		if j.tasks[task.Name] == nil {
-			j.tasks[task.Name] = &prepared{task: &task}
+// tasks are the tasks of a pipeline by name.
+type tasks map[string]*prepared
+
+// tasksOf returns the tasks of a pipeline, each with its children.
+func tasksOf(spec *v1.PipelineSpec, children []Child) tasks {
+	all := tasks{}
+	for _, task := range Tasks(spec) {
+		if all[task.Name] == nil {
+			all[task.Name] = &prepared{task: &task}
 		}
 	}
-	for i := range j.Children {
-		c := &j.Children[i]
-		if p := j.tasks[c.PipelineTask]; p != nil {
+	for i := range children {
+		c := &children[i]
+		if p := all[c.PipelineTask]; p != nil {
 			p.children = append(p.children, c)
 		}
 	}
-	for _, s := range j.PipelineRun.Status.SkippedTasks {
-		j.skipped[s.Name] = true
-	}
+	return all
 }
 
 // find returns the task of this name, nil if the pipeline has none.
-func (j *judge) find(name string) *v1.PipelineTask {
-	if p := j.tasks[name]; p != nil {
+func (t tasks) find(name string) *v1.PipelineTask {
+	if p := t[name]; p != nil {
 		return p.task
 	}
 	return nil
 }
 
-// of returns the children of a task.
-func (j *judge) of(task string) []*Child {
-	if p := j.tasks[task]; p != nil {
+// childrenOf returns the children of a task.
+func (t tasks) childrenOf(task string) []*Child {
+	if p := t[task]; p != nil {
 		return p.children
 	}
 	return nil

@@ -80,20 +80,20 @@ func writeKey(key *strings.Builder, p *v1.Param) {
 }
 
 // spend counts comparisons of parameters, and is an error where there were too many.
-func (j *judge) spend(n int) error {
-	if j.compared += n; j.compared > maxCompared {
+func (b *budget) spend(n int) error {
+	if b.compared += n; b.compared > maxCompared {
 		return fmt.Errorf("expected to compare at most %d parameters with those of matrices, got more", maxCompared)
 	}
 	return nil
 }
 
 // differences returns how parameters differ from those of the closest run.
-func (j *judge) differences(r *runs, got v1.Params) ([]Difference, error) {
+func (b *budget) differences(r *runs, got v1.Params) ([]Difference, error) {
 	if key, ok := keyOf(got); ok && len(r.by[key]) > 0 {
 		return nil, nil
 	}
 	if len(r.all) > 1 {
-		if err := j.spend(len(r.all) * (len(r.all[0]) + len(got))); err != nil {
+		if err := b.spend(len(r.all) * (len(r.all[0]) + len(got))); err != nil {
 			return nil, err
 		}
 	}
@@ -124,14 +124,14 @@ func (j *judge) combinations(p *prepared) {
 
 // place finds a run of the matrix for the parameters of a child, and takes it. It reports whether the parameters fit
 // any, and whether one of those was free. next is how many of the runs of a key are taken.
-func (j *judge) place(r *runs, got v1.Params, taken []bool, next map[string]int) (fits, free bool, err error) {
+func (b *budget) place(r *runs, got v1.Params, taken []bool, next map[string]int) (fits, free bool, err error) {
 	if !r.loose {
 		key, ok := keyOf(got)
 		at := next[key]
 		next[key]++
 		return ok && len(r.by[key]) > 0, ok && at < len(r.by[key]), nil
 	}
-	if err := j.spend(len(r.all) * len(got)); err != nil {
+	if err := b.spend(len(r.all) * len(got)); err != nil {
 		return false, false, err
 	}
 	values := byName(got)

@@ -42,6 +42,17 @@ func (p Proof) opened(taskRun *unstructured.Unstructured, s taskRunState) (seal.
 	return seal.Open(p.SealKey(), of, s.seal)
 }
 
+// receipted returns which of a TaskRun's archived attempts the add-on verified by a receipt, as their seals prove.
+func (p Proof) receipted(taskRun *unstructured.Unstructured, attempts int) []int {
+	var numbers []int
+	for n := range min(attempts, record.MaxAttempts) {
+		if found, err := seal.OpenAttempt(p.SealKey(), taskRun, n); err == nil && found.Receipted() {
+			numbers = append(numbers, n)
+		}
+	}
+	return numbers
+}
+
 // isRecorded reports whether the record proves the condition.
 func (p Proof) isRecorded(ctx context.Context, taskRun *unstructured.Unstructured, s taskRunState) bool {
 	tr, err := typed(taskRun)

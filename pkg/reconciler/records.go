@@ -211,7 +211,9 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 			return result, err
 		}
 	}
-	made, err := verify.NewRecord(tr, result, verify.Recording{At: found.At, Version: r.Version, PodUID: found.Pod(tr.UID)})
+	made, err := verify.NewRecord(tr, result, verify.Recording{
+		At: found.At, Version: r.Version, PodUID: found.Pod(tr.UID), Attempts: r.receipted(taskRun, verify.Attempts(tr)),
+	})
 	if err != nil {
 		return result, errHopeless{fmt.Errorf("making the record: %w", err)}
 	}

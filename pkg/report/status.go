@@ -13,7 +13,7 @@ import (
 	"k8s.io/cli-runtime/pkg/printers"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )

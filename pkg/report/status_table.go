@@ -12,7 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/duration"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )

@@ -67,6 +67,17 @@ func FactsOf(r verify.Result, seen verify.Facts, at time.Time) Facts {
 	return f
 }
 
+// OfAttempt is what is kept of an archived attempt: its record has no receipt.
+func (f Facts) OfAttempt() Facts {
+	f.Receipt = nil
+	return f
+}
+
+// Receipted reports whether the add-on verified by a receipt.
+func (f Facts) Receipted() bool {
+	return f.Verdict == string(verify.Verified) && (f.Basis == record.BasisReceipt || f.Basis == record.BasisBoth)
+}
+
 // Result returns the part of the judgement that a record repeats.
 func (f Facts) Result() verify.Result {
 	r := verify.Result{

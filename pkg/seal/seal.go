@@ -19,7 +19,7 @@ import (
 )
 
 // MaxBytes bounds a seal, in bytes.
-const MaxBytes = 64 << 10
+const MaxBytes = 128 << 10
 
 const (
 	prefix = "v1."

@@ -77,6 +77,32 @@ func SubjectOf(taskRun *unstructured.Unstructured) (Subject, error) {
 	return s, err
 }
 
+// OfAttempt returns the subject of an archived attempt of the TaskRun, counted from 0. No TaskRun has such a
+// name: neither the seal of another attempt nor that of a TaskRun fits.
+func (s Subject) OfAttempt(n int) Subject {
+	s.Name = fmt.Sprintf("%s/attempt/%d", s.Name, n)
+	return s
+}
+
+// OpenAttempt returns the facts in the seal of an archived attempt. It returns an error unless a holder of the
+// key made the seal for exactly this attempt.
+func OpenAttempt(key Key, taskRun *unstructured.Unstructured, n int) (Facts, error) {
+	attempts, _, _ := unstructured.NestedFieldNoCopy(taskRun.Object, "status", "retriesStatus")
+	list, _ := attempts.([]any)
+	if n < 0 || n >= len(list) {
+		return Facts{}, fmt.Errorf("expected one of %d archived attempts, got %d", len(list), n)
+	}
+	attempt := map[string]any{"metadata": taskRun.Object["metadata"], "status": list[n]}
+	of, err := SubjectOf(&unstructured.Unstructured{Object: attempt})
+	if err != nil {
+		return Facts{}, err
+	}
+	status, _ := list[n].(map[string]any)
+	annotations, _ := status["annotations"].(map[string]any)
+	sealed, _ := annotations[Annotation].(string)
+	return Open(key, of.OfAttempt(n), sealed)
+}
+
 // conditionOf reads each field separately. A field that is not a string is empty, and the error is returned
 // at the end.
 func conditionOf(fields map[string]any) (c Condition, err error) {

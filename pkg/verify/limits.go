@@ -6,9 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
+	"github.com/tektoncd/pipeline/pkg/termination"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
 )
 
@@ -102,14 +106,48 @@ func (r *replay) artifactValues() int {
 		if byLog {
 			add(s.state.Inputs, s.state.Outputs)
 		}
-		for _, e := range s.results {
-			if e.ResultType != result.StepArtifactsResultType && e.ResultType != result.TaskRunArtifactsResultType {
-				continue
-			}
-			var a v1.Artifacts
-			_ = json.Unmarshal([]byte(e.Value), &a) // Tekton also keeps what it read before an error
+		for _, a := range artifactsIn(s.results) {
 			add(a.Inputs, a.Outputs)
 		}
 	}
 	return n
+}
+
+// artifactsIn returns the artifacts in the entries of a message, as Tekton reads them.
+func artifactsIn(entries []result.RunResult) []v1.Artifacts {
+	var all []v1.Artifacts
+	for _, e := range entries {
+		if e.ResultType != result.StepArtifactsResultType && e.ResultType != result.TaskRunArtifactsResultType {
+			continue
+		}
+		var a v1.Artifacts
+		_ = json.Unmarshal([]byte(e.Value), &a) // Tekton also keeps what it read before an error
+		all = append(all, a)
+	}
+	return all
+}
+
+// mergeable reports whether the messages that the kubelet reported can be merged in reasonable time. They are
+// not compared with the TaskRun yet, and a short compressed message can hold thousands of artifacts.
+func mergeable(reported []corev1.ContainerStatus) bool {
+	size, values := 0, 0
+	for _, c := range reported {
+		if c.State.Terminated == nil {
+			continue
+		}
+		entries, err := termination.ParseMessage(zap.NewNop().Sugar(), c.State.Terminated.Message)
+		if err != nil {
+			continue // which is not merged
+		}
+		size += sizeOf(entries)
+		for _, a := range artifactsIn(entries) {
+			for _, artifact := range slices.Concat(a.Inputs, a.Outputs) {
+				values += 1 + len(artifact.Values)
+			}
+		}
+		if size > maxMessages || values > maxArtifactValues {
+			return false
+		}
+	}
+	return true
 }

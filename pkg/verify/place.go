@@ -60,16 +60,6 @@ func (p *placement) receivable() bool {
 	return p.bare > 0
 }
 
-// receiptless reports whether an attempt left no evidence, so that only the TaskRun's record can prove it.
-func (p *placement) receiptless() bool {
-	for _, s := range p.steps {
-		if _, unsigned := s.unsigned(); len(s.carriers) > 0 && !unsigned {
-			return false
-		}
-	}
-	return true
-}
-
 // reported reports whether the caller read the status of the pod.
 func (p *placement) reported() bool { return p.facts.Pod != nil && p.facts.Pod.Reported != nil }
 

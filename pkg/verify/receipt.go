@@ -33,6 +33,9 @@ func ReportOf(pod *corev1.Pod) *Reported {
 	if pod.Spec.RuntimeClassName != nil {
 		r.RuntimeClass = *pod.Spec.RuntimeClassName
 	}
+	for i := range pod.Spec.InitContainers { // Tekton can run its sidecar there
+		r.Logs = r.Logs || pod.Spec.InitContainers[i].Name == tekton.ResultsSidecar
+	}
 	for i := range pod.Spec.Containers {
 		name := pod.Spec.Containers[i].Name
 		r.Logs = r.Logs || name == tekton.ResultsSidecar
@@ -87,6 +90,9 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 	if reported == nil {
 		return nil
 	}
+	if want := r.podName(); r.tr.Status.PodName != want {
+		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName), "Tekton gives the pod of this attempt another name")
+	}
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
@@ -115,8 +121,12 @@ func (r *receiver) report() *Reported {
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
+	case slices.ContainsFunc(pod.Reported.Steps, tooLongFor):
+		return doubt("a container with a name, reason or image of more than a receipt holds", "the record would be too long")
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
 		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
+	case !mergeable(pod.Reported.Steps):
+		return doubt("messages with too many values", "there are too many of them to compare")
 	case pod.Reported.Logs:
 		return doubt("values that travel by the log of Tekton's results sidecar",
 			"a receipt covers what the kubelet reports, and the log is not part of it")
@@ -124,9 +134,26 @@ func (r *receiver) report() *Reported {
 	return pod.Reported
 }
 
+// maxText caps the texts about one container in a receipt, in bytes: the seal and the record must hold 100 of
+// them.
+const maxText = 640
+
+func tooLongFor(c corev1.ContainerStatus) bool {
+	n := len(c.Name) + len(c.ImageID)
+	if t := c.State.Terminated; t != nil {
+		n += len(t.Reason)
+	}
+	return n > maxText
+}
+
 // compare checks that the steps of the TaskRun are what Tekton makes from the report.
 func (r *receiver) compare(reported []corev1.ContainerStatus) {
-	want, _ := merge.Merge(r.declared(), reported, nil) // Tekton stores the steps even with an error
+	declared := *r.declared()
+	declared.Results = slices.Clone(declared.Results)
+	for i := range declared.Results {
+		declared.Results[i].Value = nil // the stage replay compares promoted results, within its caps
+	}
+	want, _ := merge.Merge(&declared, reported, nil) // Tekton stores the steps even with an error
 	if wantNames, got := containersOf(want.Steps), containersOf(r.tr.Status.Steps); !slices.Equal(wantNames, got) {
 		if len(got) > 0 || !r.mayBeEmpty() {
 			r.found.fail(CheckReceipt, fmt.Sprintf("the steps %q", wantNames), fmt.Sprintf("%q", got),
@@ -170,6 +197,7 @@ func (r *receiver) compareStep(want *v1.StepState, s *step) {
 		{"state", stateText(want.ContainerState), stateText(s.state.ContainerState)},
 		{"termination message", messageText(want.Terminated), message},
 		{"image", want.ImageID, s.state.ImageID},
+		{"name", want.Name, s.state.Name},
 	} {
 		if c.want != c.got {
 			r.found.add(Check{

@@ -19,6 +19,9 @@ type Recording struct {
 	PodUID  types.UID // of the live pod, which belongs to the TaskRun; empty if the add-on did not see it
 	At      time.Time // when it was verified
 	Version string    // of the add-on
+	// Attempts are the numbers of the archived attempts that the add-on verified by a receipt. The condition in
+	// an archived status does not show that: anyone who can write the status can set it.
+	Attempts []int
 }
 
 // NewRecord returns the record of a TaskRun that was verified with result r.
@@ -31,7 +34,7 @@ func NewRecord(tr *v1.TaskRun, r Result, more Recording) (record.Record, error) 
 		Assurance: string(r.Assurance), VerifiedAt: more.At, AddOnVersion: more.Version, Units: unitsOf(tr),
 	}
 	if r.Verdict == Verified {
-		p.Basis, p.Receipt, p.Attempts = r.Basis, r.Receipt, receiptedAttempts(tr)
+		p.Basis, p.Receipt, p.Attempts = r.Basis, r.Receipt, receiptedAttempts(tr, more.Attempts)
 	}
 	if p.Basis == "" && len(p.Attempts) > 0 {
 		p.Basis = record.BasisEvidence
@@ -64,14 +67,12 @@ func unitsOf(tr *v1.TaskRun) []record.Unit {
 	return units
 }
 
-// receiptedAttempts describes the archived attempts that left no evidence and that the add-on verified, by
-// its condition in the archived status. The caller must have checked with the seal that the add-on wrote that
-// condition.
-func receiptedAttempts(tr *v1.TaskRun) []record.Attempt {
+// receiptedAttempts describes the archived attempts that the add-on verified by a receipt.
+func receiptedAttempts(tr *v1.TaskRun, numbers []int) []record.Attempt {
 	var attempts []record.Attempt
-	for n := range min(Attempts(tr), record.MaxAttempts) {
+	for _, n := range numbers {
 		attempt, err := Attempt(tr, n)
-		if err != nil || !attempt.Status.GetCondition(ConditionType).IsTrue() || !NeedsReceipt(attempt) {
+		if err != nil || len(attempts) == record.MaxAttempts {
 			continue
 		}
 		if described, err := record.AttemptOf(attempt, n); err == nil {

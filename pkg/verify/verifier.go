@@ -93,7 +93,7 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 	switch {
 	case c.record.provesReceipt():
 		v.receipted(r, c.record, steps, found)
-	case r.facts.Attempt != nil && place.receiptless():
+	case r.facts.Attempt != nil:
 		c.attempt = v.receiptedAttempt(r, steps, found)
 	case place.anyCarrier():
 		c.units = place.cover()

@@ -15,19 +15,19 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// tokenRequest is a request for a token as an API server shows it to a policy.
+// tokenRequest is a request for a token in the form in which an API server passes it to a policy.
 type tokenRequest struct {
 	audiences      []string
 	seconds        int64
-	podUID, podRef string // of the token with which it is asked, and of the pod that the new one is bound to; empty: none
+	podUID, podRef string // of the requester's token, and of the pod of the new token; empty: none
 	username       string
-	namespace      string // of the account whose token is asked for; empty: ci
+	namespace      string // of the account whose token is requested; empty: ci
 	account        string // empty: builder
-	group          string // of the requester, beside those of everybody
+	group          string // of the requester, beside those that everybody has
 	ungranted      bool   // the namespace has no token grant
 }
 
-// addOns is the request of the add-on for a record, for its own pod.
+// addOns returns the request of the add-on for a record, for its own pod.
 func addOns(change func(*tokenRequest)) tokenRequest {
 	r := podsOwn("tekton-result-signing:r:" + digest)
 	r.username, r.namespace, r.account = "system:serviceaccount:tekton-sign:controller", "tekton-sign", "controller"
@@ -40,7 +40,7 @@ func addOns(change func(*tokenRequest)) tokenRequest {
 	return r
 }
 
-// podsOwn is the request of a step's signer, for its own pod.
+// podsOwn returns the request of a step's signer, for its own pod.
 func podsOwn(audience string) tokenRequest {
 	return tokenRequest{
 		audiences: []string{audience}, seconds: 600, podUID: "u1", podRef: "u1", username: "system:serviceaccount:ci:builder",
@@ -68,7 +68,7 @@ func (r tokenRequest) request() map[string]any {
 	}
 }
 
-// denial is the message of the rule of a policy that refuses the request, empty if none does.
+// denial returns the message of the rule that refuses the request, empty if no rule does.
 func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenRequest) string {
 	t.Helper()
 	values := map[string]any{"object": r.object(), "request": r.request()}
@@ -80,7 +80,9 @@ func denial(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, r tokenReque
 }
 
 // policiesFor renders the policies of an installation with these settings.
-func policiesFor(t *testing.T, change func(*settings.Settings)) (signingTokens, requesters *admissionv1.ValidatingAdmissionPolicy) {
+func policiesFor(
+	t *testing.T, change func(*settings.Settings),
+) (signingTokens, requesters *admissionv1.ValidatingAdmissionPolicy) {
 	t.Helper()
 	o := testOptions()
 	o.Settings = settings.Default()
@@ -119,19 +121,31 @@ func TestSigningTokensPolicy(t *testing.T) {
 		"in another pod":      {addOns(func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
 		"for another account": {addOns(func(r *tokenRequest) { r.account = "policy-probe" }), "its own service account"},
 		"a record, an hour":   {addOns(func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
-		"two records":         {addOns(func(r *tokenRequest) { r.audiences = append(r.audiences, r.audiences[0]) }), "exactly one audience"},
-		"fixed audience":      {podsOwn("tekton-result-signing"), bound},
-		"a digest too short":  {podsOwn("tekton-result-signing:p:" + digest[1:]), bound},
-		"text behind":         {podsOwn("tekton-result-signing:p:" + digest + "\n"), bound},
-		"text before":         {with(func(r *tokenRequest) { r.audiences[0] = "tekton-result-signing-x:p:" + digest }), bound},
-		"two audiences":       {with(func(r *tokenRequest) { r.audiences = append(r.audiences, "vault") }), "exactly one audience"},
-		"an hour":             {with(func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
-		"another pod":         {with(func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
-		"no pod asks":         {with(func(r *tokenRequest) { r.podUID = "" }), "only for itself"},
-		"a node asks":         {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), "only for itself"},
-		"bound to nothing":    {with(func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
-		"another account":     {with(func(r *tokenRequest) { r.username = "system:serviceaccount:ci:other" }), "its own service account"},
-		"another's namespace": {with(func(r *tokenRequest) { r.username = "system:serviceaccount:cd:builder" }), "its own service account"},
+		"two records": {
+			addOns(func(r *tokenRequest) { r.audiences = append(r.audiences, r.audiences[0]) }), "exactly one audience",
+		},
+		"fixed audience":     {podsOwn("tekton-result-signing"), bound},
+		"a digest too short": {podsOwn("tekton-result-signing:p:" + digest[1:]), bound},
+		"text behind":        {podsOwn("tekton-result-signing:p:" + digest + "\n"), bound},
+		"text before": {
+			with(func(r *tokenRequest) { r.audiences[0] = "tekton-result-signing-x:p:" + digest }), bound,
+		},
+		"two audiences": {
+			with(func(r *tokenRequest) { r.audiences = append(r.audiences, "vault") }), "exactly one audience",
+		},
+		"an hour":     {with(func(r *tokenRequest) { r.seconds = 3600 }), "600 seconds or less"},
+		"another pod": {with(func(r *tokenRequest) { r.podRef = "u2" }), "only for itself"},
+		"no pod asks": {with(func(r *tokenRequest) { r.podUID = "" }), "only for itself"},
+		"a node asks": {
+			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), "only for itself",
+		},
+		"bound to nothing": {with(func(r *tokenRequest) { r.podRef = "" }), "bound to a pod"},
+		"another account": {
+			with(func(r *tokenRequest) { r.username = "system:serviceaccount:ci:other" }), "its own service account",
+		},
+		"another's namespace": {
+			with(func(r *tokenRequest) { r.username = "system:serviceaccount:cd:builder" }), "its own service account",
+		},
 		"an editor for a pod": {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), "only for itself"},
 	} {
 		policy, _ := policiesFor(t, nil)
@@ -139,7 +153,7 @@ func TestSigningTokensPolicy(t *testing.T) {
 	}
 }
 
-// TestTokenRequestersFollowTheGrant: whoever was not given the right to request tokens loses none.
+// Accounts in a namespace without the token grant lose no right.
 func TestTokenRequestersFollowTheGrant(t *testing.T) {
 	_, policy := policiesFor(t, nil)
 	const refused = "with a signing audience only"
@@ -147,7 +161,8 @@ func TestTokenRequestersFollowTheGrant(t *testing.T) {
 	ungranted, elsewhere, probe := own, own, own
 	ungranted.ungranted = true
 	elsewhere.username = "system:serviceaccount:vault:server"
-	probe.username, probe.namespace, probe.account = "system:serviceaccount:tekton-sign:keeper", "tekton-sign", "policy-probe"
+	probe.username = "system:serviceaccount:tekton-sign:keeper"
+	probe.namespace, probe.account = "tekton-sign", "policy-probe"
 	probe.ungranted = true
 	podProbe, almost := probe, probe
 	podProbe.audiences = []string{"https://tekton-sign.dev/pod-probe"}
@@ -167,14 +182,17 @@ func TestTokenRequestersFollowTheGrant(t *testing.T) {
 	}
 }
 
-// TestPodTokensPolicy: nobody becomes a pod by a token.
+// Nobody can act as a pod by a token.
 func TestPodTokensPolicy(t *testing.T) {
 	o := testOptions()
 	o.Settings = settings.Default()
 	o.Settings.Exempt = []settings.Account{{Namespace: "vault", Name: "csi"}, {Namespace: "ci", Name: "operator"}}
 	policy := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), PodTokens)
 	with := func(change func(*tokenRequest)) tokenRequest {
-		r := tokenRequest{audiences: []string{"vault"}, seconds: 3600, podUID: "u1", podRef: "u1", username: "system:serviceaccount:ci:builder"}
+		r := tokenRequest{
+			audiences: []string{"vault"}, seconds: 3600, podUID: "u1", podRef: "u1",
+			username: "system:serviceaccount:ci:builder",
+		}
 		change(&r)
 		return r
 	}
@@ -183,21 +201,32 @@ func TestPodTokensPolicy(t *testing.T) {
 		request tokenRequest
 		message string
 	}{
-		"the pod itself":                {with(func(*tokenRequest) {}), ""},
-		"the pod itself, for the API":   {with(func(r *tokenRequest) { r.audiences = nil }), ""},
-		"the kubelet":                   {with(func(r *tokenRequest) { r.podUID, r.username, r.group = "", "system:node:n", "system:nodes" }), ""},
-		"not bound":                     {with(func(r *tokenRequest) { r.podUID, r.podRef, r.username = "", "", "jane" }), ""},
-		"an editor":                     {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), refused},
-		"an editor, for the API":        {with(func(r *tokenRequest) { r.podUID, r.username, r.audiences = "", "jane", nil }), refused},
-		"a node's name without a group": {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), refused},
-		"another pod":                   {with(func(r *tokenRequest) { r.podUID = "u2" }), refused},
-		"another account's token":       {with(func(r *tokenRequest) { r.account = "deployer" }), refused},
-		"an exempt account":             {with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:vault:csi" }), ""},
+		"the pod itself":              {with(func(*tokenRequest) {}), ""},
+		"the pod itself, for the API": {with(func(r *tokenRequest) { r.audiences = nil }), ""},
+		"the kubelet": {
+			with(func(r *tokenRequest) { r.podUID, r.username, r.group = "", "system:node:n", "system:nodes" }), "",
+		},
+		"not bound": {
+			with(func(r *tokenRequest) { r.podUID, r.podRef, r.username = "", "", "jane" }), "",
+		},
+		"an editor": {with(func(r *tokenRequest) { r.podUID, r.username = "", "jane" }), refused},
+		"an editor, for the API": {
+			with(func(r *tokenRequest) { r.podUID, r.username, r.audiences = "", "jane", nil }), refused,
+		},
+		"a node's name without a group": {
+			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:node:n" }), refused,
+		},
+		"another pod":             {with(func(r *tokenRequest) { r.podUID = "u2" }), refused},
+		"another account's token": {with(func(r *tokenRequest) { r.account = "deployer" }), refused},
+		"an exempt account": {
+			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:vault:csi" }), "",
+		},
 		"an exempt account of the very namespace, which every editor can be": {
 			with(func(r *tokenRequest) { r.podUID, r.username = "", "system:serviceaccount:ci:operator" }), refused,
 		},
 		"the probe of signing tokens, which P1 refuses": {with(func(r *tokenRequest) {
-			r.podUID, r.namespace, r.account, r.username = "", "tekton-sign", "policy-probe", "system:serviceaccount:tekton-sign:keeper"
+			r.podUID, r.namespace, r.account = "", "tekton-sign", "policy-probe"
+			r.username = "system:serviceaccount:tekton-sign:keeper"
 			r.audiences = []string{"tekton-result-signing:p:" + digest}
 		}), ""},
 	} {
@@ -212,8 +241,8 @@ func checkDenial(t *testing.T, name, got, want string) {
 	}
 }
 
-// TestFixedAudience: the audience that anybody can sign again with is admitted only where signers ask for it, and then only
-// for the pod itself.
+// The audience with which anyone can sign again is admitted only where signers ask for it, and only for the pod
+// itself.
 func TestFixedAudience(t *testing.T) {
 	for _, binding := range signing.Bindings() {
 		for _, prefix := range []string{signing.AudiencePrefix, "our-results"} {
@@ -237,10 +266,16 @@ func TestFixedAudience(t *testing.T) {
 				checkDenial(t, name, denial(t, requesters, podsOwn(prefix+bound+digest)), "")
 			}
 			for who, r := range map[string]tokenRequest{
-				"a node":      {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "system:node:n"},
-				"an editor":   {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "jane"},
-				"another pod": {audiences: []string{prefix}, seconds: 600, podRef: "u1", podUID: "u2", username: "system:serviceaccount:ci:builder"},
-				"two":         {audiences: []string{prefix, prefix}, seconds: 600, podRef: "u1", podUID: "u1", username: "system:serviceaccount:ci:builder"},
+				"a node":    {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "system:node:n"},
+				"an editor": {audiences: []string{prefix}, seconds: 600, podRef: "u1", username: "jane"},
+				"another pod": {
+					audiences: []string{prefix}, seconds: 600, podRef: "u1", podUID: "u2",
+					username: "system:serviceaccount:ci:builder",
+				},
+				"two": {
+					audiences: []string{prefix, prefix}, seconds: 600, podRef: "u1", podUID: "u1",
+					username: "system:serviceaccount:ci:builder",
+				},
 			} {
 				if denial(t, signingTokens, r) == "" {
 					t.Errorf("%s: %s gets a token with the fixed audience", name, who)
@@ -262,7 +297,7 @@ func TestTokenLifetime(t *testing.T) {
 	}
 }
 
-// TestRenderReplacesEveryText: what the settings change must not depend on texts in config/ that nobody finds.
+// Every text of config/ that the settings replace is there.
 func TestRenderReplacesEveryText(t *testing.T) {
 	p, r := policiesFor(t, nil)
 	var all strings.Builder

@@ -23,12 +23,13 @@ func gated(on bool) Options {
 	return o
 }
 
-// TestChainsGateIsOptional: with the gate off, nothing of it matches anything, and the add-on has no right that it needs for it.
+// While the gate is off, its policy and webhooks match nothing, and the add-on has none of the rights for it.
 func TestChainsGateIsOptional(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		objects := render(t, gated(on))
+		binding := find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, ChainsGate)
 		selectors := map[string]*metav1.LabelSelector{
-			"policy": find[*admissionv1.ValidatingAdmissionPolicyBinding](t, objects, ChainsGate).Spec.MatchResources.NamespaceSelector,
+			"policy": binding.Spec.MatchResources.NamespaceSelector,
 		}
 		for _, w := range find[*admissionv1.MutatingWebhookConfiguration](t, objects, ChainsGate).Webhooks {
 			selectors[w.Name] = w.NamespaceSelector
@@ -45,12 +46,14 @@ func TestChainsGateIsOptional(t *testing.T) {
 			if got, want := parsed.Matches(ci), on && name != ChainsEnforce; got != want {
 				t.Errorf("gate %v: %s matches a namespace in scope: got %v, want %v", on, name, got, want)
 			}
-			if parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "elsewhere"}) || parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "kube-system"}) {
+			if parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "elsewhere"}) ||
+				parsed.Matches(labels.Set{"kubernetes.io/metadata.name": "kube-system"}) {
 				t.Errorf("gate %v: %s matches a namespace out of scope", on, name)
 			}
 		}
 		want := []rbacv1.PolicyRule{{
-			APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "pipelineruns"}, Verbs: []string{"get", "list", "watch", "patch"},
+			APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "pipelineruns"},
+			Verbs: []string{"get", "list", "watch", "patch"},
 		}}
 		if !on {
 			want = nil
@@ -61,7 +64,7 @@ func TestChainsGateIsOptional(t *testing.T) {
 	}
 }
 
-// TestChainsManifestNames: the manifests spell out what package chains writes.
+// The manifests contain the names that package chains writes.
 func TestChainsManifestNames(t *testing.T) {
 	objects := render(t, gated(true))
 	policy, err := json.Marshal(find[*admissionv1.ValidatingAdmissionPolicy](t, objects, ChainsGate))
@@ -73,7 +76,8 @@ func TestChainsManifestNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{chains.Hold, chains.HoldValue, chains.Marker, string(chains.Held)} {
-		if !strings.Contains(string(policy), "'"+name+"'") || (!strings.Contains(string(webhooks), "'"+name+"'") && name != string(chains.Held)) {
+		if !strings.Contains(string(policy), "'"+name+"'") ||
+			(!strings.Contains(string(webhooks), "'"+name+"'") && name != string(chains.Held)) {
 			t.Errorf("%q is not in the policy and the webhooks", name)
 		}
 	}
@@ -84,7 +88,7 @@ func TestChainsManifestNames(t *testing.T) {
 	}
 }
 
-// metadata of a TaskRun in JSON, with its marker and hold, "" for none.
+// metadata returns the metadata of a TaskRun in JSON, with a marker and a hold, "" for none.
 func metadata(mark, hold string, finalizers ...string) string {
 	annotations := map[string]string{"other": "x"}
 	if mark != "" {
@@ -103,11 +107,12 @@ func metadata(mark, hold string, finalizers ...string) string {
 
 const bare = `{"metadata":{"uid":"u"},"spec":{}}`
 
-// TestChainsPolicy: whoever writes, only the add-on takes an object out of the gate.
+// Only the add-on can take an object out of the gate.
 func TestChainsPolicy(t *testing.T) {
 	const mine, theirs = "tekton-sign.dev/chains", "chains.tekton.dev/taskrun"
 	const addOn = "system:serviceaccount:tekton-sign:controller"
-	held, released, refused := metadata("u: held", "failed", mine), metadata("u: released", "", mine), metadata("u: refused, bad", "failed")
+	held, released := metadata("u: held", "failed", mine), metadata("u: released", "", mine)
+	refused := metadata("u: refused, bad", "failed")
 	for name, c := range map[string]struct {
 		old, new string
 		user     string // empty: anybody
@@ -166,7 +171,7 @@ func TestChainsPolicy(t *testing.T) {
 	}
 }
 
-// TestChainsWebhookSees what is not held, and nothing else: once for an object, as a rule.
+// The webhook is called for objects that are not held, and for no others: usually once for each object.
 func TestChainsWebhookSees(t *testing.T) {
 	with := func(head, status string) string {
 		return strings.TrimSuffix(head, "}") + `,"status":{"conditions":[{"type":"Succeeded","status":"` + status + `"}]}}`
@@ -213,7 +218,7 @@ func TestChainsWebhookSees(t *testing.T) {
 	}
 }
 
-// TestChainsWebhookPolicies: audit breaks no build, enforce lets nothing pass.
+// In audit a webhook that fails breaks no build; in enforce nothing passes without it.
 func TestChainsWebhookPolicies(t *testing.T) {
 	got := map[string]admissionv1.FailurePolicyType{}
 	for _, w := range find[*admissionv1.MutatingWebhookConfiguration](t, render(t, gated(true)), ChainsGate).Webhooks {

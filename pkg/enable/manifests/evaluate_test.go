@@ -22,7 +22,7 @@ type evaluator struct {
 	values map[string]any
 }
 
-// newEvaluator returns an evaluator with the given variables. What authorizer allows is one question, in the form
+// newEvaluator returns an evaluator with these variables. The authorizer allows one question, in the form
 // /group/resource/namespace/name/verb.
 func newEvaluator(t *testing.T, of string, values map[string]any) *evaluator {
 	t.Helper()
@@ -31,7 +31,7 @@ func newEvaluator(t *testing.T, of string, values map[string]any) *evaluator {
 	return &evaluator{t: t, of: of, values: values}
 }
 
-// authorizerSeparator stands between what is allowed and what is asked.
+// authorizerSeparator separates the question that is allowed from the one that is asked.
 const authorizerSeparator = "?"
 
 // celEnvironment declares what the expressions use.
@@ -41,24 +41,27 @@ var celEnvironment = sync.OnceValues(func() (*cel.Env, error) {
 		options = append(options, cel.Variable(name, cel.DynType))
 	}
 	options = append(options, cel.Function("serviceAccount", cel.MemberOverload("question_serviceAccount",
-		[]*cel.Type{cel.DynType, cel.StringType, cel.StringType}, cel.DynType, cel.FunctionBinding(func(args ...ref.Val) ref.Val {
-			return types.String(fmt.Sprintf("%s/%s:%s", args[0].Value(), args[1].Value(), args[2].Value()))
-		}))))
+		[]*cel.Type{cel.DynType, cel.StringType, cel.StringType}, cel.DynType, cel.FunctionBinding(
+			func(args ...ref.Val) ref.Val {
+				return types.String(fmt.Sprintf("%s/%s:%s", args[0].Value(), args[1].Value(), args[2].Value()))
+			}))))
 	for _, name := range []string{"group", "resource", "subresource", "namespace", "name", "check"} {
 		options = append(options, cel.Function(name, cel.MemberOverload("question_"+name,
 			[]*cel.Type{cel.DynType, cel.StringType}, cel.DynType, cel.BinaryBinding(func(question, more ref.Val) ref.Val {
 				return types.String(question.Value().(string) + "/" + more.Value().(string)) //nolint:forcetypeassert // strings
 			}))))
 	}
-	options = append(options, cel.Function("allowed", cel.MemberOverload("question_allowed", []*cel.Type{cel.DynType}, cel.BoolType,
-		cel.UnaryBinding(func(question ref.Val) ref.Val {
-			allowed, asked, _ := strings.Cut(question.Value().(string), authorizerSeparator) //nolint:forcetypeassert // a string
-			return types.Bool(asked == allowed)
-		}))))
+	options = append(options, cel.Function("allowed",
+		cel.MemberOverload("question_allowed", []*cel.Type{cel.DynType}, cel.BoolType,
+			cel.UnaryBinding(func(question ref.Val) ref.Val {
+				text := question.Value().(string) //nolint:forcetypeassert // a string
+				allowed, asked, _ := strings.Cut(text, authorizerSeparator)
+				return types.Bool(asked == allowed)
+			}))))
 	return cel.NewEnv(options...)
 })
 
-// programs holds what was compiled, by the expression.
+// programs holds compiled expressions, by their text.
 var programs sync.Map
 
 func compile(expression string) (cel.Program, error) {
@@ -107,8 +110,8 @@ func (e *evaluator) matches(conditions []admissionv1.MatchCondition) bool {
 	return true
 }
 
-// refusal evaluates a policy. It returns the message of the first rule that refuses, and what the requester is shown, which is
-// the same where no expression makes it; both empty if no rule refuses.
+// refusal evaluates a policy. It returns the message of the first rule that refuses, and the message that the
+// requester sees, which differs where an expression makes it. Both are empty if no rule refuses.
 func refusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, values map[string]any) (message, shown string) {
 	t.Helper()
 	e := newEvaluator(t, "policy "+p.Name, values)

@@ -15,11 +15,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// AnnotationFence is the annotation of a grant that names the policies under which it was given: see FenceVersion.
+// AnnotationFence is the annotation of a grant that names the policies under which it was made: see FenceVersion.
 const AnnotationFence = "tekton-sign.dev/fence"
 
-// Grant returns the RoleBinding that gives a namespace the right to request tokens: all of its service accounts, because any of
-// them may run a TaskRun. fence is the FenceVersion of the policies that were seen to confine it.
+// Grant returns the RoleBinding that gives the right to request tokens to all service accounts of a namespace: any
+// of them may run a TaskRun. fence is the FenceVersion of the policies that were seen to limit that right.
 func Grant(namespace, fence string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{
@@ -34,14 +34,15 @@ func Grant(namespace, fence string) *rbacv1.RoleBinding {
 	}
 }
 
-// SameGrant reports whether live gives what grant does, no less and no more, and is found by its label.
+// SameGrant reports whether live gives the same rights as grant, no less and no more, and has its label.
 func SameGrant(live, grant *rbacv1.RoleBinding) bool {
 	return live.RoleRef == grant.RoleRef && equality.Semantic.DeepEqual(live.Subjects, grant.Subjects) &&
 		live.Labels[LabelPartOf] == PartOf && live.Annotations[AnnotationFence] == grant.Annotations[AnnotationFence]
 }
 
-// FenceVersion names the policies on token requests of this version of tekton-sign, apart from what the settings change in
-// them. A grant that was given under others is of no use until these were seen to hold.
+// FenceVersion identifies the policies on token requests in this version of tekton-sign, apart from what the
+// settings change in them. A grant that was made under other policies does not count until these were seen to be in
+// effect.
 func FenceVersion() (string, error) {
 	all, err := RenderPolicies(Options{TektonNamespace: stockNamespace, Settings: settings.Default()})
 	if err != nil {
@@ -56,5 +57,5 @@ func FenceVersion() (string, error) {
 	return hex.EncodeToString(sum.Sum(nil))[:fenceDigits], nil
 }
 
-// fenceDigits is how much of a digest is enough to tell versions apart.
+// fenceDigits is how many digits of a digest are enough to distinguish versions.
 const fenceDigits = 16

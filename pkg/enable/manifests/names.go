@@ -10,12 +10,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// The label by which every object of tekton-sign is found, but for ConfigMap config-signing, which is found by its name: one that
-// the user made before bears no label of ours.
+// The label by which every object of tekton-sign is found, except ConfigMap config-signing, which is found by its
+// name: one that the user has created before does not have the label.
 const (
 	LabelPartOf = "app.kubernetes.io/part-of"
 	PartOf      = "tekton-sign"
 )
+
+// Selector selects all objects with that label.
+const Selector = LabelPartOf + "=" + PartOf
 
 // LabelVersion is the label of the Deployment that holds the version of tekton-sign.
 const LabelVersion = "app.kubernetes.io/version"
@@ -39,14 +42,14 @@ const (
 	PodTokens         = "tekton-sign-pod-tokens"         // who may obtain a token that is bound to a pod
 	PodTokensProbe    = "tekton-sign-pod-tokens-probe"   // binds policy PodTokens in the add-on's own namespace
 	GrantsGuard       = "tekton-sign-grants"             // what the add-on itself may grant
-	WebhooksGuard     = "tekton-sign-webhooks"           // what it may write into webhook configurations
-	DryRunsGuard      = "tekton-sign-dry-runs"           // what pods it may create, and the ClusterRole that lets it, with its binding
-	UnstartedGuard    = "tekton-sign-unstarted-pods"     // what pods it may delete, and the ClusterRole that lets it, with its binding
+	WebhooksGuard     = "tekton-sign-webhooks"           // what the add-on may write into webhook configurations
+	DryRunsGuard      = "tekton-sign-dry-runs"           // which pods the add-on may create, and its ClusterRole
+	UnstartedGuard    = "tekton-sign-unstarted-pods"     // which pods the add-on may delete, and its ClusterRole
 	TaskRunPodMarks   = "tekton-sign-taskrun-pod-marks"  // who may mark a pod as that of a TaskRun
-	TaskRunPods       = "tekton-sign-taskrun-pods"       // who may name one so, and change its images
-	TaskRunPodAccess  = "tekton-sign-taskrun-pod-access" // who may get into it
+	TaskRunPods       = "tekton-sign-taskrun-pods"       // who may create a pod with such a name, and change its images
+	TaskRunPodAccess  = "tekton-sign-taskrun-pod-access" // who may run commands in such a pod
 	TaskRunStatus     = "tekton-sign-taskrun-status"     // who may write taskruns/status
-	PipelineChildren  = "tekton-sign-pipeline-children"  // who may make a part of a PipelineRun
+	PipelineChildren  = "tekton-sign-pipeline-children"  // who may create a child of a PipelineRun
 	PipelineStatus    = "tekton-sign-pipeline-status"    // who may write pipelineruns/status and customruns/status
 	ManagedBy         = "tekton-sign-managed-by"         // whose controllers may run TaskRuns and PipelineRuns
 	EnforcementGuard  = "tekton-sign-enforcement"        // who may take a namespace out of enforcement
@@ -56,7 +59,7 @@ const (
 	ConsumersWebhook  = "tekton-sign-consumers"          // configuration of the webhook for children of PipelineRuns
 )
 
-// ObsoleteBindings are the names of policies' bindings that earlier versions installed.
+// ObsoleteBindings are the names of bindings that only earlier versions installed.
 func ObsoleteBindings() []string { return []string{"tekton-sign-token-requesters-probe"} }
 
 // WebhookConfigurations are the names of the webhook configurations of an installation.
@@ -64,7 +67,7 @@ func WebhookConfigurations() []string {
 	return []string{InjectWebhook, StatusWebhook, ConsumersWebhook, ChainsGate}
 }
 
-// WebhookConfigurationsOf are those of a backend.
+// WebhookConfigurationsOf are the names of the webhook configurations that a backend needs.
 func WebhookConfigurationsOf(backend signing.Backend) []string {
 	return slices.DeleteFunc(WebhookConfigurations(), func(name string) bool {
 		return name == InjectWebhook && !backends.Of(backend).Signs
@@ -77,8 +80,8 @@ const WebhookHost = Controller + "." + Namespace + ".svc"
 // TektonAccount is the service account of Tekton's controller in every release.
 const TektonAccount = "tekton-pipelines-controller"
 
-// ChainsGate is the name of what the gate in front of Tekton Chains needs: policy, binding, ClusterRole and its binding, and the
-// configuration of its webhooks.
+// ChainsGate is the name of the objects of the gate in front of Tekton Chains: policy, binding, ClusterRole and its
+// binding, and the configuration of its webhooks.
 const ChainsGate = "tekton-sign-chains"
 
 // Names of the webhooks in the configurations: one for the namespaces of each enforcement mode, where the modes differ.
@@ -99,5 +102,5 @@ const (
 	EnvPodUID          = "POD_UID"
 	EnvTektonNamespace = "TEKTON_NAMESPACE"
 	EnvTektonAccount   = "TEKTON_SERVICE_ACCOUNT" // that of Tekton's controller
-	EnvSignerImage     = "SIGNER_IMAGE"           // reference of the image that holds the signer as /signer
+	EnvSignerImage     = "SIGNER_IMAGE"           // the image with the signer as /signer
 )

@@ -34,7 +34,7 @@ func RenderPolicies(o Options) (Policies, error) {
 	return p, nil
 }
 
-// TokenPolicies are the names of the policies without which no namespace is given the right to request tokens.
+// TokenPolicies are the names of the policies without which no namespace gets the right to request tokens.
 func TokenPolicies() []string {
 	return []string{SigningTokens, TokenRequesters, PodTokens, GrantsGuard}
 }
@@ -59,8 +59,9 @@ func (p Policies) OfTokens() Policies {
 	return tokens
 }
 
-// Drift is an error that names the first policy or binding which the cluster lacks or has in another form. The functions
-// return the cluster's object of a name, or nil. The manifests spell out every default, so that objects are compared whole.
+// Drift is an error that names the first policy or binding that is missing in the cluster or was changed. The
+// functions return the cluster's object with a name, or nil. The manifests contain every default, so objects are
+// compared whole.
 func (p Policies) Drift(
 	policy func(name string) *admissionv1.ValidatingAdmissionPolicy,
 	binding func(name string) *admissionv1.ValidatingAdmissionPolicyBinding,

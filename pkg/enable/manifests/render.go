@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package manifests renders what an installation of tekton-sign consists of: the manifests in config/, with what varies
-// set on the decoded objects.
+// Package manifests renders the objects of an installation of tekton-sign: it decodes the manifests in config/ and
+// sets what differs between installations.
 package manifests
 
 import (
@@ -53,7 +53,8 @@ func Render(o Options) ([]runtime.Object, error) {
 	return objects, nil
 }
 
-// unneeded reports whether the backend does without an object: what injects pods, or what grants tokens.
+// unneeded reports whether the backend does not need an object: the webhook that injects pods, or the role that
+// grants tokens.
 func (o Options) unneeded(object runtime.Object) bool {
 	backend := backends.Of(o.Settings.Backend)
 	switch obj := object.(type) {
@@ -65,7 +66,7 @@ func (o Options) unneeded(object runtime.Object) bool {
 	return false
 }
 
-// Unneeded returns the objects that the settings do without and another backend has.
+// Unneeded returns the objects that the backend of the settings does not need and another one does.
 func Unneeded(o Options) ([]runtime.Object, error) {
 	objects, err := config.Objects()
 	if err != nil {
@@ -74,7 +75,7 @@ func Unneeded(o Options) ([]runtime.Object, error) {
 	return slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) }), nil
 }
 
-// set writes into object what the options say.
+// set writes the options into an object.
 func (o Options) set(object runtime.Object) error {
 	switch obj := object.(type) {
 	case *rbacv1.Role:
@@ -102,7 +103,7 @@ func (o Options) set(object runtime.Object) error {
 	return nil
 }
 
-// tektonAccount returns Tekton's controller as the API server knows it.
+// tektonAccount returns the service account of Tekton's controller.
 func (o Options) tektonAccount() settings.Account {
 	name := o.TektonAccount
 	if name == "" {
@@ -111,7 +112,7 @@ func (o Options) tektonAccount() settings.Account {
 	return settings.Account{Namespace: o.TektonNamespace, Name: name}
 }
 
-// moveToTekton gives objects that the manifests place beside Tekton its real namespace.
+// moveToTekton sets the namespace of objects that belong beside Tekton.
 func (o Options) moveToTekton(m *metav1.ObjectMeta) {
 	if m.Namespace != Namespace {
 		m.Namespace = o.TektonNamespace
@@ -121,7 +122,8 @@ func (o Options) moveToTekton(m *metav1.ObjectMeta) {
 func (o Options) setDeployment(d *appsv1.Deployment) error {
 	d.Labels[LabelVersion] = o.Version
 	for _, name := range o.Settings.PullSecrets {
-		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets, corev1.LocalObjectReference{Name: name})
+		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets,
+			corev1.LocalObjectReference{Name: name})
 	}
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]

@@ -25,7 +25,10 @@ func testOptions() Options {
 	s.AudiencePrefix = "our-results"
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}, {Namespace: "cd", Name: "argo"}}
-	return Options{TektonNamespace: "openshift-pipelines", TektonAccount: "the-controller", Registry: "reg.example/x", Version: "v1.2.3", Settings: s}
+	return Options{
+		TektonNamespace: "openshift-pipelines", TektonAccount: "the-controller",
+		Registry: "reg.example/x", Version: "v1.2.3", Settings: s,
+	}
 }
 
 func render(t *testing.T, o Options) []runtime.Object {
@@ -121,7 +124,7 @@ func TestRenderScope(t *testing.T) {
 	}
 }
 
-// TestRenderWebhooks: of the two webhooks that differ in their failure policy alone, one is for each namespace in scope.
+// Of the two webhooks that differ only in their failure policy, exactly one applies to each namespace in scope.
 func TestRenderWebhooks(t *testing.T) {
 	label := func(name, mode string) labels.Set {
 		l := labels.Set{"kubernetes.io/metadata.name": name}
@@ -165,14 +168,15 @@ func TestRenderWebhooks(t *testing.T) {
 				want = append(want, tc.want)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("global %s, namespace %v: %s is called with failure policies (-want +got):\n%s", tc.global, tc.namespace, name, diff)
+				t.Errorf("global %s, namespace %v: %s is called with failure policies (-want +got):\n%s",
+					tc.global, tc.namespace, name, diff)
 			}
 		}
 	}
 }
 
-// TestWebhooksDifferInPolicyOnly: what is seen in one mode is seen in the other. In audit nothing waits for long for an add-on
-// that does not answer.
+// The webhooks of both modes are called for the same writes. In audit nothing waits long for an add-on that does
+// not answer.
 func TestWebhooksDifferInPolicyOnly(t *testing.T) {
 	auditTimeouts := map[string]int32{InjectWebhook: 3, StatusWebhook: 5}
 	objects := render(t, testOptions())
@@ -183,10 +187,12 @@ func TestWebhooksDifferInPolicyOnly(t *testing.T) {
 		}
 		audit, enforce := webhooks[0], webhooks[1]
 		if limit := auditTimeouts[name]; *audit.TimeoutSeconds != limit || *enforce.TimeoutSeconds <= limit {
-			t.Errorf("%s: got timeouts of %d s in audit and %d s in enforce, want %d s and more", name, *audit.TimeoutSeconds, *enforce.TimeoutSeconds, limit)
+			t.Errorf("%s: got timeouts of %d s in audit and %d s in enforce, want %d s and more",
+				name, *audit.TimeoutSeconds, *enforce.TimeoutSeconds, limit)
 		}
 		audit.TimeoutSeconds = enforce.TimeoutSeconds
-		audit.Name, audit.FailurePolicy, audit.NamespaceSelector = enforce.Name, enforce.FailurePolicy, enforce.NamespaceSelector
+		audit.Name, audit.FailurePolicy = enforce.Name, enforce.FailurePolicy
+		audit.NamespaceSelector = enforce.NamespaceSelector
 		if diff := cmp.Diff(audit, enforce); diff != "" {
 			t.Errorf("%s (-audit +enforce):\n%s", name, diff)
 		}

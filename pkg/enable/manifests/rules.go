@@ -17,8 +17,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// setPolicy writes into a policy what the installation says otherwise than the manifests: what signing tokens look like, where
-// Tekton is, whom the settings except, and which label selector chooses the namespaces in scope.
+// setPolicy writes into a policy what differs from the manifests: the audiences of signing tokens, the namespace of
+// Tekton, the exempt accounts, and the label selector of the namespaces in scope.
 func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) error {
 	for _, text := range textsOf(p) {
 		*text = o.rules().Replace(*text)
@@ -40,7 +40,8 @@ func (o Options) setPolicy(p *admissionv1.ValidatingAdmissionPolicy) error {
 	return nil
 }
 
-// ofThisNamespace keeps accounts of the very namespace confined: whoever may edit it can act as any of them.
+// ofThisNamespace keeps the policy in effect for accounts of the same namespace: anyone who may edit the namespace
+// can act as any of them.
 const ofThisNamespace = "request.userInfo.username.startsWith('system:serviceaccount:' + request.namespace + ':') || "
 
 func usernames(accounts []settings.Account) []string {
@@ -51,8 +52,8 @@ func usernames(accounts []settings.Account) []string {
 	return names
 }
 
-// listOf returns an expression for a list of texts, none of which has a character that could end a string: the settings take
-// no others.
+// listOf returns an expression for a list of texts. None of them has a character that could end a string: the
+// settings allow no others.
 func listOf(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, text := range texts {
@@ -77,7 +78,7 @@ func textsOf(p *admissionv1.ValidatingAdmissionPolicy) []*string {
 	return texts
 }
 
-// Parts of the policies' expressions and messages in config/, where they stand for the default settings.
+// Parts of the policies' expressions and messages in config/, where they have the default settings.
 const (
 	boundAudience   = "'^" + signing.AudiencePrefix + ":[kp]:[A-Za-z0-9_-]{43}$'"
 	signingAudience = "a.startsWith('" + signing.AudiencePrefix + ":')"
@@ -86,13 +87,14 @@ const (
 	lifetimeMessage = "for 600 seconds or less"
 )
 
-// Parts of the policy for the settings that list backends, as the manifests in config/ do.
+// Parts of the policy for the settings that list backends, as in the manifests in config/.
 const (
 	knownBackends = "['none', 'oidc-sa-token', 'receipt']"
 	tokenBackends = "in ['oidc-sa-token']"
 )
 
-// backendLists returns those lists as the table of backends has them: what can be turned on, and what signs with tokens.
+// backendLists returns those lists from the table of backends: those that can be turned on, and those that sign
+// with tokens.
 func backendLists() (enabled, tokens string) {
 	var withTokens []string
 	for _, d := range backends.Enabled() {
@@ -104,11 +106,12 @@ func backendLists() (enabled, tokens string) {
 	return listOf(append(none, backends.Names(backends.Enabled())...)), "in " + listOf(withTokens)
 }
 
-// stockNamespace is where releases of Tekton install it, and where the manifests say that it is.
+// stockNamespace is the namespace of Tekton in its releases and in the manifests.
 const stockNamespace = "tekton-pipelines"
 
-// rules replaces in the policies' texts what the installation says otherwise. The fixed audience is admitted only where signers
-// ask for it, since whoever reads a token with it can sign again. No name has a character that means anything in an expression.
+// rules replaces what differs in the texts of policies. The fixed audience is admitted only where signers ask for
+// it, because anyone who reads a token with that audience can sign with it. No name has a character with a meaning
+// in expressions.
 func (o Options) rules() *strings.Replacer {
 	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
 	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage
@@ -128,7 +131,7 @@ func (o Options) rules() *strings.Replacer {
 	)
 }
 
-// exempt keeps the policy away from the given accounts, but for those of which confined says otherwise.
+// exempt makes a policy not apply to the accounts, except where the expression confined is true.
 func exempt(p *admissionv1.ValidatingAdmissionPolicy, accounts []settings.Account, confined string) {
 	if len(accounts) == 0 {
 		return
@@ -145,7 +148,7 @@ const (
 	variableWasInScope = "wasInScope"
 )
 
-// guardScope has the policy guard the labels by which a namespace is in scope.
+// guardScope makes the policy guard the labels that put a namespace in scope.
 func (o Options) guardScope(p *admissionv1.ValidatingAdmissionPolicy) error {
 	if o.Settings.Scope.Selector == "" {
 		return nil
@@ -171,7 +174,7 @@ func (o Options) guardScope(p *admissionv1.ValidatingAdmissionPolicy) error {
 	return nil
 }
 
-// guardGrants has the policy for the add-on's own grants refuse them in namespaces that the settings do not choose.
+// guardGrants makes the policy for the add-on's own grants refuse grants in namespaces out of scope.
 func (o Options) guardGrants(p *admissionv1.ValidatingAdmissionPolicy) error {
 	switch scope := o.Settings.Scope; {
 	case len(scope.Names) > 0:
@@ -201,8 +204,8 @@ func mustSet(p *admissionv1.ValidatingAdmissionPolicy, name, expression string) 
 	return fmt.Errorf("manifest of policy %s has no variable %s", p.Name, name)
 }
 
-// selectorExpression returns the selector as an expression over a map of labels. Keys and values of labels are without
-// quotation marks and backslashes, so that nothing in them can end a string.
+// selectorExpression returns the selector as an expression over a map of labels. Keys and values of labels have no
+// quotation marks and no backslashes, so nothing in them can end a string.
 func selectorExpression(selector *metav1.LabelSelector, labels string) (string, error) {
 	parsed, err := metav1.LabelSelectorAsSelector(selector)
 	if err != nil {

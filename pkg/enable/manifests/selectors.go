@@ -12,8 +12,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// WebhookSelectors returns for each webhook, by its name, the namespaces that it is called for. The plugin installs with them,
-// and the add-on writes them when the settings change.
+// WebhookSelectors returns the namespaces for which each webhook is called, by the name of the webhook. The plugin
+// installs them, and the add-on writes them when the settings change.
 func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
 	reserved := settings.Reserved(tektonNamespace)
 	return map[string]*metav1.LabelSelector{
@@ -28,8 +28,8 @@ func WebhookSelectors(s settings.Settings, tektonNamespace string) map[string]*m
 	}
 }
 
-// BindingSelectors returns for each binding of a policy that depends on the settings, by its name, the namespaces in which the
-// policy holds.
+// BindingSelectors returns the namespaces in which each policy that depends on the settings applies, by the name of
+// its binding.
 func BindingSelectors(s settings.Settings, tektonNamespace string) map[string]*metav1.LabelSelector {
 	reserved := settings.Reserved(tektonNamespace)
 	return map[string]*metav1.LabelSelector{
@@ -61,7 +61,8 @@ func (o Options) setWebhooks(c *admissionv1.MutatingWebhookConfiguration) error 
 	for i := range c.Webhooks {
 		w := &c.Webhooks[i]
 		if w.NamespaceSelector = selectors[w.Name]; w.NamespaceSelector == nil {
-			return fmt.Errorf("manifest of the webhooks: %s has a webhook %s, of which it is not known which namespaces it is for", c.Name, w.Name)
+			return fmt.Errorf("manifest of the webhooks: %s has a webhook %s, "+
+				"of which it is not known which namespaces it is for", c.Name, w.Name)
 		}
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// settingsRefusal is what who writes ConfigMap config-signing is shown, empty if it is stored.
+// settingsRefusal returns the message that the writer of ConfigMap config-signing sees, empty if it is stored.
 func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, data map[string]string) string {
 	t.Helper()
 	content := map[string]any{}
@@ -24,8 +24,8 @@ func settingsRefusal(t *testing.T, p *admissionv1.ValidatingAdmissionPolicy, dat
 	return shown
 }
 
-// TestSettingsPolicyAgreesWithTheParser: what the policy lets pass the add-on can use, and the other way around. A label
-// selector is the exception, of which the policy knows the characters alone.
+// The policy admits exactly the settings that the add-on can use. Label selectors are an exception: the policy
+// checks only their characters.
 func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	values := map[string][]string{
 		settings.KeyBackend:          {"none", "oidc-sa-token", "receipt", "spire", "sigstore-keyless", "vault", "", "None"},
@@ -47,12 +47,16 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 			"600", "599", "601", "999", "1000", "3599", "3600", "3601", "3700", "10000", "0600", "-600", "600s", "", "600\n",
 		},
 		settings.KeyNamespaces: {
-			"ci", "ci,cd", "ci, cd", " ci , cd ", "ci,", ",ci", "", "CI", "c_i", "a.b", strings.Repeat("a", 63), strings.Repeat("a", 64), "-a", "ci cd",
+			"ci", "ci,cd", "ci, cd", " ci , cd ", "ci,", ",ci", "", "CI", "c_i", "a.b", strings.Repeat("a", 63),
+			strings.Repeat("a", 64), "-a", "ci cd",
 		},
 		settings.KeyNamespaceSelector: {"a=b", "a in (b,c),!d", "a", "", "a=b\n", "a=\"b\"", "a;b"},
-		settings.KeyExemptAccounts:    {"ci/vault", "ci/vault, cd/argo.x", "ci", "ci/", "/vault", "", "ci/vault/x", "ci/Vault"},
+		settings.KeyExemptAccounts: {
+			"ci/vault", "ci/vault, cd/argo.x", "ci", "ci/", "/vault", "", "ci/vault/x", "ci/Vault",
+		},
 		settings.KeyPullSecrets: {
-			"mirror", "a.b,c-d", " a , b ", "a,,b", "", "A", "a_b", "a..b", ".a", "-a", "a-", "a/b", "a,b,c,d,e,f,g,h", "a,b,c,d,e,f,g,h,i", "a\n",
+			"mirror", "a.b,c-d", " a , b ", "a,,b", "", "A", "a_b", "a..b", ".a", "-a", "a-", "a/b", "a,b,c,d,e,f,g,h",
+			"a,b,c,d,e,f,g,h,i", "a\n",
 		},
 		"_example":            {"", "anything\nat all"},
 		"of-the-future":       {"x", ""},
@@ -60,7 +64,8 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	}
 	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, testOptions()), SettingsGuard)
 	bases := []map[string]string{
-		{}, {settings.KeyBackend: "oidc-sa-token"}, {settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: "enforce"},
+		{}, {settings.KeyBackend: "oidc-sa-token"},
+		{settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: "enforce"},
 		{settings.KeyFormat: "v1"}, {settings.KeyFormat: "v1", settings.KeyBinding: "audience"},
 		{settings.KeyFormat: "v1", settings.KeyMinimumFormat: "v1", settings.KeyEnforcement: "enforce"},
 		{settings.KeyNamespaces: "ci"}, {settings.KeyNamespaceSelector: "a=b"}, {settings.KeyPolicies: "none"},
@@ -93,19 +98,37 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 	}
 }
 
-// TestSettingsPolicyIsClear: who writes nonsense reads which key, what was expected and what was found.
+// A refusal names the key, what was expected and what was found.
 func TestSettingsPolicyIsClear(t *testing.T) {
 	p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, testOptions()), SettingsGuard)
 	for want, data := range map[string]map[string]string{
-		"key signing-enforcement: expected one of audit, enforce, got 'banana'":                    {settings.KeyEnforcement: "banana"},
-		"key signing-enforcment is not known to this version of tekton-sign: remove it":            {"signing-enforcment": "enforce"},
-		"key oidc-token-expiration-seconds: '60' is not valid: expected 600 to 3600 seconds":       {settings.KeyTokenSeconds: "60"},
-		"key namespaces: 'Ci' is not valid":                                                        {settings.KeyNamespaces: "Ci"},
-		"expected one of the keys namespaces and namespace-selector, got both":                     {settings.KeyNamespaces: "ci", settings.KeyNamespaceSelector: "a=b"},
-		"backend oidc-sa-token needs policies standard or strict":                                  {settings.KeyBackend: "oidc-sa-token", settings.KeyPolicies: "none"},
-		"expected signing-format v2, or minimum-format v1":                                         {settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce"},
-		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, receipt, got 'spire'": {settings.KeyBackend: "spire"},
-		"signing-enforcement and enforce-nonfalsifiability-mode: expected the same value: remove":  {settings.KeyEnforcement: "audit", settings.KeyEnforcementAlias: "enforce"},
+		"key signing-enforcement: expected one of audit, enforce, got 'banana'": {
+			settings.KeyEnforcement: "banana",
+		},
+		"key signing-enforcment is not known to this version of tekton-sign: remove it": {
+			"signing-enforcment": "enforce",
+		},
+		"key oidc-token-expiration-seconds: '60' is not valid: expected 600 to 3600 seconds": {
+			settings.KeyTokenSeconds: "60",
+		},
+		"key namespaces: 'Ci' is not valid": {
+			settings.KeyNamespaces: "Ci",
+		},
+		"expected one of the keys namespaces and namespace-selector, got both": {
+			settings.KeyNamespaces: "ci", settings.KeyNamespaceSelector: "a=b",
+		},
+		"backend oidc-sa-token needs policies standard or strict": {
+			settings.KeyBackend: "oidc-sa-token", settings.KeyPolicies: "none",
+		},
+		"expected signing-format v2, or minimum-format v1": {
+			settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce",
+		},
+		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, receipt, got 'spire'": {
+			settings.KeyBackend: "spire",
+		},
+		"signing-enforcement and enforce-nonfalsifiability-mode: expected the same value: remove": {
+			settings.KeyEnforcement: "audit", settings.KeyEnforcementAlias: "enforce",
+		},
 	} {
 		if got := settingsRefusal(t, p, data); !strings.Contains(got, want) {
 			t.Errorf("%v: got %q, want %q", data, got, want)

@@ -24,10 +24,13 @@ func TestConclude(t *testing.T) {
 		{[]verify.Status{verify.Warn}, true, Off, "signing is off"},
 		{[]verify.Status{verify.Warn, verify.Unknown}, false, Unknown, "1 check could not be made"},
 		{[]verify.Status{verify.Unknown}, true, Unknown, "1 check could not be made"},
-		{[]verify.Status{verify.Unknown, verify.Fail, verify.Warn}, false, Broken, "1 check failed, 1 could not be made, 1 warning"},
+		{
+			[]verify.Status{verify.Unknown, verify.Fail, verify.Warn}, false, Broken,
+			"1 check failed, 1 could not be made, 1 warning",
+		},
 		{[]verify.Status{verify.Fail}, true, Broken, "1 check failed"},
 		{[]verify.Status{verify.Missing}, false, Broken, "1 check failed"},
-		{[]verify.Status{""}, false, Broken, "1 check failed"}, // no status is no success
+		{[]verify.Status{""}, false, Broken, "1 check failed"}, // a check without a status has failed
 	} {
 		s := &Status{}
 		for _, status := range c.statuses {
@@ -40,22 +43,23 @@ func TestConclude(t *testing.T) {
 	}
 }
 
-// TestChecksAreDocumented: monitors go by the ids.
+// Monitors rely on the ids.
 func TestChecksAreDocumented(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "operations.md"))
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operations.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, id := range CheckIDs() {
 		if !strings.Contains(string(text), "\n| `"+string(id)+"` | ") {
-			t.Errorf("docs/operations.md does not tell what %s is", id)
+			t.Errorf("docs/operations.md does not describe %s", id)
 		}
 	}
 }
 
 func TestObjectNames(t *testing.T) {
 	namespaced := Object{Group: "apps", Kind: "Deployment", Namespace: "tekton-sign", Name: "x"}
-	if got, want := namespaced.String()+" "+namespaced.Resource(), "Deployment tekton-sign/x deployment.apps/x"; got != want {
+	const want = "Deployment tekton-sign/x deployment.apps/x"
+	if got := namespaced.String() + " " + namespaced.Resource(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	core := Object{Kind: "Namespace", Name: "ci"}

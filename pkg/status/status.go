@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package status is what a look at a cluster with the add-on found: data and what follows from them, no clients. Every
-// string may hold text from the cluster: whoever shows one to a person escapes it.
+// Package status holds the state of signing in a cluster: checks, their outcome, settings and verdicts. It holds data
+// and what follows from it, without clients; package checks reads a cluster.
+//
+// Every string may hold text from the cluster: escape it before you show it to a person.
 package status
 
 import (
@@ -23,29 +25,29 @@ type Status struct {
 	Summary     Summary   `json:"summary"`
 }
 
-// Outcome is what the checks come to. The zero value is no success.
+// Outcome sums up the checks. The zero value does not mean success.
 type Outcome string
 
-// The outcomes, the strongest first: it stands when several apply.
+// The outcomes, the strongest first: when several apply, the first of them counts.
 const (
 	Broken   Outcome = "broken"   // a check failed: signing or enforcement does not do what the settings say
-	Unknown  Outcome = "unknown"  // something could not be looked at
+	Unknown  Outcome = "unknown"  // something could not be read
 	Off      Outcome = "off"      // signing is off
-	Warnings Outcome = "warnings" // all is well but for warnings
+	Warnings Outcome = "warnings" // nothing but warnings
 	Healthy  Outcome = "healthy"
 )
 
 // Outcomes lists every outcome, the strongest first.
 func Outcomes() []Outcome { return []Outcome{Broken, Unknown, Off, Warnings, Healthy} }
 
-// Versions says what the add-on has to work with.
+// Versions are the versions of what the add-on works with.
 type Versions struct {
 	Kubernetes      string `json:"kubernetes,omitempty"`
 	Tekton          string `json:"tekton,omitempty"`
 	TektonNamespace string `json:"tektonNamespace,omitempty"`
 }
 
-// Settings are those of ConfigMap config-signing, and the labels of namespaces that belong to them.
+// Settings are the settings in ConfigMap config-signing, and the modes of the namespaces.
 type Settings struct {
 	Namespace  string          `json:"namespace"` // of the ConfigMap
 	ConfigMap  string          `json:"configMap"`
@@ -61,12 +63,12 @@ type Setting struct {
 	Default bool   `json:"default"` // the key is absent
 }
 
-// NamespaceModes says what becomes of failed verifications where.
+// NamespaceModes counts the namespaces by what happens there when a verification fails.
 type NamespaceModes struct {
 	InScope int             `json:"inScope"`
 	Audit   int             `json:"audit"`
 	Enforce int             `json:"enforce"`
-	Other   []NamespaceMode `json:"other,omitempty"` // those in scope whose label says another mode than the settings
+	Other   []NamespaceMode `json:"other,omitempty"` // those in scope whose label asks for another mode
 }
 
 // NamespaceMode is the mode of a namespace with a label of its own.
@@ -78,7 +80,7 @@ type NamespaceMode struct {
 // AddOn is the Deployment of the add-on.
 type AddOn struct {
 	Namespace       string `json:"namespace"`
-	Version         string `json:"version,omitempty"` // as its label says
+	Version         string `json:"version,omitempty"` // from its label
 	Replicas        int    `json:"replicas"`          // wanted
 	Available       int    `json:"available"`
 	Updated         int    `json:"updated"`
@@ -86,7 +88,7 @@ type AddOn struct {
 	SignerImage     string `json:"signerImage,omitempty"`
 }
 
-// Part says which part of an installation a check is about.
+// Part is the part of an installation that a check is about.
 type Part string
 
 // The parts, in the order in which they are shown.
@@ -104,7 +106,7 @@ func Parts() []Part {
 	return []Part{PartCluster, PartSettings, PartAddOn, PartInstallation, PartTekton, PartVerdicts}
 }
 
-// CheckID names one thing that is looked at. The names are stable; docs/operations.md lists them.
+// CheckID identifies a kind of check. The ids are stable; docs/operations.md lists them.
 type CheckID string
 
 // The checks.
@@ -136,14 +138,14 @@ const (
 // CheckIDs lists every check.
 func CheckIDs() []CheckID {
 	return []CheckID{
-		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment, CheckVersion, CheckImages,
-		CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock, CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants,
-		CheckLeftOver, CheckTekton,
-		CheckTektonSigner, CheckBackoff, CheckVerdicts,
+		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
+		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
+		CheckBackoff, CheckVerdicts,
 	}
 }
 
-// Check is one look at one thing. The status is one of verify's, of which missing is not used.
+// Check is the result of checking one thing. Its status is one of package verify's, except Missing.
 type Check struct {
 	ID       CheckID       `json:"id"`
 	Part     Part          `json:"part"`
@@ -181,10 +183,10 @@ func (o Object) Resource() string {
 	return kind + "/" + o.Name
 }
 
-// Verdicts are those of completed TaskRuns in scope, as their conditions tell.
+// Verdicts are the verdicts on completed TaskRuns in scope, read from their conditions.
 type Verdicts struct {
-	Looked        int       `json:"looked"` // TaskRuns looked at, in scope or not
-	More          bool      `json:"more"`   // the cluster has more TaskRuns than were looked at
+	Looked        int       `json:"looked"` // TaskRuns read, in scope or not
+	More          bool      `json:"more"`   // the cluster has more TaskRuns than were read
 	Verified      int       `json:"verified"`
 	Failed        int       `json:"failed"`
 	Unsigned      int       `json:"unsigned"`
@@ -193,7 +195,7 @@ type Verdicts struct {
 	Newest        []Verdict `json:"newest,omitempty"`
 }
 
-// Verdict is the one of a TaskRun.
+// Verdict is the verdict on one TaskRun.
 type Verdict struct {
 	Namespace string         `json:"namespace"`
 	Name      string         `json:"name"`
@@ -231,7 +233,7 @@ type Summary struct {
 	Unknown  int `json:"unknown"`
 }
 
-// Conclude counts the checks and derives the outcome. off says that the settings turn signing off.
+// Conclude counts the checks and derives the outcome. off means that the settings turn signing off.
 func (s *Status) Conclude(off bool) {
 	s.Summary = Summary{}
 	for _, c := range s.Checks {
@@ -263,7 +265,7 @@ func (s *Status) Conclude(off bool) {
 	}
 }
 
-// String says what the outcome is.
+// String returns the outcome as a sentence.
 func (s *Status) String() string {
 	switch s.Outcome {
 	case Healthy:

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"encoding/json"
@@ -8,24 +8,25 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// difference is a field in which an object of the cluster is not as enable makes it.
+// difference is a field in which an object of the cluster differs from the wanted one.
 type difference struct {
 	path          string
 	expected, got string
 }
 
-// none stands for what is not there.
+// none stands for a field that is absent.
 const none = "(absent)"
 
-// whole lists, by kind, the parts of an object that are compared whole: the manifests spell out every default, and one field
-// more can switch any of these off. Of other kinds, whose defaults the API server adds, only what the manifests say is
-// compared.
+// whole lists, by kind, the parts of an object that are compared whole: the manifests contain every default of them,
+// and an additional field can switch them off. Of other kinds, to which the API server adds defaults, only the fields
+// in the manifests are compared.
 func whole(kind string) []string {
 	switch kind {
 	case "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding":
@@ -40,7 +41,7 @@ func whole(kind string) []string {
 	return nil
 }
 
-// compareObject lists in what live differs from wanted.
+// compareObject lists the differences between live and wanted.
 func compareObject(wanted, live *unstructured.Unstructured) []difference {
 	c := comparison{}
 	if parts := whole(wanted.GetKind()); parts != nil {
@@ -60,34 +61,24 @@ func compareObject(wanted, live *unstructured.Unstructured) []difference {
 	}
 	labels, _, _ := unstructured.NestedMap(wanted.Object, "metadata", "labels")
 	liveLabels, _, _ := unstructured.NestedMap(live.Object, "metadata", "labels")
-	delete(labels, manifests.LabelVersion) // a check of its own
+	delete(labels, manifests.LabelVersion) // checkVersion compares it
 	c.maps("metadata.labels", labels, liveLabels)
-	slices.SortFunc(c.differences, func(a, b difference) int { return compareText(a.path, b.path) })
+	slices.SortFunc(c.differences, func(a, b difference) int { return strings.Compare(a.path, b.path) })
 	return c.differences
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // comparison walks through two trees of JSON values.
 type comparison struct {
-	whole       bool // what only the cluster has is a difference, too
-	risky       bool // what only the cluster has is one if it can change what a container does
+	whole       bool // a field that only the cluster has is a difference
+	risky       bool // a field that only the cluster has is one if it can change what a container does
 	differences []difference
 }
 
-// riskyFields make a container another one although everything that the manifests say of it holds.
+// riskyFields can change what a container does even if all fields of the manifests are as they should be.
 func riskyFields() []string {
 	return []string{
-		"args", "envFrom", "ephemeralContainers", "hostAliases", "hostIPC", "hostNetwork", "hostPID", "initContainers", "lifecycle",
-		"runtimeClassName", "shareProcessNamespace", "volumeDevices", "volumeMounts", "volumes", "workingDir",
+		"args", "envFrom", "ephemeralContainers", "hostAliases", "hostIPC", "hostNetwork", "hostPID", "initContainers",
+		"lifecycle", "runtimeClassName", "shareProcessNamespace", "volumeDevices", "volumeMounts", "volumes", "workingDir",
 	}
 }
 
@@ -130,24 +121,13 @@ func (c *comparison) maps(path string, wanted, got map[string]any) {
 	}
 }
 
-// lists compares elements that have names by their names, and others by their places.
+// lists compares elements that have names by name, and others by position.
 func (c *comparison) lists(path string, wanted, got []any) {
 	wantedByName, ok := byName(wanted)
 	gotByName, alsoOK := byName(got)
 	switch {
 	case ok && alsoOK:
-		names := maps.Clone(wantedByName)
-		maps.Copy(names, gotByName)
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			at := path + "[" + name + "]"
-			w, isWanted := wantedByName[name]
-			g, isThere := gotByName[name]
-			if !isWanted || !isThere {
-				c.add(at, w, g)
-				continue
-			}
-			c.values(at, w, g)
-		}
+		c.named(path, wantedByName, gotByName)
 	case len(wanted) != len(got):
 		c.add(path, wanted, got)
 	default:
@@ -157,7 +137,23 @@ func (c *comparison) lists(path string, wanted, got []any) {
 	}
 }
 
-// byName returns the elements of a list by their names, if all have different ones.
+// named compares the elements of lists by name.
+func (c *comparison) named(path string, wanted, got map[string]any) {
+	all := maps.Clone(wanted)
+	maps.Copy(all, got)
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		at := path + "[" + name + "]"
+		w, isWanted := wanted[name]
+		g, isThere := got[name]
+		if !isWanted || !isThere {
+			c.add(at, w, g)
+			continue
+		}
+		c.values(at, w, g)
+	}
+}
+
+// byName returns the elements of a list by name, if every element has a name of its own.
 func byName(list []any) (map[string]any, bool) {
 	named := map[string]any{}
 	for _, element := range list {
@@ -174,7 +170,7 @@ func byName(list []any) (map[string]any, bool) {
 	return named, true
 }
 
-// empty reports whether a value says nothing: the API server takes an absent list or map for an empty one.
+// empty reports whether a value is empty. To the API server an absent list or map is the same as an empty one.
 func empty(value any) bool {
 	switch v := value.(type) {
 	case nil:

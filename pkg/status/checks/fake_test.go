@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package enable
+package checks
 
 import (
 	"context"
@@ -12,13 +12,11 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/version"
 	fakediscovery "k8s.io/client-go/discovery/fake"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
@@ -26,24 +24,31 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// installed is everything that a cluster with signing on shows, for tests to spoil.
+// tektonNamespace is where Tekton is: not in the namespace of its releases.
+const tektonNamespace = "openshift-pipelines"
+
+// installed has the objects of a cluster in which signing is on. Tests change one of them.
 type installed struct {
 	t       *testing.T
 	objects []runtime.Object
 	runs    []*unstructured.Unstructured
 	now     time.Time
-	spoil   func(*fakeCluster) // of the clients
+	spoil   func(fakeClients) // changes the clients
 }
 
-// newInstalled is a cluster in which all is well: namespaces ci and release are in scope, release has the mode enforce.
+// newInstalled returns a cluster in which everything is in order: namespaces ci and release are in scope, and release
+// has the mode enforce.
 func newInstalled(t *testing.T, change func(*settings.Settings)) *installed {
 	t.Helper()
 	s := settings.Default()
@@ -53,53 +58,38 @@ func newInstalled(t *testing.T, change func(*settings.Settings)) *installed {
 		change(&s)
 	}
 	objects, err := manifests.Render(manifests.Options{
-		TektonNamespace: testEnvironment.TektonNamespace, TektonAccount: "the-controller",
+		TektonNamespace: tektonNamespace, TektonAccount: "the-controller",
 		Registry: "reg.example", Version: "v1.2.3", Settings: s,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &installed{t: t, objects: objects, now: time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)} // certificates are valid from now on
+	// Certificates are valid from now on.
+	in := &installed{t: t, objects: objects, now: time.Now().UTC().Truncate(time.Second).Add(2 * time.Second)}
 	in.serving()
 	in.add(
-		tektonController(testEnvironment.TektonNamespace),
+		enabletest.TektonController(tektonNamespace),
 		&corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: testEnvironment.TektonNamespace, Name: "feature-flags"},
+			ObjectMeta: metav1.ObjectMeta{Namespace: tektonNamespace, Name: "feature-flags"},
 			Data:       map[string]string{"enforce-nonfalsifiability": "none", "enable-wait-exponential-backoff": "true"},
 		},
-		namespaceWith("kube-system", nil), namespaceWith("ci", nil), namespaceWith("other", nil),
-		namespaceWith("release", map[string]string{settings.LabelEnforcement: "enforce"}),
-		grantOf("ci"), grantOf("release"),
+		enabletest.Namespace("kube-system", nil), enabletest.Namespace("ci", nil), enabletest.Namespace("other", nil),
+		enabletest.Namespace("release", map[string]string{settings.LabelEnforcement: "enforce"}),
+		enabletest.Grant("ci"), enabletest.Grant("release"),
 	)
 	return in
 }
 
-// grantOf is the grant that this version gives a namespace.
-func grantOf(namespace string) *rbacv1.RoleBinding {
-	fence, err := manifests.FenceVersion()
-	if err != nil {
-		panic(err)
-	}
-	return manifests.Grant(namespace, fence)
-}
-
-func namespaceWith(name string, labels map[string]string) *corev1.Namespace {
-	all := map[string]string{corev1.LabelMetadataName: name}
-	for key, value := range labels {
-		all[key] = value
-	}
-	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-of-" + name), Labels: all}}
-}
-
-// serving does what the add-on does.
+// serving writes what the add-on writes into an installation.
 func (in *installed) serving() {
 	in.t.Helper()
-	key, certificate, authority, err := certresources.CreateCerts(context.Background(), manifests.Controller, manifests.Namespace, in.now.Add(7*24*time.Hour))
+	key, certificate, authority, err := certresources.CreateCerts(context.Background(),
+		manifests.Controller, manifests.Namespace, in.now.Add(7*24*time.Hour))
 	if err != nil {
 		in.t.Fatal(err)
 	}
-	for _, object := range in.objects {
-		switch o := object.(type) {
+	for _, typed := range in.objects {
+		switch o := typed.(type) {
 		case *admissionv1.MutatingWebhookConfiguration:
 			for i := range o.Webhooks {
 				o.Webhooks[i].ClientConfig.CABundle = authority
@@ -118,7 +108,9 @@ func (in *installed) serving() {
 		in.add(&coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{
 				Namespace: manifests.Namespace, Name: name,
-				ManagedFields: []metav1.ManagedFieldsEntry{{Manager: "controller", Time: new(metav1.NewTime(renewed.Truncate(time.Second)))}},
+				ManagedFields: []metav1.ManagedFieldsEntry{
+					{Manager: "controller", Time: new(metav1.NewTime(renewed.Truncate(time.Second)))},
+				},
 			},
 			Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, RenewTime: &renewed},
 		})
@@ -142,7 +134,8 @@ func (in *installed) trustHistory(seen time.Time) *corev1.ConfigMap {
 	}
 	cm := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: manifests.Namespace, Name: trust.HistoryName(1), Labels: map[string]string{manifests.LabelPartOf: manifests.PartOf},
+			Namespace: manifests.Namespace, Name: trust.HistoryName(1),
+			Labels:      map[string]string{manifests.LabelPartOf: manifests.PartOf},
 			Annotations: map[string]string{trust.AnnotationCluster: "uid-of-kube-system"},
 		},
 		Data: map[string]string{},
@@ -160,8 +153,8 @@ func (in *installed) add(objects ...runtime.Object) { in.objects = append(in.obj
 // get returns the object of type T called name.
 func get[T runtime.Object](in *installed, name string) T {
 	in.t.Helper()
-	for _, object := range in.objects {
-		if typed, ok := object.(T); ok && nameOfTyped(object) == name {
+	for _, candidate := range in.objects {
+		if typed, ok := candidate.(T); ok && nameOfTyped(candidate) == name {
 			return typed
 		}
 	}
@@ -170,8 +163,8 @@ func get[T runtime.Object](in *installed, name string) T {
 	return none
 }
 
-func nameOfTyped(object runtime.Object) string {
-	m, err := meta.Accessor(object)
+func nameOfTyped(typed runtime.Object) string {
+	m, err := meta.Accessor(typed)
 	if err != nil {
 		return ""
 	}
@@ -185,11 +178,11 @@ func drop[T runtime.Object](in *installed, name string) {
 	in.objects = slices.DeleteFunc(in.objects, func(o runtime.Object) bool { return o == gone })
 }
 
-// status looks at the cluster as it is now.
+// status returns the status of the cluster as it is now.
 func (in *installed) status(verdicts int) *status.Status {
 	in.t.Helper()
-	found, err := GetStatus(in.t.Context(), in.clients(), StatusOptions{
-		Program: "kubectl tekton-sign", Version: "v1.2.3", Verdicts: verdicts, Now: func() time.Time { return in.now },
+	found, err := Status(in.t.Context(), in.clients(), Options{
+		Program: "kubectl tekton-sign", Version: "v1.2.3", Verdicts: verdicts, Now: in.clock,
 	})
 	if err != nil {
 		in.t.Fatal(err)
@@ -197,17 +190,38 @@ func (in *installed) status(verdicts int) *status.Status {
 	return found
 }
 
+func (in *installed) clock() time.Time { return in.now }
+
+// read returns what checkers share of the cluster as it is now.
+func (in *installed) read() *Cluster {
+	in.t.Helper()
+	c, err := Read(in.t.Context(), in.clients(), Options{Program: "kubectl tekton-sign", Version: "v1.2.3", Now: in.clock})
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	return c
+}
+
+// fakeClients are the clients of a fake cluster.
+type fakeClients struct {
+	kube    *kubefake.Clientset
+	dynamic *dynamicfake.FakeDynamicClient
+}
+
+// answer makes the add-on's port answer with an error, or without one.
+func (c fakeClients) answer(err error) { enabletest.Answer(c.kube, func() error { return err }) }
+
 // clients returns fake clients that both have every object.
-func (in *installed) clients() Clients {
+func (in *installed) clients() enable.Clients {
 	in.t.Helper()
 	var untyped []runtime.Object
-	for _, object := range in.objects {
-		gvks, _, err := scheme.Scheme.ObjectKinds(object)
+	for _, typed := range in.objects {
+		gvks, _, err := scheme.Scheme.ObjectKinds(typed)
 		if err != nil {
 			in.t.Fatal(err)
 		}
-		object.GetObjectKind().SetGroupVersionKind(gvks[0])
-		u, err := toUnstructured(object)
+		typed.GetObjectKind().SetGroupVersionKind(gvks[0])
+		u, err := object.From(typed)
 		if err != nil {
 			in.t.Fatal(err)
 		}
@@ -217,18 +231,21 @@ func (in *installed) clients() Clients {
 		untyped = append(untyped, run)
 	}
 	lists := map[schema.GroupVersionResource]string{taskRuns(): "TaskRunList"}
-	for _, kind := range removalOrder() {
-		like := &unstructured.Unstructured{}
-		like.SetGroupVersionKind(kind)
-		lists[gvrOf(like)] = kind.Kind + "List"
+	for _, kind := range enable.RemovedKinds() {
+		lists[object.GVR(object.Named(kind, "", ""))] = kind.Kind + "List"
 	}
-	c := &fakeCluster{
-		kube: kubefake.NewClientset(in.objects...), dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, untyped...),
+	c := fakeClients{
+		kube:    kubefake.NewClientset(in.objects...),
+		dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, untyped...),
 	}
-	c.kube.Discovery().(*fakediscovery.FakeDiscovery).FakedServerVersion = &version.Info{GitVersion: "v1.35.4"} //nolint:forcetypeassert // a fake
-	c.reachable(nil)
+	discovery, ok := c.kube.Discovery().(*fakediscovery.FakeDiscovery)
+	if !ok {
+		in.t.Fatal("unexpected kind of discovery client")
+	}
+	discovery.FakedServerVersion = &version.Info{GitVersion: "v1.35.4"}
+	c.answer(nil)
 	if in.spoil != nil {
 		in.spoil(c)
 	}
-	return Clients{Kube: c.kube, Dynamic: c.dynamic}
+	return enable.Clients{Kube: c.kube, Dynamic: c.dynamic}
 }

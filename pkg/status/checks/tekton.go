@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checks
+
+import (
+	"cmp"
+	"context"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// checkTekton checks that Tekton was found.
+func checkTekton(_ context.Context, c *Cluster) []status.Check {
+	switch t := c.Tekton; {
+	case t.Err == nil:
+		return one(pass(status.PartTekton, status.CheckTekton, "version %s", cmp.Or(t.Controller.Version, "unknown")))
+	case enable.IsForbidden(t.Err):
+		where := "all namespaces"
+		if t.Searched != "" {
+			where = "namespace " + t.Searched
+		}
+		return one(unreadable(status.PartTekton, status.CheckTekton, "the Deployments and StatefulSets of "+where, t.Err))
+	default:
+		return one(status.Check{
+			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail, Message: t.Err.Error(),
+		})
+	}
+}
+
+// Tekton's own switches, in its ConfigMap feature-flags.
+const (
+	featureFlags   = "feature-flags"
+	flagSigner     = "enforce-nonfalsifiability"
+	flagBackoff    = "enable-wait-exponential-backoff"
+	signerOfTekton = "spire"
+)
+
+// checkFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
+func checkFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
+	object := &status.Object{Kind: "ConfigMap", Namespace: c.Tekton.Namespace, Name: featureFlags}
+	cm, err := c.Clients.Kube.CoreV1().ConfigMaps(object.Namespace).Get(ctx, featureFlags, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil // the defaults: Tekton does not sign, and does not wait
+	}
+	if err != nil {
+		return one(unreadable(status.PartTekton, status.CheckTektonSigner, object.String(), err))
+	}
+	checks := one(checkTektonSigner(c, object, cm.Data[flagSigner]))
+	if c.Known() && c.enforces() {
+		checks = append(checks, checkBackoff(object, cm.Data[flagBackoff]))
+	}
+	return checks
+}
+
+// checkTektonSigner checks whether Tekton's own entrypoint signs: every step of the cluster, with SPIRE and in format
+// v1.
+func checkTektonSigner(c *Cluster, object *status.Object, value string) status.Check {
+	value = cmp.Or(value, "none")
+	if value != signerOfTekton || c.Settings.Backend == signing.BackendSPIRE {
+		return pass(status.PartTekton, status.CheckTektonSigner, "%s is %s: Tekton itself does not sign", flagSigner, value)
+	}
+	return status.Check{
+		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: verify.Warn, Object: object,
+		Field:    "data." + flagSigner,
+		Expected: "none", Got: value,
+		Message: "steps are signed twice: Tekton itself signs with SPIRE, and no step starts without SPIRE's CSI volume",
+		Next:    patchFlag(object.Namespace, flagSigner, "none"),
+	}
+}
+
+// checkBackoff checks whether Tekton tries again when it cannot create a pod because no webhook answers. If it does
+// not, and results are enforced, the TaskRun fails at once.
+func checkBackoff(object *status.Object, value string) status.Check {
+	if value == "true" {
+		const message = "%s is true: TaskRuns outlast a short outage of the webhooks"
+		return pass(status.PartTekton, status.CheckBackoff, message, flagBackoff)
+	}
+	return status.Check{
+		Part: status.PartTekton, ID: status.CheckBackoff, Status: verify.Warn, Object: object, Field: "data." + flagBackoff,
+		Expected: "true", Got: cmp.Or(value, none),
+		Message: "results are enforced: a TaskRun that starts while no webhook answers fails at once (PodCreationFailed)",
+		Next:    patchFlag(object.Namespace, flagBackoff, "true"),
+	}
+}
+
+// patchFlag returns the command that sets one of Tekton's switches.
+func patchFlag(namespace, flag, value string) string {
+	return "kubectl patch configmap -n " + namespace + " " + featureFlags +
+		` --type merge -p '{"data":{"` + flag + `":"` + value + `"}}'`
+}
+
+// checkOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their
+// TaskRuns.
+func checkOtherControllers(ctx context.Context, c *Cluster) []status.Check {
+	if c.Tekton.Err != nil || !c.Known() {
+		return nil // other checks report it
+	}
+	others, err := enable.OtherControllers(ctx, c.Clients.Kube, c.Tekton.Controller)
+	switch {
+	case err != nil && !enable.IsForbidden(err):
+		const what = "the Deployments and StatefulSets of all namespaces"
+		return one(unreadable(status.PartTekton, status.CheckTekton, what, err))
+	case len(others) == 0:
+		return nil
+	}
+	conflicting, err := enable.InScope(ctx, c.Clients.Kube, c.Settings.Settings, c.Tekton.Namespace, others)
+	switch {
+	case err != nil:
+		const what = "the namespaces of other controllers of Tekton"
+		return one(unreadable(status.PartTekton, status.CheckTekton, what, err))
+	case len(conflicting) > 0:
+		return one(status.Check{
+			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail,
+			Message: enable.Conflict(c.Tekton.Namespace, conflicting),
+			Next:    enable.ConflictAdvice + ": " + c.enableCommand(),
+		})
+	}
+	return one(note(status.PartTekton, status.CheckTekton,
+		"other controllers of Tekton run, for no namespace in scope: %s", enable.ControllerNames(others)))
+}

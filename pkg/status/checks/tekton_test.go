@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checks
+
+import (
+	"testing"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
+)
+
+func TestTekton(t *testing.T) {
+	testAmiss(t, checkTekton, map[string]amissCase{
+		"Tekton is gone": {
+			dropped[deployment]("tekton-pipelines-controller"), status.Broken,
+			[]string{"fail tekton: no Tekton Pipelines in namespace openshift-pipelines"},
+		},
+	})
+}
+
+func TestFeatureFlags(t *testing.T) {
+	testAmiss(t, checkFeatureFlags, map[string]amissCase{
+		"Tekton signs, too": {
+			edited("feature-flags", func(c settingsMap) { c.Data["enforce-nonfalsifiability"] = "spire" }), status.Warnings,
+			[]string{"warn tekton-signer ConfigMap openshift-pipelines/feature-flags", "expected none, got spire"},
+		},
+		"Tekton does not wait": {
+			edited("feature-flags", func(c settingsMap) { delete(c.Data, "enable-wait-exponential-backoff") }), status.Warnings,
+			[]string{"warn backoff", "expected true, got (absent)"},
+		},
+	})
+}
+
+func TestOtherControllers(t *testing.T) {
+	testAmiss(t, checkOtherControllers, map[string]amissCase{
+		"a second controller of Tekton": {
+			func(in *installed) { in.add(enabletest.Tenant("-namespace", "ci")) }, status.Broken,
+			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},
+		},
+	})
+}
+
+// Tekton is found in workloads of any kind, and controllers of tenants out of scope are not a problem.
+func TestStatusTektonsKind(t *testing.T) {
+	for name, edit := range map[string]edit{
+		"a StatefulSet": func(in *installed) {
+			drop[deployment](in, "tekton-pipelines-controller")
+			in.add(enabletest.StatefulTekton(tektonNamespace, 3))
+		},
+		"a pod": func(in *installed) {
+			drop[deployment](in, "tekton-pipelines-controller")
+			in.add(enabletest.TektonPod(tektonNamespace, "tekton-x"))
+		},
+		"a tenant's out of scope": func(in *installed) { in.add(enabletest.Tenant("-namespace", "other")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := newInstalled(t, nil)
+			edit(in)
+			s := in.status(0)
+			if got := amiss(s.Checks); s.Outcome != status.Healthy || s.Environment.Tekton != "v1.15.0" {
+				t.Errorf("got %s with Tekton %q, want %s; amiss:\n%s", s.Outcome, s.Environment.Tekton, status.Healthy, got)
+			}
+		})
+	}
+}
