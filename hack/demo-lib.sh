@@ -38,13 +38,12 @@ tampered() {
 
 # show_tampering FILE BUNDLE verifies a TaskRun offline, then four changed copies.
 show_tampering() {
-  local file=$1 bundle=$2 digest tags unrecorded=()
-  grep -q tekton-sign.dev/record "$file" || unrecorded=(--allow-unrecorded) # no add-on recorded it
+  local file=$1 bundle=$2 digest tags
   digest=$(position "$file" IMAGE_DIGEST)
   tags=$(position "$file" TAGS)
 
   chapter "Offline: the file and a trust bundle are enough"
-  expect 0 kubectl tekton-sign verify -f "$file" --trust-bundle "$bundle" "${unrecorded[@]}"
+  expect 0 kubectl tekton-sign verify -f "$file" --trust-bundle "$bundle"
 
   chapter "Somebody changes one byte of the image digest"
   expect 4 kubectl tekton-sign verify --trust-bundle "$bundle" -f "$(tampered one-byte-changed "$file" \

@@ -16,11 +16,8 @@ kubectl() {
   kubectl-tekton_sign "$@"
 }
 
-unrecorded=()
-grep -q tekton-sign.dev/record build.yaml || unrecorded=(--allow-unrecorded) # no add-on recorded it
-
 # verifies CODE FILE checks that verifying a file ends with this exit code.
-verifies() { expect "$1" kubectl tekton-sign verify -f "$2" --trust-bundle trust-bundle.json --offline "${unrecorded[@]}"; }
+verifies() { expect "$1" kubectl tekton-sign verify -f "$2" --trust-bundle trust-bundle.json --offline; }
 
 # tampered NAME EDIT makes an edited copy of the TaskRun.
 tampered() {

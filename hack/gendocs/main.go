@@ -78,15 +78,15 @@ func verifyPicture(examples string) ([]byte, error) {
 		code   int
 	}{
 		{
-			"$ kubectl tekton-sign verify -v --allow-unrecorded -f build.yaml --trust-bundle trust-bundle.json", recorded,
+			"$ kubectl tekton-sign verify -v -f build.yaml --trust-bundle trust-bundle.json", recorded,
 			cli.ExitOK,
 		},
 		{
-			"$ kubectl tekton-sign verify --allow-unrecorded -f tampered.yaml --trust-bundle trust-bundle.json", changed,
+			"$ kubectl tekton-sign verify -f tampered.yaml --trust-bundle trust-bundle.json", changed,
 			cli.ExitFailed,
 		},
 	} {
-		args := []string{"verify", "--color=always", "--allow-unrecorded", "-f", "-", "--trust-bundle", bundle}
+		args := []string{"verify", "--color=always", "-f", "-", "--trust-bundle", bundle}
 		if act.code == cli.ExitOK {
 			args = append(args, "-v")
 		}

@@ -177,6 +177,32 @@ func (s state) stripMaterial() error {
 	return s.set(fieldResults, kept)
 }
 
+// stripMessages takes the evidence out of the termination messages of the steps, and leaves there why it is missing.
+func (s state) stripMessages() error {
+	steps, err := s.list(fieldSteps)
+	if err != nil || len(steps) == 0 {
+		return err
+	}
+	for i, raw := range steps {
+		var step, terminated map[string]json.RawMessage
+		if json.Unmarshal(raw, &step) != nil || json.Unmarshal(step["terminated"], &terminated) != nil {
+			continue // nothing of ours
+		}
+		message, ok := signing.WithoutEvidence(text(string(terminated["message"])))
+		if !ok {
+			continue
+		}
+		terminated["message"] = json.RawMessage(quoted(message))
+		if step["terminated"], err = encode(terminated); err != nil {
+			return err
+		}
+		if steps[i], err = encode(step); err != nil {
+			return err
+		}
+	}
+	return s.set(fieldSteps, steps)
+}
+
 // attempts returns the attempts that Tekton has archived.
 func (s state) attempts() ([]state, error) {
 	all, err := s.list(fieldRetries)

@@ -158,6 +158,10 @@ func (h *StatusHandler) admit(
 	if err != nil {
 		return nil, err
 	}
+	wanted, noRoom, err := h.withRoom(ctx, w, wanted)
+	if err != nil {
+		return nil, err
+	}
 	dryRun := request.DryRun != nil && *request.DryRun
 	if h.OnRetry != nil && !dryRun && submitted.complete() && !wanted.complete() {
 		h.OnRetry()
@@ -167,6 +171,9 @@ func (h *StatusHandler) admit(
 		if response, err = allowPatched(patch); err != nil {
 			return nil, err
 		}
+	}
+	if noRoom != "" {
+		response.Warnings = append(response.Warnings, noRoom)
 	}
 	if pinned {
 		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))

@@ -23,6 +23,7 @@ type object struct {
 	state
 
 	members map[string]json.RawMessage
+	size    int // in bytes
 	id      identity
 }
 
@@ -35,6 +36,7 @@ type identity struct {
 
 // parseObject returns who the TaskRun is also where its status cannot be read.
 func parseObject(raw []byte) (o object, err error) {
+	o.size = len(raw)
 	if o.members, err = members(raw); err != nil {
 		return object{}, fmt.Errorf("reading the object: %w", err)
 	}

@@ -165,6 +165,21 @@ func TestOtherControllers(t *testing.T) {
 	}
 }
 
+// TestConflictIsShort: what is found is listed within bounds, and the advice is not behind it in what status shows.
+func TestConflictIsShort(t *testing.T) {
+	many := make([]Controller, 9)
+	for i := range many {
+		many[i] = Controller{Kind: "Deployment", Namespace: "tenant", Name: "tekton-pipelines-controller", Account: "tenants"}
+	}
+	got := Conflict("tekton-pipelines", many)
+	if !strings.HasSuffix(got, " and 6 more") || strings.Contains(got, "--namespaces") {
+		t.Errorf("got %s", got)
+	}
+	if got := ConflictText("tekton-pipelines", many); !strings.HasSuffix(got, ConflictAdvice) {
+		t.Errorf("got %s", got)
+	}
+}
+
 // A user who may not search for other controllers gets a warning that explains the consequences.
 func TestOtherControllersUnseen(t *testing.T) {
 	c := newFakeCluster(t, enabletest.TektonController("a"))

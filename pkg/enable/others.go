@@ -63,16 +63,30 @@ func labelsOf(ctx context.Context, client kubeclient.Interface, namespace string
 
 // ConflictText explains why other controllers are a problem, and what the user can do.
 func ConflictText(tektonNamespace string, others []Controller) string {
-	served := make([]string, len(others))
-	for i, other := range others {
+	return Conflict(tektonNamespace, others) + ". The TaskRuns of another would fail: " + ConflictAdvice
+}
+
+// ConflictAdvice is what the user can do.
+const ConflictAdvice = "leave its namespaces out with --namespaces or --namespace-selector, " +
+	"keep it to its own with its flag -namespace, or choose it with --tekton-namespace"
+
+// maxOthers is how many controllers are listed.
+const maxOthers = 3
+
+// Conflict names other controllers, within bounds.
+func Conflict(tektonNamespace string, others []Controller) string {
+	listed := others[:min(len(others), maxOthers)]
+	served := make([]string, len(listed))
+	for i, other := range listed {
 		served[i] = fmt.Sprintf("%s (service account %s, runs the TaskRuns of %s)",
 			other, orStock(other.Account), other.served())
 	}
-	return fmt.Sprintf("more than one controller of Tekton runs TaskRuns in the namespaces in scope: "+
-		"beside that of namespace %s %s. The policies admit the pods and the statuses of one controller: "+
-		"the TaskRuns of another would fail. Leave its namespaces out with --namespaces or --namespace-selector, "+
-		"keep it to its own with its flag -namespace, or choose it with --tekton-namespace",
-		tektonNamespace, strings.Join(served, ", "))
+	text := fmt.Sprintf("more than one controller of Tekton runs TaskRuns in the namespaces in scope, "+
+		"and the policies admit one: beside that of namespace %s %s", tektonNamespace, strings.Join(served, ", "))
+	if n := len(others) - len(listed); n > 0 {
+		text += fmt.Sprintf(" and %d more", n)
+	}
+	return text
 }
 
 func orStock(account string) string {

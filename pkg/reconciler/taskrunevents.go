@@ -24,7 +24,7 @@ import (
 const (
 	ReasonVerifiedLate = "TaskRunResultsVerifiedLate"     // it was completed while nobody judged it
 	ReasonNotOurs      = "SignedResultsConditionReplaced" // somebody else wrote a verdict
-	ReasonNotRecorded  = "TaskRunResultsCannotBeRecorded" // and will not be tried again
+	ReasonNotRecorded  = manifests.EventNotRecorded       // and will not be tried again
 )
 
 // Caps of an event: those of the API server, in bytes, less something for safety.
@@ -42,8 +42,18 @@ type events struct {
 
 // tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
 func (e events) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
+	return e.send(ctx, taskRun, kind, reason, message, display.Cut(display.Safe(message), maxEventMessage))
+}
+
+// tellOnce says something for this reason once, whatever the words are.
+func (e events) tellOnce(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
+	return e.send(ctx, taskRun, kind, reason, message, "")
+}
+
+// send makes the event if there is none with this reason and mark yet.
+func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message, mark string) error {
 	message = display.Cut(display.Safe(message), maxEventMessage)
-	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, message}, "\x00")))
+	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, mark}, "\x00")))
 	now := metav1.NewTime(e.now())
 	event := &corev1.Event{
 		ObjectMeta: metav1.ObjectMeta{

@@ -3,7 +3,9 @@
 package signing
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -70,4 +72,35 @@ func ParseUnsignedManifest(value string) (UnsignedReason, bool) {
 		}
 	}
 	return "", false
+}
+
+// WithoutEvidence returns a termination message with the reason too-long in place of the evidence in it, and whether
+// there was any. The add-on stores a step so where a TaskRun has no room for evidence.
+func WithoutEvidence(message string) (string, bool) {
+	var entries []json.RawMessage
+	if json.Unmarshal([]byte(message), &entries) != nil {
+		return "", false
+	}
+	reason, err := json.Marshal(UnsignedManifest(UnsignedTooLong))
+	if err != nil {
+		return "", false
+	}
+	var before, after []json.RawMessage // Tekton stores entries in the order of their keys
+	for _, raw := range entries {
+		var entry struct {
+			Key string `json:"key"`
+		}
+		switch err := json.Unmarshal(raw, &entry); {
+		case err == nil && IsReserved(entry.Key):
+		case err == nil && entry.Key > CarrierManifest:
+			after = append(after, raw)
+		default:
+			before = append(before, raw)
+		}
+	}
+	if len(before)+len(after) == len(entries) {
+		return "", false
+	}
+	rest, err := json.Marshal(slices.Concat(before, []json.RawMessage{reason}, after))
+	return string(rest), err == nil && string(rest) != message
 }

@@ -30,8 +30,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The file holds no record of the add-on. Only the pod itself claims that it was this TaskRun's pod.
-	verifier, err := verify.New(cluster, verify.WithUnrecorded())
+	// The file holds the add-on's record, which proves that the pod was this TaskRun's.
+	verifier, err := verify.New(cluster)
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -186,9 +186,17 @@ func (r *receiver) compareStep(want *v1.StepState, s *step) {
 		})
 		return
 	}
+	message := messageText(s.state.Terminated)
+	if stripped, ok := signing.WithoutEvidence(messageText(want.Terminated)); ok && stripped == message {
+		r.found.add(Check{
+			ID: CheckReceipt, Status: Unknown, Step: s.state.Container, Expected: "the evidence that the step left",
+			Got: string(signing.UnsignedTooLong), Message: "the TaskRun had no room for it, and was stored without",
+		})
+		message = messageText(want.Terminated)
+	}
 	for _, c := range []struct{ what, want, got string }{
 		{"state", stateText(want.ContainerState), stateText(s.state.ContainerState)},
-		{"termination message", messageText(want.Terminated), messageText(s.state.Terminated)},
+		{"termination message", messageText(want.Terminated), message},
 		{"image", want.ImageID, s.state.ImageID},
 		{"name", want.Name, s.state.Name},
 	} {

@@ -120,7 +120,7 @@ func (s *replaySuite) setFeatures(t *testing.T, features map[string]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := func(ctx context.Context, data map[string]string) {
+	set := func(ctx context.Context, data any) {
 		patch, err := json.Marshal(map[string]any{"data": data})
 		if err != nil {
 			t.Fatal(err)
@@ -129,9 +129,12 @@ func (s *replaySuite) setFeatures(t *testing.T, features map[string]string) {
 			t.Fatal(err)
 		}
 	}
-	old := map[string]string{}
+	old := map[string]*string{} // nil: the key goes
 	for key := range features {
-		old[key] = before.Data[key]
+		old[key] = nil
+		if value, ok := before.Data[key]; ok {
+			old[key] = &value
+		}
 	}
 	set(t.Context(), features)
 	t.Cleanup(func() { set(context.Background(), old) })

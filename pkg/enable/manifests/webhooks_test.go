@@ -46,6 +46,8 @@ func TestStatusWebhookSees(t *testing.T) {
 	}{
 		"the first write":            {`{"spec":{}}`, running, false},
 		"has a pod":                  {running, awaited(), true},
+		"was not seen with its pod":  {awaited(), awaited(), false},
+		"has another pod":            {status(`"podName":"o"`), awaited(), true},
 		"while it runs":              {awaited("Unknown"), awaited("Unknown"), false},
 		"the verdict is anticipated": {awaited("Unknown"), awaited("True"), true},
 		"anticipated beside":         {awaited("Unknown"), awaited("Unknown", "True"), true},

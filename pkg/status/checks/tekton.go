@@ -117,7 +117,8 @@ func checkOtherControllers(ctx context.Context, c *Cluster) []status.Check {
 	case len(conflicting) > 0:
 		return one(status.Check{
 			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail,
-			Message: enable.ConflictText(c.Tekton.Namespace, conflicting), Next: c.enableCommand(),
+			Message: enable.Conflict(c.Tekton.Namespace, conflicting),
+			Next:    enable.ConflictAdvice + ": " + c.enableCommand(),
 		})
 	}
 	return one(note(status.PartTekton, status.CheckTekton,

@@ -14,8 +14,11 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/objectsize"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // maxTaskRuns is how many TaskRuns are read. The API server lists them by namespace and name, not by age.
@@ -24,22 +27,47 @@ const maxTaskRuns = 2000
 // Verdicts are the verdicts on completed TaskRuns.
 type Verdicts struct {
 	Found *status.Verdicts // nil: not asked for, or Err is set
+	Large []string         // TaskRuns that are too large to be recorded
 	Err   error
 }
 
 // checkVerdicts warns of TaskRuns that did not verify.
 func checkVerdicts(_ context.Context, c *Cluster) []status.Check {
-	switch v := c.Verdicts; {
-	case v.Err != nil:
+	v := c.Verdicts
+	if v.Err != nil {
 		return one(unreadable(status.PartVerdicts, status.CheckVerdicts, "the TaskRuns of all namespaces", v.Err))
-	case v.Found == nil || v.Found.Failed == 0:
-		return nil
 	}
-	return one(status.Check{
-		Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
-		Message: fmt.Sprintf("TaskRuns that did not verify: %d", c.Verdicts.Found.Failed),
-		Next:    c.Options.Program + " verify taskrun/NAME -n NAMESPACE tells more",
-	})
+	var found []status.Check
+	if len(v.Large) > 0 {
+		found = append(found, status.Check{
+			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
+			Message: "TaskRuns too large for a verdict or a record: " + strings.Join(v.Large[:min(len(v.Large), maxLarge)], ", "),
+			Next: "kubectl get events -A --field-selector reason=" + manifests.EventNotRecorded +
+				" shows what refused them; pass large values by a workspace",
+		})
+	}
+	if v.Found != nil && v.Found.Failed > 0 {
+		found = append(found, status.Check{
+			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
+			Message: fmt.Sprintf("TaskRuns that did not verify: %d", v.Found.Failed),
+			Next:    c.Options.Program + " verify taskrun/NAME -n NAMESPACE tells more",
+		})
+	}
+	return found
+}
+
+// maxLarge is how many of them are named.
+const maxLarge = 5
+
+// isLarge reports whether a completed TaskRun has no record and is so large that it cannot get one.
+func (c *Cluster) isLarge(tr *unstructured.Unstructured) bool {
+	succeeded, completed := conditionOf(tr, "Succeeded")
+	recorded, _, _ := unstructured.NestedString(tr.Object, "status", "annotations", record.Annotation)
+	if !c.InScope(tr.GetNamespace()) || !completed || succeeded.Status == corev1.ConditionUnknown || recorded != "" {
+		return false
+	}
+	raw, err := tr.MarshalJSON()
+	return err == nil && objectsize.Unreviewable(len(raw))
 }
 
 // taskRuns is the resource of Tekton's TaskRuns.
@@ -50,6 +78,7 @@ func taskRuns() schema.GroupVersionResource {
 // readVerdicts reads the conditions of TaskRuns, page by page.
 func (c *Cluster) readVerdicts(ctx context.Context) Verdicts {
 	found := &status.Verdicts{}
+	var large []string
 	options := metav1.ListOptions{Limit: listPage}
 	for {
 		page, err := c.Clients.Dynamic.Resource(taskRuns()).List(ctx, options)
@@ -61,12 +90,15 @@ func (c *Cluster) readVerdicts(ctx context.Context) Verdicts {
 				break
 			}
 			found.Looked++
+			if c.isLarge(&page.Items[i]) {
+				large = append(large, page.Items[i].GetNamespace()+"/"+page.Items[i].GetName())
+			}
 			c.addVerdict(found, &page.Items[i])
 		}
 		options.Continue = page.GetContinue()
 		if found.Looked == maxTaskRuns || options.Continue == "" {
 			found.More = options.Continue != ""
-			return Verdicts{Found: found}
+			return Verdicts{Found: found, Large: large}
 		}
 	}
 }

@@ -79,6 +79,12 @@ func TestStatusVerdicts(t *testing.T) {
 	if s := in.status(0); s.Verdicts != nil || s.Outcome != status.Healthy {
 		t.Errorf("without verdicts: got %s and %+v", s.Outcome, s.Verdicts)
 	}
+	large := completed(in, "ci", "large", 4, "", "")
+	large.SetAnnotations(map[string]string{"pad": strings.Repeat("x", 1_567_000)})
+	in.runs = []*unstructured.Unstructured{large}
+	if s := in.status(3); amiss(s.Checks) != "warn verdicts: TaskRuns too large for a verdict or a record: ci/large\n" {
+		t.Errorf("got %s:\n%s", s.Outcome, amiss(s.Checks))
+	}
 	in.forbid("list", "taskruns")
 	if s := in.status(3); s.Outcome != status.Unknown ||
 		!strings.Contains(amiss(s.Checks), "you may not read the TaskRuns of all namespaces") {
