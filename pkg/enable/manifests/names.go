@@ -23,7 +23,7 @@ const Selector = LabelPartOf + "=" + PartOf
 // LabelVersion is the label of the Deployment that holds the version of tekton-sign.
 const LabelVersion = "app.kubernetes.io/version"
 
-// EventNotRecorded is the reason of the event that the add-on sends of a TaskRun for whose verdict or record there is no room.
+// EventNotRecorded is the reason of the event about a TaskRun that has no room for a verdict or a record.
 const EventNotRecorded = "TaskRunResultsCannotBeRecorded"
 
 // Names of the objects in config/ that code refers to.

@@ -41,7 +41,8 @@ func checkVerdicts(_ context.Context, c *Cluster) []status.Check {
 	if len(v.Large) > 0 {
 		found = append(found, status.Check{
 			Part: status.PartVerdicts, ID: status.CheckVerdicts, Status: verify.Warn,
-			Message: "TaskRuns too large for a verdict or a record: " + strings.Join(v.Large[:min(len(v.Large), maxLarge)], ", "),
+			Message: "TaskRuns too large for a verdict or a record: " +
+				strings.Join(v.Large[:min(len(v.Large), maxLarge)], ", "),
 			Next: "kubectl get events -A --field-selector reason=" + manifests.EventNotRecorded +
 				" shows what refused them; pass large values by a workspace",
 		})
