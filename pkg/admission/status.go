@@ -8,14 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"go.uber.org/zap"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/logging"
 
@@ -335,65 +333,8 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 	return result, facts, nil
 }
 
-// verify judges the TaskRun. A report of the kubelet that differs is read again: the pod's status may have changed since Tekton's
-// controller read it, and only the same difference twice counts.
-func (h *StatusHandler) verify(ctx context.Context, rules Rules, tr *v1.TaskRun, facts *verify.Facts) (verify.Result, error) {
-	result, err := h.Verifier.TaskRun(ctx, rules, tr, *facts)
-	if err != nil || !rules.Receipts || !failedReceipt(result) {
-		return result, err
-	}
-	again, err := h.lookAtPod(ctx, tr, true)
-	if err != nil || !again.Found {
-		return indeterminate(string(verify.CheckReceipt), errors.New("the pod's status differs from the TaskRun's, and could not be read twice")), nil
-	}
-	facts.Pod = again
-	return h.Verifier.TaskRun(ctx, rules, tr, *facts)
-}
-
-// failedReceipt reports whether the report of the kubelet differs.
-func failedReceipt(result verify.Result) bool {
-	return slices.ContainsFunc(result.Checks, func(c verify.Check) bool {
-		return c.ID == verify.CheckReceipt && c.Status == verify.Fail
-	})
-}
-
 func indeterminate(reason string, err error) verify.Result {
 	return verify.Result{Verdict: verify.Indeterminate, Reason: reason, Message: err.Error()}
-}
-
-// lookAtPod reads who the pod called status.podName is, and what the kubelet reported of it if that is wanted.
-func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
-	if tr.Status.PodName == "" {
-		return &verify.PodFacts{}, nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, podTimeout)
-	defer cancel()
-	pod, report, err := h.pod(ctx, tr.Namespace, tr.Status.PodName, reported)
-	if apierrors.IsNotFound(err) {
-		return &verify.PodFacts{}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	facts := verify.FactsOf(pod)
-	facts.Reported = report
-	// Without a grant no step has a token to sign with, but a report needs none.
-	since, granted := h.Since(tr.Namespace)
-	facts.Unfenced = granted && pod.GetCreationTimestamp().Time.Before(since) || !granted && reported
-	return facts, nil
-}
-
-// pod reads a pod: its metadata, or all of it.
-func (h *StatusHandler) pod(ctx context.Context, namespace, name string, reported bool) (metav1.Object, *verify.Reported, error) {
-	if !reported {
-		pod, err := h.Pods.Get(ctx, namespace, name)
-		return pod, nil, err
-	}
-	pod, err := h.Pods.GetAll(ctx, namespace, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pod, verify.ReportOf(pod), nil
 }
 
 // encode is json.Marshal for what always encodes but may be hostile in size or depth.
