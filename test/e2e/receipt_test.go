@@ -120,6 +120,11 @@ func podSpecs(t *testing.T, c *cluster, ns string) map[string]string {
 	}
 	specs := map[string]string{}
 	for i := range pods.Items {
+		for j, c := range pods.Items[i].Spec.Containers {
+			if strings.HasPrefix(c.Name, "sidecar-") { // Tekton stops a sidecar by another image, sooner or later
+				pods.Items[i].Spec.Containers[j].Image = "-"
+			}
+		}
 		data, err := json.Marshal(pods.Items[i].Spec)
 		if err != nil {
 			t.Fatal(err)
