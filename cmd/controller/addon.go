@@ -34,7 +34,7 @@ type addOn struct {
 	history       *reconciler.History
 	grants        *reconciler.GrantTimes
 	trust         *admission.Trust
-	pods          podMetadata
+	pods          pods
 	dynamic       dynamic.Interface
 	sealSecret    cache.SharedIndexInformer // of the Secret that holds the key of the seals
 }
@@ -64,7 +64,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	}
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
-	a.pods = podMetadata{a.metadata, a.client}
+	a.pods = pods{a.metadata, a.client}
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
@@ -110,23 +110,25 @@ func (r tokenReviews) Review(ctx context.Context, token, audience string) (revie
 	return review, err
 }
 
-// podMetadata reads pods for the status webhook.
-type podMetadata struct {
-	client metadata.Interface
-	all    kubernetes.Interface
+// pods reads pods for the status webhook. It asks the API server, not a cache: the pod that is there now counts.
+type pods struct {
+	metadata metadata.Interface
+	whole    kubernetes.Interface
 }
 
-// GetAll implements admission.PodGetter.
-func (p podMetadata) GetAll(ctx context.Context, namespace, name string) (pod *corev1.Pod, err error) {
-	admission.Outside(ctx, func() { pod, err = p.all.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{}) })
-	return pod, err
-}
-
-// Get implements admission.PodGetter. It asks the API server, not a cache: the pod that is there now counts.
-func (p podMetadata) Get(ctx context.Context, namespace, name string) (pod *metav1.PartialObjectMetadata, err error) {
+// Get implements admission.PodGetter.
+func (p pods) Get(ctx context.Context, namespace, name string, whole bool) (pod *corev1.Pod, err error) {
 	admission.Outside(ctx, func() {
-		pod, err = p.client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace).
+		if whole {
+			pod, err = p.whole.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
+			return
+		}
+		var partial *metav1.PartialObjectMetadata
+		partial, err = p.metadata.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(namespace).
 			Get(ctx, name, metav1.GetOptions{})
+		if err == nil {
+			pod = &corev1.Pod{ObjectMeta: partial.ObjectMeta}
+		}
 	})
 	return pod, err
 }

@@ -82,15 +82,11 @@ type fakePods struct {
 	err error
 }
 
-func (f fakePods) GetAll(context.Context, string, string) (*corev1.Pod, error) {
+func (f fakePods) Get(context.Context, string, string, bool) (*corev1.Pod, error) {
 	if f.pod == nil {
 		return nil, f.err
 	}
 	return &corev1.Pod{ObjectMeta: f.pod.ObjectMeta}, f.err
-}
-
-func (f fakePods) Get(context.Context, string, string) (*metav1.PartialObjectMetadata, error) {
-	return f.pod, f.err
 }
 
 func testNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }

@@ -9,7 +9,6 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -43,7 +42,7 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	}
 	ctx, cancel := context.WithTimeout(ctx, podTimeout)
 	defer cancel()
-	pod, report, err := h.pod(ctx, tr.Namespace, tr.Status.PodName, reported)
+	pod, err := h.Pods.Get(ctx, tr.Namespace, tr.Status.PodName, reported)
 	if apierrors.IsNotFound(err) {
 		return &verify.PodFacts{}, nil
 	}
@@ -51,22 +50,11 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 		return nil, err
 	}
 	facts := verify.FactsOf(pod)
-	facts.Reported = report
+	if reported {
+		facts.Reported = verify.ReportOf(pod)
+	}
 	// Without a grant no step has a token to sign with, but a report needs none.
 	since, granted := h.Since(tr.Namespace)
 	facts.Unfenced = granted && pod.GetCreationTimestamp().Time.Before(since) || !granted && reported
 	return facts, nil
-}
-
-// pod reads a pod: its metadata, or all of it.
-func (h *StatusHandler) pod(ctx context.Context, namespace, name string, reported bool) (metav1.Object, *verify.Reported, error) {
-	if !reported {
-		pod, err := h.Pods.Get(ctx, namespace, name)
-		return pod, nil, err
-	}
-	pod, err := h.Pods.GetAll(ctx, namespace, name)
-	if err != nil {
-		return nil, nil, err
-	}
-	return pod, verify.ReportOf(pod), nil
 }

@@ -136,24 +136,16 @@ type recordingPods struct {
 	read  []string
 }
 
-func (p *recordingPods) Get(_ context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+func (p *recordingPods) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Pod, error) {
 	p.read = append(p.read, namespace+"/"+name)
 	if p.owner == "" {
 		return nil, errors.New("no answer")
 	}
 	yes := true
-	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: "secret", Annotations: map[string]string{"a": "secret"},
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: p.owner, UID: "secret", Controller: &yes}},
 	}}, nil
-}
-
-func (p *recordingPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	pod, err := p.Get(ctx, namespace, name)
-	if err != nil {
-		return nil, err
-	}
-	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
 }
 
 // TestOwnPods has reviews that name pods of others: none is read, or told about.
@@ -175,7 +167,7 @@ func TestOwnPods(t *testing.T) {
 	} {
 		pods := &recordingPods{owner: c.owner}
 		ctx := withSubject(t.Context(), &admissionv1.AdmissionRequest{Namespace: "ci", Name: c.subject})
-		got, err := OwnPods{pods}.Get(ctx, c.namespace, c.pod)
+		got, err := OwnPods{pods}.Get(ctx, c.namespace, c.pod, false)
 		if (err != nil) != c.fails || (len(pods.read) > 0) != c.read {
 			t.Errorf("%s: error %v, read %v", name, err, pods.read)
 		}
@@ -183,7 +175,7 @@ func TestOwnPods(t *testing.T) {
 			t.Errorf("%s: told %v, want %v: %+v", name, told, c.told, got)
 		}
 	}
-	if _, err := (OwnPods{&recordingPods{owner: "build"}}).Get(t.Context(), "ci", "build-pod"); err == nil {
+	if _, err := (OwnPods{&recordingPods{owner: "build"}}).Get(t.Context(), "ci", "build-pod", false); err == nil {
 		t.Error("a pod is read without a review")
 	}
 }

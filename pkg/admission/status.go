@@ -41,9 +41,8 @@ type Verifier interface {
 
 // PodGetter reads one pod.
 type PodGetter interface {
-	Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error)
-	// GetAll reads the whole pod, for what the kubelet reported of it.
-	GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error)
+	// Get reads the metadata of a pod or, if whole, all of it, for what the kubelet reported of it.
+	Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error)
 }
 
 // Scope tells what is to be done where.

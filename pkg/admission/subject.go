@@ -33,31 +33,18 @@ type OwnPods struct {
 const nameKept = 16
 
 // Get implements PodGetter. A pod that is not the TaskRun's own comes back as one without UID and owner.
-func (p OwnPods) Get(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	stranger := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	return ownPod(ctx, namespace, name, stranger, p.Pods.Get)
-}
-
-// GetAll implements PodGetter, in the same way.
-func (p OwnPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	stranger := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
-	return ownPod(ctx, namespace, name, stranger, p.Pods.GetAll)
-}
-
-// ownPod reads a pod, and returns stranger in place of one that is not the TaskRun's own.
-func ownPod[P metav1.Object](
-	ctx context.Context, namespace, name string, stranger P, get func(ctx context.Context, namespace, name string) (P, error),
-) (none P, err error) {
+func (p OwnPods) Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error) {
 	subject, ok := ctx.Value(subjectKey{}).(Subject)
 	if !ok || subject.Name == "" || namespace != subject.Namespace {
-		return none, errors.New("expected the namespace of the request")
+		return nil, errors.New("expected the namespace of the request")
 	}
+	stranger := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 	if !strings.HasPrefix(name, subject.Name[:min(len(subject.Name), nameKept)]) {
 		return stranger, nil
 	}
-	pod, err := get(ctx, namespace, name)
+	pod, err := p.Pods.Get(ctx, namespace, name, whole)
 	if err != nil {
-		return none, err
+		return nil, err
 	}
 	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.Name != subject.Name {
 		return stranger, nil

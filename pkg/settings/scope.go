@@ -27,26 +27,6 @@ type Scope struct {
 	Selector string   // a label selector in kubectl's grammar
 }
 
-// NewScope returns the scope of a list of namespaces or of a label selector. At most one of them may be set.
-func NewScope(names []string, selector string) (Scope, error) {
-	if len(names) > 0 && selector != "" {
-		return Scope{}, fmt.Errorf("expected names of namespaces or a label selector, got both")
-	}
-	var s Scope
-	var err error
-	if len(names) > 0 {
-		if s.Names, err = parseNames(strings.Join(names, ",")); err != nil {
-			return Scope{}, err
-		}
-	}
-	if selector != "" {
-		if s.Selector, err = parseSelector(selector); err != nil {
-			return Scope{}, err
-		}
-	}
-	return s, nil
-}
-
 // Reserved returns the namespaces that are never in scope: the cluster's own, the add-on's, and Tekton's,
 // where tektonNamespace is that of its controller. Injecting there could prevent the cluster from repairing
 // itself.
@@ -75,7 +55,7 @@ func (s Scope) LabelSelector(reserved []string) *metav1.LabelSelector {
 	if s.Selector != "" {
 		parsed, err := metav1.ParseToLabelSelector(s.Selector)
 		if err != nil {
-			return nothing(reserved) // NewScope and Parse refuse all of these
+			return nothing(reserved) // Parse and FromFlags refuse all of these
 		}
 		selector = parsed
 	}

@@ -180,6 +180,20 @@ func TestDataRoundTrip(t *testing.T) {
 	}
 }
 
+// scopeOf returns the scope of the flags of enable.
+func scopeOf(names []string, selector string) (Scope, error) {
+	s, err := FromFlags(signing.BackendOIDCSAToken, func(f Field) (string, bool) {
+		switch f.Key {
+		case KeyNamespaces:
+			return strings.Join(names, ","), len(names) > 0
+		case KeyNamespaceSelector:
+			return selector, selector != ""
+		}
+		return "", false
+	})
+	return s.Scope, err
+}
+
 func TestScope(t *testing.T) {
 	reserved := Reserved("openshift-pipelines")
 	namespace := func(name string, labels ...string) map[string]string {
@@ -212,7 +226,7 @@ func TestScope(t *testing.T) {
 		"name label is missing": {names: []string{"ci"}, labels: map[string]string{"a": "b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			scope, err := NewScope(tc.names, tc.selector)
+			scope, err := scopeOf(tc.names, tc.selector)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -222,11 +236,11 @@ func TestScope(t *testing.T) {
 		})
 	}
 	broken := Scope{Selector: "a in"}
-	if _, err := NewScope([]string{"a"}, "b=c"); err == nil {
-		t.Error("NewScope took both names and a selector")
+	if _, err := scopeOf([]string{"a"}, "b=c"); err == nil {
+		t.Error("the flags took both names and a selector")
 	}
-	if _, err := NewScope(nil, broken.Selector); err == nil {
-		t.Error("NewScope took a broken selector")
+	if _, err := scopeOf(nil, broken.Selector); err == nil {
+		t.Error("the flags took a broken selector")
 	}
 	if broken.Matcher(reserved)(namespace("ci")) {
 		t.Error("a broken scope matches")

@@ -279,12 +279,7 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 			})
 		}
 	}
-	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
-	if !made.provesDeclaration() {
-		found.caveat(unprovenDeclaration)
-	}
-	outcome{r, found, steps, nil}.check()
-	found.proven = true
+	v.believe(r, made, steps, found)
 }
 
 // receiptedAttempt uses the entry for an attempt in the TaskRun's record as what the add-on saw of the

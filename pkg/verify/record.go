@@ -192,6 +192,11 @@ func (v *Verifier) archived(r run, made *recorded, steps []*step, found *finding
 		found.fail(CheckFormat, "evidence of at least format "+string(v.minimum.format), "format "+string(made.format()),
 			"the recorded evidence was of a format below the verifier's minimum format")
 	}
+	v.believe(r, made, steps, found)
+}
+
+// believe ends the stages of a TaskRun whose record stands for what the steps emitted.
+func (v *Verifier) believe(r run, made *recorded, steps []*step, found *findings) {
 	found.add(v.minimum.checkAssurance(signing.Assurance(made.Assurance))...)
 	if !made.provesDeclaration() {
 		found.caveat(unprovenDeclaration)

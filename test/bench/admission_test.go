@@ -202,26 +202,17 @@ func (everything) Settings() settings.Settings {
 type ownPods struct{}
 
 // Get implements admission.PodGetter.
-func (ownPods) Get(_ context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+func (ownPods) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Pod, error) {
 	var i int
 	if _, err := fmt.Sscanf(name, "build-%d-pod", &i); err != nil {
 		return nil, err
 	}
 	run := numberedRun(i)
 	yes := true
-	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
 		OwnerReferences: []metav1.OwnerReference{{UID: types.UID(run.UID), Controller: &yes}},
 	}}, nil
-}
-
-// GetAll implements admission.PodGetter, without a report.
-func (p ownPods) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	pod, err := p.Get(ctx, namespace, name)
-	if err != nil {
-		return nil, err
-	}
-	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
 }
 
 func numberedRun(i int) *verifytest.Run {

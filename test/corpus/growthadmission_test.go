@@ -55,23 +55,14 @@ func (enforced) Settings() settings.Settings {
 // ownPod returns the pod in which the TaskRuns were signed.
 type ownPod struct{}
 
-func (ownPod) Get(_ context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+func (ownPod) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Pod, error) {
 	run, yes := verifytest.NewRun(), true
-	return &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
 		OwnerReferences: []metav1.OwnerReference{{
 			APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(run.UID), Controller: &yes,
 		}},
 	}}, nil
-}
-
-// GetAll implements admission.PodGetter, without a report.
-func (p ownPod) GetAll(ctx context.Context, namespace, name string) (*corev1.Pod, error) {
-	pod, err := p.Get(ctx, namespace, name)
-	if err != nil {
-		return nil, err
-	}
-	return &corev1.Pod{ObjectMeta: pod.ObjectMeta}, nil
 }
 
 func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admission.StatusHandler {

@@ -92,11 +92,7 @@ func testSameOutcome(t *testing.T, c *cluster) {
 		t.Run(oc.fixture, func(t *testing.T) {
 			t.Parallel()
 			signed, plain := c.namespace(t, true), c.namespace(t, false)
-			a, b := c.startOutcome(t, signed, oc), c.startOutcome(t, plain, oc)
-			got, want := c.finishOutcome(t, a, oc), c.finishOutcome(t, b, oc)
-			if diff := cmp.Diff(outcomeOf(want), outcomeOf(got)); diff != "" {
-				t.Errorf("signing changes the outcome (-without +with):\n%s", diff)
-			}
+			got, want := c.sameOutcome(t, signed, plain, oc)
 			wantWrapped(t, c, got)
 			c.verify(t, oc.verdict, oc.code, "taskrun/"+got.Name, "-n", signed)
 			if oc.verdict == "VERIFIED" {
@@ -107,6 +103,17 @@ func testSameOutcome(t *testing.T, c *cluster) {
 			}
 		})
 	}
+}
+
+// sameOutcome runs a TaskRun with the add-on and without it, and wants one outcome.
+func (c *cluster) sameOutcome(t *testing.T, signed, plain string, oc outcomeCase) (got, want *pipelinev1.TaskRun) {
+	t.Helper()
+	a, b := c.startOutcome(t, signed, oc), c.startOutcome(t, plain, oc)
+	got, want = c.finishOutcome(t, a, oc), c.finishOutcome(t, b, oc)
+	if diff := cmp.Diff(outcomeOf(want), outcomeOf(got)); diff != "" {
+		t.Errorf("the add-on changes the outcome (-without +with):\n%s", diff)
+	}
+	return got, want
 }
 
 func (c *cluster) startOutcome(t *testing.T, namespace string, oc outcomeCase) *pipelinev1.TaskRun {

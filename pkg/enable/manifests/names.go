@@ -69,9 +69,19 @@ func WebhookConfigurations() []string {
 
 // WebhookConfigurationsOf are the names of the webhook configurations that a backend needs.
 func WebhookConfigurationsOf(backend signing.Backend) []string {
-	return slices.DeleteFunc(WebhookConfigurations(), func(name string) bool {
-		return name == InjectWebhook && !backends.Of(backend).Signs
-	})
+	return slices.DeleteFunc(WebhookConfigurations(), func(name string) bool { return !needs(backend, name) })
+}
+
+// needs reports whether a backend needs the object with this name. One that cannot be enabled is not asked.
+func needs(backend signing.Backend, name string) bool {
+	b := backends.Of(backend)
+	switch name {
+	case InjectWebhook:
+		return b.Signs || !b.Enabled
+	case TokenRequester:
+		return b.Tokens || !b.Enabled
+	}
+	return true
 }
 
 // WebhookHost is the name by which API servers call the add-on's webhooks.

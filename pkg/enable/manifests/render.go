@@ -16,7 +16,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/config"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
@@ -56,12 +55,11 @@ func Render(o Options) ([]runtime.Object, error) {
 // unneeded reports whether the backend does not need an object: the webhook that injects pods, or the role that
 // grants tokens.
 func (o Options) unneeded(object runtime.Object) bool {
-	backend := backends.Of(o.Settings.Backend)
 	switch obj := object.(type) {
 	case *admissionv1.MutatingWebhookConfiguration:
-		return obj.Name == InjectWebhook && !backend.Signs && backend.Enabled
+		return !needs(o.Settings.Backend, obj.Name)
 	case *rbacv1.ClusterRole:
-		return obj.Name == TokenRequester && !backend.Tokens && backend.Enabled
+		return !needs(o.Settings.Backend, obj.Name)
 	}
 	return false
 }

@@ -64,10 +64,11 @@ func TestEnforcementPolicyGuardsTheScope(t *testing.T) {
 		"!example.com/c,a notin (3)",
 	} {
 		o := testOptions()
-		var err error
-		if o.Settings.Scope, err = settings.NewScope(nil, selector); err != nil {
+		chosen, err := settings.Parse(map[string]string{settings.KeyNamespaceSelector: selector})
+		if err != nil {
 			t.Fatal(err)
 		}
+		o.Settings.Scope = chosen.Scope
 		p := find[*admissionv1.ValidatingAdmissionPolicy](t, render(t, o), EnforcementGuard)
 		want, err := labels.Parse(selector)
 		if err != nil {
