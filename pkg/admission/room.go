@@ -60,6 +60,9 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 	if w.far() || w.old.managedByOther() {
 		return wanted, "", nil
 	}
+	if !w.submitted.complete() && !w.takes(w.submitted.size) {
+		return wanted, "", nil // the store refuses it as it came
+	}
 	size, err := w.size(wanted)
 	if err != nil || w.takes(size) {
 		return wanted, "", err
