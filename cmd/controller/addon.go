@@ -29,14 +29,13 @@ import (
 type addOn struct {
 	*common
 
-	tektonAccount string
-	pod           podIdentity
-	history       *reconciler.History
-	grants        *reconciler.GrantTimes
-	trust         *admission.Trust
-	pods          pods
-	dynamic       dynamic.Interface
-	sealSecret    cache.SharedIndexInformer // of the Secret that holds the key of the seals
+	pod        podIdentity
+	history    *reconciler.History
+	grants     *reconciler.GrantTimes
+	trust      *admission.Trust
+	pods       pods
+	dynamic    dynamic.Interface
+	sealSecret cache.SharedIndexInformer // of the Secret that holds the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
@@ -49,7 +48,6 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 		name  string
 		value *string
 	}{
-		{manifests.EnvTektonAccount, &a.tektonAccount},
 		{manifests.EnvPodName, &a.pod.name},
 		{manifests.EnvPodUID, &a.pod.uid},
 	} {

@@ -15,7 +15,6 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -29,8 +28,8 @@ const recorders = 4
 // recordTimeout bounds what recording one TaskRun asks the API server for at once.
 const recordTimeout = 10 * time.Second
 
-// newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
-// signing tokens: those before could not sign.
+// newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace got its grant:
+// those before could not sign, and their pods may be anybody's.
 //
 // onSeen is shown every TaskRun, and onRefused those whose pods were not created.
 func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func(*unstructured.Unstructured)) *controller.Impl {
@@ -39,7 +38,7 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 		Dynamic: a.dynamic,
 		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
-			since, granted := a.since(namespace)
+			since, granted := a.grants.Since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
 		},
 		Proof:     a.proof(),
@@ -60,15 +59,6 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 	})
 	records.Start(ctx, queue)
 	return queue
-}
-
-// since returns when TaskRuns of a namespace began to be behind the fence, false if they are not: with its grant where steps sign with
-// tokens, else with the add-on's own namespace.
-func (a *addOn) since(namespace string) (time.Time, bool) {
-	if backends.Of(a.settings.Get().Backend).Tokens {
-		return a.grants.Since(namespace)
-	}
-	return a.namespaces.Created(manifests.Namespace)
 }
 
 // proof is how the reconcilers know verdicts of the add-on.

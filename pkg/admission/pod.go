@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -53,8 +54,17 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	if reported {
 		facts.Reported = verify.ReportOf(pod)
 	}
-	// Without a grant no step has a token to sign with, but a report needs none.
-	since, granted := h.Since(tr.Namespace)
-	facts.Unfenced = granted && pod.GetCreationTimestamp().Time.Before(since) || !granted && reported
+	facts.Unfenced = h.unfenced(pod, reported)
 	return facts, nil
+}
+
+// unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a token
+// to sign with, but a report needs none. Times are whole seconds: a report does not count if its pod is of the same second.
+func (h *StatusHandler) unfenced(pod *corev1.Pod, reported bool) bool {
+	since, granted := h.Since(pod.Namespace)
+	created := pod.GetCreationTimestamp().Time
+	if reported {
+		return !granted || !created.After(since)
+	}
+	return granted && created.Before(since)
 }

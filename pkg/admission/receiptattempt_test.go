@@ -99,7 +99,9 @@ func TestReportsNeedAFence(t *testing.T) {
 		"no grant":           {time.Time{}, false, true, true},
 		"no grant, evidence": {time.Time{}, false, false, false},
 		"a later grant":      {testNow().Add(time.Second), true, true, true},
-		"a grant":            {testNow(), true, true, false},
+		"of the same second": {testNow(), true, true, true},
+		"evidence of it":     {testNow(), true, false, false},
+		"an earlier grant":   {testNow().Add(-time.Second), true, true, false},
 	} {
 		handler := newStatusHandler(&fakeVerifier{})
 		handler.Since = func(string) (time.Time, bool) { return tc.since, tc.granted }

@@ -56,7 +56,7 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci", fence)}})
+	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant(signing.BackendOIDCSAToken, "ci", fence)}})
 	if err := addInstallation(on, signing.BackendOIDCSAToken); err != nil {
 		return nil, nil, nil, err
 	}

@@ -126,9 +126,8 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
-		variables := map[string]string{EnvTektonNamespace: o.TektonNamespace, EnvSignerImage: o.SignerImage()}
-		if d.Name == Controller {
-			variables[EnvTektonAccount] = o.tektonAccount().Name
+		variables := map[string]string{
+			EnvTektonNamespace: o.TektonNamespace, EnvTektonAccount: o.tektonAccount().Name, EnvSignerImage: o.SignerImage(),
 		}
 		for name, value := range variables {
 			if !setEnv(c, name, value) {
