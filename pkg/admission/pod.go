@@ -5,28 +5,47 @@ package admission
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
+// errNotTwice is why a difference proves nothing.
+var errNotTwice = errors.New("the pod's status differs from the TaskRun's, and could not be read twice")
+
 // verify judges the TaskRun. A report of the kubelet that differs is read again: the pod's status may have changed since Tekton's
-// controller read it, and only the same difference twice counts.
-func (h *StatusHandler) verify(ctx context.Context, rules Rules, tr *v1.TaskRun, facts *verify.Facts) (verify.Result, error) {
+// controller read it, and only the same difference twice counts. In enforce, a read that fails is an error: the TaskRun would
+// fail for what may have passed in a moment.
+func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, facts *verify.Facts) (verify.Result, error) {
+	rules := RulesOf(w.settings, w.mode)
 	result, err := h.Verifier.TaskRun(ctx, rules, tr, *facts)
 	if err != nil || !rules.Receipts || !failedReceipt(result) {
 		return result, err
 	}
-	again, err := h.lookAtPod(ctx, tr, true)
-	if err != nil || !again.Found {
-		return indeterminate(string(verify.CheckReceipt), errors.New("the pod's status differs from the TaskRun's, and could not be read twice")), nil
+	again, err := h.lookAgain(ctx, tr)
+	switch {
+	case err != nil && w.mode == settings.Enforce:
+		return verify.Result{}, fmt.Errorf("%w: %w", errNotTwice, err)
+	case err != nil || !again.Found:
+		return indeterminate(string(verify.CheckReceipt), errNotTwice), nil
 	}
 	facts.Pod = again
 	return h.Verifier.TaskRun(ctx, rules, tr, *facts)
+}
+
+// lookAgain reads the pod a second time, unless so little time remains that nothing could be made of it.
+func (h *StatusHandler) lookAgain(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < podTimeout {
+		return nil, errors.New("the first read took too long")
+	}
+	return h.lookAtPod(ctx, tr, true)
 }
 
 // failedReceipt reports whether the report of the kubelet differs.

@@ -21,6 +21,7 @@ import (
 type Reported struct {
 	Node         string
 	RuntimeClass string
+	Phase        corev1.PodPhase
 	Created      time.Time
 	Containers   int                      // number of the pod's steps
 	Steps        []corev1.ContainerStatus // of steps with a status, in the order of the pod's containers
@@ -29,7 +30,7 @@ type Reported struct {
 
 // ReportOf returns what the kubelet reported about a pod.
 func ReportOf(pod *corev1.Pod) *Reported {
-	r := &Reported{Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.UTC()}
+	r := &Reported{Node: pod.Spec.NodeName, Phase: pod.Status.Phase, Created: pod.CreationTimestamp.UTC()}
 	if pod.Spec.RuntimeClassName != nil {
 		r.RuntimeClass = *pod.Spec.RuntimeClassName
 	}
@@ -119,6 +120,8 @@ func (r *receiver) report() *Reported {
 	case pod.Unfenced:
 		return doubt("a pod that is older than the policies that keep others from imitating it",
 			"anyone who could create pods may have created it")
+	case !slices.Contains(record.Phases(), string(pod.Reported.Phase)):
+		return doubt("no phase of a pod", "the kubelet reports a phase that this version does not know")
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
@@ -226,6 +229,9 @@ func messageText(t *corev1.ContainerStateTerminated) string {
 	return t.Message
 }
 
+// oomKilled is the reason of a container that Tekton takes as failed whatever its exit code.
+const oomKilled = "OOMKilled"
+
 // exitCodes checks that no container failed in a TaskRun that succeeded. If a step may fail, its entrypoint
 // exits with 0 and leaves the exit code in the message.
 func (r *receiver) exitCodes(reported *Reported) {
@@ -237,7 +243,7 @@ func (r *receiver) exitCodes(reported *Reported) {
 			"the pod never ran to its end, so the TaskRun cannot have succeeded")
 	}
 	for _, c := range reported.Steps {
-		if t := c.State.Terminated; t == nil || t.ExitCode != 0 {
+		if t := c.State.Terminated; t == nil || t.ExitCode != 0 || t.Reason == oomKilled {
 			r.found.add(Check{
 				ID: CheckSucceeded, Status: Fail, Step: c.Name, Expected: "Succeeded=False", Got: r.outcomeText(),
 				Message: "the kubelet reported that the container failed, or never ended: " + stateText(c.State),
@@ -249,8 +255,8 @@ func (r *receiver) exitCodes(reported *Reported) {
 // receiptOf returns the report in the form of a record.
 func receiptOf(reported *Reported) *record.Receipt {
 	out := &record.Receipt{
-		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Created: reported.Created.UTC().Truncate(time.Second),
-		Steps: []record.Step{},
+		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Phase: string(reported.Phase),
+		Created: reported.Created.UTC().Truncate(time.Second), Steps: []record.Step{},
 	}
 	for _, c := range reported.Steps {
 		s := record.Step{Container: c.Name, ImageID: c.ImageID}
