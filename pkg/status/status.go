@@ -128,6 +128,7 @@ const (
 	CheckTrustHistory      CheckID = "trust-history"
 	CheckObjects           CheckID = "objects"
 	CheckGrants            CheckID = "grants"
+	CheckPodStatus         CheckID = "pod-status"
 	CheckLeftOver          CheckID = "left-over"
 	CheckTekton            CheckID = "tekton"
 	CheckTektonSigner      CheckID = "tekton-signer"
@@ -140,8 +141,8 @@ func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
 		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
-		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
-		CheckBackoff, CheckVerdicts,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckLeftOver, CheckTekton,
+		CheckTektonSigner, CheckBackoff, CheckVerdicts,
 	}
 }
 
