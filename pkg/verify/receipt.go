@@ -122,6 +122,8 @@ func (r *receiver) report() *Reported {
 			"anyone who could create pods may have created it")
 	case !slices.Contains(record.Phases(), string(pod.Reported.Phase)):
 		return doubt("no phase of a pod", "the kubelet reports a phase that this version does not know")
+	case pod.Reported.Node == "" && len(pod.Reported.Steps) > 0:
+		return doubt("containers of a pod without a node", "no kubelet ran the pod, so none reported about it")
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))

@@ -175,6 +175,9 @@ func TestReceipt(t *testing.T) {
 			r.tr.Status.Steps[0].Terminated.Reason = "OOMKilled"
 			r.look()
 		}, verify.Failed, verify.CheckSucceeded},
+		"no node": {
+			nil, func(r *received) { r.pod.Spec.NodeName = ""; r.look() }, verify.Indeterminate, verify.CheckReceipt,
+		},
 		"an unknown phase": {nil, func(r *received) {
 			r.pod.Status.Phase = corev1.PodPhase(strings.Repeat("x", 1<<20))
 			r.look()

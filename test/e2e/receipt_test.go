@@ -37,7 +37,7 @@ func TestReceipts(t *testing.T) {
 	t.Run("steps that cannot sign", func(t *testing.T) { testReceiptsAsFallback(t, c) })
 }
 
-// receiptNamespace creates a namespace in scope, and waits until the add-on counts its pods as protected.
+// receiptNamespace creates a namespace in scope, and wants its RoleBinding to give no right.
 func (c *cluster) receiptNamespace(t *testing.T) string {
 	t.Helper()
 	ns := c.namespace(t, true)
@@ -217,7 +217,6 @@ func (c *cluster) wantNotJudgedAgain(t *testing.T, tr *pipelinev1.TaskRun) {
 // testReceiptsAsFallback: Tasks with so many steps that none can sign are verified by receipt, others by their evidence.
 func testReceiptsAsFallback(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
-	c.awaitProtection(t, ns)
 	for steps, assurance := range map[int]string{1: "payload-bound", 8: "receipt", 20: "receipt"} {
 		t.Run(fmt.Sprintf("%d steps", steps), func(t *testing.T) {
 			t.Parallel()
