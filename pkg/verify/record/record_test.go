@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,9 +51,26 @@ func testPredicate() Predicate {
 	}
 }
 
-func testStatement(t *testing.T) []byte {
+// testReceiptPredicate is of a record v2: a step left evidence, a receipt covers the TaskRun, and an attempt has one.
+func testReceiptPredicate() Predicate {
+	p := testPredicate()
+	p.Backend, p.Assurance, p.Basis = "receipt", "receipt", BasisBoth
+	p.Receipt = &Receipt{
+		Node: "node-1", RuntimeClass: "gvisor", Phase: "Succeeded", Created: time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC),
+		Steps: []Step{{
+			Container: "step-build", Reason: "Completed", ImageID: "registry.example/busybox@sha256:0000",
+			Message: MessageDigest("[]"),
+		}},
+	}
+	p.Attempts = []Attempt{{Number: 0, TaskRun: strings.Repeat("cd", 32)}}
+	return p
+}
+
+func testStatement(t *testing.T) []byte { t.Helper(); return statementOf(t, testPredicate()) }
+
+func statementOf(t *testing.T, p Predicate) []byte {
 	t.Helper()
-	r, err := New(testTaskRun(t), testPredicate())
+	r, err := New(testTaskRun(t), p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +112,44 @@ func TestVector(t *testing.T) {
 	} {
 		if !strings.Contains(string(doc), line) {
 			t.Errorf("expected docs/record.md to hold the line %q", line)
+		}
+	}
+}
+
+// TestVectorOfAReceipt makes the second vector in docs/record.md, of the same TaskRun. Each version is read as what it is.
+func TestVectorOfAReceipt(t *testing.T) {
+	statement := statementOf(t, testReceiptPredicate())
+	golden(t, "statement-v2.json", statement)
+	doc, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "record.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := DigestOf(statement)
+	for _, line := range []string{
+		fmt.Sprintf("statement  %d bytes; M %d bytes, SHA-256 %s\n", len(statement), len(signing.MessageOf(statement)),
+			hex.EncodeToString(digest[:])),
+		"audience   " + signing.RecordAudience(signing.AudiencePrefix, digest) + "\n",
+	} {
+		if !strings.Contains(string(doc), line) {
+			t.Errorf("expected docs/record.md to hold the line %q", line)
+		}
+	}
+	for name, want := range map[string]Predicate{"statement.json": testPredicate(), "statement-v2.json": testReceiptPredicate()} {
+		stored, err := os.ReadFile(filepath.Join("testdata", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := Encode(stored, "a.b.c")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Decode(text)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		p := got.Record.Predicate
+		if diff := cmp.Diff(want.Receipt, p.Receipt); diff != "" || p.Basis != want.Basis || !slices.Equal(p.Attempts, want.Attempts) {
+			t.Errorf("%s: basis %q, attempts %+v, receipt (-want +got):\n%s", name, p.Basis, p.Attempts, diff)
 		}
 	}
 }
