@@ -52,6 +52,10 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 	off["/api/v1/pods"] = mustJSON(corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}})
 	off["/apis/apps/v1/statefulsets"] = mustJSON(appsv1.StatefulSetList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSetList"}})
 	on = maps.Clone(off)
+	for _, kind := range []string{"ClusterRole", "Role", "ClusterRoleBinding"} {
+		on["/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind)+"s"] =
+			`{"kind":"` + kind + `List","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{},"items":[]}`
+	}
 	fence, err := manifests.FenceVersion()
 	if err != nil {
 		return nil, nil, nil, err

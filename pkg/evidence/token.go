@@ -14,6 +14,7 @@ import (
 const (
 	audiencePayload    = "payload-bound" // nothing: it vouches for one statement
 	audienceKey        = "key-bound"     // nothing: it vouches for one key
+	audienceRecord     = "record"        // nothing: it vouches for one record of the add-on
 	audienceOnly       = "audience-only" // sign anything, as long as the token is valid
 	audienceCredential = "credential"    // act as the service account: the API server accepts it
 	audienceForeign    = "foreign"       // unknown: it is not for signing
@@ -89,6 +90,9 @@ func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
 	}
 	if digest, ok := digestBehind(audience, prefix+":k:"); ok {
 		return audienceKey, digest
+	}
+	if digest, ok := digestBehind(audience, prefix+":r:"); ok {
+		return audienceRecord, digest
 	}
 	if audience == prefix {
 		return audienceOnly, ""

@@ -191,6 +191,9 @@ func testForgedReceipt(t *testing.T, c *cluster) {
 		wantCondition(t, patched, "False", "TaskRunResultsVerificationFailed")
 	}
 	c.verifyInput(t, file, "VERIFIED", 0, "-f", "-")
+	if out := c.kubectlWithInput(t, file, "tekton-sign", "evidence", "-f", "-"); out.code != 0 || !strings.Contains(out.stdout, "Receipt: ") {
+		t.Errorf("evidence: %s", out)
+	}
 	forged := strings.Replace(file, `"exitCode": 0`, `"exitCode": 9`, 1)
 	c.verifyInput(t, forged, "FAILED", 4, "-f", "-")
 	gone := c.finish(t, ns, another(t, "results"))

@@ -129,7 +129,6 @@ func testPodStatusWriter(t *testing.T, c *cluster) {
 		t.Errorf("status does not name who can write pods/status: %s", out)
 	}
 	tr, pod := c.inLastStep(t, ns)
-	t.Cleanup(func() { c.cancel(t, tr) })
 	kubelet := strconv.Itoa(pidInLab(t, testlab.Kubelet))
 	if out, err := inLab(t, "kill", "-STOP", kubelet); err != nil {
 		t.Fatalf("%v: %s", err, out)
