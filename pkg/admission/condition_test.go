@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
+
+func basedOn(basis record.Basis) verify.Result { r := verified(); r.Basis = basis; return r }
 
 func TestConditionOfEachVerdict(t *testing.T) {
 	failing := func(verdict verify.Verdict, status verify.Status) verify.Result {
@@ -26,6 +29,14 @@ func TestConditionOfEachVerdict(t *testing.T) {
 		"verified": {
 			verified(), "True", "TaskRunResultsVerified",
 			"VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity",
+		},
+		"by a receipt": {
+			basedOn(record.BasisReceipt), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, nothing in the pod signed, identity",
+		},
+		"by a receipt and evidence": {
+			basedOn(record.BasisBoth), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, not every step signed, identity",
 		},
 		"failed": {
 			failing(verify.Failed, verify.Fail), "False", "TaskRunResultsVerificationFailed",

@@ -73,8 +73,22 @@ func NeedsReceipt(tr *v1.TaskRun) bool {
 	return len(steps) > 0
 }
 
-const receiptCaveat = "nothing in the pod signed: the add-on compared the TaskRun with what the kubelet reported of " +
-	"its pod"
+// receiptCaveat is what a reader should know of a receipt, depending on whether steps signed.
+func receiptCaveat(signed bool) string {
+	who := "nothing in the pod signed"
+	if signed {
+		who = "not every step signed"
+	}
+	return who + ": the add-on compared the TaskRun with what the kubelet reported of its pod"
+}
+
+// anySigned reports whether a step left evidence.
+func anySigned(steps []*step) bool {
+	return slices.ContainsFunc(steps, func(s *step) bool {
+		_, unsigned := s.unsigned()
+		return len(s.carriers) > 0 && !unsigned
+	})
+}
 
 // receiver is the stage receipt. It checks that the TaskRun shows what the kubelet reported about its pod.
 type receiver struct {
@@ -98,7 +112,7 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
-	found.caveat(receiptCaveat)
+	found.caveat(receiptCaveat(anySigned(steps)))
 	found.pass(CheckReceipt, fmt.Sprintf("%s as the kubelet reported them", count(len(reported.Steps), "step")))
 	return receiptOf(reported)
 }
@@ -274,7 +288,7 @@ func receiptOf(reported *Reported) *record.Receipt {
 func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findings) {
 	found.pass(CheckReceipt, "the add-on recorded what the kubelet reported of the pod")
 	found.pass(CheckCoverage, "the add-on's record covers every step")
-	found.caveat(receiptCaveat, "they were equal, according to "+made.subject)
+	found.caveat(receiptCaveat(made.Basis == record.BasisBoth), "they were equal, according to "+made.subject)
 	for i, s := range made.Receipt.Steps {
 		if i >= len(steps) {
 			break
@@ -301,7 +315,7 @@ func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool 
 		return false
 	}
 	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
-	found.caveat(receiptCaveat)
+	found.caveat(receiptCaveat(anySigned(steps)))
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
 	outcome{r, found, steps, nil}.check()
 	found.proven = true
