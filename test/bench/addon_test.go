@@ -37,11 +37,18 @@ const (
 )
 
 // BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster of KUBECONFIG, and then makes
-// the add-on judge 500 status writes, 100 at a time. It turns signing on for its own namespace, and off
-// again.
+// the add-on judge 500 status writes, 100 at a time: with each backend in turn. It turns signing on for its own
+// namespace, and off again.
 func BenchmarkAddOn(b *testing.B) {
+	for _, backend := range benchBackends() {
+		b.Run(string(backend), func(b *testing.B) { benchAddOn(b, string(backend)) })
+	}
+}
+
+func benchAddOn(b *testing.B, backend string) {
+	b.Helper()
 	c := connect(b)
-	c.enable(b)
+	c.enable(b, backend)
 	signed, plain := c.namespace(b, true), c.namespace(b, false)
 	c.run(b, plain, "warm-up") // pulls the image and fills the caches
 	c.run(b, signed, "warm-up")
@@ -69,7 +76,7 @@ func connect(b *testing.B) *lab {
 
 const benchLabel = "bench.tekton-sign.dev/signed"
 
-func (c *lab) enable(b *testing.B) {
+func (c *lab) enable(b *testing.B, backend string) {
 	b.Helper()
 	plugin := func(args ...string) {
 		out, err := exec.CommandContext(context.WithoutCancel(b.Context()), "../../bin/kubectl-tekton_sign",
@@ -78,7 +85,7 @@ func (c *lab) enable(b *testing.B) {
 			b.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
-	plugin("enable", "oidc-sa-token", "--namespace-selector", benchLabel+"=true", "--yes")
+	plugin("enable", backend, "--namespace-selector", benchLabel+"=true", "--yes")
 	b.Cleanup(func() { plugin("disable", "--purge", "--yes") })
 }
 

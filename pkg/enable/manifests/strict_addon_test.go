@@ -34,7 +34,7 @@ func TestGrantsPolicy(t *testing.T) {
 		asked asked
 		shown string
 	}{
-		"the grant": {bind("ci", nil), ""},
+		"the grant":        {bind("ci", nil), ""},
 		"by somebody else": {by(bind("ci", nil), "admin"), "was not created for admin: its age shows since when"},
 		"by the add-on's other account": {by(bind("ci", nil), "system:serviceaccount:tekton-sign:controller",
 			"system:serviceaccounts:tekton-sign"), "its age shows since when"},
