@@ -131,6 +131,16 @@ func (p pods) Get(ctx context.Context, namespace, name string, whole bool) (pod 
 	return pod, err
 }
 
+// Log implements admission.PodGetter.
+func (p pods) Log(ctx context.Context, namespace, name, container string, atMost int64) (text []byte, err error) {
+	admission.Outside(ctx, func() {
+		text, err = p.whole.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{
+			Container: container, LimitBytes: &atMost,
+		}).DoRaw(ctx)
+	})
+	return text, err
+}
+
 // Ready implements admission.Scope.
 func (a *addOn) Ready() bool {
 	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced()

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	tektonnames "github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -72,9 +73,29 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	facts := verify.FactsOf(pod)
 	if reported {
 		facts.Reported = verify.ReportOf(pod)
+		h.readLog(ctx, pod, &facts.Reported.Log)
 	}
 	facts.Unfenced = h.unfenced(pod, reported)
 	return facts, nil
+}
+
+// readLog reads the log of Tekton's results sidecar, if values travel by it and the settings let the add-on. What keeps it from
+// being read is said in the verdict.
+func (h *StatusHandler) readLog(ctx context.Context, pod *corev1.Pod, log *verify.ResultsLog) {
+	if !log.Used || !h.Scope.Settings().SidecarLogs {
+		return
+	}
+	if !log.Ended {
+		log.Missing = "the sidecar has not ended"
+		return
+	}
+	text, err := h.Pods.Log(ctx, pod.Namespace, pod.Name, tektonnames.ResultsSidecar, verify.MaxLog+1)
+	if err == nil {
+		err = log.Read(text)
+	}
+	if err != nil {
+		log.Missing = err.Error()
+	}
 }
 
 // unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a token

@@ -209,3 +209,31 @@ func TestReportsNeedAFence(t *testing.T) {
 		}
 	}
 }
+
+// The log of the results sidecar is read if the settings say so and the sidecar has ended. What keeps it from being read is said.
+func TestReadLog(t *testing.T) {
+	const good = `{"name":"a","value":"b","type":"task"}`
+	for name, tc := range map[string]struct {
+		on, used, ended bool
+		pods            fakePods
+		missing         string // in what is said; empty: the log was read
+	}{
+		"read":              {true, true, true, fakePods{log: good}, ""},
+		"switched off":      {false, true, true, fakePods{log: good}, "not tried"},
+		"no sidecar":        {true, false, true, fakePods{log: good}, "not tried"},
+		"not ended":         {true, true, false, fakePods{log: good}, "the sidecar has not ended"},
+		"no answer":         {true, true, true, fakePods{logErr: context.DeadlineExceeded}, context.DeadlineExceeded.Error()},
+		"nothing to expect": {true, true, true, fakePods{log: "x"}, "line 1"},
+	} {
+		handler := newStatusHandler(&fakeVerifier{})
+		handler.Pods, handler.Scope = tc.pods, fakeScope{backend: signing.BackendReceipt, logs: tc.on}
+		log := verify.ResultsLog{Used: tc.used, Ended: tc.ended, Missing: "not tried"}
+		handler.readLog(t.Context(), &corev1.Pod{}, &log)
+		if read := log.Digest != ""; read != (tc.missing == "") {
+			t.Errorf("%s: read %v: %+v", name, read, log)
+		}
+		if tc.missing != "" && !strings.Contains(log.Missing, tc.missing) {
+			t.Errorf("%s: got %q, want %q in it", name, log.Missing, tc.missing)
+		}
+	}
+}

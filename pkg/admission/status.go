@@ -43,6 +43,8 @@ type Verifier interface {
 type PodGetter interface {
 	// Get reads the metadata of a pod or, if whole, all of it, for what the kubelet reported of it.
 	Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error)
+	// Log reads the log of one container of a pod, no more bytes of it than atMost.
+	Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error)
 }
 
 // Scope tells what is to be done where.

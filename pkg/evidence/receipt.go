@@ -22,6 +22,7 @@ type Receipt struct {
 	RuntimeClass string        `json:"runtimeClass,omitempty"`
 	Phase        string        `json:"phase,omitempty"`
 	Created      string        `json:"created,omitempty"` // of the pod
+	Log          string        `json:"log,omitempty"`     // hex SHA-256 of the results sidecar's log
 	Steps        []ReceiptStep `json:"steps"`
 	Attempts     []int         `json:"attempts,omitempty"` // earlier attempts with a receipt, from 0
 	Token        *Token        `json:"token"`              // the proof of the record
@@ -69,7 +70,7 @@ func (t *TaskRun) receiptOf(tr *v1.TaskRun, prefix string) *Receipt {
 
 // describe adds what the kubelet reported.
 func (r *Receipt) describe(reported *record.Receipt) {
-	r.Node, r.RuntimeClass, r.Phase = reported.Node, reported.RuntimeClass, reported.Phase
+	r.Node, r.RuntimeClass, r.Phase, r.Log = reported.Node, reported.RuntimeClass, reported.Phase, reported.Log
 	r.Created = reported.Created.UTC().Format(time.RFC3339)
 	for _, s := range reported.Steps {
 		r.Steps = append(r.Steps, ReceiptStep{

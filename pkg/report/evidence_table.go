@@ -95,6 +95,7 @@ func (t *evidenceTable) receipt(r *evidence.Receipt) {
 	for _, f := range []struct{ name, value string }{
 		{"basis", r.Basis}, {"seen at", r.VerifiedAt}, {"add-on", r.AddOnVersion},
 		{"pod UID", r.PodUID}, {"created", r.Created}, {"node", r.Node}, {"runtime class", r.RuntimeClass}, {"phase", r.Phase},
+		{"log SHA-256", r.Log},
 	} {
 		if f.value != "" {
 			t.field(f.name, f.value)

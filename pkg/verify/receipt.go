@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -25,7 +26,7 @@ type Reported struct {
 	Created      time.Time
 	Containers   int                      // number of the pod's steps
 	Steps        []corev1.ContainerStatus // of steps with a status, in the order of the pod's containers
-	Logs         bool                     // a results sidecar logs the values, so messages do not have them
+	Log          ResultsLog               // if a results sidecar logs the values, messages do not have them
 }
 
 // ReportOf returns what the kubelet reported about a pod.
@@ -34,12 +35,9 @@ func ReportOf(pod *corev1.Pod) *Reported {
 	if pod.Spec.RuntimeClassName != nil {
 		r.RuntimeClass = *pod.Spec.RuntimeClassName
 	}
-	for i := range pod.Spec.InitContainers { // Tekton can run its sidecar there
-		r.Logs = r.Logs || pod.Spec.InitContainers[i].Name == tekton.ResultsSidecar
-	}
+	r.Log = logOf(pod)
 	for i := range pod.Spec.Containers {
 		name := pod.Spec.Containers[i].Name
-		r.Logs = r.Logs || name == tekton.ResultsSidecar
 		if tekton.IsStep(name) {
 			r.Containers++
 		}
@@ -145,14 +143,17 @@ func (r *receiver) report() *Reported {
 		return doubt("a container with a name, reason or image of more than a receipt holds", "the record would be too long")
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
 		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
-	case !mergeable(pod.Reported.Steps):
+	case !mergeable(pod.Reported.Steps, pod.Reported.Log.Entries):
 		return doubt("messages with too many values", "there are too many of them to compare")
-	case pod.Reported.Logs:
-		return doubt("values that travel by the log of Tekton's results sidecar",
-			"a receipt covers what the kubelet reports, and the log is not part of it")
+	case pod.Reported.Log.Used && pod.Reported.Log.Digest == "":
+		return doubt("values that travel by the log of Tekton's results sidecar, which was not read",
+			"no receipt covers them: "+cmp.Or(pod.Reported.Log.Missing, logsOff))
 	}
 	return pod.Reported
 }
+
+// logsOff is why the add-on did not try to read a log.
+const logsOff = "the add-on may not read it, see the setting read-sidecar-logs"
 
 // maxText caps the texts about one container in a receipt, in bytes: the seal and the record must hold 100 of
 // them.
@@ -272,7 +273,7 @@ func (r *receiver) exitCodes(reported *Reported) {
 func receiptOf(reported *Reported) *record.Receipt {
 	out := &record.Receipt{
 		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Phase: string(reported.Phase),
-		Created: reported.Created.UTC().Truncate(time.Second), Steps: []record.Step{},
+		Created: reported.Created.UTC().Truncate(time.Second), Log: reported.Log.Digest, Steps: []record.Step{},
 	}
 	for _, c := range reported.Steps {
 		s := record.Step{Container: c.Name, ImageID: c.ImageID}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -220,6 +221,11 @@ func (p knownPods) Get(_ context.Context, _, name string, _ bool) (*corev1.Pod, 
 		return pod, nil
 	}
 	return nil, fmt.Errorf("no pod %s", name)
+}
+
+// Log implements admission.PodGetter.
+func (knownPods) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return nil, errors.New("no logs")
 }
 
 func numberedRun(i int) *verifytest.Run {

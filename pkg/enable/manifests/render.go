@@ -90,7 +90,7 @@ func (o Options) set(object runtime.Object) error {
 	case *admissionv1.ValidatingAdmissionPolicy:
 		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
-		if obj.Name == ChainsGate && !o.Settings.GateChains {
+		if obj.Name == ChainsGate && !o.Settings.GateChains || obj.Name == SidecarLogs && !o.Settings.SidecarLogs {
 			obj.Rules = nil
 		}
 	case *admissionv1.ValidatingAdmissionPolicyBinding:

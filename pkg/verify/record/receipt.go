@@ -35,6 +35,7 @@ type Receipt struct {
 	RuntimeClass string    `json:"runtimeClass"` // empty for the node's default
 	Phase        string    `json:"phase"`        // of the pod
 	Created      time.Time `json:"created"`      // of the pod
+	Log          string    `json:"log"`          // hex SHA-256 of the results sidecar's log; empty if it was not needed
 	Steps        []Step    `json:"steps"`        // in the order of the pod's containers
 }
 
@@ -121,6 +122,9 @@ func (p Predicate) receiptDigests() []string {
 	}
 	if p.Receipt == nil {
 		return digests
+	}
+	if p.Receipt.Log != "" {
+		digests = append(digests, p.Receipt.Log)
 	}
 	for _, s := range p.Receipt.Steps {
 		if s.Message != "" {

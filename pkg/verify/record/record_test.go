@@ -56,7 +56,7 @@ func testReceiptPredicate() Predicate {
 	p := testPredicate()
 	p.Backend, p.Assurance, p.Basis = "receipt", "receipt", BasisBoth
 	p.Receipt = &Receipt{
-		Node: "node-1", RuntimeClass: "gvisor", Phase: "Succeeded", Created: time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC),
+		Node: "node-1", RuntimeClass: "gvisor", Phase: "Succeeded", Log: MessageDigest("{}\n"), Created: time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC),
 		Steps: []Step{{
 			Container: "step-build", Reason: "Completed", ImageID: "registry.example/busybox@sha256:0000",
 			Message: MessageDigest("[]"),
