@@ -56,8 +56,8 @@ func (t *TaskRun) receiptOf(tr *v1.TaskRun, prefix string) *Receipt {
 	}
 	digest := record.DigestOf(encoded.Statement)
 	r := &Receipt{
-		Basis: string(p.Basis), VerifiedAt: timeText(p.VerifiedAt), AddOnVersion: p.AddOnVersion,
-		PodUID: p.PodUID, Steps: []ReceiptStep{}, Token: tokenOf(encoded.Token, prefix), Digest: hex.EncodeToString(digest[:]),
+		Basis: string(p.Basis), VerifiedAt: timeText(p.VerifiedAt), AddOnVersion: p.AddOnVersion, PodUID: p.PodUID,
+		Steps: []ReceiptStep{}, Token: tokenOf(encoded.Token, prefix), Digest: hex.EncodeToString(digest[:]),
 	}
 	for _, a := range p.Attempts {
 		r.Attempts = append(r.Attempts, a.Number)

@@ -36,6 +36,7 @@ func TestGrantsWithoutALeader(t *testing.T) {
 	g.guard.state = bites
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
+	g.make("other")
 	g.reconcile("other")
 	g.want("of a namespace that is not in scope", "other", false)
 

@@ -91,11 +91,12 @@ func (t *evidenceTable) receipt(r *evidence.Receipt) {
 		return
 	}
 	t.line("")
-	t.line(t.style.render(t.style.bold, "Receipt") + ": what the add-on recorded about the pod, as the kubelet reported it")
+	const what = ": what the add-on recorded about the pod, as the kubelet reported it"
+	t.line(t.style.render(t.style.bold, "Receipt") + what)
 	for _, f := range []struct{ name, value string }{
 		{"basis", r.Basis}, {"seen at", r.VerifiedAt}, {"add-on", r.AddOnVersion},
-		{"pod UID", r.PodUID}, {"created", r.Created}, {"node", r.Node}, {"runtime class", r.RuntimeClass}, {"phase", r.Phase},
-		{"log SHA-256", r.Log},
+		{"pod UID", r.PodUID}, {"created", r.Created}, {"node", r.Node}, {"runtime class", r.RuntimeClass},
+		{"phase", r.Phase}, {"log SHA-256", r.Log},
 	} {
 		if f.value != "" {
 			t.field(f.name, f.value)

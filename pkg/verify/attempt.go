@@ -58,7 +58,8 @@ func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v
 	case Verified:
 		return Check{
 			ID: CheckArtifacts, Status: Note,
-			Message: "status.artifacts are those of the previous attempt, whose evidence is good: Tekton ended this one too early",
+			Message: "status.artifacts are those of the previous attempt, whose evidence is good: Tekton ended this one " +
+				"too early",
 		}, true
 	case Indeterminate:
 		return Check{

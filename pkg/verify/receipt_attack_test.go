@@ -120,8 +120,8 @@ func TestReportOfANativeSidecar(t *testing.T) {
 	}
 }
 
-// TestReceiptOfAStoppedRetry: Tekton leaves the artifacts of the attempt before in a retry that it stops. Nothing refutes
-// them, and nothing here proves them.
+// TestReceiptOfAStoppedRetry: Tekton leaves the artifacts of the attempt before in a retry that it stops. Nothing
+// refutes them, and nothing here proves them.
 func TestReceiptOfAStoppedRetry(t *testing.T) {
 	outputs := func(uri string) *v1.Artifacts {
 		return &v1.Artifacts{Outputs: []v1.Artifact{{Name: "image", Values: []v1.ArtifactValue{{Uri: uri}}}}}
@@ -153,7 +153,8 @@ func stop(tr *v1.TaskRun) {
 	for i := range tr.Status.Steps {
 		s := &tr.Status.Steps[i]
 		s.ContainerState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
-			ExitCode: 1, Reason: reason, Message: fmt.Sprintf("Step %s terminated as pod %s is terminated", s.Name, tr.Status.PodName),
+			ExitCode: 1, Reason: reason,
+			Message: fmt.Sprintf("Step %s terminated as pod %s is terminated", s.Name, tr.Status.PodName),
 		}}
 	}
 	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse, Reason: reason})

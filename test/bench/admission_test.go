@@ -78,7 +78,8 @@ func replayStatus(b *testing.B, backend signing.Backend) {
 		Scope:    everything{backend},
 		Accounts: admission.Accounts{Tekton: tekton, AddOn: "system:serviceaccount:tekton-sign:controller"},
 		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: pods, Now: now, Log: log,
-		SealKey: func() seal.Key { return key }, Since: func(string) (time.Time, bool) { return verifytest.Start().Add(-time.Hour), true },
+		SealKey: func() seal.Key { return key },
+		Since:   func(string) (time.Time, bool) { return verifytest.Start().Add(-time.Hour), true },
 	}
 	var reviews [][]byte
 	for i := range replayed {

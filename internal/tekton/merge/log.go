@@ -31,7 +31,8 @@ func (l *Log) StepArtifacts(container, value string) {
 // separator separates the container and the name of a step's result.
 const separator = "."
 
-// ParseLog reads the sidecar's log, a JSON object a line, as Tekton does. It returns an error if Tekton takes none of it.
+// ParseLog reads the sidecar's log, a JSON object a line, as Tekton does. It returns an error if Tekton takes none of
+// it.
 func ParseLog(text []byte) (Log, error) {
 	kinds := map[string]result.ResultType{
 		"task": result.TaskRunResultType, "step": result.StepResultType,

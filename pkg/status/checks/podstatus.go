@@ -30,15 +30,17 @@ func checkPodStatus(ctx context.Context, c *Cluster) []status.Check {
 	if err := w.read(ctx); err != nil {
 		return one(unreadable(status.PartCluster, status.CheckPodStatus, "the roles of the cluster and their bindings", err))
 	}
+	const wanted = "only Kubernetes itself and administrators can write pods/status"
 	if len(w.found) == 0 {
-		return one(pass(status.PartCluster, status.CheckPodStatus, "only Kubernetes itself and administrators can write pods/status"))
+		return one(pass(status.PartCluster, status.CheckPodStatus, wanted))
 	}
 	found := slices.Sorted(maps.Keys(w.found))
 	return one(status.Check{
 		Part: status.PartCluster, ID: status.CheckPodStatus, Status: verify.Warn,
-		Expected: "only Kubernetes itself and administrators can write pods/status", Got: names.Few(found),
+		Expected: wanted, Got: names.Few(found),
 		Message: "these can forge receipts, because they can write what the kubelet reports",
-		Next:    "take that permission away, or refuse receipts: " + c.Options.Program + " enable --minimum-assurance key-bound",
+		Next: "take that permission away, or refuse receipts: " + c.Options.Program +
+			" enable --minimum-assurance key-bound",
 	})
 }
 
@@ -67,7 +69,9 @@ type podStatusWriters struct {
 
 func (w podStatusWriters) read(ctx context.Context) error {
 	rbac := w.cluster.Clients.Kube.RbacV1()
-	err := enable.Each(ctx, rbac.ClusterRoles().List, func(r *rbacv1.ClusterRole) { w.roles["/"+r.Name] = reachOf(r.Rules) })
+	err := enable.Each(ctx, rbac.ClusterRoles().List, func(r *rbacv1.ClusterRole) {
+		w.roles["/"+r.Name] = reachOf(r.Rules)
+	})
 	if err != nil {
 		return err
 	}
@@ -105,7 +109,8 @@ func reachOf(rules []rbacv1.PolicyRule) reach {
 		switch {
 		case all:
 			return everything
-		case includes(r.APIGroups, "") && includes(r.Resources, "pods/status", "*/status") && includes(r.Verbs, "update", "patch"):
+		case includes(r.APIGroups, "") && includes(r.Resources, "pods/status", "*/status") &&
+			includes(r.Verbs, "update", "patch"):
 			most = podStatus
 		}
 	}

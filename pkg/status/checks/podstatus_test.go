@@ -42,7 +42,9 @@ func TestPodStatus(t *testing.T) {
 	}
 	const warned = "warn pod-status: these can forge receipts"
 	testAmiss(t, checkPodStatus, map[string]amissCase{
-		"everywhere": {grant("pods/status", "patch", "", user), status.Warnings, []string{warned, "got user jane (by ClusterRole reporter)"}},
+		"everywhere": {
+			grant("pods/status", "patch", "", user), status.Warnings, []string{warned, "user jane (by ClusterRole reporter)"},
+		},
 		"an account in a namespace in scope": {
 			grant("pods/status", "update", "ci", account("tools")), status.Warnings, []string{warned, "tools/agent in ci"},
 		},
@@ -56,6 +58,7 @@ func TestPodStatus(t *testing.T) {
 			in.bind("system:node", "", user)
 		}, status.Warnings, []string{warned, "user jane (by ClusterRole system:node)"}},
 	})
+	tekton := rbacv1.Subject{Kind: "ServiceAccount", Namespace: tektonNamespace, Name: "the-controller"}
 	for name, change := range map[string]edit{
 		"out of scope": grant("pods/status", "patch", "other", user),
 		"reads only":   grant("pods/status", "get", "", user),
@@ -64,7 +67,7 @@ func TestPodStatus(t *testing.T) {
 			in.role("system:node", "pods/status", "patch")
 			in.bind("system:node", "", nodes())
 		},
-		"Tekton": grant("pods/status", "patch", "", rbacv1.Subject{Kind: "ServiceAccount", Namespace: tektonNamespace, Name: "the-controller"}),
+		"Tekton": grant("pods/status", "patch", "", tekton),
 		"a controller": func(in *installed) {
 			in.role("system:gc", "*", "patch")
 			in.bind("system:gc", "", account("kube-system"))

@@ -56,7 +56,8 @@ func testReceiptPredicate() Predicate {
 	p := testPredicate()
 	p.Backend, p.Assurance, p.Basis = "receipt", "receipt", BasisBoth
 	p.Receipt = &Receipt{
-		Node: "node-1", RuntimeClass: "gvisor", Phase: "Succeeded", Log: MessageDigest("{}\n"), Created: time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC),
+		Node: "node-1", RuntimeClass: "gvisor", Phase: "Succeeded", Log: MessageDigest("{}\n"),
+		Created: time.Date(2026, 11, 22, 12, 0, 1, 0, time.UTC),
 		Steps: []Step{{
 			Container: "step-build", Reason: "Completed", ImageID: "registry.example/busybox@sha256:0000",
 			Message: MessageDigest("[]"),
@@ -116,7 +117,8 @@ func TestVector(t *testing.T) {
 	}
 }
 
-// TestVectorOfAReceipt makes the second vector in docs/record.md, of the same TaskRun. Each version is read as what it is.
+// TestVectorOfAReceipt makes the second vector in docs/record.md, of the same TaskRun. Each version is read as what it
+// is.
 func TestVectorOfAReceipt(t *testing.T) {
 	statement := statementOf(t, testReceiptPredicate())
 	golden(t, "statement-v2.json", statement)
@@ -134,7 +136,9 @@ func TestVectorOfAReceipt(t *testing.T) {
 			t.Errorf("expected docs/record.md to hold the line %q", line)
 		}
 	}
-	for name, want := range map[string]Predicate{"statement.json": testPredicate(), "statement-v2.json": testReceiptPredicate()} {
+	for name, want := range map[string]Predicate{
+		"statement.json": testPredicate(), "statement-v2.json": testReceiptPredicate(),
+	} {
 		stored, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -148,7 +152,8 @@ func TestVectorOfAReceipt(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		p := got.Record.Predicate
-		if diff := cmp.Diff(want.Receipt, p.Receipt); diff != "" || p.Basis != want.Basis || !slices.Equal(p.Attempts, want.Attempts) {
+		diff := cmp.Diff(want.Receipt, p.Receipt)
+		if diff != "" || p.Basis != want.Basis || !slices.Equal(p.Attempts, want.Attempts) {
 			t.Errorf("%s: basis %q, attempts %+v, receipt (-want +got):\n%s", name, p.Basis, p.Attempts, diff)
 		}
 	}
