@@ -143,7 +143,7 @@ func (p pods) Log(ctx context.Context, namespace, name, container string, atMost
 
 // Ready implements admission.Scope.
 func (a *addOn) Ready() bool {
-	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced()
+	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced() && a.grants.HasSynced()
 }
 
 // Settings implements admission.Scope.

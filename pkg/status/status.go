@@ -133,6 +133,7 @@ const (
 	CheckTekton            CheckID = "tekton"
 	CheckTektonSigner      CheckID = "tekton-signer"
 	CheckBackoff           CheckID = "backoff"
+	CheckSidecarLogs       CheckID = "sidecar-logs"
 	CheckVerdicts          CheckID = "verdicts"
 )
 
@@ -142,7 +143,7 @@ func CheckIDs() []CheckID {
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
 		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
 		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckLeftOver, CheckTekton,
-		CheckTektonSigner, CheckBackoff, CheckVerdicts,
+		CheckTektonSigner, CheckBackoff, CheckSidecarLogs, CheckVerdicts,
 	}
 }
 

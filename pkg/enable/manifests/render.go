@@ -90,8 +90,11 @@ func (o Options) set(object runtime.Object) error {
 	case *admissionv1.ValidatingAdmissionPolicy:
 		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
-		if obj.Name == ChainsGate && !o.Settings.GateChains || obj.Name == SidecarLogs && !o.Settings.SidecarLogs {
+		switch {
+		case obj.Name == ChainsGate && !o.Settings.GateChains:
 			obj.Rules = nil
+		case obj.Name == SidecarLogs && o.Settings.SidecarLogs:
+			obj.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
 		}
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
 		o.setBinding(obj)
