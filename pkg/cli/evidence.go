@@ -44,7 +44,8 @@ func newEvidenceCommand(e *env) *cobra.Command {
 		Long: `Show what the evidence of each step says, or export it for other tools. Nothing is verified: use verify for that.
 
 What is shown: the header field by field, the token's claims, the certificates, the public key, the form of the signature, and
-the statement that a verifier rebuilds, with its digest beside the one that the token carries. The token itself is not shown.
+the statement that a verifier rebuilds, with its digest beside the one that the token carries. The token itself is not shown. If the
+add-on's record contains a receipt, what the kubelet reported of the pod is shown too.
 
 What is exported, one JSON object a line, one line a step:
   dsse             a DSSE envelope, for evidence that has a signature
@@ -55,7 +56,7 @@ With -f no network is used, and 16 MiB of objects are read at most. Where Config
 --audience.
 
 Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 unreachable, forbidden or no such TaskRun,
-3 no step carries evidence.`,
+3 no step carries evidence, and there is no receipt.`,
 		Example: fmt.Sprintf(`  # What the steps of a TaskRun signed
   %[1]s evidence taskrun/build
 
