@@ -35,7 +35,7 @@ func addSettings(cmd *cobra.Command) {
 	}
 }
 
-// givenValue returns the value of a setting's flag, if it was given.
+// givenValue returns the value of a setting's flag, and whether the user set it.
 func givenValue(f *pflag.FlagSet, field settings.Field) (string, bool) {
 	if field.Kind != settings.List {
 		return f.Lookup(field.Flag).Value.String(), f.Changed(field.Flag)

@@ -20,7 +20,6 @@ var longFiles = []string{
 	"pkg/admission/consumer_test.go",
 	"pkg/admission/enforce_test.go",
 	"pkg/admission/sealing_test.go",
-	"pkg/pipelines/pipelines_test.go",
 	"pkg/reconciler/history_test.go",
 	"pkg/reconciler/records_test.go",
 	"pkg/reconciler/refusals_test.go",
