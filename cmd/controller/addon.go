@@ -25,7 +25,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// addOn is the program that serves the webhooks and records.
+// addOn is the program that serves the webhooks and writes records.
 type addOn struct {
 	*common
 
@@ -36,13 +36,13 @@ type addOn struct {
 	trust         *admission.Trust
 	pods          pods
 	dynamic       dynamic.Interface
-	sealSecret    cache.SharedIndexInformer // of the Secret that holds the key of the seals
+	sealSecret    cache.SharedIndexInformer // of the Secret with the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
 type podIdentity struct{ name, uid string }
 
-// newAddOn prepares the views of the cluster. follow makes them follow it.
+// newAddOn prepares the views of the cluster. follow starts them.
 func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a := &addOn{common: shared}
 	for _, env := range []struct {
@@ -71,7 +71,8 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now, a.log)
+	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now,
+		a.log)
 	return a, nil
 }
 
@@ -110,7 +111,7 @@ func (r tokenReviews) Review(ctx context.Context, token, audience string) (revie
 	return review, err
 }
 
-// pods reads pods for the status webhook. It asks the API server, not a cache: the pod that is there now counts.
+// pods reads pods for the status webhook. It asks the API server and not a cache, because the current state counts.
 type pods struct {
 	metadata metadata.Interface
 	whole    kubernetes.Interface
@@ -149,7 +150,7 @@ func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
 }
 
-// accounts returns who writes the status of TaskRuns.
+// accounts returns the service accounts that write the status of TaskRuns.
 func (a *addOn) accounts() admission.Accounts {
 	return admission.Accounts{
 		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: a.tektonAccount}.Username(),

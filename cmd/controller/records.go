@@ -26,21 +26,23 @@ import (
 // recorders is how many TaskRuns are recorded at a time.
 const recorders = 4
 
-// recordTimeout bounds what recording one TaskRun asks the API server for at once.
+// recordTimeout bounds each group of requests that recording a TaskRun makes.
 const recordTimeout = 10 * time.Second
 
-// newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
-// signing tokens: those before could not sign.
+// newRecordsController makes the reconciler of records. It judges TaskRuns that started after their namespace got
+// signing tokens. Older ones could not sign.
 //
-// onSeen is shown every TaskRun, and onRefused those whose pods were not created.
-func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func(*unstructured.Unstructured)) *controller.Impl {
+// onSeen gets every TaskRun, and onRefused those whose pods could not be created.
+func (a *addOn) newRecordsController(ctx context.Context, onSeen,
+	onRefused func(*unstructured.Unstructured)) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
 		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
 			since, granted := a.since(namespace)
-			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
+			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted &&
+				!created.Before(since)
 		},
 		Proof:     a.proof(),
 		Cluster:   a.clusterUID,
@@ -62,8 +64,8 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 	return queue
 }
 
-// since returns when TaskRuns of a namespace began to be behind the fence, false if they are not: with its grant where steps sign with
-// tokens, else with the add-on's own namespace.
+// since returns when the policies began to protect the TaskRuns of a namespace, or false if they do not. That is the
+// time of its grant if steps sign with tokens. If not, it is that of the add-on's own namespace.
 func (a *addOn) since(namespace string) (time.Time, bool) {
 	if backends.Of(a.settings.Get().Backend).Tokens {
 		return a.grants.Since(namespace)
@@ -71,12 +73,12 @@ func (a *addOn) since(namespace string) (time.Time, bool) {
 	return a.namespaces.Created(manifests.Namespace)
 }
 
-// proof is how the reconcilers know verdicts of the add-on.
+// proof recognizes verdicts of the add-on.
 func (a *addOn) proof() reconciler.Proof {
 	return reconciler.Proof{SealKey: a.sealKey, Recorded: a.recorded}
 }
 
-// recorded returns the verdict in a TaskRun's record, by the rules of the namespace's mode.
+// recorded returns the verdict in a TaskRun's record, judged by the namespace's mode.
 func (a *addOn) recorded(ctx context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
 	rules := admission.RulesOf(a.settings.Get(), a.namespaces.Enforcement(tr.Namespace))
 	return a.trust.Recorded(ctx, rules, tr)
@@ -93,7 +95,8 @@ func (a *addOn) clusterUID(ctx context.Context) (string, error) {
 	return cluster.UID, nil
 }
 
-// recordToken asks for a token of the add-on itself that vouches for a record. It is bound to this pod, and no API server accepts it.
+// recordToken requests a token of the add-on itself for a record. It is bound to this pod, and API servers do not
+// accept it.
 func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
@@ -105,7 +108,8 @@ func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string,
 			Kind: "Pod", APIVersion: "v1", Name: a.pod.name, UID: types.UID(a.pod.uid),
 		},
 	}}
-	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount, request,
+	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount,
+		request,
 		metav1.CreateOptions{})
 	if err != nil {
 		return "", err

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backends tests that a backend is a folder and a row in each table: a complete one is added to a copy of the module, by the
-// Go tool's overlay, and goes through all of the product without a change to any other file.
+// Package backends tests that a backend is a folder and a row in each table: a complete one is added to a copy of
+// the module, by the Go tool's overlay, and goes through all of the product without a change to any other file.
 package backends
 
 import (
@@ -75,8 +75,10 @@ func TestAnotherBackend(t *testing.T) {
 		}
 	}
 	run("", "build", "-overlay", overlay, "-o", os.DevNull, "./cmd/signer")
-	run("--- PASS: TestFakeBackend", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run", "^TestFakeBackend", "./pkg/cli")
-	run("--- PASS: TestFakeBackendIsJudged", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run", "^TestFakeBackend", "./pkg/admission")
+	run("--- PASS: TestFakeBackend", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run",
+		"^TestFakeBackend", "./pkg/cli")
+	run("--- PASS: TestFakeBackendIsJudged", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run",
+		"^TestFakeBackend", "./pkg/admission")
 }
 
 // replacements returns what the Go tool takes in place of each file.

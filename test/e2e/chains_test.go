@@ -88,7 +88,8 @@ func isAttested(t *testing.T, o metav1.Object) bool {
 }
 
 // taskRun waits until a TaskRun is as wanted.
-func (c *cluster) taskRun(t *testing.T, tr *pipelinev1.TaskRun, what string, wanted func(*pipelinev1.TaskRun) bool) *pipelinev1.TaskRun {
+func (c *cluster) taskRun(t *testing.T, tr *pipelinev1.TaskRun, what string,
+	wanted func(*pipelinev1.TaskRun) bool) *pipelinev1.TaskRun {
 	t.Helper()
 	var got *pipelinev1.TaskRun
 	c.eventually(t, fmt.Sprintf("TaskRun %s to be %s", tr.Name, what), func(ctx context.Context) (bool, error) {
@@ -161,7 +162,8 @@ func testAttested(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	tr := c.attested(t, c.start(t, ns, fixture(t, "results")))
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
-	c.mustKubectl(t, "wait", "taskrun/"+tr.Name, "-n", ns, "--for=condition=SignedResultsVerified", "--timeout=5s") // docs/chains.md
+	// docs/chains.md
+	c.mustKubectl(t, "wait", "taskrun/"+tr.Name, "-n", ns, "--for=condition=SignedResultsVerified", "--timeout=5s")
 	statement := payload(t, tr)
 	if !strings.Contains(statement, "sha256:2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae") {
 		t.Errorf("the attestation does not hold the result: %s", statement)
@@ -196,7 +198,8 @@ func testNotAttested(t *testing.T, c *cluster) {
 	forged.Status.Results = []pipelinev1.TaskRunResult{{
 		Name: "digest", Type: pipelinev1.ResultsTypeString, Value: *pipelinev1.NewStructuredValues("sha256:evil"),
 	}}
-	if _, err := c.tekton.TektonV1().TaskRuns(audit).UpdateStatus(t.Context(), forged, metav1.UpdateOptions{}); err != nil {
+	if _, err := c.tekton.TektonV1().TaskRuns(audit).UpdateStatus(t.Context(), forged,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, tr := range []*pipelinev1.TaskRun{unsigned, failed, forged} {
@@ -329,8 +332,8 @@ func (h *history) of(name string) ([]*pipelinev1.TaskRun, bool) {
 	return h.events[name], h.deleted[name]
 }
 
-// wantHeldToTheEnd wants a TaskRun that was held when it was complete for the first time, and of which Chains signed nothing
-// before it was verified.
+// wantHeldToTheEnd wants a TaskRun that was held when it was complete for the first time, and of which Chains
+// signed nothing before it was verified.
 func wantHeldToTheEnd(t *testing.T, h *history, name string) {
 	t.Helper()
 	events, _ := h.of(name)
@@ -392,13 +395,14 @@ func (c *cluster) scaleDeployment(t *testing.T, namespace, deployment string, re
 		if err != nil || int(d.Status.Replicas) != replicas || int(d.Status.AvailableReplicas) != replicas {
 			return false, err
 		}
-		pods, err := c.kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
+		pods, err := c.kube.CoreV1().Pods(namespace).List(ctx,
+			metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(d.Spec.Selector)})
 		return err == nil && len(pods.Items) == replicas, err
 	})
 }
 
-// testDeletedHeld completes a TaskRun while the add-on is away, so that nobody judges it, and deletes it then. It stays until
-// the add-on is back, is attested, and goes.
+// testDeletedHeld completes a TaskRun while the add-on is away, so that nobody judges it, and deletes it then. It
+// stays until the add-on is back, is attested, and goes.
 func testDeletedHeld(t *testing.T, c *cluster) {
 	const namespace, deployment = "tekton-sign", "tekton-sign-controller"
 	ns := c.namespace(t, true)
@@ -430,8 +434,8 @@ func testDeletedHeld(t *testing.T, c *cluster) {
 	wantHeldToTheEnd(t, h, tr.Name)
 }
 
-// testCompletedUnheld takes the webhook away that places the hold in the first write. Then the write that completes a TaskRun or
-// PipelineRun is refused once, and Tekton makes it again.
+// testCompletedUnheld takes the webhook away that places the hold in the first write. Then the write that completes
+// a TaskRun or PipelineRun is refused once, and Tekton makes it again.
 func testCompletedUnheld(t *testing.T, c *cluster) {
 	t.Cleanup(func() {
 		if out := c.kubectlUntil(context.Background(), t, "", enableArgs("--yes", "--gate-chains")...); out.code != 0 {
@@ -439,7 +443,8 @@ func testCompletedUnheld(t *testing.T, c *cluster) {
 		}
 	})
 	c.mustKubectl(t, "patch", "mutatingwebhookconfiguration", "tekton-sign-chains", "--type=json", "-p",
-		`[{"op":"test","path":"/webhooks/0/name","value":"hold.chains.tekton-sign.dev"},{"op":"remove","path":"/webhooks/0"}]`)
+		`[{"op":"test","path":"/webhooks/0/name","value":"hold.chains.tekton-sign.dev"},`+
+			`{"op":"remove","path":"/webhooks/0"}]`)
 	time.Sleep(2 * time.Second) // API servers learn of it
 	ns, enforce := c.namespace(t, true), c.enforced(t)
 	h, he := c.record(t, ns), c.record(t, enforce)
@@ -461,7 +466,10 @@ func testCompletedUnheld(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.pipelineRunUntil(t, pr, "attested", func(pr *pipelinev1.PipelineRun) bool { return isAttested(t, pr) && gateIs(pr, chains.Released) })
+	c.pipelineRunUntil(t, pr, "attested", func(pr *pipelinev1.PipelineRun) bool {
+		return isAttested(t, pr) &&
+			gateIs(pr, chains.Released)
+	})
 }
 
 func gateIs(o metav1.Object, want chains.State) bool {
@@ -469,8 +477,8 @@ func gateIs(o metav1.Object, want chains.State) bool {
 	return state == want
 }
 
-// testGateOff turns the gate off, and signing altogether, while TaskRuns are held: with the add-on, and when it is gone. What was
-// refused stays refused.
+// testGateOff turns the gate off, and signing altogether, while TaskRuns are held: with the add-on, and when it is
+// gone. What was refused stays refused.
 func testGateOff(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	refused := c.refused(t, c.start(t, ns, withoutToken(fixture(t, "quick"))))

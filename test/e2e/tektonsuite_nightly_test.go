@@ -51,7 +51,8 @@ type exclusion struct {
 	reason string
 }
 
-// suiteExclusions are the tests that need what a cluster without a network lacks, and those that do what a policy refuses by design.
+// suiteExclusions are the tests that need what a cluster without a network lacks, and those that do what a policy
+// refuses by design.
 var suiteExclusions = []exclusion{
 	{"^Test(Git|Hub|Http|Cluster)Resolver", "resolver: the cluster runs none, and most of them fetch from the internet"},
 	{"^Test(BundleResolver|ResolverCache|TektonBundles)", "registry: bundles are pushed to one and fetched from it"},
@@ -61,8 +62,10 @@ var suiteExclusions = []exclusion{
 	{"^TestTaskRunResolveDefaultParameterSubstitutionOnStepAction$", "resolver: the cluster runs none"},
 	{"^TestGit(SSH)?Credentials_", "registry: the image of a git server"},
 	{"^TestTaskRunStatus$", "image: compares its digest with that of the registry"},
-	{"^TestAffinityAssistant_PerPipelineRun$", "image: a step without a command, whose image Tekton looks up in a registry"},
-	{"^TestWorkingDir(Created|IgnoredNonSlashWorkspace)$", "image: a step without a command, whose image Tekton looks up in a registry"},
+	{"^TestAffinityAssistant_PerPipelineRun$",
+		"image: a step without a command, whose image Tekton looks up in a registry"},
+	{"^TestWorkingDir(Created|IgnoredNonSlashWorkspace)$",
+		"image: a step without a command, whose image Tekton looks up in a registry"},
 	{"^TestTaskRunFailure$", "release: asks for the annotation of a development or nightly release of Tekton"},
 	{"^TestHermeticTaskRun$", "network: one of its steps must reach the internet"},
 	{"^TestWaitCustomTask_", "registry: builds the image of a controller and pushes it"},
@@ -85,13 +88,15 @@ var suiteRuns = []suiteRun{
 }
 
 var suiteAlpha = map[string]string{
-	"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true", "enable-cel-in-whenexpression": "true",
+	"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true",
+	"enable-cel-in-whenexpression": "true",
 }
 
-// TestNightlyTektonSuite runs Tekton's own end-to-end tests, those that need no network, with enforcement in each of their namespaces.
-// They see the cluster through a client that hides what the add-on adds, and nothing else. How each ends is compared with
-// suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression for a part of the tests. With
-// TEKTON_SUITE=stock they run without the add-on, which shows whether a test fails for the cluster's reasons.
+// TestNightlyTektonSuite runs Tekton's own end-to-end tests, those that need no network, with enforcement in each
+// of their namespaces. They see the cluster through a client that hides what the add-on adds, and nothing else. How
+// each ends is compared with suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression
+// for a part of the tests. With TEKTON_SUITE=stock they run without the add-on, which shows whether a test fails
+// for the cluster's reasons.
 func TestNightlyTektonSuite(t *testing.T) {
 	c := open(t)
 	s := newSuite(t)
@@ -198,7 +203,8 @@ func (s *suite) run(t *testing.T, run suiteRun, only string, before map[string]s
 	for _, e := range suiteExclusions {
 		skip = append(skip, e.tests)
 	}
-	args := []string{"tool", "test2json", s.binary, "-test.v=test2json", "-test.timeout=90m", "-test.parallel=8", "-test.skip", strings.Join(skip, "|")}
+	args := []string{"tool", "test2json", s.binary, "-test.v=test2json", "-test.timeout=90m", "-test.parallel=8",
+		"-test.skip", strings.Join(skip, "|")}
 	switch {
 	case run.only != nil:
 		names := run.only(before)
@@ -256,8 +262,10 @@ func logFile(t *testing.T) io.Writer {
 	return file
 }
 
-// refusedTooLong is how enforcement names evidence that does not fit: known when the pod is made, or when a step has ended.
-var refusedTooLong = regexp.MustCompile(`results are enforced in its namespace: a step's evidence takes about|UNSIGNED: too-long\b`)
+// refusedTooLong is how enforcement names evidence that does not fit: known when the pod is made, or when a step
+// has ended.
+var refusedTooLong = regexp.MustCompile(
+	`results are enforced in its namespace: a step's evidence takes about|UNSIGNED: too-long\b`)
 
 func suiteOutcome(leaf testlog.Leaf) string {
 	switch {
@@ -271,7 +279,8 @@ func suiteOutcome(leaf testlog.Leaf) string {
 	return suiteFail
 }
 
-// skipReason returns the first line that a skipped test gives as its reason, without what lies before. What it cleans up comes after.
+// skipReason returns the first line that a skipped test gives as its reason, without what lies before. What it
+// cleans up comes after.
 func skipReason(output string) string {
 	lines := strings.Split(output, "\n")
 	for _, line := range slices.Backward(lines) {
@@ -359,8 +368,8 @@ func checkVerdicts(t *testing.T, verdicts map[types.UID]string) {
 	}
 }
 
-// watchVerdicts returns a function that returns the last reason of the add-on's condition on each TaskRun since, deleted ones among
-// them, and whether it succeeded.
+// watchVerdicts returns a function that returns the last reason of the add-on's condition on each TaskRun since,
+// deleted ones among them, and whether it succeeded.
 func (c *cluster) watchVerdicts(t *testing.T) func() map[types.UID]string {
 	t.Helper()
 	var lock sync.Mutex

@@ -22,7 +22,8 @@ const Chains = "chains"
 // AddOns are what a lab runs only when asked to.
 func AddOns() []string { return []string{Chains} }
 
-// Add gives a running lab one of AddOns, and returns when it serves. Where it is there already, it gets a new signing key.
+// Add gives a running lab one of AddOns, and returns when it serves. Where it is there already, it gets a new
+// signing key.
 func (l *Lab) Add(ctx context.Context, name string) error {
 	if name != Chains {
 		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())
@@ -39,7 +40,8 @@ func (l *Lab) Add(ctx context.Context, name string) error {
 	return l.progress.run("chains "+release.Version, func() error { return l.applyChains(ctx, release) })
 }
 
-// Remove takes one of AddOns away again, and what it left on TaskRuns and PipelineRuns that would keep them from being deleted.
+// Remove takes one of AddOns away again, and what it left on TaskRuns and PipelineRuns that would keep them from
+// being deleted.
 func (l *Lab) Remove(ctx context.Context, name string) error {
 	if name != Chains {
 		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())

@@ -55,11 +55,13 @@ const (
 
 func TestTaskRun(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing":       `{}`,
-		"no status":     `{"metadata":{"annotations":{"tekton-sign.dev/seal":"x"}},"spec":{"params":[{"name":"SVID"}]}}`,
-		"other types":   `{"status":{"annotations":1,"conditions":"x","results":[1,null],"steps":{"terminated":{}},"retriesStatus":[[]]}}`,
+		"nothing":   `{}`,
+		"no status": `{"metadata":{"annotations":{"tekton-sign.dev/seal":"x"}},"spec":{"params":[{"name":"SVID"}]}}`,
+		"other types": `{"status":{"annotations":1,"conditions":"x","results":[1,null],"steps":{"terminated":{}},` +
+			`"retriesStatus":[[]]}}`,
 		"nothing of us": theirs,
-		"empty":         `{"status":{"annotations":{},"conditions":[],"results":[],"steps":[{"terminated":{"message":"[]"}},{"terminated":{"message":""}}]}}`,
+		"empty": `{"status":{"annotations":{},"conditions":[],"results":[],` +
+			`"steps":[{"terminated":{"message":"[]"}},{"terminated":{"message":""}}]}}`,
 	} {
 		got := decode(t, text)
 		TaskRun(got)
@@ -128,10 +130,11 @@ func TestProxy(t *testing.T) {
 	}
 
 	for path, want := range map[string]string{
-		"/apis/tekton.dev/v1/namespaces/n/taskruns/a":             theirs,
-		"/apis/tekton.dev/v1beta1/namespaces/n/taskruns/a":        theirs,
-		"/apis/tekton.dev/v1/namespaces/n/taskruns/a/status":      theirs,
-		"/apis/tekton.dev/v1/namespaces/n/taskruns":               `{"kind":"TaskRunList","items":[` + theirs + `],"rows":[{"cells":[1],"object":` + theirs + `}]}`,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns/a":        theirs,
+		"/apis/tekton.dev/v1beta1/namespaces/n/taskruns/a":   theirs,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns/a/status": theirs,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns": `{"kind":"TaskRunList","items":[` + theirs +
+			`],"rows":[{"cells":[1],"object":` + theirs + `}]}`,
 		"/apis/tekton.dev/v1/namespaces/n/pipelineruns/a":         ours,
 		"/api/v1/namespaces/taskruns/configmaps/a":                ours,
 		"/apis/tekton.dev/v1/namespaces/taskruns/pipelines/a":     ours,

@@ -35,7 +35,8 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.name, "name", "",
 		"which lab; the default is $"+lab.NameVariable+", or else "+lab.DefaultName)
-	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o), newRemove(o), newExec(o),
+	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o),
+		newRemove(o), newExec(o),
 		newStop(o), newStart(o), newRestart(o))
 	return root
 }
