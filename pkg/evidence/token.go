@@ -80,30 +80,14 @@ func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
 	default:
 		return audienceForeign, ""
 	}
-	if len(c.Audience) != 1 {
+	binding, sum, err := c.Binding(prefix)
+	switch {
+	case err != nil:
 		return audienceForeign, ""
+	case binding == signing.BindingPayload:
+		return audiencePayload, hex.EncodeToString(sum[:])
+	case binding == signing.BindingKey:
+		return audienceKey, hex.EncodeToString(sum[:])
 	}
-	audience := c.Audience[0]
-	if digest, ok := digestBehind(audience, prefix+":p:"); ok {
-		return audiencePayload, digest
-	}
-	if digest, ok := digestBehind(audience, prefix+":k:"); ok {
-		return audienceKey, digest
-	}
-	if audience == prefix {
-		return audienceOnly, ""
-	}
-	return audienceForeign, ""
-}
-
-func digestBehind(audience, prefix string) (string, bool) {
-	encoded, ok := strings.CutPrefix(audience, prefix)
-	if !ok {
-		return "", false
-	}
-	b, err := signing.DecodeBase64URL(encoded)
-	if err != nil || len(b) != len(signing.Digest{}) {
-		return "", false
-	}
-	return hex.EncodeToString(b), true
+	return audienceOnly, ""
 }

@@ -4,7 +4,6 @@ package reconciler
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -73,10 +72,10 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 		policy, audience string
 		bound            bool // to a pod
 	}
-	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
+	digest := signing.Digest([]byte(probeDigest))
 	requests := []request{
-		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest, true},
-		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest, true},
+		{manifests.SigningTokens, signing.Audience(s.AudiencePrefix, signing.AudiencePayload, digest), true},
+		{manifests.SigningTokens, signing.Audience(s.AudiencePrefix, signing.AudienceKey, digest), true},
 		{manifests.TokenRequesters, ordinaryAudience, false},
 		{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
 	}

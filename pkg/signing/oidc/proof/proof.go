@@ -114,11 +114,11 @@ func (p *proof) audienceForm() string {
 	prefix := p.reader.policy.AudiencePrefix
 	switch {
 	case p.evidence.Format == signing.FormatV1:
-		return prefix + ":k:<digest of the public key> or " + prefix
+		return signing.AudienceForm(prefix, signing.AudienceKey, "<digest of the public key>") + " or " + prefix
 	case p.scheme == signing.SchemeOIDCPayloadBound:
-		return prefix + ":p:<digest>"
+		return signing.AudienceForm(prefix, signing.AudiencePayload, "<digest>")
 	case p.scheme == signing.SchemeOIDCKeyBound:
-		return prefix + ":k:<digest of the public key>"
+		return signing.AudienceForm(prefix, signing.AudienceKey, "<digest of the public key>")
 	}
 	return prefix
 }
