@@ -17,11 +17,11 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -71,7 +71,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now,
+	a.trust = admission.NewTrust(a.history.Cluster, reviewer{apiserver.NewReviewer(a.client.AuthenticationV1())}, time.Now,
 		a.log)
 	return a, nil
 }
@@ -102,12 +102,12 @@ func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	}, nil
 }
 
-// tokenReviews asks the API server about tokens for the status webhook.
-type tokenReviews struct{ verify.TokenReviewer }
+// reviewer asks the API server about tokens for the status webhook.
+type reviewer struct{ verify.Reviewer }
 
-// Review implements verify.TokenReviewer.
-func (r tokenReviews) Review(ctx context.Context, token, audience string) (review verify.TokenReview, err error) {
-	admission.Outside(ctx, func() { review, err = r.TokenReviewer.Review(ctx, token, audience) })
+// Review implements verify.Reviewer.
+func (r reviewer) Review(ctx context.Context, token, audience string) (review verify.Review, err error) {
+	admission.Outside(ctx, func() { review, err = r.Reviewer.Review(ctx, token, audience) })
 	return review, err
 }
 

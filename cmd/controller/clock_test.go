@@ -56,7 +56,7 @@ func TestClockJumps(t *testing.T) {
 			})
 			trusted := admission.NewTrust(history.Cluster, nil, clock, log)
 			rules := admission.Rules{
-				AudiencePrefix: signing.AudiencePrefix, Lifetime: signing.DefaultTokenLifetime, MinimumFormat: signing.FormatV2,
+				Tokens: verify.DefaultTokens(), MinimumFormat: signing.FormatV2,
 			}
 			pod := &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: good.UID}
 			for _, jump := range jumps {

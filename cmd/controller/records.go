@@ -7,7 +7,6 @@ import (
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -100,17 +100,9 @@ func (a *addOn) clusterUID(ctx context.Context) (string, error) {
 func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	seconds := int64(signing.MinTokenLifetime / time.Second)
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences:         []string{signing.RecordAudience(a.settings.Get().AudiencePrefix, digest)},
-		ExpirationSeconds: &seconds,
-		BoundObjectRef: &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: a.pod.name, UID: types.UID(a.pod.uid),
-		},
-	}}
+	audience := signing.RecordAudience(a.settings.Get().Tokens().Audience, digest)
 	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount,
-		request,
-		metav1.CreateOptions{})
+		apiserver.NewPodRequest(audience, a.pod.name, types.UID(a.pod.uid)), metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}

@@ -48,10 +48,7 @@ signature, and the statement that a verifier rebuilds, with its digest beside th
 does not show the token itself.
 
 An export has one line for each step, with one JSON object:
-  dsse             a DSSE envelope, for evidence that has a signature
-  sigstore-bundle  a Sigstore bundle, for evidence that has a signature
-  in-toto          the statement with the token that binds it, for payload-bound evidence, which has no signature
-
+` + exportLines() + `
 With -f the command does not use the network, and reads at most 16 MiB of objects. If ConfigMap
 config-signing of the cluster changes the audience of signing tokens, name it with --audience.
 
@@ -87,6 +84,15 @@ of reach, a permission is missing or there is no such TaskRun, 3 no step has evi
 	return cmd
 }
 
+// exportLines describes the forms of exports, one on each line.
+func exportLines() string {
+	var lines strings.Builder
+	for _, f := range evidence.ExportFormats() {
+		fmt.Fprintf(&lines, "  %-16s %s\n", f, f.Summary())
+	}
+	return lines.String()
+}
+
 // inspectFormats are the values of -o that show evidence. The others export it.
 var inspectFormats = []string{"table", "json", "yaml"}
 
@@ -114,8 +120,8 @@ func (o *evidenceOptions) validate(args []string) error {
 	return o.tokens.check()
 }
 
-// audiencePrefix is the first part of the audience of signing tokens.
-func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool) (string, error) {
+// audience is the first part of the audience of signing tokens.
+func (o *evidenceOptions) audience(ctx context.Context, e *env, live bool) (string, error) {
 	var kube kubeclient.Interface
 	if live && o.tokens.audience == "" {
 		var err error
@@ -124,7 +130,7 @@ func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool)
 		}
 	}
 	rules, err := o.tokens.rules(ctx, kube)
-	return rules.audiencePrefix, err
+	return rules.Audience, err
 }
 
 func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error {
@@ -134,7 +140,7 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 	if err := e.checkCluster(len(o.files) > 0); err != nil {
 		return err
 	}
-	prefix, err := o.audiencePrefix(ctx, e, len(args) > 0)
+	prefix, err := o.audience(ctx, e, len(args) > 0)
 	if err != nil {
 		return err
 	}
@@ -199,7 +205,7 @@ func (o *evidenceOptions) export(
 		return errs, err
 	}
 	options := evidence.ExportOptions{
-		Format: evidence.ExportFormat(o.output), Step: o.step, AudiencePrefix: prefix, IssuerKey: keys,
+		Format: evidence.ExportFormat(o.output), Step: o.step, Audience: prefix, IssuerKey: keys,
 	}
 	for _, tr := range inputs {
 		name := tr.Namespace + "/" + tr.Name

@@ -22,7 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
@@ -165,7 +165,7 @@ func tokenReviewed(r *http.Request) string {
 		Authenticated: true, Audiences: review.Spec.Audiences,
 		User: authenticationv1.UserInfo{Username: "system:serviceaccount:ci:builder",
 			Extra: map[string]authenticationv1.ExtraValue{
-				tokenreview.ExtraPodName: {"build-pod"}, tokenreview.ExtraPodUID: {"3db15e48-971f-4815-84b3-272e52f61a10"},
+				apiserver.ExtraPodName: {"build-pod"}, apiserver.ExtraPodUID: {"3db15e48-971f-4815-84b3-272e52f61a10"},
 			}},
 	}
 	return mustJSON(review)

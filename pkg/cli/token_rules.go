@@ -21,10 +21,9 @@ import (
 
 // tokenRules define which tokens are signing tokens.
 type tokenRules struct {
-	audiencePrefix string
-	lifetime       time.Duration
-	unread         error       // why the cluster's settings could not be read, if they were needed
-	live           enable.Live // the cluster's settings, if they were read
+	verify.Tokens
+	unread error       // why the cluster's settings could not be read, if they were needed
+	live   enable.Live // the cluster's settings, if they were read
 }
 
 // tokenFlags are the flags that define signing tokens. Without a flag the cluster's setting counts, then the default.
@@ -35,17 +34,19 @@ type tokenFlags struct {
 
 func (o *tokenFlags) addAudience(f *pflag.FlagSet) {
 	f.StringVar(&o.audience, "audience", "",
-		"first part of the audience of signing tokens (default: the cluster's setting, offline "+signing.AudiencePrefix+")")
+		"first part of the audience of signing tokens (default: the cluster's setting, offline "+
+			verify.DefaultTokens().Audience+")")
 }
 
 func (o *tokenFlags) addLifetime(f *pflag.FlagSet) {
 	f.DurationVar(&o.lifetime, "token-lifetime", 0, fmt.Sprintf(
 		"longest lifetime of a signing token, 10m to 1h (default: the cluster's setting, offline %s)",
-		verify.DefaultTokenLifetime))
+		verify.DefaultTokens().Lifetime))
 }
 
 // completeAudience offers the prefix that enable sets by default.
-var completeAudience = cobra.FixedCompletions([]string{signing.AudiencePrefix}, cobra.ShellCompDirectiveNoFileComp)
+var completeAudience = cobra.FixedCompletions([]string{verify.DefaultTokens().Audience},
+	cobra.ShellCompDirectiveNoFileComp)
 
 func (o *tokenFlags) check() error {
 	if o.audience != "" {
@@ -78,10 +79,9 @@ func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (toke
 			unread = err
 		}
 	}
-	return tokenRules{
-		audiencePrefix: cmp.Or(o.audience, s.AudiencePrefix), lifetime: cmp.Or(o.lifetime, s.TokenLifetime), unread: unread,
-		live: live,
-	}, nil
+	tokens := s.Tokens()
+	tokens.Audience, tokens.Lifetime = cmp.Or(o.audience, tokens.Audience), cmp.Or(o.lifetime, tokens.Lifetime)
+	return tokenRules{Tokens: tokens, unread: unread, live: live}, nil
 }
 
 // isAboutTokens reports whether a TaskRun or an attempt failed because of a token's audience or lifetime.

@@ -133,25 +133,7 @@ func summary(b *trust.Bundle) string {
 
 // countText counts the keys of a bundle, and the retired ones among them.
 func countText(b *trust.Bundle) string {
-	all, retired := 0, 0
-	count := func(notAfter trust.Timestamp) {
-		all++
-		if !notAfter.IsZero() {
-			retired++
-		}
-	}
-	for _, c := range b.Clusters {
-		for _, issuer := range c.ServiceAccountIssuers {
-			for _, k := range issuer.Keys {
-				count(k.NotAfter)
-			}
-		}
-		for _, s := range c.SPIFFE {
-			for _, a := range s.X509Authorities {
-				count(a.NotAfter)
-			}
-		}
-	}
+	all, retired := b.CountKeys()
 	text := fmt.Sprintf("%d keys", all)
 	if all == 1 {
 		text = "1 key"

@@ -124,16 +124,8 @@ func mayReplace(ctx context.Context, output string, bundle *trust.Bundle, inputs
 
 // keyCount counts the keys of all clusters.
 func keyCount(b *trust.Bundle) int {
-	n := 0
-	for _, c := range b.Clusters {
-		for _, issuer := range c.ServiceAccountIssuers {
-			n += len(issuer.Keys)
-		}
-		for _, s := range c.SPIFFE {
-			n += len(s.X509Authorities)
-		}
-	}
-	return n
+	all, _ := b.CountKeys()
+	return all
 }
 
 // writeWhole replaces a file at once: a reader sees the old or the new one, also after a crash. A pipe or a device is

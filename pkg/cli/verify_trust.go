@@ -10,10 +10,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -42,7 +42,7 @@ func (o *verifyOptions) verifier(ctx context.Context, e *env) (*runs.Verifier, t
 	}
 	if live {
 		v.Kube = kube
-		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube.AuthenticationV1())))
+		options = append(options, verify.WithReviewer(apiserver.NewReviewer(kube.AuthenticationV1())))
 	}
 	t, err := o.trust(ctx, e, live)
 	if err != nil {
@@ -58,7 +58,7 @@ func (o *verifyOptions) verifier(ctx context.Context, e *env) (*runs.Verifier, t
 			drift.Error()+": other clients than the TaskRuns' own pods may have got signing tokens: "+
 				"run kubectl tekton-sign status")
 	}
-	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))
+	options = append(options, verify.WithTokens(rules.Tokens))
 	v.Verifier, err = verify.New(t.cluster, options...)
 	return v, t, err
 }

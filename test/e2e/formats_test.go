@@ -39,7 +39,7 @@ func formatCases() []formatCase {
 		{
 			name: "v2-payload", flags: []string{"--audience", "our-results", "--token-lifetime", "20m"},
 			carriers: []string{"RESULT_MANIFEST", "SIGNING_TOKEN"},
-			options:  []verify.Option{verify.WithAudiencePrefix("our-results"), verify.WithTokenLifetime(20 * time.Minute)},
+			options:  []verify.Option{verify.WithTokens(verify.Tokens{Audience: "our-results", Lifetime: 20 * time.Minute})},
 			verdict:  verify.Verified, assurance: signing.AssurancePayloadBound, live: signing.AssurancePayloadBound,
 		},
 		{

@@ -78,7 +78,7 @@ func (p *recordProof) words() words {
 }
 
 func (p *recordProof) audience(c oidc.Claims) []check.Check {
-	prefix := p.reader.policy.AudiencePrefix
+	prefix := p.reader.policy.Audience
 	if c.KindOf(prefix) == oidc.AudienceCredential {
 		return []check.Check{check.Refuted(check.CredentialLeak,
 			"the one audience "+signing.AudienceForm(prefix, signing.AudienceRecord, "<digest>"), fmt.Sprintf("%q", c.Audience),

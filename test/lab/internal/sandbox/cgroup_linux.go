@@ -115,7 +115,7 @@ func delegateControllers(folder string) {
 		return
 	}
 	for _, controller := range strings.Fields(string(available)) {
-		// nolint:gosec // a mount point
+		//nolint:gosec // a mount point
 		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0)
 	}
 }
