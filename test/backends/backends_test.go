@@ -32,13 +32,15 @@ func rows() []row {
 		{scheme, "BackendSPIRE, BackendSigstoreKeyless, ", "BackendFake, "},
 		{scheme, "	SchemeOIDCAudienceOnly Scheme = 6", "	SchemeFake Scheme = 9\n"},
 		{scheme, "	{\n		scheme: SchemeSPIRE,", `	{
-		scheme: SchemeFake, backend: BackendFake, carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey},
-		key: CarrierPublicKey, algorithms: []Algorithm{AlgorithmECDSAP256}, assurance: AssuranceKeyBound, words: "key of a test",
+		scheme: SchemeFake, backend: BackendFake,
+		carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey}, key: CarrierPublicKey,
+		algorithms: []Algorithm{AlgorithmECDSAP256}, assurance: AssuranceKeyBound, words: "key of a test",
 	},
 `},
 		{table, "	oidccluster " + module, "	fakecluster " + module + "signing/fake/cluster\"\n"},
 		{table, "		{\n			Name:    signing.BackendSPIRE,", `		{
-			Name: signing.BackendFake, Summary: "signs with a key of a test", Enabled: true, Signs: true, Reader: fakecluster.NewReader,
+			Name: signing.BackendFake, Summary: "signs with a key of a test", Enabled: true, Signs: true,
+			Reader: fakecluster.NewReader,
 		},
 `},
 		{signer, "	" + module + "signing/oidc\"", "	" + module + "signing/fake\"\n"},

@@ -340,7 +340,9 @@ func strikeKill(t *testing.T, c *cluster) {
 func killContainers(t *testing.T, id string) {
 	t.Helper()
 	script := `n=0; for p in /proc/[0-9]*; do
-	if grep -q "$1" $p/cgroup 2>/dev/null && ! tr '\0' ' ' < $p/cmdline | grep -q '^/pause'; then kill -9 "${p#/proc/}" && n=$((n+1)); fi; done; test $n -gt 0`
+	if grep -q "$1" $p/cgroup 2>/dev/null && ! tr '\0' ' ' < $p/cmdline | grep -q '^/pause'; then
+	kill -9 "${p#/proc/}" && n=$((n+1)); fi; done
+	test $n -gt 0`
 	if out, err := inLab(t, "sh", "-c", script, "sh", id); err != nil {
 		t.Fatalf("killing the containers of %s: %v\n%s", id, err, out)
 	}

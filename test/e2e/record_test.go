@@ -107,7 +107,8 @@ func testRecordedArchive(t *testing.T, c *cluster) {
 	// Nobody but the add-on writes the record, and no other writer takes it away.
 	kept := tr.Status.Annotations[record.Annotation]
 	for name, value := range map[string]any{"another record": "v1.AA.a.b.c", "no record": nil} {
-		patch, err := json.Marshal(map[string]any{"status": map[string]any{"annotations": map[string]any{record.Annotation: value}}})
+		annotations := map[string]any{record.Annotation: value}
+		patch, err := json.Marshal(map[string]any{"status": map[string]any{"annotations": annotations}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,10 +15,7 @@ import (
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/yaml"
 )
 
@@ -43,72 +39,6 @@ func TestThreats(t *testing.T) {
 		t.Run("edits what is installed", func(t *testing.T) { t.Parallel(); testInstallationThreats(t, c) })
 	})
 	t.Run("the mode changes without a restart", func(t *testing.T) { testModeChanges(t, c) })
-}
-
-// actor is somebody who uses kubectl.
-type actor struct {
-	c    *cluster
-	args []string // before every command
-}
-
-// as is a user whom the tests' administrator impersonates.
-func (c *cluster) as(user string) actor { return actor{c: c, args: []string{"--as", user}} }
-
-// bearing is somebody who holds a token and nothing else.
-func (c *cluster) bearing(t *testing.T, token string) actor {
-	t.Helper()
-	config := clientcmdapi.NewConfig()
-	config.Clusters["lab"] = &clientcmdapi.Cluster{Server: c.config.Host, CertificateAuthorityData: c.config.CAData,
-		CertificateAuthority: c.config.CAFile}
-	config.AuthInfos["bearer"] = &clientcmdapi.AuthInfo{Token: token}
-	config.Contexts["lab"] = &clientcmdapi.Context{Cluster: "lab", AuthInfo: "bearer"}
-	config.CurrentContext = "lab"
-	file := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := clientcmd.WriteToFile(*config, file); err != nil {
-		t.Fatal(err)
-	}
-	return actor{c: c, args: []string{"--kubeconfig", file}}
-}
-
-// cannot wants a command to be refused, with an error that holds every one of these texts.
-func (a actor) cannot(t *testing.T, texts []string, args ...string) {
-	t.Helper()
-	a.cannotWith(t, "", texts, args...)
-}
-
-func (a actor) cannotWith(t *testing.T, stdin string, texts []string, args ...string) {
-	t.Helper()
-	out := a.c.kubectlWithInput(t, stdin, append(a.args, args...)...)
-	for _, text := range texts {
-		if out.code == 0 || !strings.Contains(out.stderr, text) {
-			t.Errorf("kubectl %s: want it refused with %q: %s", strings.Join(args, " "), text, out)
-		}
-	}
-}
-
-// can wants a command to succeed: what is refused is refused for its own sake.
-func (a actor) can(t *testing.T, args ...string) string {
-	t.Helper()
-	return a.canWith(t, "", args...)
-}
-
-func (a actor) canWith(t *testing.T, stdin string, args ...string) string {
-	t.Helper()
-	out := a.c.kubectlWithInput(t, stdin, append(a.args, args...)...)
-	if out.code != 0 {
-		t.Errorf("kubectl %s: want it allowed: %s", strings.Join(args, " "), out)
-	}
-	return out.stdout
-}
-
-// editor gives a user the built-in role edit, and the right to debug pods, which some clusters add to it.
-func (c *cluster) editor(t *testing.T, ns string) actor {
-	t.Helper()
-	user := "editor-of-" + ns
-	c.allow(t, ns, user, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"},
-		Verbs: []string{"get", "update", "patch"}})
-	c.mustKubectl(t, "create", "rolebinding", "editors", "-n", ns, "--clusterrole=edit", "--user="+user)
-	return c.as(user)
 }
 
 // inLastStep returns a TaskRun that runs for long, and its pod.
@@ -387,128 +317,4 @@ func testReadersThreats(t *testing.T, c *cluster) {
 		thief.cannot(t, []string{"must be logged in"}, "get", "taskruns", "-n", ns)
 		thief.cannot(t, []string{"Unauthorized"}, "create", "token", "default", "-n", ns, "--audience="+signingAudience)
 	}
-}
-
-// testLabellersThreats takes a namespace out of enforcement, and out of signing, as somebody who may update namespaces.
-func testLabellersThreats(t *testing.T, c *cluster) {
-	ns := c.enforced(t)
-	user := "labeller-of-" + ns
-	c.mustKubectl(t, "create", "clusterrole", user, "--verb=get,update,patch,create",
-		"--resource=namespaces,namespaces/finalize,namespaces/status")
-	t.Cleanup(func() {
-		out := c.kubectlUntil(context.Background(), t, "", "delete", "clusterrole,clusterrolebinding", user)
-		if out.code != 0 {
-			t.Error(out)
-		}
-	})
-	c.mustKubectl(t, "create", "clusterrolebinding", user, "--clusterrole="+user, "--user="+user)
-	labeller := c.as(user)
-	may := []string{policyMode, "only who may update ConfigMap config-signing in namespace tekton-pipelines may"}
-	scope, _, _ := strings.Cut(selector, "=")
-	labeller.cannot(t, may, "label", "namespace", ns, "tekton-sign.dev/enforcement-")
-	labeller.cannot(t, may, "label", "namespace", ns, "--overwrite", "tekton-sign.dev/enforcement=audit")
-	labeller.cannot(t, may, "label", "namespace", ns, scope+"-")
-	labeller.cannot(t, may, "patch", "namespace", ns, "--subresource=status", "--type=merge", "-p",
-		`{"metadata":{"labels":{"tekton-sign.dev/enforcement":null}}}`)
-	labeller.cannotWith(t, `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"`+ns+`-b","labels":{"tekton-`+
-		`sign.dev/enforcement":"audit"}}}`,
-		may, "create", "-f", "-")
-	labeller.can(t, "label", "namespace", ns, "mine=yes")
-	c.administrator().cannot(t, []string{policyMode, "expected audit or enforce, got off"}, "label", "namespace", ns,
-		"--overwrite", "tekton-sign.dev/enforcement=off")
-	got, err := c.kube.CoreV1().Namespaces().Get(t.Context(), ns, metav1.GetOptions{})
-	if err != nil || got.Labels["tekton-sign.dev/enforcement"] != "enforce" || got.Labels["mine"] != "yes" {
-		t.Errorf("the namespace has labels %v (%v)", got.Labels, err)
-	}
-}
-
-// administrator acts with the tests' own rights.
-func (c *cluster) administrator() actor { return actor{c: c} }
-
-// testInstallationThreats edits the parts of the installation: as an editor of a namespace, and with nonsense as an
-// administrator.
-func testInstallationThreats(t *testing.T, c *cluster) {
-	ns := c.enforced(t)
-	editor := c.editor(t, ns)
-	for _, args := range [][]string{
-		{"patch", "configmap", "config-signing", "-n", "tekton-pipelines", "-p", `{"data":{"signing-enforcement":"audit"}}`},
-		{"patch", "configmap", "tekton-sign-trust-1", "-n", "tekton-sign", "-p", `{"data":{"x":"y"}}`},
-		{"delete", "mutatingwebhookconfiguration", "tekton-sign-status"},
-		{"delete", "validatingadmissionpolicybinding", "tekton-sign-taskrun-status"},
-		{"delete", "deployment", "tekton-sign-controller", "-n", "tekton-sign"},
-		{"create", "token", "controller", "-n", "tekton-sign"},
-	} {
-		editor.cannot(t, []string{"orbidden", "editor-of-"}, args...)
-	}
-	administrator := c.administrator()
-	for data, want := range map[string]string{
-		`{"signing-enforcement":"banana"}`: "key signing-enforcement: expected one of audit, enforce, " +
-			"got 'banana'",
-		`{"signing-enforcment":"enforce"}`:              "key signing-enforcment is not known to this version",
-		`{"oidc-token-expiration-seconds":"86400"}`:     "expected 600 to 3600 seconds",
-		`{"policies":"none"}`:                           "backend oidc-sa-token needs policies standard or strict",
-		`{"signing-format":"v1","minimum-format":"v2"}`: "expected signing-format v2, or minimum-format v1",
-		`{"namespaces":"ci"}`: "expected one of the keys namespaces and namespace-selector, " +
-			"got both",
-	} {
-		administrator.cannot(t, []string{policySettings, want}, "patch", "configmap", "config-signing", "-n",
-			"tekton-pipelines", "--type=merge", "-p", `{"data":`+data+`}`)
-	}
-}
-
-// testModeChanges enforces everywhere by an edit of the settings, with kubectl, and goes back.
-func testModeChanges(t *testing.T, c *cluster) {
-	ns := c.namespace(t, true)
-	edit := func(ctx context.Context, mode string) {
-		t.Helper()
-		out := c.kubectlUntil(ctx, t, "", "patch", "configmap", "config-signing", "-n", "tekton-pipelines", "--type=merge",
-			"-p", `{"data":{"signing-enforcement":"`+mode+`"}}`)
-		if out.code != 0 {
-			t.Fatal(out)
-		}
-	}
-	before := c.addOnPods(t)
-	forbidden := func(ctx context.Context) (bool, error) {
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "a-pod"},
-			Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "a", Image: "b"}}}}
-		_, err := c.kube.CoreV1().Pods(ns).Create(ctx, pod, metav1.CreateOptions{})
-		switch {
-		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), policyPods):
-			return true, nil
-		case err == nil:
-			return false, c.kube.CoreV1().Pods(ns).Delete(ctx, pod.Name, *metav1.NewDeleteOptions(0))
-		case apierrors.IsAlreadyExists(err):
-			return false, nil
-		}
-		return false, err
-	}
-	edit(t.Context(), "enforce")
-	t.Cleanup(func() { edit(context.Background(), "audit") })
-	c.eventually(t, "the strict policies in a namespace without a label", forbidden)
-	wantEnforced(t, c.finish(t, ns, withoutToken(fixture(t, "results"))), "UNSIGNED: no-credential")
-
-	out := c.kubectl(t, enableArgs("--yes")...)
-	if out.code != 0 || !strings.Contains(out.stdout, "Nothing to change.") ||
-		!strings.Contains(out.stderr, "oidc-sa-token, enforce") {
-		t.Errorf("enable without --enforcement: want enforce to stay, and nothing to change: %s", out)
-	}
-
-	edit(t.Context(), "audit")
-	tr := withoutToken(fixture(t, "results"))
-	tr.Name = "audited"
-	wantSucceeded(t, c.finish(t, ns, tr))
-	c.eventually(t, "the strict policies to leave the namespace", func(ctx context.Context) (bool, error) {
-		refused, err := forbidden(ctx)
-		return !refused, err
-	})
-	if after := c.addOnPods(t); after != before {
-		t.Errorf("pods of the add-on: before %s, after %s", before, after)
-	}
-}
-
-// addOnPods returns the UIDs and restarts of the add-on's pods.
-func (c *cluster) addOnPods(t *testing.T) string {
-	t.Helper()
-	return c.mustKubectl(t, "get", "pods", "-n", "tekton-sign", "--sort-by=.metadata.name",
-		"-o", "jsonpath={range .items[*]}{.metadata.uid}{.status.containerStatuses[0].restartCount} {end}")
 }

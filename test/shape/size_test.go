@@ -23,9 +23,6 @@ var longFiles = []string{
 	"pkg/reconciler/history_test.go",
 	"pkg/reconciler/records_test.go",
 	"pkg/reconciler/refusals_test.go",
-	"test/e2e/chains_test.go",
-	"test/e2e/tektonsuite_nightly_test.go",
-	"test/e2e/threats_test.go",
 }
 
 // A reader can keep a short file in mind, and its name describes it.

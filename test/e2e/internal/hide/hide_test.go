@@ -30,18 +30,23 @@ func decode(t *testing.T, text string) map[string]any {
 
 // ours is a TaskRun with everything of ours in it, theirs is the same without.
 const (
-	ours = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},"generation":9007199254740993},
+	ours = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},
+	"generation":9007199254740993},
 	"status":{"annotations":{"tekton-sign.dev/record":"r","tekton-sign.dev/seal":"s","other":"<&>"},
 	"conditions":[{"type":"Succeeded","status":"True"},{"type":"SignedResultsVerified","status":"True"}],
 	"results":[{"name":"digest","value":"SVID"},{"name":"SIGNING_TOKEN","value":"t"}],
 	"taskResults":[{"name":"RESULT_MANIFEST","value":"m"}],
 	"steps":[
-		{"name":"one","terminated":{"exitCode":0,"message":"[{\"key\":\"StartedAt\",\"value\":\"x\",\"type\":3},{\"key\":\"SIGNING_TOKEN\",\"value\":\"t\",\"type\":1}]"}},
+		{"name":"one","terminated":{"exitCode":0,
+		"message":"[{\"key\":\"StartedAt\",\"value\":\"x\",\"type\":3},` +
+		`{\"key\":\"SIGNING_TOKEN\",\"value\":\"t\",\"type\":1}]"}},
 		{"name":"two","terminated":{"message":"[{\"key\":\"RESULT_MANIFEST\",\"value\":\"m\",\"type\":1}]"}},
 		{"name":"three","terminated":{"message":"[{\"key\":\"RESULT_MANIFEST\",\"value\":\"not a result\",\"type\":4}]"}},
 		{"name":"four","terminated":{"message":"no JSON"}},{"name":"five","running":{}}],
-	"retriesStatus":[{"annotations":{"tekton-sign.dev/seal":"s"},"conditions":[{"type":"SignedResultsVerified"}]},{"annotations":{}}]}}`
-	theirs = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},"generation":9007199254740993},
+	"retriesStatus":[{"annotations":{"tekton-sign.dev/seal":"s"},"conditions":[{"type":"SignedResultsVerified"}]},
+	{"annotations":{}}]}}`
+	theirs = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},
+	"generation":9007199254740993},
 	"status":{"annotations":{"other":"<&>"},
 	"conditions":[{"type":"Succeeded","status":"True"}],
 	"results":[{"name":"digest","value":"SVID"}],
