@@ -22,7 +22,7 @@ const Chains = "chains"
 // AddOns are what a lab runs only when asked to.
 func AddOns() []string { return []string{Chains} }
 
-// Add starts one of AddOns in a running lab, and returns when it serves. If it is there already, it gets a new
+// Add gives a running lab one of AddOns, and returns when it serves. Where it is there already, it gets a new
 // signing key.
 func (l *Lab) Add(ctx context.Context, name string) error {
 	if name != Chains {
@@ -40,7 +40,8 @@ func (l *Lab) Add(ctx context.Context, name string) error {
 	return l.progress.run("chains "+release.Version, func() error { return l.applyChains(ctx, release) })
 }
 
-// Remove removes one of AddOns, and what it left on TaskRuns and PipelineRuns that would block their deletion.
+// Remove takes one of AddOns away again, and what it left on TaskRuns and PipelineRuns that would keep them from
+// being deleted.
 func (l *Lab) Remove(ctx context.Context, name string) error {
 	if name != Chains {
 		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())
@@ -66,7 +67,7 @@ func (l *Lab) Remove(ctx context.Context, name string) error {
 	return tekton.DropChainsFinalizers(ctx, config)
 }
 
-// loadChains builds the controller if necessary, and imports its image.
+// loadChains builds the controller, where that was not done before, and gives the node its image.
 func (l *Lab) loadChains(ctx context.Context) (tekton.ChainsRelease, error) {
 	binary := toolchain.Chains()
 	path, err := l.build(ctx, binary)

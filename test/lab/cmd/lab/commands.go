@@ -43,14 +43,14 @@ func newCommand() *cobra.Command {
 
 func newCheck() *cobra.Command {
 	return &cobra.Command{
-		Use: "check", Short: "Check whether the lab can run on this machine: exit code 0 or 2", Args: cobra.NoArgs,
+		Use: "check", Short: "Say whether the lab can run on this machine, by exit code 0 or 2", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return lab.Check() },
 	}
 }
 
 func newBuild(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "build", Short: "Build all components into the cache, without starting them", Args: cobra.NoArgs,
+		Use: "build", Short: "Build all components into the cache, start nothing", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			l, err := o.open()
 			if err != nil {
@@ -173,14 +173,14 @@ func newLoad(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&files, "file", nil, "a local file and its path in the image; may be repeated")
-	cmd.Flags().StringArrayVar(&entrypoint, "entrypoint", nil, "what the image runs; repeat it for arguments")
+	cmd.Flags().StringArrayVar(&entrypoint, "entrypoint", nil, "what runs; repeat it for arguments")
 	cmd.Flags().StringVar(&user, "user", "", "user id, or user:group; the default is root")
 	return cmd
 }
 
 func newAdd(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "add ADD-ON", Short: "Start an optional part of the lab: " + strings.Join(lab.AddOns(), ", "),
+		Use: "add ADD-ON", Short: "Run what a lab has only when asked to: " + strings.Join(lab.AddOns(), ", "),
 		Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := o.open()
@@ -194,7 +194,7 @@ func newAdd(o *options) *cobra.Command {
 
 func newRemove(o *options) *cobra.Command {
 	return &cobra.Command{
-		Use: "remove ADD-ON", Short: "Remove an optional part of the lab", Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
+		Use: "remove ADD-ON", Short: "Take away what add brought", Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			l, err := o.open()
 			if err != nil {
