@@ -29,11 +29,25 @@ const recorders = 4
 // recordTimeout bounds what recording one TaskRun asks the API server for at once.
 const recordTimeout = 10 * time.Second
 
+// taskRunHook is called with a TaskRun.
+type taskRunHook func(*unstructured.Unstructured)
+
+// taskRunHooks are what other reconcilers want to hear of TaskRuns, so that the add-on watches them once.
+type taskRunHooks struct {
+	seen    []taskRunHook // every TaskRun, again after each change
+	gone    taskRunHook   // those that were deleted
+	refused taskRunHook   // those whose pods were not created
+}
+
+func (h taskRunHooks) see(taskRun *unstructured.Unstructured) {
+	for _, hook := range h.seen {
+		hook(taskRun)
+	}
+}
+
 // newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
 // signing tokens: those before could not sign.
-//
-// onSeen is shown every TaskRun, and onRefused those whose pods were not created.
-func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func(*unstructured.Unstructured)) *controller.Impl {
+func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
@@ -49,8 +63,9 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen, onRefused func
 		OnRecord:  a.metrics.Record,
 		OnVerdict: a.metrics.Verdict,
 		OnGivenUp: a.metrics.RecordGivenUp,
-		OnSeen:    onSeen,
-		OnRefused: onRefused,
+		OnSeen:    hooks.see,
+		OnGone:    hooks.gone,
+		OnRefused: hooks.refused,
 		Version:   version.Get().Version,
 		Now:       time.Now,
 		Log:       a.log,

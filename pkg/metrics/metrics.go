@@ -38,6 +38,7 @@ type Metrics struct {
 	records   *prometheus.CounterVec
 	stuck     *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	entries   *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -63,8 +64,9 @@ func New(build version.Info) *Metrics {
 		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
 		refusals: counters("refusals_total", "Times that a policy refused the pod of a TaskRun in audit and no trial "+
 			"showed why, by what becomes of its namespace.", outcome),
-		leader: gauge("leader", "1 in the replica that reconciles, 0 in the others."),
-		keys:   gauge("trust_history_keys", "Keys in the trust history."),
+		entries: counters("entries_total", "Attempts to register TaskRuns with the backend, or to end a registration.", outcome),
+		leader:  gauge("leader", "1 in the replica that reconciles, 0 in the others."),
+		keys:    gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
 			"When the trust history was last compared with the issuer's keys and stored (Unix time)."),
 		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.", "method", "code"),
@@ -78,6 +80,7 @@ func New(build version.Info) *Metrics {
 	for _, o := range []string{succeeded, failed} { // absent is not the same as none
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
+		m.entries.WithLabelValues(o)
 	}
 	m.records.WithLabelValues(givenUp)
 	for _, kind := range admission.LeftAlones() {
@@ -88,7 +91,7 @@ func New(build version.Info) *Metrics {
 		m.refusals.WithLabelValues(o)
 	}
 	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck,
-		m.refusals, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
+		m.refusals, m.entries, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
 	return m
@@ -166,6 +169,9 @@ func (m *Metrics) CatchUp(err error) { m.catchUps.WithLabelValues(outcomeOf(err)
 
 // Record counts a record. err is why it could not be written.
 func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).Inc() }
+
+// Entry counts an attempt to register a TaskRun, or to end its registration.
+func (m *Metrics) Entry(err error) { m.entries.WithLabelValues(outcomeOf(err)).Inc() }
 
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
