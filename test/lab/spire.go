@@ -33,6 +33,15 @@ type SPIREOptions struct {
 	Config string
 	// ControllerManager also runs spire-controller-manager.
 	ControllerManager bool
+	// KeyType is one of spire.KeyTypes. Empty means the first.
+	KeyType string
+}
+
+func (o SPIREOptions) settings() spire.Settings {
+	return spire.Settings{
+		Config: cmp.Or(o.Config, spire.Plain), KeyType: cmp.Or(o.KeyType, spire.KeyTypes()[0]),
+		ControllerManager: o.ControllerManager,
+	}
 }
 
 // spireConfigAnnotation on the server's StatefulSet has the configuration.
@@ -41,8 +50,8 @@ const spireConfigAnnotation = "lab.tekton-sign.dev/config"
 // AddSPIRE gives a running lab a SPIRE with the add-on's admin entries, and returns when it serves. SPIRE keeps what it
 // has where it runs already; with another configuration it has to be removed first.
 func (l *Lab) AddSPIRE(ctx context.Context, options SPIREOptions) (*spire.Deployment, error) {
-	options.Config = cmp.Or(options.Config, spire.Plain)
-	if err := spire.CheckConfig(options.Config); err != nil {
+	settings := options.settings()
+	if err := settings.Check(); err != nil {
 		return nil, err
 	}
 	if _, err := l.init(); err != nil {
@@ -50,15 +59,14 @@ func (l *Lab) AddSPIRE(ctx context.Context, options SPIREOptions) (*spire.Deploy
 	}
 	ctx, cancel := context.WithTimeout(ctx, addTimeout)
 	defer cancel()
-	if err := l.checkSPIREConfig(ctx, options.Config); err != nil {
+	if err := l.checkSPIREConfig(ctx, settings.Config); err != nil {
 		return nil, err
 	}
-	settings, err := l.loadSPIRE(ctx, options)
-	if err != nil {
+	if err := l.loadSPIRE(ctx, &settings); err != nil {
 		return nil, err
 	}
-	d := spire.NewDeployment(l.kubectl, l.layout().Address, options.Config)
-	return d, l.progress.run("spire "+options.Config, func() error { return l.startSPIRE(ctx, d, settings) })
+	d := spire.NewDeployment(l.kubectl, l.layout().Address, settings.Config)
+	return d, l.progress.run("spire "+settings.Config, func() error { return l.startSPIRE(ctx, d, settings) })
 }
 
 // SPIRE is the one that runs already.
@@ -102,31 +110,30 @@ func (l *Lab) checkSPIREConfig(ctx context.Context, config string) error {
 }
 
 // loadSPIRE builds what was not built before, and gives the node the images.
-func (l *Lab) loadSPIRE(ctx context.Context, options SPIREOptions) (spire.Settings, error) {
-	settings := spire.Settings{Config: options.Config, ControllerManager: options.ControllerManager}
+func (l *Lab) loadSPIRE(ctx context.Context, settings *spire.Settings) error {
 	if err := l.installPackages(ctx, missingOf(compilerPackages())); err != nil {
-		return settings, err
+		return err
 	}
 	images := []spireImage{
 		{toolchain.SPIREServer(), "/opt/spire/bin/spire-server", &settings.Images.Server},
 		{toolchain.SPIREAgent(), spire.AgentPath, &settings.Images.Agent},
 		{toolchain.SPIFFECSIDriver(), "/spiffe-csi-driver", &settings.Images.CSIDriver},
 	}
-	if options.ControllerManager {
+	if settings.ControllerManager {
 		images = append(images, spireImage{
 			toolchain.SPIREControllerManager(), "/spire-controller-manager", &settings.Images.ControllerManager,
 		})
 	}
 	for _, i := range images {
 		if err := l.loadSPIREImage(ctx, i); err != nil {
-			return settings, err
+			return err
 		}
 	}
 	err := l.loadRegistrar(ctx, &settings.Images.Registrar)
-	if err == nil && options.Config == spire.Upstream {
+	if err == nil && settings.Config == spire.Upstream {
 		settings.Authority, err = l.upstreamAuthority()
 	}
-	return settings, err
+	return err
 }
 
 // spireImage is a binary, its path in its image, and where to put the image's reference.

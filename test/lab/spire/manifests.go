@@ -25,9 +25,13 @@ const bundleConfigMap = "spire-bundle"
 type Settings struct {
 	Config            string // one of Configs
 	ControllerManager bool   // also run the controller that makes entries of ClusterSPIFFEIDs
+	KeyType           string // of SVIDs, one of KeyTypes
 	Images            Images
 	Authority         Authority // for Upstream only
 }
+
+// KeyTypes are the kinds of keys that agents make for workloads. The first is SPIRE's default.
+func KeyTypes() []string { return []string{"ec-p256", "rsa-2048", "ec-p384"} }
 
 // Images are references to what runs in the pods.
 type Images struct {
@@ -128,9 +132,13 @@ func CRDs(module fs.FS) ([]*unstructured.Unstructured, error) {
 	return all, nil
 }
 
-func render(v values, names ...string) ([]*unstructured.Unstructured, error) {
-	parsed, err := template.New("").Funcs(template.FuncMap{"base64": base64.StdEncoding.EncodeToString}).
+func templates() (*template.Template, error) {
+	return template.New("").Funcs(template.FuncMap{"base64": base64.StdEncoding.EncodeToString}).
 		Option("missingkey=error").ParseFS(files, "files/*.yaml")
+}
+
+func render(v values, names ...string) ([]*unstructured.Unstructured, error) {
+	parsed, err := templates()
 	if err != nil {
 		return nil, err
 	}

@@ -50,6 +50,18 @@ func (s *Server) Bundle(ctx context.Context) (*spiffebundle.Bundle, error) {
 	return spiffebundle.Parse(s.TrustDomain, out)
 }
 
+// FederatedBundle asks the server for the bundle that it has of a trust domain, which may be its own.
+func (s *Server) FederatedBundle(ctx context.Context, domain spiffeid.TrustDomain) (*spiffebundle.Bundle, error) {
+	if domain == s.TrustDomain {
+		return s.Bundle(ctx)
+	}
+	out, err := s.CLI(ctx, "", "bundle", "list", "-id", domain.IDString(), "-format", "spiffe")
+	if err != nil {
+		return nil, err
+	}
+	return spiffebundle.Parse(domain, out)
+}
+
 // PublishedBundle reads the ConfigMap of the server's bundle.
 func (s *Server) PublishedBundle(ctx context.Context) (*x509bundle.Bundle, error) {
 	out, err := s.kubectl(ctx, "", "--namespace", Namespace, "get", "configmap", s.ConfigMap, "--output=json")

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 )
@@ -92,11 +91,14 @@ type Deployment struct {
 	// Agent runs on the node, and CSIDriver mounts its socket.
 	Agent     Workload
 	CSIDriver Workload
+
+	kubectl Kubectl
 }
 
 // NewDeployment uses the SPIRE that runs with a configuration on the node with an address.
 func NewDeployment(kubectl Kubectl, node netip.Addr, config string) *Deployment {
 	d := &Deployment{
+		kubectl: kubectl,
 		Server: &Server{
 			Workload: Workload{kubectl, "statefulset", "spire-server"}, TrustDomain: TrustDomain(),
 			Address:        netip.AddrPortFrom(node, serverPort).String(),
@@ -117,10 +119,13 @@ func NewDeployment(kubectl Kubectl, node netip.Addr, config string) *Deployment 
 	return d
 }
 
-// CheckConfig refuses a configuration that there is not.
-func CheckConfig(config string) error {
-	if !slices.Contains(Configs(), config) {
-		return fmt.Errorf("unknown configuration %s of SPIRE: expected one of %v", strconv.Quote(config), Configs())
+// Check refuses a configuration and a type of key that there is not.
+func (s Settings) Check() error {
+	if !slices.Contains(Configs(), s.Config) {
+		return fmt.Errorf("unknown configuration %q of SPIRE: expected one of %v", s.Config, Configs())
+	}
+	if !slices.Contains(KeyTypes(), s.KeyType) {
+		return fmt.Errorf("unknown type of key %q: expected one of %v", s.KeyType, KeyTypes())
 	}
 	return nil
 }

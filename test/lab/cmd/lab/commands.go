@@ -193,13 +193,15 @@ func newAdd(o *options) *cobra.Command {
 				return err
 			}
 			if spireOptions != (lab.SPIREOptions{}) {
-				return errors.New("flags --config and --controller-manager: expected with the add-on " + lab.SPIRE + " only")
+				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " + lab.SPIRE + " only")
 			}
 			return l.Add(cmd.Context(), args[0])
 		},
 	}
 	cmd.Flags().StringVar(&spireOptions.Config, "config", "",
 		"how SPIRE runs: "+strings.Join(spire.Configs(), ", ")+"; the default is "+spire.Plain)
+	cmd.Flags().StringVar(&spireOptions.KeyType, "key-type", "",
+		"keys that SPIRE makes for pods: "+strings.Join(spire.KeyTypes(), ", ")+"; the default is "+spire.KeyTypes()[0])
 	cmd.Flags().BoolVar(&spireOptions.ControllerManager, "controller-manager", false,
 		"run spire-controller-manager beside SPIRE's server")
 	return cmd
