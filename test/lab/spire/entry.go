@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -71,11 +72,35 @@ func (s *Server) CreateEntry(ctx context.Context, entry Entry) (id string, err e
 	if len(answer.Results) != 1 {
 		return "", errors.Join(err, fmt.Errorf("create the entry of %s: expected one result, got %s", entry.SPIFFEID, out))
 	}
-	result := answer.Results[0]
-	if code := result.Status.Code; code != codeOK && code != codeAlreadyExists {
+	switch result := answer.Results[0]; result.Status.Code {
+	case codeOK:
+		return result.Entry.ID, nil
+	case codeAlreadyExists:
+		return s.similar(ctx, entry)
+	default:
 		return "", fmt.Errorf("create the entry of %s: %s", entry.SPIFFEID, result.Status.Message)
 	}
-	return result.Entry.ID, nil
+}
+
+// similar finds what made the server refuse an entry: the command does not print it.
+func (s *Server) similar(ctx context.Context, entry Entry) (id string, err error) {
+	all, err := s.Entries(ctx)
+	if err != nil {
+		return "", err
+	}
+	if entry.Node {
+		entry.Parent = s.ID()
+	}
+	for _, e := range all {
+		if e.SPIFFEID == entry.SPIFFEID && e.Parent == entry.Parent && sameElements(e.Selectors, entry.Selectors) {
+			return e.ID, nil
+		}
+	}
+	return "", fmt.Errorf("entry of %s: the server has a similar one and does not list it", entry.SPIFFEID)
+}
+
+func sameElements(a, b []string) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // Codes of gRPC.
