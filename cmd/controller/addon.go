@@ -67,7 +67,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
-	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.history.Poke() }, time.Now, a.log)
+	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
 	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,

@@ -84,9 +84,6 @@ func NewHistory(c HistoryConfig) *History {
 	return h
 }
 
-// Poke has the history looked at soon, because other keys are in use now.
-func (h *History) Poke() { h.poke() }
-
 // poke has the history looked at soon.
 func (h *History) poke() {
 	select {
