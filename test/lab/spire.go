@@ -229,4 +229,3 @@ func (l *Lab) kubectl(ctx context.Context, stdin string, args ...string) ([]byte
 	}
 	return stdout.Bytes(), nil
 }
-

@@ -129,4 +129,3 @@ func writeUpstreamAuthority(folder string, names []string) error {
 	}
 	return nil
 }
-
