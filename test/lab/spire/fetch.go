@@ -43,7 +43,7 @@ func (d *Deployment) Fetch(ctx context.Context, namespace, account string) (Fetc
 	if fetched.Pod == "" {
 		return fetched, err
 	}
-	_, deleted := d.kubectl(ctx, "", "--namespace", namespace, "delete", "pod", fetched.Pod, "--wait=false")
+	_, deleted := d.kubectl(context.WithoutCancel(ctx), "", "--namespace", namespace, "delete", "pod", fetched.Pod, "--wait=false")
 	return fetched, errors.Join(err, deleted)
 }
 
