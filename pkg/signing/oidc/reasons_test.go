@@ -238,9 +238,12 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 			func(f *fakeAPI) { f.options.Step.Config.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows",
 		},
 		"no server named": {func(f *fakeAPI) { f.options.Step.Config.API = step.APIServer{} }, "named no API server"},
-		"no CA named":     {func(f *fakeAPI) { f.options.Step.Config.API.CAs = nil }, "expected 1 to 64 times -api-server-ca"},
+		"no CA named": {
+			func(f *fakeAPI) { f.options.Step.Config.API.CAs = nil }, "expected 1 to 64 times -api-server-ca",
+		},
 		"no encryption": {
-			func(f *fakeAPI) { f.options.Step.Config.API.Address = "http://127.0.0.1:80" }, "expected -api-server https://HOST:PORT",
+			func(f *fakeAPI) { f.options.Step.Config.API.Address = "http://127.0.0.1:80" },
+			"expected -api-server https://HOST:PORT",
 		},
 	} {
 		f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { grant(w, a) })
@@ -281,7 +284,8 @@ func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	if calls != 0 {
 		t.Errorf("%d requests came, want none", calls)
 	}
-	f.options.Step.Config.API.CAs = append(f.options.Step.Config.API.CAs, digestOf(other)) // the second authority of a rotation
+	cas := &f.options.Step.Config.API.CAs
+	*cas = append(*cas, digestOf(other)) // the second authority of a rotation
 	carriers, err = f.sign(t, time.Second)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "reading the API server's answer")
 	if calls != 1 {

@@ -307,7 +307,8 @@ func TestNoIdentity(t *testing.T) {
 
 // TestAgentComesBack lets the agent start after the first attempts.
 func TestAgentComesBack(t *testing.T) {
-	a := &agent{root: newRoot(t), svids: []*workload.X509SVID{newSVID(t, newCA(t), "build", newECKey(t, elliptic.P256()), nil)}}
+	svid := newSVID(t, newCA(t), "build", newECKey(t, elliptic.P256()), nil)
+	a := &agent{root: newRoot(t), svids: []*workload.X509SVID{svid}}
 	time.AfterFunc(time.Second, func() { a.serve(t) })
 	if _, err := a.sign(t, 20*time.Second, newStep(t)); err != nil {
 		t.Error(err)

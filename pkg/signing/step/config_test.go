@@ -189,11 +189,15 @@ func refuses(t *testing.T, name, valid, old, new string) {
 
 func TestValidateSPIRE(t *testing.T) {
 	for name, o := range map[string]Options{
-		"no trust domain":  {Backend: signing.BackendSPIRE, SPIRE: SPIRE{Socket: "agent.sock"}},
-		"no name":          {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "Example.org", Socket: "agent.sock"}},
-		"no socket":        {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org"}},
-		"socket elsewhere": {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "../agent.sock"}},
-		"other backend":    {Backend: signing.BackendSigstoreKeyless, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "agent.sock"}},
+		"no trust domain": {Backend: signing.BackendSPIRE, SPIRE: SPIRE{Socket: "agent.sock"}},
+		"no name":         {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "Example.org", Socket: "agent.sock"}},
+		"no socket":       {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org"}},
+		"socket elsewhere": {
+			Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "../agent.sock"},
+		},
+		"other backend": {
+			Backend: signing.BackendSigstoreKeyless, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "agent.sock"},
+		},
 	} {
 		o.Format = signing.FormatV2
 		if err := o.Validate(); err == nil {

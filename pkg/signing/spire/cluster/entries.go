@@ -131,7 +131,7 @@ func (e *Entries) put(ctx context.Context, entry *spiretypes.Entry) error {
 		}
 		return e.extend(ctx, entry)
 	}
-	return fmt.Errorf("creating entry %s: SPIRE's server answered %s: %s", entry.Id, code(result.Status), result.Status.GetMessage())
+	return answered("creating", entry.Id, result.Status)
 }
 
 func (e *Entries) extend(ctx context.Context, entry *spiretypes.Entry) error {
@@ -145,7 +145,7 @@ func (e *Entries) extend(ctx context.Context, entry *spiretypes.Entry) error {
 	}
 	for _, r := range answer.Results {
 		if c := code(r.Status); c != codes.OK && c != codes.NotFound {
-			return fmt.Errorf("extending entry %s: SPIRE's server answered %s: %s", entry.Id, c, r.Status.GetMessage())
+			return answered("extending", entry.Id, r.Status)
 		}
 	}
 	return nil
@@ -160,7 +160,7 @@ func (e *Entries) DeleteEntry(ctx context.Context, tr *v1.TaskRun, _ *corev1.Pod
 	}
 	for _, r := range answer.Results {
 		if c := code(r.Status); c != codes.OK && c != codes.NotFound {
-			return fmt.Errorf("deleting entry %s: SPIRE's server answered %s: %s", id, c, r.Status.GetMessage())
+			return answered("deleting", id, r.Status)
 		}
 	}
 	return nil
@@ -292,6 +292,11 @@ func (e *Entries) refused(doing string, err error) error {
 			"config-spire and --spire-server-id: %w", doing, e.options.ServerID, e.options.Address, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// answered is the error for an entry that SPIRE's server refused.
+func answered(doing, id string, s *spiretypes.Status) error {
+	return fmt.Errorf("%s entry %s: SPIRE's server answered %s: %s", doing, id, code(s), s.GetMessage())
 }
 
 func code(s *spiretypes.Status) codes.Code { return codes.Code(s.GetCode()) } // #nosec G115 -- codes are small

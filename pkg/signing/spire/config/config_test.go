@@ -41,8 +41,10 @@ func TestParseIsTektons(t *testing.T) {
 
 func TestParseRefuses(t *testing.T) {
 	for key, values := range map[string][]string{
-		"spire-trust-domain":      {"", "spiffe://example.org", "Example.org", "a b", "example.org/x"},
-		"spire-socket-path":       {"", "/run/agent.sock", "tcp://127.0.0.1:1", "unix://run/agent.sock", "unix:///", "unix:///a/../b"},
+		"spire-trust-domain": {"", "spiffe://example.org", "Example.org", "a b", "example.org/x"},
+		"spire-socket-path": {
+			"", "/run/agent.sock", "tcp://127.0.0.1:1", "unix://run/agent.sock", "unix:///", "unix:///a/../b",
+		},
 		"spire-server-addr":       {"", "host", ":8081", "host:"},
 		"spire-node-alias-prefix": {"", "node/", "/node//", "/no de/"},
 	} {
