@@ -17,31 +17,33 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	spire "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// addOn is the program that serves the webhooks and records.
+// addOn is the program that serves the webhooks and writes records.
 type addOn struct {
 	*common
 
 	pod        podIdentity
+	registrar  *spire.Registrar
 	history    *reconciler.History
 	grants     *reconciler.GrantTimes
 	trust      *admission.Trust
 	pods       pods
 	dynamic    dynamic.Interface
-	sealSecret cache.SharedIndexInformer // of the Secret that holds the key of the seals
+	sealSecret cache.SharedIndexInformer // of the Secret with the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
 type podIdentity struct{ name, uid string }
 
-// newAddOn prepares the views of the cluster. follow makes them follow it.
+// newAddOn prepares the views of the cluster. follow starts them.
 func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a := &addOn{common: shared}
 	for _, env := range []struct {
@@ -63,13 +65,20 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
+	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
+	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
-			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+			cluster, err := trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+			if err == nil {
+				a.registrar.Trust(cluster)
+			}
+			return cluster, err
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now, a.log)
+	a.trust = admission.NewTrust(a.history.Cluster, reviewer{apiserver.NewReviewer(a.client.AuthenticationV1())}, time.Now,
+		a.log)
 	return a, nil
 }
 
@@ -83,32 +92,37 @@ func (a *addOn) follow(ctx context.Context) {
 	go a.sealSecret.RunWithContext(ctx)
 	go a.trust.Run(ctx)
 	go a.history.Run(ctx)
+	go a.registrar.Run(ctx)
 }
 
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
+	entries, entriesQueue := a.newEntriesController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
 		refusalsQueue,
 		startsQueue,
-		a.newRecordsController(ctx, starts.Seen, refusals.Seen),
+		entriesQueue,
+		a.newRecordsController(ctx, taskRunHooks{
+			seen: []taskRunHook{starts.Seen, entries.Seen}, gone: entries.Gone, refused: refusals.Seen,
+		}),
 	}, nil
 }
 
-// tokenReviews asks the API server about tokens for the status webhook.
-type tokenReviews struct{ verify.TokenReviewer }
+// reviewer asks the API server about tokens for the status webhook.
+type reviewer struct{ verify.Reviewer }
 
-// Review implements verify.TokenReviewer.
-func (r tokenReviews) Review(ctx context.Context, token, audience string) (review verify.TokenReview, err error) {
-	admission.Outside(ctx, func() { review, err = r.TokenReviewer.Review(ctx, token, audience) })
+// Review implements verify.Reviewer.
+func (r reviewer) Review(ctx context.Context, token, audience string) (review verify.Review, err error) {
+	admission.Outside(ctx, func() { review, err = r.Reviewer.Review(ctx, token, audience) })
 	return review, err
 }
 
-// pods reads pods for the status webhook. It asks the API server, not a cache: the pod that is there now counts.
+// pods reads pods for the status webhook. It asks the API server and not a cache, because the current state counts.
 type pods struct {
 	metadata metadata.Interface
 	whole    kubernetes.Interface
@@ -157,7 +171,7 @@ func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
 }
 
-// accounts returns who writes the status of TaskRuns.
+// accounts returns the service accounts that write the status of TaskRuns.
 func (a *addOn) accounts() admission.Accounts {
 	return admission.Accounts{
 		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: a.tektonAccount}.Username(),

@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -29,6 +30,7 @@ func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.
 		Patience:    injection.Patience,
 		Required:    injection.Required,
 		Tokens:      shortestTokens(a.trust.Cluster()),
+		Volumes:     backends.Of(injection.Step.Backend).StepVolumes,
 	})
 	var skipped *inject.SkippedError
 	if errors.As(err, &skipped) {
@@ -37,7 +39,7 @@ func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.
 	return injected, "", err
 }
 
-// shortestTokens returns the form of the shortest tokens that the cluster's issuer may sign now.
+// shortestTokens returns the format of the shortest tokens that the cluster's issuer can sign now.
 func shortestTokens(cluster *trust.Cluster) inject.TokenForm {
 	var shortest inject.TokenForm
 	if cluster == nil {
@@ -55,8 +57,8 @@ func shortestTokens(cluster *trust.Cluster) inject.TokenForm {
 	return shortest
 }
 
-// signatureLength returns the characters of a signature in base64url: those of RSA are as long as the modulus, those of ECDSA
-// twice as long as a coordinate (RFC 7518).
+// signatureLength returns the length of a signature in base64url. An RSA signature is as long as the modulus, and an
+// ECDSA signature twice as long as a coordinate (RFC 7518).
 func signatureLength(key trust.JWK) int {
 	if key.N != "" {
 		return len(key.N)

@@ -91,7 +91,7 @@ func (i *issuer) sign(t *testing.T) *v1.TaskRun {
 }
 
 // trusting returns the add-on's view of the issuer, with the keys that it has now.
-func (i *issuer) trusting(t *testing.T, reviewer verify.TokenReviewer) *Trust {
+func (i *issuer) trusting(t *testing.T, reviewer verify.Reviewer) *Trust {
 	t.Helper()
 	trusted := NewTrust(i.fetch, reviewer, func() time.Time { return i.now }, quiet())
 	if err := trusted.refresh(t.Context()); err != nil {
@@ -102,7 +102,7 @@ func (i *issuer) trusting(t *testing.T, reviewer verify.TokenReviewer) *Trust {
 
 func (i *issuer) judge(t *testing.T, trusted *Trust, tr *v1.TaskRun) string {
 	t.Helper()
-	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{
+	got, err := trusted.TaskRun(t.Context(), Rules{Tokens: verify.Tokens{Audience: signing.AudiencePrefix, Lifetime: time.Hour}}, tr, verify.Facts{
 		Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
 	})
 	if err != nil {

@@ -26,9 +26,8 @@ import (
 
 // Rules are what the settings ask of evidence.
 type Rules struct {
-	AudiencePrefix string
-	Lifetime       time.Duration  // the longest of a token
-	MinimumFormat  signing.Format // weaker evidence is refused
+	Tokens        verify.Tokens
+	MinimumFormat signing.Format // weaker evidence is refused
 	// MinimumAssurance refuses what proves less; empty: nothing.
 	MinimumAssurance signing.Assurance
 	Receipts         bool // a receipt covers steps that left no evidence
@@ -305,8 +304,7 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 // RulesOf returns what the settings ask of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{
-		AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime,
-		MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
+		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
 	}
 }
 

@@ -221,7 +221,7 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if want := (Rules{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime, Receipts: true}); verifier.rules != want {
+	if want := (Rules{Tokens: verify.Tokens{Audience: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}, Receipts: true}); verifier.rules != want {
 		t.Errorf("rules of tokens %+v, want %+v", verifier.rules, want)
 	}
 }

@@ -26,7 +26,7 @@ const (
 	// settleTime is how long after a step ended the keys must have been read to refute what it signed: API servers that are
 	// restarted one by one with another key, or another issuer, do not agree for a while.
 	settleTime = 10 * time.Minute
-	// reviewTimeout bounds all TokenReviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten seconds
+	// reviewTimeout bounds all token reviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten seconds
 	// after which the API server gives up on the status webhook.
 	reviewTimeout = 3 * time.Second
 )
@@ -37,13 +37,14 @@ const maxRules = 8
 // Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
 // in memory, and reads them anew now and then and when a TaskRun was signed with a key, or under an issuer, that it does not
 // know: then at most once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to
-// say (TokenReview). What stays unknown then is refuted only by keys that were read long enough after it was signed.
+// say (authentication.k8s.io). What stays unknown then is refuted only by keys that were read long enough after it was signed.
 type Trust struct {
 	fetch    func(context.Context) (*trust.Cluster, error)
-	reviewer verify.TokenReviewer
+	reviewer verify.Reviewer
 	now      func() time.Time
 	log      *zap.SugaredLogger
 	once     singleflight.Group
+	wake     chan struct{}
 
 	mu        sync.RWMutex
 	cluster   *trust.Cluster
@@ -62,9 +63,17 @@ type verifiers struct {
 
 // NewTrust returns a Trust that reads the keys by fetch, and asks reviewer about what they do not settle.
 func NewTrust(
-	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.TokenReviewer, now func() time.Time, log *zap.SugaredLogger,
+	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.Reviewer, now func() time.Time, log *zap.SugaredLogger,
 ) *Trust {
-	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log}
+	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Changed makes Run read the keys again soon.
+func (t *Trust) Changed() {
+	select {
+	case t.wake <- struct{}{}:
+	default: // Run has not yet noticed an earlier change
+	}
 }
 
 // Run keeps the keys fresh until ctx ends.
@@ -79,6 +88,7 @@ func (t *Trust) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
+		case <-t.wake:
 		}
 	}
 }
@@ -170,7 +180,7 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 		return nil, fmt.Errorf("the issuer's keys are not known yet")
 	}
 	options := []verify.Option{
-		verify.WithClock(t.now), verify.WithAudiencePrefix(rules.AudiencePrefix), verify.WithTokenLifetime(rules.Lifetime),
+		verify.WithClock(t.now), verify.WithTokens(rules.Tokens),
 		verify.WithMinimumFormat(rules.MinimumFormat), verify.WithMinimumAssurance(rules.MinimumAssurance),
 	}
 	if rules.Receipts {
@@ -182,7 +192,7 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 		more     []verify.Option
 	}{
 		{&v.local, []verify.Option{verify.WithStaleKeys()}},
-		{&v.asking, []verify.Option{verify.WithStaleKeys(), verify.WithTokenReviewer(t.reviewer)}},
+		{&v.asking, []verify.Option{verify.WithStaleKeys(), verify.WithReviewer(t.reviewer)}},
 		{&v.final, nil},
 	} {
 		var err error

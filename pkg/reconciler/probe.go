@@ -4,18 +4,16 @@ package reconciler
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -73,16 +71,14 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 		policy, audience string
 		bound            bool // to a pod
 	}
-	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
-	requests := []request{
-		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest, true},
-		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest, true},
-		{manifests.TokenRequesters, ordinaryAudience, false},
-		{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
+	var requests []request
+	for _, audience := range s.StepAudiences(signing.Digest([]byte(probeDigest))) {
+		requests = append(requests, request{manifests.SigningTokens, audience, true})
 	}
-	if s.Binding == signing.BindingAudience {
-		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix), true})
-	}
+	requests = append(requests,
+		request{manifests.TokenRequesters, ordinaryAudience, false},
+		request{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
+	)
 	for _, r := range requests {
 		if err := p.refused(ctx, r.policy, r.audience, r.bound); err != nil {
 			return err
@@ -94,15 +90,9 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 // refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not the requester's.
 // Each request is one that no other policy refuses: an API server names any that does.
 func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool) error {
-	seconds := int64(signing.MinTokenLifetime / time.Second)
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences:         []string{audience},
-		ExpirationSeconds: &seconds,
-	}}
+	request := apiserver.NewRequest(audience)
 	if bound {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: manifests.ProbeAccount, UID: "00000000-0000-4000-8000-000000000000",
-		}
+		request = apiserver.NewPodRequest(audience, manifests.ProbeAccount, "00000000-0000-4000-8000-000000000000")
 	}
 	_, err := p.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ProbeAccount, request,
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})

@@ -342,11 +342,11 @@ func (believed) TrustedCustomTask(string, string) bool { return true }
 // The cost of creating a child grows no faster than the PipelineRun, whatever it is that grows. Each case
 // creates the last child.
 func TestGrowthOfConsumers(t *testing.T) {
-	for _, g := range grownFamilies {
+	for _, g := range grownTrees {
 		t.Run(g.name, func(t *testing.T) {
 			handlers := map[string]*admission.ConsumerHandler{}
 			checkRequests(t, func(size int) *admissionv1.AdmissionRequest {
-				f, in := familyOf(), stored{}
+				f, in := treeOf(), stored{}
 				g.grow(f, g.most*size/larger/4) // an API server stores objects of 1.5 MiB
 				for _, c := range f.Children {
 					f.PipelineRun.Status.ChildReferences = append(f.PipelineRun.Status.ChildReferences, v1.ChildStatusReference{

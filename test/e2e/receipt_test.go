@@ -31,7 +31,8 @@ func TestReceipts(t *testing.T) {
 	t.Run("outcomes", func(t *testing.T) { testReceiptOutcomes(t, c) })
 	t.Run("a status that somebody changed", func(t *testing.T) { testForgedReceipt(t, c) })
 	t.Run("a pod of before", func(t *testing.T) { testPreparedPod(t, c) })
-	if out := c.kubectl(t, "tekton-sign", "enable", "oidc-sa-token", "--yes", "--namespace-selector", selector); out.code != 0 {
+	if out := c.kubectl(t, "tekton-sign", "enable", "oidc-sa-token", "--yes", "--namespace-selector",
+		selector); out.code != 0 {
 		t.Fatalf("enable: %s", out)
 	}
 	t.Run("steps that cannot sign", func(t *testing.T) { testReceiptsAsFallback(t, c) })
@@ -107,7 +108,8 @@ func receiptCases() []outcomeCase {
 	}
 }
 
-// testReceiptOutcomes runs each TaskRun with the add-on and without it: neither the outcome differs nor a byte of the pod.
+// testReceiptOutcomes runs each TaskRun with the add-on and without it: neither the outcome differs nor a byte of
+// the pod.
 func testReceiptOutcomes(t *testing.T, c *cluster) {
 	for _, oc := range receiptCases() {
 		t.Run(oc.fixture, func(t *testing.T) {
@@ -135,10 +137,12 @@ func testReceiptOutcomes(t *testing.T, c *cluster) {
 	}
 }
 
-// verifyReceipt wants the condition of a TaskRun that has no receipt to name the verdict, and verify not to say VERIFIED.
+// verifyReceipt wants the condition of a TaskRun that has no receipt to name the verdict, and verify not to say
+// VERIFIED.
 func (c *cluster) verifyReceipt(t *testing.T, tr *pipelinev1.TaskRun, oc outcomeCase) {
 	t.Helper()
-	if condition := wantCondition(t, tr, "False", "TaskRunResultsVerificationFailed"); !strings.HasPrefix(condition.Message, oc.verdict) {
+	if condition := wantCondition(t, tr, "False", "TaskRunResultsVerificationFailed"); !strings.HasPrefix(
+		condition.Message, oc.verdict) {
 		t.Errorf("got condition %q, want it to begin with %s", condition.Message, oc.verdict)
 	}
 	if out := c.kubectl(t, "tekton-sign", "verify", "taskrun/"+tr.Name, "-n", tr.Namespace); out.code == 0 {
@@ -147,7 +151,8 @@ func (c *cluster) verifyReceipt(t *testing.T, tr *pipelinev1.TaskRun, oc outcome
 }
 
 // changing matches what differs between two pods of one TaskRun: random parts of names, UIDs and nodes.
-var changing = regexp.MustCompile(`kube-api-access-[a-z0-9]{5}|"nodeName":"[^"]*"|script-[0-9]+-[a-z0-9]{5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
+var changing = regexp.MustCompile(
+	`kube-api-access-[a-z0-9]{5}|"nodeName":"[^"]*"|script-[0-9]+-[a-z0-9]{5}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`)
 
 // podSpecs returns the specs of a namespace's pods in a form that can be compared, by name.
 func podSpecs(t *testing.T, c *cluster, ns string) map[string]string {
@@ -184,7 +189,8 @@ func testForgedReceipt(t *testing.T, c *cluster) {
 		"a step":       `[{"op":"remove","path":"/status/steps/0"}]`,
 	} {
 		changed := c.finish(t, ns, another(t, "results"))
-		patched, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), changed.Name, types.JSONPatchType, []byte(change), metav1.PatchOptions{}, "status")
+		patched, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), changed.Name, types.JSONPatchType,
+			[]byte(change), metav1.PatchOptions{}, "status")
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -207,7 +213,8 @@ func testForgedReceipt(t *testing.T, c *cluster) {
 func (c *cluster) wantNotJudgedAgain(t *testing.T, tr *pipelinev1.TaskRun) {
 	t.Helper()
 	patch := []byte(`{"status":{"annotations":null,"results":null}}`)
-	patched, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(t.Context(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	patched, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(t.Context(), tr.Name, types.MergePatchType, patch,
+		metav1.PatchOptions{}, "status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +224,8 @@ func (c *cluster) wantNotJudgedAgain(t *testing.T, tr *pipelinev1.TaskRun) {
 	}
 }
 
-// testReceiptsAsFallback: Tasks with so many steps that none can sign are verified by receipt, others by their evidence.
+// testReceiptsAsFallback: Tasks with so many steps that none can sign are verified by receipt, others by their
+// evidence.
 func testReceiptsAsFallback(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	for steps, assurance := range map[int]string{1: "payload-bound", 8: "receipt", 20: "receipt"} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/toolchain"
@@ -30,20 +31,16 @@ func (l *Lab) Build(ctx context.Context) error {
 }
 
 func (l *Lab) prepare(ctx context.Context) (parts, error) {
-	if err := l.installPackages(ctx); err != nil {
+	if err := l.installPackages(ctx, missingPackages()); err != nil {
 		return parts{}, err
 	}
-	p := parts{binaries: map[string]string{}}
-	groups := [][]toolchain.Binary{toolchain.Etcd(), toolchain.Containerd(), toolchain.Kubernetes(), toolchain.Tekton()}
-	for _, group := range groups {
-		for _, binary := range group {
-			path, err := l.build(ctx, binary)
-			if err != nil {
-				return parts{}, fmt.Errorf("build %s: %w", binary.Name, err)
-			}
-			p.binaries[binary.Name] = path
-		}
+	binaries, err := l.buildAll(ctx, slices.Concat(
+		toolchain.Etcd(), toolchain.Containerd(), toolchain.Kubernetes(), toolchain.Tekton(),
+	))
+	if err != nil {
+		return parts{}, err
 	}
+	p := parts{binaries: binaries}
 	return p, l.progress.run("images", func() error { return l.packImages(ctx, &p) })
 }
 
@@ -61,9 +58,8 @@ func (l *Lab) build(ctx context.Context, binary toolchain.Binary) (string, error
 	return path, nil
 }
 
-// installPackages asks apt-get only for what is missing.
-func (l *Lab) installPackages(ctx context.Context) error {
-	missing := missingPackages()
+// installPackages asks apt-get for what is missing.
+func (l *Lab) installPackages(ctx context.Context, missing []aptPackage) error {
 	if len(missing) == 0 {
 		return nil
 	}

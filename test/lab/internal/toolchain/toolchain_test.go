@@ -23,14 +23,23 @@ func TestBuildFlags(t *testing.T) {
 	}
 }
 
+func TestBuildFlagsWithC(t *testing.T) {
+	want := []string{"-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,sqlite_omit_load_extension", "-ldflags",
+		"-s -w -linkmode=external -extldflags=-static"}
+	if diff := cmp.Diff(want, buildFlags(SPIREServer(), "v1.15.3")); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+}
+
 // program makes a module with one command in it, named like a tools folder.
 func program(t *testing.T, text string) Builder {
 	t.Helper()
 	root := t.TempDir()
 	for name, content := range map[string]string{
-		"tools/demo/go.mod":  "module example.org/demo\n\ngo 1.26\n",
-		"tools/demo/go.sum":  "",
-		"tools/demo/main.go": "package main\n\nvar gitVersion string\n\nfunc main() { print(\"" + text + "\" + gitVersion) }\n",
+		"tools/demo/go.mod": "module example.org/demo\n\ngo 1.26\n",
+		"tools/demo/go.sum": "",
+		"tools/demo/main.go": "package main\n\nvar gitVersion string\n\nfunc main() { print(\"" + text +
+			"\" + gitVersion) }\n",
 	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
