@@ -83,11 +83,11 @@ func TestSettingsCheck(t *testing.T) {
 		settings Settings
 		want     string
 	}{
-		"known":         {settings(Short), ""},
+		"known": {settings(Short), ""},
 		"configuration": {
 			Settings{Config: "x", KeyType: "ec-p256"}, `configuration "x" of SPIRE: expected one of [plain upstream`,
 		},
-		"type of key":   {Settings{Config: Plain, KeyType: "dsa"}, `type of key "dsa": expected one of [ec-p256 rsa-2048`},
+		"type of key": {Settings{Config: Plain, KeyType: "dsa"}, `type of key "dsa": expected one of [ec-p256 rsa-2048`},
 	} {
 		err := c.settings.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -171,8 +171,8 @@ func TestCreateEntry(t *testing.T) {
 	for name, c := range map[string]struct {
 		answer, id, err string
 	}{
-		"new":      {`{"results":[{"status":{"code":0},"entry":{"id":"one"}}]}`, "one", ""},
-		"similar":  {`{"results":[{"status":{"code":6},"entry":{}}]}`, "one", ""},
+		"new":     {`{"results":[{"status":{"code":0},"entry":{"id":"one"}}]}`, "one", ""},
+		"similar": {`{"results":[{"status":{"code":6},"entry":{}}]}`, "one", ""},
 		"refused": {
 			`{"results":[{"status":{"code":3,"message":"no such parent"}}]}`, "", "spiffe://lab.test/a: no such parent",
 		},
