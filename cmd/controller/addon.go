@@ -21,6 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	spire "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -31,6 +32,7 @@ type addOn struct {
 
 	tektonAccount string
 	pod           podIdentity
+	registrar     *spire.Registrar
 	history       *reconciler.History
 	grants        *reconciler.GrantTimes
 	trust         *admission.Trust
@@ -65,10 +67,16 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
+	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
+	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
 		Fetch: func(ctx context.Context) (*trust.Cluster, error) {
-			return trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+			cluster, err := trust.Fetch(ctx, a.client.CoreV1().RESTClient(), "")
+			if err == nil {
+				a.registrar.Trust(cluster)
+			}
+			return cluster, err
 		},
 	})
 	a.trust = admission.NewTrust(a.history.Cluster, reviewer{apiserver.NewReviewer(a.client.AuthenticationV1())}, time.Now,
@@ -86,19 +94,24 @@ func (a *addOn) follow(ctx context.Context) {
 	go a.sealSecret.RunWithContext(ctx)
 	go a.trust.Run(ctx)
 	go a.history.Run(ctx)
+	go a.registrar.Run(ctx)
 }
 
 // controllers implements process.
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
+	entries, entriesQueue := a.newEntriesController(ctx)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
 		a.newChainsGate(ctx, reconciler.PipelineRuns),
 		refusalsQueue,
 		startsQueue,
-		a.newRecordsController(ctx, starts.Seen, refusals.Seen),
+		entriesQueue,
+		a.newRecordsController(ctx, taskRunHooks{
+			seen: []taskRunHook{starts.Seen, entries.Seen}, gone: entries.Gone, refused: refusals.Seen,
+		}),
 	}, nil
 }
 

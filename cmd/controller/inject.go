@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -29,6 +30,7 @@ func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.
 		Patience:    injection.Patience,
 		Required:    injection.Required,
 		Tokens:      shortestTokens(a.trust.Cluster()),
+		Volumes:     backends.Of(injection.Step.Backend).StepVolumes,
 	})
 	var skipped *inject.SkippedError
 	if errors.As(err, &skipped) {

@@ -29,12 +29,25 @@ const recorders = 4
 // recordTimeout bounds each group of requests that recording a TaskRun makes.
 const recordTimeout = 10 * time.Second
 
+// taskRunHook is called with a TaskRun.
+type taskRunHook func(*unstructured.Unstructured)
+
+// taskRunHooks are what other reconcilers want to hear of TaskRuns, so that the add-on watches them once.
+type taskRunHooks struct {
+	seen    []taskRunHook // every TaskRun, again after each change
+	gone    taskRunHook   // those that were deleted
+	refused taskRunHook   // those whose pods were not created
+}
+
+func (h taskRunHooks) see(taskRun *unstructured.Unstructured) {
+	for _, hook := range h.seen {
+		hook(taskRun)
+	}
+}
+
 // newRecordsController makes the reconciler of records. It judges TaskRuns that started after their namespace got
 // signing tokens. Older ones could not sign.
-//
-// onSeen gets every TaskRun, and onRefused those whose pods could not be created.
-func (a *addOn) newRecordsController(ctx context.Context, onSeen,
-	onRefused func(*unstructured.Unstructured)) *controller.Impl {
+func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
@@ -51,8 +64,9 @@ func (a *addOn) newRecordsController(ctx context.Context, onSeen,
 		OnRecord:  a.metrics.Record,
 		OnVerdict: a.metrics.Verdict,
 		OnGivenUp: a.metrics.RecordGivenUp,
-		OnSeen:    onSeen,
-		OnRefused: onRefused,
+		OnSeen:    hooks.see,
+		OnGone:    hooks.gone,
+		OnRefused: hooks.refused,
 		Version:   version.Get().Version,
 		Now:       time.Now,
 		Log:       a.log,

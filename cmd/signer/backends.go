@@ -9,16 +9,22 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // signers is the table of the backends' in-pod halves. The table of package backends would link a Kubernetes
 // client.
 func signers() map[signing.Backend]signerFactory {
 	return map[signing.Backend]signerFactory{
-		signing.BackendOIDCSAToken: func(s endedStep) signing.EntrypointerClient {
+		signing.BackendOIDCSAToken: func(s step.Ended) signing.EntrypointerClient {
 			return oidc.NewSigner(oidc.SignerOptions{
-				Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: oidc.CredentialDir,
-				Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
+				Step: s, CredentialDir: oidc.CredentialDir, Now: time.Now, Random: rand.Reader,
+			})
+		},
+		signing.BackendSPIRE: func(s step.Ended) signing.EntrypointerClient {
+			return spire.NewSigner(spire.SignerOptions{
+				Step: s, Root: "/", Now: time.Now, Random: rand.Reader,
 			})
 		},
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // maxBinary is the maximum size of the signer in bytes, because it is copied into pods.
-const maxBinary = 8 << 20
+const maxBinary = 16 << 20
 
 func TestBinaryIsStaticAndSmall(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "signer")

@@ -11,6 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/values"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // leaveEvidence signs what the step emitted and writes the evidence into the termination message. If that
@@ -74,10 +75,10 @@ func (w wrapper) logRefused(r result.RunResult) {
 
 // signed returns the message with the step's evidence.
 func (w wrapper) signed(ctx context.Context, m message.Message, exitCode int32) ([]byte, error) {
-	ended := endedStep{config: w.config, exitCode: exitCode, hurries: w.hurries()}
+	ended := step.Ended{Config: w.config, ExitCode: exitCode, Hasty: w.hurries()}
 	if w.config.Values != nil {
 		var err error
-		if ended.entries, err = values.Read(*w.config.Values, w.config.Container); err != nil {
+		if ended.Entries, err = values.Read(*w.config.Values, w.config.Container); err != nil {
 			return nil, err
 		}
 	}

@@ -59,13 +59,13 @@ func testSignerOf(backend signing.Backend) (signerFactory, error) {
 }
 
 // newTestSigner signs with the credentials of the test.
-func newTestSigner(s endedStep) signing.EntrypointerClient {
+func newTestSigner(s step.Ended) signing.EntrypointerClient {
 	if os.Getenv(credentialVariable) == "panic" {
 		panic("a defect")
 	}
 	return oidc.NewSigner(oidc.SignerOptions{
-		Step: s.config, ExitCode: s.exitCode, Entries: s.entries, CredentialDir: os.Getenv(credentialVariable),
-		Hasty: s.hurries, Now: time.Now, Random: rand.Reader,
+		Step: s, CredentialDir: os.Getenv(credentialVariable),
+		Now: time.Now, Random: rand.Reader,
 	})
 }
 

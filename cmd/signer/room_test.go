@@ -117,7 +117,7 @@ func TestResultsArrive(t *testing.T) {
 						config: step.Config{
 							Share: share(containers), Room: share(containers + 1), MayCompress: may, TerminationPath: file, Count: 1,
 						},
-						newSigner: func(endedStep) signing.EntrypointerClient { return fixedSigner{} },
+						newSigner: func(step.Ended) signing.EntrypointerClient { return fixedSigner{} },
 						say:       func(string, ...any) {},
 					}
 					w.leaveEvidence(t.Context(), 0)

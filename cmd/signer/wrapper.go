@@ -22,16 +22,8 @@ const (
 	terminatedLimit = 900 * time.Millisecond // for signing after the container received a signal to end
 )
 
-// endedStep is a step that has ended and must be signed.
-type endedStep struct {
-	config   step.Config
-	exitCode int32           // with which the container will exit
-	entries  []signing.Entry // the step's values, if they travel by the log of Tekton's results sidecar
-	hurries  bool            // an earlier step of the pod got no token
-}
-
 // signerFactory makes the backend's signer of a step.
-type signerFactory func(endedStep) signing.EntrypointerClient
+type signerFactory func(step.Ended) signing.EntrypointerClient
 
 // wrapper runs one step.
 type wrapper struct {

@@ -42,11 +42,13 @@ type Injection struct {
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
-	grantPatience   = step.MaxPatience
+	grantPatience   = time.Minute
 )
 
-func (h *InjectHandler) patience(mode settings.Enforcement, namespace string) time.Duration {
-	switch {
+func (h *InjectHandler) patience(s settings.Settings, mode settings.Enforcement, namespace string) time.Duration {
+	switch wait := s.StepWait(); {
+	case wait != 0:
+		return wait
 	case mode != settings.Enforce:
 		return auditPatience
 	case !h.Granted(namespace):
@@ -146,7 +148,7 @@ func (h *InjectHandler) admit(
 	} else {
 		var err error
 		injected, reason, err = h.Inject(pod, Injection{
-			Delivery: by, Step: s.Step(), Patience: h.patience(mode, request.Namespace), Required: mode == settings.Enforce,
+			Delivery: by, Step: s.Step(), Patience: h.patience(s, mode, request.Namespace), Required: mode == settings.Enforce,
 			PullSecrets: s.PullSecrets,
 		})
 		if err != nil {

@@ -44,6 +44,7 @@ type Trust struct {
 	now      func() time.Time
 	log      *zap.SugaredLogger
 	once     singleflight.Group
+	wake     chan struct{}
 
 	mu        sync.RWMutex
 	cluster   *trust.Cluster
@@ -64,7 +65,15 @@ type verifiers struct {
 func NewTrust(
 	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.Reviewer, now func() time.Time, log *zap.SugaredLogger,
 ) *Trust {
-	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log}
+	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log, wake: make(chan struct{}, 1)}
+}
+
+// Changed makes Run read the keys again soon.
+func (t *Trust) Changed() {
+	select {
+	case t.wake <- struct{}{}:
+	default: // Run has not yet noticed an earlier change
+	}
 }
 
 // Run keeps the keys fresh until ctx ends.
@@ -79,6 +88,7 @@ func (t *Trust) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(pause):
+		case <-t.wake:
 		}
 	}
 }

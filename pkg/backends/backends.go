@@ -11,6 +11,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	oidccluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc/proof"
 	spirecluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
@@ -28,6 +29,8 @@ type Descriptor struct {
 	// Tokens is whether steps sign with service account tokens. Then each namespace needs the permission to
 	// request them, and the admission policies that restrict it.
 	Tokens bool
+	// StepVolumes are what the signer of a step needs in its pod, and AddOnVolumes what the add-on needs in its own.
+	StepVolumes, AddOnVolumes []cluster.Volume
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
 }
@@ -46,7 +49,8 @@ func All() []Descriptor {
 		{
 			Name:    signing.BackendSPIRE,
 			Summary: "signs with X.509 SVIDs of a SPIRE that runs in the cluster",
-			Signs:   true,
+			Enabled: true, Signs: true,
+			StepVolumes: spirecluster.StepVolumes(), AddOnVolumes: spirecluster.AddOnVolumes(),
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)
 			},

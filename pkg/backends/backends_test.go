@@ -48,7 +48,7 @@ func TestCheck(t *testing.T) {
 		"tokens, no policies": {
 			signing.BackendOIDCSAToken, settings.PoliciesNone, "backend oidc-sa-token needs policies standard or strict",
 		},
-		"spire": {signing.BackendSPIRE, settings.PoliciesAuto, "backend spire is not yet in this version"},
+		"spire": {signing.BackendSPIRE, settings.PoliciesAuto, ""},
 		"sigstore": {
 			signing.BackendSigstoreKeyless, settings.PoliciesAuto, "backend sigstore-keyless is not yet in this version",
 		},

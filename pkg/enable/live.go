@@ -37,7 +37,10 @@ func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	if err != nil {
 		return Live{}, fmt.Errorf("reading the settings in namespace %s: %w", live.TektonNamespace, err)
 	}
-	live.Settings, err = settings.Parse(cm.Data)
+	if live.Settings, err = settings.Parse(cm.Data); err != nil {
+		return live, err
+	}
+	live.Settings, _, err = withSPIRE(ctx, client, live.TektonNamespace, live.Settings)
 	return live, err
 }
 

@@ -32,6 +32,10 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
+	var configured bool
+	if r.Settings, configured, err = withSPIRE(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
+		return Plan{}, err
+	}
 	desired, err := r.Desired(env)
 	if err != nil {
 		return Plan{}, err
@@ -39,6 +43,9 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	plan := Plan{Environment: env, Settings: r.Settings, SignerImage: r.options(env).SignerImage()}
 	if plan.Warnings, err = (warner{c, plan, before}).warnings(ctx); err != nil {
 		return Plan{}, err
+	}
+	if !configured {
+		plan.Warnings = append(plan.Warnings, noSPIREConfig(env.TektonNamespace))
 	}
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err

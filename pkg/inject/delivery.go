@@ -4,10 +4,12 @@ package inject
 
 import (
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -25,6 +27,14 @@ const (
 // prefix, so no step can replace the signer of a later one.
 const volumeName = "tekton-internal-sign"
 
+// nameOf returns the name of a backend's volume in the pod.
+func nameOf(v cluster.Volume) string { return volumeName + "-" + v.Name }
+
+// isOwnVolume reports whether a volume is the signer's.
+func isOwnVolume(name string) bool {
+	return name == volumeName || strings.HasPrefix(name, volumeName+"-")
+}
+
 // initName is the init container that installs the signer.
 const initName = "tekton-sign"
 
@@ -33,7 +43,7 @@ const prepareName = "prepare"
 
 // deliver adds the volume, mounts and init container that deliver the signer to a stock pod.
 func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
-	if err := checkUnused(pod); err != nil {
+	if err := checkUnused(pod, options.Volumes); err != nil {
 		return err
 	}
 	volume := corev1.Volume{Name: volumeName}
@@ -46,13 +56,21 @@ func deliver(pod *corev1.Pod, steps []stepContainer, options Options) error {
 			return err
 		}
 	}
-	pod.Spec.Volumes = append(pod.Spec.Volumes, volume)
 	addPullSecrets(pod, options.PullSecrets)
-	for _, s := range steps {
-		s.container.VolumeMounts = append(s.container.VolumeMounts,
-			corev1.VolumeMount{Name: volumeName, MountPath: step.MountPath, ReadOnly: true})
+	addVolume(pod, steps, volume, step.MountPath)
+	for _, v := range options.Volumes {
+		addVolume(pod, steps, corev1.Volume{Name: nameOf(v), VolumeSource: v.Source}, v.Path)
 	}
 	return nil
+}
+
+// addVolume adds a volume that all steps mount.
+func addVolume(pod *corev1.Pod, steps []stepContainer, volume corev1.Volume, path string) {
+	pod.Spec.Volumes = append(pod.Spec.Volumes, volume)
+	for _, s := range steps {
+		s.container.VolumeMounts = append(s.container.VolumeMounts,
+			corev1.VolumeMount{Name: volume.Name, MountPath: path, ReadOnly: true})
+	}
 }
 
 // isOwn reports whether a container is the signer's init container.
@@ -60,12 +78,12 @@ func isOwn(c corev1.Container) bool { return c.Name == initName }
 
 // unwrapPod turns a wrapped pod back into the stock pod.
 func unwrapPod(pod *corev1.Pod, steps []stepContainer) {
-	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName })
+	pod.Spec.Volumes = slices.DeleteFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return isOwnVolume(v.Name) })
 	pod.Spec.InitContainers = slices.DeleteFunc(pod.Spec.InitContainers, isOwn)
 	removePullSecrets(pod)
 	for _, s := range steps {
 		s.container.VolumeMounts = slices.DeleteFunc(s.container.VolumeMounts,
-			func(m corev1.VolumeMount) bool { return m.Name == volumeName })
+			func(m corev1.VolumeMount) bool { return isOwnVolume(m.Name) })
 		s.start(tekton.Entrypoint, s.args)
 	}
 }
@@ -89,17 +107,23 @@ func addInit(pod *corev1.Pod, options Options) error {
 	return nil
 }
 
-// checkUnused refuses a stock pod that already uses the names that the signer needs.
-func checkUnused(pod *corev1.Pod) error {
-	if slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool { return v.Name == volumeName }) {
-		return skipped("the pod already has a volume %s", volumeName)
+// checkUnused refuses a stock pod that already uses the names and paths that the signer needs.
+func checkUnused(pod *corev1.Pod, volumes []cluster.Volume) error {
+	paths := []string{step.MountPath}
+	for _, v := range volumes {
+		paths = append(paths, v.Path)
+	}
+	for _, v := range pod.Spec.Volumes {
+		if isOwnVolume(v.Name) {
+			return skipped("the pod already has a volume %s", v.Name)
+		}
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
 		if c.Name == initName {
 			return skipped("the pod already has a container %s", initName)
 		}
 		for _, m := range c.VolumeMounts {
-			if m.Name == volumeName || m.MountPath == step.MountPath {
+			if isOwnVolume(m.Name) || slices.Contains(paths, m.MountPath) {
 				return skipped("container %s mounts volume %s at %s, which the signer needs for itself", c.Name, m.Name,
 					m.MountPath)
 			}

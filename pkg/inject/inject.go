@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -20,10 +21,11 @@ type Options struct {
 	PullSecrets []string // names of Secrets in the pod's namespace with which the image is pulled
 	Delivery    Delivery
 	Step        step.Options
-	API         step.APIServer // to which the signer may connect
-	Patience    time.Duration  // of the signer
-	Required    bool           // results cannot be used without evidence
-	Tokens      TokenForm      // of the cluster
+	API         step.APIServer   // to which the signer may connect
+	Patience    time.Duration    // of the signer
+	Required    bool             // results cannot be used without evidence
+	Tokens      TokenForm        // of the cluster
+	Volumes     []cluster.Volume // that the backend needs in the pod
 }
 
 // SkippedError is the reason why a pod cannot be wrapped. Its steps run as Tekton made them and stay
@@ -87,10 +89,10 @@ func wrapPod(pod *corev1.Pod, options Options) (*corev1.Pod, error) {
 	if steps[0].wrapped && options.API.Known() && !steps[0].api.Known() {
 		return pod, nil // wrapped by an earlier version, whose signer accepts no other arguments
 	}
-	if !steps[0].wrapped {
-		if err := deliver(pod, steps, options); err != nil {
-			return nil, err
-		}
+	if steps[0].wrapped {
+		options.Step = steps[0].options // the volumes are for these
+	} else if err := deliver(pod, steps, options); err != nil {
+		return nil, err
 	}
 	b := budgetOf(pod, steps)
 	if err := b.check(evidenceSize(pod, options.Step, options.Tokens)); err != nil {

@@ -20,6 +20,7 @@ type stepContainer struct {
 	wrapped   bool           // the pod was injected before
 	api       step.APIServer // passed to the signer then
 	room      int            // passed to the signer then; 0 for an earlier version
+	options   step.Options   // passed to the signer then
 	command   []string       // starts the signer
 	before    []string       // first arguments of command, if another webhook wrapped the step after the injection
 	values    *step.Values   // set if results travel by the log of Tekton's results sidecar
@@ -111,7 +112,7 @@ func (s *stepContainer) readWrapped(at int) error {
 	if err != nil {
 		return err
 	}
-	s.args, s.api, s.room, s.wrapped = args, config.API, config.Room, true
+	s.args, s.api, s.room, s.options, s.wrapped = args, config.API, config.Room, config.Options, true
 	s.command, s.before = c.Command, line[len(c.Command):at+1]
 	return nil
 }

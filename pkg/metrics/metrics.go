@@ -38,6 +38,7 @@ type Metrics struct {
 	records   *prometheus.CounterVec
 	stuck     *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
+	entries   *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -72,6 +73,8 @@ func New(build version.Info) *Metrics {
 			outcome),
 		refusals: counters("refusals_total", "TaskRuns in audit whose pod a policy refused, when no trial "+
 			"found the reason, by what happened to the namespace.", outcome),
+		entries: counters("entries_total",
+			"Attempts to register TaskRuns with the backend, or to end a registration.", outcome),
 		leader: gauge("leader", "1 in the replica that reconciles, 0 in the others."),
 		keys:   gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
@@ -88,6 +91,7 @@ func New(build version.Info) *Metrics {
 	for _, o := range []string{succeeded, failed} { // absent is not the same as zero
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
+		m.entries.WithLabelValues(o)
 	}
 	m.records.WithLabelValues(givenUp)
 	for _, kind := range admission.LeftAlones() {
@@ -98,7 +102,7 @@ func New(build version.Info) *Metrics {
 		m.refusals.WithLabelValues(o)
 	}
 	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck,
-		m.refusals, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
+		m.refusals, m.entries, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
 	return m
@@ -176,6 +180,9 @@ func (m *Metrics) CatchUp(err error) { m.catchUps.WithLabelValues(outcomeOf(err)
 
 // Record counts a record. err is why it could not be written.
 func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).Inc() }
+
+// Entry counts an attempt to register a TaskRun, or to end its registration.
+func (m *Metrics) Entry(err error) { m.entries.WithLabelValues(outcomeOf(err)).Inc() }
 
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }

@@ -68,6 +68,8 @@ type RecordsConfig struct {
 	OnGivenUp func()
 	// OnSeen is shown every TaskRun, again after each change.
 	OnSeen func(*unstructured.Unstructured)
+	// OnGone is shown a TaskRun that was deleted.
+	OnGone func(*unstructured.Unstructured)
 	// OnRefused is shown a TaskRun that has just failed because its pod was not created.
 	OnRefused func(*unstructured.Unstructured)
 	Version   string
@@ -100,6 +102,7 @@ func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
 // seen puts a TaskRun into the work queue if there is something to do.
 func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured) {
 	if event == watch.Deleted {
+		r.OnGone(taskRun)
 		return
 	}
 	r.OnSeen(taskRun)

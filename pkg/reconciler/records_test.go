@@ -85,6 +85,7 @@ func newRecordsLab(t *testing.T, change func(*v1.TaskRun)) *recordsLab {
 		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, object)
 	lab.api.PrependReactor("patch", TaskRuns, lab.patch)
 	lab.Records = NewRecords(RecordsConfig{
+		OnGone:    func(*unstructured.Unstructured) {},
 		OnRefused: func(tr *unstructured.Unstructured) { lab.refused = append(lab.refused, tr.GetNamespace()) },
 		Client:    lab.events, Dynamic: lab.api,
 		Ready: func() bool { return true },

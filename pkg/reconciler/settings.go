@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -16,43 +17,83 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 )
 
-// Settings follows ConfigMap config-signing. Where it becomes unreadable, the last good settings stay in force: a typing
-// error must not turn signing off.
+// Settings follows ConfigMap config-signing, and Tekton's config-spire for the backend spire. Where one of them becomes
+// unreadable, the last good settings stay in force: a typing error must not turn signing off.
 type Settings struct {
-	informer cache.SharedIndexInformer
-	seen     cache.ResourceEventHandlerRegistration
-	log      *zap.SugaredLogger
+	informer, spire cache.SharedIndexInformer
+	seen, seenSPIRE cache.ResourceEventHandlerRegistration
+	log             *zap.SugaredLogger
 
+	reading  sync.Mutex // one change at a time
 	mu       sync.RWMutex
 	current  settings.Settings
 	good     bool // current was read from the cluster
 	unusable bool // there is a ConfigMap, and none was usable yet
 	onChange []func()
+
+	found     bool              // config-signing has been seen, or that it is gone
+	data      map[string]string // of config-signing; nil if there is none
+	spireData map[string]string // of config-spire; nil if there is none
 }
 
-// NewSettings returns the view of the ConfigMap in Tekton's namespace. It is empty until Run has been called.
+// NewSettings returns the view of the ConfigMaps in Tekton's namespace. It is empty until Run has been called.
 func NewSettings(client kubernetes.Interface, tektonNamespace string, log *zap.SugaredLogger) *Settings {
-	s := &Settings{
-		informer: coreinformers.NewFilteredConfigMapInformer(client, tektonNamespace, 0, cache.Indexers{},
-			onlyName(settings.ConfigMapName)),
-		log:     log,
-		current: settings.Default(),
+	follow := func(name string) cache.SharedIndexInformer {
+		return coreinformers.NewFilteredConfigMapInformer(client, tektonNamespace, 0, cache.Indexers{}, onlyName(name))
 	}
-	s.seen = mustAdd(s.informer, cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { s.update(obj) },
-		UpdateFunc: func(_, obj any) { s.update(obj) },
-		DeleteFunc: func(any) { s.set(settings.Default()) },
-	})
+	s := &Settings{
+		informer: follow(settings.ConfigMapName), spire: follow(config.ConfigMapName),
+		log: log, current: settings.Default(),
+	}
+	s.seen = mustAdd(s.informer, onConfigMap(settings.ConfigMapName, func(data map[string]string) {
+		s.read(func() { s.data, s.found = data, true })
+	}))
+	s.seenSPIRE = mustAdd(s.spire, onConfigMap(config.ConfigMapName, func(data map[string]string) {
+		s.read(func() { s.spireData = data })
+	}))
 	return s
+}
+
+// onConfigMap calls f with the data of the ConfigMap after every change, nil when it is gone.
+func onConfigMap(name string, f func(map[string]string)) cache.ResourceEventHandler {
+	read := func(obj any) {
+		if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Name == name {
+			data := cm.Data
+			if data == nil {
+				data = map[string]string{}
+			}
+			f(data)
+		}
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: read, UpdateFunc: func(_, obj any) { read(obj) },
+		DeleteFunc: func(obj any) {
+			if key, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil && strings.HasSuffix(key, "/"+name) {
+				f(nil)
+			}
+		},
+	}
 }
 
 // OnChange has f called after every change. It is called before Run only.
 func (s *Settings) OnChange(f func()) { s.onChange = append(s.onChange, f) }
 
-// Run follows the ConfigMap until ctx ends.
-func (s *Settings) Run(ctx context.Context) { s.informer.RunWithContext(ctx) }
+// Run follows the ConfigMaps until ctx ends.
+func (s *Settings) Run(ctx context.Context) {
+	go s.runSPIRE(ctx)
+	s.informer.RunWithContext(ctx)
+}
+
+func (s *Settings) runSPIRE(ctx context.Context) {
+	go s.spire.RunWithContext(ctx)
+	if cache.WaitForCacheSync(ctx.Done(), s.seenSPIRE.HasSynced) {
+		s.read(func() {}) // settings that had to wait
+	}
+}
 
 // HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings, because the
 // first that were seen cannot be used, it is false: the defaults would turn signing off.
@@ -69,20 +110,44 @@ func (s *Settings) Get() settings.Settings {
 	return s.current
 }
 
-func (s *Settings) update(obj any) {
-	cm, ok := obj.(*corev1.ConfigMap)
-	if !ok {
+// read takes over the data of the ConfigMaps after change. Settings of the backend spire wait for config-spire.
+func (s *Settings) read(change func()) {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	s.mu.Lock()
+	change()
+	found, data, spire := s.found, s.data, s.spireData
+	s.mu.Unlock()
+	switch {
+	case !found:
+		return
+	case data == nil:
+		s.set(settings.Default())
 		return
 	}
-	parsed, err := settings.Parse(cm.Data)
+	parsed, err := parse(data, spire)
+	switch {
+	case parsed.Backend == signing.BackendSPIRE && !s.spire.HasSynced():
+		s.mu.Lock()
+		s.unusable = !s.good
+		s.mu.Unlock()
+	case err != nil:
+		s.refuse(err)
+	default:
+		s.set(parsed)
+	}
+}
+
+// parse reads the settings from the data of the two ConfigMaps.
+func parse(data, spire map[string]string) (settings.Settings, error) {
+	parsed, err := settings.Parse(data)
+	if err == nil && parsed.Backend == signing.BackendSPIRE {
+		parsed, err = parsed.WithSPIRE(spire)
+	}
 	if err == nil {
 		err = backends.Check(parsed)
 	}
-	if err != nil {
-		s.refuse(err)
-		return
-	}
-	s.set(parsed)
+	return parsed, err
 }
 
 // refuse keeps the last good settings in force, if there are any.

@@ -188,25 +188,27 @@ func TestAuthoritiesAreLearned(t *testing.T) {
 
 // TestUnusableSettings: nonsense does not turn signing off, neither after good settings nor at the start.
 func TestUnusableSettings(t *testing.T) {
-	cm := func(enforcement string) *corev1.ConfigMap {
-		return &corev1.ConfigMap{Data: map[string]string{
-			settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: enforcement,
-		}}
-	}
 	s := NewSettings(fake.NewClientset(), "tekton-pipelines", zap.NewNop().Sugar())
 	go s.Run(t.Context())
 	if !cache.WaitForCacheSync(t.Context().Done(), s.HasSynced) {
 		t.Fatal("the settings were not seen")
 	}
-	s.update(cm("nonsense"))
+	update := func(enforcement string) {
+		s.read(func() {
+			s.found, s.data = true, map[string]string{
+				settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: enforcement,
+			}
+		})
+	}
+	update("nonsense")
 	if s.HasSynced() {
 		t.Error("settings that nobody can use count as known")
 	}
-	s.update(cm("enforce"))
+	update("enforce")
 	if !s.HasSynced() || s.Get().Enforcement != settings.Enforce {
 		t.Errorf("good settings: got synced %v and %v", s.HasSynced(), s.Get().Enforcement)
 	}
-	s.update(cm("nonsense"))
+	update("nonsense")
 	if !s.HasSynced() || s.Get().Enforcement != settings.Enforce {
 		t.Errorf("nonsense after good settings: got synced %v and %v, want the last good ones", s.HasSynced(), s.Get().Enforcement)
 	}

@@ -158,7 +158,7 @@ func FromFlags(backend signing.Backend, valueOf func(Field) (value string, ok bo
 
 // Fields returns the table of settings, in the order in which status shows them.
 func Fields() []Field {
-	return slices.Concat(mainFields(), signingFields(), trustedFields(), switches())
+	return slices.Concat(mainFields(), signingFields(), spireFields(), trustedFields(), switches())
 }
 
 func mainFields() []Field {

@@ -77,6 +77,7 @@ type Settings struct {
 	Binding          signing.Binding
 	AudiencePrefix   string
 	TokenLifetime    time.Duration
+	SPIRE            SPIRE
 	Scope            Scope
 	Exempt           []Account // service accounts that may still request tokens with any audience
 	// ManagedBy are the values of spec.managedBy, in addition to Tekton's own, that are admitted where results
@@ -101,6 +102,7 @@ func Default() Settings {
 		Binding:        signing.DefaultBinding(signing.FormatV2),
 		AudiencePrefix: signing.AudiencePrefix,
 		TokenLifetime:  signing.DefaultTokenLifetime,
+		SPIRE:          defaultSPIRE(),
 	}
 }
 
@@ -109,6 +111,9 @@ func (s Settings) Step() step.Options {
 	o := step.Options{Backend: s.Backend, Format: s.Format}
 	if s.Backend.HasBindings() {
 		o.Binding, o.AudiencePrefix, o.TokenLifetime = s.Binding, s.AudiencePrefix, s.TokenLifetime
+	}
+	if s.Backend == signing.BackendSPIRE {
+		o.SPIRE = s.SPIRE.Step()
 	}
 	return o
 }

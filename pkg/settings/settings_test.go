@@ -27,6 +27,7 @@ func TestParse(t *testing.T) {
 		Binding:        signing.BindingAudience,
 		AudiencePrefix: "our-results",
 		TokenLifetime:  time.Hour,
+		SPIRE:          defaultSPIRE(),
 		Scope:          Scope{Names: []string{"a", "b"}},
 		Exempt:         []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
 		PullSecrets:    []string{"mirror", "other.one"},
@@ -155,13 +156,14 @@ func TestDataRoundTrip(t *testing.T) {
 		"default": Default(),
 		"names": {
 			Backend: signing.BackendOIDCSAToken, Enforcement: Audit, Delivery: DeliveryImage, AudiencePrefix: "x",
-			Format: signing.FormatV2, Binding: signing.BindingAudience, TokenLifetime: 20 * time.Minute,
+			Format: signing.FormatV2, Binding: signing.BindingAudience, TokenLifetime: 20 * time.Minute, SPIRE: defaultSPIRE(),
 			Scope: Scope{Names: []string{"a", "b"}}, Exempt: []Account{{"a", "b"}},
 		},
 		"selector": {
 			Backend: signing.BackendNone, Enforcement: Enforce, Delivery: DeliveryAuto,
 			Format: signing.FormatV1, MinimumFormat: signing.FormatV1, Binding: signing.BindingKey,
 			TokenLifetime:  signing.DefaultTokenLifetime,
+			SPIRE:          defaultSPIRE(),
 			AudiencePrefix: signing.AudiencePrefix, Scope: Scope{Selector: "a=b,c"},
 		},
 	} {

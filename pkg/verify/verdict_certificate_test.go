@@ -268,7 +268,7 @@ func TestAuthorities(t *testing.T) {
 				tr := newTaskRun(t, signedAs(format, bySPIRE))
 				got := v.TaskRun(t.Context(), tr, verify.Facts{Live: true})
 				compareVerdict(t, c.want, got)
-				if missing := c.want.want == verify.Indeterminate && name == "no SPIFFE"; missing != (got.MissingKey != "") {
+				if missing := c.want.want == verify.Indeterminate; missing != (got.MissingKey != "") {
 					t.Errorf("missing key %q", got.MissingKey)
 				}
 			}

@@ -31,7 +31,7 @@ func binaries() []binary {
 	return []binary{
 		{"kubectl-tekton-sign", "kubectl-tekton_sign", 60_000_000},
 		{"controller", "controller", 60_000_000},
-		{"signer", "signer", 8_000_000},
+		{"signer", "signer", 16_000_000},
 	}
 }
 

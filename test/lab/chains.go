@@ -16,18 +16,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/toolchain"
 )
 
-// Chains is the add-on of a lab that runs the stock controller of Tekton Chains, in namespace tekton-chains.
-const Chains = "chains"
-
-// AddOns are what a lab runs only when asked to.
-func AddOns() []string { return []string{Chains} }
-
-// Add gives a running lab one of AddOns, and returns when it serves. Where it is there already, it gets a new
-// signing key.
-func (l *Lab) Add(ctx context.Context, name string) error {
-	if name != Chains {
-		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())
-	}
+func (l *Lab) addChains(ctx context.Context) error {
 	if _, err := l.init(); err != nil {
 		return err
 	}
@@ -40,12 +29,7 @@ func (l *Lab) Add(ctx context.Context, name string) error {
 	return l.progress.run("chains "+release.Version, func() error { return l.applyChains(ctx, release) })
 }
 
-// Remove takes one of AddOns away again, and what it left on TaskRuns and PipelineRuns that would keep them from
-// being deleted.
-func (l *Lab) Remove(ctx context.Context, name string) error {
-	if name != Chains {
-		return fmt.Errorf("unknown add-on %q: expected one of %v", name, AddOns())
-	}
+func (l *Lab) removeChains(ctx context.Context) error {
 	if _, err := l.init(); err != nil {
 		return err
 	}

@@ -59,6 +59,7 @@ func TestLab(t *testing.T) {
 	checkImages(ctx, t, l)
 	checkComponents(ctx, t, l)
 	checkTaskRun(ctx, t, l)
+	checkSPIRE(ctx, t, l)
 
 	// Down.
 	traces := tracesOf(t, l, first.Init)

@@ -120,7 +120,7 @@ func hostState(t *testing.T) host {
 	}
 	for _, name := range []string{"/var/lib/kubelet", "/var/lib/containerd", "/var/lib/etcd", "/var/lib/cni",
 		"/run/containerd", "/run/netns", "/var/log/pods", "/var/log/containers", "/etc/cni", "/etc/kubernetes",
-		"/opt/cni", "/opt/containerd", "/usr/libexec/kubernetes", "/run/runc"} {
+		"/opt/cni", "/opt/containerd", "/usr/libexec/kubernetes", "/run/runc", "/run/spire", "/var/lib/spire"} {
 		_, err := os.Stat(name)
 		h.Folders[name] = err == nil
 	}

@@ -31,7 +31,7 @@ func (l *Lab) Build(ctx context.Context) error {
 }
 
 func (l *Lab) prepare(ctx context.Context) (parts, error) {
-	if err := l.installPackages(ctx); err != nil {
+	if err := l.installPackages(ctx, missingPackages()); err != nil {
 		return parts{}, err
 	}
 	binaries, err := l.buildAll(ctx, slices.Concat(
@@ -58,9 +58,8 @@ func (l *Lab) build(ctx context.Context, binary toolchain.Binary) (string, error
 	return path, nil
 }
 
-// installPackages asks apt-get only for what is missing.
-func (l *Lab) installPackages(ctx context.Context) error {
-	missing := missingPackages()
+// installPackages asks apt-get for what is missing.
+func (l *Lab) installPackages(ctx context.Context, missing []aptPackage) error {
 	if len(missing) == 0 {
 		return nil
 	}

@@ -125,9 +125,22 @@ func aptPackages() []aptPackage {
 	}
 }
 
-func missingPackages() []aptPackage {
+// compilerPackages are for binaries with C code: those of SPIRE.
+func compilerPackages() []aptPackage {
+	return []aptPackage{
+		{"gcc", "the command gcc", func() bool { return inPath("gcc") }},
+		{"libc6-dev", "a static C library", func() bool {
+			found, _ := filepath.Glob("/usr/lib/*/libc.a")
+			return len(found) > 0
+		}},
+	}
+}
+
+func missingPackages() []aptPackage { return missingOf(aptPackages()) }
+
+func missingOf(packages []aptPackage) []aptPackage {
 	var missing []aptPackage
-	for _, p := range aptPackages() {
+	for _, p := range packages {
 		if !p.present() {
 			missing = append(missing, p)
 		}

@@ -23,9 +23,6 @@ import (
 // startTimeout bounds everything after the builds.
 const startTimeout = 5 * time.Minute
 
-// addTimeout bounds an add-on, its build included.
-const addTimeout = 20 * time.Minute
-
 // Up brings the lab up: a ready node, and a Tekton whose webhook answers. When it is up already, nothing happens;
 // what an earlier crash left is cleaned up first. When it fails, nothing is left running, and the logs stay.
 func (l *Lab) Up(ctx context.Context) error {

@@ -16,7 +16,9 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/config"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 )
 
 // DefaultRegistry is where the images are published.
@@ -123,6 +125,9 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 		d.Spec.Template.Spec.ImagePullSecrets = append(d.Spec.Template.Spec.ImagePullSecrets,
 			corev1.LocalObjectReference{Name: name})
 	}
+	if d.Name == Controller {
+		mount(&d.Spec.Template.Spec, backends.Of(o.Settings.Backend).AddOnVolumes)
+	}
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
@@ -137,6 +142,17 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 		}
 	}
 	return nil
+}
+
+// mount adds the volumes that a backend needs to all containers.
+func mount(pod *corev1.PodSpec, volumes []cluster.Volume) {
+	for _, v := range volumes {
+		pod.Volumes = append(pod.Volumes, corev1.Volume{Name: v.Name, VolumeSource: v.Source})
+		for i := range pod.Containers {
+			pod.Containers[i].VolumeMounts = append(pod.Containers[i].VolumeMounts,
+				corev1.VolumeMount{Name: v.Name, MountPath: v.Path, ReadOnly: true})
+		}
+	}
 }
 
 func setEnv(c *corev1.Container, name, value string) bool {

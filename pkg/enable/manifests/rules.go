@@ -88,7 +88,7 @@ const (
 
 // Parts of the policy for the settings that list backends, as in the manifests in config/.
 const (
-	knownBackends = "['none', 'oidc-sa-token', 'receipt']"
+	knownBackends = "['none', 'oidc-sa-token', 'spire', 'receipt']"
 	tokenBackends = "in ['oidc-sa-token']"
 )
 

@@ -123,8 +123,8 @@ func TestSettingsPolicyIsClear(t *testing.T) {
 		"expected signing-format v2, or minimum-format v1": {
 			settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce",
 		},
-		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, receipt, got 'spire'": {
-			settings.KeyBackend: "spire",
+		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, spire, receipt, got 'sigstore-keyless'": {
+			settings.KeyBackend: "sigstore-keyless",
 		},
 		"signing-enforcement and enforce-nonfalsifiability-mode: expected the same value: remove": {
 			settings.KeyEnforcement: "audit", settings.KeyEnforcementAlias: "enforce",

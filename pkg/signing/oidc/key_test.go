@@ -34,8 +34,8 @@ func signWith(
 	t.Helper()
 	var audience string
 	f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { audience = a; grant(w, []string{a}) })
-	f.options.Step.Format, f.options.Step.Binding = format, binding
-	f.options.Step.TokenLifetime = 20 * time.Minute
+	f.options.Step.Config.Format, f.options.Step.Config.Binding = format, binding
+	f.options.Step.Config.TokenLifetime = 20 * time.Minute
 	if change != nil {
 		change(&f.options)
 	}
@@ -180,7 +180,7 @@ func TestSignValuesOfTheSidecar(t *testing.T) {
 	entries := []signing.Entry{{Kind: result.TaskRunResultType, Name: "a", Value: "1"},
 		{Kind: result.StepResultType, Name: "a", Value: "2"}}
 	carriers, audience := signWith(t, signing.FormatV2, signing.BindingPayload, func(o *SignerOptions) {
-		o.Step.Values, o.Entries = &step.Values{}, entries
+		o.Step.Config.Values, o.Step.Entries = &step.Values{}, entries
 	})
 	header, err := signing.ParseManifest(carriers[signing.CarrierManifest])
 	if err != nil {

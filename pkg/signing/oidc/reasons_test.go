@@ -145,7 +145,7 @@ func TestSignRefusesAnotherServer(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	f := newFakeAPI(t, nil)
-	f.options.Step.API.Address = "https://" + listener.Addr().String()
+	f.options.Step.Config.API.Address = "https://" + listener.Addr().String()
 	carriers, err := f.sign(t, time.Second)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "is not the one that the add-on knows")
 }
@@ -156,7 +156,7 @@ func TestSignWithoutServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.options.Step.API.Address = "https://" + listener.Addr().String()
+	f.options.Step.Config.API.Address = "https://" + listener.Addr().String()
 	listener.Close()
 	carriers, err := f.sign(t, 500*time.Millisecond)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "connection refused")
@@ -235,12 +235,15 @@ func TestSignTrustsNobodyElse(t *testing.T) {
 			func(f *fakeAPI) { writeFile(t, f.options.CredentialDir, "ca.crt", hostile) }, "that the add-on knows",
 		},
 		"CA not named": {
-			func(f *fakeAPI) { f.options.Step.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows",
+			func(f *fakeAPI) { f.options.Step.Config.API.CAs = []string{strings.Repeat("00", 32)} }, "that the add-on knows",
 		},
-		"no server named": {func(f *fakeAPI) { f.options.Step.API = step.APIServer{} }, "named no API server"},
-		"no CA named":     {func(f *fakeAPI) { f.options.Step.API.CAs = nil }, "expected 1 to 64 times -api-server-ca"},
+		"no server named": {func(f *fakeAPI) { f.options.Step.Config.API = step.APIServer{} }, "named no API server"},
+		"no CA named": {
+			func(f *fakeAPI) { f.options.Step.Config.API.CAs = nil }, "expected 1 to 64 times -api-server-ca",
+		},
 		"no encryption": {
-			func(f *fakeAPI) { f.options.Step.API.Address = "http://127.0.0.1:80" }, "expected -api-server https://HOST:PORT",
+			func(f *fakeAPI) { f.options.Step.Config.API.Address = "http://127.0.0.1:80" },
+			"expected -api-server https://HOST:PORT",
 		},
 	} {
 		f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { grant(w, a) })
@@ -275,13 +278,14 @@ func TestSignUsesOnlyTheNamedAuthority(t *testing.T) {
 	both := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Raw}), ca...)
 	writeFile(t, f.options.CredentialDir, "ca.crt", both)
 
-	f.options.Step.API.Address = hostile.URL // as if the address had been redirected
+	f.options.Step.Config.API.Address = hostile.URL // as if the address had been redirected
 	carriers, err := f.sign(t, time.Second)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "is not the one that the add-on knows")
 	if calls != 0 {
 		t.Errorf("%d requests came, want none", calls)
 	}
-	f.options.Step.API.CAs = append(f.options.Step.API.CAs, digestOf(other)) // the second authority of a rotation
+	cas := &f.options.Step.Config.API.CAs
+	*cas = append(*cas, digestOf(other)) // the second authority of a rotation
 	carriers, err = f.sign(t, time.Second)
 	wantReason(t, carriers, err, signing.UnsignedAPIUnreachable, "reading the API server's answer")
 	if calls != 1 {
@@ -302,7 +306,7 @@ func TestSignWaitsForTheGrant(t *testing.T) {
 		t.Fatal(err)
 	}
 	f = newFakeAPI(t, func(_ int, _ string, w http.ResponseWriter) { refuse(w, 403, "never") })
-	f.options.Hasty = true
+	f.options.Step.Hasty = true
 	carriers, err := f.sign(t, 5*time.Second)
 	wantReason(t, carriers, err, signing.UnsignedTokenDenied, "answered 403: never")
 	if got := f.calls.Load(); got != 1 {

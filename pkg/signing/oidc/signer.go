@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"time"
 
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -21,13 +20,10 @@ const CredentialDir = "/var/run/secrets/kubernetes.io/serviceaccount" // #nosec 
 
 // SignerOptions describe the step of a Signer and its environment.
 type SignerOptions struct {
-	Step          step.Config
-	ExitCode      int32            // status with which the container will exit
+	Step          step.Ended
 	CredentialDir string           // folder with the files token and ca.crt
-	Hasty         bool             // an earlier step of the pod got no token: try once, for a short time
 	Now           func() time.Time // clock for the header only
 	Random        io.Reader        // for the keys of the step
-	Entries       []signing.Entry  // the step's values, if they travel by the log of Tekton's results sidecar
 }
 
 // Signer gets a token of the pod's own service account, with which the cluster's issuer vouches for what a
@@ -72,7 +68,7 @@ func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result
 // request returns a request without its audience. It reads the pod's token only after it knows to which
 // server alone the token will go.
 func (s *Signer) request() (tokenRequest, error) {
-	api, files := s.options.Step.API, credentials{s.options.CredentialDir, s.options.Step.Namespace}
+	api, files := s.options.Step.Config.API, credentials{s.options.CredentialDir, s.options.Step.Config.Namespace}
 	if !api.Known() {
 		return tokenRequest{}, unreachable(errNoAPIServer)
 	}
@@ -82,7 +78,7 @@ func (s *Signer) request() (tokenRequest, error) {
 	if err := files.exist(); err != nil {
 		return tokenRequest{}, noCredential(err)
 	}
-	r := tokenRequest{address: api.Address, lifetime: s.options.Step.TokenLifetime, hasty: s.options.Hasty}
+	r := tokenRequest{address: api.Address, lifetime: s.options.Step.Config.TokenLifetime, hasty: s.options.Step.Hasty}
 	var err error
 	if r.roots, err = files.roots(api.CAs); err != nil {
 		return tokenRequest{}, unreachable(err)
@@ -99,7 +95,7 @@ func noCredential(err error) error {
 
 // evidence returns the carriers without the token, and the audience for the token.
 func (s *Signer) evidence(id identity, results []result.RunResult) ([]result.RunResult, string, error) {
-	c := s.options.Step
+	c := s.options.Step.Config
 	if c.Format == signing.FormatV2 && c.Binding == signing.BindingPayload {
 		unit, err := s.unit(id, results)
 		if err != nil {
@@ -130,43 +126,7 @@ func carrier(name, value string) result.RunResult {
 
 // unit describes the step and what it emitted.
 func (s *Signer) unit(id identity, results []result.RunResult) (signing.Unit, error) {
-	c := s.options.Step
-	entries, err := s.entries(results)
-	if err != nil {
-		return signing.Unit{}, err
-	}
-	header := signing.Header{
-		Scheme: c.Binding.Scheme(), Algorithm: c.Binding.Scheme().Algorithm(),
-		PodUID: id.podUID, TaskRunUID: c.TaskRunUID,
-		SignedAt: s.options.Now().UTC().Truncate(time.Second),
-		Index:    c.Index, Count: c.Count, Entries: uint16(len(entries)), // #nosec G115 -- entries returns no more
-	}
-	if c.Values != nil {
-		header.Flags |= signing.FlagSidecarLogs
-	}
-	if c.Index == c.Count-1 {
-		header.Flags |= signing.FlagLast
-	}
-	if s.options.ExitCode != 0 {
-		header.Flags |= signing.FlagStepFails
-	}
-	if err := header.Validate(); err != nil {
-		return signing.Unit{}, err
-	}
-	return signing.Unit{
-		Header: header, Namespace: c.Namespace, TaskRun: c.TaskRun, Pod: id.pod, Container: c.Container,
-		ExitCode: signing.ExitCodeOf(results, s.options.ExitCode), Entries: entries,
-	}, nil
-}
-
-// entries returns what the unit vouches for: the entries of the message, or those that travel by the
-// sidecar's log.
-func (s *Signer) entries(results []result.RunResult) ([]signing.Entry, error) {
-	if s.options.Step.Values == nil {
-		return signing.EntriesOf(results)
-	}
-	if n := len(s.options.Entries); n > math.MaxUint16 {
-		return nil, fmt.Errorf("%d entries are more than the %d that evidence can count", n, math.MaxUint16)
-	}
-	return s.options.Entries, nil
+	scheme := s.options.Step.Config.Binding.Scheme()
+	pod := step.Pod{Name: id.pod, UID: id.podUID}
+	return s.options.Step.Unit(pod, scheme, scheme.Algorithm(), s.options.Now(), results)
 }

@@ -91,7 +91,7 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 		t.Fatal(err)
 	}
 	f.options = SignerOptions{
-		Step: step.Config{
+		Step: step.Ended{Config: step.Config{
 			Namespace: "ci", TaskRun: "build", TaskRunUID: uid, Container: "step-build", Index: 1, Count: 2,
 			Share: 4096,
 			Options: step.Options{
@@ -99,7 +99,7 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 				AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
 			},
 			API: step.APIServer{Address: server.URL, CAs: []string{digestOf(server.Certificate())}},
-		},
+		}},
 		CredentialDir: dir,
 		Now:           func() time.Time { return time.Unix(1795341966, 5).UTC() }, Random: rand.Reader,
 	}
@@ -147,7 +147,7 @@ func refuse(w http.ResponseWriter, status int, message string) {
 func TestSignBindsTheTokenToTheUnit(t *testing.T) {
 	var token string
 	f := newFakeAPI(t, func(_ int, audience string, w http.ResponseWriter) { token = grant(w, []string{audience}) })
-	f.options.ExitCode = 3
+	f.options.Step.ExitCode = 3
 	results := []result.RunResult{
 		{Key: "digest", Value: "sha256:aaa", ResultType: result.TaskRunResultType},
 		{Key: "StartedAt", Value: "2026-11-22T10:00:00.000Z", ResultType: result.InternalTektonResultType},
@@ -165,7 +165,7 @@ func TestSignBindsTheTokenToTheUnit(t *testing.T) {
 	unit := signing.Unit{
 		Header: signing.Header{
 			Scheme: signing.SchemeOIDCPayloadBound, Flags: signing.FlagLast | signing.FlagStepFails,
-			PodUID: podUID, TaskRunUID: f.options.Step.TaskRunUID, SignedAt: time.Unix(1795341966, 0).UTC(),
+			PodUID: podUID, TaskRunUID: f.options.Step.Config.TaskRunUID, SignedAt: time.Unix(1795341966, 0).UTC(),
 			Index: 1, Count: 2, Entries: 2,
 		},
 		Namespace: "ci", TaskRun: "build", Pod: "build-pod", Container: "step-build", ExitCode: 3,

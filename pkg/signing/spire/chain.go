@@ -3,7 +3,6 @@
 package spire
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -72,8 +71,7 @@ func ParseLegacy(carrier string) (*SVID, error) {
 	if block == nil {
 		return nil, fmt.Errorf("expected a certificate in PEM")
 	}
-	canonical := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: block.Bytes})
-	if len(rest) > 0 || !bytes.Equal(canonical, []byte(carrier)) {
+	if len(rest) > 0 || carrier != encodePEM(block.Bytes) {
 		return nil, fmt.Errorf("expected exactly one PEM block CERTIFICATE with nothing around it")
 	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
@@ -84,6 +82,13 @@ func ParseLegacy(carrier string) (*SVID, error) {
 		return nil, err
 	}
 	return &SVID{Leaf: leaf}, nil
+}
+
+// FormatLegacy writes what ParseLegacy reads.
+func FormatLegacy(leaf *x509.Certificate) string { return encodePEM(leaf.Raw) }
+
+func encodePEM(der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 }
 
 // checkKey refuses keys that are too weak, and keys with which verifying is slow.

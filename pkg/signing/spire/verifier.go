@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 )
 
@@ -161,5 +162,17 @@ func TrustDomain(id string) string {
 
 // TaskRunID returns the SPIFFE ID of a TaskRun, as Tekton gives it to SPIRE.
 func TaskRunID(trustDomain, namespace, name string) string {
-	return "spiffe://" + trustDomain + "/ns/" + namespace + "/taskrun/" + name
+	return "spiffe://" + trustDomain + TaskRunPath(namespace, name)
+}
+
+// TaskRunPath returns the path of the SPIFFE ID of a TaskRun.
+func TaskRunPath(namespace, name string) string { return "/ns/" + namespace + "/taskrun/" + name }
+
+// ParseTaskRunPath reads what TaskRunPath writes.
+func ParseTaskRunPath(path string) (namespace, name string, ok bool) {
+	parts := strings.Split(path, "/")
+	if len(parts) != 5 || parts[0] != "" || parts[1] != "ns" || parts[3] != "taskrun" {
+		return "", "", false
+	}
+	return parts[2], parts[4], true
 }

@@ -36,8 +36,8 @@ const (
 // MaxMessage is the maximum size of a container's termination message in bytes, in Kubernetes and in Tekton.
 const MaxMessage = 4096
 
-// MaxPatience is the longest time for which a signer may try to get a token.
-const MaxPatience = time.Minute
+// MaxPatience is the longest time for which a signer may try to get a token or an SVID.
+const MaxPatience = 5 * time.Minute
 
 // privateSuffix is added to a post file to make the private one. Both are in the same folder, so that
 // renaming is atomic.
@@ -72,6 +72,7 @@ type Options struct {
 	Binding        signing.Binding
 	AudiencePrefix string
 	TokenLifetime  time.Duration // whole seconds
+	SPIRE          SPIRE         // only for the backend spire
 }
 
 // Validate returns an error for the first option with which no signer can sign.
@@ -80,6 +81,9 @@ func (o Options) Validate() error {
 		return err
 	}
 	if _, err := signing.ParseFormat(string(o.Format)); err != nil {
+		return err
+	}
+	if err := o.SPIRE.validate(o.Backend); err != nil {
 		return err
 	}
 	if !o.Backend.HasBindings() {
@@ -143,6 +147,7 @@ func (c Config) Args(command []string) []string {
 
 func (o Options) args() []string {
 	args := []string{"-backend", string(o.Backend), "-format", string(o.Format)}
+	args = append(args, o.SPIRE.args()...)
 	if !o.Backend.HasBindings() {
 		return args
 	}
@@ -224,6 +229,7 @@ func (o *Options) addFlags(fs *flag.FlagSet) {
 	fs.StringVar((*string)(&o.Binding), "binding", "", "")
 	fs.StringVar(&o.AudiencePrefix, "audience-prefix", "", "")
 	fs.Func("token-seconds", "", secondsVar(&o.TokenLifetime))
+	o.SPIRE.addFlags(fs)
 }
 
 func secondsVar(d *time.Duration) func(string) error {

@@ -58,7 +58,12 @@ func TestParseReadsWhatArgsWrites(t *testing.T) {
 			*c = sidecarConfig()
 			c.Values.Results, c.Values.StepResults, c.Values.Artifacts = nil, nil, false
 		},
-		"no tokens": func(c *Config) { c.Options = Options{Backend: signing.BackendSPIRE, Format: signing.FormatV2} },
+		"SPIRE": func(c *Config) {
+			c.Options = Options{
+				Backend: signing.BackendSPIRE, Format: signing.FormatV2,
+				SPIRE: SPIRE{TrustDomain: "example.org", Socket: "agent.sock"},
+			}
+		},
 		"sidecar logs, not the last step": func(c *Config) {
 			*c = sidecarConfig()
 			c.Index, c.Values.Results, c.Values.ResultsDir = 0, nil, ""
@@ -133,7 +138,7 @@ func TestParseRefuses(t *testing.T) {
 			strings.Repeat("0a", 32), strings.Repeat("0a", 32) + " -api-server-ca " + strings.Repeat("0a", 32),
 		},
 		"too many authorities": {strings.Repeat("0a", 32), manyCAs()},
-		"too much patience":    {"-patience-seconds 5", "-patience-seconds 61"},
+		"too much patience":    {"-patience-seconds 5", "-patience-seconds 301"},
 		"values without mode":  {"-- true", "-step-dir /x -- true"},
 	} {
 		refuses(t, name, valid, c.old, c.new)
@@ -179,5 +184,24 @@ func refuses(t *testing.T, name, valid, old, new string) {
 	}
 	if got, _, err := Parse(args); err == nil {
 		t.Errorf("%s: Parse(%q) = %+v, want an error", name, args, got)
+	}
+}
+
+func TestValidateSPIRE(t *testing.T) {
+	for name, o := range map[string]Options{
+		"no trust domain": {Backend: signing.BackendSPIRE, SPIRE: SPIRE{Socket: "agent.sock"}},
+		"no name":         {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "Example.org", Socket: "agent.sock"}},
+		"no socket":       {Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org"}},
+		"socket elsewhere": {
+			Backend: signing.BackendSPIRE, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "../agent.sock"},
+		},
+		"other backend": {
+			Backend: signing.BackendSigstoreKeyless, SPIRE: SPIRE{TrustDomain: "example.org", Socket: "agent.sock"},
+		},
+	} {
+		o.Format = signing.FormatV2
+		if err := o.Validate(); err == nil {
+			t.Errorf("%s: no error", name)
+		}
 	}
 }

@@ -99,6 +99,9 @@ func (p *proof) Judge(_ context.Context, run check.Run) check.Judgement {
 			"the certificate is not for signing results"))
 	}
 	j.Checks = append(j.Checks, p.name()...)
+	if p.reader.trustDomain == "" { // as of an authority that is not known yet
+		j.MissingKey = cmp.Or(p.svid.IssuerKeyID(), p.svid.Leaf.Issuer.String())
+	}
 	valid, checks := p.validity()
 	j.Checks = append(j.Checks, checks...)
 	if valid {

@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"time"
@@ -68,8 +67,7 @@ func Append(
 	if tr.Status.Annotations == nil {
 		tr.Status.Annotations = map[string]string{}
 	}
-	tr.Status.Annotations[AnnotationSVID] = string(
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: chain[0].Raw}))
+	tr.Status.Annotations[AnnotationSVID] = spire.FormatLegacy(chain[0])
 	tr.Status.Annotations[AnnotationHash] = hash
 	tr.Status.Annotations[AnnotationSignature] = signature
 	return nil

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/spire"
 )
 
 // options are shared by all verbs.
@@ -179,7 +180,8 @@ func newLoad(o *options) *cobra.Command {
 }
 
 func newAdd(o *options) *cobra.Command {
-	return &cobra.Command{
+	var spireOptions lab.SPIREOptions
+	cmd := &cobra.Command{
 		Use: "add ADD-ON", Short: "Run what a lab has only when asked to: " + strings.Join(lab.AddOns(), ", "),
 		Args: cobra.ExactArgs(1), ValidArgs: lab.AddOns(),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -187,9 +189,23 @@ func newAdd(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if args[0] == lab.SPIRE {
+				_, err := l.AddSPIRE(cmd.Context(), spireOptions)
+				return err
+			}
+			if spireOptions != (lab.SPIREOptions{}) {
+				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " + lab.SPIRE + " only")
+			}
 			return l.Add(cmd.Context(), args[0])
 		},
 	}
+	cmd.Flags().StringVar(&spireOptions.Config, "config", "",
+		"how SPIRE runs: "+strings.Join(spire.Configs(), ", ")+"; the default is "+spire.Plain)
+	cmd.Flags().StringVar(&spireOptions.KeyType, "key-type", "",
+		"keys that SPIRE makes for pods: "+strings.Join(spire.KeyTypes(), ", ")+"; the default is "+spire.KeyTypes()[0])
+	cmd.Flags().BoolVar(&spireOptions.ControllerManager, "controller-manager", false,
+		"run spire-controller-manager beside SPIRE's server")
+	return cmd
 }
 
 func newRemove(o *options) *cobra.Command {

@@ -54,15 +54,41 @@ func NewAuthority(commonName string, now time.Time) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return a, a.certify(template, a)
+}
+
+// Intermediate makes an authority whose certificate this one signs.
+func (a *Authority) Intermediate(commonName string) (*Authority, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("make the authority's key: %w", err)
+	}
+	template, err := a.template(commonName)
+	if err != nil {
+		return nil, err
+	}
+	below := &Authority{key: key, now: a.now}
+	return below, below.certify(template, a)
+}
+
+// certify gives the authority a certificate by issuer, which is the authority itself for a root.
+func (a *Authority) certify(template *x509.Certificate, issuer *Authority) error {
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	parent := issuer.certificate
+	if issuer == a {
+		parent = template
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, a.key.Public(), issuer.key)
 	if err != nil {
-		return nil, fmt.Errorf("make the authority's certificate: %w", err)
+		return fmt.Errorf("make the authority's certificate: %w", err)
 	}
 	a.certificate, err = x509.ParseCertificate(der)
-	return a, err
+	return err
 }
+
+// Key is the authority's private key (PKCS #8), PEM.
+func (a *Authority) Key() ([]byte, error) { return encodeKey(a.key) }
 
 // Certificate is the authority's own certificate, PEM.
 func (a *Authority) Certificate() []byte { return encode("CERTIFICATE", a.certificate.Raw) }

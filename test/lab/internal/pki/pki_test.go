@@ -52,6 +52,35 @@ func TestIssuedCertificateVerifies(t *testing.T) {
 	}
 }
 
+func TestIntermediate(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	root, err := NewAuthority("root", now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := root.Intermediate("below")
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := below.Key()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.X509KeyPair(below.Certificate(), key)
+	if err != nil {
+		t.Fatalf("certificate and key: expected a pair, got %v", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(root.Certificate())
+	options := x509.VerifyOptions{Roots: roots, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
+	if _, err := pair.Leaf.Verify(options); err != nil || !pair.Leaf.IsCA {
+		t.Errorf("intermediate: expected an authority below the root, got %v, %v", pair.Leaf.IsCA, err)
+	}
+	if pair.Leaf.Issuer.CommonName != "root" || pair.Leaf.Subject.CommonName != "below" {
+		t.Errorf("names: expected below by root, got %s by %s", pair.Leaf.Subject, pair.Leaf.Issuer)
+	}
+}
+
 func TestServiceAccountKey(t *testing.T) {
 	private, public, err := ServiceAccountKey()
 	if err != nil {

@@ -32,6 +32,8 @@ type Binary struct {
 	Package string
 	// Stamps are package variables that get the module's version, as the linker's -X names them.
 	Stamps []string
+	// C links C code, too: into a binary that is static all the same.
+	C bool
 }
 
 // Kubernetes are the components of the control plane and the node, and kubectl.
@@ -70,6 +72,30 @@ func Tekton() []Binary {
 // Chains is the controller of Tekton Chains.
 func Chains() Binary { return commands("chains", "github.com/tektoncd/chains", "controller")[0] }
 
+// SPIREAgent is SPIRE's agent, and the client of its Workload API. Linking as the server does, it is built with what
+// was compiled for the server.
+func SPIREAgent() Binary { return spireCommand("spire-agent") }
+
+// SPIREServer is SPIRE's server. Its embedded database is in C.
+func SPIREServer() Binary { return spireCommand("spire-server") }
+
+func spireCommand(name string) Binary {
+	binary := commands("spire", "github.com/spiffe/spire", name)[0]
+	binary.C = true
+	return binary
+}
+
+// SPIFFECSIDriver mounts the Workload API's socket into pods.
+func SPIFFECSIDriver() Binary {
+	return commands("spiffecsi", "github.com/spiffe/spiffe-csi", "spiffe-csi-driver")[0]
+}
+
+// SPIREControllerManager makes entries of ClusterSPIFFEIDs.
+func SPIREControllerManager() Binary {
+	const module = "github.com/spiffe/spire-controller-manager"
+	return Binary{Name: "spire-controller-manager", Tools: "spirecm", Module: module, Package: module + "/cmd"}
+}
+
 func commands(tools, module string, names ...string) []Binary {
 	var all []Binary
 	for _, name := range names {
@@ -96,7 +122,7 @@ func (b Builder) Build(ctx context.Context, binary Binary, started func(version 
 		return path, err
 	}
 	started(version)
-	return path, compile(ctx, folder, flags, binary.Package, path)
+	return path, compile(ctx, folder, binary.C, flags, binary.Package, path)
 }
 
 // ModuleDir returns where a module's files are, downloading them when needed.
@@ -115,7 +141,7 @@ func (b Builder) ModuleVersion(ctx context.Context, tools, module string) (strin
 
 // Compile builds a package of the module in folder to path, every time: Go's own cache makes that quick.
 func Compile(ctx context.Context, folder, pkg, path string) error {
-	return compile(ctx, folder, buildFlags(Binary{}, ""), pkg, path)
+	return compile(ctx, folder, false, buildFlags(Binary{}, ""), pkg, path)
 }
 
 func buildFlags(binary Binary, version string) []string {
@@ -131,7 +157,13 @@ func buildFlags(binary Binary, version string) []string {
 				"-X", pkg+".gitTreeState=clean")
 		}
 	}
-	return []string{"-trimpath", "-buildvcs=false", "-ldflags", strings.Join(link, " ")}
+	flags := []string{"-trimpath", "-buildvcs=false"}
+	if binary.C {
+		// What the C library would load at run time is left out: resolvers, and extensions of the database.
+		flags = append(flags, "-tags", "netgo,osusergo,sqlite_omit_load_extension")
+		link = append(link, "-linkmode=external", "-extldflags=-static")
+	}
+	return append(flags, "-ldflags", strings.Join(link, " "))
 }
 
 // majorMinor splits a version such as v1.35.4.
@@ -163,13 +195,13 @@ func (b Builder) key(ctx context.Context, folder string, parts []string) (string
 }
 
 // compile builds to a temporary name and renames, so that an interrupted build is never taken for a finished one.
-func compile(ctx context.Context, folder string, flags []string, pkg, path string) error {
+func compile(ctx context.Context, folder string, c bool, flags []string, pkg, path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return err
 	}
 	temporary := fmt.Sprintf("%s.%d.tmp", path, os.Getpid())
 	args := append(append([]string{"build"}, flags...), "-o", temporary, pkg)
-	if _, err := goOutput(ctx, folder, args...); err != nil {
+	if _, err := runGo(ctx, folder, c, args...); err != nil {
 		_ = os.Remove(temporary)
 		return err
 	}
@@ -177,10 +209,17 @@ func compile(ctx context.Context, folder string, flags []string, pkg, path strin
 }
 
 func goOutput(ctx context.Context, folder string, args ...string) (string, error) {
+	return runGo(ctx, folder, false, args...)
+}
+
+func runGo(ctx context.Context, folder string, c bool, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, "go", args...)
 	command.Dir = folder
 	// CGO off makes static binaries; GOFLAGS and GOWORK of the user must not change what is built.
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
+	if c {
+		command.Env = append(command.Env, "CGO_ENABLED=1")
+	}
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
 	if err := command.Run(); err != nil {

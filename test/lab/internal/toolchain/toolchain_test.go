@@ -23,6 +23,14 @@ func TestBuildFlags(t *testing.T) {
 	}
 }
 
+func TestBuildFlagsWithC(t *testing.T) {
+	want := []string{"-trimpath", "-buildvcs=false", "-tags", "netgo,osusergo,sqlite_omit_load_extension", "-ldflags",
+		"-s -w -linkmode=external -extldflags=-static"}
+	if diff := cmp.Diff(want, buildFlags(SPIREServer(), "v1.15.3")); diff != "" {
+		t.Errorf("flags (-want +got):\n%s", diff)
+	}
+}
+
 // program makes a module with one command in it, named like a tools folder.
 func program(t *testing.T, text string) Builder {
 	t.Helper()

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	signingcluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+)
+
+// ReasonNotRegistered is the reason of the events about TaskRuns that could not be registered, so that their
+// steps get no identity.
+const ReasonNotRegistered = "TaskRunNotRegistered"
+
+// Timing of Entries.
+const (
+	// entrySpare is how long an entry outlives the longest time that its TaskRun can run.
+	entrySpare = time.Hour
+	// entryUnlimited is how long an entry lasts if the TaskRun has no timeout. It is extended in time.
+	entryUnlimited = 24 * time.Hour
+	// entryRenewal is how long before its end an entry is extended.
+	entryRenewal = 30 * time.Minute
+	// sweepInterval is how often entries are removed that no event removed.
+	sweepInterval = 5 * time.Minute
+	// entryTimeout bounds one call of the backend.
+	entryTimeout = 10 * time.Second
+)
+
+// Entries registers TaskRuns with the backend as soon as they appear, and ends the registration when they are
+// done. It is shown TaskRuns by Seen and Gone while this replica leads. It keeps in memory which ones it has
+// registered: those that have not completed.
+type Entries struct {
+	pkgreconciler.LeaderAwareFuncs
+	EntriesConfig
+
+	taskRuns dynamic.NamespaceableResourceInterface
+	queue    keyQueue
+	leading  Leading
+
+	mu    sync.Mutex
+	known map[types.NamespacedName]registration
+}
+
+// registration is a TaskRun that is registered.
+type registration struct {
+	uid   types.UID
+	until time.Time
+}
+
+// EntriesConfig is what NewEntries needs.
+type EntriesConfig struct {
+	Dynamic dynamic.Interface
+	// Client returns the client of the backend in force.
+	Client func() (signingcluster.ControllerClient, error)
+	// Wanted reports whether TaskRuns of a namespace are registered.
+	Wanted func(namespace string) bool
+	// OnEntry is called after every attempt to register a TaskRun or to end a registration.
+	OnEntry  func(error)
+	Recorder record.EventRecorder
+	Now      func() time.Time
+	Log      *zap.SugaredLogger
+}
+
+// NewEntries returns the reconciler. Start connects it with a work queue.
+func NewEntries(c EntriesConfig) *Entries {
+	return &Entries{
+		EntriesConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns)),
+		known: map[types.NamespacedName]registration{},
+	}
+}
+
+// Start makes the reconciler put TaskRuns into the work queue, and sweep while this replica leads, until ctx
+// ends.
+func (e *Entries) Start(ctx context.Context, queue keyQueue) {
+	e.queue = queue
+	e.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		e.leading.Promote(ctx, e.sweepRegularly)
+		return nil
+	}
+	e.DemoteFunc = func(pkgreconciler.Bucket) { e.leading.Demote() }
+}
+
+// Seen puts a TaskRun into the work queue if it must be registered, or its registration must end.
+func (e *Entries) Seen(taskRun *unstructured.Unstructured) {
+	key := keyOf(taskRun)
+	known, ok := e.find(key)
+	state := stateOf(taskRun)
+	switch {
+	case ok && known.uid != taskRun.GetUID():
+	case state.complete() || state.foreign:
+		if !ok {
+			return
+		}
+	case !e.Wanted(key.Namespace) || ok && known.until.Sub(e.Now()) > entryRenewal:
+		return
+	}
+	e.queue.EnqueueKey(key)
+}
+
+// Gone puts a TaskRun that was deleted into the work queue.
+func (e *Entries) Gone(taskRun *unstructured.Unstructured) {
+	if key := keyOf(taskRun); e.has(key) {
+		e.queue.EnqueueKey(key)
+	}
+}
+
+func keyOf(taskRun *unstructured.Unstructured) types.NamespacedName {
+	return types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()}
+}
+
+func (e *Entries) find(key types.NamespacedName) (registration, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r, ok := e.known[key]
+	return r, ok
+}
+
+func (e *Entries) has(key types.NamespacedName) bool {
+	_, ok := e.find(key)
+	return ok
+}
+
+// Reconcile implements controller.Reconciler.
+func (e *Entries) Reconcile(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return controller.NewPermanentError(err)
+	}
+	id := types.NamespacedName{Namespace: namespace, Name: name}
+	if !e.IsLeaderFor(id) {
+		return controller.NewSkipKey(key)
+	}
+	ctx, cancel := context.WithTimeout(ctx, entryTimeout)
+	defer cancel()
+	tr, err := e.get(ctx, id)
+	if err != nil {
+		return err
+	}
+	if known, ok := e.find(id); ok && (tr == nil || tr.UID != known.uid || done(tr)) {
+		if err := e.end(ctx, id, known.uid); err != nil {
+			return err
+		}
+	}
+	if tr == nil || done(tr) || !e.Wanted(namespace) {
+		return nil
+	}
+	return e.register(ctx, id, tr)
+}
+
+// get returns the TaskRun as it is, or nil if there is none.
+func (e *Entries) get(ctx context.Context, id types.NamespacedName) (*v1.TaskRun, error) {
+	object, err := e.taskRuns.Namespace(id.Namespace).Get(ctx, id.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	tr, err := typed(object)
+	if err != nil {
+		return nil, controller.NewPermanentError(err)
+	}
+	return tr, nil
+}
+
+// done reports whether no pod of the TaskRun needs an identity any more, as far as Tekton's own controller
+// runs it.
+func done(tr *v1.TaskRun) bool { return tr.IsDone() }
+
+// register registers a TaskRun for as long as it can run.
+func (e *Entries) register(ctx context.Context, id types.NamespacedName, tr *v1.TaskRun) error {
+	ttl := lifetimeOf(tr)
+	client, err := e.Client()
+	if err == nil {
+		err = client.CreateEntries(ctx, tr, nil, ttl)
+	}
+	e.OnEntry(err)
+	if err != nil {
+		return e.report(id, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.known[id] = registration{tr.UID, e.Now().Add(ttl)}
+	return nil
+}
+
+// lifetimeOf returns how long a TaskRun can run at most from now on, with a spare.
+func lifetimeOf(tr *v1.TaskRun) time.Duration {
+	limit := entryUnlimited
+	if tr.Spec.Timeout != nil && tr.Spec.Timeout.Duration > 0 {
+		limit = min(tr.Spec.Timeout.Duration, entryUnlimited)
+	}
+	return limit + entrySpare
+}
+
+// end ends the registration of a TaskRun.
+func (e *Entries) end(ctx context.Context, id types.NamespacedName, uid types.UID) error {
+	client, err := e.Client()
+	if err == nil {
+		err = client.DeleteEntry(ctx, &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
+			Namespace: id.Namespace, Name: id.Name, UID: uid,
+		}}, nil)
+	}
+	e.OnEntry(err)
+	if err != nil {
+		return e.report(id, err)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.known, id)
+	return nil
+}
+
+// report logs an error and shows it beside the add-on. It returns the error, so that the work is tried again.
+func (e *Entries) report(id types.NamespacedName, err error) error {
+	e.Log.Warnw("registering a TaskRun", "namespace", id.Namespace, "taskRun", id.Name, zap.Error(err))
+	e.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotRegistered,
+		display.Cut(display.Safe(err.Error()), maxEventMessage))
+	return err
+}
+
+// sweepRegularly sweeps until ctx ends.
+func (e *Entries) sweepRegularly(ctx context.Context) {
+	for ticker := time.NewTicker(sweepInterval); ; {
+		if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
+			e.Log.Warnw("removing the registrations of TaskRuns that are done", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// Sweep ends the registrations of TaskRuns that are done or gone, which this replica has not noticed because
+// it did not lead, or had ended.
+func (e *Entries) Sweep(ctx context.Context) error {
+	client, err := e.Client()
+	if err != nil {
+		return err
+	}
+	var unknown []signingcluster.Registered
+	err = client.ListEntries(ctx, func(r signingcluster.Registered) {
+		known, ok := e.find(types.NamespacedName{Namespace: r.Namespace, Name: r.Name})
+		if !ok || known.uid != r.UID {
+			unknown = append(unknown, r)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, r := range unknown {
+		errs = append(errs, e.sweep(ctx, client, r))
+	}
+	return errors.Join(errs...)
+}
+
+func (e *Entries) sweep(ctx context.Context, client signingcluster.ControllerClient, r signingcluster.Registered) error {
+	ctx, cancel := context.WithTimeout(ctx, entryTimeout)
+	defer cancel()
+	id := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
+	tr, err := e.get(ctx, id)
+	if err != nil {
+		return fmt.Errorf("TaskRun %s: %w", id, err)
+	}
+	if tr != nil && tr.UID == r.UID && !done(tr) {
+		return nil
+	}
+	err = client.DeleteEntry(ctx, &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
+		Namespace: r.Namespace, Name: r.Name, UID: r.UID,
+	}}, nil)
+	e.OnEntry(err)
+	return err
+}

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package settings
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+)
+
+// Keys of ConfigMap config-signing for the backend spire. The others are in Tekton's ConfigMap config-spire.
+const (
+	KeySPIREEntries  = "spire-entries"           // a value of SPIREEntries
+	KeySPIRECluster  = "spire-cluster"           // name of the cluster in SPIRE's k8s_psat attestation; absent: found
+	KeySPIREServerID = "spire-server-id"         // SPIFFE ID; absent: that of every SPIRE server
+	KeySVIDWait      = "spire-svid-wait-seconds" // how long a step waits for its SVID
+)
+
+// SPIREEntries is who registers TaskRuns with SPIRE.
+type SPIREEntries string
+
+// The ways to register TaskRuns.
+const (
+	EntriesAPI  SPIREEntries = "api"  // the add-on, by SPIRE's entry API
+	EntriesNone SPIREEntries = "none" // somebody else
+)
+
+// DefaultSVIDWait is how long a step waits for its SVID.
+const DefaultSVIDWait = 30 * time.Second
+
+// SPIRE are the settings of the backend spire.
+type SPIRE struct {
+	config.Config // ConfigMap config-spire
+	Entries       SPIREEntries
+	Cluster       string // name of the cluster in SPIRE's k8s_psat attestation; empty: found
+	OtherServerID string // SPIFFE ID of SPIRE's server, if it is not that of every server
+	Wait          time.Duration
+}
+
+func defaultSPIRE() SPIRE {
+	return SPIRE{Config: config.Default(), Entries: EntriesAPI, Wait: DefaultSVIDWait}
+}
+
+// ServerID returns the SPIFFE ID that SPIRE's server must have.
+func (s SPIRE) ServerID() string { return orElse(s.OtherServerID, s.Config.ServerID()) }
+
+// WithSPIRE returns the settings with the data of Tekton's ConfigMap config-spire, which is nil if there is no
+// such ConfigMap.
+func (s Settings) WithSPIRE(data map[string]string) (Settings, error) {
+	c, err := config.Parse(data)
+	if err == nil {
+		s.SPIRE.Config = c
+	}
+	return s, err
+}
+
+// StepWait returns how long a step waits for its identity, or 0 if the settings do not define it.
+func (s Settings) StepWait() time.Duration {
+	if s.Backend != signing.BackendSPIRE {
+		return 0
+	}
+	return s.SPIRE.Wait
+}
+
+func parseEntries(value string) (SPIREEntries, error) { return oneOf(value, EntriesAPI, EntriesNone) }
+
+// clusterName is what a path of a SPIFFE ID can have between two slashes.
+var clusterName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,253}$`)
+
+func parseClusterName(value string) (string, error) {
+	if !clusterName.MatchString(value) || value == "." || value == ".." {
+		return "", fmt.Errorf("expected letters, digits, dots, hyphens and underscores, got %q", value)
+	}
+	return value, nil
+}
+
+func parseSPIFFEID(value string) (string, error) {
+	if _, err := spiffeid.FromString(value); err != nil {
+		return "", fmt.Errorf("expected a SPIFFE ID such as %s, got %q: %w", config.Default().ServerID(), value, err)
+	}
+	return value, nil
+}
+
+// Limits of how long a step waits for its SVID.
+const minSVIDWait, maxSVIDWait = time.Second, step.MaxPatience
+
+func checkSVIDWait(d time.Duration) error {
+	if d < minSVIDWait || d > maxSVIDWait || d%time.Second != 0 {
+		return fmt.Errorf("expected whole seconds, %v to %v, got %v", minSVIDWait, maxSVIDWait, d)
+	}
+	return nil
+}
+
+func parseWaitSeconds(value string) (time.Duration, error) {
+	n, err := strconv.ParseUint(value, 10, 16)
+	if err != nil || strconv.FormatUint(n, 10) != value {
+		return 0, fmt.Errorf("expected a number of seconds, got %q", value)
+	}
+	d := time.Duration(n) * time.Second
+	return d, checkSVIDWait(d)
+}
+
+func parseWaitFlag(s *Settings, value string) (err error) {
+	if s.SPIRE.Wait, err = time.ParseDuration(value); err != nil {
+		return err
+	}
+	return checkSVIDWait(s.SPIRE.Wait)
+}
+
+// spireFields returns the fields of the backend spire.
+func spireFields() []Field {
+	return []Field{
+		{
+			Key: KeySPIREEntries, Flag: "spire-entries", Name: "SPIRE entries",
+			Only: words([]SPIREEntries{EntriesAPI, EntriesNone}),
+			Help: "who registers TaskRuns with SPIRE: api (the add-on, whose SVID must be that of an admin), " +
+				"none (you do)",
+			access: word(func(s *Settings) *SPIREEntries { return &s.SPIRE.Entries }, parseEntries),
+		},
+		{
+			Key: KeySPIRECluster, Flag: "spire-cluster", Name: "SPIRE cluster",
+			Help: "name of this cluster in the k8s_psat node attestation of SPIRE " +
+				"(default: the one that its agents have, if that is the same)",
+			access: word(func(s *Settings) *string { return &s.SPIRE.Cluster }, parseClusterName),
+			text:   func(s Settings) string { return orElse(s.SPIRE.Cluster, "that of the agents") },
+		},
+		{
+			Key: KeySPIREServerID, Flag: "spire-server-id", Name: "SPIRE server",
+			Help:   "SPIFFE ID of SPIRE's server (default: spiffe://TRUST-DOMAIN/spire/server)",
+			access: word(func(s *Settings) *string { return &s.SPIRE.OtherServerID }, parseSPIFFEID),
+			text:   func(s Settings) string { return s.SPIRE.ServerID() },
+		},
+		{
+			Key: KeySVIDWait, Flag: "svid-wait", Kind: Duration, Name: "SVID wait",
+			Help: "how long a step waits for its SVID: 1s to 5m",
+			access: field(func(s *Settings) *time.Duration { return &s.SPIRE.Wait }, parseWaitSeconds,
+				func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
+			parseFlag: parseWaitFlag,
+			flagValue: func(s Settings) string { return s.SPIRE.Wait.String() },
+			text:      func(s Settings) string { return s.SPIRE.Wait.String() },
+		},
+	}
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"path"
+	"sync"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// Identity is the add-on's own SVID and the authorities of its trust domain and of those that it federates
+// with, as SPIRE's agent on the node pushes them. It is safe for concurrent use.
+type Identity struct {
+	onChange func()
+
+	mu      sync.RWMutex
+	current *workloadapi.X509Context
+	err     error // of the last attempt, nil once there is an identity
+}
+
+var (
+	_ x509svid.Source                = (*Identity)(nil)
+	_ x509bundle.Source              = (*Identity)(nil)
+	_ workloadapi.X509ContextWatcher = (*Identity)(nil)
+)
+
+// errNoAgent is the error before the agent has answered for the first time.
+var errNoAgent = errors.New("SPIRE's agent on this node has not answered yet: check the agent and the CSI driver")
+
+// NewIdentity returns an empty identity. Follow fills it in. onChange is called after every change.
+func NewIdentity(onChange func()) *Identity { return &Identity{onChange: onChange, err: errNoAgent} }
+
+// steady is a pause between attempts to reach the agent that stays the same. By default, it grows to 30
+// seconds, and an agent that is restarted would be noticed late.
+type steady time.Duration
+
+// NewBackoff implements workloadapi.BackoffStrategy.
+func (s steady) NewBackoff() workloadapi.Backoff { return s }
+
+// Next implements workloadapi.Backoff.
+func (s steady) Next() time.Duration { return time.Duration(s) }
+
+// Reset implements workloadapi.Backoff.
+func (s steady) Reset() {}
+
+const agentPause = steady(2 * time.Second)
+
+// Follow follows the agent whose socket has this file name in SocketDir, until ctx ends.
+func (i *Identity) Follow(ctx context.Context, socket string) error {
+	return workloadapi.WatchX509Context(ctx, i,
+		workloadapi.WithAddr("unix://"+path.Join(SocketDir, socket)),
+		workloadapi.WithBackoffStrategy(agentPause))
+}
+
+// OnX509ContextUpdate implements workloadapi.X509ContextWatcher.
+func (i *Identity) OnX509ContextUpdate(update *workloadapi.X509Context) {
+	i.mu.Lock()
+	i.current, i.err = update, nil
+	i.mu.Unlock()
+	i.onChange()
+}
+
+// OnX509ContextWatchError implements workloadapi.X509ContextWatcher.
+func (i *Identity) OnX509ContextWatchError(err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.err = fmt.Errorf("asking SPIRE's agent on this node: %w", err)
+}
+
+// Err returns why the agent does not answer now, or nil. What it has answered before stays in use.
+func (i *Identity) Err() error {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.err
+}
+
+func (i *Identity) get() (*workloadapi.X509Context, error) {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	if i.current == nil {
+		return nil, i.err
+	}
+	return i.current, nil
+}
+
+// GetX509SVID implements x509svid.Source.
+func (i *Identity) GetX509SVID() (*x509svid.SVID, error) {
+	current, err := i.get()
+	if err != nil {
+		return nil, err
+	}
+	return current.DefaultSVID(), nil
+}
+
+// GetX509BundleForTrustDomain implements x509bundle.Source.
+func (i *Identity) GetX509BundleForTrustDomain(domain spiffeid.TrustDomain) (*x509bundle.Bundle, error) {
+	current, err := i.get()
+	if err != nil {
+		return nil, err
+	}
+	return current.Bundles.GetX509BundleForTrustDomain(domain)
+}
+
+// Bundles returns the authorities in use now, for a trust bundle. own is the cluster's own trust domain. It
+// returns nothing before the agent has answered.
+func (i *Identity) Bundles(own string) []trust.SPIFFEBundle {
+	current, err := i.get()
+	if err != nil {
+		return nil
+	}
+	var all []trust.SPIFFEBundle
+	for _, bundle := range current.Bundles.Bundles() {
+		name := bundle.TrustDomain().Name()
+		b := trust.SPIFFEBundle{TrustDomain: name, Federated: name != own}
+		for _, authority := range bundle.X509Authorities() {
+			b.X509Authorities = append(b.X509Authorities,
+				trust.X509Authority{DER: base64.StdEncoding.EncodeToString(authority.Raw)})
+		}
+		if len(b.X509Authorities) > 0 {
+			all = append(all, b)
+		}
+	}
+	return all
+}

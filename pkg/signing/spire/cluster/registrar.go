@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// Registrar keeps the add-on's identity and its client of SPIRE's server in line with the settings. It is safe
+// for concurrent use.
+type Registrar struct {
+	settings func() settings.Settings
+	identity *Identity
+	log      *zap.SugaredLogger
+	now      func() time.Time
+	changed  chan struct{}
+
+	mu      sync.Mutex
+	entries *Entries       // nil before the first use
+	of      settings.SPIRE // what entries was made for
+}
+
+// NewRegistrar returns a registrar. onChange is called when the authorities of a trust domain have changed.
+func NewRegistrar(
+	current func() settings.Settings, onChange func(), now func() time.Time, log *zap.SugaredLogger,
+) *Registrar {
+	return &Registrar{
+		settings: current, identity: NewIdentity(onChange), log: log, now: now, changed: make(chan struct{}, 1),
+	}
+}
+
+// SettingsChanged makes Run read the settings again.
+func (r *Registrar) SettingsChanged() {
+	select {
+	case r.changed <- struct{}{}:
+	default: // Run has not yet read an earlier change
+	}
+}
+
+// Run follows SPIRE's agent while the backend is spire, until ctx ends.
+func (r *Registrar) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		r.follow(ctx)
+	}
+}
+
+// follow follows the agent until the settings change.
+func (r *Registrar) follow(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if s := r.settings(); s.Backend == signing.BackendSPIRE {
+		go func() {
+			err := r.identity.Follow(ctx, s.SPIRE.Step().Socket)
+			if ctx.Err() == nil {
+				r.log.Errorw("following SPIRE's agent", zap.Error(err))
+			}
+		}()
+	}
+	select {
+	case <-ctx.Done():
+	case <-r.changed:
+	}
+}
+
+// Client returns the client with which TaskRuns are registered now. After the backend was changed, it returns
+// the last one, so that registrations can be ended.
+func (r *Registrar) Client() (cluster.ControllerClient, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.settings()
+	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries == settings.EntriesNone {
+		if r.entries == nil {
+			return cluster.NoopControllerClient{}, nil
+		}
+		return r.entries, nil
+	}
+	if err := r.ready(s.SPIRE); err != nil {
+		return nil, err
+	}
+	if r.entries != nil && r.of == s.SPIRE {
+		return r.entries, nil
+	}
+	entries, err := NewEntries(EntriesOptions{
+		Address: s.SPIRE.ServerAddr, ServerID: s.SPIRE.ServerID(), TrustDomain: s.SPIRE.TrustDomain,
+		Alias: s.SPIRE.NodeAliasPrefix, Cluster: s.SPIRE.Cluster,
+		SVIDs: r.identity, Bundles: r.identity, Now: r.now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if r.entries != nil {
+		_ = r.entries.Close() // it is replaced
+	}
+	r.entries, r.of = entries, s.SPIRE
+	return entries, nil
+}
+
+// ready returns an error unless the add-on has an identity of the trust domain.
+func (r *Registrar) ready(s settings.SPIRE) error {
+	svid, err := r.identity.GetX509SVID()
+	if err != nil {
+		return err
+	}
+	if got := svid.ID.TrustDomain().Name(); got != s.TrustDomain {
+		return fmt.Errorf("expected trust domain %q, as in ConfigMap config-spire, got an SVID of %q: correct "+
+			"spire-trust-domain there", s.TrustDomain, got)
+	}
+	return nil
+}
+
+// Trust adds the authorities in use now to a cluster.
+func (r *Registrar) Trust(c *trust.Cluster) {
+	s := r.settings()
+	if s.Backend != signing.BackendSPIRE {
+		return
+	}
+	c.TrustDomain, c.SPIFFE = s.SPIRE.TrustDomain, r.identity.Bundles(s.SPIRE.TrustDomain)
+}
