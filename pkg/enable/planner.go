@@ -33,7 +33,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		return Plan{}, err
 	}
 	var configured bool
-	if r.Settings, configured, err = withSPIRE(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
+	if r.Settings, configured, err = withBackendConfig(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
 		return Plan{}, err
 	}
 	desired, err := r.Desired(env)
@@ -45,7 +45,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		return Plan{}, err
 	}
 	if !configured {
-		plan.Warnings = append(plan.Warnings, noSPIREConfig(env.TektonNamespace))
+		plan.Warnings = append(plan.Warnings, noBackendConfig(env.TektonNamespace))
 	}
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err

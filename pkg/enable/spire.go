@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 )
 
-// withSPIRE adds Tekton's ConfigMap config-spire to settings of the backend spire. found is whether there is one.
-func withSPIRE(
+// withBackendConfig adds Tekton's ConfigMap config-spire to settings of the backend spire. found is whether there is one.
+func withBackendConfig(
 	ctx context.Context, client kubeclient.Interface, namespace string, s settings.Settings,
 ) (with settings.Settings, found bool, err error) {
 	if s.Backend != signing.BackendSPIRE {
@@ -33,8 +33,8 @@ func withSPIRE(
 	return with, true, err
 }
 
-// noSPIREConfig is the warning for a cluster without ConfigMap config-spire.
-func noSPIREConfig(namespace string) string {
+// noBackendConfig is the warning for a cluster without ConfigMap config-spire.
+func noBackendConfig(namespace string) string {
 	d := config.Default()
 	return fmt.Sprintf("namespace %s has no ConfigMap %s, so Tekton's defaults apply: trust domain %s, server %s. "+
 		"If SPIRE has others, create the ConfigMap with the keys %s and %s.",

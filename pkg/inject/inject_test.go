@@ -283,7 +283,7 @@ func TestShare(t *testing.T) {
 				p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{})
 			}
 		}
-		if got := shareOf(len(p.Spec.Containers)+len(p.Spec.InitContainers)+len(p.Spec.EphemeralContainers)); got != want {
+		if got := shareOf(len(p.Spec.Containers) + len(p.Spec.InitContainers) + len(p.Spec.EphemeralContainers)); got != want {
 			t.Errorf("%d containers: share %d, want %d", containers, got, want)
 		}
 	}
