@@ -21,6 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // cluster is what the guard looks at.
@@ -159,7 +160,7 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 }
 
 func TestGrantIsForTheNamespaceAlone(t *testing.T) {
-	grant := manifests.Grant("ci", "fence")
+	grant := manifests.Grant(signing.BackendOIDCSAToken, "ci", "fence")
 	if len(grant.Subjects) != 1 || grant.Subjects[0].Name != "system:serviceaccounts:ci" || grant.Namespace != "ci" {
 		t.Errorf("the grant of ci is for %v in %s", grant.Subjects, grant.Namespace)
 	}
@@ -168,7 +169,7 @@ func TestGrantIsForTheNamespaceAlone(t *testing.T) {
 	if manifests.SameGrant(edited, grant) {
 		t.Error("a grant for everybody counts as the grant")
 	}
-	if manifests.SameGrant(manifests.Grant("ci", "before"), grant) {
+	if manifests.SameGrant(manifests.Grant(signing.BackendOIDCSAToken, "ci", "before"), grant) {
 		t.Error("a grant that was given under other policies counts as the grant")
 	}
 	if !manifests.SameGrant(grant.DeepCopy(), grant) {
