@@ -94,13 +94,15 @@ func TestTrustKeepsItsKeysWhenReadingFails(t *testing.T) {
 	if err := trusted.refresh(t.Context()); err == nil {
 		t.Error("the failure was swallowed")
 	}
-	if _, err := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "prefix", Lifetime: time.Minute}}); err != nil || !trusted.Ready() {
+	if _, err := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "prefix", Lifetime: time.Minute}}); err != nil || !trusted.Ready() {
 		t.Errorf("the keys were lost: %v", err)
 	}
 }
 
 func TestTrustVerifierFollowsPrefixAndKeys(t *testing.T) {
-	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, nobody, (&clock{}).now, quiet())
+	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, nobody,
+		(&clock{}).now, quiet())
 	if _, err := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); err == nil {
 		t.Error("got a verifier without keys")
 	}
@@ -111,17 +113,20 @@ func TestTrustVerifierFollowsPrefixAndKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); again != first {
+	if again, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); again != first {
 		t.Error("the verifier is built for every TaskRun")
 	}
-	if other, _ := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "b", Lifetime: time.Minute}}); other == first {
+	if other, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "b", Lifetime: time.Minute}}); other == first {
 		t.Error("another prefix has the same verifier")
 	}
 	second, _ := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}})
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if third, _ := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); third == second {
+	if third, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); third == second {
 		t.Error("new keys have the old verifier")
 	}
 }

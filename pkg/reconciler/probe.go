@@ -25,8 +25,8 @@ type Probe struct {
 	client kubernetes.Interface
 }
 
-// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that behind a
-// load balancer all API servers get their turn.
+// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that
+// behind a load balancer all API servers get their turn.
 func NewProbe(config *rest.Config) (*Probe, error) {
 	own := rest.CopyConfig(config)
 	own.Proxy = http.ProxyFromEnvironment // what it is anyway; being set keeps the transport from being shared
@@ -46,7 +46,8 @@ func NewProbe(config *rest.Config) (*Probe, error) {
 // probeDigest stands in the probed audience where a signer puts the digest of what it signs.
 const probeDigest = "tekton-sign probe, not a digest!" // 32 bytes
 
-// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods' tokens answers.
+// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods'
+// tokens answers.
 const (
 	ordinaryAudience = "https://tekton-sign.dev/probe"
 	podAudience      = "https://tekton-sign.dev/pod-probe"
@@ -61,11 +62,11 @@ func (e *notRefusedError) Error() string {
 	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
 }
 
-// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that is handed
-// out after all is dropped unread: it belongs to an account without rights.
+// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that
+// is handed out after all is dropped unread: it belongs to an account without rights.
 //
-// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted: elsewhere both
-// policies refuse it, and the API server names either.
+// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted:
+// elsewhere both policies refuse it, and the API server names either.
 func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 	type request struct {
 		policy, audience string
@@ -87,8 +88,8 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 	return nil
 }
 
-// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not the requester's.
-// Each request is one that no other policy refuses: an API server names any that does.
+// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not
+// the requester's. Each request is one that no other policy refuses: an API server names any that does.
 func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool) error {
 	request := apiserver.NewRequest(audience)
 	if bound {
@@ -98,7 +99,8 @@ func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	expected := fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding ", policy)
 	switch {
-	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // it came past the policies: there is no such pod
+	// it came past the policies: there is no such pod
+	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		return &notRefusedError{policy, audience}
 	case !strings.Contains(err.Error(), expected) || !strings.Contains(err.Error(), " denied request: "):
 		return fmt.Errorf("policy %s: expected it to refuse a token with audience %s, got: %w", policy, audience, err)

@@ -100,8 +100,8 @@ func (s *Settings) run(ctx context.Context, f *followed) {
 	}
 }
 
-// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings, because the
-// first that were seen cannot be used, it is false: the defaults would turn signing off.
+// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings,
+// because the first that were seen cannot be used, it is false: the defaults would turn signing off.
 func (s *Settings) HasSynced() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -164,7 +164,8 @@ func (s *Settings) refuse(err error) {
 	if unusable {
 		state = "and none were seen that can: the add-on does not get ready"
 	}
-	s.log.Errorw("the settings cannot be used, "+state+": correct the ConfigMap, or run kubectl tekton-sign enable again", zap.Error(err))
+	s.log.Errorw("the settings cannot be used, "+state+": correct the ConfigMap, or run kubectl tekton-sign enable again",
+		zap.Error(err))
 }
 
 func (s *Settings) set(parsed settings.Settings) {
@@ -186,7 +187,8 @@ func onlyName(name string) func(*metav1.ListOptions) {
 }
 
 // mustAdd adds a handler to an informer that has not been started, which cannot fail.
-func mustAdd(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
+func mustAdd(informer cache.SharedIndexInformer,
+	handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
 	registration, err := informer.AddEventHandler(handler)
 	if err != nil {
 		panic(err)
