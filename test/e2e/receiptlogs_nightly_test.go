@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNightlyReceiptsByLog has results travel by the log of Tekton's results sidecar: without the right to read logs there is no
-// receipt, and with it there is.
+// TestNightlyReceiptsByLog has results travel by the log of Tekton's results sidecar: without the right to read logs
+// there is no receipt, and with it there is.
 func TestNightlyReceiptsByLog(t *testing.T) {
 	c := open(t)
 	c.enableWith(t, "receipt", "--namespace-selector", selector)
@@ -38,11 +38,13 @@ func TestNightlyReceiptsByLog(t *testing.T) {
 	with := c.recorded(t, c.finish(t, ns, another(t, "results")))
 	wantCondition(t, with, "True", "TaskRunResultsVerified")
 	c.verify(t, "VERIFIED", 0, "taskrun/"+with.Name, "-n", ns)
-	if out := c.kubectl(t, "tekton-sign", "evidence", "taskrun/"+with.Name, "-n", ns); !strings.Contains(out.stdout, "log SHA-256") {
+	out := c.kubectl(t, "tekton-sign", "evidence", "taskrun/"+with.Name, "-n", ns)
+	if !strings.Contains(out.stdout, "log SHA-256") {
 		t.Errorf("evidence does not show the digest of the log: %s", out)
 	}
 	forged := []byte(`[{"op":"replace","path":"/status/results/0/value","value":"forged"}]`)
-	patched, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), with.Name, types.JSONPatchType, forged, metav1.PatchOptions{}, "status")
+	patched, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), with.Name, types.JSONPatchType, forged,
+		metav1.PatchOptions{}, "status")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +54,8 @@ func TestNightlyReceiptsByLog(t *testing.T) {
 // wantLogRight wants RBAC to let the add-on read logs of pods, or not.
 func (c *cluster) wantLogRight(t *testing.T, want string) {
 	t.Helper()
-	out := c.kubectl(t, "auth", "can-i", "get", "pods", "--subresource=log", "-A", "--as=system:serviceaccount:tekton-sign:controller")
+	out := c.kubectl(t, "auth", "can-i", "get", "pods", "--subresource=log", "-A",
+		"--as=system:serviceaccount:tekton-sign:controller")
 	if got := strings.TrimSpace(out.stdout); got != want {
 		t.Errorf("may the add-on read logs: got %s, want %s", got, want)
 	}
