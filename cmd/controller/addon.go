@@ -17,11 +17,11 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	spire "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -32,7 +32,7 @@ type addOn struct {
 
 	tektonAccount string
 	pod           podIdentity
-	registrar     *spire.Registrar
+	registrar     backends.Registrar
 	history       *reconciler.History
 	grants        *reconciler.GrantTimes
 	trust         *admission.Trust
@@ -67,7 +67,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
-	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
+	a.registrar = backends.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
 	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
@@ -101,7 +101,7 @@ func (a *addOn) follow(ctx context.Context) {
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
-	entries, entriesQueue := a.newEntriesController(ctx)
+	entries, entriesQueue := newEntriesController(ctx, a)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),

@@ -283,7 +283,8 @@ func TestShare(t *testing.T) {
 				p.Spec.EphemeralContainers = append(p.Spec.EphemeralContainers, corev1.EphemeralContainer{})
 			}
 		}
-		if got := shareOf(len(p.Spec.Containers) + len(p.Spec.InitContainers) + len(p.Spec.EphemeralContainers)); got != want {
+		spec := p.Spec
+		if got := shareOf(len(spec.Containers) + len(spec.InitContainers) + len(spec.EphemeralContainers)); got != want {
 			t.Errorf("%d containers: share %d, want %d", containers, got, want)
 		}
 	}

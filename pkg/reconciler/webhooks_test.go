@@ -203,7 +203,7 @@ func TestUnusableSettings(t *testing.T) {
 	}
 	update := func(enforcement string) {
 		s.read(func() {
-			s.found, s.data = true, map[string]string{
+			s.signing.event, s.signing.data = true, map[string]string{
 				settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: enforcement,
 			}
 		})

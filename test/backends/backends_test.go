@@ -44,8 +44,8 @@ func rows() []row {
 		},
 `},
 		{signer, "	" + module + "signing/oidc\"", "	" + module + "signing/fake\"\n"},
-		{signer, "		signing.BackendOIDCSAToken: func", `		signing.BackendFake: func(s endedStep) signing.EntrypointerClient {
-			return fake.Signer{Step: s.config, ExitCode: s.exitCode, Now: time.Now(), Random: rand.Reader}
+		{signer, "		signing.BackendOIDCSAToken: func", `		signing.BackendFake: func(s step.Ended) signing.EntrypointerClient {
+			return fake.Signer{Step: s.Config, ExitCode: s.ExitCode, Now: time.Now(), Random: rand.Reader}
 		},
 `},
 	}

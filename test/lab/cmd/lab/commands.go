@@ -194,7 +194,8 @@ func newAdd(o *options) *cobra.Command {
 				return err
 			}
 			if spireOptions != (lab.SPIREOptions{}) {
-				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " + lab.SPIRE + " only")
+				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " +
+					lab.SPIRE + " only")
 			}
 			return l.Add(cmd.Context(), args[0])
 		},
