@@ -30,15 +30,14 @@ import (
 type addOn struct {
 	*common
 
-	tektonAccount string
-	pod           podIdentity
-	registrar     backends.Registrar
-	history       *reconciler.History
-	grants        *reconciler.GrantTimes
-	trust         *admission.Trust
-	pods          pods
-	dynamic       dynamic.Interface
-	sealSecret    cache.SharedIndexInformer // of the Secret with the key of the seals
+	pod        podIdentity
+	registrar  backends.Registrar
+	history    *reconciler.History
+	grants     *reconciler.GrantTimes
+	trust      *admission.Trust
+	pods       pods
+	dynamic    dynamic.Interface
+	sealSecret cache.SharedIndexInformer // of the Secret with the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
@@ -51,7 +50,6 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 		name  string
 		value *string
 	}{
-		{manifests.EnvTektonAccount, &a.tektonAccount},
 		{manifests.EnvPodName, &a.pod.name},
 		{manifests.EnvPodUID, &a.pod.uid},
 	} {
@@ -147,9 +145,19 @@ func (p pods) Get(ctx context.Context, namespace, name string, whole bool) (pod 
 	return pod, err
 }
 
+// Log implements admission.PodGetter.
+func (p pods) Log(ctx context.Context, namespace, name, container string, atMost int64) (text []byte, err error) {
+	admission.Outside(ctx, func() {
+		text, err = p.whole.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{
+			Container: container, LimitBytes: &atMost,
+		}).DoRaw(ctx)
+	})
+	return text, err
+}
+
 // Ready implements admission.Scope.
 func (a *addOn) Ready() bool {
-	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced()
+	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced() && a.grants.HasSynced()
 }
 
 // Settings implements admission.Scope.

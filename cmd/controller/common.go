@@ -30,6 +30,7 @@ type common struct {
 	client          kubernetes.Interface
 	metadata        metadata.Interface
 	tektonNamespace string
+	tektonAccount   string
 	signerImage     string
 	api             apiServer
 
@@ -46,6 +47,9 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 	c := &common{log: log, metrics: counted}
 	var err error
 	if c.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
+		return nil, err
+	}
+	if c.tektonAccount, err = requiredEnv(manifests.EnvTektonAccount); err != nil {
 		return nil, err
 	}
 	if c.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {

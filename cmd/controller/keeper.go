@@ -97,6 +97,7 @@ func (k *keeper) newGrantsController(ctx context.Context) (*controller.Impl, err
 		Settings:        k.settings,
 		Namespaces:      k.namespaces,
 		TektonNamespace: k.tektonNamespace,
+		TektonAccount:   k.tektonAccount,
 		Probe:           k.probe.Bites,
 		Recorder:        k.recorder,
 		Log:             k.log,

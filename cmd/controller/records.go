@@ -14,7 +14,6 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
@@ -45,15 +44,15 @@ func (h taskRunHooks) see(taskRun *unstructured.Unstructured) {
 	}
 }
 
-// newRecordsController makes the reconciler of records. It judges TaskRuns that started after their namespace got
-// signing tokens. Older ones could not sign.
+// newRecordsController makes the reconciler of records. It judges TaskRuns that started after their namespace got its
+// grant. Older ones could not sign, and anyone may have created their pods.
 func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
-		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
+		Ready:   func() bool { return a.Ready() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
-			since, granted := a.since(namespace)
+			since, granted := a.grants.Since(namespace)
 			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted &&
 				!created.Before(since)
 		},
@@ -76,15 +75,6 @@ func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *c
 	})
 	records.Start(ctx, queue)
 	return queue
-}
-
-// since returns when the policies began to protect the TaskRuns of a namespace, or false if they do not. That is the
-// time of its grant if steps sign with tokens. If not, it is that of the add-on's own namespace.
-func (a *addOn) since(namespace string) (time.Time, bool) {
-	if backends.Of(a.settings.Get().Backend).Tokens {
-		return a.grants.Since(namespace)
-	}
-	return a.namespaces.Created(manifests.Namespace)
 }
 
 // proof recognizes verdicts of the add-on.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // maxMessage bounds a condition's message, in bytes. TaskRuns are listed by the thousand.
@@ -65,15 +66,19 @@ func verifiedMessage(r verify.Result) string {
 	if n := len(r.Results); n != 1 {
 		results = fmt.Sprintf("%d results", n)
 	}
-	if r.Basis != "" {
+	switch r.Basis {
+	case record.BasisReceipt:
 		return fmt.Sprintf("%s: %s as the kubelet reported, nothing in the pod signed, %s", r.Verdict, results, r.Assurance)
+	case record.BasisBoth:
+		return fmt.Sprintf("%s: %s as the kubelet reported, not every step signed, %s", r.Verdict, results, r.Assurance)
+	case record.BasisEvidence:
 	}
 	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
 }
 
-// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there. Text
-// from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are. Of results it shows digests only:
-// what did not verify is not to be read from here.
+// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there.
+// Text from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are. Of results it shows
+// digests only: what did not verify is not to be read from here.
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
@@ -85,7 +90,8 @@ func failureMessage(r verify.Result) string {
 		return b.String()
 	}
 	for _, detail := range []struct{ name, value string }{
-		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)}, {"got", shown(check.ID, check.Got)},
+		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)},
+		{"got", shown(check.ID, check.Got)},
 	} {
 		if detail.value != "" {
 			fmt.Fprintf(&b, ", %s %s", detail.name, display.Short(detail.value, maxValue))
@@ -97,8 +103,8 @@ func failureMessage(r verify.Result) string {
 	return b.String()
 }
 
-// shown returns what a check expected or got, the digest where that is the value of a result or an artifact. Such a text begins
-// with the value's type and never is one word.
+// shown returns what a check expected or got, the digest where that is the value of a result or an artifact. Such a
+// text begins with the value's type and never is one word.
 func shown(id verify.CheckID, text string) string {
 	switch id {
 	case verify.CheckResults, verify.CheckStepResults, verify.CheckArtifacts:
@@ -111,8 +117,8 @@ func shown(id verify.CheckID, text string) string {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
 }
 
-// published is the result as the condition has it. One that is False stands for something that verification of the status alone
-// cannot see, such as a change by somebody else.
+// published is the result as the condition has it. One that is False stands for something that verification of the
+// status alone cannot see, such as a change by somebody else.
 func published(r verify.Result, s state) verify.Result {
 	ours := s.ours()
 	good := r.Verdict == verify.Verified || r.Verdict == verify.NoResults

@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
+
+func basedOn(basis record.Basis) verify.Result { r := verified(); r.Basis = basis; return r }
 
 func TestConditionOfEachVerdict(t *testing.T) {
 	failing := func(verdict verify.Verdict, status verify.Status) verify.Result {
@@ -27,6 +30,14 @@ func TestConditionOfEachVerdict(t *testing.T) {
 			verified(), "True", "TaskRunResultsVerified",
 			"VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity",
 		},
+		"by a receipt": {
+			basedOn(record.BasisReceipt), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, nothing in the pod signed, identity",
+		},
+		"by a receipt and evidence": {
+			basedOn(record.BasisBoth), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, not every step signed, identity",
+		},
 		"failed": {
 			failing(verify.Failed, verify.Fail), "False", "TaskRunResultsVerificationFailed",
 			"FAILED: results, result digest, expected aa, got bb",
@@ -41,7 +52,8 @@ func TestConditionOfEachVerdict(t *testing.T) {
 		},
 		"of values only the digest": {
 			failingWith(verify.CheckResults, `string "sha256:1"`, "nothing"), "False", "TaskRunResultsVerificationFailed",
-			"FAILED: results, result digest, expected sha256:e2d7c6246f21b584eaa81030bdc541506c3f74eb544e477ae99644239539725f, got nothing",
+			"FAILED: results, result digest, expected " +
+				"sha256:e2d7c6246f21b584eaa81030bdc541506c3f74eb544e477ae99644239539725f, got nothing",
 		},
 		"of a name no digest": {
 			failingWith(verify.CheckStepResults, verify.OneOfThisName, "several"), "False", "TaskRunResultsVerificationFailed",
@@ -157,7 +169,11 @@ func TestVerdictIsFoundAnew(t *testing.T) {
 			request := statusWrite(t, sealed(carriedRun(nil)), carriedRun(change))
 			after := stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)
 			ours := ourConditions(after)
-			if len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != 1 {
+			calls := 1
+			if name == "retriesStatus" { // the attempt is judged too
+				calls = 2
+			}
+			if len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != calls {
 				t.Errorf("verified %d times, conditions %v", verifier.calls, ours)
 			}
 		})
@@ -169,12 +185,15 @@ func TestConditionByHandIsNotTrusted(t *testing.T) {
 	odd := oursIs("True")
 	odd["reason"] = 5 // who waits for a condition looks at type and status only
 	tests := map[string]struct{ old, submitted []any }{
-		"with the completion":     {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True")}},
-		"while it ran":            {[]any{succeededIs("Unknown"), oursIs("True")}, []any{succeededIs("True"), oursIs("True")}},
-		"twice":                   {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True"), oursIs("True")}},
+		"with the completion": {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True")}},
+		"while it ran": {[]any{succeededIs("Unknown"), oursIs("True")},
+			[]any{succeededIs("True"), oursIs("True")}},
+		"twice": {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True"),
+			oursIs("True")}},
 		"after a missed judgment": {[]any{succeededIs("True")}, []any{succeededIs("True"), oursIs("True")}},
 		"unreadable for some":     {[]any{succeededIs("Unknown")}, []any{odd, succeededIs("True")}},
-		"awaiting":                {[]any{succeededIs("True"), oursIs("Unknown")}, []any{succeededIs("True"), oursIs("True")}},
+		"awaiting": {[]any{succeededIs("True"), oursIs("Unknown")},
+			[]any{succeededIs("True"), oursIs("True")}},
 		"two in the old object": {
 			[]any{succeededIs("True"), oursIs("True"), oursIs("True")}, []any{succeededIs("True"), oursIs("True")},
 		},

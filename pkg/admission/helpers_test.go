@@ -41,6 +41,7 @@ type fakeScope struct {
 	mode     settings.Enforcement
 	material bool // is kept
 	gate     bool // in front of Chains
+	logs     bool // of the results sidecar are read
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
@@ -48,7 +49,7 @@ func (f fakeScope) Ready() bool { return !f.starting }
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
 	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
-	s.GateChains = f.gate
+	s.GateChains, s.SidecarLogs = f.gate, f.logs
 	return s
 }
 
@@ -68,7 +69,8 @@ type fakeVerifier struct {
 	facts   verify.Facts
 }
 
-func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result,
+	error) {
 	if f.panics {
 		panic("out of order")
 	}
@@ -78,8 +80,10 @@ func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, f
 }
 
 type fakePods struct {
-	pod *metav1.PartialObjectMetadata
-	err error
+	pod    *metav1.PartialObjectMetadata
+	err    error
+	log    string
+	logErr error
 }
 
 func (f fakePods) Get(context.Context, string, string, bool) (*corev1.Pod, error) {
@@ -89,16 +93,22 @@ func (f fakePods) Get(context.Context, string, string, bool) (*corev1.Pod, error
 	return &corev1.Pod{ObjectMeta: f.pod.ObjectMeta}, f.err
 }
 
+func (f fakePods) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return []byte(f.log), f.logErr
+}
+
 func testNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
 
 func newStatusHandler(v *fakeVerifier) *StatusHandler {
 	yes := true
 	pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		UID: podUID, CreationTimestamp: metav1.NewTime(testNow()),
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID,
+			Controller: &yes}},
 	}}
 	return &StatusHandler{
-		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
+		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v,
+		Pods: fakePods{pod: pod}, Now: testNow,
 		SealKey: testKey, Since: func(string) (time.Time, bool) { return time.Time{}, false }, Log: quiet(),
 	}
 }
@@ -248,7 +258,8 @@ func ourConditions(object fields) []fields {
 // statusWriteRaw is a write by Tekton's controller that changes nothing.
 func statusWriteRaw(object []byte) *admissionv1.AdmissionRequest {
 	return &admissionv1.AdmissionRequest{
-		Namespace: "ci", Name: "build", OldObject: runtime.RawExtension{Raw: object}, Object: runtime.RawExtension{Raw: object},
+		Namespace: "ci", Name: "build", OldObject: runtime.RawExtension{Raw: object},
+		Object:   runtime.RawExtension{Raw: object},
 		UserInfo: authenticationv1.UserInfo{Username: tekton},
 	}
 }

@@ -42,6 +42,8 @@ type Verifier interface {
 type PodGetter interface {
 	// Get reads the metadata of a pod or, if whole, all of it, for what the kubelet reported of it.
 	Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error)
+	// Log reads the log of one container of a pod, no more bytes of it than atMost.
+	Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error)
 }
 
 // Scope tells what is to be done where.
@@ -59,8 +61,13 @@ type Accounts struct {
 	AddOn  string // of the add-on, which writes the record
 }
 
-// podTimeout bounds the one request to the API server that every verdict needs.
-const podTimeout = 3 * time.Second
+const (
+	// podTimeout bounds the one request to the API server that every verdict needs.
+	podTimeout = 3 * time.Second
+	// answerTimeout bounds all that one answer waits for. With refreshTimeout, which the requests of others share, it
+	// stays below the ten seconds after which the API server gives up on the status webhook.
+	answerTimeout = 7 * time.Second
+)
 
 // StatusHandler verifies TaskRuns in the writes to their status.
 type StatusHandler struct {
@@ -68,11 +75,14 @@ type StatusHandler struct {
 	Accounts Accounts
 	Verifier Verifier
 	Pods     PodGetter
-	// SealKey is the key of the add-on's replicas. While it is none, verdicts are given without a seal, and judged again later.
+	// SealKey is the key of the add-on's replicas. While it is none, verdicts are given without a seal, and judged
+	// again later.
 	SealKey func() seal.Key
-	// Since returns when a namespace was granted signing tokens, false if it was not: what is older is not behind the fence.
+	// Since returns when a namespace was granted signing tokens, false if it was not: what is older is not behind the
+	// fence.
 	Since func(namespace string) (time.Time, bool)
-	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is; it may be nil.
+	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it
+	// is; it may be nil.
 	Recorded func(ctx context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool)
 	OnRetry  func() // is told every attempt that was sent into the next; it may be nil
 	Now      func() time.Time
@@ -80,12 +90,15 @@ type StatusHandler struct {
 }
 
 // Admit judges one write to taskruns/status. Where the namespace's mode is audit it never refuses it.
-func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (
+	response *admissionv1.AdmissionResponse) {
 	if !h.Scope.Ready() {
 		unanswered()
 	}
-	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", display.Safe(request.UserInfo.Username))
-	ctx = logging.WithLogger(ctx, log)
+	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user",
+		display.Safe(request.UserInfo.Username))
+	ctx, cancel := context.WithTimeout(logging.WithLogger(ctx, log), answerTimeout)
+	defer cancel()
 	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
 		if p := recover(); p != nil {
@@ -109,12 +122,12 @@ func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	return response
 }
 
-// unanswered ends a call without an answer, so that the failure policy of the webhook's entry decides: only the API server
-// knows which of them it called.
+// unanswered ends a call without an answer, so that the failure policy of the webhook's entry decides: only the API
+// server knows which of them it called.
 func unanswered() { panic(http.ErrAbortHandler) }
 
-// notVerified answers for a write that could not be judged: audit lets it pass, enforce does not. Tekton's controller writes
-// again what was refused.
+// notVerified answers for a write that could not be judged: audit lets it pass, enforce does not. Tekton's
+// controller writes again what was refused.
 func notVerified(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
 	if mode == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
@@ -132,13 +145,15 @@ func (h *StatusHandler) admit(
 		return nil, fmt.Errorf("old object: %w", err)
 	} // else whoever wrote that keeps nobody from being judged
 	if old.id.Namespace != request.Namespace || old.id.Name != request.Name {
-		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace, request.Name)
+		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace,
+			request.Name)
 	}
 	submitted, err := parseObject(request.Object.Raw)
 	if err != nil {
 		return nil, err
 	}
-	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts, by: request.UserInfo.Username}
+	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts,
+		by: request.UserInfo.Username}
 	if !old.managedByOther() {
 		if err := w.refused(); err != nil {
 			return nil, err
@@ -172,13 +187,14 @@ func (h *StatusHandler) admit(
 		response.Warnings = append(response.Warnings, noRoom)
 	}
 	if pinned {
-		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))
+		response.Warnings = append(response.Warnings,
+			warning("status.taskSpec is fixed once it was set: the change was not stored"))
 	}
 	return response, nil
 }
 
-// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes, and whenever
-// nothing proves that the add-on gave the verdict that is there.
+// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes,
+// and whenever nothing proves that the add-on gave the verdict that is there.
 func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	if w.old.managedByOther() {
 		return w.submitted.withoutVerdict(), nil // it is nobody's
@@ -189,7 +205,12 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 		return h.carry(w), nil
 	case !w.submitted.complete():
 		return h.running(ctx, w)
-	case w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing():
+	}
+	var err error
+	if w.submitted.state, err = h.withAttempts(ctx, w); err != nil {
+		return state{}, err
+	}
+	if w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing() {
 		return unjudged(w.submitted.state), nil
 	}
 	result, facts, err := h.judge(ctx, w, w.submitted.state)
@@ -206,7 +227,8 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	return wanted, err
 }
 
-// unreadable returns the status of a TaskRun that cannot be judged because of its form: no verdict of somebody else's stands in it.
+// unreadable returns the status of a TaskRun that cannot be judged because of its form: no verdict of somebody
+// else's stands in it.
 func (h *StatusHandler) unreadable(ctx context.Context, w write, why error) (state, error) {
 	wanted := unjudged(w.submitted.state)
 	if !wanted.complete() {
@@ -230,20 +252,26 @@ func unjudged(s state) state {
 // maxAttempts is how many archived attempts are judged in one write. Tekton's controller adds one at a time.
 const maxAttempts = 4
 
-// running returns the status of a TaskRun that is not completed: no verdict is due. Attempts that were archived or changed in
-// this write are judged by themselves.
+// running returns the status of a TaskRun that is not completed: no verdict is due.
 func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
-	wanted := w.submitted.withoutVerdict()
-	if err := wanted.setCondition(awaiting(h.Now())); err != nil {
+	judged, err := h.withAttempts(ctx, w)
+	if err != nil {
 		return state{}, err
 	}
+	wanted := judged.withoutVerdict()
+	return wanted, wanted.setCondition(awaiting(h.Now()))
+}
+
+// withAttempts returns the submitted status in which the attempts that were archived or changed in this write are
+// judged by themselves: no condition in them is somebody else's.
+func (h *StatusHandler) withAttempts(ctx context.Context, w write) (state, error) {
 	attempts, err := w.submitted.attempts()
 	if err != nil {
 		return state{}, err
 	}
 	before, err := w.old.attempts()
 	if err != nil {
-		return state{}, err
+		before = nil // they cannot be compared, so all are judged
 	}
 	first := 0
 	for first < min(len(attempts), len(before)) && sameState(attempts[first], before[first]) {
@@ -254,10 +282,11 @@ func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
 			return state{}, err
 		}
 	}
-	if len(attempts) > first {
-		err = wanted.setAttempts(attempts)
+	if len(attempts) == first {
+		return w.submitted.state, nil
 	}
-	return wanted, err
+	judged := w.submitted.clone()
+	return judged, judged.setAttempts(attempts)
 }
 
 // attempt judges an archived attempt.
@@ -284,12 +313,14 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 // RulesOf returns what the settings ask of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{
-		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
+		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance,
+		Receipts: s.ReceiptsIn(mode),
 	}
 }
 
-// judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by hand
-// does not stand. It is an error where enforce would fail a TaskRun for what may have passed in a moment.
+// judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition
+// set by hand does not stand. It is an error where enforce would fail a TaskRun for what may have passed in a
+// moment.
 func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (verify.Result, verify.Facts, error) {
 	log := logging.FromContext(ctx)
 	// What Tekton set before the write that completes the TaskRun is what it ran.
@@ -309,7 +340,7 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		}
 		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.verify(ctx, rules, tr, &facts)
+	result, err := h.verify(ctx, w, tr, &facts)
 	if err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, err
@@ -320,7 +351,8 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, errors.New(failureMessage(result))
 		}
-		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message", failureMessage(result))
+		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message",
+			failureMessage(result))
 	}
 	if w.mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)

@@ -23,14 +23,27 @@ func withSubject(ctx context.Context, request *admissionv1.AdmissionRequest) con
 	return context.WithValue(ctx, subjectKey{}, Subject{request.Namespace, request.Name})
 }
 
-// OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server: a review
-// that names another pod must tell nothing about that.
+// OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server:
+// a review that names another pod must tell nothing about that.
 type OwnPods struct {
 	Pods PodGetter
 }
 
-// nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton keeps more.
+// nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton
+// keeps more.
 const nameKept = 16
+
+// Log implements PodGetter, for a pod that Get has shown to be the TaskRun's own.
+func (p OwnPods) Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error) {
+	pod, err := p.Get(ctx, namespace, name, false)
+	if err != nil {
+		return nil, err
+	}
+	if pod.UID == "" {
+		return nil, errors.New("expected a pod of the request's TaskRun")
+	}
+	return p.Pods.Log(ctx, namespace, name, container, atMost)
+}
 
 // Get implements PodGetter. A pod that is not the TaskRun's own comes back as one without UID and owner.
 func (p OwnPods) Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error) {

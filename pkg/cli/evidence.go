@@ -45,7 +45,8 @@ func newEvidenceCommand(e *env) *cobra.Command {
 
 It shows each field of the header, the token's claims, the certificates, the public key, the form of the
 signature, and the statement that a verifier rebuilds, with its digest beside the one in the token. It
-does not show the token itself.
+does not show the token itself. If the add-on's record contains a receipt, it also shows what the
+kubelet reported about the pod.
 
 An export has one line for each step, with one JSON object:
 ` + exportLines() + `
@@ -53,7 +54,8 @@ With -f the command does not use the network, and reads at most 16 MiB of object
 config-signing of the cluster changes the audience of signing tokens, name it with --audience.
 
 Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 the cluster is out
-of reach, a permission is missing or there is no such TaskRun, 3 no step has evidence.`,
+of reach, a permission is missing or there is no such TaskRun, 3 no step has evidence, and there is no
+receipt.`,
 		Example: fmt.Sprintf(`  # What the steps of a TaskRun signed
   %[1]s evidence taskrun/build
 

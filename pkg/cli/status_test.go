@@ -57,12 +57,17 @@ func statusAnswers() (on, drifted, off map[string]string, err error) {
 	off["/apis/apps/v1/statefulsets"] = mustJSON(appsv1.StatefulSetList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1",
 		Kind: "StatefulSetList"}})
 	on = maps.Clone(off)
+	for _, kind := range []string{"ClusterRole", "Role", "ClusterRoleBinding"} {
+		on["/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind)+"s"] =
+			`{"kind":"` + kind + `List","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{},"items":[]}`
+	}
 	fence, err := manifests.FenceVersion()
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	grant := manifests.Grant(signing.BackendOIDCSAToken, "ci", fence)
 	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(
-		rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci", fence)}})
+		rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*grant}})
 	if err := addInstallation(on, signing.BackendOIDCSAToken); err != nil {
 		return nil, nil, nil, err
 	}

@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// TestGrantsWithoutALeader: a replica that does not lead gives a new namespace its grant, and leaves to the leader what was given once.
+// TestGrantsWithoutALeader: a replica that does not lead gives a new namespace its grant, and leaves to the leader
+// what was given once.
 func TestGrantsWithoutALeader(t *testing.T) {
 	g := newGrantsTest(t)
 	g.make("ci")
@@ -35,6 +37,7 @@ func TestGrantsWithoutALeader(t *testing.T) {
 	g.guard.state = bites
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
+	g.make("other")
 	g.reconcile("other")
 	g.want("of a namespace that is not in scope", "other", false)
 
@@ -65,6 +68,51 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	g.want("while the policies fail", "ci", false)
 }
 
+// TestGrantsOfReceipts: a backend without tokens gives no right, and what it leaves shows since when a namespace is
+// protected.
+func TestGrantsOfReceipts(t *testing.T) {
+	g := newGrantsTest(t)
+	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+	g.guard.state = bites
+	g.make("ci")
+	g.use(signing.BackendReceipt)
+	g.reconcile("ci")
+	g.want("of a new namespace", "ci", true)
+	g.wantRight("with receipts", false)
+	g.use(signing.BackendOIDCSAToken)
+	g.reconcile("ci")
+	g.wantRight("with tokens", true)
+	g.use(signing.BackendReceipt)
+	g.reconcile("ci")
+	g.wantRight("with receipts again", false)
+	g.guard.state = fails
+	g.reconcile("ci")
+	g.want("while the policies fail", "ci", false)
+	g.guard.state = bites
+	g.reconcile("ci")
+	g.use(signing.BackendNone)
+	g.reconcile("ci")
+	g.want("without a backend", "ci", false)
+}
+
+// use turns a backend on.
+func (g grantsTest) use(backend signing.Backend) {
+	s := g.settings.Get()
+	s.Backend = backend
+	g.settings.set(s)
+}
+
+// wantRight waits until the grant of namespace ci is seen with the right to request tokens, or without it.
+func (g grantsTest) wantRight(when string, want bool) {
+	g.t.Helper()
+	g.until(fmt.Sprintf("%s the namespace has the right: %v", when, want), func() bool {
+		_, granted := g.given.Since("ci")
+		return granted && g.given.InForce("ci") == want
+	})
+}
+
 type grantsTest struct {
 	*Grants
 
@@ -93,7 +141,8 @@ func newGrantsTest(t *testing.T) grantsTest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue := controller.NewContext(t.Context(), grants, controller.ControllerOptions{WorkQueueName: "grants", Logger: zap.NewNop().Sugar()})
+	queue := controller.NewContext(t.Context(), grants, controller.ControllerOptions{WorkQueueName: "grants",
+		Logger: zap.NewNop().Sugar()})
 	grants.Start(t.Context(), queue)
 	go view.Run(t.Context())
 	test := grantsTest{grants, t, client, namespaces}
@@ -124,7 +173,8 @@ func (g grantsTest) make(namespace string) {
 
 func (g grantsTest) unmake(namespace string) {
 	g.t.Helper()
-	if err := g.metadata.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("namespaces"), "", namespace); err != nil {
+	if err := g.metadata.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("namespaces"), "",
+		namespace); err != nil {
 		g.t.Fatal(err)
 	}
 	g.until("its deletion was seen", func() bool {
@@ -159,7 +209,8 @@ func (g grantsTest) reconcile(namespace string) {
 // withdraw takes the grant away, as a leader does.
 func (g grantsTest) withdraw(namespace string) {
 	g.t.Helper()
-	err := g.client.RbacV1().RoleBindings(namespace).Delete(g.t.Context(), manifests.TokenRequester, metav1.DeleteOptions{})
+	err := g.client.RbacV1().RoleBindings(namespace).Delete(g.t.Context(), manifests.TokenRequester,
+		metav1.DeleteOptions{})
 	if err != nil {
 		g.t.Fatal(err)
 	}

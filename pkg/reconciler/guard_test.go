@@ -21,6 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // cluster is what the guard looks at.
@@ -70,7 +71,10 @@ func TestGuardWithdraws(t *testing.T) {
 		after time.Duration
 		want  verdict
 	}{
-		"a token was handed out":         {func(c *cluster) { c.probe = fmt.Errorf("probe: %w", &notRefusedError{"p", "a"}) }, 0, fails},
+		"a token was handed out": {func(c *cluster) {
+			c.probe = fmt.Errorf("probe: %w",
+				&notRefusedError{"p", "a"})
+		}, 0, fails},
 		"the API server does not answer": {func(c *cluster) { c.probe = errors.New("timeout") }, 0, bites},
 		"drift, just now":                {func(c *cluster) { c.drift = errors.New("policy is gone") }, 0, bites},
 		"drift that lasts":               {func(c *cluster) { c.drift = errors.New("policy is gone") }, driftGrace, fails},
@@ -92,21 +96,27 @@ func TestGuardWithdraws(t *testing.T) {
 
 func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 	denial := func(policy string) error {
-		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' denied request: no`, policy)
+		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' `+
+			`denied request: no`, policy)
 	}
 	for name, c := range map[string]struct {
 		signing, ordinary, pod error
 		bites, granted         bool
 	}{
-		"all refuse":                {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), bites: true},
-		"signing token handed out":  {ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), granted: true},
-		"ordinary token handed out": {signing: denial(manifests.SigningTokens), pod: denial(manifests.PodTokens), granted: true},
-		"pod's token handed out":    {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), granted: true},
+		"all refuse": {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
+			pod: denial(manifests.PodTokens), bites: true},
+		"signing token handed out": {ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens),
+			granted: true},
+		"ordinary token handed out": {signing: denial(manifests.SigningTokens), pod: denial(manifests.PodTokens),
+			granted: true},
+		"pod's token handed out": {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
+			granted: true},
 		"only the pod is missing": {
 			signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
 			pod: apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "policy-probe"), granted: true,
 		},
-		"refused by RBAC":           {signing: errors.New("forbidden: cannot create serviceaccounts/token"), ordinary: denial(manifests.TokenRequesters)},
+		"refused by RBAC": {signing: errors.New("forbidden: cannot create serviceaccounts/token"),
+			ordinary: denial(manifests.TokenRequesters)},
 		"refused by another policy": {signing: denial("others"), ordinary: denial(manifests.TokenRequesters)},
 		"policies swapped":          {signing: denial(manifests.TokenRequesters), ordinary: denial(manifests.SigningTokens)},
 	} {
@@ -146,7 +156,8 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 				}
 				asked = nil
 				want = slices.Delete(want, 2, 3)
-				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil || !slices.Equal(asked, want) {
+				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil ||
+					!slices.Equal(asked, want) {
 					t.Errorf("by default asked for %q with error %v, want %q", asked, err, want)
 				}
 			}
@@ -159,7 +170,7 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 }
 
 func TestGrantIsForTheNamespaceAlone(t *testing.T) {
-	grant := manifests.Grant("ci", "fence")
+	grant := manifests.Grant(signing.BackendOIDCSAToken, "ci", "fence")
 	if len(grant.Subjects) != 1 || grant.Subjects[0].Name != "system:serviceaccounts:ci" || grant.Namespace != "ci" {
 		t.Errorf("the grant of ci is for %v in %s", grant.Subjects, grant.Namespace)
 	}
@@ -168,7 +179,7 @@ func TestGrantIsForTheNamespaceAlone(t *testing.T) {
 	if manifests.SameGrant(edited, grant) {
 		t.Error("a grant for everybody counts as the grant")
 	}
-	if manifests.SameGrant(manifests.Grant("ci", "before"), grant) {
+	if manifests.SameGrant(manifests.Grant(signing.BackendOIDCSAToken, "ci", "before"), grant) {
 		t.Error("a grant that was given under other policies counts as the grant")
 	}
 	if !manifests.SameGrant(grant.DeepCopy(), grant) {
@@ -180,7 +191,8 @@ func TestLacksImageVolumes(t *testing.T) {
 	node := func(kubelet, runtime string, change ...func(*corev1.Node)) *corev1.Node {
 		n := &corev1.Node{}
 		n.Name = "n"
-		n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: kubelet, ContainerRuntimeVersion: runtime, OperatingSystem: "linux"}
+		n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: kubelet, ContainerRuntimeVersion: runtime,
+			OperatingSystem: "linux"}
 		for _, c := range change {
 			c(n)
 		}

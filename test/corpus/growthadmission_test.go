@@ -65,6 +65,10 @@ func (ownPod) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Po
 	}}, nil
 }
 
+func (ownPod) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return nil, errors.New("no logs")
+}
+
 func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admission.StatusHandler {
 	t.Helper()
 	trusts, err := trust.Parse(bundle)

@@ -291,3 +291,25 @@ func testDeletedRunning(t *testing.T, c *cluster) {
 	tr := c.taskRun(t, c.start(t, c.namespace(t, true), fixture(t, "slow")), "running", isRunning)
 	c.mustKubectl(t, "delete", "taskrun", tr.Name, "-n", tr.Namespace, "--timeout=30s")
 }
+
+// TestNightlyChainsOfReceipts holds TaskRuns from Chains where nothing in the pod signs.
+func TestNightlyChainsOfReceipts(t *testing.T) {
+	c := open(t)
+	lab(t, "add", "chains")
+	t.Cleanup(func() { lab(t, "remove", "chains") })
+	c.enableWith(t, "receipt", "--gate-chains", "--namespace-selector", selector)
+	t.Run("good", func(t *testing.T) { testAttested(t, c) })
+	t.Run("completed by somebody else", func(t *testing.T) {
+		ns := c.namespace(t, true)
+		tr := c.taskRun(t, c.start(t, ns, fixture(t, "slow")), "running", isRunning)
+		tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: "True", Reason: "Succeeded"})
+		tr.Status.CompletionTime = &metav1.Time{Time: time.Now()}
+		if _, err := c.tekton.TektonV1().TaskRuns(ns).UpdateStatus(t.Context(), tr, metav1.UpdateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		tr = c.refused(t, tr)
+		wantCondition(t, tr, "False", "TaskRunResultsVerificationFailed")
+		c.neverAttested(t, tr)
+		c.mustKubectl(t, "delete", "taskrun", tr.Name, "-n", tr.Namespace, "--timeout=30s")
+	})
+}

@@ -47,7 +47,7 @@ func testPodTokenThreats(t *testing.T, c *cluster) {
 			editor.cannot(t, why, append(ask, "--audience=vault")...)
 			impersonator := c.bearing(t, c.makeEditor(t, ns))
 			impersonator.args = append(impersonator.args, "--as", "system:serviceaccount:"+ns+":default")
-			impersonator.cannot(t, []string{"tekton-sign"}, ask...) // by either policy
+			impersonator.cannot(t, []string{c.ownTokenRefusal(t, ns)}, ask...) // by either policy
 			editor.can(t, "create", "token", "default", "-n", ns)
 			editor.can(t, "create", "token", "default", "-n", ns, "--audience=vault")
 		})

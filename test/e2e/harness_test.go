@@ -196,10 +196,7 @@ func (c *cluster) namespace(t *testing.T, signed bool) string {
 	}
 	key, value, _ := strings.Cut(selector, "=")
 	ns := c.namespaceWith(t, map[string]string{key: value})
-	c.eventually(t, "the token grant of "+ns, func(ctx context.Context) (bool, error) {
-		bindings, err := c.kube.RbacV1().RoleBindings(ns).List(ctx, metav1.ListOptions{LabelSelector: partOf})
-		return err == nil && len(bindings.Items) == 1, err
-	})
+	c.awaitProtection(t, ns)
 	return ns
 }
 

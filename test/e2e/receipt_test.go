@@ -5,14 +5,18 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -26,6 +30,7 @@ func TestReceipts(t *testing.T) {
 	wantNothingInjected(t, c)
 	t.Run("outcomes", func(t *testing.T) { testReceiptOutcomes(t, c) })
 	t.Run("a status that somebody changed", func(t *testing.T) { testForgedReceipt(t, c) })
+	t.Run("a pod of before", func(t *testing.T) { testPreparedPod(t, c) })
 	if out := c.kubectl(t, "tekton-sign", "enable", "oidc-sa-token", "--yes", "--namespace-selector",
 		selector); out.code != 0 {
 		t.Fatalf("enable: %s", out)
@@ -33,22 +38,56 @@ func TestReceipts(t *testing.T) {
 	t.Run("steps that cannot sign", func(t *testing.T) { testReceiptsAsFallback(t, c) })
 }
 
-// receiptNamespace creates a namespace in scope. It gets no grant.
+// receiptNamespace creates a namespace in scope, and wants its RoleBinding to give no right.
 func (c *cluster) receiptNamespace(t *testing.T) string {
 	t.Helper()
-	key, value, _ := strings.Cut(selector, "=")
-	return c.namespaceWith(t, map[string]string{key: value})
+	ns := c.namespace(t, true)
+	if subjects := c.awaitProtection(t, ns); len(subjects) > 0 {
+		t.Errorf("backend receipt needs no right, and gives one to %v", subjects)
+	}
+	return ns
 }
 
-// wantNothingInjected wants no object of signing in pods, and no grant.
+// awaitProtection waits for the RoleBinding of a namespace, and for the end of the second in which it was created:
+// no receipt is made of an older pod. It returns the subjects.
+func (c *cluster) awaitProtection(t *testing.T, ns string) (subjects []rbacv1.Subject) {
+	t.Helper()
+	c.eventually(t, "the protection of "+ns, func(ctx context.Context) (bool, error) {
+		binding, err := c.kube.RbacV1().RoleBindings(ns).Get(ctx, manifests.TokenRequester, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		subjects = binding.Subjects
+		return err == nil && time.Since(binding.CreationTimestamp.Time) > time.Second, err
+	})
+	return subjects
+}
+
+// wantNothingInjected wants no object of signing in pods, and no role to grant.
 func wantNothingInjected(t *testing.T, c *cluster) {
 	t.Helper()
-	out := c.mustKubectl(t, "get", "mutatingwebhookconfigurations,clusterroles,rolebindings", "-A", "-o", "name")
+	out := c.mustKubectl(t, "get", "mutatingwebhookconfigurations,clusterroles", "-A", "-o", "name")
 	for _, name := range []string{manifests.InjectWebhook, manifests.TokenRequester} {
 		if strings.Contains(out, name) {
 			t.Errorf("backend receipt needs no %s:\n%s", name, out)
 		}
 	}
+}
+
+// testPreparedPod brings a namespace into scope in which a pod is running already: anyone may have created it.
+func testPreparedPod(t *testing.T, c *cluster) {
+	ns := c.namespaceWith(t, nil)
+	tr := another(t, "results")
+	tr.Spec.TaskSpec.Steps = append(tr.Spec.TaskSpec.Steps,
+		pipelinev1.Step{Image: busybox, Command: []string{"sleep", "8"}})
+	tr = c.watchUntil(t, c.start(t, ns, tr), "has a pod",
+		func(tr *pipelinev1.TaskRun) bool { return tr.Status.PodName != "" })
+	c.mustKubectl(t, "label", "namespace", ns, selector)
+	c.awaitProtection(t, ns)
+	before := c.watchUntil(t, tr, "is done", (*pipelinev1.TaskRun).IsDone)
+	c.verifyReceipt(t, before, outcomeCase{verdict: "INDETERMINATE"})
+	after := c.finish(t, ns, another(t, "results"))
+	wantCondition(t, after, "True", "TaskRunResultsVerified")
 }
 
 // receiptCases are TaskRuns with their verdicts by receipt. Nobody reports how a step ends that Tekton stops.
@@ -160,6 +199,10 @@ func testForgedReceipt(t *testing.T, c *cluster) {
 		wantCondition(t, patched, "False", "TaskRunResultsVerificationFailed")
 	}
 	c.verifyInput(t, file, "VERIFIED", 0, "-f", "-")
+	if out := c.kubectlWithInput(t, file, "tekton-sign", "evidence", "-f", "-"); out.code != 0 ||
+		!strings.Contains(out.stdout, "Receipt: ") {
+		t.Errorf("evidence: %s", out)
+	}
 	forged := strings.Replace(file, `"exitCode": 0`, `"exitCode": 9`, 1)
 	c.verifyInput(t, forged, "FAILED", 4, "-f", "-")
 	gone := c.finish(t, ns, another(t, "results"))
