@@ -31,7 +31,7 @@ func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, fac
 	if err != nil || !rules.Receipts || !failedReceipt(result) {
 		return result, err
 	}
-	again, err := h.lookAgain(ctx, tr)
+	again, err := h.readAgain(ctx, tr)
 	switch {
 	case err != nil && w.mode == settings.Enforce:
 		return verify.Result{}, fmt.Errorf("%w: %w", errNotTwice, err)
@@ -42,12 +42,12 @@ func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, fac
 	return h.Verifier.TaskRun(ctx, rules, tr, *facts)
 }
 
-// lookAgain reads the pod a second time, unless so little time remains that nothing could be made of it.
-func (h *StatusHandler) lookAgain(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
+// readAgain reads the pod a second time, unless too little time remains to use it.
+func (h *StatusHandler) readAgain(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < podTimeout {
 		return nil, errors.New("the first read took too long")
 	}
-	return h.lookAtPod(ctx, tr, true)
+	return h.readPod(ctx, tr, true)
 }
 
 // failedReceipt reports whether the report of the kubelet differs.
@@ -57,8 +57,8 @@ func failedReceipt(result verify.Result) bool {
 	})
 }
 
-// lookAtPod reads who the pod called status.podName is, and what the kubelet reported of it if that is wanted.
-func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
+// readPod reads the identity of the pod in status.podName, and the kubelet's report of it if wanted.
+func (h *StatusHandler) readPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
 	if tr.Status.PodName == "" {
 		return &verify.PodFacts{}, nil
 	}

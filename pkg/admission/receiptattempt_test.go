@@ -164,10 +164,10 @@ func TestSecondLookNeedsTime(t *testing.T) {
 	handler := newStatusHandler(&fakeVerifier{})
 	ctx, cancel := context.WithTimeout(t.Context(), podTimeout-time.Second)
 	defer cancel()
-	if _, err := handler.lookAgain(ctx, &v1.TaskRun{}); err == nil {
+	if _, err := handler.readAgain(ctx, &v1.TaskRun{}); err == nil {
 		t.Error("the pod was read again")
 	}
-	if _, err := handler.lookAgain(t.Context(), &v1.TaskRun{}); err != nil {
+	if _, err := handler.readAgain(t.Context(), &v1.TaskRun{}); err != nil {
 		t.Errorf("with time enough: %v", err)
 	}
 }
@@ -206,7 +206,7 @@ func TestReportsNeedAFence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts, err := handler.lookAtPod(t.Context(), tr, tc.reported)
+		facts, err := handler.readPod(t.Context(), tr, tc.reported)
 		if err != nil || facts.Unfenced != tc.unfenced {
 			t.Errorf("%s: got %+v, %v", name, facts, err)
 		}

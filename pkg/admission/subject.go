@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
-// Subject is the object that a review asks about.
+// Subject is the object of a review.
 type Subject struct{ Namespace, Name string }
 
 type subjectKey struct{}

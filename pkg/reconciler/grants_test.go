@@ -34,7 +34,7 @@ func TestGrantsWithoutALeader(t *testing.T) {
 	g.reconcile("ci")
 	g.want("before the policies were seen to bite", "ci", false)
 
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
 	g.make("other")
@@ -56,7 +56,7 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.make("ci")
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
@@ -75,7 +75,7 @@ func TestGrantsOfReceipts(t *testing.T) {
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.make("ci")
 	g.use(signing.BackendReceipt)
 	g.reconcile("ci")
@@ -90,7 +90,7 @@ func TestGrantsOfReceipts(t *testing.T) {
 	g.guard.state = fails
 	g.reconcile("ci")
 	g.want("while the policies fail", "ci", false)
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.reconcile("ci")
 	g.use(signing.BackendNone)
 	g.reconcile("ci")

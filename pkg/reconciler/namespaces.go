@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Namespaces follows the metadata of all namespaces and knows which are in scope.
+// Namespaces watches the metadata of all namespaces, and knows which are in scope.
 type Namespaces struct {
 	informer cache.SharedIndexInformer
 	settings *Settings
@@ -28,7 +28,7 @@ func NewNamespaces(client metadata.Interface, s *Settings, tektonNamespace strin
 	return &Namespaces{informer: informer, settings: s, reserved: settings.Reserved(tektonNamespace)}
 }
 
-// OnChange has f called with the name of every namespace that changes. It is called before Run only.
+// OnChange calls f with the name of every namespace that changes. Call it before Run.
 func (n *Namespaces) OnChange(f func(name string)) {
 	call := func(obj any) {
 		if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
@@ -40,7 +40,7 @@ func (n *Namespaces) OnChange(f func(name string)) {
 	})
 }
 
-// Run follows the namespaces until ctx ends.
+// Run watches the namespaces until ctx ends.
 func (n *Namespaces) Run(ctx context.Context) { n.informer.RunWithContext(ctx) }
 
 // HasSynced reports whether all namespaces have been seen.
