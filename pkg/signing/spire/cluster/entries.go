@@ -144,7 +144,7 @@ func (e *Entries) extend(ctx context.Context, entry *spiretypes.Entry) error {
 		return e.refused("extending an entry", err)
 	}
 	for _, r := range answer.Results {
-		if c := code(r.Status); c != codes.OK && c != codes.NotFound {
+		if c := code(r.Status); c != codes.OK { // if it has gone meanwhile, the next attempt creates it
 			return answered("extending", entry.Id, r.Status)
 		}
 	}
