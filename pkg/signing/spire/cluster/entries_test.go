@@ -145,6 +145,18 @@ func TestListEntries(t *testing.T) {
 	}
 }
 
+// TestAliasDeleted registers the alias again that somebody deleted.
+func TestAliasDeleted(t *testing.T) {
+	s := newServer(t, "/spire/server")
+	e := s.client(t, nil)
+	e.create(t, taskRun("build", "u1", ""), time.Hour)
+	s.entries = nil
+	if err := e.ListEntries(t.Context(), func(r cluster.Registered) { t.Errorf("expected no TaskRun, got %v", r) }); err != nil {
+		t.Fatal(err)
+	}
+	s.wantEntries(t, alias)
+}
+
 // TestCluster finds the cluster's name.
 func TestCluster(t *testing.T) {
 	const psat = "/spire/agent/k8s_psat/"
