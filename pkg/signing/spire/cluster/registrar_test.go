@@ -21,7 +21,9 @@ import (
 )
 
 // current are settings that a test changes while they are read.
-type current struct{ atomic.Pointer[settings.Settings] }
+type current struct {
+	atomic.Pointer[settings.Settings]
+}
 
 func (c *current) get() settings.Settings { return *c.Load() }
 
