@@ -16,7 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/test/lab"
+	testlab "github.com/tekton-sign/kubectl-tekton-sign/test/lab"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/spiretest"
 )
@@ -29,7 +29,7 @@ type spireSuite struct {
 
 // TestSPIRE signs with SVIDs of the lab's SPIRE.
 func TestSPIRE(t *testing.T) {
-	s := newSPIRESuite(t, spiretest.Add(t, lab.SPIREOptions{}))
+	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t)
 	t.Run("on", func(t *testing.T) {
 		t.Run("same outcome", func(t *testing.T) { t.Parallel(); s.testOutcomes(t) })
@@ -39,7 +39,6 @@ func TestSPIRE(t *testing.T) {
 	})
 	t.Run("sidecar logs", func(t *testing.T) { s.testSidecarLogs(t) })
 	t.Run("no entry is left", func(t *testing.T) { s.wantNoEntries(t) })
-	t.Run("live switch of the backend", func(t *testing.T) { s.testSwitch(t) })
 }
 
 // newSPIRESuite points Tekton's ConfigMap config-spire at a SPIRE until the test ends.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build e2e
+//go:build e2e && nightly
 
 package e2e
 
@@ -14,11 +14,16 @@ import (
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	testlab "github.com/tekton-sign/kubectl-tekton-sign/test/lab"
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/spiretest"
 )
 
-// testSwitch changes the backend to oidc-sa-token and back while TaskRuns run: each of them verifies by the backend that its pod was
-// made with.
-func (s *spireSuite) testSwitch(t *testing.T) {
+// TestNightlySPIRESwitch changes the backend to oidc-sa-token and back while TaskRuns run: each of them verifies by the backend that its
+// pod was made with.
+func TestNightlySPIRESwitch(t *testing.T) {
+	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
+	s.enableSPIRE(t)
 	ns := s.scope(t, false)
 	ctx, stop := context.WithCancel(t.Context())
 	var started []*pipelinev1.TaskRun
@@ -35,8 +40,9 @@ func (s *spireSuite) testSwitch(t *testing.T) {
 	group.Wait()
 	by := map[string]int{}
 	for _, tr := range started {
-		by[s.verifySwitched(t, tr)]++
+		t.Run(tr.Name, func(t *testing.T) { by[s.verifySwitched(t, tr)]++ })
 	}
+	s.wantNoEntries(t)
 	if by["spire"] == 0 || by["oidc-sa-token"] == 0 {
 		t.Errorf("TaskRuns by backend: expected some of each, got %v", by)
 	}
@@ -67,7 +73,6 @@ func (s *spireSuite) verifySwitched(t *testing.T, tr *pipelinev1.TaskRun) (backe
 	t.Helper()
 	tr = s.watchUntil(t, s.now(t, tr), "is done", (*pipelinev1.TaskRun).IsDone)
 	wantSucceeded(t, tr)
-	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	args := s.pod(t, tr.Namespace, tr.Status.PodName).Spec.Containers[0].Args
 	backend = "none"
 	for _, known := range []string{"spire", "oidc-sa-token"} {
@@ -76,6 +81,8 @@ func (s *spireSuite) verifySwitched(t *testing.T, tr *pipelinev1.TaskRun) (backe
 			backend = known
 		}
 	}
+	t.Logf("created %s, backend of its pod: %s", tr.CreationTimestamp.UTC().Format(time.TimeOnly), backend)
+	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	assurance := map[string]string{"spire": "workload-identity", "oidc-sa-token": "payload-bound"}[backend]
 	if r := s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", tr.Namespace); r.Items[0].Assurance != assurance {
 		t.Errorf("TaskRun %s: assurance is %q, want %q of backend %s", tr.Name, r.Items[0].Assurance, assurance, backend)
