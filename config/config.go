@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package config holds the manifests of the add-on. They are plain YAML, usable with kubectl apply -k, and embedded here
-// for the plugin, which sets what varies on the decoded objects, and for the add-on, which compares the policies in its
+// Package config contains the manifests of the add-on. They are plain YAML, for kubectl apply -k. They are also
+// embedded: the plugin sets their variable parts on the decoded objects, and the add-on compares the policies of its
 // cluster with them.
 package config
 
@@ -22,8 +22,8 @@ import (
 //go:embed [1-9]*.yaml
 var files embed.FS
 
-// Objects decodes every manifest into its typed object, in the order in which they are to be applied. Fields that the type
-// does not have, and duplicate keys, are errors.
+// Objects decodes every manifest into its typed object, in the order in which to apply them. Unknown fields and
+// duplicate keys are errors.
 func Objects() ([]runtime.Object, error) {
 	entries, err := files.ReadDir(".")
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// TestObjects holds every manifest to the rules that the plugin relies on: it finds objects by label, and the add-on holds
-// no right that reaches beyond what is named.
+// TestObjects holds every manifest to the rules that the plugin relies on: it finds objects by label, and the
+// add-on holds no right that reaches beyond what is named.
 func TestObjects(t *testing.T) {
 	objects, err := Objects()
 	if err != nil {
@@ -54,7 +54,8 @@ func TestObjects(t *testing.T) {
 	}
 }
 
-// checkTokenReviews wants no more than to ask about tokens: not about the rights of others, as system:auth-delegator allows.
+// checkTokenReviews wants no more than to ask about tokens: not about the rights of others, as
+// system:auth-delegator allows.
 func checkTokenReviews(t *testing.T, id string, got rbacv1.PolicyRule) {
 	t.Helper()
 	want := rbacv1.PolicyRule{

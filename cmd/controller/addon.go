@@ -17,41 +17,39 @@ import (
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	spire "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// addOn is the program that serves the webhooks and records.
+// addOn is the program that serves the webhooks and writes records.
 type addOn struct {
 	*common
 
-	tektonAccount string
-	pod           podIdentity
-	registrar     *spire.Registrar
-	history       *reconciler.History
-	grants        *reconciler.GrantTimes
-	trust         *admission.Trust
-	pods          pods
-	dynamic       dynamic.Interface
-	sealSecret    cache.SharedIndexInformer // of the Secret that holds the key of the seals
+	pod        podIdentity
+	registrar  backends.Registrar
+	history    *reconciler.History
+	grants     *reconciler.GrantTimes
+	trust      *admission.Trust
+	pods       pods
+	dynamic    dynamic.Interface
+	sealSecret cache.SharedIndexInformer // of the Secret with the key of the seals
 }
 
 // podIdentity is the pod that the add-on runs in.
 type podIdentity struct{ name, uid string }
 
-// newAddOn prepares the views of the cluster. follow makes them follow it.
+// newAddOn prepares the views of the cluster. follow starts them.
 func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a := &addOn{common: shared}
 	for _, env := range []struct {
 		name  string
 		value *string
 	}{
-		{manifests.EnvTektonAccount, &a.tektonAccount},
 		{manifests.EnvPodName, &a.pod.name},
 		{manifests.EnvPodUID, &a.pod.uid},
 	} {
@@ -67,7 +65,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
-	a.registrar = spire.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
+	a.registrar = backends.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
 	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,
@@ -79,7 +77,8 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			return cluster, err
 		},
 	})
-	a.trust = admission.NewTrust(a.history.Cluster, tokenReviews{tokenreview.New(a.client.AuthenticationV1())}, time.Now, a.log)
+	a.trust = admission.NewTrust(a.history.Cluster, reviewer{apiserver.NewReviewer(a.client.AuthenticationV1())}, time.Now,
+		a.log)
 	return a, nil
 }
 
@@ -100,7 +99,7 @@ func (a *addOn) follow(ctx context.Context) {
 func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	refusals, refusalsQueue := a.newRefusalsController(ctx)
 	starts, startsQueue := a.newStartsController(ctx)
-	entries, entriesQueue := a.newEntriesController(ctx)
+	entries, entriesQueue := newEntriesController(ctx, a)
 	return []*controller.Impl{
 		a.newSealKeyController(ctx),
 		a.newChainsGate(ctx, reconciler.TaskRuns),
@@ -114,16 +113,16 @@ func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	}, nil
 }
 
-// tokenReviews asks the API server about tokens for the status webhook.
-type tokenReviews struct{ verify.TokenReviewer }
+// reviewer asks the API server about tokens for the status webhook.
+type reviewer struct{ verify.Reviewer }
 
-// Review implements verify.TokenReviewer.
-func (r tokenReviews) Review(ctx context.Context, token, audience string) (review verify.TokenReview, err error) {
-	admission.Outside(ctx, func() { review, err = r.TokenReviewer.Review(ctx, token, audience) })
+// Review implements verify.Reviewer.
+func (r reviewer) Review(ctx context.Context, token, audience string) (review verify.Review, err error) {
+	admission.Outside(ctx, func() { review, err = r.Reviewer.Review(ctx, token, audience) })
 	return review, err
 }
 
-// pods reads pods for the status webhook. It asks the API server, not a cache: the pod that is there now counts.
+// pods reads pods for the status webhook. It asks the API server and not a cache, because the current state counts.
 type pods struct {
 	metadata metadata.Interface
 	whole    kubernetes.Interface
@@ -146,9 +145,19 @@ func (p pods) Get(ctx context.Context, namespace, name string, whole bool) (pod 
 	return pod, err
 }
 
+// Log implements admission.PodGetter.
+func (p pods) Log(ctx context.Context, namespace, name, container string, atMost int64) (text []byte, err error) {
+	admission.Outside(ctx, func() {
+		text, err = p.whole.CoreV1().Pods(namespace).GetLogs(name, &corev1.PodLogOptions{
+			Container: container, LimitBytes: &atMost,
+		}).DoRaw(ctx)
+	})
+	return text, err
+}
+
 // Ready implements admission.Scope.
 func (a *addOn) Ready() bool {
-	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced()
+	return a.settings.HasSynced() && a.namespaces.HasSynced() && a.exceptions.HasSynced() && a.grants.HasSynced()
 }
 
 // Settings implements admission.Scope.
@@ -162,7 +171,7 @@ func (a *addOn) Enforcement(namespace string) settings.Enforcement {
 	return a.namespaces.Enforcement(namespace)
 }
 
-// accounts returns who writes the status of TaskRuns.
+// accounts returns the service accounts that write the status of TaskRuns.
 func (a *addOn) accounts() admission.Accounts {
 	return admission.Accounts{
 		Tekton: settings.Account{Namespace: a.tektonNamespace, Name: a.tektonAccount}.Username(),

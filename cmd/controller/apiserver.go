@@ -17,8 +17,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// apiServer is the API server that this process talks to, and that signers may talk to. What other namespaces' pods are told of
-// one by Services and ConfigMaps may come from their editors.
+// apiServer is the API server of this process, which signers may also use. Services and ConfigMaps in other
+// namespaces also name an API server, but their editors can change that.
 type apiServer struct {
 	address string
 	caFile  string
@@ -36,7 +36,7 @@ func newAPIServer(config *rest.Config) (apiServer, error) {
 	return a, err
 }
 
-// get returns the API server with its authorities as they are now: they are replaced while this process runs.
+// get returns the API server with its current authorities, which can change while this process runs.
 func (a apiServer) get() (step.APIServer, error) {
 	ca := a.caData
 	if len(ca) == 0 {
@@ -47,10 +47,10 @@ func (a apiServer) get() (step.APIServer, error) {
 	}
 	api := step.APIServer{Address: a.address, CAs: certificateDigests(ca)}
 	if len(api.CAs) == 0 {
-		return step.APIServer{}, errors.New("the certificate authority of the API server is no PEM certificate")
+		return step.APIServer{}, errors.New("the certificate authority of the API server is not a PEM certificate")
 	}
 	if err := api.Validate(); err != nil {
-		return step.APIServer{}, fmt.Errorf("the API server as this add-on knows it: %w", err)
+		return step.APIServer{}, fmt.Errorf("the API server of this add-on: %w", err)
 	}
 	return api, nil
 }

@@ -35,7 +35,8 @@ func TestAPIServer(t *testing.T) {
 		}
 	}
 	write(certificatePEM("one"))
-	a, err := newAPIServer(&rest.Config{Host: "https://[fd00::1]:443", TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
+	a, err := newAPIServer(&rest.Config{Host: "https://[fd00::1]:443",
+		TLSClientConfig: rest.TLSClientConfig{CAFile: file}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,12 +61,15 @@ func TestAPIServerRefuses(t *testing.T) {
 		many.WriteString(certificatePEM(strings.Repeat("x", i)))
 	}
 	for name, config := range map[string]*rest.Config{
-		"no encryption":  {Host: "http://10.96.0.1:80", TLSClientConfig: rest.TLSClientConfig{CAData: []byte(certificatePEM("x"))}},
-		"no port":        {Host: "https://10.96.0.1", TLSClientConfig: rest.TLSClientConfig{CAData: []byte(certificatePEM("x"))}},
+		"no encryption": {Host: "http://10.96.0.1:80",
+			TLSClientConfig: rest.TLSClientConfig{CAData: []byte(certificatePEM("x"))}},
+		"no port": {Host: "https://10.96.0.1",
+			TLSClientConfig: rest.TLSClientConfig{CAData: []byte(certificatePEM("x"))}},
 		"no authority":   {Host: "https://10.96.0.1:443"},
 		"a lost file":    {Host: "https://10.96.0.1:443", TLSClientConfig: rest.TLSClientConfig{CAFile: "/does/not/exist"}},
 		"no certificate": {Host: "https://10.96.0.1:443", TLSClientConfig: rest.TLSClientConfig{CAData: []byte("x")}},
-		"too many":       {Host: "https://10.96.0.1:443", TLSClientConfig: rest.TLSClientConfig{CAData: []byte(many.String())}},
+		"too many": {Host: "https://10.96.0.1:443",
+			TLSClientConfig: rest.TLSClientConfig{CAData: []byte(many.String())}},
 	} {
 		if _, err := newAPIServer(config); err == nil {
 			t.Errorf("%s: no error", name)

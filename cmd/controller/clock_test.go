@@ -20,10 +20,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// TestClockJumps moves the clock of a node under the add-on: its trust history, whose sightings it dates by its own clock, and
-// what verifies with it. The API server's clock, and with it every token, stays right. What is false is FAILED whatever the
-// clock says, and what is true VERIFIED, but while the clock is behind: then a token is from the future, which is told. A clock
-// that jumped once leaves nothing behind.
+// TestClockJumps moves the clock of a node under the add-on: its trust history, whose sightings it dates by its own
+// clock, and what verifies with it. The API server's clock, and with it every token, stays right. What is false is
+// FAILED whatever the clock says, and what is true VERIFIED, but while the clock is behind: then a token is from
+// the future, which is told. A clock that jumped once leaves nothing behind.
 func TestClockJumps(t *testing.T) {
 	cluster, err := verifytest.NewCluster()
 	if err != nil {
@@ -56,7 +56,7 @@ func TestClockJumps(t *testing.T) {
 			})
 			trusted := admission.NewTrust(history.Cluster, nil, clock, log)
 			rules := admission.Rules{
-				AudiencePrefix: signing.AudiencePrefix, Lifetime: signing.DefaultTokenLifetime, MinimumFormat: signing.FormatV2,
+				Tokens: verify.DefaultTokens(), MinimumFormat: signing.FormatV2,
 			}
 			pod := &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: good.UID}
 			for _, jump := range jumps {

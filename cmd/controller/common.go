@@ -23,13 +23,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 )
 
-// common is what both programs of the add-on look at.
+// common is what both programs of the add-on watch.
 type common struct {
 	log             *zap.SugaredLogger
 	metrics         *metrics.Metrics
 	client          kubernetes.Interface
 	metadata        metadata.Interface
 	tektonNamespace string
+	tektonAccount   string
 	signerImage     string
 	api             apiServer
 
@@ -37,14 +38,18 @@ type common struct {
 	delivery    *reconciler.Delivery
 	exceptions  *delivery.View
 	namespaces  *reconciler.Namespaces
-	certificate cache.SharedIndexInformer // of the Secret that holds the certificate of the webhooks
+	certificate cache.SharedIndexInformer // of the Secret with the certificate of the webhooks
 	recorder    record.EventRecorder
 }
 
-func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, counted *metrics.Metrics) (*common, error) {
+func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger, counted *metrics.Metrics) (*common,
+	error) {
 	c := &common{log: log, metrics: counted}
 	var err error
 	if c.tektonNamespace, err = requiredEnv(manifests.EnvTektonNamespace); err != nil {
+		return nil, err
+	}
+	if c.tektonAccount, err = requiredEnv(manifests.EnvTektonAccount); err != nil {
 		return nil, err
 	}
 	if c.signerImage, err = requiredEnv(manifests.EnvSignerImage); err != nil {
@@ -72,7 +77,7 @@ func newCommon(ctx context.Context, config *rest.Config, log *zap.SugaredLogger,
 	return c, nil
 }
 
-// follow follows what both programs look at, until ctx ends.
+// follow watches what both programs need, until ctx ends.
 func (c *common) follow(ctx context.Context) {
 	go c.settings.Run(ctx)
 	go c.delivery.Run(ctx)

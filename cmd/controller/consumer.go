@@ -14,21 +14,22 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// pathConsumers is the path of the webhook for the children of PipelineRuns, as the manifests have it.
+// pathConsumers is the path in the manifests of the webhook for the children of PipelineRuns.
 const pathConsumers = "/consumers"
 
 // newConsumers returns the webhook for the children of PipelineRuns.
 func (a *addOn) newConsumers() *admission.ConsumerHandler {
 	return &admission.ConsumerHandler{
-		Scope: a, Reader: objectReader{a.dynamic}, Judge: admission.SealJudge{Proves: a.proof().Proves}, Custom: customTasks{a}, Log: a.log,
+		Scope: a, Reader: objectReader{a.dynamic}, Judge: admission.SealJudge{Proves: a.proof().Proves},
+		Custom: customTasks{a}, Log: a.log,
 	}
 }
 
-// customTasks trusts custom tasks as the settings do.
+// customTasks trusts the custom tasks of the settings.
 type customTasks struct{ admission.Scope }
 
-// TrustedCustomTask implements admission.CustomTasks. The settings name the accounts of their controllers, and only the strict
-// policies keep others from writing for them.
+// TrustedCustomTask implements admission.CustomTasks. The settings name the accounts of the controllers. Only the
+// strict policies keep other accounts from writing for them.
 func (c customTasks) TrustedCustomTask(string, string) bool {
 	s := c.Settings()
 	return len(s.CustomRunControllers) > 0 && s.Policies != settings.PoliciesStandard

@@ -9,20 +9,20 @@ import (
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // registrars is how many TaskRuns are registered at a time.
 const registrars = 8
 
-// newEntriesController makes the reconciler that registers TaskRuns with SPIRE.
-func (a *addOn) newEntriesController(ctx context.Context) (*reconciler.Entries, *controller.Impl) {
+// newEntriesController makes the reconciler that registers TaskRuns with the backend.
+func newEntriesController(ctx context.Context, a *addOn) (*reconciler.Entries, *controller.Impl) {
 	entries := reconciler.NewEntries(reconciler.EntriesConfig{
 		Dynamic: a.dynamic,
 		Client:  a.registrar.Client,
 		Wanted: func(namespace string) bool {
-			return a.settings.Get().Backend == signing.BackendSPIRE && a.namespaces.InScope(namespace)
+			return backends.Of(a.settings.Get().Backend).Registers && a.namespaces.InScope(namespace)
 		},
 		OnEntry:  a.metrics.Entry,
 		Recorder: a.recorder,

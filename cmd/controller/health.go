@@ -12,14 +12,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/controller/internal/serve"
 )
 
-// Limits of what is still taken for work.
+// These durations are longer than any regular work.
 const (
-	// stuckRequest is far above the ten seconds after which an API server gives up, and every wait inside a handler.
+	// stuckRequest is far above the ten seconds after which an API server gives up, and above every wait in a handler.
 	stuckRequest = time.Minute
-	// stuckWork is far above what a reconciler takes for one key, with an API server that is slow.
+	// stuckWork is far above the time that a reconciler needs for one key, also with a slow API server.
 	stuckWork = 10 * time.Minute
-	// stuckLook is how long a look at what every request looks at may take.
-	stuckLook = 3 * time.Second
+	// stuckLock is how long it may take to read the state that every request reads.
+	stuckLock = 3 * time.Second
 )
 
 // probes answers the kubelet.
@@ -27,7 +27,7 @@ func (a *addOn) probes(stop context.Context, traffic *serve.Traffic, certificate
 	mux := http.NewServeMux()
 	mux.Handle("/readiness", probe(http.StatusServiceUnavailable, func() error { return a.ready(stop, certificate) }))
 	mux.Handle("/health", probe(http.StatusInternalServerError, func() error {
-		return alive(traffic.Oldest(), a.metrics.LongestWork(), a.look)
+		return alive(traffic.Oldest(), a.metrics.LongestWork(), a.probeLocks)
 	}))
 	return mux
 }
@@ -42,12 +42,12 @@ func probe(status int, check func() error) http.HandlerFunc {
 	}
 }
 
-// ready is an error unless this replica can serve: it knows settings, namespaces, nodes and keys, and has a certificate that
-// is valid. A pod that was told to stop is not ready, so that it is called no more.
+// ready returns an error unless this replica can serve: it knows the settings, namespaces, nodes and keys, and has a
+// valid certificate. A pod that is asked to stop is not ready, so that no more requests come.
 func (a *addOn) ready(stop context.Context, certificate *serve.Certificate) error {
 	switch {
 	case stop.Err() != nil:
-		return errors.New("it was told to stop")
+		return errors.New("it was asked to stop")
 	case !a.Ready():
 		return errors.New("settings and namespaces are not known yet")
 	case !a.delivery.HasSynced():
@@ -60,29 +60,29 @@ func (a *addOn) ready(stop context.Context, certificate *serve.Certificate) erro
 	return certificate.Valid()
 }
 
-// look touches what every request looks at. It returns unless somebody holds a lock for good.
-func (a *addOn) look() {
+// probeLocks reads the state that every request reads. It returns unless a lock is never released.
+func (a *addOn) probeLocks() {
 	a.Ready()
 	a.Settings()
 	a.trust.Ready()
 	a.delivery.HasSynced()
 }
 
-// alive is an error if this process does nothing any more and only a restart helps. An API server that does not answer is no
-// reason: the other replicas have the same one.
-func alive(oldestRequest, longestWork time.Duration, look func()) error {
+// alive returns an error if this process cannot work any more and only a restart helps. It does not check that the
+// API server answers: the other replicas use the same one.
+func alive(oldestRequest, longestWork time.Duration, probe func()) error {
 	if oldestRequest > stuckRequest {
 		return fmt.Errorf("a request has been waiting for its answer for %s", oldestRequest.Round(time.Second))
 	}
 	if longestWork > stuckWork {
 		return fmt.Errorf("a reconciler has been working on one thing for %s", longestWork.Round(time.Second))
 	}
-	looked := make(chan struct{})
-	go func() { look(); close(looked) }()
+	answered := make(chan struct{})
+	go func() { probe(); close(answered) }()
 	select {
-	case <-looked:
+	case <-answered:
 		return nil
-	case <-time.After(stuckLook):
-		return errors.New("a lock is held for good")
+	case <-time.After(stuckLock):
+		return errors.New("a lock is never released")
 	}
 }

@@ -39,7 +39,7 @@ func (a *addOn) inject(pod *corev1.Pod, injection admission.Injection) (*corev1.
 	return injected, "", err
 }
 
-// shortestTokens returns the form of the shortest tokens that the cluster's issuer may sign now.
+// shortestTokens returns the format of the shortest tokens that the cluster's issuer can sign now.
 func shortestTokens(cluster *trust.Cluster) inject.TokenForm {
 	var shortest inject.TokenForm
 	if cluster == nil {
@@ -57,8 +57,8 @@ func shortestTokens(cluster *trust.Cluster) inject.TokenForm {
 	return shortest
 }
 
-// signatureLength returns the characters of a signature in base64url: those of RSA are as long as the modulus, those of ECDSA
-// twice as long as a coordinate (RFC 7518).
+// signatureLength returns the length of a signature in base64url. An RSA signature is as long as the modulus, and an
+// ECDSA signature twice as long as a coordinate (RFC 7518).
 func signatureLength(key trust.JWK) int {
 	if key.N != "" {
 		return len(key.N)

@@ -18,11 +18,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 )
 
-// keeperCommand is the argument that makes this program the keeper, as the manifests have it.
+// keeperCommand is the argument that runs this program as the keeper, in the manifests.
 const keeperCommand = "keeper"
 
-// keeper is the program that keeps what signing rests on in line with the settings. It listens to nobody but the kubelet and
-// Prometheus.
+// keeper is the program that makes the cluster match the settings: the objects on which signing depends. It listens
+// only to the kubelet and Prometheus.
 type keeper struct {
 	*common
 
@@ -46,17 +46,19 @@ func (k *keeper) controllers(ctx context.Context) ([]*controller.Impl, error) {
 	if err != nil {
 		return nil, err
 	}
-	all := []*controller.Impl{k.newCertificateController(ctx), k.newBindingsController(ctx), grants, k.newTrialsController(ctx)}
+	all := []*controller.Impl{k.newCertificateController(ctx), k.newBindingsController(ctx), grants,
+		k.newTrialsController(ctx)}
 	for _, configuration := range manifests.WebhookConfigurations() {
 		all = append(all, k.newWebhookController(ctx, configuration))
 	}
 	return all, nil
 }
 
-// newWebhookController keeps one webhook configuration.
+// newWebhookController maintains one webhook configuration.
 func (k *keeper) newWebhookController(ctx context.Context, name string) *controller.Impl {
 	webhooks := reconciler.NewWebhooks(reconciler.WebhooksConfig{
-		Client: k.client, Secrets: k.secrets(), Settings: k.settings, TektonNamespace: k.tektonNamespace, Name: name, Now: time.Now,
+		Client: k.client, Secrets: k.secrets(), Settings: k.settings, TektonNamespace: k.tektonNamespace, Name: name,
+		Now: time.Now,
 	})
 	queue := newQueue(ctx, webhooks, name)
 	enqueue := func() { queue.EnqueueKey(webhooks.Key()) }
@@ -66,7 +68,7 @@ func (k *keeper) newWebhookController(ctx context.Context, name string) *control
 	return queue
 }
 
-// newCertificateController keeps the certificate of the webhooks.
+// newCertificateController maintains the certificate of the webhooks.
 func (k *keeper) newCertificateController(ctx context.Context) *controller.Impl {
 	certificate := reconciler.NewCertificate(k.client, k.secrets(), time.Now, k.log)
 	queue := newQueue(ctx, certificate, "certificate")
@@ -74,14 +76,14 @@ func (k *keeper) newCertificateController(ctx context.Context) *controller.Impl 
 	return queue
 }
 
-// onCertificate has f called after every change of the Secret that holds the certificate of the webhooks.
+// onCertificate calls f after every change of the Secret with the certificate of the webhooks.
 func (k *keeper) onCertificate(ctx context.Context, f func()) {
 	if _, err := k.certificate.AddEventHandler(controller.HandleAll(func(any) { f() })); err != nil {
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.CertificateSecret, err)
 	}
 }
 
-// newBindingsController keeps the namespaces in which the policies hold.
+// newBindingsController maintains the namespaces in which the policies apply.
 func (k *keeper) newBindingsController(ctx context.Context) *controller.Impl {
 	bindings := reconciler.NewBindings(k.client, k.settings, k.tektonNamespace)
 	queue := newQueue(ctx, bindings, "bindings")
@@ -95,6 +97,7 @@ func (k *keeper) newGrantsController(ctx context.Context) (*controller.Impl, err
 		Settings:        k.settings,
 		Namespaces:      k.namespaces,
 		TektonNamespace: k.tektonNamespace,
+		TektonAccount:   k.tektonAccount,
 		Probe:           k.probe.Bites,
 		Recorder:        k.recorder,
 		Log:             k.log,
@@ -110,7 +113,8 @@ func (k *keeper) newGrantsController(ctx context.Context) (*controller.Impl, err
 
 // newQueue makes the work queue of a reconciler.
 func newQueue(ctx context.Context, r controller.Reconciler, name string) *controller.Impl {
-	return controller.NewContext(ctx, r, controller.ControllerOptions{WorkQueueName: name, Logger: logging.FromContext(ctx).Named(name)})
+	return controller.NewContext(ctx, r, controller.ControllerOptions{WorkQueueName: name,
+		Logger: logging.FromContext(ctx).Named(name)})
 }
 
 // listen implements process.
@@ -123,7 +127,7 @@ func (k *keeper) listen(ctx context.Context) ([]server, error) {
 	return listenPlainly(ctx, k.common, map[string]http.Handler{probeAddress: probes})
 }
 
-// ready is an error unless the keeper knows what it goes by.
+// ready returns an error until the keeper knows the settings, the namespaces and the certificate.
 func (k *keeper) ready() error {
 	for _, seen := range []cache.InformerSynced{k.settings.HasSynced, k.namespaces.HasSynced, k.certificate.HasSynced} {
 		if !seen() {

@@ -14,9 +14,10 @@ import (
 	pkgreconciler "knative.dev/pkg/reconciler"
 )
 
-// crew leads all reconcilers with one Lease: one replica does all the work that is not a webhook's, and kubectl get lease
-// names it. A Lease for each would be renewed every two seconds by each replica.
-type crew struct {
+// election elects one leader for all reconcilers, with one Lease. That replica does all work except for the
+// webhooks, and kubectl get lease shows it. With a Lease for each reconciler, each replica would renew all of them
+// every two seconds.
+type election struct {
 	members []member
 	leading func(bool)
 }
@@ -26,18 +27,19 @@ type member struct {
 	enqueue func(pkgreconciler.Bucket, types.NamespacedName)
 }
 
-// follower is a reconciler that is told by the crew who leads, not by an election of its own.
+// follower is a reconciler that the election promotes and demotes. It does not take part in an election of its own.
 type follower struct{ controller.Reconciler }
 
-// newCrew returns the election, by the Lease of this name, for the controllers, which it takes over. leading hears whether this replica leads.
-func newCrew(
+// newElection returns the election, by the Lease of this name, of a leader for the controllers. It takes over their
+// leadership. leading gets whether this replica leads.
+func newElection(
 	ctx context.Context, client kubernetes.Interface, name string, controllers []*controller.Impl, leading func(bool),
 ) (leaderelection.Elector, error) {
-	c := &crew{leading: leading}
+	c := &election{leading: leading}
 	for _, impl := range controllers {
 		aware, ok := impl.Reconciler.(pkgreconciler.LeaderAware)
 		if !ok {
-			return nil, fmt.Errorf("reconciler %s works in every replica: it must be aware of who leads", impl.Name)
+			return nil, fmt.Errorf("reconciler %s works in every replica: it must implement LeaderAware", impl.Name)
 		}
 		c.members = append(c.members, member{aware, impl.MaybeEnqueueBucketKey})
 		impl.Reconciler = follower{impl.Reconciler}
@@ -51,7 +53,7 @@ func newCrew(
 }
 
 // Promote implements reconciler.LeaderAware.
-func (c *crew) Promote(b pkgreconciler.Bucket, _ func(pkgreconciler.Bucket, types.NamespacedName)) error {
+func (c *election) Promote(b pkgreconciler.Bucket, _ func(pkgreconciler.Bucket, types.NamespacedName)) error {
 	for _, m := range c.members {
 		if err := m.Promote(b, m.enqueue); err != nil {
 			return err
@@ -62,7 +64,7 @@ func (c *crew) Promote(b pkgreconciler.Bucket, _ func(pkgreconciler.Bucket, type
 }
 
 // Demote implements reconciler.LeaderAware.
-func (c *crew) Demote(b pkgreconciler.Bucket) {
+func (c *election) Demote(b pkgreconciler.Bucket) {
 	for _, m := range c.members {
 		m.Demote(b)
 	}

@@ -15,9 +15,9 @@ import (
 // maxLogged bounds one value in the log, in characters. A stack is the longest that belongs there.
 const maxLogged = 4000
 
-// newLogger returns a logger of JSON lines. What it is given may come from objects of the cluster: everything is escaped
-// that could make a terminal or a log viewer show something else than what is there, not only what JSON escapes. count
-// hears the level of every line.
+// newLogger returns a logger of JSON lines. Logged values can come from objects of the cluster. So the logger
+// escapes everything that could make a terminal or a log viewer show something different, not only what JSON
+// requires. count gets the level of every line.
 func newLogger(out io.Writer, level zapcore.Level, count func(level string)) *zap.SugaredLogger {
 	config := zap.NewProductionEncoderConfig()
 	config.TimeKey, config.EncodeTime = "timestamp", zapcore.RFC3339NanoTimeEncoder
@@ -61,11 +61,12 @@ func safeFields(fields []zapcore.Field) []zapcore.Field {
 	return safe
 }
 
-// safeField leaves numbers, times and the like as they are and makes text of everything else.
+// safeField converts everything to text, except numbers, times and the like.
 func safeField(f zapcore.Field) zapcore.Field {
 	f.Key = display.Short(f.Key, maxLogged)
 	switch f.Type {
-	case zapcore.BoolType, zapcore.DurationType, zapcore.Float64Type, zapcore.Float32Type, zapcore.Int64Type, zapcore.Int32Type,
+	case zapcore.BoolType, zapcore.DurationType, zapcore.Float64Type, zapcore.Float32Type, zapcore.Int64Type,
+		zapcore.Int32Type,
 		zapcore.Int16Type, zapcore.Int8Type, zapcore.Uint64Type, zapcore.Uint32Type, zapcore.Uint16Type, zapcore.Uint8Type,
 		zapcore.UintptrType, zapcore.TimeType, zapcore.TimeFullType, zapcore.SkipType:
 		return f

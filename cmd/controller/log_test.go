@@ -30,8 +30,10 @@ func TestLogIsSafe(t *testing.T) {
 	counted := map[string]int{}
 	log := newLogger(&out, zapcore.InfoLevel, func(level string) { counted[level]++ })
 	log.Infow("message "+hostile, "value", hostile, "error", errors.New(hostile), "stringer", named(hostile),
-		"list", []string{hostile}, "map", map[string]any{hostile: hostile}, "bytes", []byte(hostile), "pointer", &struct{ A string }{hostile},
-		"nested", fmt.Errorf("outer: %w", errors.New(hostile)), hostile, "value of a hostile key", zap.ByteString("raw", []byte(hostile)),
+		"list", []string{hostile}, "map", map[string]any{hostile: hostile}, "bytes", []byte(hostile), "pointer",
+		&struct{ A string }{hostile},
+		"nested", fmt.Errorf("outer: %w", errors.New(hostile)), hostile, "value of a hostile key",
+		zap.ByteString("raw", []byte(hostile)),
 		"strings", zap.Strings("x", []string{hostile}), "number", 7, "took", time.Second)
 	log.With("name", hostile).Errorf("formatted %s %v", hostile, errors.New(hostile))
 	log.Named(hostile).Warn("from a logger with a name")

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command controller is the add-on. As it is called without arguments it is the webhooks that inject the signer and verify
-// TaskRuns, and the reconcilers of records and of the trust history. Called with the argument keeper it is what keeps
-// certificate, webhook configurations, bindings of the policies and token grants: rights that no process has which listens to
-// the network. config/ holds the manifests of both.
+// Command controller is the add-on. Without arguments, it runs the webhooks that inject the signer and verify
+// TaskRuns, and the reconcilers of records and of the trust history. With the argument keeper, it maintains the
+// certificate, the webhook configurations, the bindings of the policies and the token grants. A process that listens
+// to the network should not have these rights. The manifests of both are in config/.
 package main
 
 import (
@@ -38,17 +38,17 @@ func main() {
 
 // process is one of the two programs of the add-on.
 type process interface {
-	// name is that of its Deployment and of its Lease.
+	// name is the name of its Deployment and of its Lease.
 	name() string
 	// controllers makes its reconcilers.
 	controllers(ctx context.Context) ([]*controller.Impl, error)
-	// follow follows the cluster until ctx ends. Everybody who wants to hear of changes has said so before.
+	// follow watches the cluster until ctx ends. All handlers must be registered before.
 	follow(ctx context.Context)
-	// listen opens its ports, so that a port which is taken is an error at once.
+	// listen opens its ports, so that a port in use is an error at once.
 	listen(ctx context.Context) ([]server, error)
 }
 
-// newProcess returns the program that the arguments name.
+// newProcess returns the program for the arguments.
 func newProcess(args []string, shared *common, config *rest.Config) (process, error) {
 	switch {
 	case len(args) == 0:
@@ -59,8 +59,8 @@ func newProcess(args []string, shared *common, config *rest.Config) (process, er
 	return nil, fmt.Errorf("arguments: expected none or %s, got %q", keeperCommand, args)
 }
 
-// run is the program, until stop ends. Then the reconcilers end at once, and another replica takes over. The webhooks are
-// drained, and what they look at is followed until they are done.
+// run runs the program until stop ends. Then the reconcilers end at once, and another replica takes over. The
+// webhooks are drained. The views of the cluster that they need end after them.
 func run(stop context.Context, args []string) error {
 	if system.Namespace() != manifests.Namespace {
 		return fmt.Errorf("expected to run in namespace %s, got %s", manifests.Namespace, system.Namespace())
@@ -69,9 +69,10 @@ func run(stop context.Context, args []string) error {
 	controller.SetMetricsProvider(counted.Queues())
 	clientmetrics.Register(clientmetrics.RegisterOpts{RequestResult: counted.APIRequests()})
 	config := injection.ParseAndGetRESTConfigOrDie()
-	// The webhooks make one request per completed TaskRun, within a time limit: the API server's own fairness bounds them.
+	// Client-side limits are off. The webhooks make one request per completed TaskRun, with a timeout, and the API
+	// server limits them by its own priority and fairness.
 	config.QPS = -1
-	// The libraries log every reconciled key; what the add-on did is in its own lines.
+	// The libraries log every reconciled key. The add-on logs what it did itself.
 	quiet := newLogger(os.Stderr, zapcore.WarnLevel, counted.LogLine)
 	klog.SetLogger(zapr.NewLogger(quiet.Desugar()))
 	rest.SetDefaultWarningHandler(&logging.WarningHandler{Logger: quiet})
@@ -89,7 +90,8 @@ func run(stop context.Context, args []string) error {
 	return shared.serve(stop, work, p)
 }
 
-// serve makes the reconcilers and servers of the process and runs them. stop ends them, ctx what they look at.
+// serve makes and runs the reconcilers and servers of the process. stop ends them. ctx ends the watches that they
+// need.
 func (c *common) serve(stop, ctx context.Context, p process) error {
 	reconciling, halt := context.WithCancel(ctx)
 	defer halt()
@@ -99,7 +101,7 @@ func (c *common) serve(stop, ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	crew, err := newCrew(reconciling, c.client, p.name(), controllers, c.metrics.Leading)
+	leading, err := newElection(reconciling, c.client, p.name(), controllers, c.metrics.Leading)
 	if err != nil {
 		return err
 	}
@@ -114,7 +116,7 @@ func (c *common) serve(stop, ctx context.Context, p process) error {
 		group.Go(func() error { return serve(mergeStop(stop, failed)) })
 	}
 	group.Go(func() error { return controller.StartAll(reconciling, controllers...) })
-	group.Go(func() error { crew.Run(reconciling); return nil })
+	group.Go(func() error { leading.Run(reconciling); return nil })
 	c.log.Infow("started", "version", version.Get().Version, "pod", os.Getenv("POD_NAME"))
 	err = group.Wait()
 	c.log.Infow("ended", "pod", os.Getenv("POD_NAME"))
@@ -128,18 +130,19 @@ func mergeStop(a, b context.Context) context.Context {
 	return merged
 }
 
-// requiredEnv returns an environment variable that the manifests set.
+// requiredEnv returns the value of an environment variable that the manifests set.
 func requiredEnv(name string) (string, error) {
 	value := os.Getenv(name)
 	if value == "" {
-		return "", fmt.Errorf("the environment variable %s is not set: install the add-on with kubectl tekton-sign enable", name)
+		return "", fmt.Errorf("the environment variable %s is not set: install the add-on with kubectl tekton-sign enable",
+			name)
 	}
 	return value, nil
 }
 
 // Timing of the add-on.
 const (
-	// A leader that died is replaced within leaseDuration.
+	// Another replica replaces a dead leader within leaseDuration.
 	leaseDuration = 15 * time.Second
 	renewDeadline = 10 * time.Second
 	retryPeriod   = 2 * time.Second

@@ -38,7 +38,8 @@ func TestManifest(t *testing.T) {
 				deployment = o
 				continue
 			}
-			if c := o.Spec.Template.Spec.Containers[0]; len(c.Command) != 2 || c.Command[1] != keeperCommand || o.Name != manifests.Keeper {
+			if c := o.Spec.Template.Spec.Containers[0]; len(c.Command) != 2 || c.Command[1] != keeperCommand ||
+				o.Name != manifests.Keeper {
 				t.Errorf("Deployment %s: expected the keeper, called with %s, got %q", o.Name, keeperCommand, c.Command)
 			}
 		case *policyv1.PodDisruptionBudget:
@@ -75,7 +76,8 @@ func checkPorts(t *testing.T, container corev1.Container) {
 	for _, p := range container.Ports {
 		ports[p.Name] = ":" + strconv.Itoa(int(p.ContainerPort))
 	}
-	for name, want := range map[string]string{"https-webhook": webhookAddress, "probes": probeAddress, "metrics": metricsAddress} {
+	for name, want := range map[string]string{"https-webhook": webhookAddress, "probes": probeAddress,
+		"metrics": metricsAddress} {
 		if ports[name] != want {
 			t.Errorf("port %s: the manifest has %q, the program listens at %q", name, ports[name], want)
 		}
@@ -90,7 +92,8 @@ func checkProbes(t *testing.T, container corev1.Container) {
 	cancel()
 	probes := a.probes(stopped, serve.NewTraffic(http.NotFoundHandler(), time.Now), nil)
 	recorder := httptest.NewRecorder()
-	probes.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet, container.ReadinessProbe.HTTPGet.Path, nil))
+	probes.ServeHTTP(recorder, httptest.NewRequestWithContext(t.Context(), http.MethodGet,
+		container.ReadinessProbe.HTTPGet.Path, nil))
 	if recorder.Code != http.StatusServiceUnavailable {
 		t.Errorf("readiness after the stop: expected %d, got %d", http.StatusServiceUnavailable, recorder.Code)
 	}

@@ -12,14 +12,15 @@ import (
 // memoryLimitFile holds the memory limit of the container (control groups, version 2).
 const memoryLimitFile = "/sys/fs/cgroup/memory.max"
 
-// saveMemory has garbage collected before the heap comes to half of what the container may have, unless GOMEMLIMIT says otherwise.
+// saveMemory makes Go collect garbage before the heap reaches half of the container's memory limit, unless
+// GOMEMLIMIT is set.
 func saveMemory() {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
 	text, err := os.ReadFile(memoryLimitFile)
 	if err != nil {
-		return // no limit that this process can know of
+		return // this process cannot see a limit
 	}
 	if half := halfOf(string(text)); half > 0 {
 		debug.SetMemoryLimit(half)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -15,7 +14,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/admission"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -26,7 +25,7 @@ import (
 // recorders is how many TaskRuns are recorded at a time.
 const recorders = 4
 
-// recordTimeout bounds what recording one TaskRun asks the API server for at once.
+// recordTimeout bounds each group of requests that recording a TaskRun makes.
 const recordTimeout = 10 * time.Second
 
 // taskRunHook is called with a TaskRun.
@@ -45,16 +44,17 @@ func (h taskRunHooks) see(taskRun *unstructured.Unstructured) {
 	}
 }
 
-// newRecordsController makes the reconciler of records. TaskRuns are judged from the time on at which their namespace was granted
-// signing tokens: those before could not sign.
+// newRecordsController makes the reconciler of records. It judges TaskRuns that started after their namespace got its
+// grant. Older ones could not sign, and anyone may have created their pods.
 func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *controller.Impl {
 	records := reconciler.NewRecords(reconciler.RecordsConfig{
 		Client:  a.client,
 		Dynamic: a.dynamic,
-		Ready:   func() bool { return a.Ready() && a.grants.HasSynced() && a.trust.Ready() && a.sealKey().Usable() },
+		Ready:   func() bool { return a.Ready() && a.trust.Ready() && a.sealKey().Usable() },
 		Wanted: func(namespace string, created time.Time) bool {
-			since, granted := a.since(namespace)
-			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted && !created.Before(since)
+			since, granted := a.grants.Since(namespace)
+			return a.settings.Get().Backend != signing.BackendNone && a.namespaces.InScope(namespace) && granted &&
+				!created.Before(since)
 		},
 		Proof:     a.proof(),
 		Cluster:   a.clusterUID,
@@ -77,21 +77,12 @@ func (a *addOn) newRecordsController(ctx context.Context, hooks taskRunHooks) *c
 	return queue
 }
 
-// since returns when TaskRuns of a namespace began to be behind the fence, false if they are not: with its grant where steps sign with
-// tokens, else with the add-on's own namespace.
-func (a *addOn) since(namespace string) (time.Time, bool) {
-	if backends.Of(a.settings.Get().Backend).Tokens {
-		return a.grants.Since(namespace)
-	}
-	return a.namespaces.Created(manifests.Namespace)
-}
-
-// proof is how the reconcilers know verdicts of the add-on.
+// proof recognizes verdicts of the add-on.
 func (a *addOn) proof() reconciler.Proof {
 	return reconciler.Proof{SealKey: a.sealKey, Recorded: a.recorded}
 }
 
-// recorded returns the verdict in a TaskRun's record, by the rules of the namespace's mode.
+// recorded returns the verdict in a TaskRun's record, judged by the namespace's mode.
 func (a *addOn) recorded(ctx context.Context, tr *v1.TaskRun) (verify.Verdict, bool) {
 	rules := admission.RulesOf(a.settings.Get(), a.namespaces.Enforcement(tr.Namespace))
 	return a.trust.Recorded(ctx, rules, tr)
@@ -108,20 +99,14 @@ func (a *addOn) clusterUID(ctx context.Context) (string, error) {
 	return cluster.UID, nil
 }
 
-// recordToken asks for a token of the add-on itself that vouches for a record. It is bound to this pod, and no API server accepts it.
+// recordToken requests a token of the add-on itself for a record. It is bound to this pod, and API servers do not
+// accept it.
 func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	seconds := int64(signing.MinTokenLifetime / time.Second)
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences:         []string{signing.RecordAudience(a.settings.Get().AudiencePrefix, digest)},
-		ExpirationSeconds: &seconds,
-		BoundObjectRef: &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: a.pod.name, UID: types.UID(a.pod.uid),
-		},
-	}}
-	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount, request,
-		metav1.CreateOptions{})
+	audience := signing.RecordAudience(a.settings.Get().Tokens().Audience, digest)
+	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount,
+		apiserver.NewPodRequest(audience, a.pod.name, types.UID(a.pod.uid)), metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}

@@ -18,7 +18,8 @@ import (
 func (a *addOn) newSealKeyController(ctx context.Context) *controller.Impl {
 	key := reconciler.NewSealKey(a.client, a.seals(), a.log)
 	queue := newQueue(ctx, key, "seal-key")
-	if _, err := a.sealSecret.AddEventHandler(controller.HandleAll(func(any) { queue.EnqueueKey(key.Key()) })); err != nil {
+	if _, err := a.sealSecret.AddEventHandler(
+		controller.HandleAll(func(any) { queue.EnqueueKey(key.Key()) })); err != nil {
 		logging.FromContext(ctx).Fatalf("following Secret %s: %v", manifests.SealKeySecret, err)
 	}
 	return queue
@@ -29,7 +30,7 @@ func (a *addOn) seals() corelisters.SecretLister {
 	return corelisters.NewSecretLister(a.sealSecret.GetIndexer())
 }
 
-// sealKey returns the key of the seals as it is now, none while it is not known.
+// sealKey returns the current key of the seals, or none while it is not known.
 func (a *addOn) sealKey() seal.Key {
 	if a.sealSecret == nil {
 		return seal.Key{}

@@ -22,37 +22,37 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Paths of the webhooks, as the manifests name them.
+// Paths of the webhooks in the manifests.
 const (
 	pathInject = "/inject"
 	pathStatus = "/status"
 	pathChains = "/chains"
 )
 
-// Addresses of the servers, as the manifests name their ports.
+// Addresses of the servers. The manifests have the same ports.
 const (
 	webhookAddress = ":8443"
 	probeAddress   = ":8080"
 	metricsAddress = ":9090"
 )
 
-// drain is how a replica leaves. Together it must stay below terminationGracePeriodSeconds in the manifests.
+// drain is how a replica stops. The sum must stay below terminationGracePeriodSeconds in the manifests.
 var drain = serve.Drain{
-	Least: 5 * time.Second, // endpoints change within a second or two, on each node by itself
+	Least: 5 * time.Second, // each node updates its endpoints within a second or two
 	Quiet: time.Second,
 	Most:  15 * time.Second,
 	Grace: 12 * time.Second, // API servers give up on a webhook after ten
 }
 
-// bodyMemory is what reviews may take while they are read and answered, in bytes. With the connections it stays below half of
-// the memory limit in the manifests.
+// bodyMemory is how many bytes reviews can take while they are read and answered. Together with the connections,
+// that stays below half of the memory limit in the manifests.
 const bodyMemory = 48 << 20
 
-// certificateOverlap is how long the certificate before is used after a new one was made. Meanwhile the new authority reaches
-// every API server; they accept both for longer than this.
+// certificateOverlap is how long the previous certificate stays in use after a new one was made. Meanwhile, the new
+// authority reaches every API server. They accept both for longer than this.
 const certificateOverlap = time.Minute
 
-// server serves until the context ends.
+// server serves until its context ends.
 type server func(stop context.Context) error
 
 // listen implements process.
@@ -105,7 +105,7 @@ func listenPlainly(ctx context.Context, c *common, handlers map[string]http.Hand
 	return servers, nil
 }
 
-// listenOn opens a port, so that a port which is taken is an error at once.
+// listenOn opens a port, so that a port in use is an error at once.
 func listenOn(ctx context.Context, address string, serve func(context.Context, net.Listener) error) (server, error) {
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -114,7 +114,8 @@ func listenOn(ctx context.Context, address string, serve func(context.Context, n
 	return func(stop context.Context) error { return serve(stop, listener) }, nil
 }
 
-// servePlainly serves for as long as the webhooks may be drained: the kubelet and Prometheus want to know about a replica that leaves too.
+// servePlainly serves as long as the webhooks can be drained, because the kubelet and Prometheus also ask a replica
+// that stops.
 func servePlainly(ctx, stop context.Context, l net.Listener, handler http.Handler, errors *log.Logger) error {
 	late, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -122,7 +123,7 @@ func servePlainly(ctx, stop context.Context, l net.Listener, handler http.Handle
 	return serve.Plain(late, l, handler, errors)
 }
 
-// rules are what the webhooks are asked about, as the manifests have it.
+// rules are the requests of each webhook, as in the manifests.
 func rules() map[string]admission.Rule {
 	taskRun := map[string]string{"taskruns": "TaskRun"}
 	runs := map[string]string{"taskruns": "TaskRun", "pipelineruns": "PipelineRun"}
@@ -138,13 +139,14 @@ func rules() map[string]admission.Rule {
 // webhooks serves all webhooks.
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{
-		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Granted: a.grants.InForce, Tekton: a.accounts().Tekton,
+		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Granted: a.grants.InForce,
+		Tekton:      a.accounts().Tekton,
 		Keeper:      settings.Account{Namespace: manifests.Namespace, Name: manifests.KeeperAccount}.Username(),
 		OnLeftAlone: a.metrics.LeftAlone, Log: a.log,
 	}
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
-		SealKey: a.sealKey, Since: a.since, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
+		SealKey: a.sealKey, Since: a.grants.Since, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now, Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
 	gate, mux, asked := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
@@ -157,7 +159,7 @@ func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	return mux
 }
 
-// readCertificate reads the certificate of the webhooks from what is known of its Secret.
+// readCertificate reads the certificate of the webhooks from the known state of its Secret.
 func (a *addOn) readCertificate() (serve.Pair, error) {
 	secret, err := a.secrets().Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
 	if err != nil {

@@ -55,7 +55,8 @@ func lines(rules []admissionregistrationv1.RuleWithOperations) (all []string) {
 }
 
 func TestHalfOf(t *testing.T) {
-	for limit, want := range map[string]int64{"268435456\n": 134217728, "max\n": 0, "": 0, "-1": 0, "9223372036854775808": 0} {
+	for limit, want := range map[string]int64{"268435456\n": 134217728, "max\n": 0, "": 0, "-1": 0,
+		"9223372036854775808": 0} {
 		if got := halfOf(limit); got != want {
 			t.Errorf("halfOf(%q) = %d, want %d", limit, got, want)
 		}

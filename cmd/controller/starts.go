@@ -57,12 +57,12 @@ func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals
 	return refusals, queue
 }
 
-// wanted reports whether pods of a namespace are given the signer.
+// wanted reports whether pods of a namespace get the signer.
 func (a *addOn) wanted(namespace string) bool {
 	return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
 }
 
-// enforced reports whether results of a namespace are of no use without the signer.
+// enforced reports whether TaskRuns of a namespace fail without the signer.
 func (a *addOn) enforced(namespace string) bool {
 	return a.namespaces.Enforcement(namespace) == settings.Enforce
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// trialPatience is what the signer of a trial is told, as any other number would do: it never runs.
+// trialPatience is the signer's timeout in the pod of a trial. The pod never runs, so the number does not matter.
 const trialPatience = 5 * time.Second
 
-// newTrialsController makes the reconciler that tries whether pods with the signer are refused.
+// newTrialsController makes the reconciler that tries whether policies refuse pods with the signer.
 func (k *keeper) newTrialsController(ctx context.Context) *controller.Impl {
 	trials := reconciler.NewTrials(reconciler.TrialsConfig{
 		Client:     k.client,
@@ -41,15 +41,17 @@ func (k *keeper) newTrialsController(ctx context.Context) *controller.Impl {
 	return queue
 }
 
-// inject wraps a pod as the webhook does. It is the keeper that does so, not the webhook in the course of the dry run: the keeper
-// chooses the delivery, and a webhook that does not answer proves nothing of the policies.
+// inject changes a pod as the webhook does. The keeper does this itself instead of calling the webhook in the dry
+// run, because the keeper chooses the delivery, and a webhook that does not answer proves nothing about the
+// policies.
 func (k *keeper) inject(pod *corev1.Pod, by settings.Delivery, s settings.Settings) (*corev1.Pod, error) {
 	api, err := k.api.get()
 	if err != nil {
 		return nil, err
 	}
 	return inject.Pod(pod, inject.Options{
-		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, PullSecrets: s.PullSecrets, Delivery: inject.Delivery(by),
-		Step: s.Step(), API: api, Patience: trialPatience,
+		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, PullSecrets: s.PullSecrets,
+		Delivery: inject.Delivery(by),
+		Step:     s.Step(), API: api, Patience: trialPatience,
 	})
 }

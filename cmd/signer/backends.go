@@ -9,7 +9,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/workload"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -23,7 +23,7 @@ func signers() map[signing.Backend]signerFactory {
 			})
 		},
 		signing.BackendSPIRE: func(s step.Ended) signing.EntrypointerClient {
-			return spire.NewSigner(spire.SignerOptions{
+			return workload.NewSigner(workload.SignerOptions{
 				Step: s, Root: "/", Now: time.Now, Random: rand.Reader,
 			})
 		},

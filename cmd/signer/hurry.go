@@ -11,12 +11,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// noTokenFile marks a step that got no token or SVID. It is next to the step's post file: only the step's own
+// noTokenFile marks a step that got no identity. It is next to the step's post file: only the step's own
 // container can write there, and later steps can read it. A hostile step can write it as well, so later steps
 // do not trust it. They only shorten their attempt: they ask once, and sign if they get one.
 const noTokenFile = "tekton-sign-no-token"
 
-// hurries reports whether an earlier step of the pod got no token or SVID. Otherwise, the pod would wait as long
+// hurries reports whether an earlier step of the pod got no identity. Otherwise, the pod would wait as long
 // again for each step.
 func (w wrapper) hurries() bool {
 	for i := range int(w.config.Index) {
@@ -31,9 +31,7 @@ func (w wrapper) hurries() bool {
 
 // remember leaves the mark for later steps, if the reason also applies to them.
 func (w wrapper) remember(reason signing.UnsignedReason) {
-	switch reason {
-	case signing.UnsignedAPIUnreachable, signing.UnsignedTokenDenied, signing.UnsignedSVIDTimeout:
-	default:
+	if !reason.Lasts() {
 		return
 	}
 	if dir := w.folder(int(w.config.Index)); dir != "" {

@@ -24,8 +24,8 @@ type scanner struct {
 // container is an array or object that is open at the scanner's position.
 type container struct {
 	object  bool
-	wantKey bool // the next string is a key of the object
-	keys    []string
+	wantKey bool            // the next string is a key of the object
+	keys    [][]byte        // parts of the data, unless they have escapes
 	many    map[string]bool // replaces keys if there are many
 }
 
@@ -59,8 +59,7 @@ func (s *scanner) next() error {
 		if len(s.stack) == MaxDepth {
 			return fmt.Errorf("nested deeper than %d levels", MaxDepth)
 		}
-		object := s.data[s.pos] == '{'
-		s.stack = append(s.stack, container{object: object, wantKey: object})
+		s.open(s.data[s.pos] == '{')
 		return s.count()
 	case '}', ']':
 		s.stack = s.stack[:max(0, len(s.stack)-1)]
@@ -74,6 +73,18 @@ func (s *scanner) next() error {
 		return s.text()
 	}
 	return nil
+}
+
+// open puts a container on the stack. It uses the memory of one that was at the same depth before.
+func (s *scanner) open(object bool) {
+	depth := len(s.stack)
+	if depth < cap(s.stack) {
+		s.stack = s.stack[:depth+1]
+	} else {
+		s.stack = append(s.stack, container{})
+	}
+	top := &s.stack[depth]
+	*top = container{object: object, wantKey: object, keys: top.keys[:0]}
 }
 
 func (s *scanner) count() error {
@@ -104,11 +115,13 @@ func (s *scanner) text() error {
 	}
 	top := &s.stack[len(s.stack)-1]
 	top.wantKey = false
-	key := string(quoted[1 : len(quoted)-1])
+	key := quoted[1 : len(quoted)-1]
 	if escaped { // "a" and "\u0061" are one key
-		if err := json.Unmarshal(quoted, &key); err != nil {
+		var text string
+		if err := json.Unmarshal(quoted, &text); err != nil {
 			return err
 		}
+		key = []byte(text)
 	}
 	if !top.remember(key) {
 		return fmt.Errorf("the key %q occurs twice in one object", key)
@@ -117,20 +130,20 @@ func (s *scanner) text() error {
 }
 
 // remember reports whether key is new to the object.
-func (c *container) remember(key string) bool {
+func (c *container) remember(key []byte) bool {
 	if c.many != nil {
-		twice := c.many[key]
-		c.many[key] = true
+		twice := c.many[string(key)]
+		c.many[string(key)] = true
 		return !twice
 	}
-	if slices.Contains(c.keys, key) {
+	if slices.ContainsFunc(c.keys, func(k []byte) bool { return bytes.Equal(k, key) }) {
 		return false
 	}
 	c.keys = append(c.keys, key)
 	if len(c.keys) == fewKeys {
 		c.many = map[string]bool{}
 		for _, k := range c.keys {
-			c.many[k] = true
+			c.many[string(k)] = true
 		}
 	}
 	return true

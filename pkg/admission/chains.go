@@ -24,15 +24,17 @@ import (
 
 // Bounds of refusals in audit, where no build breaks for the gate.
 const (
-	// holdAge is how long the add-on's leader has to place a hold that the first write did not get. It takes about a second.
+	// holdAge is how long the add-on's leader has to place a hold that the first write did not get. It takes about a
+	// second.
 	holdAge = 10 * time.Second
 	// holdTimeout is the shortest timeout of a TaskRun or PipelineRun that is not endangered by that.
 	holdTimeout = time.Minute
 )
 
-// ChainsHandler holds TaskRuns and PipelineRuns from Chains, in the first write to them, whoever makes it. That is nearly always
-// Tekton's own, or Chains' when it sets its finalizer. A write to the status that completes an object without the hold is
-// refused until the replica that leads has placed it: a status write cannot change metadata, and a webhook changes nothing else.
+// ChainsHandler holds TaskRuns and PipelineRuns from Chains, in the first write to them, whoever makes it. That is
+// nearly always Tekton's own, or Chains' when it sets its finalizer. A write to the status that completes an object
+// without the hold is refused until the replica that leads has placed it: a status write cannot change metadata,
+// and a webhook changes nothing else.
 type ChainsHandler struct {
 	Scope Scope
 	Now   func() time.Time
@@ -90,8 +92,9 @@ func (h *ChainsHandler) hold(
 	return response
 }
 
-// notYet has the write come again: Tekton's controller makes one that met a conflict anew at once, and then with growing pauses.
-// In audit that ends by itself, by the object's age, which the API server knows: what nobody has held by then is not held.
+// notYet has the write come again: Tekton's controller makes one that met a conflict anew at once, and then with
+// growing pauses. In audit that ends by itself, by the object's age, which the API server knows: what nobody has
+// held by then is not held.
 func (h *ChainsHandler) notYet(
 	request *admissionv1.AdmissionRequest, run chains.Run, old *unstructured.Unstructured,
 ) *admissionv1.AdmissionResponse {
@@ -121,7 +124,8 @@ func (h *ChainsHandler) notHeld(request *admissionv1.AdmissionRequest, err error
 		"resource", request.Resource.Resource, zap.Error(err))
 	text := "not held from Tekton Chains: " + display.Safe(err.Error())
 	if request.SubResource != "" && h.Scope.Enforcement(request.Namespace) == settings.Enforce {
-		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError, text + "; Tekton tries again"})
+		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
+			text + "; Tekton tries again"})
 	}
 	return allowWithWarning("%s", text)
 }

@@ -17,10 +17,11 @@ import (
 )
 
 const (
-	taskRunHead = `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"build","namespace":"ci","uid":"u","resourceVersion":"7"`
-	isHeld      = `,"annotations":{"chains.tekton.dev/signed":"failed","tekton-sign.dev/chains":"u: held"}`
-	isRunning   = `},"status":{"conditions":[{"type":"Succeeded","status":"Unknown"}]}}`
-	isDone      = `},"status":{"conditions":[{"type":"Succeeded","status":"True"}]}}`
+	taskRunHead = `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"build","namespace":"ci",` +
+		`"uid":"u","resourceVersion":"7"`
+	isHeld    = `,"annotations":{"chains.tekton.dev/signed":"failed","tekton-sign.dev/chains":"u: held"}`
+	isRunning = `},"status":{"conditions":[{"type":"Succeeded","status":"Unknown"}]}}`
+	isDone    = `},"status":{"conditions":[{"type":"Succeeded","status":"True"}]}}`
 )
 
 func chainsRequest(subresource, old, submitted string) *admissionv1.AdmissionRequest {
@@ -45,13 +46,15 @@ func TestChainsHolds(t *testing.T) {
 			taskRunHead + `}}`, taskRunHead + `}}`, isHeld + `,"finalizers":["tekton-sign.dev/chains"]}}`,
 		},
 		"with a marker of its own": {
-			taskRunHead + `}}`, taskRunHead + `,"annotations":{"tekton-sign.dev/chains":"u: released","chains.tekton.dev/signed":"true"}}}`,
+			taskRunHead + `}}`, taskRunHead +
+				`,"annotations":{"tekton-sign.dev/chains":"u: released","chains.tekton.dev/signed":"true"}}}`,
 			isHeld + `,"finalizers":["tekton-sign.dev/chains"]}}`,
 		},
-		"held":                       {taskRunHead + isHeld + `}}`, taskRunHead + isHeld + `}}`, ""},
-		"held, taken out":            {taskRunHead + isHeld + `}}`, taskRunHead + `}}`, ""}, // the policy's business
-		"complete":                   {taskRunHead + isDone, taskRunHead + isDone, ""},
-		"said to be complete":        {taskRunHead + isRunning, taskRunHead + isDone, isHeld + `,"finalizers":["tekton-sign.dev/chains"]` + isDone},
+		"held":            {taskRunHead + isHeld + `}}`, taskRunHead + isHeld + `}}`, ""},
+		"held, taken out": {taskRunHead + isHeld + `}}`, taskRunHead + `}}`, ""}, // the policy's business
+		"complete":        {taskRunHead + isDone, taskRunHead + isDone, ""},
+		"said to be complete": {taskRunHead + isRunning, taskRunHead + isDone,
+			isHeld + `,"finalizers":["tekton-sign.dev/chains"]` + isDone},
 		"being deleted, and running": {taskRunHead + `,"deletionTimestamp":"2026-05-04T11:00:00Z"}}`, taskRunHead + `}}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -92,19 +95,27 @@ func TestChainsRefuses(t *testing.T) {
 		code           int32 // 0: allowed
 		warnings       int
 	}{
-		"completes":                   {old: taskRunHead + young + isRunning, submitted: taskRunHead + isDone, code: http.StatusConflict},
-		"completes at once":           {old: taskRunHead + young + `}}`, submitted: taskRunHead + isDone, code: http.StatusConflict},
-		"with metadata of a lie":      {old: taskRunHead + young + isRunning, submitted: taskRunHead + isHeld + isDone, code: http.StatusConflict},
-		"nobody held it, audit":       {old: taskRunHead + old + isRunning, submitted: taskRunHead + isDone, warnings: 1},
-		"nobody held it, enforce":     {old: taskRunHead + old + isRunning, submitted: taskRunHead + isDone, mode: settings.Enforce, code: http.StatusConflict},
-		"no time to wait":             {old: taskRunHead + young + short, submitted: taskRunHead + isDone, warnings: 1},
-		"no time for the tasks":       {old: taskRunHead + young + shortPipeline, submitted: taskRunHead + isDone, warnings: 1},
-		"no time to wait, enforced":   {old: taskRunHead + young + short, submitted: taskRunHead + isDone, mode: settings.Enforce, code: http.StatusConflict},
-		"time enough":                 {old: taskRunHead + young + long, submitted: taskRunHead + isDone, code: http.StatusConflict},
+		"completes": {old: taskRunHead + young + isRunning, submitted: taskRunHead + isDone,
+			code: http.StatusConflict},
+		"completes at once": {old: taskRunHead + young + `}}`, submitted: taskRunHead + isDone,
+			code: http.StatusConflict},
+		"with metadata of a lie": {old: taskRunHead + young + isRunning, submitted: taskRunHead + isHeld + isDone,
+			code: http.StatusConflict},
+		"nobody held it, audit": {old: taskRunHead + old + isRunning, submitted: taskRunHead + isDone, warnings: 1},
+		"nobody held it, enforce": {old: taskRunHead + old + isRunning, submitted: taskRunHead + isDone,
+			mode: settings.Enforce, code: http.StatusConflict},
+		"no time to wait": {old: taskRunHead + young + short, submitted: taskRunHead + isDone, warnings: 1},
+		"no time for the tasks": {old: taskRunHead + young + shortPipeline, submitted: taskRunHead + isDone,
+			warnings: 1},
+		"no time to wait, enforced": {old: taskRunHead + young + short, submitted: taskRunHead + isDone,
+			mode: settings.Enforce, code: http.StatusConflict},
+		"time enough": {old: taskRunHead + young + long, submitted: taskRunHead + isDone,
+			code: http.StatusConflict},
 		"of an age that nobody knows": {old: taskRunHead + isRunning, submitted: taskRunHead + isDone, warnings: 1},
 
-		"nonsense, audit":   {old: `[]`, submitted: taskRunHead + isDone, warnings: 1},
-		"nonsense, enforce": {old: `[]`, submitted: taskRunHead + isDone, mode: settings.Enforce, code: http.StatusInternalServerError},
+		"nonsense, audit": {old: `[]`, submitted: taskRunHead + isDone, warnings: 1},
+		"nonsense, enforce": {old: `[]`, submitted: taskRunHead + isDone, mode: settings.Enforce,
+			code: http.StatusInternalServerError},
 
 		"held":     {old: taskRunHead + isHeld + isRunning, submitted: taskRunHead + isDone},
 		"runs on":  {old: taskRunHead + isRunning, submitted: taskRunHead + isRunning},
@@ -112,14 +123,16 @@ func TestChainsRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			handler := &ChainsHandler{
-				Scope: fakeScope{backend: signing.BackendOIDCSAToken, gate: true, mode: tc.mode}, Now: testNow, Log: zap.NewNop().Sugar(),
+				Scope: fakeScope{backend: signing.BackendOIDCSAToken, gate: true, mode: tc.mode}, Now: testNow,
+				Log: zap.NewNop().Sugar(),
 			}
 			response := handler.Admit(t.Context(), chainsRequest("status", tc.old, tc.submitted))
 			if response.Allowed != (tc.code == 0) || (!response.Allowed && response.Result.Code != tc.code) {
 				t.Errorf("got %+v, want code %d", response, tc.code)
 			}
 			if !response.Allowed && tc.code == http.StatusConflict && response.Result.Reason != metav1.StatusReasonConflict {
-				t.Errorf("got the reason %s: Tekton's controller repeats a write at once for a conflict only", response.Result.Reason)
+				t.Errorf("got the reason %s: Tekton's controller repeats a write at once for a conflict only",
+					response.Result.Reason)
 			}
 			if len(response.Warnings) != tc.warnings || len(response.Patch) > 0 {
 				t.Errorf("got warnings %q and patch %s", response.Warnings, response.Patch)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
 // maxMessage bounds a condition's message, in bytes. TaskRuns are listed by the thousand.
@@ -65,8 +66,12 @@ func verifiedMessage(r verify.Result) string {
 	if n := len(r.Results); n != 1 {
 		results = fmt.Sprintf("%d results", n)
 	}
-	if r.Basis != "" {
+	switch r.Basis {
+	case record.BasisReceipt:
 		return fmt.Sprintf("%s: %s as the kubelet reported, nothing in the pod signed, %s", r.Verdict, results, r.Assurance)
+	case record.BasisBoth:
+		return fmt.Sprintf("%s: %s as the kubelet reported, not every step signed, %s", r.Verdict, results, r.Assurance)
+	case record.BasisEvidence:
 	}
 	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
 }

@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
+
+func basedOn(basis record.Basis) verify.Result { r := verified(); r.Basis = basis; return r }
 
 func TestConditionOfEachVerdict(t *testing.T) {
 	failing := func(verdict verify.Verdict, status verify.Status) verify.Result {
@@ -26,6 +29,14 @@ func TestConditionOfEachVerdict(t *testing.T) {
 		"verified": {
 			verified(), "True", "TaskRunResultsVerified",
 			"VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity",
+		},
+		"by a receipt": {
+			basedOn(record.BasisReceipt), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, nothing in the pod signed, identity",
+		},
+		"by a receipt and evidence": {
+			basedOn(record.BasisBoth), "True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as the kubelet reported, not every step signed, identity",
 		},
 		"failed": {
 			failing(verify.Failed, verify.Fail), "False", "TaskRunResultsVerificationFailed",
@@ -157,7 +168,11 @@ func TestVerdictIsFoundAnew(t *testing.T) {
 			request := statusWrite(t, sealed(carriedRun(nil)), carriedRun(change))
 			after := stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)
 			ours := ourConditions(after)
-			if len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != 1 {
+			calls := 1
+			if name == "retriesStatus" { // the attempt is judged too
+				calls = 2
+			}
+			if len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != calls {
 				t.Errorf("verified %d times, conditions %v", verifier.calls, ours)
 			}
 		})

@@ -29,8 +29,8 @@ func isOurs(e entry) bool { return e.head.Type == string(verify.ConditionType) }
 
 func isSucceeded(e entry) bool { return e.head.Type == string(apis.ConditionSucceeded) }
 
-// parseConditions reads each condition once, each field on its own: who waits for a condition may look at type and status only, so
-// that nonsense in another field must not hide it.
+// parseConditions reads each condition once, each field on its own: who waits for a condition may look at type and
+// status only, so that nonsense in another field must not hide it.
 func parseConditions(raw json.RawMessage) ([]entry, error) {
 	if isNull(raw) {
 		return nil, nil
@@ -98,8 +98,8 @@ func (s state) ours() []entry {
 	return found
 }
 
-// condition returns our condition as it is to be sealed, the zero value if there is none. It is an error if it can be read in
-// several ways.
+// condition returns our condition as it is to be sealed, the zero value if there is none. It is an error if it can
+// be read in several ways.
 func (s state) condition() (c condition, err error) {
 	ours := s.ours()
 	switch len(ours) {
@@ -136,7 +136,8 @@ func (s *state) setConditions(all []entry) {
 // inOrder puts the condition Succeeded first.
 func (s *state) inOrder() { s.setConditions(s.conditions) }
 
-// setCondition puts cond in the place of ours. A condition that says the same as before keeps the time of its transition.
+// setCondition puts cond in the place of ours. A condition that says the same as before keeps the time of its
+// transition.
 func (s *state) setCondition(cond *condition) error {
 	if have := s.ours(); len(have) == 1 && sameCondition(have[0].raw, cond) {
 		s.inOrder()
@@ -154,7 +155,8 @@ func (s *state) replaceCondition(cond *condition) error {
 	return nil
 }
 
-// placeCondition puts a condition in the place of the first one of its type, or at the end, and drops others of the type.
+// placeCondition puts a condition in the place of the first one of its type, or at the end, and drops others of the
+// type.
 func (s *state) placeCondition(cond entry) {
 	all := make([]entry, 0, len(s.conditions)+1)
 	placed := false

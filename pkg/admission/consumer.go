@@ -36,11 +36,12 @@ const (
 
 // ObjectReader reads one object from the API server, not from a cache.
 type ObjectReader interface {
-	Get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error)
+	Get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured,
+		error)
 }
 
-// ChildJudge says whether the results of a completed TaskRun are verified. If they are not, why says so; the error is that this is
-// not known yet.
+// ChildJudge says whether the results of a completed TaskRun are verified. If they are not, why says so; the error
+// is that this is not known yet.
 type ChildJudge interface {
 	Verified(ctx context.Context, stored *unstructured.Unstructured, tr *v1.TaskRun) (ok bool, why string, err error)
 }
@@ -50,13 +51,13 @@ type CustomTasks interface {
 	TrustedCustomTask(apiVersion, kind string) bool
 }
 
-// ConsumerHandler lets a task of a pipeline start only on values of children that are the PipelineRun's own and verified. It is
-// called when a child of a PipelineRun is created, in namespaces whose mode is enforce.
+// ConsumerHandler lets a task of a pipeline start only on values of children that are the PipelineRun's own and
+// verified. It is called when a child of a PipelineRun is created, in namespaces whose mode is enforce.
 //
-// What Tekton does when it may not create a child decides the answer. After 400 Bad Request the PipelineRun fails with our message
-// (CreateRunFailed). After anything else Tekton stores the PipelineRun's status and tries again, later each time, until the
-// PipelineRun's timeout. So what is so for good is a bad request; what will pass, or may, is a conflict, of which Tekton makes the
-// least noise.
+// What Tekton does when it may not create a child decides the answer. After 400 Bad Request the PipelineRun fails
+// with our message (CreateRunFailed). After anything else Tekton stores the PipelineRun's status and tries again,
+// later each time, until the PipelineRun's timeout. So what is so for good is a bad request; what will pass, or
+// may, is a conflict, of which Tekton makes the least noise.
 type ConsumerHandler struct {
 	Scope  Scope
 	Reader ObjectReader
@@ -66,7 +67,8 @@ type ConsumerHandler struct {
 }
 
 // Admit answers for one TaskRun, CustomRun or PipelineRun that is created.
-func (h *ConsumerHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (h *ConsumerHandler) Admit(ctx context.Context,
+	request *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	if !h.Scope.Ready() {
 		unanswered()
 	}
@@ -89,14 +91,16 @@ func (h *ConsumerHandler) Admit(ctx context.Context, request *admissionv1.Admiss
 	return refuse(refused)
 }
 
-// never refuses for good. Tekton makes its condition's message of this by a format: a percent sign would be taken for a verb.
+// never refuses for good. Tekton makes its condition's message of this by a format: a percent sign would be taken
+// for a verb.
 func never(format string, args ...any) *refusal {
 	return &refusal{metav1.StatusReasonBadRequest, http.StatusBadRequest, consumerMessage(format, args...)}
 }
 
 // later refuses for now.
 func later(format string, args ...any) *refusal {
-	return &refusal{metav1.StatusReasonConflict, http.StatusConflict, consumerMessage(format, args...) + "; Tekton tries again"}
+	return &refusal{metav1.StatusReasonConflict, http.StatusConflict, consumerMessage(format, args...) +
+		"; Tekton tries again"}
 }
 
 func consumerMessage(format string, args ...any) string {
@@ -174,7 +178,8 @@ func (p *pipelineOf) read(ctx context.Context, owner *metav1.OwnerReference) err
 		p.spec = spec
 	}
 	if label, where := pipelines.Relabels(&p.run, spec, resolved); label != "" {
-		return never("PipelineRun %s: %s has Tekton write the label %s, by which a child's task is known: leave it out", owner.Name, where, label)
+		return never("PipelineRun %s: %s has Tekton write the label %s, by which a child's task is known: leave it out",
+			owner.Name, where, label)
 	}
 	if ref := p.run.Spec.PipelineRef; p.spec == nil && ref != nil && ref.Name != "" && ref.Resolver == "" {
 		var pipeline v1.Pipeline

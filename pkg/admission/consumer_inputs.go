@@ -27,7 +27,8 @@ func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) erro
 	name := c.Labels[pipeline.PipelineTaskLabelKey]
 	task := pipelines.FindTask(p.spec, name)
 	if task == nil {
-		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name, pipeline.PipelineTaskLabelKey, p.run.Name, name)
+		return never("%s: expected its label %s to name a task of PipelineRun %s, got %q", c.Name,
+			pipeline.PipelineTaskLabelKey, p.run.Name, name)
 	}
 	producers, err := pipelines.Producers(p.spec, task, p.run.Spec.Workspaces)
 	if err != nil {
@@ -37,7 +38,8 @@ func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) erro
 		return nil
 	}
 	if p.run.Status.PipelineSpec == nil {
-		return later("task %s takes results, and the status of PipelineRun %s does not hold its pipeline yet", name, p.run.Name)
+		return later("task %s takes results, and the status of PipelineRun %s does not hold its pipeline yet", name,
+			p.run.Name)
 	}
 	outputs := pipelines.Outputs{}
 	reads := 0
@@ -50,7 +52,8 @@ func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) erro
 }
 
 // output returns what a task gave whose results another one takes.
-func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name string, reads *int) (pipelines.Output, error) {
+func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name string, reads *int) (pipelines.Output,
+	error) {
 	task := pipelines.FindTask(p.spec, name)
 	var references []v1.ChildStatusReference
 	for _, reference := range p.run.Status.ChildReferences {
@@ -65,20 +68,22 @@ func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name
 	case len(references) == 0:
 		return p.unnamed(ctx, task, takes)
 	case known && len(references) > wanted:
-		return pipelines.Output{}, never("%s: expected %d of its children in the status of PipelineRun %s, got %d, such as %s and %s",
+		return pipelines.Output{}, never(
+			"%s: expected %d of its children in the status of PipelineRun %s, got %d, such as %s and %s",
 			takes, wanted, p.run.Name, len(references), references[0].Name, references[len(references)-1].Name)
 	case known && len(references) < wanted:
 		return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names %d children of %d yet",
 			takes, p.run.Name, len(references), wanted)
 	case *reads > maxProducers:
-		return pipelines.Output{}, never("%s: expected it to take results of at most %d children, got %d", takes, maxProducers, *reads)
+		return pipelines.Output{}, never("%s: expected it to take results of at most %d children, got %d", takes,
+			maxProducers, *reads)
 	}
 	return p.outputOf(ctx, task, references, takes)
 }
 
-// unnamed returns what the TaskRun gave that Tekton takes for a task's before the status names it: whatever bears the name that it
-// would have. Tekton writes the status after it has started the tasks that it can, so that somebody else's TaskRun of that name
-// would never be named.
+// unnamed returns what the TaskRun gave that Tekton takes for a task's before the status names it: whatever bears
+// the name that it would have. Tekton writes the status after it has started the tasks that it can, so that
+// somebody else's TaskRun of that name would never be named.
 func (p *pipelineOf) unnamed(ctx context.Context, task *v1.PipelineTask, takes string) (pipelines.Output, error) {
 	name := kmeta.ChildName(p.run.Name, "-"+task.Name)
 	if !task.IsMatrixed() {
@@ -148,7 +153,8 @@ func (p *pipelineOf) taskRun(ctx context.Context, task *v1.PipelineTask, name, w
 	return tr, nil
 }
 
-// ranAsNamed refuses a TaskRun that ran something else than the pipeline names, as far as that does not depend on other tasks.
+// ranAsNamed refuses a TaskRun that ran something else than the pipeline names, as far as that does not depend on
+// other tasks.
 func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 	difference, err := pipelines.Outputs(nil).CompareTask(task, tr)
 	switch {
@@ -192,10 +198,12 @@ func (p *pipelineOf) own(object metav1.Object, task, what string) error {
 }
 
 // customRun returns the results of a custom run whose controller the settings name.
-func (p *pipelineOf) customRun(ctx context.Context, task *v1.PipelineTask, name, what string) (pipelines.Output, error) {
+func (p *pipelineOf) customRun(ctx context.Context, task *v1.PipelineTask, name, what string) (pipelines.Output,
+	error) {
 	apiVersion, kind := customTask(task)
 	if !p.handler.Custom.TrustedCustomTask(apiVersion, kind) {
-		return pipelines.Output{}, never("%s: nobody verifies the results of a custom run, and the settings do not name the controller of %s %s",
+		return pipelines.Output{}, never(
+			"%s: nobody verifies the results of a custom run, and the settings do not name the controller of %s %s",
 			what, apiVersion, kind)
 	}
 	run := &pipelines.CustomRun{}
@@ -218,8 +226,8 @@ func customTask(task *v1.PipelineTask) (apiVersion, kind string) {
 	return "", ""
 }
 
-// compareConsumer compares the values in the created object with those that the children gave. Values are shown as digests: nobody
-// is to read from an event what was not to be used.
+// compareConsumer compares the values in the created object with those that the children gave. Values are shown as
+// digests: nobody is to read from an event what was not to be used.
 func compareConsumer(plural string, task *v1.PipelineTask, c *consumer, outputs pipelines.Outputs) error {
 	if err := outputs.CheckSize(task); err != nil {
 		return never("task %s: %s", task.Name, err)
@@ -244,26 +252,29 @@ func compareConsumer(plural string, task *v1.PipelineTask, c *consumer, outputs 
 	if plural != "taskruns" || !pipelines.TaskTakes(task) {
 		return nil
 	}
-	d, err := outputs.CompareTask(task, &v1.TaskRun{Spec: v1.TaskRunSpec{TaskRef: c.Spec.TaskRef, TaskSpec: c.Spec.TaskSpec}})
+	d, err := outputs.CompareTask(task,
+		&v1.TaskRun{Spec: v1.TaskRunSpec{TaskRef: c.Spec.TaskRef, TaskSpec: c.Spec.TaskSpec}})
 	switch {
 	case err != nil:
 		return never("task %s: %s", task.Name, err)
 	case d != nil:
-		return never("task %s, %s: expected what the verified results give, %s, got %s", task.Name, d.What, digest(d.Expected), digest(d.Got))
+		return never("task %s, %s: expected what the verified results give, %s, got %s", task.Name, d.What,
+			digest(d.Expected), digest(d.Got))
 	}
 	return nil
 }
 
 func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
-// SealJudge goes by the condition that the add-on sets, where Proves says that the add-on has set it. What it did not set, it
-// replaces soon.
+// SealJudge goes by the condition that the add-on sets, where Proves says that the add-on has set it. What it did
+// not set, it replaces soon.
 type SealJudge struct {
 	Proves func(ctx context.Context, stored *unstructured.Unstructured) bool
 }
 
 // Verified implements ChildJudge.
-func (j SealJudge) Verified(ctx context.Context, stored *unstructured.Unstructured, tr *v1.TaskRun) (ok bool, why string, err error) {
+func (j SealJudge) Verified(ctx context.Context, stored *unstructured.Unstructured, tr *v1.TaskRun) (ok bool,
+	why string, err error) {
 	switch {
 	case !j.Proves(ctx, stored):
 		return false, "", fmt.Errorf("its condition %s is not the add-on's, which judges it soon", verify.ConditionType)

@@ -30,7 +30,8 @@ type fakeObjects struct {
 	reads   []string
 }
 
-func (f *fakeObjects) Get(ctx context.Context, resource schema.GroupVersionResource, namespace, name string) (*unstructured.Unstructured, error) {
+func (f *fakeObjects) Get(ctx context.Context, resource schema.GroupVersionResource, namespace,
+	name string) (*unstructured.Unstructured, error) {
 	key := resource.Resource + "/" + name
 	f.reads = append(f.reads, key)
 	if _, bounded := ctx.Deadline(); !bounded || namespace != "ci" {
@@ -60,8 +61,10 @@ func (t trusts) TrustedCustomTask(apiVersion, kind string) bool {
 // childMeta is the metadata of a child of the PipelineRun.
 func childMeta(name, task string) fields {
 	return fields{
-		"name": name, "namespace": "ci", "labels": fields{"tekton.dev/pipelineRun": "release", "tekton.dev/pipelineTask": task},
-		"ownerReferences": []any{fields{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "release", "uid": prUID, "controller": true}},
+		"name": name, "namespace": "ci", "labels": fields{"tekton.dev/pipelineRun": "release",
+			"tekton.dev/pipelineTask": task},
+		"ownerReferences": []any{fields{"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "name": "release",
+			"uid": prUID, "controller": true}},
 	}
 }
 
@@ -80,11 +83,13 @@ func newScene() *scene {
 		fields{"name": "build", "taskRef": fields{"name": "build", "kind": "Task"}},
 		fields{
 			"name": "deploy", "taskRef": fields{"name": "deploy", "kind": "Task"},
-			"params": []any{fields{"name": "image", "value": "app@$(tasks.build.results.digest)"}, fields{"name": "where", "value": "here"}},
-			"when":   []any{fields{"input": "$(tasks.build.results.digest)", "operator": "in", "values": []any{"sha256:1"}}},
+			"params": []any{fields{"name": "image", "value": "app@$(tasks.build.results.digest)"},
+				fields{"name": "where", "value": "here"}},
+			"when": []any{fields{"input": "$(tasks.build.results.digest)", "operator": "in", "values": []any{"sha256:1"}}},
 		},
 	}, "finally": []any{fields{
-		"name": "notify", "taskSpec": fields{"steps": []any{fields{"name": "s", "image": "i", "script": "say $(tasks.build.results.digest)"}}},
+		"name": "notify", "taskSpec": fields{"steps": []any{fields{"name": "s", "image": "i",
+			"script": "say $(tasks.build.results.digest)"}}},
 	}}}
 	build := fields{
 		"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "metadata": childMeta("release-build", "build"),
@@ -95,7 +100,8 @@ func newScene() *scene {
 		},
 	}
 	run := fields{
-		"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": fields{"name": "release", "namespace": "ci", "uid": prUID},
+		"apiVersion": "tekton.dev/v1", "kind": "PipelineRun", "metadata": fields{"name": "release", "namespace": "ci",
+			"uid": prUID},
 		"spec": fields{"pipelineRef": fields{"name": "release"}},
 		"status": fields{
 			"pipelineSpec":    pipeline,
@@ -137,9 +143,11 @@ func (s *scene) notify(script string) {
 
 func (s *scene) customBuild() {
 	s.task(0)["taskRef"] = fields{"apiVersion": "example.dev/v1", "kind": "Wait", "name": "w"}
-	at(s.run(), "status")["childReferences"] = []any{fields{"kind": "CustomRun", "name": "release-build", "pipelineTaskName": "build"}}
+	at(s.run(), "status")["childReferences"] = []any{fields{"kind": "CustomRun", "name": "release-build",
+		"pipelineTaskName": "build"}}
 	s.objects.objects["customruns/release-build"] = fields{
-		"metadata": childMeta("release-build", "build"), "status": fields{"results": []any{fields{"name": "digest", "value": "sha256:1"}}},
+		"metadata": childMeta("release-build", "build"),
+		"status":   fields{"results": []any{fields{"name": "digest", "value": "sha256:1"}}},
 	}
 }
 
@@ -164,7 +172,8 @@ const (
 
 func TestConsumers(t *testing.T) {
 	owners := func(uid, kind string, controller bool) []any {
-		return []any{fields{"apiVersion": "tekton.dev/v1", "kind": kind, "name": "release", "uid": uid, "controller": controller}}
+		return []any{fields{"apiVersion": "tekton.dev/v1", "kind": kind, "name": "release", "uid": uid,
+			"controller": controller}}
 	}
 	for name, c := range map[string]struct {
 		change func(*scene)
@@ -176,34 +185,41 @@ func TestConsumers(t *testing.T) {
 		// Somebody else's values.
 		"a TaskRun with the future name alone": {
 			func(s *scene) { delete(at(s.build(), "metadata"), "ownerReferences") }, never400,
-			"task deploy takes results of task build, TaskRun release-build: expected it to be controlled by PipelineRun release, UID " + prUID + ", got none",
+			"task deploy takes results of task build, TaskRun release-build: " +
+				"expected it to be controlled by PipelineRun release, UID " + prUID + ", got none",
 		},
 		"of another PipelineRun": {
-			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners("other", "PipelineRun", true) }, never400, "UID other",
+			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners("other", "PipelineRun", true) }, never400,
+			"UID other",
 		},
 		"an owner of another group": {
 			func(s *scene) {
-				at(s.build(), "metadata")["ownerReferences"] = []any{fields{"apiVersion": "evil.dev/v1", "kind": "PipelineRun", "name": "release", "uid": prUID, "controller": true}}
+				at(s.build(), "metadata")["ownerReferences"] = []any{fields{"apiVersion": "evil.dev/v1", "kind": "PipelineRun",
+					"name": "release", "uid": prUID, "controller": true}}
 			}, never400, "release-build",
 		},
 		"told to be another task's": {
 			func(s *scene) {
-				at(s.run(), "spec")["taskRunSpecs"] = []any{fields{"pipelineTaskName": "deploy", "metadata": fields{"labels": fields{"tekton.dev/pipelineTask": "build"}}}}
+				at(s.run(), "spec")["taskRunSpecs"] = []any{fields{"pipelineTaskName": "deploy",
+					"metadata": fields{"labels": fields{"tekton.dev/pipelineTask": "build"}}}}
 			}, never400, "taskRunSpecs of task deploy has Tekton write the label tekton.dev/pipelineTask",
 		},
 		"a claim": {func(s *scene) { s.claim = true }, later409, "is not the add-on's"},
 		"owned, not controlled": {
-			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400, "release-build",
+			func(s *scene) { at(s.build(), "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400,
+			"release-build",
 		},
 		"redirected by the status": {
 			func(s *scene) {
 				other := fields{"metadata": fields{"name": "evil", "namespace": "ci"}, "status": s.build()["status"]}
 				s.objects.objects["taskruns/evil"] = other
-				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "TaskRun", "name": "evil", "pipelineTaskName": "build"}}
+				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "TaskRun", "name": "evil",
+					"pipelineTaskName": "build"}}
 			}, never400, "TaskRun evil",
 		},
 		"redirected to another task of its own": {
-			func(s *scene) { at(s.build(), "metadata", "labels")["tekton.dev/pipelineTask"] = "deploy" }, never400, "expected its label",
+			func(s *scene) { at(s.build(), "metadata", "labels")["tekton.dev/pipelineTask"] = "deploy" }, never400,
+			"expected its label",
 		},
 		"named twice": {
 			func(s *scene) {
@@ -227,11 +243,14 @@ func TestConsumers(t *testing.T) {
 		},
 		"with the parameters of the pipeline": {
 			func(s *scene) {
-				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"}, fields{"name": "of", "value": "$(tasks.first.results.x)"}}
-				at(s.build(), "spec")["params"] = []any{fields{"name": "of", "value": "any"}, fields{"name": "branch", "value": "main"}}
+				s.task(0)["params"] = []any{fields{"name": "branch", "value": "main"},
+					fields{"name": "of", "value": "$(tasks.first.results.x)"}}
+				at(s.build(), "spec")["params"] = []any{fields{"name": "of", "value": "any"},
+					fields{"name": "branch", "value": "main"}}
 			}, asked, "",
 		},
-		"a custom run": {(*scene).customBuild, never400, "CustomRun release-build: nobody verifies the results of a custom run"},
+		"a custom run": {(*scene).customBuild, never400,
+			"CustomRun release-build: nobody verifies the results of a custom run"},
 		"a custom run of a trusted controller": {
 			func(s *scene) { s.customBuild(); s.custom = "example.dev/v1/Wait" }, asked, "",
 		},
@@ -244,18 +263,21 @@ func TestConsumers(t *testing.T) {
 		},
 		"a PipelineRun": {
 			func(s *scene) {
-				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "PipelineRun", "name": "nested", "pipelineTaskName": "build"}}
+				at(s.run(), "status")["childReferences"] = []any{fields{"kind": "PipelineRun", "name": "nested",
+					"pipelineTaskName": "build"}}
 			}, never400, "PipelineRun nested",
 		},
 		"not verified": {
-			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True"), oursIs("False")} }, never400, "is not verified: by hand",
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True"), oursIs("False")} }, never400,
+			"is not verified: by hand",
 		},
 		"gone": {func(s *scene) { delete(s.objects.objects, "taskruns/release-build") }, never400, "is gone"},
 
 		// Other values than the child's.
 		"another value": {
 			func(s *scene) {
-				at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"}, fields{"name": "image", "value": "app@evil"}}
+				at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"},
+					fields{"name": "image", "value": "app@evil"}}
 			}, never400, "parameter image: expected the value of the verified results, sha256:",
 		},
 		"the result changed meanwhile": {
@@ -263,7 +285,8 @@ func TestConsumers(t *testing.T) {
 				at(s.build(), "status")["results"] = []any{fields{"name": "digest", "type": "string", "value": "sha256:2"}}
 			}, never400, "when expression",
 		},
-		"no result":                  {func(s *scene) { delete(at(s.build(), "status"), "results") }, never400, "parameter image"},
+		"no result": {func(s *scene) { delete(at(s.build(), "status"), "results") }, never400,
+			"parameter image"},
 		"in a script":                {func(s *scene) { s.notify("say sha256:1") }, asked, ""},
 		"in a script, another value": {func(s *scene) { s.notify("say evil") }, never400, "Task.steps[0].script"},
 
@@ -271,15 +294,19 @@ func TestConsumers(t *testing.T) {
 		"its PipelineRun is another one": {
 			func(s *scene) { at(s.run(), "metadata")["uid"] = "other" }, never400, "expected UID " + prUID + ", got other",
 		},
-		"its PipelineRun is gone": {func(s *scene) { delete(s.objects.objects, "pipelineruns/release") }, never400, "is gone"},
+		"its PipelineRun is gone": {func(s *scene) { delete(s.objects.objects, "pipelineruns/release") }, never400,
+			"is gone"},
 		"it names no task": {
-			func(s *scene) { delete(at(s.created, "metadata", "labels"), "tekton.dev/pipelineTask") }, never400, "to name a task",
+			func(s *scene) { delete(at(s.created, "metadata", "labels"), "tekton.dev/pipelineTask") }, never400,
+			"to name a task",
 		},
 		"it names another task": {
-			func(s *scene) { at(s.created, "metadata", "labels")["tekton.dev/pipelineTask"] = "evil" }, never400, "to name a task",
+			func(s *scene) { at(s.created, "metadata", "labels")["tekton.dev/pipelineTask"] = "evil" }, never400,
+			"to name a task",
 		},
 		"Tekton would adopt it": {
-			func(s *scene) { at(s.created, "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400, "to be its controller",
+			func(s *scene) { at(s.created, "metadata")["ownerReferences"] = owners(prUID, "PipelineRun", false) }, never400,
+			"to be its controller",
 		},
 		"the status holds another pipeline": {
 			func(s *scene) {
@@ -291,10 +318,12 @@ func TestConsumers(t *testing.T) {
 
 		// What passes.
 		"the child runs": {
-			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("Unknown")} }, later409, "is not completed",
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("Unknown")} }, later409,
+			"is not completed",
 		},
 		"not judged yet": {
-			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True")} }, later409, "holds no verdict yet",
+			func(s *scene) { at(s.build(), "status")["conditions"] = []any{succeededIs("True")} }, later409,
+			"holds no verdict yet",
 		},
 		"two verdicts": {
 			func(s *scene) {
@@ -374,7 +403,8 @@ func TestConsumers(t *testing.T) {
 	}
 }
 
-// checkForTekton wants an answer that Tekton's controller reacts to as it should: see handleRunCreationError of its reconciler.
+// checkForTekton wants an answer that Tekton's controller reacts to as it should: see handleRunCreationError of its
+// reconciler.
 func checkForTekton(t *testing.T, r *metav1.Status) {
 	t.Helper()
 	err := &apierrors.StatusError{ErrStatus: *r}
@@ -399,10 +429,11 @@ func TestConsumersOfMatrix(t *testing.T) {
 	}{
 		"both":             {[]any{reference("mac"), reference("linux")}, []any{"sha256:linux", "sha256:mac"}, asked},
 		"in another order": {[]any{reference("mac"), reference("linux")}, []any{"sha256:mac", "sha256:linux"}, never400},
-		"one more":         {[]any{reference("mac"), reference("linux"), reference("evil")}, []any{"sha256:evil", "sha256:linux", "sha256:mac"}, never400},
-		"one twice":        {[]any{reference("mac"), reference("mac")}, []any{"sha256:mac", "sha256:mac"}, never400},
-		"one less":         {[]any{reference("mac")}, []any{"sha256:mac"}, later409},
-		"another":          {[]any{reference("mac"), reference("evil")}, []any{"sha256:evil", "sha256:mac"}, never400},
+		"one more": {[]any{reference("mac"), reference("linux"), reference("evil")},
+			[]any{"sha256:evil", "sha256:linux", "sha256:mac"}, never400},
+		"one twice": {[]any{reference("mac"), reference("mac")}, []any{"sha256:mac", "sha256:mac"}, never400},
+		"one less":  {[]any{reference("mac")}, []any{"sha256:mac"}, later409},
+		"another":   {[]any{reference("mac"), reference("evil")}, []any{"sha256:evil", "sha256:mac"}, never400},
 	} {
 		s := newScene()
 		s.task(0)["matrix"] = fields{"params": []any{fields{"name": "platform", "value": []any{"linux", "mac"}}}}
@@ -454,7 +485,8 @@ func TestConsumersRead(t *testing.T) {
 // TestConsumersShowNoValues keeps what did not verify out of events.
 func TestConsumersShowNoValues(t *testing.T) {
 	s := newScene()
-	at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"}, fields{"name": "image", "value": "a-secret"}}
+	at(s.created, "spec")["params"] = []any{fields{"name": "where", "value": "here"},
+		fields{"name": "image", "value": "a-secret"}}
 	if r := s.admit(t); strings.Contains(r.Result.Message, "a-secret") {
 		t.Error(r.Result.Message)
 	}

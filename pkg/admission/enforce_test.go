@@ -89,7 +89,8 @@ func TestEnforceFailsTheRunAndTakesItsResults(t *testing.T) {
 			}
 			message := succeeded["message"].(string)
 			if message != verdictOf["message"] || strings.Contains(message, "sha256:1\"") ||
-				(verdict != "no such verdict" && !strings.HasPrefix(message, string(verdict)+": results, result digest, expected sha256:")) {
+				(verdict != "no such verdict" &&
+					!strings.HasPrefix(message, string(verdict)+": results, result digest, expected sha256:")) {
 				t.Errorf("message %q", message)
 			}
 			if status["completionTime"] != "2026-03-01T11:30:00Z" || status["podName"] != "build-pod" {
@@ -106,7 +107,8 @@ func TestEnforceKeepsTheReasonOfAFailure(t *testing.T) {
 		full(s)
 		s["conditions"] = []any{cancelled}
 	}))
-	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Indeterminate)}).Admit(t.Context(), request), request.Object)
+	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Indeterminate)}).Admit(t.Context(), request),
+		request.Object)
 	status := after["status"].(fields)
 	if diff := cmp.Diff(cancelled, status["conditions"].([]any)[0]); diff != "" {
 		t.Error(diff)
@@ -127,10 +129,12 @@ func clockBehind() verify.Result {
 func TestClockBehind(t *testing.T) {
 	completing := statusWrite(t, run("Unknown", nil), run("True", func(s fields) { full(s); withOurs("True")(s) }))
 	refused := enforcing(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), completing)
-	if refused.Allowed || refused.Result.Code != 500 || !strings.Contains(refused.Result.Message, "expected before 11:00, got 11:30: set this clock") {
+	if refused.Allowed || refused.Result.Code != 500 || !strings.Contains(refused.Result.Message,
+		"expected before 11:00, got 11:30: set this clock") {
 		t.Errorf("enforce: expected a refusal upon which Tekton writes again, got %+v", refused)
 	}
-	after := stored(t, newStatusHandler(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), completing), completing.Object)
+	after := stored(t, newStatusHandler(&fakeVerifier{result: clockBehind()}).Admit(t.Context(), completing),
+		completing.Object)
 	if found := ourConditions(after); len(found) != 0 {
 		t.Errorf("audit: expected no verdict, so that the TaskRun is judged late, got %v", found)
 	}
@@ -151,7 +155,8 @@ func TestEnforceLetsVerifiedResultsPass(t *testing.T) {
 	after := stored(t, enforcing(verifier).Admit(t.Context(), request), request.Object)
 	want := run("True", full)
 	want["status"].(fields)["conditions"] = []any{
-		succeededIs("True"), ours("True", "TaskRunResultsVerified", "VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity"),
+		succeededIs("True"), ours("True", "TaskRunResultsVerified",
+			"VERIFIED: 1 result as signed in the pod, oidc-sa-token, identity"),
 	}
 	if diff := cmp.Diff(want, withoutSeal(t, after)); diff != "" {
 		t.Error(diff)
@@ -163,7 +168,8 @@ func TestEnforceLetsVerifiedResultsPass(t *testing.T) {
 
 func TestNoResultsAreUnsignedWhereEnforced(t *testing.T) {
 	request := statusWrite(t, run("Unknown", nil), run("True", nil))
-	after := stored(t, enforcing(&fakeVerifier{result: verify.Result{Verdict: verify.NoResults}}).Admit(t.Context(), request), request.Object)
+	after := stored(t, enforcing(&fakeVerifier{result: verify.Result{Verdict: verify.NoResults}}).Admit(t.Context(),
+		request), request.Object)
 	conditions := ourConditions(after)
 	if len(conditions) != 1 || !strings.HasPrefix(conditions[0]["message"].(string), "UNSIGNED: coverage: no step") {
 		t.Errorf("conditions %v", conditions)
@@ -198,7 +204,8 @@ func TestEnforceRetries(t *testing.T) {
 	})
 	old := withSpec(run("Unknown", func(s fields) { s["retriesStatus"] = []any{first} }), spec)
 	request := statusWrite(t, old, withSpec(submitted, spec))
-	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+		request.Object)
 	status := after["status"].(fields)
 
 	message := status["conditions"].([]any)[0].(fields)["message"].(string)
@@ -210,14 +217,16 @@ func TestEnforceRetries(t *testing.T) {
 	archived["steps"] = emptiedSteps()
 	archived["conditions"] = []any{
 		fields{
-			"type": "Succeeded", "status": "False", "reason": "TaskRunResultsVerificationFailed", "message": message, "lastTransitionTime": now,
+			"type": "Succeeded", "status": "False", "reason": "TaskRunResultsVerificationFailed", "message": message,
+			"lastTransitionTime": now,
 		},
 		ours("False", "TaskRunResultsVerificationFailed", message),
 	}
 	want := fields{
 		"podName": "", "future": archived["future"], "steps": emptiedSteps(), "retriesStatus": []any{first, archived},
 		"conditions": []any{
-			fields{"type": "Succeeded", "status": "Unknown", "reason": "ToBeRetried", "message": message, "lastTransitionTime": now},
+			fields{"type": "Succeeded", "status": "Unknown", "reason": "ToBeRetried", "message": message,
+				"lastTransitionTime": now},
 			ours("Unknown", "AwaitingTaskRunResults", "the TaskRun is not completed"),
 		},
 	}
@@ -236,17 +245,21 @@ func TestEnforceDoesNotRetry(t *testing.T) {
 		spec      fields
 		submitted fields
 	}{
-		"no retries":       {"Unknown", fields{}, run("True", nil)},
-		"cancelled":        {"Unknown", fields{"retries": 3, "status": "TaskRunCancelled"}, run("True", nil)},
-		"used up":          {"Unknown", fields{"retries": 1}, run("True", func(s fields) { s["retriesStatus"] = []any{attempt} })},
+		"no retries": {"Unknown", fields{}, run("True", nil)},
+		"cancelled":  {"Unknown", fields{"retries": 3, "status": "TaskRunCancelled"}, run("True", nil)},
+		"used up": {"Unknown", fields{"retries": 1},
+			run("True", func(s fields) { s["retriesStatus"] = []any{attempt} })},
 		"failed by Tekton": {"Unknown", fields{"retries": 1}, run("False", nil)},
 		"published before": {"True", fields{"retries": 1}, run("True", nil)},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			old := withSpec(run(tt.old, func(s fields) { s["retriesStatus"] = tt.submitted["status"].(fields)["retriesStatus"] }), tt.spec)
+			old := withSpec(run(tt.old, func(s fields) {
+				s["retriesStatus"] = tt.submitted["status"].(fields)["retriesStatus"]
+			}), tt.spec)
 			request := statusWrite(t, old, withSpec(tt.submitted, tt.spec))
-			after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+			after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+				request.Object)
 			if got := after["status"].(fields)["conditions"].([]any)[0].(fields)["status"]; got != "False" {
 				t.Errorf("Succeeded is %v", got)
 			}
@@ -284,7 +297,8 @@ func TestArchivedAttemptsAreJudged(t *testing.T) {
 			if _, ok := second["results"]; ok != (mode == settings.Audit) {
 				t.Errorf("results are there: %v", ok)
 			}
-			if verifier.calls != 1 || len(verifier.taskRun.Status.RetriesStatus) != 1 || verifier.taskRun.Status.PodName != "build-pod" {
+			if verifier.calls != 1 || len(verifier.taskRun.Status.RetriesStatus) != 1 ||
+				verifier.taskRun.Status.PodName != "build-pod" {
 				t.Errorf("verified %d times, last %+v", verifier.calls, verifier.taskRun)
 			}
 			if got := ourConditions(after); len(got) != 1 || got[0]["status"] != "Unknown" {
@@ -320,7 +334,8 @@ func TestTroubleRefusesAWriteThatIsEnforced(t *testing.T) {
 	}
 }
 
-func admitAs(t *testing.T, handler *StatusHandler, user string, old, submitted fields) (*admissionv1.AdmissionResponse, *admissionv1.AdmissionRequest) {
+func admitAs(t *testing.T, handler *StatusHandler, user string, old, submitted fields) (*admissionv1.AdmissionResponse,
+	*admissionv1.AdmissionRequest) {
 	t.Helper()
 	request := statusWrite(t, old, submitted)
 	request.UserInfo.Username = user
@@ -335,15 +350,16 @@ func TestAfterCompletionOnlyTektonWrites(t *testing.T) {
 		who            string
 		code           int32 // 0: allowed
 	}{
-		"a stranger changes results":      {carriedRun(nil), carriedRun(changed), "mallory", 403},
-		"before the verdict":              {run("True", nil), run("True", changed), "mallory", 403},
-		"the add-on changes results":      {carriedRun(nil), carriedRun(changed), addOn, 403},
-		"a stranger makes it run again":   {carriedRun(nil), run("Unknown", nil), "mallory", 403},
-		"a stranger adds an attempt":      {run("Unknown", nil), run("Unknown", retried), "mallory", 403},
-		"Tekton changes results":          {carriedRun(nil), carriedRun(changed), tekton, 0},
-		"a stranger changes other things": {carriedRun(nil), carriedRun(func(s fields) { s["provenance"] = fields{} }), "mallory", 0},
-		"a stranger completes it":         {run("Unknown", nil), run("True", changed), "mallory", 0}, // it is verified
-		"the add-on asks for a verdict":   {run("True", nil), run("True", nil), addOn, 0},
+		"a stranger changes results":    {carriedRun(nil), carriedRun(changed), "mallory", 403},
+		"before the verdict":            {run("True", nil), run("True", changed), "mallory", 403},
+		"the add-on changes results":    {carriedRun(nil), carriedRun(changed), addOn, 403},
+		"a stranger makes it run again": {carriedRun(nil), run("Unknown", nil), "mallory", 403},
+		"a stranger adds an attempt":    {run("Unknown", nil), run("Unknown", retried), "mallory", 403},
+		"Tekton changes results":        {carriedRun(nil), carriedRun(changed), tekton, 0},
+		"a stranger changes other things": {carriedRun(nil), carriedRun(func(s fields) { s["provenance"] = fields{} }),
+			"mallory", 0},
+		"a stranger completes it":       {run("Unknown", nil), run("True", changed), "mallory", 0}, // it is verified
+		"the add-on asks for a verdict": {run("True", nil), run("True", nil), addOn, 0},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -351,7 +367,8 @@ func TestAfterCompletionOnlyTektonWrites(t *testing.T) {
 			switch {
 			case tt.code == 0 && !response.Allowed:
 				t.Errorf("refused: %s", response.Result.Message)
-			case tt.code != 0 && (response.Allowed || response.Result.Code != tt.code || !strings.Contains(response.Result.Message, tt.who)):
+			case tt.code != 0 && (response.Allowed || response.Result.Code != tt.code ||
+				!strings.Contains(response.Result.Message, tt.who)):
 				t.Errorf("got %+v", response)
 			}
 			audit, _ := admitAs(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}), tt.who, tt.old, tt.submitted)
@@ -371,7 +388,8 @@ func TestRetryIsNotTakenBack(t *testing.T) {
 		"one attempt less": run("True", with(one)), "another attempt": run("Unknown", with(one, one)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, _ := admitAs(t, enforcing(&fakeVerifier{result: verified()}), tekton, run("Unknown", with(one, two)), submitted)
+			response, _ := admitAs(t, enforcing(&fakeVerifier{result: verified()}), tekton, run("Unknown", with(one, two)),
+				submitted)
 			if response.Allowed || response.Result.Reason != "Conflict" || response.Result.Code != 409 {
 				t.Errorf("got %+v", response)
 			}
@@ -398,20 +416,24 @@ func TestStrangersInAudit(t *testing.T) {
 			"written after completion by mallory: FAILED: results, result digest, expected sha256:"},
 		"nothing left": {"mallory", verify.Result{Verdict: verify.NoResults}, gone,
 			"written after completion by mallory: FAILED: what was verified is gone"},
-		"nothing left by Tekton": {tekton, verify.Result{Verdict: verify.NoResults}, gone, "FAILED: what was verified is gone"},
+		"nothing left by Tekton": {tekton, verify.Result{Verdict: verify.NoResults}, gone,
+			"FAILED: what was verified is gone"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: tt.result}), tt.who, sealed(carriedRun(nil)), carriedRun(tt.change))
+			response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: tt.result}), tt.who, sealed(carriedRun(nil)),
+				carriedRun(tt.change))
 			conditions := ourConditions(stored(t, response, request.Object))
-			if len(conditions) != 1 || conditions[0]["status"] != "False" || !strings.HasPrefix(conditions[0]["message"].(string), tt.message) {
+			if len(conditions) != 1 || conditions[0]["status"] != "False" ||
+				!strings.HasPrefix(conditions[0]["message"].(string), tt.message) {
 				t.Errorf("conditions %v", conditions)
 			}
 		})
 	}
 	// What a stranger wrote back is judged as what it is.
 	spoilt := run("True", withOurs("False"))
-	response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), "admin", sealed(spoilt), carriedRun(changed))
+	response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: verified()}), "admin", sealed(spoilt),
+		carriedRun(changed))
 	if conditions := ourConditions(stored(t, response, request.Object)); conditions[0]["status"] != "True" {
 		t.Errorf("conditions %v", conditions)
 	}
@@ -419,9 +441,11 @@ func TestStrangersInAudit(t *testing.T) {
 
 func TestLateVerdictsSaySo(t *testing.T) {
 	for _, result := range []verify.Result{verified(), failing(verify.Unsigned)} {
-		response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: result}), addOn, run("True", nil), run("True", nil))
+		response, request := admitAs(t, newStatusHandler(&fakeVerifier{result: result}), addOn, run("True", nil),
+			run("True", nil))
 		conditions := ourConditions(stored(t, response, request.Object))
-		if len(conditions) != 1 || !strings.Contains(conditions[0]["message"].(string), "; verified late, the add-on did not see") {
+		if len(conditions) != 1 || !strings.Contains(conditions[0]["message"].(string),
+			"; verified late, the add-on did not see") {
 			t.Errorf("conditions %v", conditions)
 		}
 	}
@@ -432,7 +456,8 @@ func TestEnforcedFailureIsNeverVerified(t *testing.T) {
 	failedByUs := func(s fields) {
 		s["conditions"] = []any{fields{"type": "Succeeded", "status": "False", "reason": "TaskRunResultsVerificationFailed"}}
 	}
-	response, request := admitAs(t, enforcing(&fakeVerifier{result: verified()}), addOn, run("False", failedByUs), run("False", failedByUs))
+	response, request := admitAs(t, enforcing(&fakeVerifier{result: verified()}), addOn, run("False", failedByUs),
+		run("False", failedByUs))
 	conditions := ourConditions(stored(t, response, request.Object))
 	if len(conditions) != 1 || conditions[0]["status"] != "False" {
 		t.Errorf("conditions %v", conditions)
@@ -465,7 +490,8 @@ func TestTaskSpecIsPinned(t *testing.T) {
 			if diff := cmp.Diff(want["status"].(fields)["taskSpec"], after["status"].(fields)["taskSpec"]); diff != "" {
 				t.Error(diff)
 			}
-			if warned := slices.ContainsFunc(response.Warnings, func(w string) bool { return strings.Contains(w, "status.taskSpec is fixed") }); warned != tt.changed {
+			if warned := slices.ContainsFunc(response.Warnings,
+				func(w string) bool { return strings.Contains(w, "status.taskSpec is fixed") }); warned != tt.changed {
 				t.Errorf("warnings %q", response.Warnings)
 			}
 		})

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Gate lets few requests be worked on at the same time, as many as there are processors, in the order in which they came:
-// a hundred at once would share the processors and all be done when the last one is. Who waits for somebody else stands
-// outside meanwhile, and comes back before those who have not begun.
+// Gate lets few requests be worked on at the same time, as many as there are processors, in the order in which they
+// came: a hundred at once would share the processors and all be done when the last one is. Who waits for somebody
+// else stands outside meanwhile, and comes back before those who have not begun.
 type Gate struct {
 	mu        sync.Mutex
 	free      int
@@ -30,7 +30,8 @@ type turn struct {
 	outside time.Duration // so long it waited for others, and to come back
 }
 
-// Enter waits for a turn. The context that it returns is for Outside; Leave must follow. It is an error if ctx ends before.
+// Enter waits for a turn. The context that it returns is for Outside; Leave must follow. It is an error if ctx ends
+// before.
 func (g *Gate) Enter(ctx context.Context) (context.Context, error) {
 	called := g.queue(&g.waiting)
 	select {

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// TestGateOrder has one at a time: those who wait begin in the order in which they came, and who was outside goes on first.
+// TestGateOrder has one at a time: those who wait begin in the order in which they came, and who was outside goes
+// on first.
 func TestGateOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := NewGate(1)

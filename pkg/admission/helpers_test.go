@@ -41,6 +41,7 @@ type fakeScope struct {
 	mode     settings.Enforcement
 	material bool // is kept
 	gate     bool // in front of Chains
+	logs     bool // of the results sidecar are read
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
@@ -48,7 +49,7 @@ func (f fakeScope) Ready() bool { return !f.starting }
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
 	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
-	s.GateChains = f.gate
+	s.GateChains, s.SidecarLogs = f.gate, f.logs
 	return s
 }
 
@@ -78,8 +79,10 @@ func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, f
 }
 
 type fakePods struct {
-	pod *metav1.PartialObjectMetadata
-	err error
+	pod    *metav1.PartialObjectMetadata
+	err    error
+	log    string
+	logErr error
 }
 
 func (f fakePods) Get(context.Context, string, string, bool) (*corev1.Pod, error) {
@@ -87,6 +90,10 @@ func (f fakePods) Get(context.Context, string, string, bool) (*corev1.Pod, error
 		return nil, f.err
 	}
 	return &corev1.Pod{ObjectMeta: f.pod.ObjectMeta}, f.err
+}
+
+func (f fakePods) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return []byte(f.log), f.logErr
 }
 
 func testNow() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }

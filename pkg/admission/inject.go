@@ -92,7 +92,8 @@ func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftS
 
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will
 // not sign: that would fail its TaskRun in the end.
-func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionRequest) (
+	response *admissionv1.AdmissionResponse) {
 	if !h.Scope.Ready() {
 		unanswered()
 	}
@@ -182,7 +183,8 @@ func (h *InjectHandler) admit(
 // deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception
 // that says so. Where results are enforced, pods that could not start, or that a policy refused, are tried again:
 // none may run without the signer, and what was in the way may have gone.
-func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (settings.Delivery, delivery.Entry) {
+func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (
+	settings.Delivery, delivery.Entry) {
 	wanted := h.Delivery(s.Delivery)
 	e, ok := h.Exception(namespace)
 	switch {

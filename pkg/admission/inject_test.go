@@ -23,7 +23,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-const podJSON = `{"metadata":{"name":"build-pod","later":"field"},"spec":{"containers":[{"name":"step-make","later":1}]}}`
+const podJSON = `{"metadata":{"name":"build-pod","later":"field"},"spec":{"containers":[{"name":"step-make",` +
+	`"later":1}]}}`
 
 func newInjectHandler(inject Injector) *InjectHandler {
 	return &InjectHandler{
@@ -40,13 +41,15 @@ func newInjectHandler(inject Injector) *InjectHandler {
 
 const keeperUser = "system:serviceaccount:tekton-sign:keeper"
 
-// TestExceptions: how the signer reaches a pod where it does not get there as the settings ask, and what becomes of the pod where it
-// does not at all.
+// TestExceptions: how the signer reaches a pod where it does not get there as the settings ask, and what becomes of
+// the pod where it does not at all.
 func TestExceptions(t *testing.T) {
 	entry := func(source delivery.Source, by settings.Delivery) *delivery.Entry {
-		return &delivery.Entry{Namespace: "ci", Source: source, Exception: delivery.Exception{Delivery: by, Reason: "policy \x1b says no"}}
+		return &delivery.Entry{Namespace: "ci", Source: source, Exception: delivery.Exception{Delivery: by,
+			Reason: "policy \x1b says no"}}
 	}
-	refused, cannotStart := `pods of this namespace with the signer are refused: policy \x1b says no`, `pods of this namespace do not start with the signer: policy \x1b says no`
+	refused, cannotStart := `pods of this namespace with the signer are refused: policy \x1b says no`,
+		`pods of this namespace do not start with the signer: policy \x1b says no`
 	for name, tc := range map[string]struct {
 		mode    settings.Enforcement
 		entry   *delivery.Entry
@@ -56,17 +59,27 @@ func TestExceptions(t *testing.T) {
 		left    LeftAlone
 		refused bool
 	}{
-		"none":                     {settings.Audit, nil, settings.DeliveryImage, settings.DeliveryImage, "", "", false},
-		"by init":                  {settings.Audit, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage, settings.DeliveryInit, "", "", false},
-		"by init, enforced":        {settings.Enforce, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage, settings.DeliveryInit, "", "", false},
-		"by image":                 {settings.Audit, entry(delivery.Start, settings.DeliveryImage), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
-		"by image, which none can": {settings.Audit, entry(delivery.Trial, settings.DeliveryImage), settings.DeliveryInit, "", refused, LeftRefused, false},
-		"refused":                  {settings.Audit, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, false},
-		"refused, enforced":        {settings.Enforce, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, true},
-		"does not start":           {settings.Audit, entry(delivery.Start, delivery.None), settings.DeliveryImage, "", cannotStart, LeftStart, false},
-		"refused since":            {settings.Audit, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, "", refused, LeftRefused, false},
-		"refused since, enforced":  {settings.Enforce, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
-		"does not start, enforced": {settings.Enforce, entry(delivery.Start, delivery.None), settings.DeliveryImage, settings.DeliveryImage, "", "", false},
+		"none": {settings.Audit, nil, settings.DeliveryImage, settings.DeliveryImage, "", "", false},
+		"by init": {settings.Audit, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage,
+			settings.DeliveryInit, "", "", false},
+		"by init, enforced": {settings.Enforce, entry(delivery.Trial, settings.DeliveryInit), settings.DeliveryImage,
+			settings.DeliveryInit, "", "", false},
+		"by image": {settings.Audit, entry(delivery.Start, settings.DeliveryImage), settings.DeliveryImage,
+			settings.DeliveryImage, "", "", false},
+		"by image, which none can": {settings.Audit, entry(delivery.Trial, settings.DeliveryImage), settings.DeliveryInit,
+			"", refused, LeftRefused, false},
+		"refused": {settings.Audit, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "",
+			refused, LeftRefused, false},
+		"refused, enforced": {settings.Enforce, entry(delivery.Trial, delivery.None), settings.DeliveryImage, "",
+			refused, LeftRefused, true},
+		"does not start": {settings.Audit, entry(delivery.Start, delivery.None), settings.DeliveryImage, "",
+			cannotStart, LeftStart, false},
+		"refused since": {settings.Audit, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, "",
+			refused, LeftRefused, false},
+		"refused since, enforced": {settings.Enforce, entry(delivery.Refusal, delivery.None), settings.DeliveryImage,
+			settings.DeliveryImage, "", "", false},
+		"does not start, enforced": {settings.Enforce, entry(delivery.Start, delivery.None), settings.DeliveryImage,
+			settings.DeliveryImage, "", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var by settings.Delivery
@@ -99,7 +112,8 @@ func TestExceptions(t *testing.T) {
 			case tc.reason != "":
 				after := stored(t, response, request.Object)
 				annotations, _ := after["metadata"].(fields)["annotations"].(fields)
-				if annotations[signing.UnsignedAnnotation] != tc.reason || after["spec"].(fields)["containers"].([]any)[0].(fields)["command"] != nil {
+				if annotations[signing.UnsignedAnnotation] != tc.reason ||
+					after["spec"].(fields)["containers"].([]any)[0].(fields)["command"] != nil {
 					t.Errorf("stored %v", after)
 				}
 			}
@@ -107,7 +121,8 @@ func TestExceptions(t *testing.T) {
 	}
 }
 
-// TestTrialPasses: the keeper's dry run is of the very pod that it sends. Its other pods, and the dry runs of others, are pods like any.
+// TestTrialPasses: the keeper's dry run is of the very pod that it sends. Its other pods, and the dry runs of
+// others, are pods like any.
 func TestTrialPasses(t *testing.T) {
 	yes := true
 	for name, tc := range map[string]struct {
@@ -160,7 +175,8 @@ func TestPodIsPatched(t *testing.T) {
 	on.Backend = signing.BackendOIDCSAToken
 	wantStep := on.Step()
 	wantStep.AudiencePrefix = "lab-prefix"
-	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep, Patience: 5 * time.Second}, got); diff != "" {
+	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep, Patience: 5 * time.Second},
+		got); diff != "" {
 		t.Error(diff)
 	}
 	if namespace != "ci" {
@@ -196,7 +212,8 @@ func TestPodsLeftAlone(t *testing.T) {
 			if !response.Allowed || response.Patch != nil {
 				t.Errorf("allowed %v, patch %s", response.Allowed, response.Patch)
 			}
-			if got := strings.Join(response.Warnings, ""); (got == "") != (tt.warning == "") || !strings.Contains(got, tt.warning) {
+			if got := strings.Join(response.Warnings, ""); (got == "") != (tt.warning == "") ||
+				!strings.Contains(got, tt.warning) {
 				t.Errorf("warnings %q, want %q", response.Warnings, tt.warning)
 			}
 		})
@@ -221,7 +238,8 @@ func TestReasonIsLogged(t *testing.T) {
 	}
 }
 
-// TestPatience lets a step wait for its token for long only where it must have one, and longest where nobody may ask for it yet.
+// TestPatience lets a step wait for its token for long only where it must have one, and longest where nobody may
+// ask for it yet.
 func TestPatience(t *testing.T) {
 	for _, c := range []struct {
 		mode    settings.Enforcement
@@ -266,8 +284,8 @@ func TestTroubleRefusesAPodThatIsEnforced(t *testing.T) {
 	}
 }
 
-// TestPodThatCannotSign has the reason in the answer and in the pod. Where results are enforced, Tekton's controller gets a refusal,
-// which fails the TaskRun before it ran; pods of others are theirs.
+// TestPodThatCannotSign has the reason in the answer and in the pod. Where results are enforced, Tekton's
+// controller gets a refusal, which fails the TaskRun before it ran; pods of others are theirs.
 func TestPodThatCannotSign(t *testing.T) {
 	const reason = `not \x1b[2Kours`
 	skip := func(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) { return pod, "not \x1b[2Kours", nil }
@@ -295,7 +313,8 @@ func TestPodThatCannotSign(t *testing.T) {
 			request.UserInfo.Username = c.by
 			response := handler.Admit(t.Context(), request)
 			if c.refused {
-				if response.Allowed || response.Result.Code != http.StatusForbidden || !strings.Contains(response.Result.Message, reason) {
+				if response.Allowed || response.Result.Code != http.StatusForbidden || !strings.Contains(response.Result.Message,
+					reason) {
 					t.Errorf("got %+v, want a refusal with the reason", response)
 				}
 				return
@@ -321,7 +340,8 @@ func TestPodThatCannotSign(t *testing.T) {
 
 // TestReasonGoes takes the reason out of a pod that signs after all: another webhook may have changed it meanwhile.
 func TestReasonGoes(t *testing.T) {
-	request := podCreation(strings.Replace(podJSON, `{"name"`, `{"annotations":{"tekton-sign.dev/unsigned":"x","a":"b"},"name"`, 1))
+	request := podCreation(strings.Replace(podJSON, `{"name"`,
+		`{"annotations":{"tekton-sign.dev/unsigned":"x","a":"b"},"name"`, 1))
 	after := stored(t, newInjectHandler(wrap).Admit(t.Context(), request), request.Object)
 	if diff := cmp.Diff(fields{"a": "b"}, after["metadata"].(fields)["annotations"]); diff != "" {
 		t.Errorf("annotations (-want +got):\n%s", diff)

@@ -3,14 +3,19 @@
 package admission
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
@@ -63,8 +68,8 @@ func TestAttemptsAreSealed(t *testing.T) {
 	if opened(judged, 1) || opened(judged, -1) {
 		t.Error("an attempt that does not exist has a seal")
 	}
-	if forged := write(run("Unknown", nil), run("True", withAttempts("build-pod"))); opened(forged, 0) {
-		t.Error("an attempt that came with the write that completed the TaskRun has a seal")
+	if late := write(run("Unknown", nil), run("True", withAttempts("build-pod"))); !opened(late, 0) {
+		t.Error("an attempt that came with the write that completed the TaskRun was not judged")
 	}
 	first, _, _ := unstructured.NestedSlice(judged.Object, "status", "retriesStatus")
 	moved := judged.DeepCopy()
@@ -76,6 +81,91 @@ func TestAttemptsAreSealed(t *testing.T) {
 	changed.Object["status"].(fields)["retriesStatus"].([]any)[0].(fields)["podName"] = "other-pod"
 	if opened(changed, 0) {
 		t.Error("the seal of an attempt fits a changed one")
+	}
+}
+
+// A condition in an attempt that comes with the write that completes the TaskRun is replaced, whatever the TaskRun's own verdict.
+func TestForgedAttemptInTheCompletingWrite(t *testing.T) {
+	forged := func(s fields) { s["retriesStatus"] = []any{attempt("build-pod")} }
+	bare := func(s fields) { delete(s, "podName"); delete(s, "steps"); delete(s, "results") }
+	nothing := func(s fields) { // neither a pod nor a step: nothing to verify
+		bare(s)
+		s["retriesStatus"] = []any{fields{"conditions": []any{succeededIs("False"), oursIs("True")}}}
+	}
+	for name, write := range map[string]struct{ old, submitted fields }{
+		"it completes":     {run("Unknown", nil), run("True", forged)},
+		"it was completed": {run("True", nil), run("True", forged)},
+		"it fails":         {run("Unknown", nil), run("False", forged)},
+		"it ran nothing":   {run("Unknown", bare), run("False", nothing)},
+	} {
+		request := statusWrite(t, write.old, write.submitted)
+		handler := newStatusHandler(&fakeVerifier{result: failing(verify.Failed)})
+		after := stored(t, handler.Admit(t.Context(), request), request.Object)
+		attempts, _, _ := unstructured.NestedSlice(after, "status", "retriesStatus")
+		for _, c := range ourConditions(fields{"status": attempts[0]}) {
+			if c["status"] == "True" {
+				t.Errorf("%s: a forged condition stands: %v", name, c)
+			}
+		}
+	}
+}
+
+// A pod that differs is read twice, and a second read that fails proves nothing: audit says so, enforce refuses the write.
+func TestSecondLook(t *testing.T) {
+	differs := verify.Result{Verdict: verify.Failed, Reason: "receipt", Checks: []verify.Check{{ID: verify.CheckReceipt, Status: verify.Fail}}}
+	for name, tc := range map[string]struct {
+		mode  settings.Enforcement
+		again error
+		calls int
+		want  string // in the condition, or in the refusal
+	}{
+		"the same twice":             {settings.Audit, nil, 2, "FAILED"},
+		"no second answer, audit":    {settings.Audit, context.DeadlineExceeded, 1, "INDETERMINATE: receipt"},
+		"no second answer, enforced": {settings.Enforce, context.DeadlineExceeded, 1, "could not be read twice"},
+	} {
+		verifier := &fakeVerifier{result: differs}
+		handler := newStatusHandler(verifier)
+		handler.Pods = &failingTwice{PodGetter: handler.Pods, err: tc.again}
+		handler.Scope = fakeScope{backend: signing.BackendReceipt, mode: tc.mode}
+		request := statusWrite(t, run("Unknown", nil), run("True", nil))
+		response := handler.Admit(t.Context(), request)
+		text := ""
+		if response.Allowed {
+			text = fmt.Sprint(ourConditions(stored(t, response, request.Object)))
+		} else {
+			text = response.Result.Message
+		}
+		if verifier.calls != tc.calls || !strings.Contains(text, tc.want) {
+			t.Errorf("%s: judged %d times, %s", name, verifier.calls, text)
+		}
+	}
+}
+
+// failingTwice answers the second read and all later ones with an error.
+type failingTwice struct {
+	PodGetter
+
+	err   error
+	reads int
+}
+
+func (f *failingTwice) Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error) {
+	if f.reads++; f.reads > 1 && f.err != nil {
+		return nil, f.err
+	}
+	return f.PodGetter.Get(ctx, namespace, name, whole)
+}
+
+// Little time left is too little for a second look.
+func TestSecondLookNeedsTime(t *testing.T) {
+	handler := newStatusHandler(&fakeVerifier{})
+	ctx, cancel := context.WithTimeout(t.Context(), podTimeout-time.Second)
+	defer cancel()
+	if _, err := handler.lookAgain(ctx, &v1.TaskRun{}); err == nil {
+		t.Error("the pod was read again")
+	}
+	if _, err := handler.lookAgain(t.Context(), &v1.TaskRun{}); err != nil {
+		t.Errorf("with time enough: %v", err)
 	}
 }
 
@@ -99,7 +189,9 @@ func TestReportsNeedAFence(t *testing.T) {
 		"no grant":           {time.Time{}, false, true, true},
 		"no grant, evidence": {time.Time{}, false, false, false},
 		"a later grant":      {testNow().Add(time.Second), true, true, true},
-		"a grant":            {testNow(), true, true, false},
+		"of the same second": {testNow(), true, true, true},
+		"evidence of it":     {testNow(), true, false, false},
+		"an earlier grant":   {testNow().Add(-time.Second), true, true, false},
 	} {
 		handler := newStatusHandler(&fakeVerifier{})
 		handler.Since = func(string) (time.Time, bool) { return tc.since, tc.granted }
@@ -114,6 +206,34 @@ func TestReportsNeedAFence(t *testing.T) {
 		facts, err := handler.lookAtPod(t.Context(), tr, tc.reported)
 		if err != nil || facts.Unfenced != tc.unfenced {
 			t.Errorf("%s: got %+v, %v", name, facts, err)
+		}
+	}
+}
+
+// The log of the results sidecar is read if the settings say so and the sidecar has ended. What keeps it from being read is said.
+func TestReadLog(t *testing.T) {
+	const good = `{"name":"a","value":"b","type":"task"}`
+	for name, tc := range map[string]struct {
+		on, used, ended bool
+		pods            fakePods
+		missing         string // in what is said; empty: the log was read
+	}{
+		"read":              {true, true, true, fakePods{log: good}, ""},
+		"switched off":      {false, true, true, fakePods{log: good}, "not tried"},
+		"no sidecar":        {true, false, true, fakePods{log: good}, "not tried"},
+		"not ended":         {true, true, false, fakePods{log: good}, "the sidecar has not ended"},
+		"no answer":         {true, true, true, fakePods{logErr: context.DeadlineExceeded}, context.DeadlineExceeded.Error()},
+		"nothing to expect": {true, true, true, fakePods{log: "x"}, "line 1"},
+	} {
+		handler := newStatusHandler(&fakeVerifier{})
+		handler.Pods, handler.Scope = tc.pods, fakeScope{backend: signing.BackendReceipt, logs: tc.on}
+		log := verify.ResultsLog{Used: tc.used, Ended: tc.ended, Missing: "not tried"}
+		handler.readLog(t.Context(), &corev1.Pod{}, &log)
+		if read := log.Digest != ""; read != (tc.missing == "") {
+			t.Errorf("%s: read %v: %+v", name, read, log)
+		}
+		if tc.missing != "" && !strings.Contains(log.Missing, tc.missing) {
+			t.Errorf("%s: got %q, want %q in it", name, log.Missing, tc.missing)
 		}
 	}
 }

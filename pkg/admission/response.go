@@ -47,8 +47,8 @@ func escapePointer(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// allowPatched lets a request pass with a JSON patch, which holds nothing but what is to change: fields that this version
-// does not know stay as they are.
+// allowPatched lets a request pass with a JSON patch, which holds nothing but what is to change: fields that this
+// version does not know stay as they are.
 func allowPatched(patch any) (*admissionv1.AdmissionResponse, error) {
 	encoded, err := json.Marshal(patch)
 	if err != nil {

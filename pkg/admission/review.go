@@ -27,8 +27,10 @@ type Rule struct {
 }
 
 // NewRule returns a rule for resources of one group and version.
-func NewRule(group, version string, operation admissionv1.Operation, kinds map[string]string, subResources ...string) Rule {
-	return Rule{of: metav1.GroupVersion{Group: group, Version: version}, kinds: kinds, subResources: subResources, operation: operation}
+func NewRule(group, version string, operation admissionv1.Operation, kinds map[string]string,
+	subResources ...string) Rule {
+	return Rule{of: metav1.GroupVersion{Group: group, Version: version}, kinds: kinds, subResources: subResources,
+		operation: operation}
 }
 
 // Or returns a rule for what either covers.
@@ -64,8 +66,8 @@ type objectHead struct {
 	} `json:"metadata"`
 }
 
-// check is an error for a request that no API server sends under this rule. Anybody who reaches the port may send one: what
-// comes through speaks of one object, the one that the request names.
+// check is an error for a request that no API server sends under this rule. Anybody who reaches the port may send
+// one: what comes through speaks of one object, the one that the request names.
 func (r Rule) check(request *admissionv1.AdmissionRequest) error {
 	if r.other != nil && !r.covers(request) {
 		return r.other.check(request)
@@ -131,7 +133,8 @@ func readHead(raw []byte) (objectHead, error) {
 	return head, nil
 }
 
-// check is an error if the object is not the one of the request. Of an object that is not stored yet fields may be missing.
+// check is an error if the object is not the one of the request. Of an object that is not stored yet fields may be
+// missing.
 func (o objectHead) check(request *admissionv1.AdmissionRequest, stored bool) error {
 	version := metav1.GroupVersion{Group: request.Kind.Group, Version: request.Kind.Version}.String()
 	for _, f := range []struct{ name, want, got string }{

@@ -148,6 +148,23 @@ func (p *recordingPods) Get(_ context.Context, namespace, name string, _ bool) (
 	}}, nil
 }
 
+func (p *recordingPods) Log(_ context.Context, namespace, name, container string, _ int64) ([]byte, error) {
+	p.read = append(p.read, namespace+"/"+name+"/"+container)
+	return []byte("log"), nil
+}
+
+// TestOwnLogs reads the log of the TaskRun's own pod, and of no other.
+func TestOwnLogs(t *testing.T) {
+	for owner, want := range map[string]string{"build": "log", "build-all": "", "": ""} {
+		pods := &recordingPods{owner: owner}
+		ctx := withSubject(t.Context(), &admissionv1.AdmissionRequest{Namespace: "ci", Name: "build"})
+		text, err := OwnPods{pods}.Log(ctx, "ci", "build-pod", "sidecar", 1)
+		if string(text) != want || (err == nil) != (want != "") {
+			t.Errorf("owner %q: got %q, %v, read %v", owner, text, err, pods.read)
+		}
+	}
+}
+
 // TestOwnPods has reviews that name pods of others: none is read, or told about.
 func TestOwnPods(t *testing.T) {
 	long := strings.Repeat("long-name-", 6)

@@ -30,7 +30,8 @@ func (w write) size(s state) (int, error) {
 // takes reports whether the API server takes the TaskRun at that size. It tries again without managedFields where
 // those are what is too much for the store.
 func (w write) takes(size int) bool {
-	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, size-w.submitted.managedFields()) && objectsize.Reviewable(w.old.size, size)
+	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, size-w.submitted.managedFields()) &&
+		objectsize.Reviewable(w.old.size, size)
 }
 
 // managedFields is how many bytes they take.
@@ -79,7 +80,8 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 	}
 	log.Warn("this TaskRun is too large to be stored with a verdict: it is stored without one")
 	bare, err := w.bare(wanted)
-	return bare, warning("no room for a verdict: with it, the TaskRun takes %d bytes, more than the API server stores", size), err
+	return bare, warning("no room for a verdict: with it, the TaskRun takes %d bytes, more than the API server stores",
+		size), err
 }
 
 // keepsVerdict reports whether the store, and not the add-on, answers a write for which there is no room: the TaskRun
@@ -134,8 +136,10 @@ func (w write) bareAttempts(s state) (state, error) {
 // without them, and if need be without all that Tekton reports of its steps. What was stored before leaves room for
 // that.
 func (h *StatusHandler) failedBySize(ctx context.Context, w write, size int) (state, string, error) {
-	why := fmt.Sprintf("the TaskRun takes %d bytes with its verdict, and the API server stores %d of an object that was %d before; "+
-		"pass large values by a workspace", size, min(objectsize.Stored(w.old.id.Namespace, w.old.id.Name), objectsize.Reviewed-w.old.size), w.old.size)
+	why := fmt.Sprintf("the TaskRun takes %d bytes with its verdict, and the API server stores %d of an object that "+
+		"was %d before; "+
+		"pass large values by a workspace", size, min(objectsize.Stored(w.old.id.Namespace, w.old.id.Name),
+		objectsize.Reviewed-w.old.size), w.old.size)
 	said := warning("no room for a verdict: %s", why)
 	found := verify.Result{
 		Verdict: verify.Failed, Reason: string(verify.CheckCondition), Message: "too large: " + why,

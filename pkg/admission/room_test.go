@@ -82,7 +82,8 @@ func TestRoomWithoutManagedFields(t *testing.T) {
 // Evidence is an addition, too: it goes as far as that makes room, and what the steps wrote stays.
 func TestNoRoomForEvidence(t *testing.T) {
 	material := fields{"name": "SIGNING_TOKEN", "type": "string", "value": strings.Repeat("t", 1_000)}
-	message := `[{"key":"SIGNING_TOKEN","value":"` + strings.Repeat("t", 1_000) + `","type":1},{"key":"mine","value":"1","type":1}]`
+	message := `[{"key":"SIGNING_TOKEN","value":"` + strings.Repeat("t", 1_000) +
+		`","type":1},{"key":"mine","value":"1","type":1}]`
 	for name, c := range map[string]struct {
 		over               int // more than the store takes of all that came
 		inResults, inSteps bool
@@ -93,11 +94,13 @@ func TestNoRoomForEvidence(t *testing.T) {
 		"helps nothing":   {9_000, true, true},
 	} {
 		submitted := run("True", func(s fields) {
-			s["steps"] = []any{fields{"name": "make", "terminated": fields{"message": message, "exitCode": 0.0}}, fields{"name": "waits"}}
+			s["steps"] = []any{fields{"name": "make", "terminated": fields{"message": message, "exitCode": 0.0}},
+				fields{"name": "waits"}}
 			s["results"] = []any{s["results"].([]any)[0], material}
 		})
 		request := statusWrite(t, run("Unknown", nil), grown(t, submitted, stores()+c.over))
-		after := stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+		after := stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+			request.Object)
 		status := after["status"].(fields)
 		if got := len(status["results"].([]any)) == 2; got != c.inResults {
 			t.Errorf("%s: results %v", name, status["results"])
@@ -114,7 +117,8 @@ func TestNoRoomForEvidence(t *testing.T) {
 			t.Errorf("%s: %d bytes are stored", name, size)
 		}
 		again := statusWrite(t, submitted, submitted) // it is completed: nothing more is taken out
-		after = stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), again), again.Object)
+		after = stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), again),
+			again.Object)
 		if diff := cmp.Diff(submitted["status"].(fields)["steps"], after["status"].(fields)["steps"]); diff != "" {
 			t.Errorf("%s: steps (-want +got):\n%s", name, diff)
 		}
@@ -124,7 +128,8 @@ func TestNoRoomForEvidence(t *testing.T) {
 // Tekton's webhook is shown the old object and the new one.
 func TestNoRoomForTwo(t *testing.T) {
 	const old = 1_572_000
-	for bytes, room := range map[int]bool{objectsize.Reviewed - old - 2_000: true, objectsize.Reviewed - old - 100: false} {
+	for bytes, room := range map[int]bool{objectsize.Reviewed - old - 2_000: true,
+		objectsize.Reviewed - old - 100: false} {
 		request := statusWrite(t, grown(t, run("Unknown", nil), old), grown(t, run("True", nil), bytes))
 		after := stored(t, newStatusHandler(&fakeVerifier{result: verified()}).Admit(t.Context(), request), request.Object)
 		if got := len(ourConditions(after)) == 1; got != room {
@@ -149,17 +154,20 @@ func TestNoRoomKeepsTheVerdict(t *testing.T) {
 		by             string
 		want           int
 	}{
-		"asked by the add-on":       {bare, bare, addOn, 1},
-		"written again by Tekton":   {bare, bare, tekton, 0},
-		"grown by somebody":         {judged, junk(), "eve", 1},
-		"grown by Tekton":           {judged, junk(), tekton, 1},
-		"another result, no room":   {judged, withResult(t, run("True", withOurs("True")), stores()-100), "eve", 1},
-		"a claim, and no room":      {withResult(t, run("True", withOurs("True")), stores()-100), withResult(t, run("True", withOurs("True")), stores()-100), "eve", 0},
-		"a claim in the last write": {run("Unknown", nil), withResult(t, run("True", withOurs("True")), stores()-100), tekton, 0},
+		"asked by the add-on":     {bare, bare, addOn, 1},
+		"written again by Tekton": {bare, bare, tekton, 0},
+		"grown by somebody":       {judged, junk(), "eve", 1},
+		"grown by Tekton":         {judged, junk(), tekton, 1},
+		"another result, no room": {judged, withResult(t, run("True", withOurs("True")), stores()-100), "eve", 1},
+		"a claim, and no room": {withResult(t, run("True", withOurs("True")), stores()-100),
+			withResult(t, run("True", withOurs("True")), stores()-100), "eve", 0},
+		"a claim in the last write": {run("Unknown", nil), withResult(t, run("True", withOurs("True")), stores()-100),
+			tekton, 0},
 	} {
 		request := statusWrite(t, c.old, c.submitted)
 		request.UserInfo.Username = c.by
-		after := stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+		after := stored(t, newStatusHandler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+			request.Object)
 		found := ourConditions(after)
 		if len(found) != c.want || c.want == 1 && found[0]["status"] != "False" {
 			t.Errorf("%s: conditions %v", name, found)
@@ -181,7 +189,8 @@ func wantFailedBySize(t *testing.T, response *admissionv1.AdmissionResponse, aft
 		t.Errorf("Succeeded is %v", succeeded)
 	}
 	found := ourConditions(after)
-	if len(found) != 1 || found[0]["status"] != "False" || !strings.Contains(found[0]["message"].(string), " bytes with its verdict") {
+	if len(found) != 1 || found[0]["status"] != "False" || !strings.Contains(found[0]["message"].(string),
+		" bytes with its verdict") {
 		t.Errorf("conditions %v", found)
 	}
 	if size := sizeOf(t, after); size > stores() {
@@ -234,8 +243,10 @@ func TestNoRoomInEnforce(t *testing.T) {
 // What fits once its results are gone keeps the verdict's own words.
 func TestRoomWithoutResults(t *testing.T) {
 	request := statusWrite(t, run("Unknown", nil), withResult(t, run("True", nil), stores()+50_000))
-	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
-	if found := ourConditions(after); len(found) != 1 || !strings.HasPrefix(found[0]["message"].(string), "FAILED: results") {
+	after := stored(t, enforcing(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+		request.Object)
+	if found := ourConditions(after); len(found) != 1 || !strings.HasPrefix(found[0]["message"].(string),
+		"FAILED: results") {
 		t.Errorf("conditions %v", found)
 	}
 }
@@ -255,14 +266,16 @@ func TestNoRoomWithoutAPod(t *testing.T) {
 // While a TaskRun runs, no condition is due that must be there; in enforce, an archived attempt still loses its
 // results.
 func TestNoRoomWhileItRuns(t *testing.T) {
-	attempt := fields{"podName": "build-pod", "conditions": []any{succeededIs("False")}, "results": []any{fields{"name": "digest", "value": "1"}}}
+	attempt := fields{"podName": "build-pod", "conditions": []any{succeededIs("False")},
+		"results": []any{fields{"name": "digest", "value": "1"}}}
 	for name, c := range map[string]struct {
 		handler func(*fakeVerifier) *StatusHandler
 		results bool
 	}{"audit": {newStatusHandler, true}, "enforce": {enforcing, false}} {
 		submitted := run("Unknown", func(s fields) { delete(s, "results"); s["retriesStatus"] = []any{attempt} })
 		request := statusWrite(t, run("Unknown", nil), grown(t, submitted, stores()-10))
-		after := stored(t, c.handler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request), request.Object)
+		after := stored(t, c.handler(&fakeVerifier{result: failing(verify.Failed)}).Admit(t.Context(), request),
+			request.Object)
 		archived, err := json.Marshal(after["status"].(fields)["retriesStatus"])
 		if err != nil {
 			t.Fatal(err)

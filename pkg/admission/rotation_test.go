@@ -91,7 +91,7 @@ func (i *issuer) sign(t *testing.T) *v1.TaskRun {
 }
 
 // trusting returns the add-on's view of the issuer, with the keys that it has now.
-func (i *issuer) trusting(t *testing.T, reviewer verify.TokenReviewer) *Trust {
+func (i *issuer) trusting(t *testing.T, reviewer verify.Reviewer) *Trust {
 	t.Helper()
 	trusted := NewTrust(i.fetch, reviewer, func() time.Time { return i.now }, quiet())
 	if err := trusted.refresh(t.Context()); err != nil {
@@ -102,9 +102,10 @@ func (i *issuer) trusting(t *testing.T, reviewer verify.TokenReviewer) *Trust {
 
 func (i *issuer) judge(t *testing.T, trusted *Trust, tr *v1.TaskRun) string {
 	t.Helper()
-	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{
-		Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
-	})
+	got, err := trusted.TaskRun(t.Context(),
+		Rules{Tokens: verify.Tokens{Audience: signing.AudiencePrefix, Lifetime: time.Hour}}, tr, verify.Facts{
+			Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +124,8 @@ var changes = map[string]func(*testing.T, *issuer){
 	},
 }
 
-// TestTrustFollowsItsIssuer changes key, issuer and both under an add-on that knows what was before. What is signed then is
-// VERIFIED after one more look, and so is what was signed before, also when everything is as it was again.
+// TestTrustFollowsItsIssuer changes key, issuer and both under an add-on that knows what was before. What is signed
+// then is VERIFIED after one more look, and so is what was signed before, also when everything is as it was again.
 func TestTrustFollowsItsIssuer(t *testing.T) {
 	for name, change := range changes {
 		t.Run(name, func(t *testing.T) {
@@ -156,8 +157,8 @@ func TestTrustFollowsItsIssuer(t *testing.T) {
 	}
 }
 
-// TestTrustThatKnowsLess has keys that cannot be read again, or that an API server which was not restarted yet hands out: that
-// refutes nothing.
+// TestTrustThatKnowsLess has keys that cannot be read again, or that an API server which was not restarted yet
+// hands out: that refutes nothing.
 func TestTrustThatKnowsLess(t *testing.T) {
 	yes := newSignedRun(t, signing.SchemeOIDCPayloadBound).yes()
 	for name, change := range changes {

@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// seal puts the seal into the status that is to be stored. Without one the verdict is a claim, and the reconciler has it judged
-// again: nothing is refused for it.
+// seal puts the seal into the status that is to be stored. Without one the verdict is a claim, and the reconciler
+// has it judged again: nothing is refused for it.
 func (h *StatusHandler) seal(ctx context.Context, id identity, s *state, found verify.Result, seen verify.Facts) {
 	of, err := id.subject(*s)
 	value := ""
@@ -100,8 +100,8 @@ func (h *StatusHandler) isRecorded(ctx context.Context, w write, recorded string
 	return ok && good == (verdict == verify.Verified)
 }
 
-// carry returns the status of a write that changes nothing that was judged. A record comes with a seal that names it: nobody but
-// the add-on can make one.
+// carry returns the status of a write that changes nothing that was judged. A record comes with a seal that names
+// it: nobody but the add-on can make one.
 func (h *StatusHandler) carry(w write) state {
 	wanted := w.carried()
 	recorded := text(w.submitted.marks.record)
@@ -116,7 +116,8 @@ func (h *StatusHandler) carry(w write) state {
 	return wanted
 }
 
-// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is. It asks nobody.
+// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is.
+// It asks nobody.
 func (t *Trust) Recorded(_ context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool) {
 	v, err := t.verifiersFor(rules)
 	if err != nil {

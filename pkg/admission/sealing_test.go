@@ -40,7 +40,8 @@ func TestSealHoldsWhatWasSeen(t *testing.T) {
 	result := verified()
 	result.Cluster = &verify.ClusterRef{UID: "cluster-uid"}
 	result.Checks = []verify.Check{
-		{ID: verify.CheckPod, Status: verify.Pass}, {ID: verify.CheckPod, Status: verify.Pass}, {ID: verify.CheckRecord, Status: verify.Note},
+		{ID: verify.CheckPod, Status: verify.Pass}, {ID: verify.CheckPod, Status: verify.Pass},
+		{ID: verify.CheckRecord, Status: verify.Note},
 	}
 	request := statusWrite(t, run("Unknown", declared), run("True", declared))
 	after := stored(t, newStatusHandler(&fakeVerifier{result: result}).Admit(t.Context(), request), request.Object)
@@ -52,7 +53,8 @@ func TestSealHoldsWhatWasSeen(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Verdict != "VERIFIED" || got.PodUID != podUID || got.PodOwner != runUID || !got.Pinned || got.Cluster != "cluster-uid" ||
+	if got.Verdict != "VERIFIED" || got.PodUID != podUID || got.PodOwner != runUID || !got.Pinned ||
+		got.Cluster != "cluster-uid" ||
 		len(got.Checks) != 1 || got.Checks[0] != "pod pass" || !got.At.Equal(testNow()) || got.Record != "" {
 		t.Errorf("sealed %+v", got)
 	}
@@ -74,12 +76,14 @@ func TestNoResultsAreSealed(t *testing.T) {
 	forged := stored(t, newStatusHandler(verifier).Admit(t.Context(), again), again.Object)
 	forged["status"].(fields)["conditions"] = append(forged["status"].(fields)["conditions"].([]any), oursIs("True"))
 	request = statusWrite(t, after, forged)
-	if ours := ourConditions(stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)); len(ours) != 0 {
+	if ours := ourConditions(stored(t, newStatusHandler(verifier).Admit(t.Context(), request), request.Object)); len(
+		ours) != 0 {
 		t.Errorf("a forged condition stays: %v", ours)
 	}
 }
 
-// What was stored while the webhook was not called is a claim, in whatever form: it is judged again in the next write, by anybody.
+// What was stored while the webhook was not called is a claim, in whatever form: it is judged again in the next
+// write, by anybody.
 func TestClaimsAreJudgedAgain(t *testing.T) {
 	genuine := sealed(carriedRun(nil))
 	otherKey, err := seal.ParseKey([]byte("another key of the same length.."))
@@ -96,25 +100,31 @@ func TestClaimsAreJudgedAgain(t *testing.T) {
 	failed := sealed(run("True", withOurs("False")))
 	older := sealed(carriedRun(func(s fields) { s["results"] = []any{} }))
 	for name, old := range map[string]fields{
-		"no seal":                 carriedRun(nil),
-		"another key":             sealedWith(carriedRun(nil), otherKey, seal.Facts{Verdict: "VERIFIED"}),
-		"of another TaskRun":      withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["uid"] = podUID }))),
-		"of another name":         withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["name"] = "other" }))),
-		"of another namespace":    withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["namespace"] = "other" }))),
-		"of another verdict":      withSeal(carriedRun(nil), sealOf(failed)),
-		"of an older state":       withSeal(carriedRun(nil), sealOf(older)),
-		"of no condition":         withSeal(carriedRun(nil), sealOf(sealed(run("True", nil)))),
-		"cut":                     withSeal(carriedRun(nil), cut(sealOf(genuine))),
-		"longer":                  withSeal(carriedRun(nil), sealOf(genuine).(string)+"A"),
-		"another version":         withSeal(carriedRun(nil), "v2"+sealOf(genuine).(string)[2:]),
-		"huge":                    withSeal(carriedRun(nil), "v1."+strings.Repeat("A", 1<<20)+".AA"),
-		"no text":                 withSeal(carriedRun(nil), 5),
-		"changed results":         withSeal(carriedRun(func(s fields) { s["results"] = []any{} }), sealOf(genuine)),
-		"another attempt":         withSeal(carriedRun(func(s fields) { s["retriesStatus"] = []any{fields{"podName": "x"}} }), sealOf(genuine)),
-		"twice":                   withSeal(run("True", func(s fields) { withOurs("True")(s); withOurs("True")(s) }), sealOf(genuine)),
-		"two ends":                withSeal(carriedRun(func(s fields) { s["conditions"] = append(s["conditions"].([]any), succeededIs("False")) }), sealOf(genuine)),
-		"another message":         withSeal(carriedRun(func(s fields) { s["conditions"].([]any)[1].(fields)["message"] = "VERIFIED" }), sealOf(genuine)),
-		"nonsense for a reason":   withSeal(carriedRun(func(s fields) { s["conditions"].([]any)[1].(fields)["reason"] = 5 }), sealOf(genuine)),
+		"no seal":              carriedRun(nil),
+		"another key":          sealedWith(carriedRun(nil), otherKey, seal.Facts{Verdict: "VERIFIED"}),
+		"of another TaskRun":   withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["uid"] = podUID }))),
+		"of another name":      withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["name"] = "other" }))),
+		"of another namespace": withSeal(carriedRun(nil), sealOf(another(func(m fields) { m["namespace"] = "other" }))),
+		"of another verdict":   withSeal(carriedRun(nil), sealOf(failed)),
+		"of an older state":    withSeal(carriedRun(nil), sealOf(older)),
+		"of no condition":      withSeal(carriedRun(nil), sealOf(sealed(run("True", nil)))),
+		"cut":                  withSeal(carriedRun(nil), cut(sealOf(genuine))),
+		"longer":               withSeal(carriedRun(nil), sealOf(genuine).(string)+"A"),
+		"another version":      withSeal(carriedRun(nil), "v2"+sealOf(genuine).(string)[2:]),
+		"huge":                 withSeal(carriedRun(nil), "v1."+strings.Repeat("A", 1<<20)+".AA"),
+		"no text":              withSeal(carriedRun(nil), 5),
+		"changed results":      withSeal(carriedRun(func(s fields) { s["results"] = []any{} }), sealOf(genuine)),
+		"another attempt": withSeal(
+			carriedRun(func(s fields) { s["retriesStatus"] = []any{fields{"podName": "x"}} }), sealOf(genuine)),
+		"twice": withSeal(run("True", func(s fields) { withOurs("True")(s); withOurs("True")(s) }),
+			sealOf(genuine)),
+		"two ends": withSeal(
+			carriedRun(func(s fields) { s["conditions"] = append(s["conditions"].([]any), succeededIs("False")) }),
+			sealOf(genuine)),
+		"another message": withSeal(
+			carriedRun(func(s fields) { s["conditions"].([]any)[1].(fields)["message"] = "VERIFIED" }), sealOf(genuine)),
+		"nonsense for a reason": withSeal(carriedRun(func(s fields) { s["conditions"].([]any)[1].(fields)["reason"] = 5 }),
+			sealOf(genuine)),
 		"a status of their own":   sealed(run("True", withOurs("true"))),
 		"awaiting for all time":   sealed(run("True", withOurs("Unknown"))),
 		"with a record like that": withRecord(withSeal(carriedRun(nil), "v1.e30.AA"), "v1.x.y"),
@@ -131,7 +141,8 @@ func TestClaimsAreJudgedAgain(t *testing.T) {
 		})
 	}
 	verifier := &fakeVerifier{result: failing(verify.Failed)}
-	if response, _ := admitAs(t, newStatusHandler(verifier), addOn, genuine, genuine); len(response.Patch) != 0 || verifier.calls != 0 {
+	if response, _ := admitAs(t, newStatusHandler(verifier), addOn, genuine, genuine); len(response.Patch) != 0 ||
+		verifier.calls != 0 {
 		t.Errorf("a genuine one: judged %d times, patch %s", verifier.calls, response.Patch)
 	}
 }
@@ -159,7 +170,11 @@ func TestRecordStandsForTheSeal(t *testing.T) {
 				}
 				return test.verdict, test.good
 			}
-			old := run("True", func(s fields) { withOurs(test.condition)(s); s["annotations"] = fields{record.Annotation: "v1.a"} })
+			old := run("True", func(s fields) {
+				withOurs(test.condition)(
+					s)
+				s["annotations"] = fields{record.Annotation: "v1.a"}
+			})
 			response, _ := admitAs(t, handler, tekton, old, old)
 			if verifier.calls != test.judged || (len(response.Patch) == 0) != (test.judged == 0) {
 				t.Errorf("judged %d times, patch %s", verifier.calls, response.Patch)
@@ -168,11 +183,13 @@ func TestRecordStandsForTheSeal(t *testing.T) {
 	}
 }
 
-// In enforce, a claim about what was published is replaced; its results are taken away where they are wrong, not where nobody can tell
-// any more, as when the key of the seals was lost and the pod is gone.
+// In enforce, a claim about what was published is replaced; its results are taken away where they are wrong, not
+// where nobody can tell any more, as when the key of the seals was lost and the pod is gone.
 func TestClaimsWhereEnforced(t *testing.T) {
-	for verdict, taken := range map[verify.Verdict]bool{verify.Indeterminate: false, verify.Failed: true, verify.Unsigned: true} {
-		response, request := admitAs(t, enforcing(&fakeVerifier{result: failing(verdict)}), addOn, carriedRun(nil), carriedRun(nil))
+	for verdict, taken := range map[verify.Verdict]bool{verify.Indeterminate: false, verify.Failed: true,
+		verify.Unsigned: true} {
+		response, request := admitAs(t, enforcing(&fakeVerifier{result: failing(verdict)}), addOn, carriedRun(nil),
+			carriedRun(nil))
 		after := stored(t, response, request.Object)
 		_, left := after["status"].(fields)["results"]
 		if ours := ourConditions(after); left == taken || len(ours) != 1 || ours[0]["status"] != "False" {
@@ -235,7 +252,8 @@ func TestSucceededIsFirst(t *testing.T) {
 		"healed":             {sealed(run("True", with(done))), sealed(run("True", with(done)))},
 		"no results":         {run("Unknown", nil), run("True", with([]any{other, succeededIs("True")}))},
 		"cancelled":          {run("Unknown", with(running)), run("False", with([]any{oursIs("Unknown"), cancelled}))},
-		"cancelled, carried": {sealed(run("False", with([]any{cancelled, oursIs("True")}))), run("False", with([]any{oursIs("True"), cancelled}))},
+		"cancelled, carried": {sealed(run("False", with([]any{cancelled, oursIs("True")}))),
+			run("False", with([]any{oursIs("True"), cancelled}))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			result := verified()
@@ -311,9 +329,11 @@ func TestAttemptsAreBounded(t *testing.T) {
 func TestUnreadableStatus(t *testing.T) {
 	forged := func(change func(fields)) func(fields) { return func(s fields) { withOurs("True")(s); change(s) } }
 	odd := map[string]func(fields){
-		"annotations": func(s fields) { s["annotations"] = []any{"x"} }, "annotations are a text": func(s fields) { s["annotations"] = "x" },
-		"attempts": func(s fields) { s["retriesStatus"] = 5 }, "an attempt": func(s fields) { s["retriesStatus"] = []any{5} },
-		"steps": func(s fields) { s["steps"] = "x" }, "conditions of an attempt": func(s fields) { s["retriesStatus"] = []any{fields{"conditions": 5}} },
+		"annotations":            func(s fields) { s["annotations"] = []any{"x"} },
+		"annotations are a text": func(s fields) { s["annotations"] = "x" },
+		"attempts":               func(s fields) { s["retriesStatus"] = 5 }, "an attempt": func(s fields) { s["retriesStatus"] = []any{5} },
+		"steps":                    func(s fields) { s["steps"] = "x" },
+		"conditions of an attempt": func(s fields) { s["retriesStatus"] = []any{fields{"conditions": 5}} },
 	}
 	for name, change := range odd {
 		for _, succeeded := range []string{"True", "Unknown"} {
@@ -330,7 +350,8 @@ func TestUnreadableStatus(t *testing.T) {
 	for name, change := range odd {
 		verifier := &fakeVerifier{result: failing(verify.Failed)}
 		response, request := admitAs(t, newStatusHandler(verifier), tekton, run("Unknown", change), run("True", nil))
-		if ours := ourConditions(stored(t, response, request.Object)); len(ours) != 1 || ours[0]["status"] != "False" || verifier.calls != 1 {
+		if ours := ourConditions(stored(t, response, request.Object)); len(ours) != 1 || ours[0]["status"] != "False" ||
+			verifier.calls != 1 {
 			t.Errorf("an old object with odd %s: judged %d times, %v", name, verifier.calls, ours)
 		}
 	}
@@ -338,7 +359,8 @@ func TestUnreadableStatus(t *testing.T) {
 
 // The object is the one of the request: a review that says otherwise leads to no look at another pod.
 func TestAnotherObjectThanTheRequest(t *testing.T) {
-	for _, metadata := range []fields{{"namespace": "kube-system", "name": "build"}, {"namespace": "ci", "name": "other"}, {}} {
+	for _, metadata := range []fields{{"namespace": "kube-system", "name": "build"}, {"namespace": "ci", "name": "other"},
+		{}} {
 		old := run("Unknown", nil)
 		old["metadata"] = metadata
 		verifier := &fakeVerifier{result: verified()}

@@ -29,9 +29,9 @@ const (
 	fieldTaskSpec       = "taskSpec"
 )
 
-// state is the status of a TaskRun, or of one of its attempts, taken apart no further than needed, so that what this version
-// does not know survives, and once: whoever writes it may make it as long as the API server takes. Setters replace fields and
-// never change what a field holds: a clone shares everything else.
+// state is the status of a TaskRun, or of one of its attempts, taken apart no further than needed, so that what
+// this version does not know survives, and once: whoever writes it may make it as long as the API server takes.
+// Setters replace fields and never change what a field holds: a clone shares everything else.
 type state struct {
 	fields     map[string]json.RawMessage // nil: there is no status
 	conditions []entry                    // what the field of that name holds
@@ -117,7 +117,8 @@ func (s state) failedByEnforcement() bool {
 	return succeeded.Status == string(corev1.ConditionFalse) && succeeded.Reason == verify.ReasonVerificationFailed
 }
 
-// ranNothing reports whether there is no trace of a pod: a TaskRun that Tekton refused before it made one, in every attempt.
+// ranNothing reports whether there is no trace of a pod: a TaskRun that Tekton refused before it made one, in every
+// attempt.
 func (s state) ranNothing() bool {
 	if s.hasAny(fieldPodName, fieldSteps, fieldResults, fieldArtifacts) {
 		return false

@@ -26,9 +26,8 @@ import (
 
 // Rules are what the settings ask of evidence.
 type Rules struct {
-	AudiencePrefix string
-	Lifetime       time.Duration  // the longest of a token
-	MinimumFormat  signing.Format // weaker evidence is refused
+	Tokens        verify.Tokens
+	MinimumFormat signing.Format // weaker evidence is refused
 	// MinimumAssurance refuses what proves less; empty: nothing.
 	MinimumAssurance signing.Assurance
 	Receipts         bool // a receipt covers steps that left no evidence
@@ -43,6 +42,8 @@ type Verifier interface {
 type PodGetter interface {
 	// Get reads the metadata of a pod or, if whole, all of it, for what the kubelet reported of it.
 	Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error)
+	// Log reads the log of one container of a pod, no more bytes of it than atMost.
+	Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error)
 }
 
 // Scope tells what is to be done where.
@@ -60,8 +61,13 @@ type Accounts struct {
 	AddOn  string // of the add-on, which writes the record
 }
 
-// podTimeout bounds the one request to the API server that every verdict needs.
-const podTimeout = 3 * time.Second
+const (
+	// podTimeout bounds the one request to the API server that every verdict needs.
+	podTimeout = 3 * time.Second
+	// answerTimeout bounds all that one answer waits for. With refreshTimeout, which the requests of others share, it stays
+	// below the ten seconds after which the API server gives up on the status webhook.
+	answerTimeout = 7 * time.Second
+)
 
 // StatusHandler verifies TaskRuns in the writes to their status.
 type StatusHandler struct {
@@ -86,7 +92,8 @@ func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 		unanswered()
 	}
 	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", display.Safe(request.UserInfo.Username))
-	ctx = logging.WithLogger(ctx, log)
+	ctx, cancel := context.WithTimeout(logging.WithLogger(ctx, log), answerTimeout)
+	defer cancel()
 	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
 	defer func() {
 		if p := recover(); p != nil {
@@ -190,7 +197,12 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 		return h.carry(w), nil
 	case !w.submitted.complete():
 		return h.running(ctx, w)
-	case w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing():
+	}
+	var err error
+	if w.submitted.state, err = h.withAttempts(ctx, w); err != nil {
+		return state{}, err
+	}
+	if w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing() {
 		return unjudged(w.submitted.state), nil
 	}
 	result, facts, err := h.judge(ctx, w, w.submitted.state)
@@ -231,20 +243,26 @@ func unjudged(s state) state {
 // maxAttempts is how many archived attempts are judged in one write. Tekton's controller adds one at a time.
 const maxAttempts = 4
 
-// running returns the status of a TaskRun that is not completed: no verdict is due. Attempts that were archived or changed in
-// this write are judged by themselves.
+// running returns the status of a TaskRun that is not completed: no verdict is due.
 func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
-	wanted := w.submitted.withoutVerdict()
-	if err := wanted.setCondition(awaiting(h.Now())); err != nil {
+	judged, err := h.withAttempts(ctx, w)
+	if err != nil {
 		return state{}, err
 	}
+	wanted := judged.withoutVerdict()
+	return wanted, wanted.setCondition(awaiting(h.Now()))
+}
+
+// withAttempts returns the submitted status in which the attempts that were archived or changed in this write are judged by
+// themselves: no condition in them is somebody else's.
+func (h *StatusHandler) withAttempts(ctx context.Context, w write) (state, error) {
 	attempts, err := w.submitted.attempts()
 	if err != nil {
 		return state{}, err
 	}
 	before, err := w.old.attempts()
 	if err != nil {
-		return state{}, err
+		before = nil // they cannot be compared, so all are judged
 	}
 	first := 0
 	for first < min(len(attempts), len(before)) && sameState(attempts[first], before[first]) {
@@ -255,10 +273,11 @@ func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
 			return state{}, err
 		}
 	}
-	if len(attempts) > first {
-		err = wanted.setAttempts(attempts)
+	if len(attempts) == first {
+		return w.submitted.state, nil
 	}
-	return wanted, err
+	judged := w.submitted.clone()
+	return judged, judged.setAttempts(attempts)
 }
 
 // attempt judges an archived attempt.
@@ -285,8 +304,7 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 // RulesOf returns what the settings ask of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{
-		AudiencePrefix: s.AudiencePrefix, Lifetime: s.TokenLifetime,
-		MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
+		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
 	}
 }
 
@@ -311,7 +329,7 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		}
 		log.Errorw("reading the TaskRun's pod", zap.Error(err)) // facts.Pod stays nil: not looked
 	}
-	result, err := h.verify(ctx, rules, tr, &facts)
+	result, err := h.verify(ctx, w, tr, &facts)
 	if err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, err

@@ -221,7 +221,7 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if want := (Rules{AudiencePrefix: "lab-prefix", Lifetime: signing.DefaultTokenLifetime, Receipts: true}); verifier.rules != want {
+	if want := (Rules{Tokens: verify.Tokens{Audience: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}, Receipts: true}); verifier.rules != want {
 		t.Errorf("rules of tokens %+v, want %+v", verifier.rules, want)
 	}
 }
@@ -256,7 +256,7 @@ func TestPodFacts(t *testing.T) {
 			verifier := &fakeVerifier{result: verified()}
 			handler := newStatusHandler(verifier)
 			handler.Pods = tt.pods
-			handler.Since = func(string) (time.Time, bool) { return time.Time{}, true }
+			handler.Since = func(string) (time.Time, bool) { return time.Time{}.Add(-time.Second), true }
 			handler.Admit(t.Context(), statusWrite(t, run("Unknown", nil), run("True", tt.change)))
 			if diff := cmp.Diff(verify.Facts{Live: true, RequirePod: true, Pod: tt.want}, verifier.facts); diff != "" {
 				t.Error(diff)

@@ -32,6 +32,18 @@ type OwnPods struct {
 // nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton keeps more.
 const nameKept = 16
 
+// Log implements PodGetter, for a pod that Get has shown to be the TaskRun's own.
+func (p OwnPods) Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error) {
+	pod, err := p.Get(ctx, namespace, name, false)
+	if err != nil {
+		return nil, err
+	}
+	if pod.UID == "" {
+		return nil, errors.New("expected a pod of the request's TaskRun")
+	}
+	return p.Pods.Log(ctx, namespace, name, container, atMost)
+}
+
 // Get implements PodGetter. A pod that is not the TaskRun's own comes back as one without UID and owner.
 func (p OwnPods) Get(ctx context.Context, namespace, name string, whole bool) (*corev1.Pod, error) {
 	subject, ok := ctx.Value(subjectKey{}).(Subject)

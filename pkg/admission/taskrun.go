@@ -75,13 +75,14 @@ func (o object) managedByOther() bool {
 	return manager != nil && *manager != verify.TektonController
 }
 
-// sameJudged reports whether two states agree in all that a verdict rests on. The TaskRun's UID and spec cannot change in a
-// status write.
+// sameJudged reports whether two states agree in all that a verdict rests on. The TaskRun's UID and spec cannot
+// change in a status write.
 func sameJudged(a, b state) bool {
 	if !slices.Equal(a.outcomes(), b.outcomes()) {
 		return false
 	}
-	return !slices.ContainsFunc(seal.Fields(), func(field string) bool { return !sameJSON(a.fields[field], b.fields[field]) })
+	return !slices.ContainsFunc(seal.Fields(),
+		func(field string) bool { return !sameJSON(a.fields[field], b.fields[field]) })
 }
 
 // subject returns what a seal of the TaskRun is of, when it has this status.
@@ -143,9 +144,9 @@ func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "
 // maxOutcomes is how many conditions Succeeded are judged: more than one is too many.
 const maxOutcomes = 8
 
-// asStored returns the TaskRun that the API server will store, as far as a verdict rests on it: of a status write it takes the
-// status, and everything else from the old object, although the request may carry another spec or another name. Annotations of the
-// status and all conditions but Succeeded are left out.
+// asStored returns the TaskRun that the API server will store, as far as a verdict rests on it: of a status write
+// it takes the status, and everything else from the old object, although the request may carry another spec or
+// another name. Annotations of the status and all conditions but Succeeded are left out.
 func asStored(old object, status state) (*v1.TaskRun, error) {
 	wanted := status.clone()
 	delete(wanted.fields, fieldAnnotations)
@@ -169,8 +170,8 @@ func asStored(old object, status state) (*v1.TaskRun, error) {
 	return tr, nil
 }
 
-// patchTo returns the operations that make the status of the object the wanted one. add replaces a member that exists, and
-// needs the one around it (RFC 6902, section 4.1).
+// patchTo returns the operations that make the status of the object the wanted one. add replaces a member that
+// exists, and needs the one around it (RFC 6902, section 4.1).
 func (o object) patchTo(wanted state) []operation {
 	if o.fields == nil {
 		if len(wanted.fields) == 0 {

@@ -27,17 +27,17 @@ import (
 
 // fakeReviewer answers all questions about tokens the same, and counts them.
 type fakeReviewer struct {
-	answer verify.TokenReview
+	answer verify.Review
 	err    error
 	asked  atomic.Int32
 	wait   bool // for the end of the request
 }
 
-func (f *fakeReviewer) Review(ctx context.Context, _, _ string) (verify.TokenReview, error) {
+func (f *fakeReviewer) Review(ctx context.Context, _, _ string) (verify.Review, error) {
 	f.asked.Add(1)
 	if f.wait {
 		<-ctx.Done()
-		return verify.TokenReview{}, ctx.Err()
+		return verify.Review{}, ctx.Err()
 	}
 	return f.answer, f.err
 }
@@ -60,8 +60,8 @@ func newSignedRun(t *testing.T, scheme signing.Scheme) signedRun {
 }
 
 // yes is the answer of an API server that knows the tokens of the run's pod.
-func (r signedRun) yes() verify.TokenReview {
-	return verify.TokenReview{
+func (r signedRun) yes() verify.Review {
+	return verify.Review{
 		Authenticated: true, Username: "system:serviceaccount:" + r.Namespace + ":" + r.ServiceAccount,
 		PodName: r.PodName(), PodUID: r.PodUID,
 	}
@@ -71,7 +71,8 @@ func (r signedRun) yes() verify.TokenReview {
 func (r signedRun) pods() fakePods {
 	yes := true
 	return fakePods{pod: &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
-		UID: types.UID(r.PodUID), OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: types.UID(r.UID), Controller: &yes}},
+		UID: types.UID(r.PodUID), OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun",
+			UID: types.UID(r.UID), Controller: &yes}},
 	}}}
 }
 
@@ -79,9 +80,9 @@ func goneFromCluster() fakePods {
 	return fakePods{err: apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "build-pod")}
 }
 
-// admit lets the webhook judge the write that completes the run, and returns the condition that it sets. keys are those that
-// the add-on knows.
-func (r signedRun) admit(t *testing.T, keys *verifytest.Cluster, reviewer verify.TokenReviewer, pods PodGetter) condition {
+// admit lets the webhook judge the write that completes the run, and returns the condition that it sets. keys are
+// those that the add-on knows.
+func (r signedRun) admit(t *testing.T, keys *verifytest.Cluster, reviewer verify.Reviewer, pods PodGetter) condition {
 	t.Helper()
 	tr, err := r.TaskRun(r.cluster)
 	if err != nil {
@@ -109,8 +110,8 @@ func (r signedRun) admit(t *testing.T, keys *verifytest.Cluster, reviewer verify
 	return condition{Status: corev1.ConditionStatus(text("status")), Reason: text("reason"), Message: text("message")}
 }
 
-// TestTokenReview has a token vouch for nothing but itself: only the API server's word makes it evidence, and only while the
-// pod lives.
+// TestTokenReview has a token vouch for nothing but itself: only the API server's word makes it evidence, and only
+// while the pod lives.
 func TestTokenReview(t *testing.T) {
 	audience := newSignedRun(t, signing.SchemeOIDCAudienceOnly)
 	payload := newSignedRun(t, signing.SchemeOIDCPayloadBound)
@@ -136,18 +137,20 @@ func TestTokenReview(t *testing.T) {
 			audience, audience.cluster, &fakeReviewer{answer: foreign}, audience.pods(), "False", "FAILED: pod", 2,
 		},
 		"it does not answer": {
-			audience, audience.cluster, &fakeReviewer{err: errors.New("timeout")}, audience.pods(), "False", "INDETERMINATE: assurance", 2,
+			audience, audience.cluster, &fakeReviewer{err: errors.New("timeout")}, audience.pods(), "False",
+			"INDETERMINATE: assurance", 2,
 		},
 		"it refuses the token": {
-			audience, audience.cluster, &fakeReviewer{answer: verify.TokenReview{Error: "expired"}}, audience.pods(),
+			audience, audience.cluster, &fakeReviewer{answer: verify.Review{Error: "expired"}}, audience.pods(),
 			"False", "INDETERMINATE: assurance", 2,
 		},
 		"the pod is gone": {
-			audience, audience.cluster, &fakeReviewer{answer: verify.TokenReview{Error: "pod not found"}}, goneFromCluster(),
+			audience, audience.cluster, &fakeReviewer{answer: verify.Review{Error: "pod not found"}}, goneFromCluster(),
 			"False", "INDETERMINATE: ", 2,
 		},
 		"the pod is gone, and the API server has not noticed": {
-			audience, audience.cluster, &fakeReviewer{answer: audience.yes()}, goneFromCluster(), "False", "INDETERMINATE: pod", 2,
+			audience, audience.cluster, &fakeReviewer{answer: audience.yes()}, goneFromCluster(), "False", "INDETERMINATE: pod",
+			2,
 		},
 		"an unknown key": {
 			payload, other, &fakeReviewer{answer: payload.yes()}, payload.pods(), "True", "VERIFIED: 3 results", 2,
@@ -208,9 +211,10 @@ func TestTokenReviewComesAfterFreshKeys(t *testing.T) {
 	}
 	keys = run.cluster
 	c.advance(refreshPause)
-	got, err := trusted.TaskRun(t.Context(), Rules{AudiencePrefix: signing.AudiencePrefix, Lifetime: time.Hour}, tr, verify.Facts{
-		Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
-	})
+	got, err := trusted.TaskRun(t.Context(),
+		Rules{Tokens: verify.Tokens{Audience: signing.AudiencePrefix, Lifetime: time.Hour}}, tr, verify.Facts{
+			Live: true, Pod: &verify.PodFacts{Found: true, UID: "3db15e48-971f-4815-84b3-272e52f61a10", ControllerUID: tr.UID},
+		})
 	if err != nil || got.Verdict != verify.Verified || reviewer.asked.Load() != 0 {
 		t.Errorf("got %s, %v and %d questions, want VERIFIED and none", got.Verdict, err, reviewer.asked.Load())
 	}

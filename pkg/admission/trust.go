@@ -23,24 +23,25 @@ const (
 	refreshInterval = 10 * time.Minute // how often the keys are read anyway
 	refreshPause    = 10 * time.Second // least time between two reads that an unknown key asks for
 	refreshTimeout  = 2 * time.Second
-	// settleTime is how long after a step ended the keys must have been read to refute what it signed: API servers that are
-	// restarted one by one with another key, or another issuer, do not agree for a while.
+	// settleTime is how long after a step ended the keys must have been read to refute what it signed: API servers
+	// that are restarted one by one with another key, or another issuer, do not agree for a while.
 	settleTime = 10 * time.Minute
-	// reviewTimeout bounds all TokenReviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten seconds
-	// after which the API server gives up on the status webhook.
+	// reviewTimeout bounds all token reviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten
+	// seconds after which the API server gives up on the status webhook.
 	reviewTimeout = 3 * time.Second
 )
 
 // maxRules bounds the verifiers that are kept: the two modes have rules of their own, and settings change rarely.
 const maxRules = 8
 
-// Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It keeps them
-// in memory, and reads them anew now and then and when a TaskRun was signed with a key, or under an issuer, that it does not
-// know: then at most once in refreshPause, by one request for all who wait. What the keys do not settle is for the API server to
-// say (TokenReview). What stays unknown then is refuted only by keys that were read long enough after it was signed.
+// Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It
+// keeps them in memory, and reads them anew now and then and when a TaskRun was signed with a key, or under an
+// issuer, that it does not know: then at most once in refreshPause, by one request for all who wait. What the keys
+// do not settle is for the API server to say (authentication.k8s.io). What stays unknown then is refuted only by
+// keys that were read long enough after it was signed.
 type Trust struct {
 	fetch    func(context.Context) (*trust.Cluster, error)
-	reviewer verify.TokenReviewer
+	reviewer verify.Reviewer
 	now      func() time.Time
 	log      *zap.SugaredLogger
 	once     singleflight.Group
@@ -63,7 +64,8 @@ type verifiers struct {
 
 // NewTrust returns a Trust that reads the keys by fetch, and asks reviewer about what they do not settle.
 func NewTrust(
-	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.TokenReviewer, now func() time.Time, log *zap.SugaredLogger,
+	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.Reviewer, now func() time.Time,
+	log *zap.SugaredLogger,
 ) *Trust {
 	return &Trust{fetch: fetch, reviewer: reviewer, now: now, log: log, wake: make(chan struct{}, 1)}
 }
@@ -107,8 +109,8 @@ func (t *Trust) Cluster() *trust.Cluster {
 	return t.cluster
 }
 
-// TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API server is asked
-// about tokens only where that leaves something open.
+// TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API
+// server is asked about tokens only where that leaves something open.
 func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
 	v, err := t.verifiersFor(rules)
 	if err != nil {
@@ -152,14 +154,14 @@ func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts 
 	return result, nil
 }
 
-// mayBeBehind reports whether keys that were read then may lack one that signed a step which ended then. A node whose clock is
-// far ahead keeps nobody waiting.
+// mayBeBehind reports whether keys that were read then may lack one that signed a step which ended then. A node
+// whose clock is far ahead keeps nobody waiting.
 func (t *Trust) mayBeBehind(read, ended time.Time) bool {
 	return !ended.After(t.now().Add(settleTime)) && read.Before(ended.Add(settleTime))
 }
 
-// lastEnd returns when the last step ended, as its node says: at that time at the latest it was signed. Unlike the time of
-// completion it is the same in each attempt to write the status.
+// lastEnd returns when the last step ended, as its node says: at that time at the latest it was signed. Unlike the
+// time of completion it is the same in each attempt to write the status.
 func lastEnd(tr *v1.TaskRun) (last time.Time) {
 	for i := range tr.Status.Steps {
 		if ended := tr.Status.Steps[i].Terminated; ended != nil && ended.FinishedAt.After(last) {
@@ -180,7 +182,7 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 		return nil, fmt.Errorf("the issuer's keys are not known yet")
 	}
 	options := []verify.Option{
-		verify.WithClock(t.now), verify.WithAudiencePrefix(rules.AudiencePrefix), verify.WithTokenLifetime(rules.Lifetime),
+		verify.WithClock(t.now), verify.WithTokens(rules.Tokens),
 		verify.WithMinimumFormat(rules.MinimumFormat), verify.WithMinimumAssurance(rules.MinimumAssurance),
 	}
 	if rules.Receipts {
@@ -192,7 +194,7 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 		more     []verify.Option
 	}{
 		{&v.local, []verify.Option{verify.WithStaleKeys()}},
-		{&v.asking, []verify.Option{verify.WithStaleKeys(), verify.WithTokenReviewer(t.reviewer)}},
+		{&v.asking, []verify.Option{verify.WithStaleKeys(), verify.WithReviewer(t.reviewer)}},
 		{&v.final, nil},
 	} {
 		var err error
@@ -215,7 +217,8 @@ func (t *Trust) refreshOnDemand(ctx context.Context) (err error) {
 			asked := t.asked
 			t.mu.RUnlock()
 			if !asked.IsZero() && t.now().Sub(asked) < refreshPause {
-				return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon", t.now().Sub(asked).Round(time.Second))
+				return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon",
+					t.now().Sub(asked).Round(time.Second))
 			}
 			// The others who wait must not fail because the first one's request ended.
 			return nil, t.refresh(context.WithoutCancel(ctx))

@@ -26,7 +26,7 @@ func testCluster() *trust.Cluster {
 }
 
 // nobody answers no question about tokens.
-var nobody verify.TokenReviewer
+var nobody verify.Reviewer
 
 // clock is a time that tests move.
 type clock struct{ at atomic.Int64 }
@@ -94,34 +94,39 @@ func TestTrustKeepsItsKeysWhenReadingFails(t *testing.T) {
 	if err := trusted.refresh(t.Context()); err == nil {
 		t.Error("the failure was swallowed")
 	}
-	if _, err := trusted.verifiersFor(Rules{AudiencePrefix: "prefix", Lifetime: time.Minute}); err != nil || !trusted.Ready() {
+	if _, err := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "prefix", Lifetime: time.Minute}}); err != nil || !trusted.Ready() {
 		t.Errorf("the keys were lost: %v", err)
 	}
 }
 
 func TestTrustVerifierFollowsPrefixAndKeys(t *testing.T) {
-	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, nobody, (&clock{}).now, quiet())
-	if _, err := trusted.verifiersFor(Rules{AudiencePrefix: "a", Lifetime: time.Minute}); err == nil {
+	trusted := NewTrust(func(context.Context) (*trust.Cluster, error) { return testCluster(), nil }, nobody,
+		(&clock{}).now, quiet())
+	if _, err := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); err == nil {
 		t.Error("got a verifier without keys")
 	}
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	first, err := trusted.verifiersFor(Rules{AudiencePrefix: "a", Lifetime: time.Minute})
+	first, err := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := trusted.verifiersFor(Rules{AudiencePrefix: "a", Lifetime: time.Minute}); again != first {
+	if again, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); again != first {
 		t.Error("the verifier is built for every TaskRun")
 	}
-	if other, _ := trusted.verifiersFor(Rules{AudiencePrefix: "b", Lifetime: time.Minute}); other == first {
+	if other, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "b", Lifetime: time.Minute}}); other == first {
 		t.Error("another prefix has the same verifier")
 	}
-	second, _ := trusted.verifiersFor(Rules{AudiencePrefix: "a", Lifetime: time.Minute})
+	second, _ := trusted.verifiersFor(Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}})
 	if err := trusted.refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if third, _ := trusted.verifiersFor(Rules{AudiencePrefix: "a", Lifetime: time.Minute}); third == second {
+	if third, _ := trusted.verifiersFor(
+		Rules{Tokens: verify.Tokens{Audience: "a", Lifetime: time.Minute}}); third == second {
 		t.Error("new keys have the old verifier")
 	}
 }

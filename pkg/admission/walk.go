@@ -11,8 +11,8 @@ import (
 // errForm is returned for what is no JSON object or list where one was expected.
 var errForm = errors.New("expected another form of JSON")
 
-// walk calls each with the members of an object, their keys in quotes, or with the elements of a list, without keys. It takes one
-// look at each byte and copies nothing. raw was found to be JSON when the review was decoded.
+// walk calls each with the members of an object, their keys in quotes, or with the elements of a list, without
+// keys. It takes one look at each byte and copies nothing. raw was found to be JSON when the review was decoded.
 func walk(raw []byte, each func(key, value []byte)) error {
 	i := space(raw, 0)
 	if i == len(raw) || raw[i] != '{' && raw[i] != '[' {

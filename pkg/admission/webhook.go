@@ -28,28 +28,29 @@ type Outcome string
 
 // The outcomes.
 const (
-	OutcomeAllowed    Outcome = "allowed"     // unchanged
-	OutcomePatched    Outcome = "patched"     // with changes
-	OutcomeWarned     Outcome = "warned"      // allowed, with changes or without, although something was amiss, as the warning says
+	OutcomeAllowed Outcome = "allowed" // unchanged
+	OutcomePatched Outcome = "patched" // with changes
+	// allowed, with changes or without, although something was amiss, as the warning says
+	OutcomeWarned     Outcome = "warned"
 	OutcomeRefused    Outcome = "refused"     // the write is not made
 	OutcomeUnanswered Outcome = "unanswered"  // left to the failure policy, while the add-on starts
 	OutcomeBadRequest Outcome = "bad-request" // no AdmissionReview
 	OutcomePanic      Outcome = "panic"       // a mistake in the add-on
 )
 
-// TakeBody reads the body of a request, within what its server has for that. done is called when the answer is ready to be sent;
-// it may be called more than once.
+// TakeBody reads the body of a request, within what its server has for that. done is called when the answer is
+// ready to be sent; it may be called more than once.
 type TakeBody func(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error)
 
-// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Nobody proves to be an API server, so a
-// review is a question about one object, and never a reason to change anything.
+// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Nobody proves to be an API
+// server, so a review is a question about one object, and never a reason to change anything.
 type Webhook struct {
 	Admit Admit
 	Rule  Rule     // what Admit is asked about, and nothing else
 	Take  TakeBody // shared by all webhooks of the process, as is
 	Gate  *Gate
-	// Done is told about every request: how long it took in all, and how much of that this process worked on it. The rest is
-	// waiting: for its turn, and for the API server.
+	// Done is told about every request: how long it took in all, and how much of that this process worked on it. The
+	// rest is waiting: for its turn, and for the API server.
 	Done func(o Outcome, whole, worked time.Duration)
 	Log  *zap.SugaredLogger
 }

@@ -20,9 +20,12 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-const review = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1","operation":"UPDATE",` +
-	`"kind":{"group":"tekton.dev","version":"v1","kind":"TaskRun"},"namespace":"ci","name":"build","subResource":"status",` +
-	`"resource":{"group":"tekton.dev","version":"v1","resource":"taskruns"},"object":` + reviewedRun + `,"oldObject":` + reviewedRun + `}}`
+const review = `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview","request":{"uid":"u1",` +
+	`"operation":"UPDATE",` +
+	`"kind":{"group":"tekton.dev","version":"v1","kind":"TaskRun"},` +
+	`"namespace":"ci","name":"build","subResource":"status",` +
+	`"resource":{"group":"tekton.dev","version":"v1","resource":"taskruns"},"object":` + reviewedRun + `,"oldObject":` +
+	reviewedRun + `}}`
 
 func statusRule() Rule {
 	return NewRule("tekton.dev", "v1", admissionv1.Update, map[string]string{"taskruns": "TaskRun"}, "status")
@@ -45,23 +48,30 @@ func TestWebhook(t *testing.T) {
 		"allowed": {body: review, admit: answering(allow()), status: 200, outcome: OutcomeAllowed},
 		"warned":  {body: review, admit: answering(allowWithWarning("oh")), status: 200, outcome: OutcomeWarned},
 		"refused": {body: review, admit: answering(&admissionv1.AdmissionResponse{}), status: 200, outcome: OutcomeRefused},
-		"patched": {body: review, admit: answering(&admissionv1.AdmissionResponse{Allowed: true, Patch: []byte("[]")}), status: 200, outcome: OutcomePatched},
-		"panic":   {body: review, admit: func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse { panic("no") }, status: 500, outcome: OutcomePanic},
+		"patched": {body: review, admit: answering(&admissionv1.AdmissionResponse{Allowed: true, Patch: []byte("[]")}),
+			status: 200, outcome: OutcomePatched},
+		"panic": {body: review, admit: func(context.Context,
+			*admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+			panic("no")
+		}, status: 500, outcome: OutcomePanic},
 		"unanswered": {
 			body: review, admit: func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 				unanswered()
 				return nil
 			}, status: 503, outcome: OutcomeUnanswered,
 		},
-		"no answer":         {body: review, admit: answering(nil), status: 500, outcome: OutcomePanic},
-		"GET":               {method: http.MethodGet, status: 405, outcome: OutcomeBadRequest},
-		"no JSON":           {contentType: "text/plain", body: review, status: 415, outcome: OutcomeBadRequest},
-		"with a charset":    {contentType: "application/json; charset=utf-8", body: review, admit: answering(allow()), status: 200, outcome: OutcomeAllowed},
-		"broken":            {body: review[:40], status: 400, outcome: OutcomeBadRequest},
-		"no request":        {body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, status: 400, outcome: OutcomeBadRequest},
-		"another version":   {body: strings.Replace(review, "/v1", "/v1beta1", 1), status: 400, outcome: OutcomeBadRequest},
-		"not taken":         {body: "unread", status: 413, outcome: OutcomeBadRequest},
-		"of another object": {body: strings.Replace(review, `"name":"build","sub`, `"name":"other","sub`, 1), status: 400, outcome: OutcomeBadRequest},
+		"no answer": {body: review, admit: answering(nil), status: 500, outcome: OutcomePanic},
+		"GET":       {method: http.MethodGet, status: 405, outcome: OutcomeBadRequest},
+		"no JSON":   {contentType: "text/plain", body: review, status: 415, outcome: OutcomeBadRequest},
+		"with a charset": {contentType: "application/json; charset=utf-8", body: review, admit: answering(allow()),
+			status: 200, outcome: OutcomeAllowed},
+		"broken": {body: review[:40], status: 400, outcome: OutcomeBadRequest},
+		"no request": {body: `{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}`, status: 400,
+			outcome: OutcomeBadRequest},
+		"another version": {body: strings.Replace(review, "/v1", "/v1beta1", 1), status: 400, outcome: OutcomeBadRequest},
+		"not taken":       {body: "unread", status: 413, outcome: OutcomeBadRequest},
+		"of another object": {body: strings.Replace(review, `"name":"build","sub`, `"name":"other","sub`, 1), status: 400,
+			outcome: OutcomeBadRequest},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var told []Outcome
@@ -120,7 +130,8 @@ func checkAnswer(t *testing.T, body []byte, want *admissionv1.AdmissionResponse)
 		t.Fatal(err)
 	}
 	want.UID = types.UID("u1")
-	if diff := cmp.Diff(want, got.Response); diff != "" || got.Kind != "AdmissionReview" || got.APIVersion != "admission.k8s.io/v1" {
+	if diff := cmp.Diff(want, got.Response); diff != "" || got.Kind != "AdmissionReview" ||
+		got.APIVersion != "admission.k8s.io/v1" {
 		t.Errorf("%s %s, response (-want +got):\n%s", got.APIVersion, got.Kind, diff)
 	}
 }

@@ -25,7 +25,8 @@ type write struct {
 	before         standing // of the verdict in old
 }
 
-// standing is how far the verdict in a status is the add-on's own. The zero value: nothing proves that it judged this state.
+// standing is how far the verdict in a status is the add-on's own. The zero value: nothing proves that it judged
+// this state.
 type standing struct {
 	judged bool // a seal or a record proves it
 	sealed bool // the seal is the add-on's
@@ -43,8 +44,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-// refused is an error where enforce must not let the write pass: attempts that were judged are history, and after completion
-// nobody but Tekton's controller has a reason to change what a verdict rests on.
+// refused is an error where enforce must not let the write pass: attempts that were judged are history, and after
+// completion nobody but Tekton's controller has a reason to change what a verdict rests on.
 func (w write) refused() error {
 	if w.mode != settings.Enforce {
 		return nil
@@ -58,7 +59,8 @@ func (w write) refused() error {
 		return err
 	}
 	if !begins(after, before) {
-		// Tekton's controller writes so when its view of the TaskRun is older than the add-on's retry. It looks again on a conflict.
+		// Tekton's controller writes so when its view of the TaskRun is older than the add-on's retry. It looks again on
+		// a conflict.
 		return &refusal{metav1.StatusReasonConflict, http.StatusConflict, fmt.Sprintf(
 			"expected the %d archived attempts in status.retriesStatus as they are, got %d or other ones: "+
 				"the TaskRun was retried in the meantime, read it again", len(before), len(after))}
@@ -94,8 +96,8 @@ func begins(all, before []state) bool {
 	return true
 }
 
-// changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once: it holds which results the
-// Task declares, and nothing that a step signs says so.
+// changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once: it holds which
+// results the Task declares, and nothing that a step signs says so.
 func (w write) changesDeclaration() bool {
 	declared := w.old.fields[fieldTaskSpec]
 	return !isNull(declared) && !sameJSON(declared, w.submitted.fields[fieldTaskSpec])
@@ -110,8 +112,8 @@ func (w write) pinned() write {
 	return w
 }
 
-// carried returns the status of a write that changes nothing that was judged: condition and seal stay, whoever drops or changes
-// them, and the record if it is the add-on's.
+// carried returns the status of a write that changes nothing that was judged: condition and seal stay, whoever
+// drops or changes them, and the record if it is the add-on's.
 func (w write) carried() state {
 	wanted := w.submitted.withoutVerdict()
 	if w.before.sealed {
@@ -198,8 +200,8 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 	return cond
 }
 
-// retriable reports whether Tekton would run the TaskRun again if this attempt failed, as (*v1.TaskRun).IsRetriable has it. A
-// TaskRun that was published as completed is never taken back.
+// retriable reports whether Tekton would run the TaskRun again if this attempt failed, as (*v1.TaskRun).IsRetriable
+// has it. A TaskRun that was published as completed is never taken back.
 func (w write) retriable() bool {
 	attempts, err := w.submitted.attempts()
 	spec := w.old.spec()

@@ -5,8 +5,12 @@
 package backends
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -15,6 +19,7 @@ import (
 	oidccluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc/proof"
 	spirecluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -31,8 +36,52 @@ type Descriptor struct {
 	Tokens bool
 	// StepVolumes are what the signer of a step needs in its pod, and AddOnVolumes what the add-on needs in its own.
 	StepVolumes, AddOnVolumes []cluster.Volume
+	// Registers is whether TaskRuns must be registered, so that their steps get an identity.
+	Registers bool
+	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
+	ConfigMap *ConfigMap
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
+}
+
+// ConfigMap is one of Tekton's own, with settings of one backend.
+type ConfigMap struct {
+	Name string
+	// Read returns the settings with the data of the ConfigMap, which is nil if there is none.
+	Read func(settings.Settings, map[string]string) (settings.Settings, error)
+	// Missing warns that a namespace has no such ConfigMap.
+	Missing func(namespace string) string
+}
+
+// ConfigMaps returns the ConfigMaps of all backends.
+func ConfigMaps() []ConfigMap {
+	var all []ConfigMap
+	for _, d := range All() {
+		if d.ConfigMap != nil {
+			all = append(all, *d.ConfigMap)
+		}
+	}
+	return all
+}
+
+// Registrar is what the add-on runs of a backend with which it registers TaskRuns.
+type Registrar interface {
+	// Run keeps the add-on's own identity until ctx ends.
+	Run(ctx context.Context)
+	// SettingsChanged makes Run read the settings again.
+	SettingsChanged()
+	// Client returns the client with which TaskRuns are registered now.
+	Client() (cluster.ControllerClient, error)
+	// Trust adds the keys in use now to a cluster.
+	Trust(c *trust.Cluster)
+}
+
+// NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the
+// backend have changed.
+func NewRegistrar(
+	current func() settings.Settings, onChange func(), now func() time.Time, log *zap.SugaredLogger,
+) Registrar {
+	return spirecluster.NewRegistrar(current, onChange, now, log)
 }
 
 // All returns the table, in the order in which help shows it.
@@ -49,7 +98,10 @@ func All() []Descriptor {
 		{
 			Name:    signing.BackendSPIRE,
 			Summary: "signs with X.509 SVIDs of a SPIRE that runs in the cluster",
-			Enabled: true, Signs: true,
+			Enabled: true, Signs: true, Registers: true,
+			ConfigMap: &ConfigMap{
+				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
+			},
 			StepVolumes: spirecluster.StepVolumes(), AddOnVolumes: spirecluster.AddOnVolumes(),
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)

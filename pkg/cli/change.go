@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 )
 
-// changeOptions are the flags that commands have in common that change a cluster.
+// changeOptions are the flags of all commands that change a cluster.
 type changeOptions struct {
 	dryRun  string
 	yes     bool
@@ -26,18 +26,19 @@ type changeOptions struct {
 
 func (o *changeOptions) addFlags(f *pflag.FlagSet) {
 	f.Var(newChoice(&o.dryRun, "none", "client", "server"), "dry-run",
-		"none; client: only show the plan; server: also let the API server check it")
+		"none; client: only show the plan; server: the API server also checks the plan")
 	f.BoolVar(&o.yes, "yes", false, "do not ask")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long to wait for the cluster")
 }
 
-// confirm asks on a terminal. Without one it needs --yes.
+// confirm asks the user on a terminal. Without a terminal it requires --yes.
 func (o *changeOptions) confirm(e *env) error {
 	if o.yes {
 		return nil
 	}
 	if !isTerminal(e.In) {
-		return fmt.Errorf("this changes the cluster, and there is no terminal to ask on: look at the plan and add --yes")
+		return fmt.Errorf("this command changes the cluster, and cannot ask without a terminal: " +
+			"read the plan and add --yes")
 	}
 	fmt.Fprint(e.ErrOut, "\nGo ahead? [y/N] ")
 	answer, err := bufio.NewReader(io.LimitReader(e.In, 80)).ReadString('\n')
@@ -87,8 +88,7 @@ func printJSONList(w io.Writer, objects []*unstructured.Unstructured) error {
 	return encoder.Encode(map[string]any{"apiVersion": "v1", "kind": "List", "items": items})
 }
 
-// clusterError gives an error of a command that changes a cluster its exit code and, where the cluster refused or did not
-// answer, a next step.
+// clusterError adds an exit code and a next step to an error of a command that changes a cluster.
 func clusterError(err error) error {
 	switch {
 	case enable.IsForbidden(err):

@@ -31,8 +31,8 @@ func (m *colorMode) Set(value string) error {
 // Type is shown in help texts.
 func (m *colorMode) Type() string { return "mode" }
 
-// style returns how to colour what goes to w. In the mode auto colour is for terminals, unless NO_COLOR (no-color.org)
-// forbids it or CLICOLOR_FORCE asks for it elsewhere too.
+// style returns whether to colour what goes to w. In mode auto, terminals get colour unless NO_COLOR (no-color.org) is
+// set, and everything gets it if CLICOLOR_FORCE is set.
 func (m *colorMode) style(w io.Writer, getenv func(string) string) report.Style {
 	switch *m {
 	case "always":
@@ -49,7 +49,7 @@ func (m *colorMode) style(w io.Writer, getenv func(string) string) report.Style 
 	return report.NewStyle(isTerminal(w))
 }
 
-// isTerminal reports whether a stream, to read from or to write to, is a terminal.
+// isTerminal reports whether a stream is a terminal.
 func isTerminal(stream any) bool {
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- file descriptors are small

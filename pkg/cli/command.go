@@ -7,8 +7,8 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
-// NewCommand returns the command tree as kubectl's users see it, for generators of documentation. It discards output and
-// names the user's own paths as $HOME, so that what is generated is the same on every machine.
+// NewCommand returns the command tree for generators of documentation. It discards output, and writes $HOME in place of
+// the user's own paths, so that the documentation is the same on every machine.
 func NewCommand() *cobra.Command {
 	root := newRoot("kubectl-tekton_sign", genericiooptions.NewTestIOStreamsDiscard())
 	root.DisableAutoGenTag = true

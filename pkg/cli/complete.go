@@ -26,8 +26,8 @@ const (
 	maxCompletions    = 500
 )
 
-// completeRuns offers the TaskRuns of the namespace, or its PipelineRuns once the word says so. A shell shows no errors:
-// without a cluster there is no offer.
+// completeRuns completes the names of TaskRuns, or of PipelineRuns if the word begins with that type. A shell does not
+// show errors, so without a cluster there are no completions.
 func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 	plural, prefix := runs.TaskRuns, "taskrun/"
 	switch typed, _, named := strings.Cut(toComplete, "/"); {
@@ -54,7 +54,7 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string)
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// names returns the names of a kind of object, none if the cluster does not tell in time.
+// names returns the names of a kind of object, or none if the cluster does not answer in time.
 func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespace string) []string {
 	config, err := e.restConfig()
 	if err != nil {
@@ -76,32 +76,33 @@ func (e *env) names(cmd *cobra.Command, of schema.GroupVersionResource, namespac
 	return names
 }
 
-// completeVerifyFlags says what the flags of verify take. A flag without an entry takes text that nobody can guess.
+// completeVerifyFlags adds completions for the flags of verify that have guessable values.
 func completeVerifyFlags(cmd *cobra.Command) {
 	const noFiles = cobra.ShellCompDirectiveNoFileComp
 	for flag, complete := range map[string]cobra.CompletionFunc{
-		"output":               completeFormats,
-		"minimum-format":       cobra.FixedCompletions(texts(signing.Formats()), noFiles),
-		"minimum-assurance":    cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
-		"audience":             completeAudience,
-		"token-lifetime":       cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
-		"clock-skew":           cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
-		"trust-bundle":         cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
-		"filename":             cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"}, cobra.ShellCompDirectiveFilterFileExt),
+		"output":            completeFormats,
+		"minimum-format":    cobra.FixedCompletions(texts(signing.Formats()), noFiles),
+		"minimum-assurance": cobra.FixedCompletions(texts(signing.Assurances()), noFiles),
+		"audience":          completeAudience,
+		"token-lifetime":    cobra.FixedCompletions([]string{"10m", "30m", "1h"}, noFiles),
+		"clock-skew":        cobra.FixedCompletions([]string{"30s", "300s", "10m"}, noFiles),
+		"trust-bundle":      cobra.FixedCompletions([]string{"json"}, cobra.ShellCompDirectiveFilterFileExt),
+		"filename": cobra.FixedCompletions([]string{"json", "jsonl", "ndjson", "yaml", "yml", "gz"},
+			cobra.ShellCompDirectiveFilterFileExt),
 		"trust-bundle-sha256":  completeSHA256,
 		"trust-bundle-cluster": completeClusters,
 		"selector":             cobra.NoFileCompletions,
 	} {
-		_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for a flag that does not exist: a test looks
+		_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails only for an unknown flag, and a test checks that
 	}
 }
 
-// completeFormats offers the output formats. Those that take a value go on without a space.
+// completeFormats completes output formats, without a space because some take a value.
 func completeFormats(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	return report.Formats(), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// bundleOf returns the trust bundle that is named in the same line.
+// bundleOf returns the trust bundle that the same command line names.
 func bundleOf(cmd *cobra.Command) ([]byte, *trust.Bundle) {
 	name, err := cmd.Flags().GetString("trust-bundle")
 	if err != nil || name == "" {
@@ -118,7 +119,7 @@ func bundleOf(cmd *cobra.Command) ([]byte, *trust.Bundle) {
 	return data, bundle
 }
 
-// completeSHA256 offers the digest of the bundle as it is now: whoever accepts it pins it.
+// completeSHA256 offers the digest of the bundle as it is now.
 func completeSHA256(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	data, bundle := bundleOf(cmd)
 	if bundle == nil {

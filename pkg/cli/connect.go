@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 )
 
-// offlineHint is the next step for whoever has no cluster at hand.
+// offlineHint is the next step for users without a cluster.
 const offlineHint = "verify offline with -f FILE --trust-bundle FILE"
 
 // How many requests a second the plugin makes on average, and at once. The API server's own fairness is the limit that
@@ -35,8 +35,8 @@ func (e *env) kube() (kubeclient.Interface, error) {
 	return client, nil
 }
 
-// restConfig returns how to reach the cluster. Without any configuration client-go would try localhost:8080, and the error
-// that follows from it would tell nobody what is missing.
+// restConfig returns how to reach the cluster. Without any configuration client-go would try localhost:8080, and its
+// error would not name what is missing.
 func (e *env) restConfig() (*rest.Config, error) {
 	raw, err := e.config.ToRawKubeConfigLoader().RawConfig()
 	if err != nil {
@@ -58,16 +58,17 @@ func (e *env) restConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// checkCluster refuses kubectl's flag --cluster where everything comes from files: the user means a cluster of the trust bundle.
+// checkCluster refuses kubectl's flag --cluster where everything comes from files: the user means a cluster of the
+// trust bundle.
 func (e *env) checkCluster(fromFiles bool) error {
 	if fromFiles && e.config.ClusterName != nil && *e.config.ClusterName != "" {
-		return fmt.Errorf("--cluster names a cluster of the kubeconfig, which is not used here: choose a cluster of the trust bundle with " +
-			"--trust-bundle-cluster")
+		return fmt.Errorf("--cluster names a cluster of the kubeconfig, which is not used here: " +
+			"choose a cluster of the trust bundle with --trust-bundle-cluster")
 	}
 	return nil
 }
 
-// explainCluster gives an error of the API server, or of the way to it, its exit code and a next step.
+// explainCluster adds an exit code and a next step to an error of the API server or of the network.
 func explainCluster(err error) error {
 	var coded *exitError
 	switch {
@@ -76,13 +77,15 @@ func explainCluster(err error) error {
 	case apierrors.IsForbidden(err):
 		return withExit(ExitIndeterminate, fmt.Errorf("%w: ask a cluster administrator for that permission", err))
 	case apierrors.IsUnauthorized(err):
-		return withExit(ExitIndeterminate, fmt.Errorf("the cluster does not know you: %w: log in again, or check the user of "+
-			"your kubeconfig's context", err))
+		return withExit(ExitIndeterminate,
+			fmt.Errorf("the cluster does not know you: %w: log in again, or check the user of "+
+				"your kubeconfig's context", err))
 	case apierrors.IsNotFound(err):
 		return withExit(ExitIndeterminate, err)
 	case kubeclient.IsNetworkError(err):
-		return withExit(ExitIndeterminate, fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's "+
-			"context, or %s", err, offlineHint))
+		return withExit(ExitIndeterminate,
+			fmt.Errorf("the cluster is out of reach: %w: check the server of your kubeconfig's "+
+				"context, or %s", err, offlineHint))
 	}
 	return withExit(ExitIndeterminate, err)
 }

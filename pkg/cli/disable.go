@@ -18,19 +18,20 @@ func newDisableCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "disable",
 		Short: "Turn signing off and remove the add-on",
-		Long: `Turn signing off: remove the webhooks, the add-on, the token grants and the policies, in this order, and put the
-previous values of ConfigMap config-signing back, as enable recorded them there. A ConfigMap that neither enable nor its manifests made
-stays as it is. TaskRuns keep what they have: evidence and conditions.
+		Long: `Turn signing off. Disable removes the webhooks, the add-on, the token grants and the policies, in this
+order. Then it restores the values that ConfigMap config-signing had before enable. If neither enable nor
+its manifests made the ConfigMap, disable does not change it. TaskRuns keep their evidence and conditions.
 
-The trust history stays: ConfigMaps tekton-sign-trust-<n> in namespace tekton-sign, the public keys that the cluster ever
-signed with. They verify old TaskRuns after the cluster's keys were replaced, and enable goes on with them. --purge deletes
-them, too; "trust export -o FILE" keeps them in a file before.
+The trust history stays, in ConfigMaps tekton-sign-trust-<n> in namespace tekton-sign. It has the public
+keys of the cluster, also those that were replaced, and verifies old TaskRuns. The next enable continues
+it. To delete it, add --purge. To keep it in a file, run "trust export -o FILE" before.
 
-Exit codes: 0 signing is off, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
-		Example: fmt.Sprintf(`  # See what would go
+Exit codes: 0 signing is off, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission
+is missing.`,
+		Example: fmt.Sprintf(`  # See what disable would remove
   %[1]s disable --dry-run=client
 
-  # Leave nothing in the cluster, and keep the keys in a file
+  # Remove everything from the cluster, and keep the keys in a file
   %[1]s trust export -o bundle.json
   %[1]s disable --purge`, e.name),
 		Args: cobra.NoArgs,
@@ -57,7 +58,7 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 	if plan.Empty() {
 		fmt.Fprintln(e.Out, "Signing is not enabled in this cluster: nothing to do.")
 		warn(e, plan)
-		tellKept(e, plan)
+		printKept(e, plan)
 		return nil
 	}
 	if err := plan.WriteText(e.Out, display.Safe); err != nil {
@@ -81,14 +82,14 @@ func runDisable(ctx context.Context, e *env, o *changeOptions, purge bool) error
 		return clusterError(err)
 	}
 	fmt.Fprintln(e.ErrOut, "\nSigning is off, and the add-on is gone.")
-	tellKept(e, plan)
+	printKept(e, plan)
 	return nil
 }
 
-// tellKept says what disable leaves in the cluster, and how to get rid of it.
-func tellKept(e *env, plan enable.Plan) {
+// printKept names what disable leaves in the cluster, and how to delete it.
+func printKept(e *env, plan enable.Plan) {
 	if n := plan.Count(enable.Keep); n > 0 {
-		fmt.Fprintf(e.ErrOut, "Kept: the trust history, %d ConfigMap(s) in namespace tekton-sign. Delete it with: %s disable --purge\n",
-			n, e.name)
+		fmt.Fprintf(e.ErrOut, "Kept: the trust history, %d ConfigMap(s) in namespace tekton-sign. "+
+			"Delete it with: %s disable --purge\n", n, e.name)
 	}
 }

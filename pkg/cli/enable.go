@@ -35,55 +35,10 @@ type enableOptions struct {
 func newEnableCommand(e *env) *cobra.Command {
 	o := &enableOptions{}
 	cmd := &cobra.Command{
-		Use:   "enable BACKEND",
-		Short: "Turn signing on",
-		Long: `Turn signing on for the TaskRuns of this cluster, or of some of its namespaces.
-
-Installs the add-on (namespace tekton-sign), the admission policies, and the settings (ConfigMap config-signing in Tekton's
-namespace). It shows what it will change and asks before it does, then waits until the add-on serves. Running it again changes
-nothing; an interrupted run is finished by the next one.
-
-Before it changes anything, a few short pods show whether nodes get the signer's image. Where one cannot pull it, nothing is changed:
-name a Secret for the registry (--pull-secret), or another registry (--registry).
-
-Backends:
-` + backendLines() + `
-
-Enforcement: audit records the verdict in the condition SignedResultsVerified; enforce also fails a TaskRun whose results do not
-verify, and takes its results away. Label a namespace tekton-sign.dev/enforcement=audit or =enforce for another mode than the
-rest. To change the mode, run enable with another --enforcement, edit the ConfigMap or set the label: it holds at once. Turning
-enforcement on shows how many TaskRuns are running unsigned, which will fail.
-
-Policies: standard says who may obtain signing tokens, who may take a namespace out of enforcement, and what the settings may
-hold; strict also who may make, enter or imitate a TaskRun's pod, who may make a part of a PipelineRun, and who writes status. Without the flag they are strict in
-the namespaces whose mode is enforce. --policies standard together with --enforcement enforce gives that up.
-
-The plan names the service accounts that may request tokens today and will get signing tokens only, once results are signed in their
-namespace. --exempt-service-account keeps the right of one.
-
-One controller of Tekton runs the TaskRuns in the namespaces in scope: enable refuses to start where a second one does. Tekton may run as a
-Deployment or as a StatefulSet. Where the API server does not reach the add-on (port 8443), enable removes the webhooks that it made.
-
-What is not named stays as the cluster has it, where a default could weaken it: enforcement, policies, minimum format, kept
-material, the gate of Chains, exempt service accounts, trusted controllers, pull secrets and the audience. Everything else has its default again, the namespaces,
-too. If the ConfigMap cannot be read, enable asks you to name enforcement and policies. The manifests of --output hold what the flags say,
-and nothing from the cluster.
-
-Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission is missing.`,
-		Example: fmt.Sprintf(`  # What would change, in all namespaces
-  %[1]s enable oidc-sa-token --dry-run=server
-
-  # Two namespaces, without being asked
-  %[1]s enable oidc-sa-token --namespaces ci,release --yes
-
-  # Fail what does not verify
-  %[1]s enable oidc-sa-token --enforcement enforce
-
-  # Stop everything at once, if the add-on keeps TaskRuns from completing
-  kubectl delete mutatingwebhookconfigurations -l app.kubernetes.io/part-of=tekton-sign
-
-  # The manifests, to keep them in Git
-  %[1]s enable oidc-sa-token --dry-run=client -o yaml`, e.name),
+		Use:       "enable BACKEND",
+		Short:     "Turn signing on",
+		Long:      enableHelp(),
+		Example:   enableExample(e.name),
 		Args:      oneBackend,
 		ValidArgs: backends.Names(backends.Enabled()),
 		RunE:      func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, cmd.Flags(), args[0]) },
@@ -91,13 +46,76 @@ Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of
 	addSettings(cmd)
 	f := cmd.Flags()
 	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
-	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
+	f.StringVar(&o.tektonNamespace, "tekton-namespace", "",
+		"namespace of Tekton's controller (default: found by its labels)")
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
 	return cmd
 }
 
-// oneBackend is the check of the arguments: exactly one of what signs.
+// enableExample is the examples in the help text of enable.
+func enableExample(program string) string {
+	names := strings.NewReplacer("PROGRAM", program, "BACKEND", string(backends.Enabled()[0].Name))
+	return names.Replace(`  # See what would change, in all namespaces
+  PROGRAM enable BACKEND --dry-run=server
+
+  # Turn signing on in two namespaces, without a question
+  PROGRAM enable BACKEND --namespaces ci,release --yes
+
+  # Fail TaskRuns that do not verify
+  PROGRAM enable BACKEND --enforcement enforce
+
+  # Stop everything at once, if the add-on keeps TaskRuns from completing
+  kubectl delete mutatingwebhookconfigurations -l app.kubernetes.io/part-of=tekton-sign
+
+  # Write the manifests, to keep them in Git
+  PROGRAM enable BACKEND --dry-run=client -o yaml`)
+}
+
+// enableHelp is the long help text of enable.
+func enableHelp() string {
+	return `Turn signing on for the TaskRuns of this cluster, or of some of its namespaces.
+
+Enable installs the add-on (namespace tekton-sign), the admission policies, and the settings (ConfigMap
+config-signing in Tekton's namespace). It shows its plan and asks before it changes anything. Then it
+waits until the add-on serves. You can run it again at any time: it changes nothing if everything is in
+place, and completes an interrupted run.
+
+First, a few short pods test whether nodes can pull the signer's image. If one cannot, enable changes
+nothing. Then name a Secret for the registry (--pull-secret), or another registry (--registry).
+
+Backends:
+` + backendLines() + `
+
+Enforcement: audit records the verdict in the condition SignedResultsVerified. enforce also fails a
+TaskRun whose results do not verify, and removes its results. For a different mode in one namespace,
+label it tekton-sign.dev/enforcement=audit or =enforce. To change the mode, run enable with another
+--enforcement, edit the ConfigMap, or set the label. The change takes effect at once. Before enable turns
+enforcement on, it shows how many TaskRuns are running unsigned. They will fail.
+
+Policies: standard policies restrict who can obtain signing tokens, who can exempt a namespace from
+enforcement, and which settings are valid. strict policies also restrict who can create, enter or imitate
+a TaskRun's pod, who can create the parts of a PipelineRun, and who can write a status. By default, they
+are strict in namespaces whose mode is enforce. --policies standard turns that off.
+
+Some service accounts can request any token today, and will get only signing tokens once their namespace
+signs results. The plan names them. --exempt-service-account exempts one.
+
+Exactly one Tekton controller must run the TaskRuns of the namespaces in scope. If there is a second one,
+enable stops. Tekton can run as a Deployment or as a StatefulSet. If the API server cannot reach the
+add-on (port 8443), enable removes the webhooks again.
+
+A setting that you do not name keeps its value in the cluster if the default could be weaker:
+enforcement, policies, minimum format, kept material, the gate of Chains, exempt service accounts,
+trusted controllers, pull secrets and the audience. All other settings return to their defaults,
+including the namespaces. If enable cannot read the ConfigMap, you must name enforcement and policies.
+The manifests of --output contain the flags' values, and nothing from the cluster.
+
+Exit codes: 0 signing is on, 1 wrong usage or a failure, 2 the cluster is out of reach or a permission
+is missing.`
+}
+
+// oneBackend checks the arguments: exactly one backend.
 func oneBackend(cmd *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
@@ -109,7 +127,7 @@ func oneBackend(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("expected one backend, got %d: %s", len(args), strings.Join(choices, "; "))
 }
 
-// backendLines lists the backends that this version can turn on, one in a line.
+// backendLines lists the backends that this version can turn on, one on each line.
 func backendLines() string {
 	var lines []string
 	for _, d := range backends.Enabled() {
@@ -147,14 +165,14 @@ func (o *enableOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, backe
 	return o.carryOut(ctx, e, clients, plan)
 }
 
-// request turns the flags into what is wanted.
+// request turns the flags into a request.
 func (o *enableOptions) request(f *pflag.FlagSet, backend string) (enable.Request, error) {
 	parsed, err := signing.ParseBackend(backend)
 	if err != nil {
 		return enable.Request{}, err
 	}
 	if parsed == signing.BackendNone {
-		return enable.Request{}, fmt.Errorf("backend none means no signing: use disable")
+		return enable.Request{}, fmt.Errorf("backend none turns signing off: use disable")
 	}
 	s, err := settings.FromFlags(parsed, func(field settings.Field) (string, bool) { return givenValue(f, field) })
 	if err != nil {
@@ -203,7 +221,7 @@ func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environmen
 	return nil
 }
 
-// carryOut shows the plan and, if it is to be and the user agrees, applies it.
+// carryOut shows the plan. Then it applies it, unless this is a dry run or the user declines.
 func (o *enableOptions) carryOut(ctx context.Context, e *env, c enable.Clients, plan enable.Plan) error {
 	fmt.Fprintf(e.ErrOut, "Kubernetes %s, Tekton %s in namespace %s\n", display.Safe(plan.Environment.KubernetesVersion),
 		display.Safe(orUnknown(plan.Environment.TektonVersion)), display.Safe(plan.Environment.TektonNamespace))
@@ -270,7 +288,7 @@ func signingText(s settings.Settings) string {
 	return text
 }
 
-// warn prints what whoever agrees to the plan should know.
+// warn prints the warnings of a plan.
 func warn(e *env, plan enable.Plan) {
 	for _, warning := range plan.Warnings {
 		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning))
@@ -290,7 +308,7 @@ func (e *env) enableClients() (enable.Clients, error) {
 	if err != nil {
 		return enable.Clients{}, err
 	}
-	config.QPS, config.Burst = 50, 100 // a plan is some fifty requests, and a person waits for it
+	config.QPS, config.Burst = 50, 100 // a plan takes about fifty requests, and a person waits for it
 	kube, err := kubeclient.New(config)
 	if err != nil {
 		return enable.Clients{}, fmt.Errorf("connecting to the cluster: %w", err)

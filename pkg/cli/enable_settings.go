@@ -5,12 +5,12 @@ package cli
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // addSettings gives enable a flag for each setting.
@@ -25,7 +25,8 @@ func addSettings(cmd *cobra.Command) {
 		case field.Kind == settings.Switch:
 			f.Bool(field.Flag, false, field.Help)
 		case field.Kind == settings.Duration:
-			f.Duration(field.Flag, signing.DefaultTokenLifetime, field.Help)
+			value, _ := time.ParseDuration(field.FlagDefault()) // the zero duration if there is no default
+			f.Duration(field.Flag, value, field.Help)
 		default:
 			f.String(field.Flag, field.FlagDefault(), field.Help)
 		}
@@ -35,7 +36,7 @@ func addSettings(cmd *cobra.Command) {
 	}
 }
 
-// givenValue returns the value of a setting's flag, if it was given.
+// givenValue returns the value of a setting's flag, and whether the user set it.
 func givenValue(f *pflag.FlagSet, field settings.Field) (string, bool) {
 	if field.Kind != settings.List {
 		return f.Lookup(field.Flag).Value.String(), f.Changed(field.Flag)

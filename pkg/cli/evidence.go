@@ -41,31 +41,31 @@ func newEvidenceCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "evidence (taskrun/NAME ... | -f FILE)",
 		Short: "Show or export the evidence of TaskRuns, without verifying it",
-		Long: `Show what the evidence of each step says, or export it for other tools. Nothing is verified: use verify for that.
+		Long: `Show the evidence of each step, or export it for other tools. This command does not verify: use verify.
 
-What is shown: the header field by field, the token's claims, the certificates, the public key, the form of the signature, and
-the statement that a verifier rebuilds, with its digest beside the one that the token carries. The token itself is not shown.
+It shows each field of the header, the token's claims, the certificates, the public key, the form of the
+signature, and the statement that a verifier rebuilds, with its digest beside the one in the token. It
+does not show the token itself. If the add-on's record contains a receipt, it also shows what the
+kubelet reported about the pod.
 
-What is exported, one JSON object a line, one line a step:
-  dsse             a DSSE envelope, for evidence that has a signature
-  sigstore-bundle  a Sigstore bundle, likewise
-  in-toto          the statement with the token that vouches for it, for payload-bound evidence, which has no signature
+An export has one line for each step, with one JSON object:
+` + exportLines() + `
+With -f the command does not use the network, and reads at most 16 MiB of objects. If ConfigMap
+config-signing of the cluster changes the audience of signing tokens, name it with --audience.
 
-With -f no network is used, and 16 MiB of objects are read at most. Where ConfigMap config-signing of the cluster changes the audience of signing tokens, name it with
---audience.
-
-Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 unreachable, forbidden or no such TaskRun,
-3 no step carries evidence.`,
+Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence, 2 the cluster is out
+of reach, a permission is missing or there is no such TaskRun, 3 no step has evidence, and there is no
+receipt.`,
 		Example: fmt.Sprintf(`  # What the steps of a TaskRun signed
   %[1]s evidence taskrun/build
 
-  # The same of a file, for machines
+  # The same for a file, as JSON
   %[1]s evidence -f build.yaml -o json
 
-  # One step's statement with its token and the key to check it with
+  # One step's statement, with its token and the key that checks it
   %[1]s evidence -f build.yaml --step publish -o in-toto --trust-bundle bundle.json
 
-  # A DSSE envelope of each step that signed with a key
+  # A DSSE envelope for each step that signed with a key
   %[1]s evidence taskrun/build -o dsse --output-file build.dsse.jsonl`, e.name),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args) },
 
@@ -79,13 +79,23 @@ Exit codes: 0 shown or exported, 1 wrong usage or not possible for this evidence
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "with -o in-toto: file with the keys to add, written by trust export")
 	f.StringVar(&o.cluster, "trust-bundle-cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
 	o.tokens.addAudience(f)
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything in full, the statement too")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(evidenceFormats(), cobra.ShellCompDirectiveNoFileComp))
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "show everything in full, with the statement")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(evidenceFormats(),
+		cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("audience", completeAudience)
 	return cmd
 }
 
-// inspectFormats are the values of -o that show; the others export.
+// exportLines describes the forms of exports, one on each line.
+func exportLines() string {
+	var lines strings.Builder
+	for _, f := range evidence.ExportFormats() {
+		fmt.Fprintf(&lines, "  %-16s %s\n", f, f.Summary())
+	}
+	return lines.String()
+}
+
+// inspectFormats are the values of -o that show evidence. The others export it.
 var inspectFormats = []string{"table", "json", "yaml"}
 
 func evidenceFormats() []string {
@@ -101,7 +111,7 @@ func (o *evidenceOptions) validate(args []string) error {
 	case !slices.Contains(evidenceFormats(), o.output):
 		return fmt.Errorf("--output: expected one of %s, got %q", strings.Join(evidenceFormats(), ", "), o.output)
 	case len(args) == 0 && len(o.files) == 0:
-		return fmt.Errorf("nothing to look at: name a TaskRun as taskrun/NAME, or a file with -f FILE")
+		return fmt.Errorf("nothing to show: name a TaskRun as taskrun/NAME, or a file with -f FILE")
 	case len(args) > 0 && len(o.files) > 0:
 		return fmt.Errorf("expected either TaskRuns by name or files with -f, got both")
 	case o.trustBundle != "" && o.output != string(evidence.ExportInToto):
@@ -112,8 +122,8 @@ func (o *evidenceOptions) validate(args []string) error {
 	return o.tokens.check()
 }
 
-// audiencePrefix is the first part of the audience of signing tokens.
-func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool) (string, error) {
+// audience is the first part of the audience of signing tokens.
+func (o *evidenceOptions) audience(ctx context.Context, e *env, live bool) (string, error) {
 	var kube kubeclient.Interface
 	if live && o.tokens.audience == "" {
 		var err error
@@ -122,7 +132,7 @@ func (o *evidenceOptions) audiencePrefix(ctx context.Context, e *env, live bool)
 		}
 	}
 	rules, err := o.tokens.rules(ctx, kube)
-	return rules.audiencePrefix, err
+	return rules.Audience, err
 }
 
 func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error {
@@ -132,7 +142,7 @@ func (o *evidenceOptions) run(ctx context.Context, e *env, args []string) error 
 	if err := e.checkCluster(len(o.files) > 0); err != nil {
 		return err
 	}
-	prefix, err := o.audiencePrefix(ctx, e, len(args) > 0)
+	prefix, err := o.audience(ctx, e, len(args) > 0)
 	if err != nil {
 		return err
 	}
@@ -197,7 +207,7 @@ func (o *evidenceOptions) export(
 		return errs, err
 	}
 	options := evidence.ExportOptions{
-		Format: evidence.ExportFormat(o.output), Step: o.step, AudiencePrefix: prefix, IssuerKey: keys,
+		Format: evidence.ExportFormat(o.output), Step: o.step, Audience: prefix, IssuerKey: keys,
 	}
 	for _, tr := range inputs {
 		name := tr.Namespace + "/" + tr.Name
@@ -219,7 +229,7 @@ func (o *evidenceOptions) export(
 		}
 	}
 	if text.Len() > 0 {
-		fmt.Fprintln(e.ErrOut, "note: exported as it is, nothing was verified")
+		fmt.Fprintln(e.ErrOut, "note: exported without verification")
 	}
 	return errs, nil
 }
@@ -232,8 +242,8 @@ func exportError(where string, err error) error {
 	return err
 }
 
-// issuerKeys returns how to look up the keys that are added to exported statements: nil without any. A cluster that does not
-// show its keys is no reason not to export.
+// issuerKeys returns the function that finds the keys to add to exported statements, or nil to add none. If the
+// cluster does not show its keys, the export goes on without them.
 func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, keyID string) json.RawMessage, error) {
 	if o.output != string(evidence.ExportInToto) || o.trustBundle == "" && len(o.files) > 0 {
 		return nil, nil
@@ -250,7 +260,7 @@ func (o *evidenceOptions) issuerKeys(ctx context.Context, e *env) (func(issuer, 
 	return func(issuer, keyID string) json.RawMessage { return jwkOf(keys.cluster, issuer, keyID) }, nil
 }
 
-// jwkOf returns a cluster's key as a JWK, nil if it has none of that ID.
+// jwkOf returns a cluster's key as a JWK, or nil if the cluster lacks a key of that ID.
 func jwkOf(cluster *trust.Cluster, issuer, keyID string) json.RawMessage {
 	for _, i := range cluster.ServiceAccountIssuers {
 		for _, k := range i.Keys {
@@ -274,7 +284,7 @@ func (o *evidenceOptions) write(e *env, data []byte) error {
 	if len(data) == 0 {
 		return nil // a failed export leaves an older file alone
 	}
-	if err := os.WriteFile(o.outputFile, data, 0o600); err != nil { // tokens are nobody else's business
+	if err := os.WriteFile(o.outputFile, data, 0o600); err != nil { // evidence contains tokens
 		return fmt.Errorf("writing the evidence: %w", err)
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 
 // Exit codes, the same for every output format. In bulk the worst wins: 4, 1, 2, 3, 5, 0.
 const (
-	ExitOK            = 0 // everything asked for is good
+	ExitOK            = 0 // success
 	ExitError         = 1 // wrong usage, or an internal error
 	ExitIndeterminate = 2 // could not evaluate: unreachable, forbidden, missing trust
 	ExitUnsigned      = 3 // unsigned, or nothing was verified
@@ -22,7 +22,7 @@ const (
 // exitError carries the exit code of a command that did not end well.
 type exitError struct {
 	code int
-	err  error // nil when the command has already said all there is to say
+	err  error // nil if the command has already printed everything
 }
 
 func (e *exitError) Error() string {
@@ -34,7 +34,7 @@ func (e *exitError) Error() string {
 
 func (e *exitError) Unwrap() error { return e.err }
 
-// withExit gives err an exit code of its own. err may be nil: then nothing more is printed.
+// withExit gives err an exit code. If err is nil, nothing more is printed.
 func withExit(code int, err error) error { return &exitError{code: code, err: err} }
 
 // exitCode returns the exit code for what a command returned.
@@ -53,7 +53,7 @@ func exitCode(err error) int {
 	return ExitError
 }
 
-// strength orders exit codes for bulk: the later one wins.
+// strength orders the exit codes: of several, the last one in this list wins.
 var strength = []int{ExitOK, ExitWarnings, ExitUnsigned, ExitIndeterminate, ExitError, ExitFailed}
 
 // stronger returns the exit code that wins over the other.

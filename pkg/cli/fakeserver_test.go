@@ -22,7 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/client-go/kubernetes/scheme"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
@@ -64,14 +64,16 @@ func newFakeServer(cluster *verifytest.Cluster, more map[string]string) (*httpte
 		switch {
 		case r.Method == http.MethodPost:
 			answer = tokenReviewed(r)
-		case (r.URL.Path == taskRunsPath || r.URL.Path == allTaskRunsPath) && !strings.Contains(r.Header.Get("Accept"), "PartialObject"):
+		case (r.URL.Path == taskRunsPath || r.URL.Path == allTaskRunsPath) && !strings.Contains(r.Header.Get("Accept"),
+			"PartialObject"):
 			answer = page(lists, r.URL.Query())
 		case strings.HasSuffix(r.URL.Path, "/slow"):
 			answer = slowly(w, answer, slow.Add(1))
 		case ok:
 		case strings.HasSuffix(r.URL.Path, "/forbidden"):
 			w.WriteHeader(http.StatusForbidden)
-			answer = apiError(403, "Forbidden", `taskruns.tekton.dev \"forbidden\" is forbidden: User \"me\" cannot get resource \"taskruns\"`)
+			answer = apiError(403, "Forbidden",
+				`taskruns.tekton.dev \"forbidden\" is forbidden: User \"me\" cannot get resource \"taskruns\"`)
 		default:
 			w.WriteHeader(http.StatusNotFound)
 			name := r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:]
@@ -136,14 +138,16 @@ func page(list []*v1.TaskRun, query url.Values) string {
 	if err != nil {
 		return apiError(400, "BadRequest", "bad selector")
 	}
-	list = slices.DeleteFunc(slices.Clone(list), func(tr *v1.TaskRun) bool { return !selector.Matches(labels.Set(tr.Labels)) })
+	list = slices.DeleteFunc(slices.Clone(list),
+		func(tr *v1.TaskRun) bool { return !selector.Matches(labels.Set(tr.Labels)) })
 	start, _ := strconv.Atoi(query.Get("continue"))
 	end := min(start+size, len(list))
 	meta := map[string]any{"resourceVersion": "1"}
 	if end < len(list) {
 		meta["continue"] = strconv.Itoa(end)
 	}
-	return mustJSON(map[string]any{"apiVersion": "tekton.dev/v1", "kind": "TaskRunList", "metadata": meta, "items": list[start:end]})
+	return mustJSON(map[string]any{"apiVersion": "tekton.dev/v1", "kind": "TaskRunList", "metadata": meta,
+		"items": list[start:end]})
 }
 
 // tokenReviewed says of every token that it is the build pod's.
@@ -159,9 +163,10 @@ func tokenReviewed(r *http.Request) string {
 	review.TypeMeta = metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenReview"}
 	review.Status = authenticationv1.TokenReviewStatus{
 		Authenticated: true, Audiences: review.Spec.Audiences,
-		User: authenticationv1.UserInfo{Username: "system:serviceaccount:ci:builder", Extra: map[string]authenticationv1.ExtraValue{
-			tokenreview.ExtraPodName: {"build-pod"}, tokenreview.ExtraPodUID: {"3db15e48-971f-4815-84b3-272e52f61a10"},
-		}},
+		User: authenticationv1.UserInfo{Username: "system:serviceaccount:ci:builder",
+			Extra: map[string]authenticationv1.ExtraValue{
+				apiserver.ExtraPodName: {"build-pod"}, apiserver.ExtraPodUID: {"3db15e48-971f-4815-84b3-272e52f61a10"},
+			}},
 	}
 	return mustJSON(review)
 }
@@ -170,7 +175,8 @@ func tokenReviewed(r *http.Request) string {
 func slowly(w http.ResponseWriter, done string, asked int64) string {
 	switch asked {
 	case 1:
-		return `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"slow","namespace":"ci","uid":"6340374f-3a88-4ff2-812e-c155a2d8e142"}}`
+		return `{"apiVersion":"tekton.dev/v1","kind":"TaskRun","metadata":{"name":"slow","namespace":"ci",` +
+			`"uid":"6340374f-3a88-4ff2-812e-c155a2d8e142"}}`
 	case 2:
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return apiError(503, "ServiceUnavailable", "restarting")
@@ -179,7 +185,8 @@ func slowly(w http.ResponseWriter, done string, asked int64) string {
 }
 
 func apiError(code int, reason, message string) string {
-	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"%s"}`, code, reason, message)
+	return fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","code":%d,"reason":%q,"message":"%s"}`,
+		code, reason, message)
 }
 
 func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
@@ -192,17 +199,28 @@ func fakeAnswers(cluster *verifytest.Cluster) (map[string]string, error) {
 		return nil, err
 	}
 	answers := map[string]string{
-		"/api":                              `{"kind":"APIVersions","versions":["v1"]}`,
-		"/apis":                             `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev","versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
-		"/api/v1":                           `{"kind":"APIResourceList","groupVersion":"v1","resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,"verbs":["get","list"]}]}`,
-		"/apis/tekton.dev/v1":               `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1","resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun","namespaced":true,"verbs":["get","list"]},{"name":"pipelineruns","singularName":"pipelinerun","shortNames":["pr","prs"],"kind":"PipelineRun","namespaced":true,"verbs":["get","list"]}]}`,
+		"/api": `{"kind":"APIVersions","versions":["v1"]}`,
+		"/apis": `{"kind":"APIGroupList","apiVersion":"v1","groups":[{"name":"tekton.dev",` +
+			`"versions":[{"groupVersion":"tekton.dev/v1","version":"v1"}],` +
+			`"preferredVersion":{"groupVersion":"tekton.dev/v1","version":"v1"}}]}`,
+		"/api/v1": `{"kind":"APIResourceList","groupVersion":"v1",` +
+			`"resources":[{"name":"configmaps","singularName":"configmap","kind":"ConfigMap","namespaced":true,` +
+			`"verbs":["get","list"]}]}`,
+		"/apis/tekton.dev/v1": `{"kind":"APIResourceList","groupVersion":"tekton.dev/v1",` +
+			`"resources":[{"name":"taskruns","singularName":"taskrun","shortNames":["tr","trs"],"kind":"TaskRun",` +
+			`"namespaced":true,"verbs":["get","list"]},{"name":"pipelineruns","singularName":"pipelinerun",` +
+			`"shortNames":["pr","prs"],"kind":"PipelineRun","namespaced":true,"verbs":["get","list"]}]}`,
 		"/.well-known/openid-configuration": `{"issuer":"` + verifytest.Issuer + `"}`,
 		"/openid/v1/jwks":                   `{"keys":[` + string(key) + `]}`,
-		"/api/v1/namespaces/kube-system":    `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system","uid":"` + verifytest.ClusterUID + `"}}`,
-		"/api/v1/namespaces/ci":             `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
-		"/api/v1/namespaces/ci/configmaps/settings": `{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"settings","namespace":"ci"}}`,
-		"/api/v1/namespaces/ci/pods/build-pod": `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"build-pod","namespace":"ci",` +
-			`"uid":"3db15e48-971f-4815-84b3-272e52f61a10","ownerReferences":[{"apiVersion":"tekton.dev/v1","kind":"TaskRun","name":"build",` +
+		"/api/v1/namespaces/kube-system": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"kube-system",` +
+			`"uid":"` + verifytest.ClusterUID + `"}}`,
+		"/api/v1/namespaces/ci": `{"kind":"Namespace","apiVersion":"v1","metadata":{"name":"ci"}}`,
+		"/api/v1/namespaces/ci/configmaps/settings": `{"kind":"ConfigMap","apiVersion":"v1",` +
+			`"metadata":{"name":"settings","namespace":"ci"}}`,
+		"/api/v1/namespaces/ci/pods/build-pod": `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"build-pod",` +
+			`"namespace":"ci",` +
+			`"uid":"3db15e48-971f-4815-84b3-272e52f61a10","ownerReferences":[{"apiVersion":"tekton.dev/v1",` +
+			`"kind":"TaskRun","name":"build",` +
 			`"uid":"6340374f-3a88-4ff2-812e-c155a2d8e142","controller":true}]}}`,
 		taskRunsPath: `{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{},` +
 			`"items":[{"metadata":{"name":"build"}},{"metadata":{"name":"deploy"}}]}`,

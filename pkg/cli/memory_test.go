@@ -36,8 +36,8 @@ func (r *repeated) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// heapWatcher remembers the most memory that was alive while something was written to it. Garbage does not count: how much of it there is
-// depends on what else the machine does.
+// heapWatcher remembers the most memory that was alive while something was written to it. Garbage does not count:
+// how much of it there is depends on what else the machine does.
 type heapWatcher struct {
 	writes int
 	peak   uint64
@@ -70,8 +70,10 @@ func TestMemoryIsConstant(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := &heapWatcher{}
-	streams := genericiooptions.IOStreams{In: &repeated{text: append(line, '\n'), n: taskRuns}, Out: out, ErrOut: &bytes.Buffer{}}
-	args := []string{"verify", "--allow-unrecorded", "-f", "-", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+	streams := genericiooptions.IOStreams{In: &repeated{text: append(line, '\n'), n: taskRuns}, Out: out,
+		ErrOut: &bytes.Buffer{}}
+	args := []string{"verify", "--allow-unrecorded", "-f", "-", "--offline", "-o", "json", "--trust-bundle",
+		filepath.Join(dir, "bundle.json")}
 	if code := Run(t.Context(), "kubectl-tekton_sign", args, streams); code != ExitOK {
 		t.Fatalf("exit code %d", code)
 	}
@@ -91,11 +93,12 @@ func TestEvidenceStopsReading(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
 			streams := genericiooptions.IOStreams{In: input, Out: io.Discard, ErrOut: errs}
-			if code := Run(t.Context(), "kubectl-tekton_sign", []string{"evidence", "-f", "-", "-o", format}, streams); code != ExitError {
+			if code := Run(t.Context(), "kubectl-tekton_sign", []string{"evidence", "-f", "-", "-o", format},
+				streams); code != ExitError {
 				t.Errorf("exit code %d, want %d", code, ExitError)
 			}
 			runtime.ReadMemStats(&after)
-			if input.n == 0 || !strings.Contains(errs.String(), "more than 16 MiB at once") {
+			if input.n == 0 || !strings.Contains(errs.String(), "expected at most 16 MiB") {
 				t.Errorf("%d TaskRuns are left, %.300s", input.n, errs)
 			}
 			if n := after.TotalAlloc - before.TotalAlloc; n > 4*limit {

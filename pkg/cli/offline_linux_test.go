@@ -11,7 +11,8 @@ import (
 	"testing"
 )
 
-// The plugin verifies where there is no network at all: in a network namespace of its own, without any interface that is up.
+// The plugin verifies where there is no network at all: in a network namespace of its own, without any interface
+// that is up.
 func TestOfflineInAnEmptyNetworkNamespace(t *testing.T) {
 	dir := workFolder(t)
 	binary := filepath.Join(dir, "kubectl-tekton_sign")
@@ -29,14 +30,16 @@ func TestOfflineInAnEmptyNetworkNamespace(t *testing.T) {
 		}
 		return cmd
 	}
-	devices, err := inside("cat", "/proc/self/net/dev").Output() // two lines of titles, and the loopback device, which is down
+	// two lines of titles, and the loopback device, which is down
+	devices, err := inside("cat", "/proc/self/net/dev").Output()
 	if err != nil {
 		t.Fatalf("this test needs a network namespace of its own (root, or unprivileged user namespaces): %v", err)
 	}
 	if bytes.Count(devices, []byte("\n")) != 3 || !bytes.Contains(devices, []byte("lo:")) {
 		t.Fatalf("the namespace is not empty:\n%s", devices)
 	}
-	out, err := inside(binary, "verify", "--allow-unrecorded", "-f", "list.json", "--trust-bundle", "bundle.json", "--offline").CombinedOutput()
+	out, err := inside(binary, "verify", "--allow-unrecorded", "-f", "list.json", "--trust-bundle", "bundle.json",
+		"--offline").CombinedOutput()
 	if err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

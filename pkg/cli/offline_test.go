@@ -22,12 +22,14 @@ func TestOfflineDialsNothing(t *testing.T) {
 		return nil, errors.New("a connection was opened")
 	}
 	transport, resolver := http.DefaultTransport, net.DefaultResolver
-	http.DefaultTransport, net.DefaultResolver = &http.Transport{DialContext: dial}, &net.Resolver{PreferGo: true, Dial: dial}
+	http.DefaultTransport, net.DefaultResolver = &http.Transport{DialContext: dial},
+		&net.Resolver{PreferGo: true, Dial: dial}
 	t.Cleanup(func() { http.DefaultTransport, net.DefaultResolver = transport, resolver })
 	dir := workFolder(t)
 	t.Setenv("KUBECONFIG", filepath.Join(dir, "none"))
 	for _, c := range verifyCases {
-		args := []string{"verify", "--allow-unrecorded", "--offline", "--server", "https://cluster.invalid", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+		args := []string{"verify", "--allow-unrecorded", "--offline", "--server", "https://cluster.invalid",
+			"--trust-bundle", filepath.Join(dir, "bundle.json")}
 		for _, file := range c.files {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}
@@ -38,7 +40,8 @@ func TestOfflineDialsNothing(t *testing.T) {
 	if n := dials.Load(); n > 0 {
 		t.Errorf("%d connections were tried", n)
 	}
-	if _, code := runPlugin(t, "verify", "--server", "https://cluster.invalid", "taskrun/x"); code != ExitIndeterminate || dials.Load() == 0 {
+	if _, code := runPlugin(t, "verify", "--server", "https://cluster.invalid", "taskrun/x"); code != ExitIndeterminate ||
+		dials.Load() == 0 {
 		t.Errorf("without --offline: exit code %d, %d connections: the dialer is not the one in use", code, dials.Load())
 	}
 }
@@ -46,9 +49,11 @@ func TestOfflineDialsNothing(t *testing.T) {
 // The order of a report is that of the input, whatever the number of cores, and its bytes are the same.
 func TestOrderIsThatOfTheInput(t *testing.T) {
 	dir := workFolder(t)
-	args := []string{"verify", "--allow-unrecorded", "--offline", "-o", "json", "--trust-bundle", filepath.Join(dir, "bundle.json")}
+	args := []string{"verify", "--allow-unrecorded", "--offline", "-o", "json", "--trust-bundle",
+		filepath.Join(dir, "bundle.json")}
 	for range 15 {
-		for _, file := range []string{"build.yaml", "running.yaml", "list.json", "missing.yaml", "swapped.yaml", "broken.jsonl"} {
+		for _, file := range []string{"build.yaml", "running.yaml", "list.json", "missing.yaml", "swapped.yaml",
+			"broken.jsonl"} {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}
 	}

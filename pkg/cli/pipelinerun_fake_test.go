@@ -58,7 +58,8 @@ func fakeRelease(name string) *v1.PipelineRun {
 		Results: []v1.PipelineResult{{Name: "digest", Value: textValue("$(tasks.build.results.IMAGE_DIGEST)")}},
 	}
 	pr.Status.Results = []v1.PipelineRunResult{{Name: "digest", Value: textValue(builtDigest())}}
-	pr.Status.ChildReferences = []v1.ChildStatusReference{child("TaskRun", "release-build", "build"), child("TaskRun", "release-deploy", "deploy")}
+	pr.Status.ChildReferences = []v1.ChildStatusReference{child("TaskRun", "release-build", "build"),
+		child("TaskRun", "release-deploy", "deploy")}
 	return pr
 }
 
@@ -71,8 +72,8 @@ func child(kind, name, task string) v1.ChildStatusReference {
 	return reference
 }
 
-// fakePipelineRuns returns PipelineRuns and what they ran beside release-build and release-deploy, by path. But for release and outer
-// somebody has changed something.
+// fakePipelineRuns returns PipelineRuns and what they ran beside release-build and release-deploy, by path. But for
+// release and outer somebody has changed something.
 func fakePipelineRuns(cluster *verifytest.Cluster) (map[string]string, error) {
 	answers := map[string]string{}
 	for name, change := range map[string]func(*v1.PipelineRun){
@@ -118,7 +119,8 @@ func fakePipelineRuns(cluster *verifytest.Cluster) (map[string]string, error) {
 	verifytest.DropCarriers(tr)
 	adopt(tr, "inner", innerUID, "build")
 	answers[taskRunsPath+"/inner-build"] = mustJSON(tr)
-	wait := &v1.PipelineRun{TypeMeta: metav1.TypeMeta{APIVersion: "tekton.dev/v1beta1", Kind: "CustomRun"}, ObjectMeta: metav1.ObjectMeta{Name: "wait", Namespace: "ci"}}
+	wait := &v1.PipelineRun{TypeMeta: metav1.TypeMeta{APIVersion: "tekton.dev/v1beta1", Kind: "CustomRun"},
+		ObjectMeta: metav1.ObjectMeta{Name: "wait", Namespace: "ci"}}
 	adopt(wait, "custom", releaseUID, "wait")
 	answers[customPath+"wait"] = mustJSON(wait)
 	return answers, nil

@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	progressAfter = time.Second            // shorter work shows none
+	progressAfter = time.Second            // shorter work does not show progress
 	progressEvery = 200 * time.Millisecond // how often the line changes
 )
 
-// progress shows on a terminal how far long work is: one line on standard error, which goes away before anything else is
-// written.
+// progress shows on a terminal how far long work is: one line on standard error, which it clears before anything else
+// is written.
 type progress struct {
 	w       io.Writer // nil shows nothing
 	started time.Time
@@ -33,7 +33,7 @@ func newProgress(e *env) *progress {
 	return p
 }
 
-// count says how much is done.
+// count shows how many are done.
 func (p *progress) count(n int) {
 	if p.w == nil {
 		return
@@ -49,7 +49,7 @@ func (p *progress) count(n int) {
 	fmt.Fprintf(p.w, "\r\x1b[K%d TaskRuns, %.0f a second", n, float64(n)/elapsed.Seconds())
 }
 
-// clear takes the line away.
+// clear removes the line.
 func (p *progress) clear() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,7 +61,7 @@ func (p *progress) clear() {
 
 func (p *progress) stop() { p.clear() }
 
-// around returns w with the line taken away before each write.
+// around returns a writer to w that clears the line before each write.
 func (p *progress) around(w io.Writer) io.Writer {
 	if p.w == nil || !isTerminal(w) {
 		return w

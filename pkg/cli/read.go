@@ -17,13 +17,13 @@ func (e *env) cluster() runs.Cluster {
 	return runs.Cluster{Config: e.config, Connect: e.restConfig, Explain: explainCluster}
 }
 
-// What is shown in one piece is held in one piece, which takes many times the size of the input: so much of it is read.
+// Some commands keep everything in memory, which takes many times the size of the input.
 const (
-	maxAtOnce   = 16 << 20
-	leastObject = 1 << 10 // what each is counted as
+	maxAtOnce   = 16 << 20 // how much they read
+	leastObject = 1 << 10  // how much an object counts in addition to its size
 )
 
-// taskRuns reads everything that was asked for at once. What cannot be read is an error beside the rest.
+// taskRuns reads all selected TaskRuns. It returns an error for each that it cannot read, beside the others.
 func (e *env) taskRuns(ctx context.Context, selected runs.Selection) ([]*v1.TaskRun, []error) {
 	subjects := selected.FromFiles(e.In)
 	if len(selected.Args) > 0 {
@@ -37,7 +37,7 @@ func (e *env) taskRuns(ctx context.Context, selected runs.Selection) ([]*v1.Task
 			continue
 		}
 		if total += s.Size + leastObject; total > maxAtOnce {
-			return taskRuns, append(errs, fmt.Errorf("%sthe rest was not read: more than %d MiB at once: cut the input into pieces",
+			return taskRuns, append(errs, fmt.Errorf("%sthe rest was not read: expected at most %d MiB: split the input",
 				s.Prefix(), maxAtOnce>>20))
 		}
 		tr, err := s.Read()

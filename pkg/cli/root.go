@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli holds the commands of the plugin, one file a verb, built by constructors. It parses, calls and prints:
-// what to verify or to change is decided in pkg/verify and pkg/enable.
+// Package cli holds the commands of the plugin, one file for each. It parses flags, calls other packages and prints.
+// The decisions are in pkg/verify and pkg/enable.
 package cli
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
-// env is what every command is given: where to read and write, and how to reach the cluster.
+// env is what every command needs: its input and output, and how to reach the cluster.
 type env struct {
 	genericiooptions.IOStreams
 	config *genericclioptions.ConfigFlags
@@ -37,17 +37,17 @@ func Run(ctx context.Context, program string, args []string, streams genericioop
 	return exitCode(err)
 }
 
-// maxErrorText is how much of an error is shown: API servers quote whole objects.
+// maxErrorText is how many characters of an error are shown. API servers quote whole objects.
 const maxErrorText = 1000
 
-// printError shows an error in one line that is safe to show, whatever a cluster or a file put into it.
+// printError shows an error in one line, with everything escaped that a cluster or a file put into it.
 func (e *env) printError(err error) {
 	if err != nil && err.Error() != "" {
 		fmt.Fprintln(e.ErrOut, "error:", display.Short(err.Error(), maxErrorText))
 	}
 }
 
-// silenceClients keeps client-go from writing to standard error on its own: its errors come back to the command.
+// silenceClients keeps client-go from writing to standard error. It also returns its errors to the command.
 func silenceClients() { klog.SetLogger(logr.Discard()) }
 
 // newRoot builds the whole command tree.
@@ -71,16 +71,16 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	e.config.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().Var(e.color, "color", "colour the output: auto (on a terminal), always, never")
 	root.AddCommand(
-		newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e), newEvidenceCommand(e), newTrustCommand(e),
-		newVersionCommand(e),
+		newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e), newEvidenceCommand(e),
+		newTrustCommand(e), newVersionCommand(e),
 	)
 	return root
 }
 
-// showHelp is what a command does that only has others under it. Without it cobra takes any unknown command for success.
+// showHelp runs a command that only has subcommands. Without it, cobra ends any unknown subcommand with success.
 func showHelp(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
-// knownCommand is the check of a command that only has others under it: an argument is the name of one that it does not have.
+// knownCommand checks the arguments of a command that only has subcommands: any argument is an unknown subcommand.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -95,7 +95,7 @@ func knownCommand(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("unknown command %q for %q: %s", args[0], cmd.CommandPath(), hint)
 }
 
-// displayName returns how the user calls the program: through kubectl, through tkn, or by its own name.
+// displayName returns the words with which the user starts the program: through kubectl, tkn, or directly.
 func displayName(program string) string {
 	base := filepath.Base(program)
 	switch {

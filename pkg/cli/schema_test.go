@@ -41,7 +41,8 @@ func workFolder(t *testing.T) string {
 func runPlugin(t *testing.T, args ...string) (out string, code int) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code = Run(t.Context(), "kubectl-tekton_sign", args, genericiooptions.IOStreams{In: strings.NewReader(""), Out: &stdout, ErrOut: &stderr})
+	code = Run(t.Context(), "kubectl-tekton_sign", args, genericiooptions.IOStreams{In: strings.NewReader(""),
+		Out: &stdout, ErrOut: &stderr})
 	return stdout.String(), code
 }
 
@@ -52,9 +53,12 @@ var verifyCases = []struct {
 }{
 	{[]string{"build.yaml"}, ExitOK}, {[]string{"list.json"}, ExitOK}, {[]string{"retried.yaml"}, ExitOK},
 	{[]string{"export.json"}, ExitOK}, {[]string{"swapped.yaml"}, ExitFailed}, {[]string{"added.yaml"}, ExitFailed},
-	{[]string{"unsigned.yaml"}, ExitUnsigned}, {[]string{"empty-run.yaml"}, ExitUnsigned}, {[]string{"running.yaml"}, ExitIndeterminate},
-	{[]string{"missing.yaml"}, ExitError}, {[]string{"broken.jsonl"}, ExitError}, {[]string{"running.yaml", "unsigned.yaml"}, ExitIndeterminate},
-	{[]string{"missing.yaml", "running.yaml", "swapped.yaml"}, ExitFailed}, {[]string{"build.yaml", "empty-run.yaml"}, ExitOK},
+	{[]string{"unsigned.yaml"}, ExitUnsigned}, {[]string{"empty-run.yaml"}, ExitUnsigned},
+	{[]string{"running.yaml"}, ExitIndeterminate},
+	{[]string{"missing.yaml"}, ExitError}, {[]string{"broken.jsonl"}, ExitError},
+	{[]string{"running.yaml", "unsigned.yaml"}, ExitIndeterminate},
+	{[]string{"missing.yaml", "running.yaml", "swapped.yaml"}, ExitFailed}, {[]string{"build.yaml", "empty-run.yaml"},
+		ExitOK},
 }
 
 // The exit code is that of the verdicts, whatever the format.
@@ -64,7 +68,8 @@ func TestExitCodesOfAllFormats(t *testing.T) {
 	formats = append(formats, "jsonpath={.kind}", "go-template={{.kind}}", "custom-columns=A:.verdict")
 	for _, c := range verifyCases {
 		for _, format := range formats {
-			args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", format}
+			args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"),
+				"-o", format}
 			for _, file := range c.files {
 				args = append(args, "-f", filepath.Join(dir, file))
 			}
@@ -85,7 +90,8 @@ func TestReportsAreAsTheSchemaSays(t *testing.T) {
 	}
 	dir := workFolder(t)
 	for _, c := range verifyCases {
-		args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"), "-o", "json"}
+		args := []string{"verify", "--allow-unrecorded", "--offline", "--trust-bundle", filepath.Join(dir, "bundle.json"),
+			"-o", "json"}
 		for _, file := range c.files {
 			args = append(args, "-f", filepath.Join(dir, file))
 		}
@@ -106,7 +112,8 @@ func TestReportsAreAsTheSchemaSays(t *testing.T) {
 
 // Reports on PipelineRuns are, too.
 func TestPipelineRunReportsAreAsTheSchemaSays(t *testing.T) {
-	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "docs", "schema", "verificationreport.v1alpha1.json"))
+	schema, err := jsonschema.NewCompiler().Compile(filepath.Join("..", "..", "docs", "schema",
+		"verificationreport.v1alpha1.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +130,8 @@ func TestPipelineRunReportsAreAsTheSchemaSays(t *testing.T) {
 	if err := os.WriteFile(config, kubeconfig(server.URL), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for name, code := range map[string]int{"release": ExitOK, "outer": ExitOK, "changed-results": ExitFailed, "broken": ExitFailed, "custom": ExitIndeterminate} {
+	for name, code := range map[string]int{"release": ExitOK, "outer": ExitOK, "changed-results": ExitFailed,
+		"broken": ExitFailed, "custom": ExitIndeterminate} {
 		out, got := runPlugin(t, "verify", "--allow-unrecorded", "pipelinerun/"+name, "-o", "json", "--kubeconfig", config)
 		object, err := jsonschema.UnmarshalJSON(strings.NewReader(out))
 		if err != nil {

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// TestScript runs the scripts of testdata/script. Each finds a trust bundle, TaskRuns that verify and copies that do not in
-// its folder, and a fake API server behind its kubeconfig.
+// TestScript runs the scripts of testdata/script. Each finds a trust bundle, TaskRuns that verify and copies that
+// do not in its folder, and a fake API server behind its kubeconfig.
 func TestScript(t *testing.T) {
 	cluster, err := verifytest.NewCluster()
 	if err != nil {
@@ -131,7 +131,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%v", err)
 	}
 	if got != want {
-		ts.Fatalf("exit code %d, want %d: %s\n%s%s", got, want, strings.Join(args[1:], " "), ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		ts.Fatalf("exit code %d, want %d: %s\n%s%s", got, want, strings.Join(args[1:], " "), ts.ReadFile("stdout"),
+			ts.ReadFile("stderr"))
 	}
 }
 

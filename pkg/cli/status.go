@@ -34,23 +34,25 @@ func newStatusCommand(e *env) *cobra.Command {
 	o := &statusOptions{}
 	cmd := &cobra.Command{
 		Use:   "status",
-		Short: "Show what is on, and whether it does what the settings say",
-		Long: `Show what is on and where it is written, the health of every part of the add-on, in what the installation differs from what
-its settings ask for (missing policies, edited webhooks, wrong versions, namespaces without their grant or with one too many), and
-the newest verdicts. It reads only. What you may not read is shown as such, and all the rest is looked at.
+		Short: "Show whether signing is on and works as configured",
+		Long: `Show whether signing is on, which settings apply and where each comes from, how healthy each part of
+the add-on is, and the newest verdicts. Status also compares the cluster with the settings: it finds
+missing policies, edited webhooks, wrong versions, and namespaces that lack their token grant or have
+one that they should not have. It changes nothing. If you lack a permission, status shows what it
+could not read, and checks everything else.
 
-json and yaml give one object of kind StatusReport; docs/schema has its schema. jsonpath and go-template are applied to that
-object, name lists the objects that are not as they should be.
+The formats json and yaml print one object of kind StatusReport. Its schema is in docs/schema.
+jsonpath and go-template apply to that object. name lists the objects that need attention.
 
-In a monitor, bound the time with --request-timeout, and leave TaskRuns alone with --verdicts 0.
+In a monitor, limit the time with --request-timeout, and skip the TaskRuns with --verdicts 0.
 
-Exit codes, the same for every output format; the strongest wins, in this order:
-  4  a check failed: something is broken or was changed, so that signing or enforcement does not do what the settings say
+Exit codes. They are the same for every output format. If several apply, the first in this list counts:
+  4  a check failed: signing or enforcement does not work as configured
   1  wrong usage
-  2  the cluster is out of reach, or a part cannot be evaluated, for want of a permission for example
+  2  the cluster is out of reach, or a check lacks a permission
   3  signing is off
-  5  there are warnings, with --strict
-  0  signing is on, and all is well`,
+  5  there are warnings, and --strict is set
+  0  signing is on, and every check passed`,
 		Example: fmt.Sprintf(`  %[1]s status
 
   # In a monitor
@@ -63,18 +65,18 @@ Exit codes, the same for every output format; the strongest wins, in this order:
 	}
 	f := cmd.Flags()
 	f.StringVarP(&o.output, "output", "o", "table", "output format: "+strings.Join(report.StatusFormats(), ", "))
-	f.BoolVar(&o.strict, "strict", false, "warnings end with exit code 5")
-	f.IntVar(&o.verdicts, "verdicts", 10, "how many of the newest verdicts to show; 0: do not look at TaskRuns")
-	f.StringVar(&o.tektonNamespace, "tekton-namespace", "", "namespace of Tekton's controller (default: found by its labels)")
-	_ = cmd.RegisterFlagCompletionFunc("output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-		return report.StatusFormats(), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
-	})
+	f.BoolVar(&o.strict, "strict", false, "exit with code 5 if there are warnings")
+	f.IntVar(&o.verdicts, "verdicts", 10, "how many of the newest verdicts to show; 0: do not read TaskRuns")
+	f.StringVar(&o.tektonNamespace, "tekton-namespace", "",
+		"namespace of Tekton's controller (default: found by its labels)")
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(report.StatusFormats(),
+		cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveNoSpace))
 	completeWords(cmd, "verdicts", "0", "10", "100")
 	_ = cmd.RegisterFlagCompletionFunc("tekton-namespace", cobra.NoFileCompletions)
 	return cmd
 }
 
-// run looks and prints. A cluster that cannot be asked ends in a report, too.
+// run checks the cluster and prints a report, also if the cluster is out of reach.
 func (o *statusOptions) run(ctx context.Context, e *env) error {
 	if o.verdicts < 0 || o.verdicts > maxVerdicts {
 		return fmt.Errorf("--verdicts: expected a number from 0 to %d, got %d", maxVerdicts, o.verdicts)
@@ -87,7 +89,7 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	found, err := o.look(ctx, e)
+	found, err := o.check(ctx, e)
 	if err != nil {
 		return o.outOfReach(e.Out, write, explainCluster(err))
 	}
@@ -100,17 +102,19 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	return nil
 }
 
-func (o *statusOptions) look(ctx context.Context, e *env) (*status.Status, error) {
+func (o *statusOptions) check(ctx context.Context, e *env) (*status.Status, error) {
 	clients, err := e.enableClients()
 	if err != nil {
 		return nil, err
 	}
 	return checks.Status(ctx, clients, checks.Options{
-		Program: e.name, Version: version.Get().Version, TektonNamespace: o.tektonNamespace, Verdicts: o.verdicts, Now: time.Now,
+		Program: e.name, Version: version.Get().Version, TektonNamespace: o.tektonNamespace, Verdicts: o.verdicts,
+		Now: time.Now,
 	})
 }
 
-// outOfReach writes the report of a cluster that could not be asked. People read the error itself, on standard error.
+// outOfReach writes the report about a cluster that did not answer. The table leaves that to the error on standard
+// error.
 func (o *statusOptions) outOfReach(w io.Writer, write func(*report.StatusReport, io.Writer) error, err error) error {
 	found := &status.Status{Checks: []status.Check{{
 		Part: status.PartCluster, ID: status.CheckCluster, Status: verify.Unknown, Message: err.Error(),

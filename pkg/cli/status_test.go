@@ -36,27 +36,38 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// statusAnswers are what three API servers answer: one with signing on in namespace ci, one where somebody has deleted a policy
-// and edited a webhook since, and one where signing is off.
+// statusAnswers are what three API servers answer: one with signing on in namespace ci, one where somebody has
+// deleted a policy and edited a webhook since, and one where signing is off.
 func statusAnswers() (on, drifted, off map[string]string, err error) {
 	off = map[string]string{
 		"/version": `{"major":"1","minor":"35","gitVersion":"v1.35.4"}`,
 		"/apis/apps/v1/deployments": `{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{},"items":[{"metadata":{` +
-			`"name":"tekton-pipelines-controller","namespace":"tekton-pipelines","labels":{"app.kubernetes.io/version":"v1.15.0"}}}]}`,
-		"/apis/apps/v1/namespaces/tekton-pipelines/deployments": `{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{},"items":[{"metadata":{` +
-			`"name":"tekton-pipelines-controller","namespace":"tekton-pipelines","labels":{"app.kubernetes.io/version":"v1.15.0"}}}]}`,
-		"/api/v1/namespaces": mustJSON(corev1.NamespaceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NamespaceList"}, Items: []corev1.Namespace{
+			`"name":"tekton-pipelines-controller","namespace":"tekton-pipelines",` +
+			`"labels":{"app.kubernetes.io/version":"v1.15.0"}}}]}`,
+		"/apis/apps/v1/namespaces/tekton-pipelines/deployments": `{"kind":"DeploymentList","apiVersion":"apps/v1",` +
+			`"metadata":{},"items":[{"metadata":{` +
+			`"name":"tekton-pipelines-controller","namespace":"tekton-pipelines",` +
+			`"labels":{"app.kubernetes.io/version":"v1.15.0"}}}]}`,
+		"/api/v1/namespaces": mustJSON(corev1.NamespaceList{TypeMeta: metav1.TypeMeta{APIVersion: "v1",
+			Kind: "NamespaceList"}, Items: []corev1.Namespace{
 			{ObjectMeta: metav1.ObjectMeta{Name: "ci", Labels: map[string]string{corev1.LabelMetadataName: "ci"}}},
 		}}),
 	}
 	off["/api/v1/pods"] = mustJSON(corev1.PodList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "PodList"}})
-	off["/apis/apps/v1/statefulsets"] = mustJSON(appsv1.StatefulSetList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1", Kind: "StatefulSetList"}})
+	off["/apis/apps/v1/statefulsets"] = mustJSON(appsv1.StatefulSetList{TypeMeta: metav1.TypeMeta{APIVersion: "apps/v1",
+		Kind: "StatefulSetList"}})
 	on = maps.Clone(off)
+	for _, kind := range []string{"ClusterRole", "Role", "ClusterRoleBinding"} {
+		on["/apis/rbac.authorization.k8s.io/v1/"+strings.ToLower(kind)+"s"] =
+			`{"kind":"` + kind + `List","apiVersion":"rbac.authorization.k8s.io/v1","metadata":{},"items":[]}`
+	}
 	fence, err := manifests.FenceVersion()
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*manifests.Grant("ci", fence)}})
+	grant := manifests.Grant(signing.BackendOIDCSAToken, "ci", fence)
+	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(
+		rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*grant}})
 	if err := addInstallation(on, signing.BackendOIDCSAToken); err != nil {
 		return nil, nil, nil, err
 	}
@@ -80,7 +91,8 @@ func addInstallation(answers map[string]string, backend signing.Backend) error {
 		return err
 	}
 	now := time.Now()
-	_, certificate, authority, err := certresources.CreateCerts(context.Background(), manifests.Controller, manifests.Namespace, now.Add(7*24*time.Hour))
+	_, certificate, authority, err := certresources.CreateCerts(context.Background(), manifests.Controller,
+		manifests.Namespace, now.Add(7*24*time.Hour))
 	if err != nil {
 		return err
 	}
@@ -89,7 +101,8 @@ func addInstallation(answers map[string]string, backend signing.Backend) error {
 	if err != nil {
 		return err
 	}
-	answers["/api/v1/namespaces/"+manifests.Namespace+"/configmaps"] = mustJSON(corev1.ConfigMapList{Items: []corev1.ConfigMap{*history}})
+	answers["/api/v1/namespaces/"+manifests.Namespace+"/configmaps"] = mustJSON(
+		corev1.ConfigMapList{Items: []corev1.ConfigMap{*history}})
 	for _, name := range []string{manifests.Controller, manifests.Keeper} {
 		objects = append(objects, &coordinationv1.Lease{
 			ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: name},
@@ -131,8 +144,9 @@ func historyNow(now time.Time) (*corev1.ConfigMap, error) {
 		return nil, err
 	}
 	cm := &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: trust.HistoryName(1), Annotations: map[string]string{trust.AnnotationCluster: verifytest.ClusterUID}},
-		Data:       map[string]string{},
+		ObjectMeta: metav1.ObjectMeta{Name: trust.HistoryName(1),
+			Annotations: map[string]string{trust.AnnotationCluster: verifytest.ClusterUID}},
+		Data: map[string]string{},
 	}
 	for key, sightings := range h {
 		if cm.Data[key], err = trust.EncodeEntry(sightings); err != nil {
@@ -164,7 +178,8 @@ func pathOf(object runtime.Object) (string, error) {
 	return path + "/" + plural.Resource + "/" + m.GetName(), nil
 }
 
-// TestStatusExitCodes: the exit code is that of the outcome, whatever the format, and every report is as docs/schema says.
+// TestStatusExitCodes: the exit code is that of the outcome, whatever the format, and every report is as
+// docs/schema says.
 func TestStatusExitCodes(t *testing.T) {
 	cluster, err := verifytest.NewCluster()
 	if err != nil {
@@ -185,7 +200,8 @@ func TestStatusExitCodes(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers map[string]string
 		code    int
-	}{"on": {on, ExitOK}, "drifted": {drifted, ExitFailed}, "off": {off, ExitUnsigned}, "unreachable": {nil, ExitIndeterminate}} {
+	}{"on": {on, ExitOK}, "drifted": {drifted, ExitFailed}, "off": {off, ExitUnsigned},
+		"unreachable": {nil, ExitIndeterminate}} {
 		server := "http://127.0.0.1:1"
 		if c.answers != nil {
 			fake, err := newFakeServer(cluster, c.answers)
@@ -221,12 +237,15 @@ func TestStatusExitCodes(t *testing.T) {
 // TestNextStepKeepsTheSettings: whoever runs the command that status advises gets the settings that the cluster has.
 func TestNextStepKeepsTheSettings(t *testing.T) {
 	s := settings.Default()
-	s.Backend, s.Delivery, s.Format, s.Binding = signing.BackendOIDCSAToken, settings.DeliveryInit, signing.FormatV2, signing.BindingKey
+	s.Backend, s.Delivery, s.Format, s.Binding = signing.BackendOIDCSAToken, settings.DeliveryInit, signing.FormatV2,
+		signing.BindingKey
 	s.AudiencePrefix, s.TokenLifetime = "our-results", 20*time.Minute
-	s.Enforcement, s.Policies, s.MinimumFormat, s.KeepMaterial, s.GateChains = settings.Enforce, settings.PoliciesStrict, signing.FormatV2, true, true
+	s.Enforcement, s.Policies, s.MinimumFormat, s.KeepMaterial, s.GateChains = settings.Enforce, settings.PoliciesStrict,
+		signing.FormatV2, true, true
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}}
-	args := append(strings.Fields(enable.Command(s, "reg.example/x")), "--dry-run=client", "-o", "json", "--tekton-namespace", "tekton-pipelines")
+	args := append(strings.Fields(enable.Command(s, "reg.example/x")), "--dry-run=client", "-o", "json",
+		"--tekton-namespace", "tekton-pipelines")
 	out, code := runPlugin(t, args...)
 	if code != ExitOK {
 		t.Fatalf("exit code %d", code)

@@ -19,15 +19,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// tokenRules say which tokens sign.
+// tokenRules define which tokens are signing tokens.
 type tokenRules struct {
-	audiencePrefix string
-	lifetime       time.Duration
-	unread         error       // why the cluster's own settings could not be taken, nil if they were or if none were wanted
-	live           enable.Live // what they were taken from; zero if nothing was
+	verify.Tokens
+	unread error       // why the cluster's settings could not be read, if they were needed
+	live   enable.Live // the cluster's settings, if they were read
 }
 
-// tokenFlags are the flags that say which tokens sign. What they leave open the cluster's settings say, else the defaults.
+// tokenFlags are the flags that define signing tokens. Without a flag the cluster's setting counts, then the default.
 type tokenFlags struct {
 	audience string
 	lifetime time.Duration
@@ -35,16 +34,19 @@ type tokenFlags struct {
 
 func (o *tokenFlags) addAudience(f *pflag.FlagSet) {
 	f.StringVar(&o.audience, "audience", "",
-		"first part of the audience of signing tokens (default: as the cluster's settings say, offline "+signing.AudiencePrefix+")")
+		"first part of the audience of signing tokens (default: the cluster's setting, offline "+
+			verify.DefaultTokens().Audience+")")
 }
 
 func (o *tokenFlags) addLifetime(f *pflag.FlagSet) {
 	f.DurationVar(&o.lifetime, "token-lifetime", 0, fmt.Sprintf(
-		"how long a signing token may be valid, 10m to 1h (default: as the cluster's settings say, offline %s)", verify.DefaultTokenLifetime))
+		"longest lifetime of a signing token, 10m to 1h (default: the cluster's setting, offline %s)",
+		verify.DefaultTokens().Lifetime))
 }
 
 // completeAudience offers the prefix that enable sets by default.
-var completeAudience = cobra.FixedCompletions([]string{signing.AudiencePrefix}, cobra.ShellCompDirectiveNoFileComp)
+var completeAudience = cobra.FixedCompletions([]string{verify.DefaultTokens().Audience},
+	cobra.ShellCompDirectiveNoFileComp)
 
 func (o *tokenFlags) check() error {
 	if o.audience != "" {
@@ -60,8 +62,8 @@ func (o *tokenFlags) check() error {
 	return nil
 }
 
-// rules returns the rules in force in the cluster of kube, or the defaults if kube is nil. The flags override them. Where the
-// settings may not be read, or are absent, the defaults hold: then other tokens are refused, and none is accepted in their place.
+// rules returns the cluster's rules, or the defaults if kube is nil. Flags override them. If the settings are absent or
+// forbidden, the defaults apply: then the cluster's own tokens may be refused, but no other token is accepted.
 func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (tokenRules, error) {
 	s := settings.Default()
 	var live enable.Live
@@ -77,12 +79,12 @@ func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (toke
 			unread = err
 		}
 	}
-	return tokenRules{
-		audiencePrefix: cmp.Or(o.audience, s.AudiencePrefix), lifetime: cmp.Or(o.lifetime, s.TokenLifetime), unread: unread, live: live,
-	}, nil
+	tokens := s.Tokens()
+	tokens.Audience, tokens.Lifetime = cmp.Or(o.audience, tokens.Audience), cmp.Or(o.lifetime, tokens.Lifetime)
+	return tokenRules{Tokens: tokens, unread: unread, live: live}, nil
 }
 
-// isAboutTokens reports whether a TaskRun, or an attempt of it, failed because of what a token is for, or how long it lives.
+// isAboutTokens reports whether a TaskRun or an attempt failed because of a token's audience or lifetime.
 func isAboutTokens(r *verify.Result) bool {
 	return r.Verdict == verify.Failed && r.Reason == string(verify.CheckToken)
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// otherSettings is what the API server of a cluster answers whose tokens have another audience and lifetime than the defaults,
-// and whose Tekton is not where releases install it.
+// otherSettings is what the API server of a cluster answers whose tokens have another audience and lifetime than
+// the defaults, and whose Tekton is not where releases install it.
 func otherSettings() map[string]string {
 	return map[string]string{
 		"/apis/apps/v1/deployments": `{"kind":"DeploymentList","apiVersion":"apps/v1","metadata":{},"items":[{"metadata":{` +

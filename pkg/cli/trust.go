@@ -17,7 +17,7 @@ import (
 func newTrustCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "trust",
-		Short: "Keep the keys that TaskRuns are verified with",
+		Short: "Keep the keys that verify TaskRuns",
 		Args:  knownCommand,
 		RunE:  showHelp,
 	}
@@ -32,18 +32,21 @@ func newTrustExportCommand(e *env) *cobra.Command {
 		Short: "Write the cluster's public keys into a trust bundle",
 		Long: `Write the public keys with which this cluster signs service account tokens into a trust bundle (JSON).
 
-Where the add-on keeps a trust history, the keys that the cluster used before are in the bundle, too, each with the window
-in which it was seen in use. Reading it takes the permission to list ConfigMaps in namespace tekton-sign.
+If the add-on keeps a trust history, the bundle also has the keys that the cluster used before, each
+with the time in which it was in use. To read the history, you need the permission to list ConfigMaps
+in namespace tekton-sign.
 
-With the bundle TaskRuns are verified without a network, and after the cluster is gone. Keep the file where nobody can
-change it: whoever can is trusted. Its SHA-256 is printed on standard error, to be noted elsewhere.
+With the bundle you can verify TaskRuns without a network, and after the cluster is gone. Keep the
+file safe: a person who can change it can make any TaskRun verify. The command prints the file's
+SHA-256 on standard error. Note it in another place.
 
-A file that holds keys which the cluster does not know any more is not overwritten: see "trust merge".
+The command does not overwrite a file with keys that the cluster no longer has. Use "trust merge".
 
-Exit codes: 0 written, 1 wrong usage or a failure to write, 2 the cluster is out of reach or a permission is missing.`,
+Exit codes: 0 written, 1 wrong usage or a failure to write, 2 the cluster is out of reach or a
+permission is missing.`,
 		Example: fmt.Sprintf(`  %[1]s trust export -o bundle.json
 
-  # Add the keys of today to those of an older bundle
+  # Add today's keys to an older bundle
   %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -52,7 +55,8 @@ Exit codes: 0 written, 1 wrong usage or a failure to write, 2 the cluster is out
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write (default: standard output)")
-	cmd.Flags().StringVar(&name, "cluster-name", "", "how the bundle calls the cluster (default: as the kubeconfig does)")
+	cmd.Flags().StringVar(&name, "cluster-name", "", "the cluster's name in the bundle (default: "+
+		"its name in the kubeconfig)")
 	_ = cmd.RegisterFlagCompletionFunc("cluster-name", cobra.NoFileCompletions)
 	return cmd
 }
@@ -72,8 +76,8 @@ func exportTrust(ctx context.Context, e *env, output, name string) error {
 	return nil
 }
 
-// fetchKnownKeys reads the keys of the kubeconfig's cluster, those in use and those of its history. Without a name the cluster
-// is called as the kubeconfig calls it.
+// fetchKnownKeys reads the keys of the kubeconfig's cluster, those in use and those of its history. The default name
+// of the cluster is the one in the kubeconfig.
 func (e *env) fetchKnownKeys(ctx context.Context, name string) (*trust.Cluster, trust.Past, error) {
 	kube, err := e.kube()
 	if err != nil {
@@ -86,7 +90,7 @@ func (e *env) fetchKnownKeys(ctx context.Context, name string) (*trust.Cluster, 
 	return cluster, past, explainCluster(err)
 }
 
-// pastNotes says why windows are absent, and what is wrong with the history.
+// pastNotes explains why keys lack their windows, and what is wrong with the history.
 func pastNotes(e *env, past trust.Past) []string {
 	var notes []string
 	for _, problem := range past.Problems {
@@ -95,15 +99,17 @@ func pastNotes(e *env, past trust.Past) []string {
 	switch {
 	case past.Found:
 	case len(past.Problems) > 0:
-		notes = append(notes, "the trust history was not used: the keys have no windows, and keys that were replaced are missing")
+		notes = append(notes, "the trust history was not used: "+
+			"the bundle lacks replaced keys, and does not know when each key was in use")
 	default:
-		notes = append(notes, fmt.Sprintf("the cluster has no trust history: nobody knows since when the keys are in use, so that they "+
-			"have no windows, and keys that were replaced are missing: the add-on keeps a history once it is on, see %s enable", e.name))
+		notes = append(notes, fmt.Sprintf("the cluster has no trust history: "+
+			"the bundle lacks replaced keys, and does not know when each key was in use: "+
+			"the add-on keeps a history, turn it on with %s enable", e.name))
 	}
 	return notes
 }
 
-// summary says in a few words what a bundle holds.
+// summary describes a bundle in a few words.
 func summary(b *trust.Bundle) string {
 	clusters := fmt.Sprintf("%d clusters", len(b.Clusters))
 	if len(b.Clusters) == 1 {
@@ -125,27 +131,9 @@ func summary(b *trust.Bundle) string {
 	return fmt.Sprintf("%s, %s %s, %s", clusters, noun, strings.Join(issuers, ", "), countText(b))
 }
 
-// countText says how many keys a bundle has, and how many of them are retired.
+// countText counts the keys of a bundle, and the retired ones among them.
 func countText(b *trust.Bundle) string {
-	all, retired := 0, 0
-	count := func(notAfter trust.Timestamp) {
-		all++
-		if !notAfter.IsZero() {
-			retired++
-		}
-	}
-	for _, c := range b.Clusters {
-		for _, issuer := range c.ServiceAccountIssuers {
-			for _, k := range issuer.Keys {
-				count(k.NotAfter)
-			}
-		}
-		for _, s := range c.SPIFFE {
-			for _, a := range s.X509Authorities {
-				count(a.NotAfter)
-			}
-		}
-	}
+	all, retired := b.CountKeys()
 	text := fmt.Sprintf("%d keys", all)
 	if all == 1 {
 		text = "1 key"

@@ -28,8 +28,8 @@ func readBundle(ctx context.Context, stdin io.Reader, name string) (*trust.Bundl
 	return bundle, data, nil
 }
 
-// readBundleBytes reads no more than a trust bundle may have. A file that is a pipe may wait for ever, in being opened as in being read: an
-// interruption ends that.
+// readBundleBytes reads no more than the largest trust bundle has. To open or read a pipe can block for ever, so this
+// returns when ctx ends.
 func readBundleBytes(ctx context.Context, stdin io.Reader, name string) ([]byte, error) {
 	type content struct {
 		data []byte
@@ -58,16 +58,16 @@ func readBundleBytes(ctx context.Context, stdin io.Reader, name string) ([]byte,
 	}
 }
 
-// writeBundle writes a bundle to the file called output, or to standard output, and says on standard error what it holds.
-// A file that is there already is replaced if no key gets lost by that. inputs are the files that went into the bundle.
+// writeBundle writes a bundle to the file called output, or to standard output, and describes it on standard error. It
+// replaces an existing file if no key gets lost. inputs are the files that went into the bundle.
 func (e *env) writeBundle(ctx context.Context, bundle *trust.Bundle, output string, inputs []string) error {
 	data, err := bundle.Marshal()
 	if err != nil {
 		return err
 	}
 	if len(data) > trust.MaxBytes {
-		return fmt.Errorf("the trust bundle would have %d bytes, at most %d can be read: keep the clusters in several bundles",
-			len(data), trust.MaxBytes)
+		return fmt.Errorf("the trust bundle would have %d bytes, more than the %d that can be read: "+
+			"keep the clusters in several bundles", len(data), trust.MaxBytes)
 	}
 	digest := trust.SHA256(data)
 	if output == "" || output == "-" {
@@ -92,7 +92,7 @@ func (e *env) writeBundle(ctx context.Context, bundle *trust.Bundle, output stri
 	return nil
 }
 
-// mayReplace reports whether a file is in the place, and is an error if writing there would lose something.
+// mayReplace reports whether there is a file to replace. It is an error if something would get lost.
 func mayReplace(ctx context.Context, output string, bundle *trust.Bundle, inputs []string) (bool, error) {
 	info, err := os.Stat(output)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
@@ -108,47 +108,40 @@ func mayReplace(ctx context.Context, output string, bundle *trust.Bundle, inputs
 	}
 	old, _, err := readBundle(ctx, nil, output)
 	if err != nil {
-		return false, fmt.Errorf("%s is there and is no trust bundle, so it was left alone: name another file, or remove it: %w", output, err)
+		return false, fmt.Errorf("%s exists and is not a trust bundle, so it was not replaced: "+
+			"name another file, or remove it: %w", output, err)
 	}
 	both, err := trust.Merge(bundle, old)
 	if err != nil {
-		return false, fmt.Errorf("%s is there with other keys, so it was left alone: name another file: %w", output, err)
+		return false, fmt.Errorf("%s exists with other keys, so it was not replaced: name another file: %w", output, err)
 	}
 	if lost := keyCount(both) - keyCount(bundle); lost > 0 {
-		return false, fmt.Errorf("%s is there and has %d key(s) that would be lost, so it was left alone: "+
-			"name another file, and unite them with trust merge", output, lost)
+		return false, fmt.Errorf("%s exists and has %d key(s) that would be lost, so it was not replaced: "+
+			"write another file, and join the two with trust merge", output, lost)
 	}
 	return true, nil
 }
 
 // keyCount counts the keys of all clusters.
 func keyCount(b *trust.Bundle) int {
-	n := 0
-	for _, c := range b.Clusters {
-		for _, issuer := range c.ServiceAccountIssuers {
-			n += len(issuer.Keys)
-		}
-		for _, s := range c.SPIFFE {
-			n += len(s.X509Authorities)
-		}
-	}
-	return n
+	all, _ := b.CountKeys()
+	return all
 }
 
-// writeWhole replaces a file at once: whoever reads it sees the old or the new one, also after a crash. What is no regular
-// file is written to.
+// writeWhole replaces a file at once: a reader sees the old or the new one, also after a crash. A pipe or a device is
+// written to directly.
 func writeWhole(path string, data []byte) error {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
 		path = resolved
 	}
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return os.WriteFile(path, data, 0o644) // #nosec G306 -- public keys, for everybody to read
+		return os.WriteFile(path, data, 0o644) // #nosec G306 -- public keys, which everybody may read
 	}
 	temporary, err := os.CreateTemp(filepath.Dir(path), ".trust-bundle-*")
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temporary.Name()) // after the rename there is none
+	defer os.Remove(temporary.Name()) // after the rename this does nothing
 	_, err = temporary.Write(data)
 	err = errors.Join(err, temporary.Chmod(0o644), temporary.Sync(), temporary.Close())
 	if err != nil {

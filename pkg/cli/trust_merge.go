@@ -16,13 +16,16 @@ func newTrustMergeCommand(e *env) *cobra.Command {
 	var output string
 	cmd := &cobra.Command{
 		Use:   "merge FILE...",
-		Short: "Unite trust bundles",
-		Long: `Unite trust bundles: of several clusters, or of one cluster at several times. No key gets lost.
+		Short: "Merge trust bundles",
+		Long: `Merge the trust bundles of several clusters, or of one cluster at several times. The result has every key
+of every file.
 
-Keys are united by cluster, issuer and fingerprint; of two windows the earliest beginning and the latest end count. A key that
-one bundle calls retired is in use only if another saw it in use after that. The order of the files does not matter.
+Two keys are the same if they have the same cluster, issuer and fingerprint. Their windows are joined:
+the earliest beginning and the latest end count. A key that is retired in one bundle counts as in use
+only if another bundle saw it in use later. The order of the files does not matter.
 
-One key ID with two different keys in one cluster is an error. The SHA-256 of what was written is printed on standard error.
+One key ID with two different keys in one cluster is an error. The command prints the SHA-256 of the
+result on standard error.
 
 Exit codes: 0 written, 1 wrong usage, a file that cannot be read, or bundles that contradict each other.`,
 		Example: fmt.Sprintf(`  %[1]s trust merge prod.json staging.json -o all.json
@@ -31,7 +34,8 @@ Exit codes: 0 written, 1 wrong usage, a file that cannot be read, or bundles tha
   %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
 		RunE: func(cmd *cobra.Command, args []string) error { return mergeTrust(cmd.Context(), e, args, output) },
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "", "file to write, may be one of those to merge (default: standard output)")
+	cmd.Flags().StringVarP(&output, "output", "o", "",
+		"file to write; it can be one of the merged files (default: standard output)")
 	return cmd
 }
 
@@ -40,7 +44,7 @@ func mergeTrust(ctx context.Context, e *env, files []string, output string) erro
 		return fmt.Errorf("nothing to merge: name trust bundles, as written by trust export")
 	}
 	if first := slices.Index(files, "-"); first >= 0 && slices.Contains(files[first+1:], "-") {
-		return fmt.Errorf("standard input can be read only once: name it once as -")
+		return fmt.Errorf("standard input can be read only once: use - once")
 	}
 	merged := &trust.Bundle{}
 	for _, name := range files {

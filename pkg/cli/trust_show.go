@@ -19,15 +19,17 @@ func newTrustShowCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [FILE]",
 		Short: "List the keys of a trust bundle, or of the cluster",
-		Long: `List the keys of a trust bundle file: cluster, issuer, key ID, algorithm, when each was first and last seen in use, and its
-fingerprint (SHA-256 of the public key). The SHA-256 of the file stands last. - is standard input.
+		Long: `List the keys of a trust bundle file: cluster, issuer, key ID, algorithm, when each was first and last seen
+in use, and its fingerprint (SHA-256 of the public key). The last line is the SHA-256 of the file. Use
+- for standard input.
 
 Without a file, list the keys of the kubeconfig's cluster: those in use, and those of its trust history.
 
-Exit codes: 0 shown, 1 wrong usage or a file that cannot be read, 2 the cluster is out of reach or a permission is missing.`,
+Exit codes: 0 shown, 1 wrong usage or a file that cannot be read, 2 the cluster is out of reach or a
+permission is missing.`,
 		Example: fmt.Sprintf(`  %[1]s trust show bundle.json
 
-  # What the cluster itself has
+  # The keys of the cluster
   %[1]s trust show`, e.name),
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return showTrust(cmd.Context(), e, args, output) },
@@ -39,7 +41,8 @@ Exit codes: 0 shown, 1 wrong usage or a file that cannot be read, 2 the cluster 
 		},
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "table", "output format: table, json or yaml")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(trustFormats(), cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(trustFormats(),
+		cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

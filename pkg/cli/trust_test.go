@@ -18,8 +18,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-// scriptHistory returns what an API server answers about a trust history that holds a retired key. It adds to files a TaskRun
-// which that key has signed, and bundles that only trust merge and show are made for.
+// scriptHistory returns what an API server answers about a trust history that holds a retired key. It adds to files
+// a TaskRun which that key has signed, and bundles that only trust merge and show are made for.
 func scriptHistory(files map[string][]byte) (map[string]string, error) {
 	retired, err := verifytest.NewECCluster()
 	if err != nil {
@@ -69,7 +69,8 @@ func damagedHistory() map[string]string {
 		},
 		Data: map[string]string{"sa." + strings.Repeat("0", 64): "junk"},
 	}
-	return map[string]string{"/api/v1/namespaces/tekton-sign/configmaps": mustJSON(corev1.ConfigMapList{Items: []corev1.ConfigMap{cm}})}
+	return map[string]string{"/api/v1/namespaces/tekton-sign/configmaps": mustJSON(
+		corev1.ConfigMapList{Items: []corev1.ConfigMap{cm}})}
 }
 
 // addTrustFiles adds a bundle of another cluster, one with a hostile name, and one that contradicts bundle.json.
@@ -97,8 +98,9 @@ func TestSummary(t *testing.T) {
 	b := &trust.Bundle{}
 	for i := range 5 {
 		b.Clusters = append(b.Clusters, trust.Cluster{
-			UID:                   fmt.Sprint(i),
-			ServiceAccountIssuers: []trust.Issuer{{Issuer: fmt.Sprint("https://", i), Keys: []trust.IssuerKey{{NotAfter: trust.At(time.Unix(int64(i), 0))}}}},
+			UID: fmt.Sprint(i),
+			ServiceAccountIssuers: []trust.Issuer{{Issuer: fmt.Sprint("https://", i),
+				Keys: []trust.IssuerKey{{NotAfter: trust.At(time.Unix(int64(i), 0))}}}},
 		})
 	}
 	if got, want := summary(b), "5 clusters, issuers https://0, https://1, https://2, …, 5 keys (5 retired)"; got != want {

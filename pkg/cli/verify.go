@@ -47,55 +47,62 @@ func newVerifyCommand(e *env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify (TYPE/NAME ... | TYPE [-l SELECTOR] [-A] | -f FILE)",
 		Short: "Verify the results of TaskRuns",
-		Long: `Verify that the results of TaskRuns are the ones which their steps signed.
+		Long: `Verify that the results of TaskRuns are those that their steps signed.
 
-Every step's evidence is compared with what the TaskRun shows now: its results, artifacts, exit codes, UID and pod. Earlier
-attempts of a TaskRun that was retried are verified, too. TYPE is taskrun, or pipelinerun for a PipelineRun and all that it
-ran: each child is its own, each ran what the pipeline names with what the children before it gave, and the PipelineRun's results are
-theirs. With -l or -A TYPE may be left out.
+Verify compares every step's evidence with the results, artifacts, exit codes, UID and pod that the
+TaskRun shows now. It also verifies the earlier attempts of a TaskRun that was retried.
 
-Files hold TaskRuns in JSON or YAML, one or many: several documents, lines of JSON, Lists, exports of Tekton Results (records
-in JSON), all of it also in gzip. They are read one TaskRun at a time. In a folder every file is read whose name ends in
-.json, .jsonl, .ndjson, .yaml or .yml, also with .gz behind it.
+TYPE is taskrun or pipelinerun. For a PipelineRun, verify checks that it created each of its TaskRuns and
+child PipelineRuns, that each ran what the pipeline defines with the results of those before it, and that
+the PipelineRun's results are theirs. With -l or -A you can omit TYPE.
 
-A step's pod itself writes the TaskRun's UID into its evidence. That it was the TaskRun's pod, the owner of the live pod proves, or the
-add-on's record, which it writes into status.annotations soon after a TaskRun has ended. Without either the verdict is INDETERMINATE;
-with --allow-unrecorded it is VERIFIED (unrecorded).
+Files contain one or many TaskRuns in JSON or YAML: several documents, lines of JSON, Lists, or exports of
+Tekton Results (records in JSON), also compressed with gzip. Verify reads one TaskRun at a time. In a
+folder it reads every file whose name ends in .json, .jsonl, .ndjson, .yaml or .yml, or in one of these
+with .gz added.
 
-With -f and --trust-bundle no network is used; --offline makes sure of it. Without --trust-bundle the keys are read from the
-cluster of the kubeconfig.
+The evidence names the TaskRun's UID, but the step's own pod wrote it. Verify needs proof that the pod was
+the TaskRun's: the owner of the live pod, or the record that the add-on writes into status.annotations
+soon after a TaskRun has ended. Without such proof the verdict is INDETERMINATE. With --allow-unrecorded it
+is VERIFIED (unrecorded).
 
-Which tokens sign is in ConfigMap config-signing of the cluster, read unless both TaskRuns and keys come from files. Where it says
-something else than the defaults, an offline verification needs --audience and --token-lifetime. Where the admission policies that
-confine such tokens can be read too, it is told when they are missing or were changed.
+With -f and --trust-bundle, verify does not use the network. --offline makes sure of that. Without
+--trust-bundle, verify reads the keys from the cluster of the kubeconfig.
 
-The formats json and yaml give one object of kind VerificationReport, on success and on failure; docs/schema has its schema.
-jsonpath and go-template are applied to that object, custom-columns to each of its items. What a terminal might obey is
-escaped in every format. json, yaml, name, custom-columns and the tables need the same memory for any number of TaskRuns.
+ConfigMap config-signing of the cluster defines the audience and the lifetime of signing tokens. Verify
+reads it unless both the TaskRuns and the keys come from files. If it differs from the defaults, name the
+values with --audience and --token-lifetime to verify offline. Verify warns if the admission policies that
+protect signing tokens are missing or were changed, unless you lack the permission to read them.
 
-Exit codes, the same for every output format; the strongest wins, in this order:
+The formats json and yaml print one object of kind VerificationReport, on success and on failure. Its
+schema is in docs/schema. jsonpath and go-template apply to that object, and custom-columns to each of its
+items. Every format escapes control characters. Verify needs the same memory for any number of TaskRuns,
+except with jsonpath and go-template.
+
+Exit codes. They are the same for every output format. If several apply, the first in this list counts:
   4  verification failed
   1  wrong usage, or input that cannot be read
-  2  could not be evaluated: unreachable, forbidden, no such TaskRun, still running, a key is missing, interrupted
+  2  could not be evaluated: the cluster is out of reach, a permission or a key is missing,
+     there is no such TaskRun, it is still running, or verify was interrupted
   3  unsigned, or there was nothing to verify
   0  verified`,
-		Example: fmt.Sprintf(`  # A TaskRun of the current namespace; all TaskRuns of a PipelineRun
+		Example: fmt.Sprintf(`  # Verify a TaskRun of the current namespace, or all TaskRuns of a PipelineRun
   %[1]s verify taskrun/build
   %[1]s verify pipelinerun/release
 
-  # Many of them
+  # Verify many TaskRuns
   %[1]s verify -l app=shop
   %[1]s verify taskruns -A
 
-  # Wait for running ones
+  # Wait until they are done
   %[1]s verify pipelinerun/release --watch
 
-  # Offline: keep the keys now, verify later
+  # Save the keys and the TaskRuns now, and verify offline later
   %[1]s trust export -o bundle.json
   kubectl get taskruns -A -o json | gzip > taskruns.json.gz
   %[1]s verify -f taskruns.json.gz --trust-bundle bundle.json --offline
 
-  # For machines
+  # Print what a program can read
   %[1]s verify taskrun/build -o json
   %[1]s verify -A -o custom-columns=NAME:.taskRun.name,VERDICT:.verdict,AT:.time.at`, e.name),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, args) },
@@ -109,26 +116,27 @@ Exit codes, the same for every output format; the strongest wins, in this order:
 
 func (o *verifyOptions) addFlags(f *pflag.FlagSet) {
 	f.StringSliceVarP(&o.files, "filename", "f", nil, "file or folder with TaskRuns; - is standard input; repeatable")
-	f.BoolVarP(&o.recursive, "recursive", "R", false, "with -f FOLDER: also the folders in it")
+	f.BoolVarP(&o.recursive, "recursive", "R", false, "with -f FOLDER: also read the folders in it")
 	f.StringVarP(&o.selector, "selector", "l", "", "only TaskRuns or PipelineRuns with these labels")
-	f.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "those of all namespaces")
-	f.BoolVarP(&o.watch, "watch", "w", false, "wait for running TaskRuns and show each one when it is done")
+	f.BoolVarP(&o.allNamespaces, "all-namespaces", "A", false, "verify in all namespaces")
+	f.BoolVarP(&o.watch, "watch", "w", false, "wait for running TaskRuns, and show each when it is done")
 	f.StringVarP(&o.output, "output", "o", "table", "output format: "+strings.Join(report.Formats(), ", "))
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "show every check and result")
 	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys to trust, written by trust export")
-	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the bytes of the trust bundle must have")
+	f.StringVar(&o.bundleSHA256, "trust-bundle-sha256", "", "SHA-256 in hex that the trust bundle must have")
 	f.StringVar(&o.cluster, "trust-bundle-cluster", "", "name or UID of the trust bundle's cluster, if it holds several")
-	f.BoolVar(&o.offline, "offline", false, "refuse everything that would use the network")
+	f.BoolVar(&o.offline, "offline", false, "fail instead of using the network")
 	o.tokens.addAudience(f)
 	o.tokens.addLifetime(f)
-	f.DurationVar(&o.skew, "clock-skew", verify.DefaultClockSkew, "how far clocks may be apart")
+	f.DurationVar(&o.skew, "clock-skew", verify.DefaultClockSkew, "how much two clocks may differ")
 	f.StringVar(&o.minimumFormat, "minimum-format", "", "refuse evidence of a weaker format: "+join(signing.Formats()))
 	f.StringVar(&o.minimumAssurance, "minimum-assurance", "",
 		"refuse evidence whose identity proves less: "+join(signing.Assurances()))
-	f.BoolVar(&o.allowCustomRuns, "allow-custom-runs", false, "take the results of a PipelineRun's custom runs for true: nothing proves them")
-	f.BoolVar(&o.allowUnrecorded, "allow-unrecorded", false, "accept evidence although neither a live pod nor the add-on's record proves that "+
-		"the pod was the TaskRun's; the verdict says so")
-	f.BoolVar(&o.requireSigned, "require-signed", false, "a TaskRun without results counts as unsigned")
+	f.BoolVar(&o.allowCustomRuns, "allow-custom-runs", false,
+		"accept the results of a PipelineRun's custom runs, although nothing proves them")
+	f.BoolVar(&o.allowUnrecorded, "allow-unrecorded", false,
+		"accept evidence without proof that the pod was the TaskRun's: the verdict is VERIFIED (unrecorded)")
+	f.BoolVar(&o.requireSigned, "require-signed", false, "treat a TaskRun without results as unsigned")
 }
 
 // join lists names for people.
@@ -210,7 +218,7 @@ func (o *verifyOptions) selection(args []string) runs.Selection {
 	}
 }
 
-// run verifies and prints. Whatever goes wrong after the flags were understood ends in a report, too.
+// run verifies and prints. Once the flags are valid, it prints a report whatever happens.
 func (o *verifyOptions) run(ctx context.Context, e *env, args []string) error {
 	if err := o.validate(args); err != nil {
 		return err

@@ -28,8 +28,8 @@ type tally struct {
 	progress *progress
 	summary  report.Summary
 	code     int            // the strongest exit code of errors so far
-	notes    map[string]int // how often each was made, of the first few
-	more     int            // notes that are counted only
+	notes    map[string]int // the first notes, and how often each came
+	more     int            // how many other notes came
 	verified int            // TaskRuns themselves, without their attempts
 	unread   error          // why the cluster's settings of signing tokens are not known
 	tokens   int            // TaskRuns and attempts that failed because of their tokens
@@ -44,7 +44,7 @@ func newTally(e *env, o *verifyOptions, args []string) (*tally, error) {
 	return &tally{e: e, printer: printer, progress: p, notes: map[string]int{}}, err
 }
 
-// start prints where the keys come from, and warns of what is wrong with them.
+// start prints where the keys come from, and warnings about them.
 func (t *tally) start(source trusted) error {
 	t.unread = source.unread
 	for _, warning := range source.warnings {
@@ -54,14 +54,14 @@ func (t *tally) start(source trusted) error {
 	return t.printer.Start(version.Get(), source.report)
 }
 
-// Settings of the collector while many TaskRuns are verified. Little of what one needs outlives it: collecting less often is a
-// quarter faster, and the limit lets the collector keep up with objects that need much.
+// Settings of the garbage collector while verify reads many TaskRuns. Little memory outlives its TaskRun, so fewer
+// collections save a quarter of the time. The limit makes it collect in time when objects are large.
 const (
 	collectAt      = 400 // percent of what is alive
 	collectorLimit = 160 << 20
 )
 
-// all looks at every subject on all cores, in order.
+// all verifies every subject on all cores, and adds the findings in order.
 func (t *tally) all(ctx context.Context, v *runs.Verifier, subjects iter.Seq[runs.Subject]) error {
 	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
 		defer debug.SetGCPercent(debug.SetGCPercent(collectAt))
@@ -75,13 +75,13 @@ func (t *tally) all(ctx context.Context, v *runs.Verifier, subjects iter.Seq[run
 	return nil
 }
 
-// add counts and prints a finding. The error is one of printing.
+// add counts and prints a finding. The only possible error is that of printing.
 func (t *tally) add(f runs.Finding) error {
 	switch {
 	case f.Note != "":
 		t.note(f.Note)
 	case errors.Is(f.Err, context.Canceled):
-		// the end of the report says so
+		// the end of the report mentions it
 	case f.Err != nil:
 		t.summary.Errors++
 		t.code = stronger(t.code, exitCode(f.Err))
@@ -106,7 +106,7 @@ func (t *tally) add(f runs.Finding) error {
 	return nil
 }
 
-// The input chooses how many errors and notes there are: the first few are shown, the others counted.
+// The input decides how many errors and notes there are. These are shown, and the others only counted.
 const (
 	maxShownErrors = 1000
 	maxShownNotes  = 100
@@ -121,7 +121,7 @@ func (t *tally) note(text string) {
 	t.notes[text]++
 }
 
-// countTokens counts what may have failed because the settings are other ones than the defaults.
+// countTokens counts what may have failed because the cluster's settings differ from the defaults.
 func (t *tally) countTokens(item *report.Item) {
 	if isAboutTokens(&item.Result) {
 		t.tokens++
@@ -133,16 +133,18 @@ func (t *tally) countTokens(item *report.Item) {
 	}
 }
 
-// explainTokens says that settings which nobody could read may be why tokens were refused.
+// explainTokens adds the hint that tokens may fail because the cluster's settings could not be read.
 func (t *tally) explainTokens() {
 	if t.unread == nil || t.tokens == 0 {
 		return
 	}
-	fmt.Fprintf(t.e.ErrOut, "note: the cluster's settings of signing tokens are not known, so that the defaults were taken: %s: "+
-		"if it has others, name them with --audience and --token-lifetime\n", display.Short(t.unread.Error(), maxErrorText))
+	fmt.Fprintf(t.e.ErrOut, "note: the cluster's settings of signing tokens are not known, "+
+		"and the defaults were used: %s: "+
+		"if the cluster has other values, name them with --audience and --token-lifetime\n",
+		display.Short(t.unread.Error(), maxErrorText))
 }
 
-// end ends the report and returns the error with which the command ends: nothing more to say, but an exit code.
+// end ends the report, and returns the exit code as an error without text.
 func (t *tally) end(ctx context.Context, err error) error {
 	t.progress.stop()
 	t.explainTokens()
@@ -151,7 +153,8 @@ func (t *tally) end(ctx context.Context, err error) error {
 	}
 	if n := t.summary.Errors - maxShownErrors; n > 0 {
 		fmt.Fprintf(t.e.ErrOut, "error: %d more errors, which are not shown\n", n)
-		if err := t.printer.Problem(report.Problem{Message: fmt.Sprintf("%d more errors, which are not listed", n)}); err != nil {
+		problem := report.Problem{Message: fmt.Sprintf("%d more errors, which are not listed", n)}
+		if err := t.printer.Problem(problem); err != nil {
 			return fmt.Errorf("writing the report: %w", err)
 		}
 	}
@@ -162,7 +165,7 @@ func (t *tally) end(ctx context.Context, err error) error {
 	code := stronger(t.code, exitOfSummary(t.summary, t.verified))
 	if interrupted {
 		return withExit(stronger(code, ExitIndeterminate),
-			fmt.Errorf("interrupted: %d TaskRuns were looked at, the others were not", t.summary.TaskRuns))
+			fmt.Errorf("interrupted after %d TaskRuns: the others were not verified", t.summary.TaskRuns))
 	}
 	if code == ExitOK {
 		return nil
@@ -170,7 +173,7 @@ func (t *tally) end(ctx context.Context, err error) error {
 	return withExit(code, nil)
 }
 
-// said lists the notes, each with its number.
+// said lists the notes, each with how often it came.
 func (t *tally) said() []string {
 	var notes []string
 	for _, note := range slices.Sorted(maps.Keys(t.notes)) {
@@ -185,8 +188,9 @@ func (t *tally) said() []string {
 	return notes
 }
 
-// exitOfSummary is the exit code of verdicts, of which so many are TaskRuns that are VERIFIED themselves. Nothing verified is no success, and
-// an earlier attempt does not stand for its TaskRun: NO_RESULTS is neutral beside VERIFIED only.
+// exitOfSummary is the exit code for all verdicts. verified is how many TaskRuns are VERIFIED themselves; an earlier
+// attempt does not count for its TaskRun. If that is zero, nothing was verified, and the code is not 0. So NO_RESULTS
+// is neutral only beside VERIFIED.
 func exitOfSummary(s report.Summary, verified int) int {
 	code := ExitOK
 	if verified == 0 {

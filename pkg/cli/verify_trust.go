@@ -10,10 +10,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/tokenreview"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -42,7 +42,7 @@ func (o *verifyOptions) verifier(ctx context.Context, e *env) (*runs.Verifier, t
 	}
 	if live {
 		v.Kube = kube
-		options = append(options, verify.WithTokenReviewer(tokenreview.New(kube.AuthenticationV1())))
+		options = append(options, verify.WithReviewer(apiserver.NewReviewer(kube.AuthenticationV1())))
 	}
 	t, err := o.trust(ctx, e, live)
 	if err != nil {
@@ -54,15 +54,16 @@ func (o *verifyOptions) verifier(ctx context.Context, e *env) (*runs.Verifier, t
 	}
 	t.unread = rules.unread
 	if drift := rules.live.TokenPolicyDrift(ctx, kube, version.Get().Version); drift != nil {
-		t.warnings = append(t.warnings, drift.Error()+": others than the TaskRuns' own pods may have got signing tokens since; "+
-			"see kubectl tekton-sign status")
+		t.warnings = append(t.warnings,
+			drift.Error()+": other clients than the TaskRuns' own pods may have got signing tokens: "+
+				"run kubectl tekton-sign status")
 	}
-	options = append(options, verify.WithAudiencePrefix(rules.audiencePrefix), verify.WithTokenLifetime(rules.lifetime))
+	options = append(options, verify.WithTokens(rules.Tokens))
 	v.Verifier, err = verify.New(t.cluster, options...)
 	return v, t, err
 }
 
-// trust returns the cluster whose keys to verify with, and says where they come from.
+// trust returns the cluster whose keys to verify with, and where they come from.
 func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, error) {
 	if o.trustBundle == "" {
 		return o.liveTrust(ctx, e)
@@ -73,7 +74,7 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	}
 	sum := trust.SHA256(data)
 	if o.bundleSHA256 != "" && !strings.EqualFold(sum, o.bundleSHA256) {
-		return trusted{}, fmt.Errorf("%s: expected SHA-256 %s, got %s: somebody changed the file, or it is another one",
+		return trusted{}, fmt.Errorf("%s: expected SHA-256 %s, got %s: the file was changed, or is a different one",
 			o.trustBundle, o.bundleSHA256, sum)
 	}
 	bundle, err := trust.Parse(data)
@@ -95,8 +96,8 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	}}, nil
 }
 
-// clusterUID returns the UID of the cluster that the TaskRuns were read from. Where that may not be read, a bundle with a
-// single cluster leaves no choice.
+// clusterUID returns the UID of the cluster that the TaskRuns were read from. It may be empty if the bundle has a
+// single cluster.
 func (e *env) clusterUID(ctx context.Context, bundle *trust.Bundle) (string, error) {
 	kube, err := e.kube()
 	if err != nil {
@@ -111,7 +112,8 @@ func (e *env) clusterUID(ctx context.Context, bundle *trust.Bundle) (string, err
 
 func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) {
 	if o.cluster != "" {
-		return trusted{}, fmt.Errorf("--trust-bundle-cluster chooses a cluster of a trust bundle: it needs --trust-bundle FILE")
+		return trusted{}, fmt.Errorf("--trust-bundle-cluster chooses a cluster of a trust bundle: " +
+			"add --trust-bundle FILE")
 	}
 	cluster, past, err := e.fetchKnownKeys(ctx, "")
 	if apierrors.IsForbidden(err) {
@@ -127,7 +129,7 @@ func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) 
 	return t, nil
 }
 
-// clusterName is how the kubeconfig calls the cluster in use.
+// clusterName is the name of the current cluster in the kubeconfig.
 func (e *env) clusterName() string {
 	raw, err := e.config.ToRawKubeConfigLoader().RawConfig()
 	if err != nil {

@@ -25,13 +25,13 @@ type watcher struct {
 	v     *runs.Verifier
 	t     *tally
 	shown map[types.UID]bool
-	said  map[string]bool // errors and notes that were made
+	said  map[string]bool // errors and notes that were shown
 	lost  bool            // the cluster did not answer in this round
-	waits bool            // somebody was told so
+	waits bool            // a message about that was shown
 }
 
-// follow asks again and again until every TaskRun that was asked for is done. It asks for all of them each time: a
-// connection that is lost in between, or an API server that restarts, changes nothing.
+// follow lists all selected TaskRuns again and again until every one is done. So it survives a lost connection and a
+// restart of the API server.
 func (e *env) follow(ctx context.Context, selected runs.Selection, v *runs.Verifier, t *tally) error {
 	w := &watcher{v: v, t: t, shown: map[types.UID]bool{}, said: map[string]bool{}}
 	for first := true; ; first = false {
@@ -59,7 +59,7 @@ func (e *env) follow(ctx context.Context, selected runs.Selection, v *runs.Verif
 	}
 }
 
-// see shows a subject that is done and was not shown before. It returns 1 for one that is still running.
+// see shows a subject once, when it is done. It returns 1 if the subject is still running.
 func (w *watcher) see(ctx context.Context, s runs.Subject, first bool) (running int, _ error) {
 	if s.Running {
 		return 1, nil
@@ -90,7 +90,7 @@ func (w *watcher) see(ctx context.Context, s runs.Subject, first bool) (running 
 	return 0, w.t.add(w.v.Verify(ctx, s))
 }
 
-// seeRun shows a PipelineRun that is done, with all that it ran, and was not shown before.
+// seeRun shows a PipelineRun once, when it is done with all that it ran.
 func (w *watcher) seeRun(ctx context.Context, s runs.Subject) error {
 	uid := s.PipelineRun.UID()
 	if w.shown[uid] || s.PipelineRun.Waits() || w.lost {
@@ -100,7 +100,7 @@ func (w *watcher) seeRun(ctx context.Context, s runs.Subject) error {
 	return w.t.add(w.v.Verify(ctx, s))
 }
 
-// once adds a finding unless it is known.
+// once adds a finding unless its text was shown before.
 func (w *watcher) once(text string, f runs.Finding) error {
 	if w.said[text] {
 		return nil
@@ -109,7 +109,7 @@ func (w *watcher) once(text string, f runs.Finding) error {
 	return w.t.add(f)
 }
 
-// wait says that the cluster does not answer, and that the watch goes on.
+// wait shows once that the cluster does not answer. The watch goes on.
 func (w *watcher) wait(err error) {
 	if !w.waits {
 		fmt.Fprintf(w.t.e.ErrOut, "waiting for the cluster: %s\n", display.Short(err.Error(), maxErrorText))
@@ -117,7 +117,7 @@ func (w *watcher) wait(err error) {
 	w.lost, w.waits = true, true
 }
 
-// isPassing reports whether an error is of the kind that goes away when an API server has restarted.
+// isPassing reports whether an error can go away by itself, for example when an API server has restarted.
 func isPassing(err error) bool {
 	return kubeclient.IsNetworkError(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
 		apierrors.IsTimeout(err) || apierrors.IsTooManyRequests(err) || apierrors.IsInternalError(err)

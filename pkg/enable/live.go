@@ -40,7 +40,7 @@ func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	if live.Settings, err = settings.Parse(cm.Data); err != nil {
 		return live, err
 	}
-	live.Settings, _, err = withSPIRE(ctx, client, live.TektonNamespace, live.Settings)
+	live.Settings, _, err = withConfigMap(ctx, client, live.TektonNamespace, live.Settings)
 	return live, err
 }
 
@@ -71,11 +71,11 @@ func liveNamespace(ctx context.Context, client kubeclient.Interface) (string, er
 }
 
 // TokenPolicyDrift is an error that names the first policy or binding that is missing or was changed, of those
-// without which signing tokens prove nothing. It is nil if they are in order, if the backend uses no tokens, or if
+// without which signing tokens and records prove nothing. It is nil if they are in order, if no backend is on, or if
 // the user may not read them. If the add-on is of another version than this tool, only missing policies and bindings
 // count.
 func (l Live) TokenPolicyDrift(ctx context.Context, client kubeclient.Interface, version string) error {
-	if !backends.Of(l.Settings.Backend).Tokens {
+	if !backends.Of(l.Settings.Backend).Enabled {
 		return nil
 	}
 	all, err := manifests.RenderPolicies(manifests.Options{TektonNamespace: l.TektonNamespace, Settings: l.Settings})

@@ -32,8 +32,8 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if err != nil {
 		return Plan{}, err
 	}
-	var configured bool
-	if r.Settings, configured, err = withSPIRE(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
+	var missing string
+	if r.Settings, missing, err = withConfigMap(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
 		return Plan{}, err
 	}
 	desired, err := r.Desired(env)
@@ -44,8 +44,8 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if plan.Warnings, err = (warner{c, plan, before}).warnings(ctx); err != nil {
 		return Plan{}, err
 	}
-	if !configured {
-		plan.Warnings = append(plan.Warnings, noSPIREConfig(env.TektonNamespace))
+	if missing != "" {
+		plan.Warnings = append(plan.Warnings, missing)
 	}
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err

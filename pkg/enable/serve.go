@@ -28,16 +28,11 @@ type serving struct {
 
 // beforeWebhooks are the conditions under which the API server may call the add-on.
 func (s serving) beforeWebhooks() []condition {
-	conditions := []condition{
+	return []condition{
 		{name: "the keeper is available", met: s.keeperAvailable},
 		{name: "the add-on is available", met: s.addOnAvailable},
+		{name: "the policies are in effect and every namespace in scope has its grant", met: s.grantsInPlace},
 	}
-	if backends.Of(s.plan.Settings.Backend).Tokens {
-		conditions = append(conditions, condition{
-			name: "the policies are in effect and every namespace in scope has its grant", met: s.grantsInPlace,
-		})
-	}
-	return conditions
 }
 
 // afterWebhooks are the conditions under which signing is on.
@@ -160,7 +155,7 @@ func waitsFor(pod *corev1.Pod) []string {
 	return reasons
 }
 
-// grantsInPlace evaluates whether every namespace in scope has the RoleBinding of the token grant.
+// grantsInPlace evaluates whether every namespace in scope has its RoleBinding.
 func (s serving) grantsInPlace(ctx context.Context) (bool, string, error) {
 	granted, err := s.granted(ctx)
 	if err != nil {
@@ -186,7 +181,7 @@ func (s serving) grantsInPlace(ctx context.Context) (bool, string, error) {
 	return false, fmt.Sprintf("%d of %d namespaces lack RoleBinding %s", missing, wanted, manifests.TokenRequester), nil
 }
 
-// granted returns the namespaces that have the token grant of this version.
+// granted returns the namespaces that have the grant of this version.
 func (s serving) granted(ctx context.Context) (map[string]bool, error) {
 	fence, err := manifests.FenceVersion()
 	if err != nil {
@@ -200,7 +195,7 @@ func (s serving) granted(ctx context.Context) (map[string]bool, error) {
 	for i := range bindings.Items {
 		b := &bindings.Items[i]
 		if b.Name == manifests.TokenRequester {
-			granted[b.Namespace] = manifests.SameGrant(b, manifests.Grant(b.Namespace, fence))
+			granted[b.Namespace] = manifests.SameGrant(b, manifests.Grant(s.plan.Settings.Backend, b.Namespace, fence))
 		}
 	}
 	return granted, nil

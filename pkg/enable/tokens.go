@@ -113,7 +113,7 @@ func newRightsReader(after, before settings.Settings) *rightsReader {
 }
 
 func (r *rightsReader) readNamespaces(ctx context.Context, client kubeclient.Interface, reserved []string) error {
-	return each(ctx, client.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
+	return Each(ctx, client.CoreV1().Namespaces().List, func(ns *corev1.Namespace) {
 		for _, confined := range []confinement{r.confinement, r.before} {
 			s := confined.settings
 			confined.inScope[ns.Name] = backends.Of(s.Backend).Tokens && s.Scope.Matcher(reserved)(ns.Labels)
@@ -121,8 +121,8 @@ func (r *rightsReader) readNamespaces(ctx context.Context, client kubeclient.Int
 	})
 }
 
-// each reads a list page by page, and calls do for every object.
-func each[T any, L runtime.Object](
+// Each reads a list page by page, and calls do for every object.
+func Each[T any, L runtime.Object](
 	ctx context.Context, list func(context.Context, metav1.ListOptions) (L, error), do func(T),
 ) error {
 	read := func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) { return list(ctx, o) }
@@ -150,20 +150,20 @@ func has(values []string, value string) bool {
 
 func (r *rightsReader) readRoles(ctx context.Context, client kubeclient.Interface) error {
 	rbac := client.RbacV1()
-	err := each(ctx, rbac.ClusterRoles().List, func(role *rbacv1.ClusterRole) {
+	err := Each(ctx, rbac.ClusterRoles().List, func(role *rbacv1.ClusterRole) {
 		r.clusterRoles[role.Name] = role.Name != manifests.TokenRequester && requestsTokens(role.Rules)
 	})
 	if err != nil {
 		return err
 	}
-	return each(ctx, rbac.Roles(metav1.NamespaceAll).List, func(role *rbacv1.Role) {
+	return Each(ctx, rbac.Roles(metav1.NamespaceAll).List, func(role *rbacv1.Role) {
 		r.roles[role.Namespace+"/"+role.Name] = requestsTokens(role.Rules)
 	})
 }
 
 func (r *rightsReader) readBindings(ctx context.Context, client kubeclient.Interface) error {
 	rbac := client.RbacV1()
-	err := each(ctx, rbac.RoleBindings(metav1.NamespaceAll).List, func(b *rbacv1.RoleBinding) {
+	err := Each(ctx, rbac.RoleBindings(metav1.NamespaceAll).List, func(b *rbacv1.RoleBinding) {
 		if r.grants(b.RoleRef, b.Namespace) {
 			r.add(b.Subjects, b.Namespace)
 		}
@@ -171,7 +171,7 @@ func (r *rightsReader) readBindings(ctx context.Context, client kubeclient.Inter
 	if err != nil {
 		return err
 	}
-	return each(ctx, rbac.ClusterRoleBindings().List, func(b *rbacv1.ClusterRoleBinding) {
+	return Each(ctx, rbac.ClusterRoleBindings().List, func(b *rbacv1.ClusterRoleBinding) {
 		if r.grants(b.RoleRef, metav1.NamespaceAll) {
 			r.add(b.Subjects, metav1.NamespaceAll)
 		}

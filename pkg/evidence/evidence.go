@@ -16,7 +16,8 @@ type TaskRun struct {
 	TaskRun verify.Ref `json:"taskRun"`
 	Pod     string     `json:"pod,omitempty"` // status.podName
 	Steps   []Step     `json:"steps"`
-	Notes   []string   `json:"notes,omitempty"` // about the TaskRun as a whole
+	Receipt *Receipt   `json:"receipt,omitempty"` // absent unless the add-on's record rests on one
+	Notes   []string   `json:"notes,omitempty"`   // about the TaskRun as a whole
 }
 
 // State is what a step left in its termination message.

@@ -30,11 +30,24 @@ func ExportFormats() []ExportFormat {
 	return []ExportFormat{ExportDSSE, ExportSigstoreBundle, ExportInToto}
 }
 
+// Summary describes a form in one line for help.
+func (f ExportFormat) Summary() string {
+	switch f {
+	case ExportDSSE:
+		return "a DSSE envelope, for evidence that has a signature"
+	case ExportSigstoreBundle:
+		return "a Sigstore bundle, for evidence that has a signature"
+	case ExportInToto:
+		return "the statement with the token that binds it, for payload-bound evidence, which has no signature"
+	}
+	return ""
+}
+
 // ExportOptions define what to export, and how.
 type ExportOptions struct {
-	Format         ExportFormat
-	Step           string // name of the step, or of its container; empty for every step
-	AudiencePrefix string // of signing audiences
+	Format   ExportFormat
+	Step     string // name of the step, or of its container; empty for every step
+	Audience string // first part of signing audiences
 	// IssuerKey returns the JWK of an issuer's key, or nil if it is unknown. If IssuerKey is nil, no key is
 	// known.
 	IssuerKey func(issuer, keyID string) json.RawMessage
@@ -166,7 +179,7 @@ func exportStatement(
 	if err != nil {
 		return nil, "", fmt.Errorf("the evidence is not well-formed: %w: see -o table", err)
 	}
-	if kind, _ := audienceOf(token.Claims, options.AudiencePrefix); kind != audiencePayload {
+	if kind, _ := audienceOf(token.Claims, options.Audience); kind != audiencePayload {
 		return nil, "", fmt.Errorf("the token is %s and vouches for no statement, so it is not exported: "+
 			"anyone who holds it may be able to use it", kind)
 	}

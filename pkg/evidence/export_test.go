@@ -25,7 +25,7 @@ import (
 
 // exportOne exports the first step.
 func exportOne(tr *v1.TaskRun, format ExportFormat) Exported {
-	list, err := Export(tr, ExportOptions{Format: format, Step: "build", AudiencePrefix: signing.AudiencePrefix})
+	list, err := Export(tr, ExportOptions{Format: format, Step: "build", Audience: signing.AudiencePrefix})
 	if err != nil {
 		return Exported{Err: err}
 	}
@@ -52,7 +52,7 @@ func TestPayloadBoundExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	list, err := Export(tr, ExportOptions{
-		Format: ExportInToto, AudiencePrefix: signing.AudiencePrefix,
+		Format: ExportInToto, Audience: signing.AudiencePrefix,
 		IssuerKey: func(issuer, keyID string) json.RawMessage {
 			if issuer != verifytest.Issuer || keyID != cluster.KeyID {
 				return nil
@@ -231,7 +231,7 @@ func TestExportChoosesSteps(t *testing.T) {
 	for step, want := range map[string][]string{
 		"": {"step-build", "step-publish"}, "publish": {"step-publish"}, "step-build": {"step-build"},
 	} {
-		list, err := Export(tr, ExportOptions{Format: ExportInToto, Step: step, AudiencePrefix: signing.AudiencePrefix})
+		list, err := Export(tr, ExportOptions{Format: ExportInToto, Step: step, Audience: signing.AudiencePrefix})
 		if err != nil {
 			t.Fatal(err)
 		}

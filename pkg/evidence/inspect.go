@@ -33,6 +33,7 @@ func Inspect(tr *v1.TaskRun, prefix string) TaskRun {
 		out.Notes = append(out.Notes, "status.results holds copies of signing material, which are not evidence: "+
 			strings.Join(names, ", "))
 	}
+	out.Receipt = out.receiptOf(tr, prefix)
 	return out
 }
 
@@ -47,9 +48,9 @@ func copiedCarriers(tr *v1.TaskRun) []string {
 	return names
 }
 
-// HasEvidence reports whether any step carries signing material.
+// HasEvidence reports whether any step carries signing material, or the add-on's record a receipt.
 func (t TaskRun) HasEvidence() bool {
-	return slices.ContainsFunc(t.Steps, func(s Step) bool { return s.State == StateEvidence })
+	return t.Receipt != nil || slices.ContainsFunc(t.Steps, func(s Step) bool { return s.State == StateEvidence })
 }
 
 func inspectStep(in verify.InspectedStep, prefix string) Step {

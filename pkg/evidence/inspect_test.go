@@ -293,7 +293,7 @@ func FuzzInspect(f *testing.F) {
 			t.Error(err)
 		}
 		for _, format := range ExportFormats() {
-			list, err := Export(tr, ExportOptions{Format: format, AudiencePrefix: signing.AudiencePrefix})
+			list, err := Export(tr, ExportOptions{Format: format, Audience: signing.AudiencePrefix})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -331,7 +331,7 @@ func FuzzCarriers(f *testing.F) {
 			t.Error(err)
 		}
 		for _, format := range ExportFormats() {
-			if _, err := Export(tr, ExportOptions{Format: format, AudiencePrefix: signing.AudiencePrefix}); err != nil {
+			if _, err := Export(tr, ExportOptions{Format: format, Audience: signing.AudiencePrefix}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -14,6 +14,7 @@ import (
 const (
 	audiencePayload    = "payload-bound" // nothing: it vouches for one statement
 	audienceKey        = "key-bound"     // nothing: it vouches for one key
+	audienceRecord     = "record"        // nothing: it vouches for one record of the add-on
 	audienceOnly       = "audience-only" // sign anything, as long as the token is valid
 	audienceCredential = "credential"    // act as the service account: the API server accepts it
 	audienceForeign    = "foreign"       // unknown: it is not for signing
@@ -71,6 +72,15 @@ func tokenParts(raw string) (header, claims string) {
 	return header, claims
 }
 
+// recordDigest returns the digest in the audience of a token that proves a record of the add-on.
+func recordDigest(c oidc.Claims, prefix string) (string, bool) {
+	if len(c.Audience) != 1 {
+		return "", false
+	}
+	kind, digest, err := signing.ParseAudience(prefix, c.Audience[0])
+	return hex.EncodeToString(digest[:]), err == nil && kind == signing.AudienceRecord
+}
+
 // audienceOf returns the kind of a token's audience, and the digest in it.
 func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
 	switch c.KindOf(prefix) {
@@ -80,30 +90,17 @@ func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
 	default:
 		return audienceForeign, ""
 	}
-	if len(c.Audience) != 1 {
+	if digest, ok := recordDigest(c, prefix); ok {
+		return audienceRecord, digest
+	}
+	binding, sum, err := c.Binding(prefix)
+	switch {
+	case err != nil:
 		return audienceForeign, ""
+	case binding == signing.BindingPayload:
+		return audiencePayload, hex.EncodeToString(sum[:])
+	case binding == signing.BindingKey:
+		return audienceKey, hex.EncodeToString(sum[:])
 	}
-	audience := c.Audience[0]
-	if digest, ok := digestBehind(audience, prefix+":p:"); ok {
-		return audiencePayload, digest
-	}
-	if digest, ok := digestBehind(audience, prefix+":k:"); ok {
-		return audienceKey, digest
-	}
-	if audience == prefix {
-		return audienceOnly, ""
-	}
-	return audienceForeign, ""
-}
-
-func digestBehind(audience, prefix string) (string, bool) {
-	encoded, ok := strings.CutPrefix(audience, prefix)
-	if !ok {
-		return "", false
-	}
-	b, err := signing.DecodeBase64URL(encoded)
-	if err != nil || len(b) != len(signing.Digest{}) {
-		return "", false
-	}
-	return hex.EncodeToString(b), true
+	return audienceOnly, ""
 }

@@ -18,10 +18,8 @@ import (
 // pkg/kubelet).
 const allMessages = 12288
 
-// Share returns how many bytes each container's termination message may have. The kubelet divides 12 KiB
+// shareOf returns how many bytes each container's termination message may have. The kubelet divides 12 KiB
 // among all containers of the pod, and cuts longer messages.
-func Share(pod *corev1.Pod) int { return shareOf(containers(pod)) }
-
 func shareOf(containers int) int { return min(step.MaxMessage, allMessages/max(containers, 1)) }
 
 func containers(pod *corev1.Pod) int {

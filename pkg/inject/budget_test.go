@@ -134,7 +134,7 @@ func TestBudgetAgain(t *testing.T) {
 				t.Errorf("the pod itself was changed (-before +after):\n%s", diff)
 			}
 			if c.wrapped {
-				if err != nil || configOf(t, twice).Share != Share(twice) {
+				if err != nil || configOf(t, twice).Share != shareOf(containers(twice)) {
 					t.Errorf("got %v, want the pod wrapped with its new share", err)
 				}
 				return

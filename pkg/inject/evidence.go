@@ -57,7 +57,6 @@ const (
 	sizeManifest  = 62  // in format v2; in format v1 it holds the names of the results
 	sizePublicKey = 122 // of P-256, in base64url
 	sizeSignature = 86  // by such a key
-	sizeDigest    = 43  // in an audience
 )
 
 // evidenceSize returns an estimate of how many bytes the message of a step takes that emits nothing, or 0 if
@@ -69,7 +68,7 @@ func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
 	entry := func(key string, n int) int { return sizeEntry + len(key) + n }
 	audience := len(options.AudiencePrefix)
 	if options.Binding != signing.BindingAudience {
-		audience += len(":p:") + sizeDigest
+		audience = len(signing.PayloadAudience(options.AudiencePrefix, signing.Digest{}))
 	}
 	size := len("[]") - len(",") + sizeStarted + entry(signing.CarrierToken, tokens.size(pod, audience))
 	size += entry(signing.CarrierManifest, 0)

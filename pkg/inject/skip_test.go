@@ -136,13 +136,13 @@ func TestPodFails(t *testing.T) {
 	}
 }
 
-func TestIsTaskRunPod(t *testing.T) {
+func TestControllerOf(t *testing.T) {
 	p := stockPod(t, nil, "build", scripts("build"), nil)
-	if !IsTaskRunPod(p) {
+	if controllerOf(p) == nil {
 		t.Error("a pod that Tekton made is not recognised")
 	}
 	p.OwnerReferences[0].Kind = "Job"
-	if IsTaskRunPod(p) {
+	if controllerOf(p) != nil {
 		t.Error("a pod of a Job is taken for one of a TaskRun")
 	}
 }

@@ -19,9 +19,6 @@ type taskRun struct {
 	uid  signing.UID
 }
 
-// IsTaskRunPod reports whether a TaskRun controls the pod.
-func IsTaskRunPod(pod *corev1.Pod) bool { return controllerOf(pod) != nil }
-
 // controllerOf returns the reference to the TaskRun that controls the pod, or nil if none does.
 func controllerOf(pod *corev1.Pod) *metav1.OwnerReference {
 	return owner.Controller(pod, owner.TaskRun)

@@ -7,16 +7,17 @@ import (
 	"sync"
 )
 
-// Stand-ins for values of a label.
+// Values for labels that are replaced.
 const (
 	noValue    = "none"
 	otherValue = "other"
 )
 
-// plain is what a label's value may look like: identifiers of this program do.
+// plain matches the values that a label can have: identifiers of this program.
 var plain = regexp.MustCompile(`^[a-z][a-z0-9-]{0,31}$`)
 
-// bounded keeps the values of a label few: whoever counts forgets nothing, so that values without end would fill the memory.
+// bounded limits how many values a label has. A metric keeps all its values, so unlimited values would fill the
+// memory.
 type bounded struct {
 	most int
 
@@ -26,7 +27,7 @@ type bounded struct {
 
 func newBounded(most int) *bounded { return &bounded{most: most, seen: map[string]bool{}} }
 
-// value returns v where it is an identifier and among the first that were seen.
+// value returns v if it is an identifier and among the first that were seen.
 func (b *bounded) value(v string) string {
 	if v == "" {
 		return noValue

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package metrics counts what the add-on does, for Prometheus. No label ever holds text from an object of the
-// cluster: names and values are in the logs and in the objects themselves.
+// Package metrics counts what the add-on does, for Prometheus. Labels never contain text from objects of the
+// cluster. Names and values are in the logs and in the objects.
 package metrics
 
 import (
@@ -18,13 +18,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
-// namespace begins the name of every metric but those of the process and of Go.
+// namespace is the prefix of every metric, except those of the process and of Go.
 const namespace = "tekton_sign"
 
-// outcome is the label for how something ended.
+// outcome is the label for the outcome.
 const outcome = "outcome"
 
-// Metrics is everything that the add-on counts. docs/operations.md lists it.
+// Metrics are the metrics of the add-on. docs/operations.md lists them.
 type Metrics struct {
 	registry *prometheus.Registry
 	reasons  *bounded
@@ -53,31 +53,42 @@ func New(build version.Info) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		reasons:  newBounded(64),
-		verdicts: counters("verdicts_total", "TaskRuns that have a verdict, each once, by backend, verdict, and the check or other reason that decided.",
+		verdicts: counters("verdicts_total",
+			"TaskRuns with a verdict, each once, by backend, verdict, and the check or other reason behind it.",
 			"backend", "verdict", "reason"),
-		webhooks:  histograms("webhook_duration_seconds", "Time from a request to a webhook until its answer, by webhook and outcome.", "webhook", outcome),
-		works:     histograms("webhook_work_seconds", "How much of that the add-on worked on it, without waiting.", "webhook"),
-		leftAlone: counters("pods_left_alone_total", "Pods of TaskRuns in scope that will not sign, by the kind of reason.", "reason"),
-		retries:   counter("retries_total", "Attempts of TaskRuns that did not verify and were sent into their next attempt."),
-		catchUps:  counters("catch_ups_total", "TaskRuns found completed and not judged, by how the late judgement went.", outcome),
-		records:   counters("records_total", "Attempts to write the record of a verdict, by how they went.", outcome),
-		stuck:     counters("stuck_pods_total", "Times that the pod of a TaskRun was found not to start because of the signer, by what becomes of its namespace.", outcome),
-		refusals: counters("refusals_total", "Times that a policy refused the pod of a TaskRun in audit and no trial "+
-			"showed why, by what becomes of its namespace.", outcome),
-		entries: counters("entries_total", "Attempts to register TaskRuns with the backend, or to end a registration.", outcome),
-		leader:  gauge("leader", "1 in the replica that reconciles, 0 in the others."),
-		keys:    gauge("trust_history_keys", "Keys in the trust history."),
+		webhooks: histograms("webhook_duration_seconds",
+			"Time from a request to its answer, by webhook and outcome.", "webhook", outcome),
+		works: histograms("webhook_work_seconds", "How much of that time the add-on worked on the request, without waiting.",
+			"webhook"),
+		leftAlone: counters("pods_left_alone_total", "Pods of TaskRuns in scope that will not sign, by the kind of reason.",
+			"reason"),
+		retries: counter("retries_total",
+			"Attempts of TaskRuns that did not verify and were retried."),
+		catchUps: counters("catch_ups_total",
+			"TaskRuns that completed without a verdict, by outcome of the late verification.",
+			outcome),
+		records: counters("records_total", "Attempts to write the record of a verdict, by outcome.", outcome),
+		stuck: counters("stuck_pods_total",
+			"TaskRuns whose pod did not start because of the signer, by what happened to the namespace.",
+			outcome),
+		refusals: counters("refusals_total", "TaskRuns in audit whose pod a policy refused, when no trial "+
+			"found the reason, by what happened to the namespace.", outcome),
+		entries: counters("entries_total",
+			"Attempts to register TaskRuns with the backend, or to end a registration.", outcome),
+		leader: gauge("leader", "1 in the replica that reconciles, 0 in the others."),
+		keys:   gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
 			"When the trust history was last compared with the issuer's keys and stored (Unix time)."),
-		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.", "method", "code"),
+		apiCalls: counters("api_requests_total", "Requests of the add-on to the API server, by method and HTTP status.",
+			"method", "code"),
 		logLines: counters("log_lines_total", "Lines logged, by level.", "level"),
 		queues:   newQueues(),
 		buildInfo: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Namespace: namespace, Name: "build_info", Help: "Always 1; the labels tell the build.",
+			Namespace: namespace, Name: "build_info", Help: "Always 1. The labels identify the build.",
 		}, []string{"version", "go_version", "revision"}),
 	}
 	m.buildInfo.WithLabelValues(build.Version, build.GoVersion, build.Revision).Set(1)
-	for _, o := range []string{succeeded, failed} { // absent is not the same as none
+	for _, o := range []string{succeeded, failed} { // absent is not the same as zero
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 		m.entries.WithLabelValues(o)
@@ -126,7 +137,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: 4})
 }
 
-// Webhook returns what counts the requests to a webhook.
+// Webhook returns the counter of requests to a webhook.
 func (m *Metrics) Webhook(name string) func(o admission.Outcome, whole, worked time.Duration) {
 	return func(o admission.Outcome, whole, worked time.Duration) {
 		m.webhooks.WithLabelValues(name, string(o)).Observe(whole.Seconds())
@@ -138,7 +149,7 @@ func (m *Metrics) Webhook(name string) func(o admission.Outcome, whole, worked t
 func (m *Metrics) Verdict(r verify.Result) {
 	backend, verdict := string(r.Backend), string(r.Verdict)
 	if _, err := signing.ParseBackend(backend); err != nil {
-		backend = "unknown" // nothing told whose evidence it is
+		backend = "unknown" // the evidence does not name a backend
 	}
 	m.verdicts.WithLabelValues(backend, verdict, m.reasons.value(r.Reason)).Inc()
 }
@@ -148,7 +159,7 @@ func (m *Metrics) LeftAlone(kind admission.LeftAlone) {
 	m.leftAlone.WithLabelValues(string(kind)).Inc()
 }
 
-// Retry counts an attempt that did not verify and is followed by another one.
+// Retry counts an attempt that did not verify and is retried.
 func (m *Metrics) Retry() { m.retries.Inc() }
 
 const (
@@ -164,7 +175,7 @@ func outcomeOf(err error) string {
 	return succeeded
 }
 
-// CatchUp counts a TaskRun that was found completed without a verdict. err is why it could not be had judged.
+// CatchUp counts a TaskRun that had completed without a verdict. err is why its late verification failed.
 func (m *Metrics) CatchUp(err error) { m.catchUps.WithLabelValues(outcomeOf(err)).Inc() }
 
 // Record counts a record. err is why it could not be written.
@@ -176,13 +187,14 @@ func (m *Metrics) Entry(err error) { m.entries.WithLabelValues(outcomeOf(err)).I
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }
 
-// What becomes of a namespace in which a pod did not start because of the signer, or was refused.
+// What happens to a namespace in which a pod did not start because of the signer, or was refused.
 const (
-	leftAlone = "left-alone" // in audit
-	injected  = "injected"   // as before: results are enforced, or the signer is not why
+	leftAlone = "left-alone" // in audit: pods start without the signer
+	injected  = "injected"   // no change: results are enforced, or the signer is not the reason
 )
 
-// Stuck counts a pod that did not start because of the signer. stopped: its namespace is left alone from now on.
+// Stuck counts a pod that did not start because of the signer. stopped is whether its namespace is left alone from
+// now on.
 func (m *Metrics) Stuck(stopped bool) {
 	if stopped {
 		m.stuck.WithLabelValues(leftAlone).Inc()
@@ -191,7 +203,7 @@ func (m *Metrics) Stuck(stopped bool) {
 	m.stuck.WithLabelValues(injected).Inc()
 }
 
-// Refused counts that the pods of a namespace are left alone because a policy refused one, or that one without the
+// Refused counts a pod that a policy refused. Either its namespace is left alone from now on, or a pod without the
 // signer was refused, too.
 func (m *Metrics) Refused(stopped bool) {
 	if stopped {
@@ -201,7 +213,7 @@ func (m *Metrics) Refused(stopped bool) {
 	m.refusals.WithLabelValues(injected).Inc()
 }
 
-// Leading says whether this replica is the one that reconciles.
+// Leading sets whether this replica reconciles.
 func (m *Metrics) Leading(leads bool) {
 	m.leader.Set(0)
 	if leads {
@@ -209,7 +221,7 @@ func (m *Metrics) Leading(leads bool) {
 	}
 }
 
-// TrustHistory says how many keys the trust history has, and when it was found to be up to date.
+// TrustHistory sets how many keys the trust history has, and when it was last up to date.
 func (m *Metrics) TrustHistory(keys int, at time.Time) {
 	m.keys.Set(float64(keys))
 	m.looked.Set(float64(at.Unix()))

@@ -92,11 +92,13 @@ func TestBoundedLabels(t *testing.T) {
 	for i := range 1000 {
 		m.Verdict(verify.Result{Verdict: verify.Failed, Reason: fmt.Sprintf("reason-%d", i)})
 	}
-	lines := slices.DeleteFunc(scrape(t, m), func(l string) bool { return !strings.HasPrefix(l, "tekton_sign_verdicts_total{") })
+	lines := slices.DeleteFunc(scrape(t, m),
+		func(l string) bool { return !strings.HasPrefix(l, "tekton_sign_verdicts_total{") })
 	if len(lines) != 65 {
 		t.Errorf("expected 64 reasons and other, got %d", len(lines))
 	}
-	if want := `tekton_sign_verdicts_total{backend="unknown",reason="other",verdict="FAILED"} 936`; !slices.Contains(lines, want) {
+	if want := `tekton_sign_verdicts_total{backend="unknown",reason="other",verdict="FAILED"} 936`; !slices.Contains(
+		lines, want) {
 		t.Errorf("missing: %s", want)
 	}
 }

@@ -29,9 +29,9 @@ func newQueues() *queues {
 	}
 	return &queues{
 		depth:   gauges("queue_depth", "Keys that wait for a reconciler."),
-		longest: gauges("queue_longest_running_seconds", "How long the oldest key in work has been worked on."),
-		adds:    counters("queue_adds_total", "Keys given to a reconciler.", label...),
-		retries: counters("queue_retries_total", "Keys given to a reconciler again after it failed.", label...),
+		longest: gauges("queue_longest_running_seconds", "How long the reconciler has worked on the oldest key."),
+		adds:    counters("queue_adds_total", "Keys added for a reconciler.", label...),
+		retries: counters("queue_retries_total", "Keys added again after a reconciler failed.", label...),
 		waited:  histograms("queue_wait_seconds", "How long keys waited for a reconciler.", label...),
 		worked:  histograms("queue_work_seconds", "How long a reconciler took for a key.", label...),
 		running: map[string]*running{},
@@ -42,7 +42,7 @@ func (q *queues) collectors() []prometheus.Collector {
 	return []prometheus.Collector{q.depth, q.longest, q.adds, q.retries, q.waited, q.worked}
 }
 
-// running passes the age of the oldest key in work on, and remembers it.
+// running records the age of the oldest key in work, and remembers it.
 type running struct {
 	prometheus.Gauge
 
@@ -58,10 +58,10 @@ func (r *running) Set(seconds float64) {
 	r.seconds = seconds
 }
 
-// Queues returns what measures the reconcilers' work queues.
+// Queues returns the metrics of the reconcilers' work queues.
 func (m *Metrics) Queues() workqueue.MetricsProvider { return queueProvider{m.queues} }
 
-// LongestWork returns for how long the oldest key in work has been worked on, by any reconciler.
+// LongestWork returns for how long the reconcilers have worked on the oldest key.
 func (m *Metrics) LongestWork() time.Duration {
 	m.queues.mu.Lock()
 	all := maps.Clone(m.queues.running)
@@ -95,7 +95,7 @@ func (p queueProvider) NewWorkDurationMetric(name string) workqueue.HistogramMet
 }
 
 func (p queueProvider) NewUnfinishedWorkSecondsMetric(name string) workqueue.SettableGaugeMetric {
-	return p.longestRunning(name) // knative.dev/pkg asks for this one twice, and tells the sum first, then the oldest
+	return p.longestRunning(name) // knative.dev/pkg asks for this twice, and sets the sum first, then the oldest
 }
 
 func (p queueProvider) NewLongestRunningProcessorSecondsMetric(name string) workqueue.SettableGaugeMetric {
@@ -114,7 +114,7 @@ func (p queueProvider) NewRetriesMetric(name string) workqueue.CounterMetric {
 	return p.q.retries.WithLabelValues(name)
 }
 
-// APIRequests returns what counts requests to the API server, for client-go's metrics.RequestResult.
+// APIRequests returns the counter of requests to the API server, for client-go's metrics.RequestResult.
 func (m *Metrics) APIRequests() interface {
 	Increment(ctx context.Context, code, method, host string)
 } {
@@ -123,7 +123,7 @@ func (m *Metrics) APIRequests() interface {
 
 type apiRequests struct{ calls *prometheus.CounterVec }
 
-// Increment implements metrics.ResultMetric of client-go. code is a status of HTTP, or <error>.
+// Increment implements metrics.ResultMetric of client-go. code is an HTTP status, or <error>.
 func (a apiRequests) Increment(_ context.Context, code, method, _ string) {
 	a.calls.WithLabelValues(method, code).Inc()
 }

@@ -11,14 +11,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// children checks that each child is the PipelineRun's own, and that there are as many as the pipeline asks for.
+// children checks that each child belongs to the PipelineRun, and that none is missing.
 func (j *judge) children() {
 	seen := map[string]bool{}
 	for i := range j.Children {
 		c := &j.Children[i]
 		key := c.Kind + "/" + c.Name
 		if seen[key] {
-			j.add(CheckChildren, verify.Fail, c.Name, "one reference to it", "two", "the status names one object twice")
+			j.add(CheckChildren, verify.Fail, c.Name, "one reference to it", "two", "the status names one child twice")
 		}
 		seen[key] = true
 		j.child(c)
@@ -30,22 +30,25 @@ func (j *judge) children() {
 	j.passed(CheckChildren, "each child is controlled by this PipelineRun, and none is missing")
 }
 
-// child checks one child, and takes away a verdict that is not about the PipelineRun's own.
+// child checks one child. A child of another PipelineRun does not count.
 func (j *judge) child(c *Child) {
 	task := j.tasks.find(c.PipelineTask)
 	object := c.object()
 	switch {
 	case task == nil:
-		j.add(CheckChildren, verify.Fail, c.Name, "a task of the pipeline", orNothing(c.PipelineTask), "no task of the pipeline has this name")
+		j.add(CheckChildren, verify.Fail, c.Name, "a task of the pipeline", orNothing(c.PipelineTask),
+			"no task of the pipeline has this name")
 	case object == nil && c.Kind == KindCustomRun && !j.AllowCustomRuns:
 		j.custom(c)
 	case object == nil:
 		j.add(CheckChildren, verify.Unknown, c.Name, "", "", c.Missing)
 	case !Controls(j.PipelineRun.UID, object):
-		j.add(CheckChildren, verify.Fail, c.Name, fmt.Sprintf("controlled by PipelineRun %s, UID %s", j.PipelineRun.Name, j.PipelineRun.UID),
+		j.add(CheckChildren, verify.Fail, c.Name, fmt.Sprintf("controlled by PipelineRun %s, UID %s", j.PipelineRun.Name,
+			j.PipelineRun.UID),
 			"controlled by "+Controller(object), "it is not a child of this PipelineRun")
 	case object.GetLabels()[pipeline.PipelineTaskLabelKey] != c.PipelineTask:
-		j.add(CheckChildren, verify.Fail, c.Name, "task "+c.PipelineTask, "task "+orNothing(object.GetLabels()[pipeline.PipelineTaskLabelKey]),
+		j.add(CheckChildren, verify.Fail, c.Name, "task "+c.PipelineTask,
+			"task "+orNothing(object.GetLabels()[pipeline.PipelineTaskLabelKey]),
 			"its label names another task than the PipelineRun's status")
 	case c.CustomRun != nil:
 		j.custom(c)
@@ -55,12 +58,12 @@ func (j *judge) child(c *Child) {
 func (j *judge) custom(c *Child) {
 	if j.AllowCustomRuns {
 		j.add(CheckChildren, verify.Note, c.Name, "", "",
-			"a custom run, allowed by --allow-custom-runs: its controller alone vouches for its results")
+			"a custom run, allowed by --allow-custom-runs: only its controller vouches for its results")
 		j.caveats = append(j.caveats, "custom runs are allowed: nothing proves the results of "+c.Name)
 		return
 	}
 	j.add(CheckChildren, verify.Unknown, c.Name, "", "",
-		"a custom run proves nothing: if you trust its controller, allow it with --allow-custom-runs")
+		"a custom run does not prove its results: if you trust its controller, allow it with --allow-custom-runs")
 }
 
 func orNothing(text string) string {
@@ -70,7 +73,7 @@ func orNothing(text string) string {
 	return text
 }
 
-// strays checks that nobody claims to be a child whom the status does not name.
+// strays checks that every object that has the PipelineRun as an owner is in the status.
 func (j *judge) strays() {
 	for _, stray := range j.Strays {
 		j.add(CheckChildren, verify.Fail, stray.GetName(), "named by the PipelineRun's status", "not named",
@@ -78,25 +81,26 @@ func (j *judge) strays() {
 	}
 }
 
-// numbers checks that each task has one child, and that those without one were not meant to run.
+// numbers checks that each task has one child, unless it was skipped or did not run.
 func (j *judge) numbers() {
 	for _, task := range Tasks(j.spec) {
 		n := len(j.tasks.childrenOf(task.Name))
 		switch {
 		case n > 1 && !task.IsMatrixed():
-			j.add(CheckChildren, verify.Fail, task.Name, "one child", fmt.Sprint(n), "several children stand for one task")
+			j.add(CheckChildren, verify.Fail, task.Name, "one child", fmt.Sprint(n), "one task has several children")
 		case n == 0 && j.succeeded() && !j.skipped[task.Name]:
-			j.add(CheckChildren, verify.Unknown, task.Name, "", "", "the PipelineRun succeeded, and its status names no child for this task")
+			j.add(CheckChildren, verify.Unknown, task.Name, "", "",
+				"the PipelineRun succeeded, but its status does not name a child for this task")
 		}
 	}
 }
 
-// own reports whether a child passed what children checks.
+// own reports whether a child passed the checks of children.
 func (j *judge) own(c *Child) bool {
 	return c.object() != nil && !j.bad[c.Name] && !j.bad[c.PipelineTask]
 }
 
-// collect gathers what the tasks gave.
+// collect gathers the outputs of the tasks.
 func (j *judge) collect() {
 	for _, task := range Tasks(j.spec) {
 		if children := j.tasks.childrenOf(task.Name); len(children) > 0 {
@@ -129,7 +133,7 @@ func (j *judge) output(task *v1.PipelineTask, children []*Child) Output {
 	return OutputOf(task.IsMatrixed(), runs...)
 }
 
-// CustomOutput returns what a custom run gave.
+// CustomOutput returns the output of a custom run.
 func CustomOutput(run *CustomRun) Output {
 	out := Output{Custom: true}
 	for _, r := range run.Status.Results {

@@ -14,48 +14,48 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// Difference is one thing that a child has and the pipeline wants otherwise.
+// Difference is a difference between a child and the pipeline.
 type Difference struct {
-	What     string // the parameter, for one
+	What     string // for example a parameter
 	Expected string
 	Got      string
 }
 
-// nothing stands for what is not there.
+// nothing is shown for a value that is absent.
 const nothing = "none"
 
-// maxCombinations is how many runs of a matrix are looked at. Tekton's own limit is 256 unless it is configured.
+// maxCombinations is how many runs of a matrix are compared. Tekton's default limit is 256.
 const maxCombinations = 1024
 
-// maxCombined is how many parameters all runs of a matrix may have together.
+// maxCombined is how many parameters all runs of a matrix can have together.
 const maxCombined = 1 << 18
 
-// maxStateText is the longest text, in bytes, in which states are looked for.
+// maxStateText is the length of the longest text, in bytes, that is searched for states.
 const maxStateText = 16 << 10
 
-// maxExpanded bounds what references may become, in bytes. An API server stores no object of this size.
+// maxExpanded bounds the size of replaced references, in bytes. An API server stores no larger object.
 const maxExpanded = 8 << 20
 
-// CheckSize refuses a part of a pipeline whose references would become too much: a short text can name a large result
-// many times.
+// CheckSize refuses a part of a pipeline that would become too large, because a short text can refer to a large
+// result many times.
 func (o Outputs) CheckSize(part any) error {
 	text, err := textOf(part)
 	if err != nil {
 		return err
 	}
 	size := len(text)
-	for _, match := range given.FindAllStringSubmatch(text, -1) {
+	for _, match := range producerRef.FindAllStringSubmatch(text, -1) {
 		if size += o[match[1]].largest(); size > maxExpanded {
-			return fmt.Errorf("expected results that take at most %d bytes where they are referred to, got more", maxExpanded)
+			return fmt.Errorf("expected references that expand to at most %d bytes, got more", maxExpanded)
 		}
 	}
 	return nil
 }
 
-// given matches the beginning of a reference to what a task gives.
-var given = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
+// producerRef matches the beginning of a reference to an output of a task.
+var producerRef = regexp.MustCompile(`\$\((?:tasks|finally)\.([^.\s()\\"]+)\.`)
 
-// Apply returns a task of the pipeline as Tekton runs it once the tasks before it gave their results.
+// Apply returns a task of the pipeline as Tekton runs it, with its references replaced by these outputs.
 func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
 	r := o.referred(task).replacer()
 	own := map[string]string{"context.pipelineTask.retries": strconv.Itoa(task.Retries)}
@@ -78,7 +78,7 @@ func (o Outputs) Apply(task *v1.PipelineTask) *v1.PipelineTask {
 	return applied
 }
 
-// Combinations returns the parameters of each run of an applied task: one run, or those of its matrix.
+// Combinations returns the parameters of each run of an applied task: of its one run, or of each run of its matrix.
 func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 	if !applied.IsMatrixed() {
 		return []v1.Params{applied.Params}, nil
@@ -98,7 +98,7 @@ func Combinations(applied *v1.PipelineTask) ([]v1.Params, error) {
 	return all, nil
 }
 
-// Runs returns how many runs a task has, false if that depends on the results of others.
+// Runs returns how many runs a task has. It returns false if that depends on the results of other tasks.
 func Runs(task *v1.PipelineTask) (int, bool) {
 	if takes(task.Matrix) {
 		return 0, false
@@ -107,7 +107,7 @@ func Runs(task *v1.PipelineTask) (int, bool) {
 	return len(all), err == nil
 }
 
-// CompareParams returns where the parameters of a run differ from those of the pipeline.
+// CompareParams returns how the parameters of a run differ from those of the pipeline.
 func CompareParams(expected, got v1.Params) []Difference {
 	var differences []Difference
 	for _, d := range differing(expected, got) {
@@ -116,10 +116,10 @@ func CompareParams(expected, got v1.Params) []Difference {
 	return differences
 }
 
-// unlike is a parameter that differs. It is shown only if somebody is to see it: values may be large.
+// unlike is a parameter that differs. Its text is made only to be shown, because values can be large.
 type unlike struct {
 	name          string
-	expected, got *v1.ParamValue // nil: there is none
+	expected, got *v1.ParamValue // nil if absent
 	twice         bool
 }
 
@@ -160,7 +160,7 @@ func differing(expected, got v1.Params) []unlike {
 	return all
 }
 
-// byName returns the values of parameters, of several of one name the last.
+// byName returns the values of parameters by name. If a name occurs twice, the last value counts.
 func byName(params v1.Params) map[string]*v1.ParamValue {
 	values := make(map[string]*v1.ParamValue, len(params))
 	for i := range params {
@@ -169,9 +169,9 @@ func byName(params v1.Params) map[string]*v1.ParamValue {
 	return values
 }
 
-// countDiffering returns how many parameters differ, given the values of got by name.
+// countDiffering returns how many parameters differ. values are those of got by name.
 func countDiffering(expected, got v1.Params, values map[string]*v1.ParamValue) int {
-	n, found := len(got)-len(values), 0 // those that are there twice
+	n, found := len(got)-len(values), 0 // those that occur twice
 	for i := range expected {
 		value := values[expected[i].Name]
 		if value != nil {
@@ -181,10 +181,10 @@ func countDiffering(expected, got v1.Params, values map[string]*v1.ParamValue) i
 			n++
 		}
 	}
-	if n += max(0, len(values)-found); n > 0 { // with those that nobody expects
+	if n += max(0, len(values)-found); n > 0 { // with the unexpected ones
 		return n
 	}
-	return len(differing(expected, got)) // which knows of names that are expected twice
+	return len(differing(expected, got)) // which finds names that are expected twice
 }
 
 func show(value v1.ParamValue) string {
@@ -216,18 +216,19 @@ func kindOf(value v1.ParamValue) v1.ParamType {
 	return value.Type
 }
 
-// state matches references to how tasks ended, or to how many runs a matrix has. Tekton replaces them when a task of
-// finally starts, by a word or a number that no step chooses.
-var state = regexp.MustCompile(`\$\(tasks\.(?:status|[^.()\s]+\.(?:status|reason)|[^.()\s]+\.matrix(?:\.[^()\s]+)?\.length)\)`)
+// state matches a reference to a task's status or reason, or to the number of runs of a matrix. Tekton replaces it
+// when a task of finally starts, with a word or a number that no step chooses.
+var state = regexp.MustCompile(
+	`\$\(tasks\.(?:status|[^.()\s]+\.(?:status|reason)|[^.()\s]+\.matrix(?:\.[^()\s]+)?\.length)\)`)
 
-// sameText compares texts. Where a state is referred to, any word or number will do.
+// sameText compares texts. A reference to a state matches any word or number.
 func sameText(expected, got string) bool {
 	if expected == got {
 		return true
 	}
 	end := strings.LastIndex(expected, ")")
 	if end < 0 || len(expected) > maxStateText || !strings.HasSuffix(got, expected[end+1:]) {
-		return false // what is behind all references differs, for one
+		return false // the text behind the last reference differs
 	}
 	states := state.FindAllStringIndex(expected, -1)
 	if len(states) == 0 {
@@ -241,9 +242,9 @@ func sameText(expected, got string) bool {
 	return ok && ends && lengthOfWord(word) == len(word)
 }
 
-// skipWord returns what follows in a text after a word and then a literal, and whether there is such a beginning. The
-// first place is as good as any: a literal of letters and digits may as well be a part of the next word, and one with
-// another character has one place only.
+// skipWord returns the text behind a word and a literal, and whether the text begins with those. The first
+// occurrence of the literal will do: if it has only letters and digits, more of it can be part of the next word; if
+// not, only one position is possible.
 func skipWord(text, literal string) (rest string, ok bool) {
 	end := min(len(text), lengthOfWord(text)+len(literal))
 	at := strings.Index(text[:end], literal)
@@ -253,7 +254,7 @@ func skipWord(text, literal string) (rest string, ok bool) {
 	return text[at+len(literal):], true
 }
 
-// lengthOfWord returns how many letters and digits a text begins with.
+// lengthOfWord returns how many letters and digits begin a text.
 func lengthOfWord(text string) int {
 	for i := range len(text) {
 		if c := text[i]; (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') {

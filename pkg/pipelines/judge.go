@@ -17,36 +17,37 @@ import (
 
 // The checks of a PipelineRun, in the order in which they are reported.
 const (
-	CheckPipeline verify.CheckID = "pipeline"         // what ran is the pipeline of the spec
-	CheckChildren verify.CheckID = "children"         // the children are the PipelineRun's own, one for each run that the pipeline asks for
-	CheckTask     verify.CheckID = "task"             // each ran the Task that the pipeline names
-	CheckWhen     verify.CheckID = "when"             // and its conditions let it run
-	CheckInputs   verify.CheckID = "inputs"           // with the values that the verified children before it gave
-	CheckResults  verify.CheckID = "pipeline-results" // the PipelineRun's results are those of its verified children
+	CheckPipeline verify.CheckID = "pipeline" // the pipeline in the status is that of the spec
+	// the children belong to the PipelineRun, one for each run of the pipeline
+	CheckChildren verify.CheckID = "children"
+	CheckTask     verify.CheckID = "task"             // each child ran the Task that the pipeline names
+	CheckWhen     verify.CheckID = "when"             // its when expressions allowed it to run
+	CheckInputs   verify.CheckID = "inputs"           // its values are those of verified children
+	CheckResults  verify.CheckID = "pipeline-results" // the PipelineRun's results are those of verified children
 )
 
 var checkOrder = []verify.CheckID{CheckPipeline, CheckChildren, CheckTask, CheckWhen, CheckInputs, CheckResults}
 
-// Check is one look at one thing of a PipelineRun.
+// Check is a check of a PipelineRun.
 type Check struct {
 	verify.Check `json:",inline"`
-	Child        string `json:"child,omitempty"` // name of the child concerned, or of the task where there is none
+	Child        string `json:"child,omitempty"` // name of the child, or of the task without one
 }
 
-// Child is what status.childReferences names, as it was found.
+// Child is a child in status.childReferences.
 type Child struct {
 	Kind, Name   string
-	PipelineTask string // by the reference
-	Missing      string // why it was not found or read; empty if it was
+	PipelineTask string // from the reference
+	Missing      string // why it was not found or read, or empty
 	Verdict      verify.Verdict
 	Unrecorded   bool // see verify.Result
-	// One of these, unless it is missing.
+	// One of these is set, unless the child is missing.
 	TaskRun     *v1.TaskRun
 	PipelineRun *v1.PipelineRun
 	CustomRun   *CustomRun
 }
 
-// CustomRun is what is read of one.
+// CustomRun is the part of a custom run that is read.
 type CustomRun struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
@@ -57,7 +58,7 @@ type CustomRun struct {
 	} `json:"status"`
 }
 
-// CustomResult is one of its results.
+// CustomResult is a result of a custom run.
 type CustomResult struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
@@ -75,7 +76,7 @@ func (c *Child) object() metav1.Object {
 	return nil
 }
 
-// UID returns the child's, none if it is missing.
+// UID returns the child's UID, or an empty one if it is missing.
 func (c *Child) UID() types.UID {
 	if object := c.object(); object != nil {
 		return object.GetUID()
@@ -83,34 +84,35 @@ func (c *Child) UID() types.UID {
 	return ""
 }
 
-// Family is a PipelineRun with its children.
-type Family struct {
+// Tree is a PipelineRun with its children.
+type Tree struct {
 	PipelineRun     *v1.PipelineRun
 	Children        []Child         // in the order of status.childReferences
-	Strays          []metav1.Object // those that name the PipelineRun as owner, and that its status does not name
-	AllowCustomRuns bool            // somebody trusts their controllers
+	Strays          []metav1.Object // objects with the PipelineRun as an owner that its status does not name
+	AllowCustomRuns bool            // their controllers are trusted
 }
 
-// Judgement is what was found about a PipelineRun as a whole.
+// Judgement is the verdict about a PipelineRun, with its checks.
 type Judgement struct {
 	Verdict verify.Verdict
 	Reason  string
 	Message string
 	Checks  []Check
 	Caveats []string
-	// Unrecorded says that it is VERIFIED but for the proof that the pods of some children were theirs: see verify.WithUnrecorded.
+	// Unrecorded is whether it is VERIFIED without proof that the pods of all children were theirs. See
+	// verify.WithUnrecorded.
 	Unrecorded bool
 }
 
-// Reasons that are no check's id.
+// Reasons that are not the ID of a check.
 const (
-	ReasonChild      = "child"               // a child's verdict is the PipelineRun's
-	ReasonCustomRuns = "custom-runs-allowed" // verified but for custom runs, whose controllers somebody trusts
+	ReasonChild      = "child"               // the verdict is that of a child
+	ReasonCustomRuns = "custom-runs-allowed" // verified, apart from custom runs with trusted controllers
 )
 
 // judge judges a PipelineRun.
 type judge struct {
-	Family
+	Tree
 	findings
 	budget
 	spec       *v1.PipelineSpec
@@ -122,11 +124,11 @@ type judge struct {
 	conditions *conditions
 }
 
-// findings are what the checks find.
+// findings are the results of the checks.
 type findings struct {
 	checks  []Check
 	caveats []string
-	bad     map[string]bool // children, and tasks, of which a check of children did not pass
+	bad     map[string]bool // children and tasks that failed a check of children
 }
 
 func (f *findings) add(id verify.CheckID, status verify.Status, child, expected, got, message string) {
@@ -138,29 +140,29 @@ func (f *findings) add(id verify.CheckID, status verify.Status, child, expected,
 	}
 }
 
-// passed adds a check that passed unless one with the same id did not.
+// passed adds a check that passed, unless one with the same ID did not pass.
 func (f *findings) passed(id verify.CheckID, message string) {
 	if !slices.ContainsFunc(f.checks, func(c Check) bool { return c.ID == id && isBad(c.Status) }) {
 		f.add(id, verify.Pass, "", "", "", message)
 	}
 }
 
-// budget counts what grows with the product of two things.
+// budget counts work that grows with the product of two numbers.
 type budget struct {
-	looks    int // at producers
-	compared int // parameters of a matrix
+	lookups  int // of producers
+	compared int // parameters of matrices
 }
 
-// Caps of what one PipelineRun may cost where that grows with the product of two things.
+// Limits of that work for one PipelineRun.
 const (
-	maxLooks    = 1 << 17
+	maxLookups  = 1 << 17
 	maxCompared = 1 << 22
 )
 
-// Judge looks at a PipelineRun. Its verdict is the worst of its children and of its own checks.
-func Judge(f Family) Judgement {
+// Judge judges a PipelineRun. The verdict is the worst one among those of its children and its own checks.
+func Judge(f Tree) Judgement {
 	j := &judge{
-		Family: f, findings: findings{bad: map[string]bool{}}, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{},
+		Tree: f, findings: findings{bad: map[string]bool{}}, spec: f.PipelineRun.Status.PipelineSpec, outputs: Outputs{},
 		skipped: map[string]bool{}, conditions: newConditions(),
 	}
 	j.comparer = &comparer{outputs: j.outputs}
@@ -177,7 +179,8 @@ func (j *judge) run() {
 	}
 	if j.spec == nil {
 		if len(j.Children)+len(j.Strays)+len(j.PipelineRun.Status.Results) > 0 {
-			j.add(CheckPipeline, verify.Unknown, "", "", "", "its status does not hold the pipeline that ran: nothing can be compared with it")
+			j.add(CheckPipeline, verify.Unknown, "", "", "",
+				"its status does not contain the pipeline that ran: nothing can be compared")
 		}
 		return
 	}
@@ -207,11 +210,12 @@ func isBad(s verify.Status) bool {
 	return s == verify.Fail || s == verify.Unknown || s == verify.Missing
 }
 
-// pipeline compares the pipeline that ran with the spec, as far as the spec holds it: Tekton puts parameters in, nothing else.
+// pipeline compares the pipeline that ran with the one in the spec, if the spec has it. Tekton changes it only by
+// replacing parameters.
 func (j *judge) pipeline() {
 	spec := j.PipelineRun.Spec.PipelineSpec
 	if spec == nil {
-		j.caveats = append(j.caveats, "which pipeline ran is known from the status alone")
+		j.caveats = append(j.caveats, "only the status shows which pipeline ran")
 		return
 	}
 	if difference := ComparePipelines(spec, j.spec); difference != nil {
@@ -222,8 +226,8 @@ func (j *judge) pipeline() {
 	j.passed(CheckPipeline, "the pipeline that ran has the tasks and references of the spec")
 }
 
-// ComparePipelines returns how the resolved pipeline differs from the one in the spec in what no parameter can change: the tasks,
-// what each takes of others, and the results.
+// ComparePipelines returns how the resolved pipeline differs from the one in the spec in what parameters cannot
+// change: the tasks, what each takes from others, and the results.
 func ComparePipelines(spec, resolved *v1.PipelineSpec) *Difference {
 	if want, got := namesOf(spec), namesOf(resolved); want != got {
 		return &Difference{"the tasks", want, got}
@@ -236,7 +240,7 @@ func ComparePipelines(spec, resolved *v1.PipelineSpec) *Difference {
 	}
 	for _, task := range Tasks(spec) {
 		if want, got := referencesOf(&task), referencesOf(tasks[task.Name]); want != got {
-			return &Difference{"what task " + task.Name + " takes of others", want, got}
+			return &Difference{"what task " + task.Name + " takes from others", want, got}
 		}
 	}
 	if want, got := declared(spec), declared(resolved); want != got {
@@ -253,7 +257,7 @@ func namesOf(spec *v1.PipelineSpec) string {
 	return strings.Join(names, ", ")
 }
 
-// referencesOf lists what a task takes of others, by parameter.
+// referencesOf lists what a task takes from other tasks, by parameter.
 func referencesOf(task *v1.PipelineTask) string {
 	var all []string
 	for _, p := range task.Params {
@@ -280,7 +284,7 @@ func declared(spec *v1.PipelineSpec) string {
 func (j *judge) judgement() Judgement {
 	out := Judgement{Checks: j.checks, Caveats: j.caveats, Verdict: verify.NoResults}
 	if slices.ContainsFunc(j.Children, func(c Child) bool { return c.Verdict == verify.Verified }) {
-		out.Verdict = verify.Verified // beside it a child without results is neutral
+		out.Verdict = verify.Verified // a child without results is neutral beside it
 	}
 	for i := range j.Children {
 		c := &j.Children[i]
@@ -294,21 +298,24 @@ func (j *judge) judgement() Judgement {
 		out.Message = fmt.Sprintf("%s %s is %s", c.Kind, c.Name, c.Verdict)
 	}
 	for _, c := range j.checks {
-		if v := verdictOf(c.Status); v != "" && (verify.Worse(out.Verdict, v) != out.Verdict || out.Reason == ReasonChild && v == out.Verdict) {
+		if v := verdictOf(c.Status); v != "" && (verify.Worse(out.Verdict, v) != out.Verdict || out.Reason == ReasonChild &&
+			v == out.Verdict) {
 			out.Verdict, out.Reason, out.Message = v, string(c.ID), c.Message
 		}
 	}
-	if out.Verdict == verify.Verified && slices.ContainsFunc(j.Children, func(c Child) bool { return c.CustomRun != nil }) {
+	if out.Verdict == verify.Verified &&
+		slices.ContainsFunc(j.Children, func(c Child) bool { return c.CustomRun != nil }) {
 		out.Reason = ReasonCustomRuns
 	}
-	out.Unrecorded = out.Verdict == verify.Verified && slices.ContainsFunc(j.Children, func(c Child) bool { return c.Unrecorded })
+	out.Unrecorded = out.Verdict == verify.Verified &&
+		slices.ContainsFunc(j.Children, func(c Child) bool { return c.Unrecorded })
 	if out.Verdict == verify.NoResults && out.Reason == "" {
 		out.Message = "none of its children has results"
 	}
 	return out
 }
 
-// verdictOf returns the verdict that a check leads to, none if it leaves it alone.
+// verdictOf returns the verdict for a check, or an empty one if the check does not change it.
 func verdictOf(s verify.Status) verify.Verdict {
 	switch s {
 	case verify.Fail:

@@ -14,25 +14,24 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Outputs is what the tasks of a pipeline gave, by the name of the task. A task that has not run to its end is not in
-// it.
+// Outputs are the outputs of a pipeline's tasks, by task name. A task that has not ended is not in it.
 type Outputs map[string]Output
 
-// Output is what one task gave.
+// Output is the output of one task.
 type Output struct {
 	Results   []v1.TaskRunResult
 	Artifacts *v1.Artifacts
-	Custom    bool // of a custom run: each value is a string, which Tekton may read as a list
-	Matrix    bool // of several runs: each result is the list of theirs
+	Custom    bool // of a custom run: each value is a string, and Tekton can read it as a list
+	Matrix    bool // of several runs: each result is the list of their results
 	Failed    bool // the run failed
-	// Open says why the values are not known, as the status of a check that needs them. Empty: they are verified.
+	// Open is why the values are not known: the status of each check that needs them. It is empty if they are verified.
 	Open verify.Status
 
-	places map[string]int // of the results, by name; nil: not known
-	most   int            // see largest
+	places map[string]int // of the results, by name; nil until indexed
+	most   int            // set by indexed, see largest
 }
 
-// indexed returns the output with what is asked for again and again.
+// indexed returns the output with an index of its results and their largest size.
 func (o Output) indexed() Output {
 	o.most, o.places = o.largest(), make(map[string]int, len(o.Results))
 	for i, r := range o.Results {
@@ -43,7 +42,7 @@ func (o Output) indexed() Output {
 	return o
 }
 
-// OutputOf returns what completed runs of one task gave. Those of a matrix may be several.
+// OutputOf returns the output of the completed runs of one task. A matrix can have several.
 func OutputOf(matrix bool, runs ...*v1.TaskRun) Output {
 	if !matrix {
 		return Output{Results: runs[0].Status.Results, Artifacts: runs[0].Status.Artifacts, Failed: failed(runs[0])}.indexed()
@@ -70,7 +69,7 @@ func OutputOf(matrix bool, runs ...*v1.TaskRun) Output {
 
 func failed(tr *v1.TaskRun) bool { return tr.Status.GetCondition(apis.ConditionSucceeded).IsFalse() }
 
-// elementSize is what an element takes beside its text.
+// elementSize is the size of an element without its text.
 const elementSize = 16
 
 // largest returns the size of the largest result or artifacts, in bytes.
@@ -95,7 +94,7 @@ func (o Output) largest() int {
 	return size
 }
 
-// result returns the value of a result as it is declared.
+// result returns the value of a result as the Task declares it.
 func (o Output) result(name string) (v1.ParamValue, bool) {
 	if o.places != nil {
 		at, ok := o.places[name]
@@ -112,7 +111,7 @@ func (o Output) result(name string) (v1.ParamValue, bool) {
 	return v1.ParamValue{}, false
 }
 
-// input returns the value of a result as a task takes it: of a custom run a list of texts in JSON is a list.
+// input returns the value of a result as another task gets it: a custom run's list of texts in JSON becomes a list.
 func (o Output) input(name string) (v1.ParamValue, bool) {
 	value, ok := o.result(name)
 	var list []string
@@ -122,7 +121,7 @@ func (o Output) input(name string) (v1.ParamValue, bool) {
 	return value, ok
 }
 
-// replacements are what Tekton puts in the place of references, by reference.
+// replacements are the values that Tekton puts in the place of references.
 type replacements struct {
 	strings map[string]string
 	arrays  map[string][]string
@@ -133,7 +132,7 @@ func newReplacements() replacements {
 	return replacements{map[string]string{}, map[string][]string{}, map[string]map[string]string{}}
 }
 
-// referred returns the replacements for the references of a task that Tekton sees, in each way of writing them.
+// referred returns the replacements for all references of a task, in every notation that Tekton knows.
 func (o Outputs) referred(task *v1.PipelineTask) replacements {
 	r := newReplacements()
 	seen := map[[2]string]bool{}
@@ -176,7 +175,7 @@ func (r replacements) add(ref *v1.ResultRef, value v1.ParamValue) {
 	}
 }
 
-// propagated returns the replacements inside of an embedded Task: results and artifacts of every task that has run.
+// propagated returns the replacements in an embedded Task: the results and artifacts of every task that has run.
 func (o Outputs) propagated() (replacements, error) {
 	r := newReplacements()
 	for name, output := range o {

@@ -6,15 +6,15 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// prepared is what the children of one task are compared with. It is made once for all of them.
+// prepared is what the children of a task are compared with. It is made once for all of them.
 type prepared struct {
 	task      *v1.PipelineTask
 	children  []*Child
 	producers []string
 	unknown   error // why the producers are not known
-	tooMuch   error // why what they gave cannot be put in
+	tooMuch   error // why their outputs cannot be put in
 	made      bool
-	applied   *v1.PipelineTask // with what the producers gave
+	applied   *v1.PipelineTask // with the outputs of the producers
 	spec      any              // the embedded Task, as JSON values
 	refusing  *v1.WhenExpression
 	refuseErr error
@@ -25,7 +25,7 @@ type prepared struct {
 // tasks are the tasks of a pipeline by name.
 type tasks map[string]*prepared
 
-// tasksOf returns the tasks of a pipeline, each with its children.
+// tasksOf returns the tasks of a pipeline with their children.
 func tasksOf(spec *v1.PipelineSpec, children []Child) tasks {
 	all := tasks{}
 	for _, task := range Tasks(spec) {
@@ -42,7 +42,7 @@ func tasksOf(spec *v1.PipelineSpec, children []Child) tasks {
 	return all
 }
 
-// find returns the task of this name, nil if the pipeline has none.
+// find returns the task of this name, or nil.
 func (t tasks) find(name string) *v1.PipelineTask {
 	if p := t[name]; p != nil {
 		return p.task
@@ -58,7 +58,7 @@ func (t tasks) childrenOf(task string) []*Child {
 	return nil
 }
 
-// prepare returns what the children of a task are compared with, once what all tasks gave is known.
+// prepare returns what the children of a task are compared with. All outputs must be known.
 func (j *judge) prepare(p *prepared) {
 	if p.made {
 		return

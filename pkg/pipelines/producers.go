@@ -10,9 +10,9 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// Producers returns the names of the tasks of the pipeline that a task takes results or artifacts of, sorted,
-// wherever it names them: parameters, matrix, when, the reference to its Task, the Task itself, workspaces.
-// workspaces are those of the PipelineRun.
+// Producers returns the sorted names of the tasks from which a task takes results or artifacts: in its parameters,
+// matrix, when expressions, the reference to its Task, the Task itself, and workspaces. workspaces are those of the
+// PipelineRun.
 func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.WorkspaceBinding) ([]string, error) {
 	return newProducers(spec, workspaces).of(task)
 }
@@ -21,16 +21,16 @@ func Producers(spec *v1.PipelineSpec, task *v1.PipelineTask, workspaces []v1.Wor
 type producers struct {
 	tasks      map[string]bool // of the pipeline
 	workspaces map[string]*workspace
-	lengths    []int    // of their names, as far as they are looked for in texts
-	long       []string // names that are not
+	lengths    []int    // of the names that texts are searched for
+	long       []string // names that are too long for that
 	err        error
 }
 
-// workspace is one of the PipelineRun's, or several of one name.
+// workspace is one of the PipelineRun's workspaces, or several with one name.
 type workspace struct{ producers []string }
 
-// maxWorkspaceName is the longest name of a workspace that is looked for in texts. One that is longer counts as used
-// everywhere.
+// maxWorkspaceName is the length of the longest workspace name that texts are searched for. Every task counts as a
+// user of a workspace with a longer name.
 const maxWorkspaceName = 128
 
 func newProducers(spec *v1.PipelineSpec, bindings []v1.WorkspaceBinding) *producers {
@@ -64,7 +64,7 @@ func newProducers(spec *v1.PipelineSpec, bindings []v1.WorkspaceBinding) *produc
 	return p
 }
 
-// in returns the tasks of the pipeline whose results or artifacts a text names, each once.
+// in returns the tasks of the pipeline whose results or artifacts a text refers to, each once.
 func (p *producers) in(text string) []string {
 	found := map[string]bool{}
 	for _, match := range taken.FindAllStringSubmatch(text, -1) {
@@ -75,7 +75,7 @@ func (p *producers) in(text string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// of returns the producers of a task, sorted.
+// of returns the sorted producers of a task.
 func (p *producers) of(task *v1.PipelineTask) ([]string, error) {
 	if p.err != nil {
 		return nil, p.err
@@ -92,8 +92,7 @@ func (p *producers) of(task *v1.PipelineTask) ([]string, error) {
 	return slices.Compact(all), nil
 }
 
-// used returns the workspaces with producers that a task uses: by declaring them, or by naming them in an embedded
-// Task.
+// used returns the workspaces with producers that a task uses: it declares them, or names them in an embedded Task.
 func (p *producers) used(task *v1.PipelineTask, text string) map[string]bool {
 	used := map[string]bool{}
 	use := func(name string) {

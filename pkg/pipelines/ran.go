@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// ran checks what one of the PipelineRun's own children ran, and with which values.
+// ran checks what a child of the PipelineRun ran, and with which values.
 func (j *judge) ran(c *Child) {
 	p := j.tasks[c.PipelineTask]
 	if p == nil || !j.own(c) {
@@ -40,11 +40,11 @@ func (j *judge) ran(c *Child) {
 	j.inputs(c, p)
 }
 
-// open says of which producers the values are not known, and reports whether there are any.
+// open adds a check for each producer whose values are not known, and reports whether there are any.
 func (j *judge) open(c *Child, producers []string) bool {
-	if j.looks += len(producers); j.looks > maxLooks {
+	if j.lookups += len(producers); j.lookups > maxLookups {
 		j.add(CheckInputs, verify.Unknown, c.Name, "", "",
-			fmt.Sprintf("expected children that take results of at most %d tasks together, got more", maxLooks))
+			fmt.Sprintf("expected children that take results from at most %d tasks in total, got more", maxLookups))
 		return true
 	}
 	open := false
@@ -52,9 +52,11 @@ func (j *judge) open(c *Child, producers []string) bool {
 		output, ok := j.outputs[name]
 		switch {
 		case !ok:
-			j.add(CheckInputs, verify.Unknown, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which has no child", name))
+			j.add(CheckInputs, verify.Unknown, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which has no child",
+				name))
 		case output.Open != "":
-			j.add(CheckInputs, output.Open, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which are not verified", name))
+			j.add(CheckInputs, output.Open, c.Name, "", "", fmt.Sprintf("it takes results of task %s, which are not verified",
+				name))
 		default:
 			continue
 		}
@@ -69,13 +71,14 @@ func (j *judge) task(c *Child, p *prepared) {
 	case err != nil:
 		j.add(CheckTask, verify.Unknown, c.Name, "", "", err.Error())
 	case difference != nil:
-		j.add(CheckTask, verify.Fail, c.Name, difference.Expected, difference.Got, "it ran another Task than the pipeline names: "+difference.What)
+		j.add(CheckTask, verify.Fail, c.Name, difference.Expected, difference.Got,
+			"it ran another Task than the pipeline names: "+difference.What)
 	default:
 		j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the Task that the pipeline names")
 	}
 }
 
-// nested checks that a PipelineRun runs the pipeline that the task names.
+// nested checks that a child PipelineRun ran the pipeline of its task.
 func (j *judge) nested(c *Child, task *v1.PipelineTask) {
 	got := c.PipelineRun.Spec
 	switch {
@@ -85,7 +88,8 @@ func (j *judge) nested(c *Child, task *v1.PipelineTask) {
 			return
 		}
 	case task.PipelineRef == nil || jsonOf(task.PipelineRef) != jsonOf(got.PipelineRef):
-		j.add(CheckTask, verify.Fail, c.Name, jsonOf(task.PipelineRef), jsonOf(got.PipelineRef), "it ran another pipeline than the task names")
+		j.add(CheckTask, verify.Fail, c.Name, jsonOf(task.PipelineRef), jsonOf(got.PipelineRef),
+			"it ran another pipeline than the task names")
 		return
 	}
 	j.add(CheckTask, verify.Pass, c.Name, "", "", "it ran the pipeline that the task names")
@@ -96,11 +100,12 @@ func (j *judge) when(c *Child, p *prepared) {
 	case p.refuseErr != nil:
 		j.add(CheckWhen, verify.Unknown, c.Name, "", "", p.refuseErr.Error())
 	case p.refusing != nil:
-		j.add(CheckWhen, verify.Fail, c.Name, "not run", "run", "this expression does not let it run: "+jsonOf(p.refusing))
+		j.add(CheckWhen, verify.Fail, c.Name, "not run", "run",
+			"this expression does not allow it to run: "+jsonOf(p.refusing))
 	}
 }
 
-// inputs compares the child's parameters with those that the pipeline gives to a run of its task.
+// inputs compares the child's parameters with those that the pipeline passes to a run of its task.
 func (j *judge) inputs(c *Child, p *prepared) {
 	if p.runsErr != nil {
 		j.add(CheckInputs, verify.Unknown, c.Name, "", "", p.runsErr.Error())
@@ -118,11 +123,12 @@ func (j *judge) inputs(c *Child, p *prepared) {
 	for _, d := range best {
 		j.checks = append(j.checks, Check{Check: verify.Check{
 			ID: CheckInputs, Status: verify.Fail, Result: d.What, Expected: d.Expected, Got: d.Got,
-			Message: "this parameter is not what the verified results give",
+			Message: "this parameter does not match the verified results",
 		}, Child: c.Name})
 	}
 	if len(best) == 0 {
-		j.add(CheckInputs, verify.Pass, c.Name, "", "", fmt.Sprintf("parameters as the pipeline and the verified results give: %d", len(got)))
+		j.add(CheckInputs, verify.Pass, c.Name, "", "",
+			fmt.Sprintf("parameters as the pipeline and the verified results give: %d", len(got)))
 	}
 }
 
@@ -138,8 +144,8 @@ func paramsOf(c *Child) v1.Params {
 	return nil
 }
 
-// CompareRun returns how the parameters of a run differ from those that an applied task has, or from the closest combination of its
-// matrix.
+// CompareRun returns how the parameters of a run differ from those of an applied task, or from the closest
+// combination of its matrix.
 func CompareRun(applied *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	all, err := Combinations(applied)
 	if err != nil {
@@ -148,7 +154,7 @@ func CompareRun(applied *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	return closest(all, got), nil
 }
 
-// CompareKnown is CompareRun for the parameters that take nothing of other tasks.
+// CompareKnown is CompareRun for the parameters that do not depend on other tasks.
 func CompareKnown(task *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	if takes(task.Matrix) {
 		return nil, nil
@@ -162,7 +168,7 @@ func CompareKnown(task *v1.PipelineTask, got v1.Params) ([]Difference, error) {
 	return CompareRun(applied, slices.DeleteFunc(slices.Clone(got), func(p v1.Param) bool { return taking[p.Name] }))
 }
 
-// closest returns the differences to the combination that has the fewest.
+// closest returns the differences from the combination that has the fewest.
 func closest(all []v1.Params, got v1.Params) []Difference {
 	if len(all) == 0 {
 		return []Difference{{"matrix", "no run", "a run"}}
@@ -176,7 +182,7 @@ func closest(all []v1.Params, got v1.Params) []Difference {
 	return CompareParams(all[best], got)
 }
 
-// results compares the PipelineRun's results with those that its verified children give.
+// results compares the PipelineRun's results with the outputs of its verified children.
 func (j *judge) results() {
 	if !j.completed() {
 		return
@@ -184,7 +190,7 @@ func (j *judge) results() {
 	got := map[string]v1.ParamValue{}
 	for _, r := range j.PipelineRun.Status.Results {
 		if _, twice := got[r.Name]; twice {
-			j.result(verify.Fail, r.Name, "one of this name", "two", "two results have one name")
+			j.result(verify.Fail, r.Name, "one of this name", "two", "two results have the same name")
 		}
 		got[r.Name] = r.Value
 	}
@@ -203,7 +209,7 @@ func (j *judge) results() {
 		j.compareResult(r, want, wanted, value, ok)
 	}
 	for _, name := range slices.Sorted(maps.Keys(got)) {
-		j.result(verify.Fail, name, nothing, show(got[name]), "the pipeline declares no such result")
+		j.result(verify.Fail, name, nothing, show(got[name]), "the pipeline does not declare this result")
 	}
 }
 
@@ -217,20 +223,21 @@ func (j *judge) compareResult(r v1.PipelineResult, want v1.ParamValue, wanted bo
 	open, certain := j.certain(r)
 	switch {
 	case open != "" && (ok || j.succeeded()):
-		j.result(open, r.Name, "", "", "it is made of results that are not verified")
+		j.result(open, r.Name, "", "", "it depends on results that are not verified")
 	case ok && !wanted:
-		j.result(verify.Fail, r.Name, nothing, show(value), "no verified result gives it")
+		j.result(verify.Fail, r.Name, nothing, show(value), "it does not come from a verified result")
 	case ok && show(want) != show(value):
-		j.result(verify.Fail, r.Name, show(want), show(value), "it is not what the verified results give")
+		j.result(verify.Fail, r.Name, show(want), show(value), "it does not match the verified results")
 	case ok:
-		j.result(verify.Pass, r.Name, "", "", "as the verified results give it")
+		j.result(verify.Pass, r.Name, "", "", "it matches the verified results")
 	case wanted && certain:
-		j.result(verify.Fail, r.Name, show(want), nothing, "the PipelineRun succeeded, and does not have it")
+		j.result(verify.Fail, r.Name, show(want), nothing, "the PipelineRun succeeded without it")
 	}
 }
 
-// certain returns the status of a result that depends on what is not verified, and whether Tekton must have set it: it leaves those of
-// a PipelineRun that failed, of tasks that failed, and of a matrix that nobody else takes.
+// certain returns the status of a result that depends on values that are not verified, and whether Tekton must have
+// set the result. Tekton omits results of a failed PipelineRun, of failed tasks, and of a matrix that no other task
+// uses.
 func (j *judge) certain(r v1.PipelineResult) (open verify.Status, certain bool) {
 	certain = j.succeeded()
 	for _, task := range sources(r) {

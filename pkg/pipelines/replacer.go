@@ -11,9 +11,9 @@ import (
 	"github.com/tektoncd/pipeline/pkg/substitution"
 )
 
-// replacer puts values in the place of references as Tekton does (v1.15.0: pkg/substitution, and ApplyReplacements of
-// parameters and when expressions). Tekton's own functions look at all values for every text: what a large pipeline
-// takes would cost as much as the product of both.
+// replacer replaces references as Tekton does (v1.15.0: pkg/substitution, and ApplyReplacements of parameters and
+// when expressions). Tekton's own functions try all values for every text. For a large pipeline, that costs the
+// product of both.
 type replacer struct {
 	replacements
 	all *strings.Replacer
@@ -27,7 +27,7 @@ func (r replacements) replacer() replacer {
 	return replacer{r, strings.NewReplacer(pairs...)}
 }
 
-// only is the replacer that knows no objects, and no lists either unless they are asked for.
+// only returns a replacer without objects. It has lists only if they are asked for.
 func (r replacer) only(lists bool) replacer {
 	r.objects = nil
 	if !lists {
@@ -44,7 +44,7 @@ func (r replacer) text(in string) string {
 	return r.all.Replace(in)
 }
 
-// list returns the list that a text stands for, or the text as a list.
+// list returns the list that a text refers to, or a list with the text.
 func (r replacer) list(in string) []string {
 	if reference, ok := strings.CutPrefix(in, "$("); ok {
 		for _, end := range []string{")", "[*])"} {
@@ -65,10 +65,10 @@ func (r replacer) lists(in []string) []string {
 	return out
 }
 
-// exactly matches a text that is one reference and nothing else, as Tekton has it.
+// exactly matches a text that consists of one reference, as Tekton defines it.
 var exactly = regexp.MustCompile(`^\$\([_a-zA-Z0-9.-]+(\.[_a-zA-Z0-9.-]+)*(\[([0-9]+|\*)\])?\)$`)
 
-// value replaces the references in a value, whose type may change with that.
+// value replaces the references in a value. That can change the value's type.
 func (r replacer) value(value *v1.ParamValue) {
 	switch value.Type {
 	case v1.ParamTypeArray:
@@ -125,7 +125,7 @@ func (r replacer) when(expression v1.WhenExpression) v1.WhenExpression {
 	return out
 }
 
-// isList reports whether Tekton takes a text of a when expression for a list.
+// isList reports whether Tekton reads a text in a when expression as a list.
 func (r replacer) isList(text string) bool {
 	_, ok := r.arrays[v1.ResultsArrayReference(text)]
 	return ok

@@ -10,8 +10,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/substitution"
 )
 
-// PipelineResults returns the results that a pipeline has, given what its tasks gave. As in Tekton, one that refers to what is not
-// there is left out.
+// PipelineResults returns the results of a pipeline with these outputs. Like Tekton, it omits results that refer to
+// absent values.
 func (o Outputs) PipelineResults(declared []v1.PipelineResult) []v1.PipelineRunResult {
 	var results []v1.PipelineRunResult
 	for _, result := range declared {
@@ -33,7 +33,7 @@ func (o Outputs) PipelineResults(declared []v1.PipelineResult) []v1.PipelineRunR
 	return results
 }
 
-// sources returns the tasks that a result of the pipeline is made of.
+// sources returns the tasks on which a result of the pipeline depends.
 func sources(result v1.PipelineResult) []string {
 	var tasks []string
 	seen := map[string]bool{}
@@ -54,8 +54,8 @@ func (r replacements) has(variable string) bool {
 	return inStrings || inArrays || inObjects
 }
 
-// resolve adds the value of one reference, and reports whether there is one: tasks or finally, the task, results, the name of the
-// result, which may have an index, and the property of an object.
+// resolve adds the value of a reference, and reports whether there is one. A reference consists of tasks or finally,
+// the task, results, the name of the result with or without an index, and the property of an object.
 func (o Outputs) resolve(variable string, known replacements) bool {
 	parts := strings.Split(variable, ".")
 	if len(parts) != 4 && len(parts) != 5 || parts[2] != v1.ResultResultPart ||
@@ -78,7 +78,7 @@ func (o Outputs) resolve(variable string, known replacements) bool {
 	return known.whole(variable, index, value)
 }
 
-// whole adds a result or an element of one.
+// whole adds a result, or an element of one.
 func (r replacements) whole(variable, index string, value v1.ParamValue) bool {
 	stripped := substitution.StripStarVarSubExpression(variable)
 	switch value.Type {
@@ -89,7 +89,7 @@ func (r replacements) whole(variable, index string, value v1.ParamValue) bool {
 			r.arrays[stripped] = value.ArrayVal
 			break
 		}
-		at, _ := strconv.Atoi(index) // no index is the first, as in Tekton
+		at, _ := strconv.Atoi(index) // without an index Tekton takes the first
 		if at >= len(value.ArrayVal) {
 			return false
 		}

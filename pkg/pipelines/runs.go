@@ -17,7 +17,7 @@ import (
 type runs struct {
 	all   []v1.Params
 	by    map[string][]int // by keyOf
-	loose bool             // something refers to how tasks ended: other parameters may fit, too
+	loose bool             // there are references to states, so other parameters can match, too
 }
 
 func runsOf(applied *v1.PipelineTask) (*runs, error) {
@@ -40,8 +40,8 @@ func hasState(value v1.ParamValue) bool {
 		slices.ContainsFunc(slices.Collect(maps.Values(value.ObjectVal)), state.MatchString)
 }
 
-// keyOf returns a text that the same parameters have and no others, false where a name is there twice: such
-// parameters are never the same.
+// keyOf returns a text that identifies the parameters. It returns false if a name occurs twice: such parameters
+// never match.
 func keyOf(params v1.Params) (string, bool) {
 	sorted := make([]*v1.Param, len(params))
 	for i := range params {
@@ -79,7 +79,7 @@ func writeKey(key *strings.Builder, p *v1.Param) {
 	}
 }
 
-// spend counts comparisons of parameters, and is an error where there were too many.
+// spend counts comparisons of parameters. It returns an error if there are too many.
 func (b *budget) spend(n int) error {
 	if b.compared += n; b.compared > maxCompared {
 		return fmt.Errorf("expected to compare at most %d parameters with those of matrices, got more", maxCompared)
@@ -100,11 +100,11 @@ func (b *budget) differences(r *runs, got v1.Params) ([]Difference, error) {
 	return closest(r.all, got), nil
 }
 
-// combinations checks that the runs of a matrix are those that it has, each once.
+// combinations checks that the children are the runs of the matrix, each once.
 func (j *judge) combinations(p *prepared) {
 	if len(p.children) != len(p.runs.all) && j.completed() {
 		expected, got := fmt.Sprintf("%d runs of its matrix", len(p.runs.all)), fmt.Sprint(len(p.children))
-		j.add(CheckChildren, verify.Fail, p.task.Name, expected, got, "the runs of this task are not those of its matrix")
+		j.add(CheckChildren, verify.Fail, p.task.Name, expected, got, "the number of runs does not match the matrix")
 		return
 	}
 	taken := make([]bool, len(p.runs.all))
@@ -122,8 +122,8 @@ func (j *judge) combinations(p *prepared) {
 	}
 }
 
-// place finds a run of the matrix for the parameters of a child, and takes it. It reports whether the parameters fit
-// any, and whether one of those was free. next is how many of the runs of a key are taken.
+// place finds a run of the matrix that has these parameters, and marks it as taken. It reports whether there is one,
+// and whether one of them was free. next is how many runs with a key are taken.
 func (b *budget) place(r *runs, got v1.Params, taken []bool, next map[string]int) (fits, free bool, err error) {
 	if !r.loose {
 		key, ok := keyOf(got)

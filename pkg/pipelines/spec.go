@@ -16,20 +16,22 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
-// Kinds of children, as status.childReferences calls them.
+// Kinds of children in status.childReferences.
 const (
 	KindTaskRun     = "TaskRun"
 	KindPipelineRun = "PipelineRun"
 	KindCustomRun   = "CustomRun"
 )
 
-// marks are the labels by which Tekton, and what reads after it, knows which PipelineRun and task an object belongs to.
+// marks are the labels that name the PipelineRun and the task of an object, for Tekton and its users.
 func marks() []string {
-	return []string{pipeline.PipelineRunLabelKey, pipeline.PipelineRunUIDLabelKey, pipeline.PipelineTaskLabelKey, pipeline.MemberOfLabelKey}
+	return []string{pipeline.PipelineRunLabelKey, pipeline.PipelineRunUIDLabelKey, pipeline.PipelineTaskLabelKey,
+		pipeline.MemberOfLabelKey}
 }
 
-// Relabels returns the first of the labels of Tekton's children that the PipelineRun, or one of its pipelines, has Tekton write
-// otherwise, and where; empty if there is none. Tekton gives a child what taskRunSpecs and embedded tasks say, over its own labels.
+// Relabels returns the first of these labels that the PipelineRun or one of its pipelines overrides, and where it
+// does. Both are empty if there is none. In Tekton, the labels of taskRunSpecs and embedded tasks override those
+// that Tekton sets.
 func Relabels(pr *v1.PipelineRun, specs ...*v1.PipelineSpec) (label, where string) {
 	for _, s := range pr.Spec.TaskRunSpecs {
 		if s.Metadata != nil {
@@ -62,20 +64,22 @@ func marked(labels map[string]string) string {
 	return ""
 }
 
-// Controls reports whether the PipelineRun of this UID is the object's controller, as it is of each child that Tekton makes.
+// Controls reports whether the PipelineRun with this UID is the object's controller. It is, for every child that
+// Tekton creates.
 func Controls(uid types.UID, object metav1.Object) bool {
 	ref := owner.Controller(object, owner.PipelineRun)
 	return uid != "" && ref != nil && ref.UID == uid
 }
 
-// Claims reports whether the object names the PipelineRun of this UID among its owners: Tekton adopts some of those, too.
+// Claims reports whether the object has the PipelineRun with this UID as an owner. Tekton adopts some of these
+// objects.
 func Claims(uid types.UID, object metav1.Object) bool {
 	return slices.ContainsFunc(object.GetOwnerReferences(), func(o metav1.OwnerReference) bool {
 		return owner.Is(o, owner.PipelineRun) && o.UID == uid
 	})
 }
 
-// Controller names an object's controller, for people.
+// Controller describes an object's controller.
 func Controller(object metav1.Object) string {
 	ref := metav1.GetControllerOf(object)
 	if ref == nil {
@@ -84,10 +88,10 @@ func Controller(object metav1.Object) string {
 	return fmt.Sprintf("%s %s of %s, UID %s", ref.Kind, ref.Name, ref.APIVersion, ref.UID)
 }
 
-// Tasks returns all tasks of a pipeline, those of finally last.
+// Tasks returns all tasks of a pipeline, and those of finally last.
 func Tasks(spec *v1.PipelineSpec) []v1.PipelineTask { return slices.Concat(spec.Tasks, spec.Finally) }
 
-// FindTask returns the task of this name, nil if the pipeline has none.
+// FindTask returns the task of this name, or nil.
 func FindTask(spec *v1.PipelineSpec, name string) *v1.PipelineTask {
 	for _, tasks := range [][]v1.PipelineTask{spec.Tasks, spec.Finally} {
 		for i := range tasks {
@@ -99,7 +103,7 @@ func FindTask(spec *v1.PipelineSpec, name string) *v1.PipelineTask {
 	return nil
 }
 
-// taken matches the beginning of a reference to what a task gives: results, and artifacts.
+// taken matches the beginning of a reference to results or artifacts of a task.
 var taken = regexp.MustCompile(`\$\(tasks\.([^.\s()\\"]+)\.(?:results|outputs|inputs)`)
 
 func textOf(v any) (string, error) {

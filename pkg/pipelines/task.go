@@ -14,16 +14,16 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// CompareTask returns how the Task of a run differs from the one that the pipeline names, nil if it does not. task is as the pipeline
-// has it, before the results of others were put in. Without outputs (nil) what refers to them is not compared.
+// CompareTask returns how the Task of a run differs from the one in the pipeline, or nil. task is the task of the
+// pipeline before its references are replaced. With nil outputs, fields with references are not compared.
 func (o Outputs) CompareTask(task *v1.PipelineTask, tr *v1.TaskRun) (*Difference, error) {
 	return (&comparer{outputs: o}).compare(&prepared{task: task}, tr)
 }
 
-// comparer compares Tasks of runs with those that a pipeline names. It is used once all outputs are known.
+// comparer compares the Tasks of runs with those in a pipeline. All outputs must be known.
 type comparer struct {
 	outputs Outputs
-	r       *replacer // of what is propagated into embedded Tasks, nil until it is asked for
+	r       *replacer // for embedded Tasks, nil until it is needed
 }
 
 func (c *comparer) compare(p *prepared, tr *v1.TaskRun) (*Difference, error) {
@@ -62,16 +62,16 @@ func sameRef(a, b v1.TaskRef) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// TaskTakes reports whether the Task that a task of the pipeline runs, or the reference to it, depends on what others give.
+// TaskTakes reports whether the Task of a pipeline's task, or the reference to it, depends on other tasks.
 func TaskTakes(task *v1.PipelineTask) bool { return takes(task.TaskRef) || takes(task.TaskSpec) }
 
-// takes reports whether something refers to what a task gives.
+// takes reports whether a value refers to an output of a task.
 func takes(v any) bool {
 	text, err := textOf(v)
 	return err == nil && taken.MatchString(text)
 }
 
-// describe says which Task is meant, for people.
+// describe describes a reference to a Task.
 func describe(ref *v1.TaskRef) string {
 	if ref == nil {
 		return "a Task of its own"
@@ -83,7 +83,7 @@ func describe(ref *v1.TaskRef) string {
 	return text
 }
 
-// specs compares embedded Tasks as a whole, with Tekton's defaults in both.
+// specs compares complete embedded Tasks, with Tekton's defaults in both.
 func (c *comparer) specs(p *prepared, got *v1.TaskSpec) (*Difference, error) {
 	if c.r == nil {
 		values, err := c.outputs.propagated()
@@ -122,11 +122,11 @@ func plain(spec *v1.TaskSpec) (any, error) {
 	return value, json.Unmarshal(data, &value)
 }
 
-// specs compares embedded Tasks, given as JSON values, after the references of the first were replaced. Tekton replaces them in some
-// fields only: a reference that stands as it was is the same, too.
+// specs compares embedded Tasks as JSON values, after the references of the first were replaced. Tekton replaces
+// them in some fields only, so an unchanged reference matches, too.
 type specs struct {
 	r     replacer
-	loose bool // nothing is known of what tasks gave
+	loose bool // the outputs are not known
 }
 
 func (c specs) same(want, have any) bool {
@@ -137,7 +137,7 @@ func (c specs) same(want, have any) bool {
 	case []any:
 		list, ok := have.([]any)
 		if c.loose && slices.ContainsFunc(want, isTaking) {
-			return ok // which may have become any list
+			return ok // a reference can become any list
 		}
 		return ok && (slices.EqualFunc(want, list, c.same) || slices.EqualFunc(c.expand(want), list, c.same))
 	case map[string]any:
@@ -160,7 +160,7 @@ func isTaking(value any) bool {
 	return ok && taken.MatchString(text)
 }
 
-// expand puts lists in the place of references to lists.
+// expand replaces references to lists with their elements.
 func (c specs) expand(list []any) []any {
 	var expanded []any
 	for _, element := range list {
@@ -176,7 +176,7 @@ func (c specs) expand(list []any) []any {
 	return expanded
 }
 
-// first returns the place of the first difference, as a path of JSON, and both sides of it.
+// first returns the path of the first difference in JSON, and both values there.
 func (c specs) first(place string, want, have any) (at, expected, got string) {
 	switch want := want.(type) {
 	case map[string]any:

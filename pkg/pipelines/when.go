@@ -10,11 +10,11 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 )
 
-// Bounds of the expressions of one PipelineRun: whoever writes a pipeline writes them.
+// Limits for the expressions of one PipelineRun, because the author of a pipeline chooses them.
 const (
-	maxCost        = 1_000_000 // of their evaluation, together
+	maxCost        = 1_000_000 // of evaluating all of them
 	maxExpressions = 1000
-	maxCEL         = 256 << 10 // bytes, together
+	maxCEL         = 256 << 10 // bytes in total
 )
 
 // conditions evaluates when expressions.
@@ -27,8 +27,8 @@ type conditions struct {
 
 func newConditions() *conditions { return &conditions{cost: maxCost} }
 
-// Refusing returns the first expression of an applied task that does not let it run, nil if they all do. One that
-// refers to how tasks ended is left out.
+// Refusing returns the first expression of an applied task that does not allow it to run, or nil. It skips
+// expressions that refer to states of tasks.
 func Refusing(applied *v1.PipelineTask) (*v1.WhenExpression, error) {
 	return newConditions().refusing(applied)
 }
@@ -53,12 +53,12 @@ func (c *conditions) refusing(applied *v1.PipelineTask) (*v1.WhenExpression, err
 	return nil, nil
 }
 
-// evaluate returns the value of an expression in CEL, as Tekton does: without variables.
+// evaluate returns the value of a CEL expression. Like in Tekton, there are no variables.
 func (c *conditions) evaluate(expression string) (bool, error) {
 	c.expressions++
 	c.size += len(expression)
 	if c.expressions > maxExpressions || c.size > maxCEL {
-		return false, fmt.Errorf("expected at most %d when expressions in CEL, of %d bytes together, got more",
+		return false, fmt.Errorf("expected at most %d when expressions in CEL with %d bytes in total, got more",
 			maxExpressions, maxCEL)
 	}
 	program, err := c.program(expression)

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// authorityOverlap is how long API servers accept an authority after it was replaced. Replicas go on using the certificate
-// before for a part of that, so that there is never one which nobody accepts.
+// authorityOverlap is how long API servers accept an authority after it was replaced. Replicas go on using the
+// certificate before for a part of that, so that there is never one which nobody accepts.
 const authorityOverlap = 5 * time.Minute
 
-// maxReplaced bounds how many replaced authorities are accepted: a quarrel over the Secret must not fill the configuration.
+// maxReplaced bounds how many replaced authorities are accepted: a quarrel over the Secret must not fill the
+// configuration.
 const maxReplaced = 3
 
 // authorities are those that API servers are to accept of the webhooks' certificate.
@@ -31,8 +32,8 @@ type replaced struct {
 	until time.Time
 }
 
-// learn takes what API servers accept already for the authority of before, so that a keeper that starts in the middle of a
-// replacement does not cut it short.
+// learn takes what API servers accept already for the authority of before, so that a keeper that starts in the
+// middle of a replacement does not cut it short.
 func (a *authorities) learn(accepted []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -41,8 +42,8 @@ func (a *authorities) learn(accepted []byte) {
 	}
 }
 
-// remember notes the present authority, and returns all that API servers are to accept now and when that changes; 0: not by
-// itself. Every replica does, not only the one that leads: another may lead when it changes.
+// remember notes the present authority, and returns all that API servers are to accept now and when that changes;
+// 0: not by itself. Every replica does, not only the one that leads: another may lead when it changes.
 func (a *authorities) remember(present []byte) (bundle []byte, again time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -22,8 +22,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Bindings keeps the namespaces of the policies' bindings in line with the settings. It changes nothing else in them and makes
-// none: what is missing or was changed otherwise is reported as drift. Its keys are the names of the bindings.
+// Bindings keeps the namespaces of the policies' bindings in line with the settings. It changes nothing else in
+// them and makes none: what is missing or was changed otherwise is reported as drift. Its keys are the names of the
+// bindings.
 type Bindings struct {
 	pkgreconciler.LeaderAwareFuncs
 

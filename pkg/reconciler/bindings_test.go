@@ -18,7 +18,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// TestBindingsFollowTheSettings: a change of the mode takes the strict policies along, and nothing else in a binding changes.
+// TestBindingsFollowTheSettings: a change of the mode takes the strict policies along, and nothing else in a
+// binding changes.
 func TestBindingsFollowTheSettings(t *testing.T) {
 	client := fake.NewClientset()
 	known := NewSettings(client, "tekton-pipelines", zap.NewNop().Sugar())
@@ -37,7 +38,8 @@ func TestBindingsFollowTheSettings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var keys []types.NamespacedName
-	if err := b.Promote(pkgreconciler.UniversalBucket(), func(_ pkgreconciler.Bucket, key types.NamespacedName) { keys = append(keys, key) }); err != nil {
+	if err := b.Promote(pkgreconciler.UniversalBucket(),
+		func(_ pkgreconciler.Bucket, key types.NamespacedName) { keys = append(keys, key) }); err != nil {
 		t.Fatal(err)
 	}
 	if len(keys) != 9 {
@@ -54,7 +56,8 @@ func TestBindingsFollowTheSettings(t *testing.T) {
 		known.set(s)
 		client.ClearActions()
 		for range 2 { // the second look has nothing to do
-			current, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(t.Context(), live.Name, metav1.GetOptions{})
+			current, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(t.Context(), live.Name,
+				metav1.GetOptions{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,12 +78,14 @@ func TestBindingsFollowTheSettings(t *testing.T) {
 				t.Errorf("unexpected %s", a.GetVerb())
 			}
 		}
-		after, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(t.Context(), live.Name, metav1.GetOptions{})
+		after, err := client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Get(t.Context(), live.Name,
+			metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := live.Spec.DeepCopy()
-		want.MatchResources = &admissionv1.MatchResources{NamespaceSelector: s.StrictSelector(settings.Reserved("tekton-pipelines"))}
+		want.MatchResources = &admissionv1.MatchResources{NamespaceSelector: s.StrictSelector(
+			settings.Reserved("tekton-pipelines"))}
 		if diff := cmp.Diff(want, &after.Spec); diff != "" || writes != 1 {
 			t.Errorf("%s, policies %q: %d writes, binding (-want +got):\n%s", s.Enforcement, s.Policies, writes, diff)
 		}

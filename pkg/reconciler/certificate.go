@@ -28,15 +28,17 @@ const (
 	certificateLifetime = 7 * 24 * time.Hour
 	// certificateRenewal is how long before its end another one is made.
 	certificateRenewal = 24 * time.Hour
-	// certificateInterval is how often it is looked at: nobody tells of its end, and by a clock that jumps it comes at once.
+	// certificateInterval is how often it is looked at: nobody tells of its end, and by a clock that jumps it comes at
+	// once.
 	certificateInterval = 10 * time.Second
 	// certificateBackdate is how far the clocks of API servers may be apart.
 	certificateBackdate = time.Hour
 )
 
-// Certificate keeps the certificate of the webhooks, in the Secret that the manifests bring. Its beginning is the API server's own
-// time, that of the Secret: with the clock of a replica that is ahead (knative.dev/pkg/webhook/certificates goes by it), API
-// servers would call no webhook until their clocks get there.
+// Certificate keeps the certificate of the webhooks, in the Secret that the manifests bring. Its beginning is the
+// API server's own time, that of the Secret: with the clock of a replica that is ahead
+// (knative.dev/pkg/webhook/certificates goes by it), API servers would call no webhook until their clocks get
+// there.
 type Certificate struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -47,7 +49,8 @@ type Certificate struct {
 }
 
 // NewCertificate returns the reconciler.
-func NewCertificate(client kubernetes.Interface, secrets corelisters.SecretLister, now func() time.Time, log *zap.SugaredLogger) *Certificate {
+func NewCertificate(client kubernetes.Interface, secrets corelisters.SecretLister, now func() time.Time,
+	log *zap.SugaredLogger) *Certificate {
 	c := &Certificate{client: client, secrets: secrets, now: now, log: log}
 	c.PromoteFunc = func(b pkgreconciler.Bucket, enqueue func(pkgreconciler.Bucket, types.NamespacedName)) error {
 		enqueue(b, c.Key())
@@ -95,9 +98,11 @@ func (c *Certificate) amiss(secret *corev1.Secret) error {
 		return fmt.Errorf("expected it to be valid since the Secret was created, at %s, got %s",
 			secret.CreationTimestamp.UTC().Format(time.RFC3339), leaf.NotBefore.Format(time.RFC3339))
 	case !leaf.NotAfter.After(ends):
-		return fmt.Errorf("expected it to be valid until after %s, got %s", ends.UTC().Format(time.RFC3339), leaf.NotAfter.Format(time.RFC3339))
+		return fmt.Errorf("expected it to be valid until after %s, got %s", ends.UTC().Format(time.RFC3339),
+			leaf.NotAfter.Format(time.RFC3339))
 	default:
-		_, err := leaf.Verify(x509.VerifyOptions{Roots: authorities, DNSName: manifests.WebhookHost, CurrentTime: leaf.NotAfter})
+		_, err := leaf.Verify(x509.VerifyOptions{Roots: authorities, DNSName: manifests.WebhookHost,
+			CurrentTime: leaf.NotAfter})
 		return err
 	}
 }
@@ -112,7 +117,8 @@ func (c *Certificate) replace(ctx context.Context, secret *corev1.Secret, why er
 	updated.Data = map[string][]byte{
 		certresources.ServerKey: made.key, certresources.ServerCert: made.certificate, certresources.CACert: made.authority,
 	}
-	_, err = c.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated, metav1.UpdateOptions{FieldManager: manifests.Keeper})
+	_, err = c.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated,
+		metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsConflict(err) {
 		return nil // the change is seen soon, and calls again
 	}

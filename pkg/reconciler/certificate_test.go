@@ -47,15 +47,18 @@ func newCertificateLab(t *testing.T, data map[string][]byte) *certificateLab {
 		Data: data,
 	}
 	lab := &certificateLab{
-		fake:  fake.NewClientset(secret),
-		known: cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
+		fake: fake.NewClientset(secret),
+		known: cache.NewIndexer(cache.MetaNamespaceKeyFunc,
+			cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc}),
 	}
 	if err := lab.known.Add(secret); err != nil {
 		t.Fatal(err)
 	}
-	lab.Certificate = NewCertificate(lab.fake, corelisters.NewSecretLister(lab.known), func() time.Time { return noon().Add(lab.ahead) },
+	lab.Certificate = NewCertificate(lab.fake, corelisters.NewSecretLister(lab.known),
+		func() time.Time { return noon().Add(lab.ahead) },
 		zap.NewNop().Sugar())
-	if err := lab.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+	if err := lab.Promote(pkgreconciler.UniversalBucket(),
+		func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
 	return lab
@@ -68,7 +71,8 @@ func (l *certificateLab) bring(t *testing.T) map[string][]byte {
 	if again, after := controller.IsRequeueKey(err); !again || after != 10*time.Second {
 		t.Fatalf("expected to look again in ten seconds, got %v", err)
 	}
-	secret, err := l.fake.CoreV1().Secrets(manifests.Namespace).Get(t.Context(), manifests.CertificateSecret, metav1.GetOptions{})
+	secret, err := l.fake.CoreV1().Secrets(manifests.Namespace).Get(t.Context(), manifests.CertificateSecret,
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +91,8 @@ func wantServing(t *testing.T, data map[string][]byte, at time.Time) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(data[certresources.CACert])
-	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "tekton-sign-controller.tekton-sign.svc", CurrentTime: at}); err != nil {
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "tekton-sign-controller.tekton-sign.svc",
+		CurrentTime: at}); err != nil {
 		t.Errorf("at %s: %v", at.Format(time.RFC3339), err)
 	}
 }
@@ -109,7 +114,8 @@ func TestCertificateIsMadeAndKept(t *testing.T) {
 	}
 }
 
-// Whatever the clock of the replica that makes it says, API servers accept it at once, and after that clock was put right.
+// Whatever the clock of the replica that makes it says, API servers accept it at once, and after that clock was put
+// right.
 func TestCertificateOfAClockThatIsAhead(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Minute, 8 * 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
 		lab := newCertificateLab(t, nil)
@@ -140,7 +146,8 @@ func TestCertificateThatIsAmiss(t *testing.T) {
 		return data
 	}
 	foreign := pair(0, 72*time.Hour)
-	key, certificate, authority, err := certresources.CreateCerts(t.Context(), "another", "namespace", noon().Add(72*time.Hour))
+	key, certificate, authority, err := certresources.CreateCerts(t.Context(), "another", "namespace",
+		noon().Add(72*time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,17 +155,18 @@ func TestCertificateThatIsAmiss(t *testing.T) {
 		data map[string][]byte
 		kept bool
 	}{
-		"good":                                  {pair(0, 72*time.Hour), true},
-		"ends within a day":                     {pair(0, 24*time.Hour), false},
-		"has ended":                             {pair(-72*time.Hour, -time.Hour), false},
-		"begins after the Secret":               {pair(time.Hour, 72*time.Hour), false},
-		"no key":                                {with(certresources.ServerKey, nil), false},
-		"another key":                           {with(certresources.ServerKey, foreign[certresources.ServerKey]), false},
-		"no certificate":                        {with(certresources.ServerCert, nil), false},
-		"nonsense":                              {with(certresources.ServerCert, []byte("-----BEGIN")), false},
-		"no authority":                          {with(certresources.CACert, nil), false},
-		"another authority":                     {with(certresources.CACert, foreign[certresources.CACert]), false},
-		"of another host, from a day after now": {map[string][]byte{certresources.ServerKey: key, certresources.ServerCert: certificate, certresources.CACert: authority}, false},
+		"good":                    {pair(0, 72*time.Hour), true},
+		"ends within a day":       {pair(0, 24*time.Hour), false},
+		"has ended":               {pair(-72*time.Hour, -time.Hour), false},
+		"begins after the Secret": {pair(time.Hour, 72*time.Hour), false},
+		"no key":                  {with(certresources.ServerKey, nil), false},
+		"another key":             {with(certresources.ServerKey, foreign[certresources.ServerKey]), false},
+		"no certificate":          {with(certresources.ServerCert, nil), false},
+		"nonsense":                {with(certresources.ServerCert, []byte("-----BEGIN")), false},
+		"no authority":            {with(certresources.CACert, nil), false},
+		"another authority":       {with(certresources.CACert, foreign[certresources.CACert]), false},
+		"of another host, from a day after now": {map[string][]byte{certresources.ServerKey: key,
+			certresources.ServerCert: certificate, certresources.CACert: authority}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := newCertificateLab(t, test.data)
@@ -186,11 +194,16 @@ func TestCertificateIsLeftAlone(t *testing.T) {
 		t.Errorf("no Secret: expected nothing, got %v, %v", err, gone.fake.Actions())
 	}
 	for name, answer := range map[string]error{
-		"somebody else was faster": apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "webhook-certificate", errors.New("x")),
-		"forbidden":                apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "webhook-certificate", errors.New("x")),
+		"somebody else was faster": apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, "webhook-certificate",
+			errors.New("x")),
+		"forbidden": apierrors.NewForbidden(schema.GroupResource{Resource: "secrets"}, "webhook-certificate",
+			errors.New("x")),
 	} {
 		lab := newCertificateLab(t, nil)
-		lab.fake.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, answer })
+		lab.fake.PrependReactor("update", "secrets", func(clienttesting.Action) (bool, runtime.Object, error) {
+			return true,
+				nil, answer
+		})
 		err := lab.Reconcile(t.Context(), lab.Key().String())
 		if again, _ := controller.IsRequeueKey(err); again == apierrors.IsForbidden(answer) {
 			t.Errorf("%s: got %v", name, err)

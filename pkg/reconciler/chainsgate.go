@@ -58,8 +58,9 @@ type ChainsGateConfig struct {
 	Now    func() time.Time
 }
 
-// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places the hold where
-// the webhook, which comes first, was not called. Turned off, it takes every hold away that is undecided.
+// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places
+// the hold where the webhook, which comes first, was not called. Turned off, it takes every hold away that is
+// undecided.
 type ChainsGate struct {
 	pkgreconciler.LeaderAwareFuncs
 	ChainsGateConfig
@@ -91,7 +92,8 @@ func (g *ChainsGate) Start(ctx context.Context, queue *controller.Impl) {
 	g.DemoteFunc = func(pkgreconciler.Bucket) { g.leading.Demote() }
 }
 
-// run follows all objects while the gate is on, and looks at each once when it is off. A change of the settings begins anew.
+// run follows all objects while the gate is on, and looks at each once when it is off. A change of the settings
+// begins anew.
 func (g *ChainsGate) run(ctx context.Context) {
 	g.since.Store(g.Now().Unix())
 	for !g.Settings.HasSynced() || !g.Namespaces.HasSynced() {
@@ -147,8 +149,8 @@ func tektonResource(name string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: name}
 }
 
-// sweep looks at every object once. Without the gate the add-on may lack the right to: then the plugin, which took it away,
-// does this.
+// sweep looks at every object once. Without the gate the add-on may lack the right to: then the plugin, which took
+// it away, does this.
 func (g *ChainsGate) sweep(ctx context.Context) error {
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		return g.objects().List(ctx, o)
@@ -180,8 +182,8 @@ func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 	}
 }
 
-// read returns what the gate looks at. A verdict on a TaskRun is none unless it is the add-on's. A deletion from before this replica
-// began to lead begins with that: nobody has decided until then.
+// read returns what the gate looks at. A verdict on a TaskRun is none unless it is the add-on's. A deletion from
+// before this replica began to lead begins with that: nobody has decided until then.
 func (g *ChainsGate) read(ctx context.Context, u *unstructured.Unstructured) chains.Run {
 	run := chains.Read(u)
 	if run.Kind == "TaskRun" && run.Complete && !g.Proves(ctx, u) {
@@ -242,7 +244,8 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 }
 
 // judge looks at the TaskRuns that a PipelineRun owns.
-func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string, error) {
+func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string,
+	error) {
 	taskRuns := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace())
 	// everybody can write the label: it is where to look, and proves nothing
 	selector := labels.Set{pipeline.PipelineRunUIDLabelKey: string(pipelineRun.GetUID())}.String()
@@ -278,7 +281,8 @@ func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstru
 	return verdict, why, nil
 }
 
-func (g *ChainsGate) carryOut(ctx context.Context, u *unstructured.Unstructured, run chains.Run, d chains.Decision) error {
+func (g *ChainsGate) carryOut(ctx context.Context, u *unstructured.Unstructured, run chains.Run,
+	d chains.Decision) error {
 	patch, err := d.Change(run).MergePatch(run)
 	if err != nil {
 		return err
@@ -293,7 +297,8 @@ func (g *ChainsGate) carryOut(ctx context.Context, u *unstructured.Unstructured,
 	case err != nil:
 		return fmt.Errorf("%s %s %s/%s: %w", d.Action, g.Resource, u.GetNamespace(), u.GetName(), err)
 	}
-	g.Log.Infow("gate of Chains", "action", d.Action, "resource", g.Resource, "namespace", u.GetNamespace(), "name", u.GetName(),
+	g.Log.Infow("gate of Chains", "action", d.Action, "resource", g.Resource, "namespace", u.GetNamespace(), "name",
+		u.GetName(),
 		"uid", run.UID, "why", d.Why)
 	return nil
 }

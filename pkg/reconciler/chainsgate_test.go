@@ -34,14 +34,16 @@ type gateCluster struct {
 
 func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *gateCluster {
 	t.Helper()
-	data := map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "gate-chains": "true", "namespaces": "ci,leaving"}
+	data := map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "gate-chains": "true",
+		"namespaces": "ci,leaving"}
 	kube := kubefake.NewClientset(&corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "tekton-pipelines", Name: "config-signing"}, Data: data,
 	})
 	lists := map[schema.GroupVersionResource]string{
 		tektonResource(TaskRuns): "TaskRunList", tektonResource(PipelineRuns): "PipelineRunList",
 	}
-	c := &gateCluster{kube: kube, client: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), lists, objects...)}
+	c := &gateCluster{kube: kube, client: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		lists, objects...)}
 	log := zap.NewNop().Sugar()
 	s := NewSettings(kube, "tekton-pipelines", log)
 	scheme := metadatafake.NewTestScheme()
@@ -50,7 +52,8 @@ func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *g
 	}
 	leaving := namespaceMetadata("leaving")
 	leaving.DeletionTimestamp = &metav1.Time{Time: time.Now()}
-	namespaces := NewNamespaces(metadatafake.NewSimpleMetadataClient(scheme, namespaceMetadata("ci"), namespaceMetadata("elsewhere"), leaving), s, "tekton-pipelines")
+	namespaces := NewNamespaces(metadatafake.NewSimpleMetadataClient(scheme, namespaceMetadata("ci"),
+		namespaceMetadata("elsewhere"), leaving), s, "tekton-pipelines")
 	c.gate = NewChainsGate(ChainsGateConfig{
 		Client: c.client, Settings: s, Namespaces: namespaces, Resource: resource, Log: log, Now: time.Now,
 		Proves: func(_ context.Context, u *unstructured.Unstructured) bool {
@@ -61,7 +64,8 @@ func newGateCluster(t *testing.T, resource string, objects ...runtime.Object) *g
 	c.gate.Start(t.Context(), queue)
 	go s.Run(t.Context())
 	go namespaces.Run(t.Context())
-	if err := c.gate.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+	if err := c.gate.Promote(pkgreconciler.UniversalBucket(),
+		func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -162,7 +166,8 @@ func TestChainsGateTaskRuns(t *testing.T) {
 	c.await(t, TaskRuns, "ci", "running", "running: held")
 
 	late := heldRun("TaskRun", "ci", "late", succeeded, verified)
-	if _, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Update(t.Context(), late, metav1.UpdateOptions{}); err != nil {
+	if _, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Update(t.Context(), late,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c.await(t, TaskRuns, "ci", "late", "late: released")
@@ -172,7 +177,8 @@ func TestChainsGateTaskRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	delete(cm.Data, "gate-chains")
-	if _, err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Update(t.Context(), cm, metav1.UpdateOptions{}); err != nil {
+	if _, err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Update(t.Context(), cm,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c.await(t, TaskRuns, "ci", "running", "")
@@ -202,8 +208,10 @@ func TestChainsGatePipelineRuns(t *testing.T) {
 	c := newGateCluster(t, PipelineRuns,
 		parent("good", "good-a"), child("good-a", "good", succeeded, verified), child("good-b", "good", succeeded, verified),
 		parent("bad", "bad-a"), child("bad-a", "bad", succeeded, failed),
-		parent("hidden", "hidden-a"), child("hidden-a", "hidden", succeeded, verified), child("hidden-b", "hidden", succeeded, failed),
-		parent("poisoned", "poisoned-a"), child("poisoned-a", "poisoned", succeeded, verified), labelled("strange", "poisoned", succeeded, failed),
+		parent("hidden", "hidden-a"), child("hidden-a", "hidden", succeeded, verified),
+		child("hidden-b", "hidden", succeeded, failed),
+		parent("poisoned", "poisoned-a"), child("poisoned-a", "poisoned", succeeded, verified),
+		labelled("strange", "poisoned", succeeded, failed),
 		parent("redirected", "foreign"), labelled("foreign", "redirected", succeeded, verified),
 		parent("claimed", "forged-a"), child("forged-a", "claimed", succeeded, verified),
 		parent("bare", "bare-a"), bare,
@@ -224,7 +232,8 @@ func TestChainsGatePipelineRuns(t *testing.T) {
 
 	// What makes it good is no change of the PipelineRun itself.
 	late := child("waiting-a", "waiting", succeeded, verified)
-	if _, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Update(t.Context(), late, metav1.UpdateOptions{}); err != nil {
+	if _, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Update(t.Context(), late,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	err := c.gate.Reconcile(t.Context(), "ci/waiting")

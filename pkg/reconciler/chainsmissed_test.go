@@ -33,8 +33,8 @@ func (gateScope) Settings() settings.Settings {
 	return s
 }
 
-// A write that completes what the webhook of the first write missed comes again until the leader has placed the hold, in both modes:
-// it is refused before, and passes after.
+// A write that completes what the webhook of the first write missed comes again until the leader has placed the
+// hold, in both modes: it is refused before, and passes after.
 func TestMissedHoldConverges(t *testing.T) {
 	for _, mode := range []settings.Enforcement{settings.Audit, settings.Enforce} {
 		t.Run(string(mode), func(t *testing.T) {
@@ -44,12 +44,14 @@ func TestMissedHoldConverges(t *testing.T) {
 			handler := &admission.ChainsHandler{Scope: gateScope(mode), Now: time.Now, Log: zap.NewNop().Sugar()}
 			refused := 0
 			for ; refused < 200; refused++ {
-				old, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Get(t.Context(), "missed", metav1.GetOptions{})
+				old, err := c.client.Resource(tektonResource(TaskRuns)).Namespace("ci").Get(t.Context(), "missed",
+					metav1.GetOptions{})
 				if err != nil {
 					t.Fatal(err)
 				}
 				completed := old.DeepCopy()
-				completed.Object["status"].(map[string]any)["conditions"] = []any{succeeded} //nolint:forcetypeassert // as made by heldRun
+				// nolint:forcetypeassert // as made by heldRun
+				completed.Object["status"].(map[string]any)["conditions"] = []any{succeeded}
 				response := handler.Admit(t.Context(), &admissionv1.AdmissionRequest{
 					Namespace: "ci", Name: "missed", SubResource: "status",
 					OldObject: runtime.RawExtension{Raw: encoded(t, old)}, Object: runtime.RawExtension{Raw: encoded(t, completed)},

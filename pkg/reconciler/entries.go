@@ -302,7 +302,8 @@ func (e *Entries) Sweep(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-func (e *Entries) sweep(ctx context.Context, client signingcluster.ControllerClient, r signingcluster.Registered) error {
+func (e *Entries) sweep(ctx context.Context, client signingcluster.ControllerClient,
+	r signingcluster.Registered) error {
 	ctx, cancel := context.WithTimeout(ctx, entryTimeout)
 	defer cancel()
 	id := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}

@@ -28,9 +28,9 @@ const (
 	feedSteady = time.Minute      // a feed that lasted so long has recovered from earlier failures
 )
 
-// Feed shows every object of one resource to a function, and shows it again after every change. It keeps none of them: its
-// memory does not grow with their number. What was missed while nobody watched is made up for by the next listing, at the
-// latest after feedResync; a deletion in that time is not seen.
+// Feed shows every object of one resource to a function, and shows it again after every change. It keeps none of
+// them: its memory does not grow with their number. What was missed while nobody watched is made up for by the next
+// listing, at the latest after feedResync; a deletion in that time is not seen.
 type Feed[T runtime.Object] struct {
 	source cache.ListerWatcherWithContext
 	handle func(watch.EventType, T)
@@ -40,8 +40,8 @@ type Feed[T runtime.Object] struct {
 	backoff wait.Backoff
 }
 
-// NewFeed returns a Feed that reads source. handle is called by one goroutine, with watch.Added for every object listed; it
-// should do no more than decide whether to put a key into a work queue, and must not keep the object.
+// NewFeed returns a Feed that reads source. handle is called by one goroutine, with watch.Added for every object
+// listed; it should do no more than decide whether to put a key into a work queue, and must not keep the object.
 func NewFeed[T runtime.Object](
 	source cache.ListerWatcherWithContext, handle func(watch.EventType, T), log *zap.SugaredLogger,
 ) *Feed[T] {
@@ -116,8 +116,8 @@ func (f *Feed[T]) follow(ctx context.Context) error {
 	}
 }
 
-// list shows all objects, a page at a time, and returns from where to watch: the state of the first page, so that nothing that
-// happened during the listing is missed.
+// list shows all objects, a page at a time, and returns from where to watch: the state of the first page, so that
+// nothing that happened during the listing is missed.
 func (f *Feed[T]) list(ctx context.Context) (resourceVersion string, err error) {
 	options := metav1.ListOptions{Limit: feedPage}
 	for {
@@ -151,8 +151,8 @@ func (f *Feed[T]) show(event watch.EventType, obj runtime.Object) error {
 	return nil
 }
 
-// watcher gives up by end where the state to watch from is no longer there. RetryWatcher does so when a watch says it, but
-// repeats for ever a request that is answered with it.
+// watcher gives up by end where the state to watch from is no longer there. RetryWatcher does so when a watch says
+// it, but repeats for ever a request that is answered with it.
 func (f *Feed[T]) watcher(end context.CancelCauseFunc) cache.WatcherWithContext {
 	return &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {

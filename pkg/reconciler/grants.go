@@ -25,8 +25,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Grants keeps, in each namespace in scope, the RoleBinding that lets the pods there request tokens, as long as the
-// policies confine them. Its keys are names of namespaces, and policiesKey.
+// Grants keeps, in each namespace in scope, the RoleBinding that shows since when the policies protect the namespace, as
+// long as they are in effect. If steps sign with tokens, it also lets the pods there request them. Its keys are names of
+// namespaces, and policiesKey.
 //
 // The replica that leads does all of it. Every other one looks at the policies too, and gives a namespace its first grant, so that
 // the pods of a new namespace need not wait for a leader. Whatever it has seen given once it leaves to the leader, who may have
@@ -63,6 +64,7 @@ type GrantsConfig struct {
 	Settings        *Settings
 	Namespaces      *Namespaces
 	TektonNamespace string
+	TektonAccount   string // of Tekton's controller
 	Probe           Bites
 	Recorder        record.EventRecorder
 	Log             *zap.SugaredLogger
@@ -79,8 +81,9 @@ func NewGrants(c GrantsConfig) (*Grants, error) {
 		client: c.Client, settings: c.Settings, namespaces: c.Namespaces, recorder: c.Recorder, log: c.Log,
 		given: NewGrantTimes(c.Client), fence: fence, policies: newPolicyWatch(c.Client), known: map[string]bool{},
 	}
+	tekton := settings.Account{Namespace: c.TektonNamespace, Name: c.TektonAccount}
 	g.guard = guard{
-		drift: func() error { return g.policies.drift(c.TektonNamespace, g.settings.Get()) },
+		drift: func() error { return g.policies.drift(tekton, g.settings.Get()) },
 		probe: func(ctx context.Context) error { return c.Probe(ctx, g.settings.Get()) },
 		now:   c.Now,
 	}
@@ -166,7 +169,7 @@ func (g *Grants) Reconcile(ctx context.Context, key string) error {
 // lookAtPolicies examines the policies once, comes back when it should, and has all namespaces looked at when the answer
 // is another one. Only the leader reports it.
 func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
-	if !backends.Of(g.settings.Get().Backend).Tokens {
+	if !backends.Of(g.settings.Get().Backend).Enabled {
 		return nil // nobody gets a grant; a change of the settings calls again
 	}
 	g.mu.Lock()
@@ -195,12 +198,12 @@ func (g *Grants) tell(state verdict, reason error) {
 	if state == bites {
 		g.log.Info("the admission policies bite: namespaces in scope get their grants")
 		g.recorder.Event(deployment, corev1.EventTypeNormal, "GrantsGiven",
-			"the admission policies bite: namespaces in scope may request signing tokens")
+			"the admission policies are in effect: TaskRuns in scope are verified from now on")
 		return
 	}
 	g.log.Errorf("grants are withdrawn: %v; run kubectl tekton-sign enable again", reason)
 	g.recorder.Eventf(deployment, corev1.EventTypeWarning, "GrantsWithdrawn",
-		"no namespace may request signing tokens: %v; run kubectl tekton-sign enable again", reason)
+		"no step can sign, and no receipt is made: %v; run kubectl tekton-sign enable again", reason)
 }
 
 // reconcileNamespace gives the namespace its grant, or takes it away.
@@ -244,7 +247,7 @@ func (g *Grants) setKnown(namespace string, known bool) {
 
 // wanted reports whether the settings give the namespace a grant.
 func (g *Grants) wanted(namespace string) bool {
-	return backends.Of(g.settings.Get().Backend).Tokens && g.namespaces.InScope(namespace)
+	return backends.Of(g.settings.Get().Backend).Enabled && g.namespaces.InScope(namespace)
 }
 
 // suspend takes the right away that was given under the policies of another version, until those of this one were seen to hold.
@@ -261,7 +264,7 @@ func (g *Grants) suspend(ctx context.Context, live *rbacv1.RoleBinding) error {
 
 // give creates the grant, or puts it right.
 func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
-	grant := manifests.Grant(namespace, g.fence)
+	grant := manifests.Grant(g.settings.Get().Backend, namespace, g.fence)
 	client := g.client.RbacV1().RoleBindings(namespace)
 	if live == nil {
 		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Keeper})

@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func TestGrantsWithoutALeader(t *testing.T) {
 	g.guard.state = bites
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
+	g.make("other")
 	g.reconcile("other")
 	g.want("of a namespace that is not in scope", "other", false)
 
@@ -63,6 +65,50 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	g.guard.state = fails
 	g.reconcile("ci")
 	g.want("while the policies fail", "ci", false)
+}
+
+// TestGrantsOfReceipts: a backend without tokens gives no right, and what it leaves shows since when a namespace is protected.
+func TestGrantsOfReceipts(t *testing.T) {
+	g := newGrantsTest(t)
+	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+	g.guard.state = bites
+	g.make("ci")
+	g.use(signing.BackendReceipt)
+	g.reconcile("ci")
+	g.want("of a new namespace", "ci", true)
+	g.wantRight("with receipts", false)
+	g.use(signing.BackendOIDCSAToken)
+	g.reconcile("ci")
+	g.wantRight("with tokens", true)
+	g.use(signing.BackendReceipt)
+	g.reconcile("ci")
+	g.wantRight("with receipts again", false)
+	g.guard.state = fails
+	g.reconcile("ci")
+	g.want("while the policies fail", "ci", false)
+	g.guard.state = bites
+	g.reconcile("ci")
+	g.use(signing.BackendNone)
+	g.reconcile("ci")
+	g.want("without a backend", "ci", false)
+}
+
+// use turns a backend on.
+func (g grantsTest) use(backend signing.Backend) {
+	s := g.settings.Get()
+	s.Backend = backend
+	g.settings.set(s)
+}
+
+// wantRight waits until the grant of namespace ci is seen with the right to request tokens, or without it.
+func (g grantsTest) wantRight(when string, want bool) {
+	g.t.Helper()
+	g.until(fmt.Sprintf("%s the namespace has the right: %v", when, want), func() bool {
+		_, granted := g.given.Since("ci")
+		return granted && g.given.InForce("ci") == want
+	})
 }
 
 type grantsTest struct {

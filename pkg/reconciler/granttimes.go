@@ -15,7 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// GrantTimes follows the token grants of all namespaces.
+// GrantTimes follows the grants of all namespaces.
 type GrantTimes struct {
 	informer cache.SharedIndexInformer
 }
@@ -32,7 +32,8 @@ func (g *GrantTimes) Run(ctx context.Context) { g.informer.RunWithContext(ctx) }
 // HasSynced reports whether all grants have been seen.
 func (g *GrantTimes) HasSynced() bool { return g.informer.HasSynced() }
 
-// Since returns when a namespace was given its grant, and false if it has none. A grant that is suspended counts.
+// Since returns when a namespace was given its grant, and false if it has none. A grant without subjects counts: it
+// gives no right, but the policies were in effect when it was made.
 func (g *GrantTimes) Since(namespace string) (time.Time, bool) {
 	live := g.of(namespace)
 	if live == nil {

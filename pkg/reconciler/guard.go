@@ -28,11 +28,11 @@ func newPolicyWatch(client kubernetes.Interface) *policyWatch {
 	w := &policyWatch{
 		policies: map[string]cache.SharedIndexInformer{}, bindings: map[string]cache.SharedIndexInformer{},
 	}
-	for _, name := range manifests.TokenPolicies() {
+	for _, name := range manifests.FencePolicies() {
 		w.policies[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyInformer(
 			client, 0, cache.Indexers{}, onlyName(name))
 	}
-	for _, name := range manifests.TokenBindings() {
+	for _, name := range manifests.FenceBindings() {
 		w.bindings[name] = admissioninformers.NewFilteredValidatingAdmissionPolicyBindingInformer(
 			client, 0, cache.Indexers{}, onlyName(name))
 	}
@@ -51,12 +51,14 @@ func (w *policyWatch) informers() []cache.SharedIndexInformer {
 }
 
 // drift is an error that says in what the policies of the cluster differ from those of an installation.
-func (w *policyWatch) drift(tektonNamespace string, s settings.Settings) error {
-	want, err := manifests.RenderPolicies(manifests.Options{TektonNamespace: tektonNamespace, Settings: s})
+func (w *policyWatch) drift(tekton settings.Account, s settings.Settings) error {
+	want, err := manifests.RenderPolicies(manifests.Options{
+		TektonNamespace: tekton.Namespace, TektonAccount: tekton.Name, Settings: s,
+	})
 	if err != nil {
 		return err
 	}
-	return want.OfTokens().Drift(
+	return want.OfFence().Drift(
 		func(name string) *admissionv1.ValidatingAdmissionPolicy {
 			return get[*admissionv1.ValidatingAdmissionPolicy](w.policies[name], name)
 		},

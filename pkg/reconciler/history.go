@@ -41,9 +41,10 @@ const (
 	conflictTries = 8
 )
 
-// History keeps the trust history of the cluster: every key that was ever seen at the issuer, in ConfigMaps of the add-on's
-// own namespace (trust.History). Nothing is ever removed from them. What this replica knows it also keeps in memory, and
-// puts back what somebody else removed or changed. All replicas write: each write is based on the version that was read.
+// History keeps the trust history of the cluster: every key that was ever seen at the issuer, in ConfigMaps of the
+// add-on's own namespace (trust.History). Nothing is ever removed from them. What this replica knows it also keeps
+// in memory, and puts back what somebody else removed or changed. All replicas write: each write is based on the
+// version that was read.
 type History struct {
 	client   kubernetes.Interface
 	fetch    func(context.Context) (*trust.Cluster, error)
@@ -92,8 +93,8 @@ func (h *History) poke() {
 	}
 }
 
-// Run keeps the history until ctx ends: it looks at once, about hourly, after every change of its ConfigMaps, and when Cluster
-// has met a new key.
+// Run keeps the history until ctx ends: it looks at once, about hourly, after every change of its ConfigMaps, and
+// when Cluster has met a new key.
 func (h *History) Run(ctx context.Context) {
 	go h.informer.RunWithContext(ctx)
 	for {
@@ -116,8 +117,8 @@ func (h *History) Run(ctx context.Context) {
 	}
 }
 
-// Cluster returns the keys with which to verify: those in use now, read from the issuer, and all that the history has. The
-// keys in use are enough where the history cannot be used.
+// Cluster returns the keys with which to verify: those in use now, read from the issuer, and all that the history
+// has. The keys in use are enough where the history cannot be used.
 func (h *History) Cluster(ctx context.Context) (*trust.Cluster, error) {
 	live, err := h.fetch(ctx)
 	if err != nil {
@@ -176,8 +177,8 @@ func (h *History) load(ctx context.Context, uid string) error {
 	return nil
 }
 
-// Sync reads the issuer's keys and brings the ConfigMaps up to date. A failure to read the keys does not keep it from putting
-// back what is missing.
+// Sync reads the issuer's keys and brings the ConfigMaps up to date. A failure to read the keys does not keep it
+// from putting back what is missing.
 func (h *History) Sync(ctx context.Context) error {
 	live, liveErr := h.fetch(ctx)
 	h.mu.Lock()
@@ -234,8 +235,8 @@ func (h *History) syncOnce(ctx context.Context, uid string, live *trust.Cluster)
 	return nil
 }
 
-// learn takes in what the ConfigMaps have and what the issuer has, and returns everything that is known then; which entries
-// of the ConfigMaps were damaged, these are mended in have; and which keys somebody else added.
+// learn takes in what the ConfigMaps have and what the issuer has, and returns everything that is known then; which
+// entries of the ConfigMaps were damaged, these are mended in have; and which keys somebody else added.
 func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) (
 	want trust.History, damaged, foreign []string, err error,
 ) {
@@ -269,8 +270,8 @@ func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) 
 	return h.seen.Clone(), damaged, foreign, nil
 }
 
-// refuse takes out of have, and returns, what somebody else added that contradicts what this replica knows, such as another key
-// under a known key ID: nobody could verify with both. It is not put back when somebody deletes it.
+// refuse takes out of have, and returns, what somebody else added that contradicts what this replica knows, such as
+// another key under a known key ID: nobody could verify with both. It is not put back when somebody deletes it.
 func (h *History) refuse(have trust.History) []string {
 	var refused []string
 	if !h.loaded {

@@ -285,8 +285,8 @@ func TestHistoryRecordsARotation(t *testing.T) {
 	}
 }
 
-// TestHistoryVerifiesAfterRestart: a new replica verifies with what an earlier one stored, from its first answer on, and
-// stores a key that it meets before it looked by itself.
+// TestHistoryVerifiesAfterRestart: a new replica verifies with what an earlier one stored, from its first answer
+// on, and stores a key that it meets before it looked by itself.
 func TestHistoryVerifiesAfterRestart(t *testing.T) {
 	l := newHistoryLab(t)
 	a, b := newKey(t), newKey(t)
@@ -346,14 +346,20 @@ func TestHistoryIsRepaired(t *testing.T) {
 		}
 	}
 	for what, tamper := range map[string]func(*historyLab, string){
-		"entry removed":     func(l *historyLab, key string) { l.tamper(name, func(cm *corev1.ConfigMap) { delete(cm.Data, key) }) },
+		"entry removed": func(l *historyLab,
+			key string) {
+			l.tamper(name, func(cm *corev1.ConfigMap) { delete(cm.Data, key) })
+		},
 		"all removed":       func(l *historyLab, _ string) { l.tamper(name, func(cm *corev1.ConfigMap) { cm.Data = nil }) },
 		"ConfigMap deleted": func(l *historyLab, _ string) { l.remove(name) },
 		"junk":              edit(func(string) string { return "junk" }),
 		"another issuer":    edit(func(s string) string { return strings.Replace(s, "https://i", "https://evil", 1) }),
 		"another kid":       edit(func(s string) string { return strings.Replace(s, `"kid":"`, `"kid":"x`, 1) }),
-		"first seen before": edit(func(s string) string { return strings.Replace(s, `"firstSeen":"2026`, `"firstSeen":"2020`, 1) }),
-		"last seen before":  edit(func(s string) string { return strings.Replace(s, "T02:00:00Z", "T01:00:00Z", 1) }),
+		"first seen before": edit(func(s string) string {
+			return strings.Replace(s, `"firstSeen":"2026`, `"firstSeen":"2020`,
+				1)
+		}),
+		"last seen before": edit(func(s string) string { return strings.Replace(s, "T02:00:00Z", "T01:00:00Z", 1) }),
 		"last seen in the future": edit(func(s string) string {
 			return strings.Replace(s, `"lastSeen":"2026`, `"lastSeen":"2036`, 1)
 		}),
@@ -379,7 +385,8 @@ func TestHistoryIsRepaired(t *testing.T) {
 				t.Fatal(err)
 			}
 			after := l.stored()
-			if want, got := before[key][0], after[key]; len(got) != 1 || got[0].Issuer != want.Issuer || *got[0].JWK != *want.JWK ||
+			if want, got := before[key][0], after[key]; len(got) != 1 || got[0].Issuer != want.Issuer ||
+				*got[0].JWK != *want.JWK ||
 				got[0].FirstSeen != want.FirstSeen || got[0].LastSeen != want.LastSeen || got[0].Current {
 				t.Errorf("the entry was not put back: got %+v, want %+v", got, want)
 			}
@@ -426,8 +433,8 @@ func TestHistoryTellsOfForeignKeys(t *testing.T) {
 	}
 }
 
-// TestHistoryRefusesContradictions: another key under a known key ID must not keep the add-on from verifying, and whoever
-// deletes it has deleted it.
+// TestHistoryRefusesContradictions: another key under a known key ID must not keep the add-on from verifying, and
+// whoever deletes it has deleted it.
 func TestHistoryRefusesContradictions(t *testing.T) {
 	l := newHistoryLab(t)
 	a, b := newKey(t), newKey(t)
@@ -539,8 +546,8 @@ func TestHistoryOfTwoReplicas(t *testing.T) {
 	}
 }
 
-// TestHistoryReplicasDoNotQuarrel: two API servers disagree on a key for a while. The replicas that ask them must not undo
-// each other's writes.
+// TestHistoryReplicasDoNotQuarrel: two API servers disagree on a key for a while. The replicas that ask them must
+// not undo each other's writes.
 func TestHistoryReplicasDoNotQuarrel(t *testing.T) {
 	l := newHistoryLab(t)
 	a, b := newKey(t), newKey(t)
@@ -564,8 +571,8 @@ func TestHistoryReplicasDoNotQuarrel(t *testing.T) {
 	}
 }
 
-// TestHistoryNeverLosesAKey runs random sequences of looks by two replicas, rotations, restarts, failing and conflicting
-// writes, and changes by somebody else. In the end everything is stored that some replica knew.
+// TestHistoryNeverLosesAKey runs random sequences of looks by two replicas, rotations, restarts, failing and
+// conflicting writes, and changes by somebody else. In the end everything is stored that some replica knew.
 func TestHistoryNeverLosesAKey(t *testing.T) {
 	for seed := range uint64(40) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { runRandomly(t, mathrand.New(mathrand.NewPCG(seed, 1))) })
@@ -717,7 +724,8 @@ func TestHistoryRun(t *testing.T) {
 
 // TestHistoryRole: the add-on's role allows exactly what the history takes.
 func TestHistoryRole(t *testing.T) {
-	objects, err := manifests.Render(manifests.Options{TektonNamespace: "tekton-pipelines", Registry: "r", Version: "v", Settings: settings.Default()})
+	objects, err := manifests.Render(manifests.Options{TektonNamespace: "tekton-pipelines", Registry: "r", Version: "v",
+		Settings: settings.Default()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -728,7 +736,8 @@ func TestHistoryRole(t *testing.T) {
 			continue
 		}
 		for _, rule := range role.Rules {
-			if !slices.Contains(rule.Resources, "configmaps") || slices.Equal(rule.ResourceNames, []string{delivery.ConfigMapName}) {
+			if !slices.Contains(rule.Resources, "configmaps") ||
+				slices.Equal(rule.ResourceNames, []string{delivery.ConfigMapName}) {
 				continue // ConfigMap delivery is no part of the history
 			}
 			if slices.Contains(rule.Verbs, "update") {

@@ -71,8 +71,9 @@ func (m *historyMaps) entries() trust.History {
 	return h
 }
 
-// mend finds the entries of have that lack something which stored, an earlier state, had, or that nobody can have written
-// honestly: only the last sighting moves, and never into the future. They become what they were. It returns their keys.
+// mend finds the entries of have that lack something which stored, an earlier state, had, or that nobody can have
+// written honestly: only the last sighting moves, and never into the future. They become what they were. It returns
+// their keys.
 func mend(stored, have trust.History, now time.Time) []string {
 	var damaged []string
 	for key, sightings := range stored {
@@ -116,8 +117,8 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// bring prepares the ConfigMaps for everything in want that have lacks, and for all damaged entries. Nothing is taken out of
-// a ConfigMap. Where an entry finds no room the others are prepared all the same.
+// bring prepares the ConfigMaps for everything in want that have lacks, and for all damaged entries. Nothing is
+// taken out of a ConfigMap. Where an entry finds no room the others are prepared all the same.
 func (m *historyMaps) bring(have, want trust.History, damaged []string, now time.Time) error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(want)) {
@@ -178,7 +179,8 @@ func (m *historyMaps) put(key, value string, everywhere bool) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("key %s finds no room in the %d ConfigMaps of the trust history: keep it all with kubectl tekton-sign "+
+	return fmt.Errorf("key %s finds no room in the %d ConfigMaps of the trust history: "+
+		"keep it all with kubectl tekton-sign "+
 		"trust export, then start anew with disable --purge and enable", key, trust.HistoryMaps)
 }
 

@@ -80,7 +80,8 @@ func isHopeless(err error, size int) bool {
 // from one that is away.
 func isOfAnotherWebhook(err error) bool {
 	text := err.Error()
-	return apierrors.IsInternalError(err) && strings.Contains(text, "failed calling webhook") && !strings.Contains(text, ".tekton-sign.dev")
+	return apierrors.IsInternalError(err) && strings.Contains(text, "failed calling webhook") &&
+		!strings.Contains(text, ".tekton-sign.dev")
 }
 
 // unless returns err, unless there is no hope: then it is said once, and the TaskRun is left alone.
@@ -92,12 +93,14 @@ func (r *Records) unless(ctx context.Context, taskRun *unstructured.Unstructured
 	if !isHopeless(err, size) {
 		return err
 	}
-	message := fmt.Sprintf("the verdict or the record of this TaskRun cannot be stored, and will not be tried again: the TaskRun takes %d bytes: %v",
+	message := fmt.Sprintf("the verdict or the record of this TaskRun cannot be stored, and will not be tried again: "+
+		"the TaskRun takes %d bytes: %v",
 		size, err)
 	if err := r.events().tellOnce(ctx, taskRun, corev1.EventTypeWarning, ReasonNotRecorded, message); err != nil {
 		return err
 	}
-	r.Log.Infow("a record was given up", "namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName(), "bytes", size, zap.Error(err))
+	r.Log.Infow("a record was given up", "namespace", taskRun.GetNamespace(), "taskRun", taskRun.GetName(), "bytes", size,
+		zap.Error(err))
 	if !r.hopeless.add(taskRun) {
 		return nil // counted before
 	}

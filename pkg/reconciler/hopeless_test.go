@@ -17,8 +17,9 @@ import (
 
 // What the API server answers if Tekton's webhook takes no object so large, word for word.
 func tektonRefuses() error {
-	return apierrors.NewInternalError(errors.New(`failed calling webhook "webhook.pipeline.tekton.dev": failed to call webhook: ` +
-		"the server rejected our request for an unknown reason"))
+	return apierrors.NewInternalError(
+		errors.New(`failed calling webhook "webhook.pipeline.tekton.dev": failed to call webhook: ` +
+			"the server rejected our request for an unknown reason"))
 }
 
 // padded is a TaskRun of at least that many bytes.
@@ -66,7 +67,8 @@ func TestRecordsTooLarge(t *testing.T) {
 			told := lab.told(t)
 			if !test.givenUp {
 				if err == nil || lab.givenUp != 0 || len(lab.patches) != 3 || len(told) != 0 {
-					t.Errorf("expected to try again, got %v after %d writes, given up %d times, events %q", err, len(lab.patches), lab.givenUp, told)
+					t.Errorf("expected to try again, got %v after %d writes, given up %d times, events %q", err, len(lab.patches),
+						lab.givenUp, told)
 				}
 				return
 			}
@@ -88,7 +90,8 @@ func TestRecordsTooLarge(t *testing.T) {
 // Tekton may write again what was given up: that is tried once more, and neither said nor counted again.
 func TestRecordsGivenUpOnce(t *testing.T) {
 	lab := newRecordsLab(t, padded(1_567_000))
-	for version, refusal := range []error{tektonRefuses(), apierrors.NewInternalError(errors.New("etcdserver: request is too large"))} {
+	for version, refusal := range []error{tektonRefuses(),
+		apierrors.NewInternalError(errors.New("etcdserver: request is too large"))} {
 		lab.refusal = refusal
 		object := untyped(t, lab.stored(t))
 		object.SetResourceVersion(strconv.Itoa(version + 8))

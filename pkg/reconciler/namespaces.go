@@ -4,7 +4,6 @@ package reconciler
 
 import (
 	"context"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -54,16 +53,6 @@ func (n *Namespaces) Names() []string { return n.informer.GetStore().ListKeys() 
 func (n *Namespaces) Exists(name string) bool {
 	_, ok, err := n.informer.GetStore().GetByKey(name)
 	return ok && err == nil
-}
-
-// Created returns when a namespace was created, false if it is not known.
-func (n *Namespaces) Created(name string) (time.Time, bool) {
-	obj, ok, err := n.informer.GetStore().GetByKey(name)
-	namespace, typed := obj.(*metav1.PartialObjectMetadata)
-	if err != nil || !ok || !typed {
-		return time.Time{}, false
-	}
-	return namespace.CreationTimestamp.Time, true
 }
 
 // InScope reports whether results are signed in the namespace: it exists, is not being deleted, and the settings choose it.

@@ -4,18 +4,16 @@ package reconciler
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
-	authenticationv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/apiserver"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -27,8 +25,8 @@ type Probe struct {
 	client kubernetes.Interface
 }
 
-// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that behind a
-// load balancer all API servers get their turn.
+// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that
+// behind a load balancer all API servers get their turn.
 func NewProbe(config *rest.Config) (*Probe, error) {
 	own := rest.CopyConfig(config)
 	own.Proxy = http.ProxyFromEnvironment // what it is anyway; being set keeps the transport from being shared
@@ -48,7 +46,8 @@ func NewProbe(config *rest.Config) (*Probe, error) {
 // probeDigest stands in the probed audience where a signer puts the digest of what it signs.
 const probeDigest = "tekton-sign probe, not a digest!" // 32 bytes
 
-// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods' tokens answers.
+// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods'
+// tokens answers.
 const (
 	ordinaryAudience = "https://tekton-sign.dev/probe"
 	podAudience      = "https://tekton-sign.dev/pod-probe"
@@ -63,26 +62,24 @@ func (e *notRefusedError) Error() string {
 	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
 }
 
-// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that is handed
-// out after all is dropped unread: it belongs to an account without rights.
+// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that
+// is handed out after all is dropped unread: it belongs to an account without rights.
 //
-// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted: elsewhere both
-// policies refuse it, and the API server names either.
+// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted:
+// elsewhere both policies refuse it, and the API server names either.
 func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 	type request struct {
 		policy, audience string
 		bound            bool // to a pod
 	}
-	digest := base64.RawURLEncoding.EncodeToString([]byte(probeDigest))
-	requests := []request{
-		{manifests.SigningTokens, s.AudiencePrefix + ":p:" + digest, true},
-		{manifests.SigningTokens, s.AudiencePrefix + ":k:" + digest, true},
-		{manifests.TokenRequesters, ordinaryAudience, false},
-		{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
+	var requests []request
+	for _, audience := range s.StepAudiences(signing.Digest([]byte(probeDigest))) {
+		requests = append(requests, request{manifests.SigningTokens, audience, true})
 	}
-	if s.Binding == signing.BindingAudience {
-		requests = append(requests, request{manifests.SigningTokens, signing.FixedAudience(s.AudiencePrefix), true})
-	}
+	requests = append(requests,
+		request{manifests.TokenRequesters, ordinaryAudience, false},
+		request{manifests.PodTokens, podAudience, true}, // with which whoever got it would be the pod
+	)
 	for _, r := range requests {
 		if err := p.refused(ctx, r.policy, r.audience, r.bound); err != nil {
 			return err
@@ -91,24 +88,19 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 	return nil
 }
 
-// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not the requester's.
-// Each request is one that no other policy refuses: an API server names any that does.
+// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not
+// the requester's. Each request is one that no other policy refuses: an API server names any that does.
 func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool) error {
-	seconds := int64(signing.MinTokenLifetime / time.Second)
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences:         []string{audience},
-		ExpirationSeconds: &seconds,
-	}}
+	request := apiserver.NewRequest(audience)
 	if bound {
-		request.Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{
-			Kind: "Pod", APIVersion: "v1", Name: manifests.ProbeAccount, UID: "00000000-0000-4000-8000-000000000000",
-		}
+		request = apiserver.NewPodRequest(audience, manifests.ProbeAccount, "00000000-0000-4000-8000-000000000000")
 	}
 	_, err := p.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ProbeAccount, request,
 		metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	expected := fmt.Sprintf("ValidatingAdmissionPolicy '%s' with binding ", policy)
 	switch {
-	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err): // it came past the policies: there is no such pod
+	// it came past the policies: there is no such pod
+	case err == nil, apierrors.IsNotFound(err), apierrors.IsConflict(err):
 		return &notRefusedError{policy, audience}
 	case !strings.Contains(err.Error(), expected) || !strings.Contains(err.Error(), " denied request: "):
 		return fmt.Errorf("policy %s: expected it to refuse a token with audience %s, got: %w", policy, audience, err)

@@ -22,7 +22,8 @@ type Proof struct {
 	Recorded func(context.Context, *v1.TaskRun) (verify.Verdict, bool)
 }
 
-// Proves reports whether what the condition of a TaskRun says, or that there is none, is the add-on's word about this state.
+// Proves reports whether what the condition of a TaskRun says, or that there is none, is the add-on's word about
+// this state.
 func (p Proof) Proves(ctx context.Context, taskRun *unstructured.Unstructured) bool {
 	s := stateOf(taskRun)
 	if _, err := p.opened(taskRun, s); err == nil {

@@ -34,9 +34,9 @@ import (
 // recordRetries bounds the attempts at one TaskRun, about two minutes, until everything is looked at again.
 const recordRetries = 14
 
-// Records has every completed TaskRun judged and recorded: it calls the status webhook for those whose verdict nothing proves to be
-// the add-on's, and writes the add-on's record (docs/record.md) of what is sealed. It keeps nothing in memory but the keys of
-// TaskRuns that wait for it.
+// Records has every completed TaskRun judged and recorded: it calls the status webhook for those whose verdict
+// nothing proves to be the add-on's, and writes the add-on's record (docs/record.md) of what is sealed. It keeps
+// nothing in memory but the keys of TaskRuns that wait for it.
 type Records struct {
 	pkgreconciler.LeaderAwareFuncs
 	RecordsConfig
@@ -63,7 +63,8 @@ type RecordsConfig struct {
 	Token func(context.Context, signing.Digest) (string, error)
 	// OnCatchUp and OnRecord are told of every TaskRun that was completed without a verdict, and of every record.
 	OnCatchUp, OnRecord func(error)
-	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as OnGivenUp is.
+	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as
+	// OnGivenUp is.
 	OnVerdict func(verify.Result)
 	OnGivenUp func()
 	// OnSeen is shown every TaskRun, again after each change.
@@ -167,10 +168,11 @@ func (r *Records) reconcile(ctx context.Context, id types.NamespacedName) error 
 	return r.unless(ctx, taskRun, err)
 }
 
-// catchUp has the status webhook look at a TaskRun, by a write that changes nothing. It returns the TaskRun as it is then; with an
-// error, as it was.
+// catchUp has the status webhook look at a TaskRun, by a write that changes nothing. It returns the TaskRun as it
+// is then; with an error, as it was.
 func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructured) (*unstructured.Unstructured, error) {
-	patched, err := r.taskRuns.Namespace(taskRun.GetNamespace()).Patch(ctx, taskRun.GetName(), types.MergePatchType, []byte(`{}`),
+	patched, err := r.taskRuns.Namespace(taskRun.GetNamespace()).Patch(ctx, taskRun.GetName(), types.MergePatchType,
+		[]byte(`{}`),
 		metav1.PatchOptions{FieldManager: manifests.Controller}, "status")
 	if err != nil {
 		r.OnCatchUp(err)
@@ -178,7 +180,8 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 	}
 	before, after := stateOf(taskRun), stateOf(patched)
 	if task, _ := r.todo(ctx, patched); task == ask {
-		err := errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, their clocks right, and the issuer's keys known to them")
+		err := errors.New("the status webhook did not judge the TaskRun: see whether its pods are ready, " +
+			"their clocks right, and the issuer's keys known to them")
 		r.OnCatchUp(err)
 		return taskRun, err
 	}
@@ -195,7 +198,8 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 }
 
 // record writes the record of what is sealed, and returns it.
-func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured, found seal.Facts) (verify.Result, error) {
+func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured, found seal.Facts) (verify.Result,
+	error) {
 	result := found.Result()
 	tr, err := typed(taskRun)
 	if err != nil {
@@ -210,7 +214,8 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 	}
 	if !found.Good() {
 		message := stateOf(taskRun).failure(result)
-		if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed, message); err != nil {
+		if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed,
+			message); err != nil {
 			return result, err
 		}
 	}
@@ -224,7 +229,8 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 }
 
 // write proves the record and puts it into the status that was verified, and into no other.
-func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured, made record.Record, found seal.Facts) error {
+func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured, made record.Record,
+	found seal.Facts) error {
 	statement, err := made.Statement()
 	if err != nil {
 		return errHopeless{fmt.Errorf("making the record: %w", err)}
@@ -259,7 +265,8 @@ func (r *Records) write(ctx context.Context, taskRun *unstructured.Unstructured,
 		return fmt.Errorf("writing the record: %w", err)
 	}
 	if s := stateOf(stored); s.record != value || s.seal != sealed {
-		return errors.New("the record was not stored as it was written: somebody else's webhook changes the status of TaskRuns")
+		return errors.New("the record was not stored as it was written: somebody else's webhook changes the status of " +
+			"TaskRuns")
 	}
 	return nil
 }

@@ -153,7 +153,8 @@ func (l *recordsLab) patch(action clienttesting.Action) (bool, runtime.Object, e
 		return true, nil, err
 	}
 	if v := body.Metadata.ResourceVersion; v != "" && v != taskRun.GetResourceVersion() {
-		return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: TaskRuns}, patch.GetName(), errors.New("another version"))
+		return true, nil, apierrors.NewConflict(schema.GroupResource{Resource: TaskRuns}, patch.GetName(),
+			errors.New("another version"))
 	}
 	l.patches = append(l.patches, body.Metadata.UID+" "+body.Metadata.ResourceVersion)
 	if l.refusal != nil {
@@ -194,7 +195,8 @@ func (l *recordsLab) verifier(t *testing.T) *verify.Verifier {
 // found is what the webhook saw in the write that completed the TaskRun.
 func (l *recordsLab) found(t *testing.T, tr *v1.TaskRun) seal.Facts {
 	t.Helper()
-	facts := verify.Facts{Live: true, RequirePod: true, Pinned: true, Pod: &verify.PodFacts{Found: true, UID: podUID, ControllerUID: tr.UID}}
+	facts := verify.Facts{Live: true, RequirePod: true, Pinned: true, Pod: &verify.PodFacts{Found: true, UID: podUID,
+		ControllerUID: tr.UID}}
 	result := l.verifier(t).TaskRun(t.Context(), tr, facts)
 	if tr.Status.GetCondition(verify.ConditionType).IsFalse() && result.Verdict == verify.Verified {
 		result.Verdict, result.Reason = verify.Failed, "condition"
@@ -247,8 +249,8 @@ func (l *recordsLab) token(_ context.Context, digest signing.Digest) (string, er
 	return l.cluster.RecorderToken(signing.RecordAudience(signing.AudiencePrefix, digest))
 }
 
-// enqueued takes what waits out of the queue and returns how much that was. What is on its way into the queue is waited for: one
-// more is sent after it.
+// enqueued takes what waits out of the queue and returns how much that was. What is on its way into the queue is
+// waited for: one more is sent after it.
 func (l *recordsLab) enqueued() int {
 	last := types.NamespacedName{Name: "the-last"}
 	l.queue.EnqueueKey(last)
@@ -306,7 +308,8 @@ func TestRecordsWritesARecordThatVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := lab.verified(t)
-	if got.Verdict != verify.Verified || got.Record == nil || got.Record.Verdict != verify.Verified || got.Time.Source != verify.TimeFromRecord {
+	if got.Verdict != verify.Verified || got.Record == nil || got.Record.Verdict != verify.Verified ||
+		got.Time.Source != verify.TimeFromRecord {
 		t.Fatalf("expected VERIFIED with a record, got %s %+v %+v", got.Verdict, got.Record, got.Checks)
 	}
 	if diff := cmp.Diff([]string{"6340374f-3a88-4ff2-812e-c155a2d8e142 7"}, lab.patches); diff != "" {
@@ -338,8 +341,10 @@ func TestRecordsSaysWhatWasSeen(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := encoded.Record.Predicate
-	if p.Verdict != "VERIFIED" || p.PodUID != podUID || !p.VerifiedAt.Equal(verifytest.RecordedAt()) || p.Assurance == "" || len(p.Keys) == 0 ||
-		!slices.Contains(p.Checks, record.Check{ID: "pod", Status: "pass"}) || !slices.Contains(p.Checks, record.Check{ID: "declaration", Status: "pass"}) {
+	if p.Verdict != "VERIFIED" || p.PodUID != podUID || !p.VerifiedAt.Equal(verifytest.RecordedAt()) ||
+		p.Assurance == "" || len(p.Keys) == 0 ||
+		!slices.Contains(p.Checks, record.Check{ID: "pod", Status: "pass"}) ||
+		!slices.Contains(p.Checks, record.Check{ID: "declaration", Status: "pass"}) {
 		t.Errorf("recorded %+v", p)
 	}
 	if diff := cmp.Diff([]string{"VERIFIED "}, lab.verdicts); diff != "" {
@@ -358,7 +363,8 @@ func TestRecordsTellsOfABadVerdict(t *testing.T) {
 		}
 	}
 	told := lab.told(t)
-	if len(told) != 1 || !strings.HasPrefix(told[0], `Warning TaskRunResultsVerificationFailed: FAILED: results: \x1b[2K\r✓ VERIFIED`) || len(told[0]) > 1100 {
+	if len(told) != 1 || !strings.HasPrefix(told[0],
+		`Warning TaskRunResultsVerificationFailed: FAILED: results: \x1b[2K\r✓ VERIFIED`) || len(told[0]) > 1100 {
 		t.Errorf("expected one Warning without control characters, got %q", told)
 	}
 	if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Failed || got.Verdict != verify.Failed {
@@ -372,12 +378,16 @@ func TestRecordsWithoutEvents(t *testing.T) {
 		err  error
 		want bool // a record
 	}{
-		"a quota":      {apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("exceeded quota")), true},
+		"a quota": {apierrors.NewForbidden(schema.GroupResource{Resource: "events"}, "", errors.New("exceeded quota")),
+			true},
 		"out of reach": {errors.New("connection refused"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := newRecordsLab(t, func(tr *v1.TaskRun) { setVerdict(tr, "False", "FAILED: results") })
-			lab.events.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, test.err })
+			lab.events.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object,
+				error) {
+				return true, nil, test.err
+			})
 			err := lab.Reconcile(t.Context(), "ci/build")
 			_, recorded := lab.stored(t).Status.Annotations[record.Annotation]
 			if (err == nil) != test.want || recorded != test.want {
@@ -401,14 +411,16 @@ func TestRecordsNeverImprovesAVerdict(t *testing.T) {
 
 func TestRecordsCatchesUp(t *testing.T) {
 	lab := newRecordsLab(t, func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] })
-	lab.webhook = lab.judges(t, "True", "VERIFIED: 3 results; verified late, the add-on did not see", lab.found(t, lab.stored(t)))
+	lab.webhook = lab.judges(t, "True", "VERIFIED: 3 results; verified late, the add-on did not see",
+		lab.found(t, lab.stored(t)))
 	if err := lab.Reconcile(t.Context(), "ci/build"); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{" ", "6340374f-3a88-4ff2-812e-c155a2d8e142 7"}, lab.patches); diff != "" {
 		t.Errorf("patches (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"Normal TaskRunResultsVerifiedLate: VERIFIED: 3 results; verified late, the add-on did not see"}, lab.told(t)); diff != "" {
+	if diff := cmp.Diff([]string{"Normal TaskRunResultsVerifiedLate: VERIFIED: " +
+		"3 results; verified late, the add-on did not see"}, lab.told(t)); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 	if got := lab.verified(t); got.Record == nil || got.Record.Verdict != verify.Verified {
@@ -419,7 +431,8 @@ func TestRecordsCatchesUp(t *testing.T) {
 	}
 }
 
-// A record stands for the seal where an earlier version of the add-on wrote it: if it is good, and says what the condition says.
+// A record stands for the seal where an earlier version of the add-on wrote it: if it is good, and says what the
+// condition says.
 func TestRecordsTakesARecordForASeal(t *testing.T) {
 	for name, test := range map[string]struct {
 		condition corev1.ConditionStatus
@@ -450,7 +463,10 @@ func TestRecordsTakesARecordForASeal(t *testing.T) {
 func TestRecordsReplacesClaims(t *testing.T) {
 	forged := "v1.e30.AAAA"
 	for name, change := range map[string]func(*v1.TaskRun){
-		"with nonsense for a seal": func(tr *v1.TaskRun) { tr.Status.Annotations = map[string]string{seal.Annotation: forged} },
+		"with nonsense for a seal": func(
+			tr *v1.TaskRun) {
+			tr.Status.Annotations = map[string]string{seal.Annotation: forged}
+		},
 		"with a record, too": func(tr *v1.TaskRun) {
 			tr.Status.Annotations = map[string]string{seal.Annotation: forged, record.Annotation: "v1.x.y"}
 		},
@@ -469,7 +485,8 @@ func TestRecordsReplacesClaims(t *testing.T) {
 			}
 			told := lab.told(t)
 			if len(told) != 2 || !slices.ContainsFunc(told, func(e string) bool {
-				return strings.HasPrefix(e, "Warning SignedResultsConditionReplaced: ") && strings.HasSuffix(e, "now SignedResultsVerified=False: FAILED: results")
+				return strings.HasPrefix(e, "Warning SignedResultsConditionReplaced: ") &&
+					strings.HasSuffix(e, "now SignedResultsVerified=False: FAILED: results")
 			}) {
 				t.Errorf("events %q", told)
 			}
@@ -484,7 +501,8 @@ func TestRecordsReplacesClaims(t *testing.T) {
 func TestRecordsReplacesARecord(t *testing.T) {
 	lab := newRecordsLab(t, nil)
 	object := untyped(t, lab.stored(t))
-	if err := unstructured.SetNestedField(object.Object, "v1.x.y", "status", "annotations", record.Annotation); err != nil {
+	if err := unstructured.SetNestedField(object.Object, "v1.x.y", "status", "annotations",
+		record.Annotation); err != nil {
 		t.Fatal(err)
 	}
 	if err := lab.api.Tracker().Update(tektonResource(TaskRuns), object, "ci"); err != nil {
@@ -516,7 +534,8 @@ func TestRecordsTakesOutWhatIsNobodys(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := lab.told(t)
-			if len(lab.patches) != 1 || len(lab.recorded) != 0 || len(told) != 1 || !strings.Contains(told[0], "now none is due") {
+			if len(lab.patches) != 1 || len(lab.recorded) != 0 || len(told) != 1 ||
+				!strings.Contains(told[0], "now none is due") {
 				t.Errorf("writes %q, records %v, events %q", lab.patches, lab.recorded, told)
 			}
 		})
@@ -526,7 +545,8 @@ func TestRecordsTakesOutWhatIsNobodys(t *testing.T) {
 func TestRecordsWithoutTheWebhook(t *testing.T) {
 	bare := func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] }
 	lab := newRecordsLab(t, bare)
-	if err := lab.Reconcile(t.Context(), "ci/build"); err == nil || !strings.Contains(err.Error(), "the status webhook did not judge") {
+	if err := lab.Reconcile(t.Context(), "ci/build"); err == nil ||
+		!strings.Contains(err.Error(), "the status webhook did not judge") {
 		t.Errorf("got %v", err)
 	}
 	if len(lab.recorded) != 0 || len(lab.caughtUp) != 1 {
@@ -549,7 +569,9 @@ func TestRecordsHopeless(t *testing.T) {
 		"413":  apierrors.NewRequestEntityTooLargeError("limit is 3145728"),
 		"422":  apierrors.NewInvalid(schema.GroupKind{Kind: "TaskRun"}, "build", nil),
 		"etcd": apierrors.NewInternalError(errors.New("etcdserver: request is too large")),
-		"grpc": apierrors.NewInternalError(errors.New("rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097200 vs. 2097152)")),
+		"grpc": apierrors.NewInternalError(
+			errors.New("rpc error: code = ResourceExhausted desc = trying to send message larger than max (2097200 vs. " +
+				"2097152)")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := newRecordsLab(t, nil)
@@ -560,7 +582,8 @@ func TestRecordsHopeless(t *testing.T) {
 				}
 			}
 			told := lab.told(t)
-			if len(lab.patches) != 1 || lab.givenUp != 1 || len(lab.verdicts) != 1 || len(told) != 1 || !strings.HasPrefix(told[0], "Warning "+ReasonNotRecorded) {
+			if len(lab.patches) != 1 || lab.givenUp != 1 || len(lab.verdicts) != 1 || len(told) != 1 ||
+				!strings.HasPrefix(told[0], "Warning "+ReasonNotRecorded) {
 				t.Errorf("%d writes, given up %d times, verdicts %q, events %q", len(lab.patches), lab.givenUp, lab.verdicts, told)
 			}
 			lab.refusal = nil
@@ -596,12 +619,17 @@ func TestCounted(t *testing.T) {
 		state   taskRunState
 		want    string
 	}{
-		"cancelled":           {verify.Unsigned, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""}, hasPod: true}, "cancelled"},
-		"timed out":           {verify.Indeterminate, taskRunState{succeeded: condition{"False", "TaskRunTimeout", ""}, hasPod: true}, "timed-out"},
-		"without a pod":       {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}}, "no-pod"},
-		"failed":              {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}, hasPod: true}, "coverage"},
-		"cancelled, tampered": {verify.Failed, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""}, hasPod: true}, "coverage"},
-		"succeeded":           {verify.Unsigned, taskRunState{succeeded: condition{"True", "TaskRunCancelled", ""}}, "coverage"},
+		"cancelled": {verify.Unsigned, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""},
+			hasPod: true}, "cancelled"},
+		"timed out": {verify.Indeterminate, taskRunState{succeeded: condition{"False", "TaskRunTimeout", ""},
+			hasPod: true}, "timed-out"},
+		"without a pod": {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}}, "no-pod"},
+		"failed": {verify.Unsigned, taskRunState{succeeded: condition{"False", "Failed", ""}, hasPod: true},
+			"coverage"},
+		"cancelled, tampered": {verify.Failed, taskRunState{succeeded: condition{"False", "TaskRunCancelled", ""},
+			hasPod: true}, "coverage"},
+		"succeeded": {verify.Unsigned, taskRunState{succeeded: condition{"True", "TaskRunCancelled", ""}},
+			"coverage"},
 	} {
 		if got := counted(verify.Result{Verdict: test.verdict, Reason: "coverage"}, test.state); got.Reason != test.want {
 			t.Errorf("%s: expected %s, got %s", name, test.want, got.Reason)
@@ -614,7 +642,8 @@ func TestRecordsFailures(t *testing.T) {
 		damage func(*recordsLab)
 		want   string
 	}{
-		"no key": {func(l *recordsLab) { l.SealKey = func() seal.Key { return seal.Key{} } }, "the status webhook did not judge"},
+		"no key": {func(l *recordsLab) { l.SealKey = func() seal.Key { return seal.Key{} } },
+			"the status webhook did not judge"},
 		"the token": {func(l *recordsLab) {
 			l.Token = func(context.Context, signing.Digest) (string, error) { return "", errors.New("denied") }
 		}, "asking for the record's proof: denied"},
@@ -687,15 +716,24 @@ func TestRecordsSeen(t *testing.T) {
 		"judged and not recorded": {want: 1},
 		"changed":                 {event: watch.Modified, want: 1},
 		"deleted":                 {event: watch.Deleted},
-		"not judged":              {change: func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] }, want: 1},
-		"awaited":                 {change: func(tr *v1.TaskRun) { setVerdict(tr, "Unknown", "") }, want: 1},
-		"two verdicts":            {change: func(tr *v1.TaskRun) { tr.Status.Conditions = append(tr.Status.Conditions, tr.Status.Conditions[1]) }, want: 1},
-		"running":                 {change: func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown"; setVerdict(tr, "Unknown", "") }},
+		"not judged": {change: func(tr *v1.TaskRun) { tr.Status.Conditions = tr.Status.Conditions[:1] },
+			want: 1},
+		"awaited": {change: func(tr *v1.TaskRun) { setVerdict(tr, "Unknown", "") }, want: 1},
+		"two verdicts": {change: func(tr *v1.TaskRun) {
+			tr.Status.Conditions = append(tr.Status.Conditions,
+				tr.Status.Conditions[1])
+		}, want: 1},
+		"running": {change: func(tr *v1.TaskRun) {
+			tr.Status.Conditions[0].Status = "Unknown"
+			setVerdict(tr,
+				"Unknown", "")
+		}},
 		"running, with a verdict": {change: func(tr *v1.TaskRun) { tr.Status.Conditions[0].Status = "Unknown" }, want: 1},
 		"never ran": {change: func(tr *v1.TaskRun) {
 			tr.Status.PodName, tr.Status.Steps, tr.Status.Results, tr.Status.Conditions = "", nil, nil, tr.Status.Conditions[:1]
 		}},
-		"managed by somebody else": {change: func(tr *v1.TaskRun) { by := "other.example/x"; tr.Spec.ManagedBy = &by }, want: 1},
+		"managed by somebody else": {change: func(tr *v1.TaskRun) { by := "other.example/x"; tr.Spec.ManagedBy = &by },
+			want: 1},
 		"and nothing of ours": {change: func(tr *v1.TaskRun) {
 			by := "other.example/x"
 			tr.Spec.ManagedBy, tr.Status.Conditions = &by, tr.Status.Conditions[:1]
@@ -714,11 +752,15 @@ func TestRecordsSeen(t *testing.T) {
 				panic(err)
 			}
 		}},
-		"with nonsense for a record": {change: func(tr *v1.TaskRun) { tr.Status.Annotations = map[string]string{record.Annotation: "x"} }, want: 1},
+		"with nonsense for a record": {change: func(
+			tr *v1.TaskRun) {
+			tr.Status.Annotations = map[string]string{record.Annotation: "x"}
+		}, want: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			lab := newRecordsLab(t, test.change)
-			object, err := lab.api.Tracker().List(tektonResource(TaskRuns), schema.GroupVersionKind{Group: "tekton.dev", Version: "v1", Kind: "TaskRun"}, "")
+			object, err := lab.api.Tracker().List(tektonResource(TaskRuns), schema.GroupVersionKind{Group: "tekton.dev",
+				Version: "v1", Kind: "TaskRun"}, "")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -203,10 +203,11 @@ func TestRefusalsLeaveAlone(t *testing.T) {
 		"the keeper is busy":           {deniedByPolicy, nil, false, false, trialAwaited - time.Second, ""},
 		"the keeper is away":           {deniedByPolicy, nil, false, false, trialAwaited, words},
 		"the keeper has found it":      {deniedByPolicy, known("ci.trial", delivery.None), false, true, trialAwaited, ""},
-		"the keeper has another way":   {deniedByPolicy, known("ci.trial", settings.DeliveryInit), false, true, trialAwaited, ""},
-		"left alone before":            {deniedByPolicy, known("ci.start", delivery.None), false, true, trialAwaited, ""},
-		"enforced":                     {deniedByPolicy, nil, true, true, trialAwaited, ""},
-		"not valid":                    {invalid, nil, false, true, trialAwaited, ""},
+		"the keeper has another way": {deniedByPolicy, known("ci.trial", settings.DeliveryInit), false, true, trialAwaited,
+			""},
+		"left alone before": {deniedByPolicy, known("ci.start", delivery.None), false, true, trialAwaited, ""},
+		"enforced":          {deniedByPolicy, nil, true, true, trialAwaited, ""},
+		"not valid":         {invalid, nil, false, true, trialAwaited, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newRefusalsRig(t, tc.data)

@@ -23,9 +23,9 @@ import (
 // sealKeyInterval is how often the key is looked at, beside every change of its Secret.
 const sealKeyInterval = time.Minute
 
-// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that can be used. Every
-// replica does, whoever leads: in an upgrade from a version without seals the leader is one of before, which goes only when the
-// new replicas are ready, and these need the key for that.
+// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that
+// can be used. Every replica does, whoever leads: in an upgrade from a version without seals the leader is one of
+// before, which goes only when the new replicas are ready, and these need the key for that.
 type SealKey struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -58,7 +58,8 @@ func (k *SealKey) Reconcile(ctx context.Context, _ string) error {
 	}
 	updated := secret.DeepCopy() // with its resourceVersion: nobody else's key is overwritten
 	updated.Data = map[string][]byte{seal.SecretKey: seal.NewSecret()}
-	_, err = k.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated, metav1.UpdateOptions{FieldManager: manifests.Controller})
+	_, err = k.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated,
+		metav1.UpdateOptions{FieldManager: manifests.Controller})
 	if apierrors.IsConflict(err) {
 		return nil // the change is seen soon, and calls again
 	}

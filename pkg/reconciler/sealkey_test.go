@@ -27,7 +27,8 @@ import (
 
 func TestSealKey(t *testing.T) {
 	good := bytes.Repeat([]byte("0123456789abcdef"), 2)
-	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, manifests.SealKeySecret, errors.New("changed"))
+	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "secrets"}, manifests.SealKeySecret,
+		errors.New("changed"))
 	for name, test := range map[string]struct {
 		data   map[string][]byte
 		absent bool
@@ -45,7 +46,8 @@ func TestSealKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			secret := &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.SealKeySecret, ResourceVersion: "7"}, Data: test.data,
+				ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.SealKeySecret, ResourceVersion: "7"},
+				Data:       test.data,
 			}
 			client, index := fake.NewClientset(), cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{})
 			if !test.absent {

@@ -14,8 +14,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// servingPair is a certificate with its key and its authority, in PEM. Each authority issues one certificate; its key is kept
-// nowhere.
+// servingPair is a certificate with its key and its authority, in PEM. Each authority issues one certificate; its
+// key is kept nowhere.
 type servingPair struct{ key, certificate, authority []byte }
 
 // newServingPair makes new keys on P-256 for an authority and a certificate of manifests.WebhookHost.
@@ -34,8 +34,10 @@ func newServingPair(notBefore, notAfter time.Time) (servingPair, error) {
 		PermittedDNSDomainsCritical: true, PermittedDNSDomains: []string{manifests.WebhookHost},
 	}
 	leaf := &x509.Certificate{
-		Subject: pkix.Name{CommonName: manifests.Controller}, NotBefore: notBefore, NotAfter: notAfter, DNSNames: []string{manifests.WebhookHost},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, BasicConstraintsValid: true,
+		Subject: pkix.Name{CommonName: manifests.Controller}, NotBefore: notBefore, NotAfter: notAfter,
+		DNSNames: []string{manifests.WebhookHost},
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
 	}
 	authorityDER, err := x509.CreateCertificate(rand.Reader, authority, authority, authorityKey.Public(), authorityKey)
 	if err != nil {

@@ -17,16 +17,14 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 )
 
-// Settings follows ConfigMap config-signing, and Tekton's config-spire for the backend spire. Where one of them becomes
+// Settings follows ConfigMap config-signing, and Tekton's own ConfigMaps of the backends. Where one of them becomes
 // unreadable, the last good settings stay in force: a typing error must not turn signing off.
 type Settings struct {
-	informer, spire cache.SharedIndexInformer
-	seen, seenSPIRE cache.ResourceEventHandlerRegistration
-	log             *zap.SugaredLogger
+	signing *followed
+	more    map[string]*followed // by name
+	log     *zap.SugaredLogger
 
 	reading  sync.Mutex // one change at a time
 	mu       sync.RWMutex
@@ -34,27 +32,31 @@ type Settings struct {
 	good     bool // current was read from the cluster
 	unusable bool // there is a ConfigMap, and none was usable yet
 	onChange []func()
+}
 
-	found     bool              // config-signing has been seen, or that it is gone
-	data      map[string]string // of config-signing; nil if there is none
-	spireData map[string]string // of config-spire; nil if there is none
+// followed is a ConfigMap that is followed.
+type followed struct {
+	informer cache.SharedIndexInformer
+	seen     cache.ResourceEventHandlerRegistration
+	event    bool              // there was an event about it
+	data     map[string]string // nil if there is none
 }
 
 // NewSettings returns the view of the ConfigMaps in Tekton's namespace. It is empty until Run has been called.
 func NewSettings(client kubernetes.Interface, tektonNamespace string, log *zap.SugaredLogger) *Settings {
-	follow := func(name string) cache.SharedIndexInformer {
-		return coreinformers.NewFilteredConfigMapInformer(client, tektonNamespace, 0, cache.Indexers{}, onlyName(name))
+	s := &Settings{log: log, current: settings.Default(), more: map[string]*followed{}}
+	follow := func(name string) *followed {
+		f := &followed{informer: coreinformers.NewFilteredConfigMapInformer(client, tektonNamespace, 0, cache.Indexers{},
+			onlyName(name))}
+		f.seen = mustAdd(f.informer, onConfigMap(name, func(data map[string]string) {
+			s.read(func() { f.event, f.data = true, data })
+		}))
+		return f
 	}
-	s := &Settings{
-		informer: follow(settings.ConfigMapName), spire: follow(config.ConfigMapName),
-		log: log, current: settings.Default(),
+	s.signing = follow(settings.ConfigMapName)
+	for _, of := range backends.ConfigMaps() {
+		s.more[of.Name] = follow(of.Name)
 	}
-	s.seen = mustAdd(s.informer, onConfigMap(settings.ConfigMapName, func(data map[string]string) {
-		s.read(func() { s.data, s.found = data, true })
-	}))
-	s.seenSPIRE = mustAdd(s.spire, onConfigMap(config.ConfigMapName, func(data map[string]string) {
-		s.read(func() { s.spireData = data })
-	}))
 	return s
 }
 
@@ -84,23 +86,26 @@ func (s *Settings) OnChange(f func()) { s.onChange = append(s.onChange, f) }
 
 // Run follows the ConfigMaps until ctx ends.
 func (s *Settings) Run(ctx context.Context) {
-	go s.runSPIRE(ctx)
-	s.informer.RunWithContext(ctx)
+	for _, f := range s.more {
+		go s.run(ctx, f)
+	}
+	s.signing.informer.RunWithContext(ctx)
 }
 
-func (s *Settings) runSPIRE(ctx context.Context) {
-	go s.spire.RunWithContext(ctx)
-	if cache.WaitForCacheSync(ctx.Done(), s.seenSPIRE.HasSynced) {
+// run follows a ConfigMap of a backend.
+func (s *Settings) run(ctx context.Context, f *followed) {
+	go f.informer.RunWithContext(ctx)
+	if cache.WaitForCacheSync(ctx.Done(), f.seen.HasSynced) {
 		s.read(func() {}) // settings that had to wait
 	}
 }
 
-// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings, because the
-// first that were seen cannot be used, it is false: the defaults would turn signing off.
+// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings,
+// because the first that were seen cannot be used, it is false: the defaults would turn signing off.
 func (s *Settings) HasSynced() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.seen.HasSynced() && !s.unusable
+	return s.signing.seen.HasSynced() && !s.unusable
 }
 
 // Get returns the settings in force.
@@ -110,44 +115,43 @@ func (s *Settings) Get() settings.Settings {
 	return s.current
 }
 
-// read takes over the data of the ConfigMaps after change. Settings of the backend spire wait for config-spire.
+// read takes over the data of the ConfigMaps after change.
 func (s *Settings) read(change func()) {
 	s.reading.Lock()
 	defer s.reading.Unlock()
-	s.mu.Lock()
 	change()
-	found, data, spire := s.found, s.data, s.spireData
-	s.mu.Unlock()
 	switch {
-	case !found:
+	case !s.signing.event:
 		return
-	case data == nil:
+	case s.signing.data == nil:
 		s.set(settings.Default())
 		return
 	}
-	parsed, err := parse(data, spire)
-	switch {
-	case parsed.Backend == signing.BackendSPIRE && !s.spire.HasSynced():
-		s.mu.Lock()
-		s.unusable = !s.good
-		s.mu.Unlock()
-	case err != nil:
-		s.refuse(err)
-	default:
-		s.set(parsed)
-	}
-}
-
-// parse reads the settings from the data of the two ConfigMaps.
-func parse(data, spire map[string]string) (settings.Settings, error) {
-	parsed, err := settings.Parse(data)
-	if err == nil && parsed.Backend == signing.BackendSPIRE {
-		parsed, err = parsed.WithSPIRE(spire)
+	parsed, err := settings.Parse(s.signing.data)
+	of := backends.Of(parsed.Backend).ConfigMap
+	if err == nil && of != nil {
+		more := s.more[of.Name]
+		if !more.seen.HasSynced() {
+			s.wait()
+			return
+		}
+		parsed, err = of.Read(parsed, more.data)
 	}
 	if err == nil {
 		err = backends.Check(parsed)
 	}
-	return parsed, err
+	if err != nil {
+		s.refuse(err)
+		return
+	}
+	s.set(parsed)
+}
+
+// wait leaves the settings as they are until the ConfigMap of their backend has been seen.
+func (s *Settings) wait() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unusable = !s.good
 }
 
 // refuse keeps the last good settings in force, if there are any.
@@ -160,7 +164,8 @@ func (s *Settings) refuse(err error) {
 	if unusable {
 		state = "and none were seen that can: the add-on does not get ready"
 	}
-	s.log.Errorw("the settings cannot be used, "+state+": correct the ConfigMap, or run kubectl tekton-sign enable again", zap.Error(err))
+	s.log.Errorw("the settings cannot be used, "+state+": correct the ConfigMap, or run kubectl tekton-sign enable again",
+		zap.Error(err))
 }
 
 func (s *Settings) set(parsed settings.Settings) {
@@ -182,7 +187,8 @@ func onlyName(name string) func(*metav1.ListOptions) {
 }
 
 // mustAdd adds a handler to an informer that has not been started, which cannot fail.
-func mustAdd(informer cache.SharedIndexInformer, handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
+func mustAdd(informer cache.SharedIndexInformer,
+	handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
 	registration, err := informer.AddEventHandler(handler)
 	if err != nil {
 		panic(err)

@@ -25,24 +25,25 @@ func TestSettingsOfSPIRE(t *testing.T) {
 	on := configMap("config-signing", map[string]string{"enforce-nonfalsifiability": "spire"})
 	client := fake.NewClientset(on, configMap("config-spire", map[string]string{"spire-trust-domain": "ci.example"}))
 	s := NewSettings(client, "tekton-pipelines", zap.NewNop().Sugar())
-	go s.informer.RunWithContext(t.Context())
-	if !cache.WaitForCacheSync(t.Context().Done(), s.seen.HasSynced) {
+	go s.signing.informer.RunWithContext(t.Context())
+	if !cache.WaitForCacheSync(t.Context().Done(), s.signing.seen.HasSynced) {
 		t.Fatal("ConfigMap config-signing was not seen")
 	}
 	if s.HasSynced() || s.Get().Backend != signing.BackendNone {
 		t.Errorf("without config-spire: got synced %t and backend %s", s.HasSynced(), s.Get().Backend)
 	}
-	go s.runSPIRE(t.Context())
+	more := s.more["config-spire"]
+	go s.run(t.Context(), more)
 	if !cache.WaitForCacheSync(t.Context().Done(), s.HasSynced) {
 		t.Fatal("the settings were not seen")
 	}
 	wantTrustDomain(t, s, "ci.example")
 
-	s.read(func() { s.spireData = map[string]string{"spire-trust-domain": "Not a domain"} })
+	s.read(func() { more.data = map[string]string{"spire-trust-domain": "Not a domain"} })
 	wantTrustDomain(t, s, "ci.example")
-	s.read(func() { s.spireData = map[string]string{"spire-trust-domain": "other.example"} })
+	s.read(func() { more.data = map[string]string{"spire-trust-domain": "other.example"} })
 	wantTrustDomain(t, s, "other.example")
-	s.read(func() { s.spireData = nil })
+	s.read(func() { more.data = nil })
 	wantTrustDomain(t, s, "example.org") // Tekton's default
 }
 

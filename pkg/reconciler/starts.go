@@ -33,10 +33,10 @@ import (
 // ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
 const ReasonNotStarted = "SignerNotDelivered"
 
-// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results are audited, it
-// writes an exception, by which the inject webhook leaves the namespace's pods alone, and deletes the pod: Tekton makes another one for
-// the TaskRun. It is shown TaskRuns by Seen, while this replica leads, and keeps nothing in memory but the keys of those that it is
-// going to look at.
+// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results
+// are audited, it writes an exception, by which the inject webhook leaves the namespace's pods alone, and deletes
+// the pod: Tekton makes another one for the TaskRun. It is shown TaskRuns by Seen, while this replica leads, and
+// keeps nothing in memory but the keys of those that it is going to look at.
 type Starts struct {
 	pkgreconciler.LeaderAwareFuncs
 	StartsConfig
@@ -56,13 +56,15 @@ type StartsConfig struct {
 	Dynamic dynamic.Interface
 	// Image is the signer's that pods get now. What another one does is past.
 	Image string
-	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there without it.
+	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use
+	// there without it.
 	Wanted, Enforced func(namespace string) bool
 	// Stopped reports whether a namespace has an exception already.
 	Stopped func(namespace string) bool
 	// Stop writes the exception of a namespace.
 	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
-	// OnStuck is told when a pod does not start because of the signer, and whether its namespace is left alone from now on.
+	// OnStuck is told when a pod does not start because of the signer, and whether its namespace is left alone from
+	// now on.
 	OnStuck  func(stopped bool)
 	Recorder record.EventRecorder
 	Now      func() time.Time
@@ -112,7 +114,8 @@ func (s *Starts) maySuffer(taskRun *unstructured.Unstructured) bool {
 // failedToStart are Tekton's reasons for a TaskRun whose pod never started.
 func failedToStart() []string {
 	return []string{
-		v1.TaskRunReasonImagePullFailed.String(), v1.TaskRunReasonCreateContainerConfigError.String(), v1.TaskRunReasonPodCreationFailed.String(),
+		v1.TaskRunReasonImagePullFailed.String(), v1.TaskRunReasonCreateContainerConfigError.String(),
+		v1.TaskRunReasonPodCreationFailed.String(),
 	}
 }
 
@@ -144,7 +147,8 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	}
 	switch {
 	case s.Enforced(namespace):
-		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer", false)
+		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer",
+			false)
 	case s.Stopped(namespace):
 		return s.replace(ctx, taskRun, found)
 	}
@@ -158,12 +162,12 @@ type stuckPod struct {
 	since time.Time // when its node got it
 }
 
-// secondAttempt is how long after its node got a pod the kubelet has tried again: it does so after ten seconds. What failed once may have been a
-// node that has just joined, or a registry that was asked too often.
+// secondAttempt is how long after its node got a pod the kubelet has tried again: it does so after ten seconds.
+// What failed once may have been a node that has just joined, or a registry that was asked too often.
 const secondAttempt = 20 * time.Second
 
-// look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has deleted the pod already,
-// its message has the words of the kubelet.
+// look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has
+// deleted the pod already, its message has the words of the kubelet.
 func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
 	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podNameOf(taskRun), metav1.GetOptions{})
 	switch {
@@ -184,7 +188,8 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 	return stuckPod{}, nil
 }
 
-// scheduledAt returns when a node got the pod, or when it was created if nobody says: a pod may have waited for its node for minutes.
+// scheduledAt returns when a node got the pod, or when it was created if nobody says: a pod may have waited for its
+// node for minutes.
 func scheduledAt(pod *corev1.Pod) time.Time {
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionTrue {
@@ -204,7 +209,8 @@ const seenEverywhere = time.Second
 
 // stop has the pods of a namespace left alone from now on, and comes back for this one.
 func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
-	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why, Since: s.Now()})
+	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why,
+		Since: s.Now()})
 	if errors.Is(err, delivery.ErrFull) {
 		return s.tell(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
 	}
@@ -217,8 +223,8 @@ func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, f
 	return controller.NewRequeueAfter(seenEverywhere)
 }
 
-// replace deletes a pod of which no step has started, in a namespace whose pods are left alone: Tekton makes another one, without the
-// signer. Where it has failed the TaskRun already, nothing helps.
+// replace deletes a pod of which no step has started, in a namespace whose pods are left alone: Tekton makes
+// another one, without the signer. Where it has failed the TaskRun already, nothing helps.
 func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
 	if found.uid == "" || stateOf(taskRun).complete() {
 		return nil
@@ -239,12 +245,17 @@ func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured
 }
 
 // tell says beside the TaskRun and the add-on what is amiss, what follows, and the way out.
-func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string, stopped bool) error {
+func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string,
+	stopped bool) error {
 	namespace := taskRun.GetNamespace()
-	message := display.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: let nodes pull %s (enable --pull-secret or --registry), "+
-		"and run kubectl tekton-sign enable again", display.Cut(why, maxEventMessage/2), outcome, s.Image))
-	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(), "reason", why, "outcome", outcome)
-	s.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotStarted, display.Cut("namespace "+namespace+": "+message, maxEventMessage))
+	message := display.Safe(fmt.Sprintf(
+		"the pod does not start because of the signer (%s); %s. Next: "+
+			"let nodes pull %s (enable --pull-secret or --registry), "+
+			"and run kubectl tekton-sign enable again", display.Cut(why, maxEventMessage/2), outcome, s.Image))
+	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(),
+		"reason", why, "outcome", outcome)
+	s.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotStarted,
+		display.Cut("namespace "+namespace+": "+message, maxEventMessage))
 	s.OnStuck(stopped)
 	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
 }

@@ -23,27 +23,30 @@ import (
 )
 
 // startsRig is the reconciler with one TaskRun and its pod.
-func startsRig(t *testing.T, taskRun *unstructured.Unstructured, pod *corev1.Pod, stopped bool) (s *Starts, client *fake.Clientset, stops *int) {
+func startsRig(t *testing.T, taskRun *unstructured.Unstructured, pod *corev1.Pod, stopped bool) (s *Starts,
+	client *fake.Clientset, stops *int) {
 	t.Helper()
 	client, stops = fake.NewClientset(pod), new(int)
 	s = NewStarts(StartsConfig{
 		Client: client, Image: signerImage,
 		Dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 			map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, taskRun),
-		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return false }, Stopped: func(string) bool { return stopped },
+		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return false },
+		Stopped: func(string) bool { return stopped },
 		Stop:    func(context.Context, string, delivery.Exception) error { *stops++; return nil },
 		OnStuck: func(bool) {}, Recorder: record.NewFakeRecorder(10), Now: time.Now, Log: zap.NewNop().Sugar(),
 	})
-	s.Start(controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(), Logger: zap.NewNop().Sugar()}))
+	s.Start(controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(),
+		Logger: zap.NewNop().Sugar()}))
 	if err := s.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 		t.Fatal(err)
 	}
 	return s, client, stops
 }
 
-// TestStartsOneHiccup: the kubelet tries again after ten seconds. One attempt that fails (a node that has just joined, a registry that is
-// asked too often, a full disk that another namespace filled) does not have a namespace run unsigned until an administrator acts; where
-// the TaskRun waits, so can the add-on.
+// TestStartsOneHiccup: the kubelet tries again after ten seconds. One attempt that fails (a node that has just
+// joined, a registry that is asked too often, a full disk that another namespace filled) does not have a namespace
+// run unsigned until an administrator acts; where the TaskRun waits, so can the add-on.
 func TestStartsOneHiccup(t *testing.T) {
 	pod := startingPod(signerImage, delivery.InitContainer, "ErrImagePull", "net/http: TLS handshake timeout")
 	pod.CreationTimestamp = metav1.Now()
@@ -54,11 +57,12 @@ func TestStartsOneHiccup(t *testing.T) {
 	}
 }
 
-// TestStartsForeignPod: status.podName is what somebody who may write the status says. A pod of another TaskRun proves nothing of this one,
-// and is not deleted for it.
+// TestStartsForeignPod: status.podName is what somebody who may write the status says. A pod of another TaskRun
+// proves nothing of this one, and is not deleted for it.
 func TestStartsForeignPod(t *testing.T) {
 	pod := startingPod(signerImage, delivery.InitContainer, "ErrImagePull", "401")
-	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "other", UID: "another", Controller: new(true)}}
+	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "other",
+		UID: "another", Controller: new(true)}}
 	s, client, _ := startsRig(t, startingRun("Unknown", "PullImageFailed", ""), pod, true)
 	if err := s.Reconcile(t.Context(), "ci/build"); err != nil {
 		t.Fatal(err)
@@ -68,11 +72,13 @@ func TestStartsForeignPod(t *testing.T) {
 	}
 }
 
-// TestStartsOnANewNode: a pod that waited for its node, as where nodes are added when they are needed, is older than its first pull.
+// TestStartsOnANewNode: a pod that waited for its node, as where nodes are added when they are needed, is older
+// than its first pull.
 func TestStartsOnANewNode(t *testing.T) {
 	pod := startingPod(signerImage, delivery.InitContainer, "ErrImagePull", "net/http: TLS handshake timeout")
 	pod.CreationTimestamp = metav1.NewTime(time.Now().Add(-2 * time.Minute))
-	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.Now()}}
+	pod.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionTrue,
+		LastTransitionTime: metav1.Now()}}
 	s, _, stops := startsRig(t, startingRun("Unknown", "PullImageFailed", ""), pod, false)
 	_ = s.Reconcile(t.Context(), "ci/build")
 	if *stops != 0 {

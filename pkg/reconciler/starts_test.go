@@ -46,11 +46,13 @@ func startingPod(image, container, reason, message string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: "ci", Name: "build-pod", UID: "p",
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "build", UID: "u", Controller: new(true)}},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: "build", UID: "u",
+				Controller: new(true)}},
 		},
 		Spec: corev1.PodSpec{InitContainers: []corev1.Container{{Name: delivery.InitContainer, Image: image}}},
 		Status: corev1.PodStatus{InitContainerStatuses: []corev1.ContainerStatus{{
-			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+			Name: container, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason,
+				Message: message}},
 		}}},
 	}
 }
@@ -71,17 +73,22 @@ func TestStarts(t *testing.T) {
 		event              string
 		deleted            bool
 	}{
-		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told, event: "TaskRuns of this namespace run unsigned from now on"},
-		"enforced":      {taskRun: pulling, pod: stuck, enforced: true, seen: true, event: "no TaskRun starts until nodes get the signer"},
+		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told,
+			event: "TaskRuns of this namespace run unsigned from now on"},
+		"enforced": {taskRun: pulling, pod: stuck, enforced: true, seen: true,
+			event: "no TaskRun starts until nodes get the signer"},
 		"failed, and its pod is gone": {
-			taskRun: startingRun("False", "TaskRunImagePullFailed", `failed to pull the image "": Back-off pulling image "`+signerImage+`"`), seen: true,
-			want:  delivery.Exception{Delivery: delivery.None, Reason: `TaskRunImagePullFailed: failed to pull the image "": Back-off pulling image "` + signerImage + `"`},
+			taskRun: startingRun("False", "TaskRunImagePullFailed",
+				`failed to pull the image "": Back-off pulling image "`+signerImage+`"`), seen: true,
+			want: delivery.Exception{Delivery: delivery.None,
+				Reason: `TaskRunImagePullFailed: failed to pull the image "": Back-off pulling image "` + signerImage + `"`},
 			event: "TaskRunImagePullFailed",
 		},
 		"a volume that does not mount": {
 			taskRun: startingRun("Unknown", "Pending", `build step "step-a" is pending with reason "failed to mount"`),
 			pod:     startingPod(signerImage, delivery.InitContainer, "CreateContainerError", "x"), seen: true,
-			want: delivery.Exception{Delivery: delivery.None, Reason: "CreateContainerError: x"}, event: "CreateContainerError: x",
+			want:  delivery.Exception{Delivery: delivery.None, Reason: "CreateContainerError: x"},
+			event: "CreateContainerError: x",
 		},
 		"stopped before": {taskRun: pulling, pod: stuck, stopped: true, seen: true, deleted: true},
 		"stopped before, and failed since": {
@@ -92,11 +99,13 @@ func TestStarts(t *testing.T) {
 		},
 		"out of scope":        {taskRun: pulling, pod: stuck, unwanted: true},
 		"an image of its own": {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
-		"a signer of before":  {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer, "ErrImagePull", "x"), seen: true},
-		"starting":            {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
+		"a signer of before": {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer,
+			"ErrImagePull", "x"), seen: true},
+		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
 		"failed long ago": {taskRun: func() *unstructured.Unstructured {
 			tr := startingRun("False", "TaskRunImagePullFailed", signerImage)
-			tr.Object["status"].(map[string]any)["completionTime"] = "2026-01-02T03:04:05Z" //nolint:forcetypeassert // made above
+			// nolint:forcetypeassert // made above
+			tr.Object["status"].(map[string]any)["completionTime"] = "2026-01-02T03:04:05Z"
 			return tr
 		}()},
 		"running":                  {taskRun: startingRun("Unknown", "Running", ""), pod: stuck},
@@ -125,7 +134,8 @@ func TestStarts(t *testing.T) {
 					got = e
 					return nil
 				},
-				OnStuck: func(stopped bool) { counted = append(counted, stopped) }, Recorder: recorder, Now: time.Now, Log: zap.NewNop().Sugar(),
+				OnStuck: func(stopped bool) { counted = append(counted, stopped) }, Recorder: recorder, Now: time.Now,
+				Log: zap.NewNop().Sugar(),
 			})
 			var queue keys
 			s.Start(&queue)
@@ -157,7 +167,8 @@ func TestStarts(t *testing.T) {
 			for _, e := range events.Items {
 				said += e.Reason + ": " + e.Message
 			}
-			if (said == "") != (tc.event == "") || !strings.Contains(said, tc.event) || len(counted) != len(recorder.Events) || (len(counted) == 1) != (tc.event != "") {
+			if (said == "") != (tc.event == "") || !strings.Contains(said, tc.event) || len(counted) != len(recorder.Events) ||
+				(len(counted) == 1) != (tc.event != "") {
 				t.Errorf("got event %q, %d of the Deployment, counted %v; want %q", said, len(recorder.Events), counted, tc.event)
 			}
 			if len(counted) == 1 && counted[0] == tc.enforced {

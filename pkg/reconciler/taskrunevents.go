@@ -40,7 +40,8 @@ type events struct {
 	log    *zap.SugaredLogger
 }
 
-// tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what it says.
+// tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what
+// it says.
 func (e events) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
 	return e.send(ctx, taskRun, kind, reason, message, display.Cut(display.Safe(message), maxEventMessage))
 }
@@ -51,7 +52,8 @@ func (e events) tellOnce(ctx context.Context, taskRun *unstructured.Unstructured
 }
 
 // send makes the event if there is none with this reason and mark yet.
-func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message, mark string) error {
+func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message,
+	mark string) error {
 	message = display.Cut(display.Safe(message), maxEventMessage)
 	sum := sha256.Sum256([]byte(strings.Join([]string{string(taskRun.GetUID()), reason, mark}, "\x00")))
 	now := metav1.NewTime(e.now())
@@ -68,12 +70,14 @@ func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, ki
 		FirstTimestamp: now, LastTimestamp: now, Count: 1,
 		ReportingController: manifests.Controller,
 	}
-	_, err := e.client.CoreV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{FieldManager: manifests.Controller})
+	_, err := e.client.CoreV1().Events(event.Namespace).Create(ctx, event,
+		metav1.CreateOptions{FieldManager: manifests.Controller})
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return nil
 	case apierrors.IsForbidden(err): // a quota, for example, which must not keep the record from being written
-		e.log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason", reason, zap.Error(err))
+		e.log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason",
+			reason, zap.Error(err))
 		return nil
 	}
 	return fmt.Errorf("telling of the TaskRun by an event: %w", err)

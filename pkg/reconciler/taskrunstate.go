@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// taskRunState is what decides whether a TaskRun waits for a verdict or a record. What is of another type than it should be is
-// empty: whoever may write a status must not be able to stop the work on others.
+// taskRunState is what decides whether a TaskRun waits for a verdict or a record. What is of another type than it
+// should be is empty: whoever may write a status must not be able to stop the work on others.
 type taskRunState struct {
 	succeeded condition
 	ours      condition
@@ -116,8 +116,8 @@ const (
 	write        // the record
 )
 
-// todo returns what is to be done about a TaskRun, and what is sealed in it. A verdict is the add-on's where a seal that fits proves
-// it, or a record that says the same. A record is the add-on's where the seal names it.
+// todo returns what is to be done about a TaskRun, and what is sealed in it. A verdict is the add-on's where a seal
+// that fits proves it, or a record that says the same. A record is the add-on's where the seal names it.
 func (r *Records) todo(ctx context.Context, taskRun *unstructured.Unstructured) (task, seal.Facts) {
 	s := stateOf(taskRun)
 	switch {
@@ -159,7 +159,8 @@ func (s taskRunState) replacedBy(after taskRunState) string {
 	if after.verdicts > 0 {
 		now = fmt.Sprintf("%s=%s: %s", verify.ConditionType, after.ours.status, after.ours.message)
 	}
-	return fmt.Sprintf("nothing proved that the verdict in the status is the add-on's: expected its seal, got %s without one that fits; now %s",
+	return fmt.Sprintf("nothing proved that the verdict in the status is the add-on's: "+
+		"expected its seal, got %s without one that fits; now %s",
 		was, now)
 }
 
@@ -170,8 +171,8 @@ const (
 	reasonNoPod     = "no-pod"
 )
 
-// counted is the result as it is counted: that a TaskRun ended early is the reason why it is not signed. One that FAILED is alarming
-// all the same.
+// counted is the result as it is counted: that a TaskRun ended early is the reason why it is not signed. One that
+// FAILED is alarming all the same.
 func counted(r verify.Result, s taskRunState) verify.Result {
 	early := r.Verdict == verify.Unsigned || r.Verdict == verify.Indeterminate
 	switch {

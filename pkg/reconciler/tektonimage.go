@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// TektonImage knows the image that Tekton puts into the pod of every TaskRun, the one of its entrypoint: policies must let it pass
-// wherever TaskRuns run.
+// TektonImage knows the image that Tekton puts into the pod of every TaskRun, the one of its entrypoint: policies
+// must let it pass wherever TaskRuns run.
 type TektonImage struct {
 	client    kubernetes.Interface
 	namespace string
@@ -57,7 +57,8 @@ func (i *TektonImage) Get(ctx context.Context) (string, error) {
 			}
 		}
 	}
-	return "", fmt.Errorf("no Deployment or StatefulSet in namespace %s starts Tekton's controller with -entrypoint-image", i.namespace)
+	return "", fmt.Errorf("no Deployment or StatefulSet in namespace %s starts Tekton's controller with "+
+		"-entrypoint-image", i.namespace)
 }
 
 // controllers returns the pods of what runs Tekton's controller.

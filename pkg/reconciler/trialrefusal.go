@@ -11,15 +11,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// refusesPod reports whether an error is somebody's answer to the pod itself: a policy's or a webhook's, or that the pod is not
-// valid. A quota, a conflict, and whatever may be otherwise in a moment are not.
+// refusesPod reports whether an error is somebody's answer to the pod itself: a policy's or a webhook's, or that
+// the pod is not valid. A quota, a conflict, and whatever may be otherwise in a moment are not.
 func refusesPod(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || strings.Contains(err.Error(), "exceeded quota") {
 		return false
 	}
 	switch status.Status().Code {
-	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict, http.StatusTooManyRequests:
+	case http.StatusUnauthorized, http.StatusNotFound, http.StatusRequestTimeout, http.StatusConflict,
+		http.StatusTooManyRequests:
 		return false
 	default:
 		return status.Status().Code >= http.StatusBadRequest && status.Status().Code < http.StatusInternalServerError

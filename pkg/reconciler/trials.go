@@ -32,8 +32,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Trials finds out for each namespace in scope whether the API server takes a pod with the signer in it, by a dry run, and keeps the
-// namespaces of which it does not. Its keys are names of namespaces.
+// Trials finds out for each namespace in scope whether the API server takes a pod with the signer in it, by a dry
+// run, and keeps the namespaces of which it does not. Its keys are names of namespaces.
 type Trials struct {
 	pkgreconciler.LeaderAwareFuncs
 	TrialsConfig
@@ -82,9 +82,11 @@ const (
 
 // NewTrials returns the reconciler. Start connects it with a work queue.
 func NewTrials(c TrialsConfig) *Trials {
-	t := &Trials{TrialsConfig: c, unknown: map[string]int{}, limit: flowcontrol.NewTokenBucketRateLimiter(trialsPerSecond, trialBurst)}
+	t := &Trials{TrialsConfig: c, unknown: map[string]int{}, limit: flowcontrol.NewTokenBucketRateLimiter(trialsPerSecond,
+		trialBurst)}
 	for _, resource := range []string{
-		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations", "mutatingwebhookconfigurations",
+		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "validatingwebhookconfigurations",
+		"mutatingwebhookconfigurations",
 	} {
 		t.admission = append(t.admission, metadatainformer.NewFilteredMetadataInformer(c.Metadata,
 			admissionv1.SchemeGroupVersion.WithResource(resource), metav1.NamespaceAll, 0, cache.Indexers{}, nil).Informer())
@@ -134,8 +136,8 @@ func (t *Trials) all() {
 	}
 }
 
-// policyChanged has all namespaces tried once what changed is in effect. What changes again and again is waited for no longer than
-// that.
+// policyChanged has all namespaces tried once what changed is in effect. What changes again and again is waited for
+// no longer than that.
 func (t *Trials) policyChanged(before, after any) {
 	if was, ok := before.(metav1.Object); ok {
 		if is, ok := after.(metav1.Object); ok && was.GetGeneration() == is.GetGeneration() {
@@ -232,17 +234,20 @@ func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exceptio
 	}
 	err := t.Store.Set(ctx, name, *found)
 	if errors.Is(err, delivery.ErrFull) {
-		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused, and this cannot be kept: %v", name, err)
+		t.tell(corev1.EventTypeWarning, "SignerRefused",
+			"pods of namespace %s with the signer are refused, and this cannot be kept: %v", name, err)
 		return nil // until the next trial
 	}
 	if err != nil || had && before.Delivery == found.Delivery {
 		return err
 	}
 	if found.Delivery == delivery.None {
-		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused: %s", name, found.Reason)
+		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused: %s", name,
+			found.Reason)
 		return nil
 	}
-	t.tell(corev1.EventTypeWarning, "SignerDeliveredOtherwise", "pods of namespace %s get the signer by %s, because otherwise they are refused: %s",
+	t.tell(corev1.EventTypeWarning, "SignerDeliveredOtherwise",
+		"pods of namespace %s get the signer by %s, because otherwise they are refused: %s",
 		name, found.Delivery, found.Reason)
 	return nil
 }
@@ -254,10 +259,11 @@ func (t *Trials) tell(kind, reason, format string, args ...any) {
 	t.Recorder.Event(ownDeployment(manifests.Keeper), kind, reason, message)
 }
 
-// try finds out how the signer may be delivered to a namespace: nil stands for as the settings ask. An error says that this is not known.
+// try finds out how the signer may be delivered to a namespace: nil stands for as the settings ask. An error says
+// that this is not known.
 //
-// The pod with the signer comes first, and is all that is asked where nothing is amiss. Only where it is refused, the same pod
-// without the signer shows whether the signer is to blame.
+// The pod with the signer comes first, and is all that is asked where nothing is amiss. Only where it is refused,
+// the same pod without the signer shows whether the signer is to blame.
 func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings) (*delivery.Exception, error) {
 	image, err := t.Image(ctx)
 	if err != nil {
@@ -266,8 +272,8 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 	return t.tryWith(ctx, inject.Model(namespace, image), s)
 }
 
-// tryWith finds out how the signer may be delivered to pods like this one. Where that is refused as it is, it is tried without its few
-// resources: a LimitRange may want more of them, or give its own.
+// tryWith finds out how the signer may be delivered to pods like this one. Where that is refused as it is, it is
+// tried without its few resources: a LimitRange may want more of them, or give its own.
 func (t *Trials) tryWith(ctx context.Context, stock *corev1.Pod, s settings.Settings) (*delivery.Exception, error) {
 	wanted := t.Choose(s.Delivery)
 	refused, err := t.refused(ctx, stock, wanted, s)
@@ -320,7 +326,8 @@ func errorOr(err error, text string) string {
 }
 
 // refused returns why the API server refuses the pod with the signer, empty if it takes it.
-func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Delivery, s settings.Settings) (string, error) {
+func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Delivery, s settings.Settings) (string,
+	error) {
 	injected, err := t.Inject(stock, d, s)
 	if err != nil {
 		return "", fmt.Errorf("preparing a pod with the signer: %w", err)
@@ -328,7 +335,8 @@ func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Deli
 	return t.dryRun(ctx, injected)
 }
 
-// dryRun returns why the API server refuses the pod, empty if it takes it. An error is one that says nothing of the pod.
+// dryRun returns why the API server refuses the pod, empty if it takes it. An error is one that says nothing of the
+// pod.
 func (t *Trials) dryRun(ctx context.Context, pod *corev1.Pod) (string, error) {
 	if err := t.limit.Wait(ctx); err != nil {
 		return "", err

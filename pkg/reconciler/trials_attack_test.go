@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// TestTrialOfAPolicyThatGoesAway: a refusal that has gone by the time of the second dry run is nobody's fault: the pod without the signer
-// passes then, as the one with it would.
+// TestTrialOfAPolicyThatGoesAway: a refusal that has gone by the time of the second dry run is nobody's fault: the
+// pod without the signer passes then, as the one with it would.
 func TestTrialOfAPolicyThatGoesAway(t *testing.T) {
 	for _, nodes := range []settings.Delivery{settings.DeliveryImage, settings.DeliveryInit} {
 		rig := newTrialRig(t)
@@ -33,8 +33,9 @@ func TestTrialOfAPolicyThatGoesAway(t *testing.T) {
 	}
 }
 
-// TestTrialUnderALimitRange: a LimitRange refuses the tiny model pod, with and without the signer. The policy that refuses pods with the
-// signer is found all the same: pods of TaskRuns, which get the LimitRange's defaults, fail because of it.
+// TestTrialUnderALimitRange: a LimitRange refuses the tiny model pod, with and without the signer. The policy that
+// refuses pods with the signer is found all the same: pods of TaskRuns, which get the LimitRange's defaults, fail
+// because of it.
 func TestTrialUnderALimitRange(t *testing.T) {
 	least := resource.MustParse("10Mi")
 	rig := newTrialRig(t)
@@ -66,7 +67,8 @@ func TestTrialWithoutConfigMap(t *testing.T) {
 	if got := rig.reconcile(t, "ci"); got == nil {
 		t.Fatal("not found")
 	}
-	if err := rig.client.CoreV1().ConfigMaps(settings.Namespace).Delete(context.Background(), delivery.ConfigMapName, metav1.DeleteOptions{}); err != nil {
+	if err := rig.client.CoreV1().ConfigMaps(settings.Namespace).Delete(context.Background(), delivery.ConfigMapName,
+		metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	rig.until(t, func() bool { return len(rig.trials.View.Table().Entries()) == 0 })
@@ -76,8 +78,8 @@ func TestTrialWithoutConfigMap(t *testing.T) {
 	}
 }
 
-// TestTrialForgetsGoneNamespaces: a namespace that is not there any more keeps no exception, whoever made it: one of its name that is made
-// later starts afresh, and the ConfigMap does not fill up with those of the past.
+// TestTrialForgetsGoneNamespaces: a namespace that is not there any more keeps no exception, whoever made it: one
+// of its name that is made later starts afresh, and the ConfigMap does not fill up with those of the past.
 func TestTrialForgetsGoneNamespaces(t *testing.T) {
 	rig := newTrialRig(t)
 	starts := delivery.NewStore(rig.client, rig.trials.View, delivery.Start, "test")

@@ -52,12 +52,14 @@ type trialRig struct {
 
 func newTrialRig(t *testing.T) *trialRig {
 	t.Helper()
-	rig := &trialRig{events: record.NewFakeRecorder(10), nodes: settings.DeliveryImage, refuse: func(*corev1.Pod) error { return nil }}
+	rig := &trialRig{events: record.NewFakeRecorder(10), nodes: settings.DeliveryImage,
+		refuse: func(*corev1.Pod) error { return nil }}
 	s := settings.Default()
 	s.Backend = signing.BackendOIDCSAToken
 	rig.client = fake.NewClientset(
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: settings.Namespace, Name: delivery.ConfigMapName}},
-		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "tekton-pipelines", Name: settings.ConfigMapName}, Data: s.Data()},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "tekton-pipelines", Name: settings.ConfigMapName},
+			Data: s.Data()},
 	)
 	rig.client.PrependReactor("create", "pods", func(action clienttesting.Action) (bool, runtime.Object, error) {
 		create, ok := action.(clienttesting.CreateActionImpl)
@@ -96,13 +98,15 @@ func newTrialRig(t *testing.T) *trialRig {
 		Inject: func(pod *corev1.Pod, by settings.Delivery, s settings.Settings) (*corev1.Pod, error) {
 			return inject.Pod(pod, inject.Options{SignerImage: trialSigner, Delivery: inject.Delivery(by), Step: s.Step()})
 		},
-		View: view, Store: delivery.NewStore(rig.client, view, delivery.Trial, "test"), Recorder: rig.events, Log: log, Now: time.Now,
+		View: view, Store: delivery.NewStore(rig.client, view, delivery.Trial, "test"), Recorder: rig.events, Log: log,
+		Now: time.Now,
 	})
 	go followed.Run(t.Context())
 	go namespaces.Run(t.Context())
 	go view.Run(t.Context())
 	rig.until(t, func() bool { return followed.HasSynced() && namespaces.HasSynced() && view.HasSynced() })
-	if err := rig.trials.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+	if err := rig.trials.Promote(pkgreconciler.UniversalBucket(),
+		func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
 	return rig
@@ -125,7 +129,8 @@ func (r *trialRig) reconcile(t *testing.T, namespace string) *delivery.Exception
 	if err := r.trials.Reconcile(t.Context(), namespace); err != nil && !errors.As(err, &again) {
 		t.Fatal(err)
 	}
-	cm, err := r.client.CoreV1().ConfigMaps(settings.Namespace).Get(t.Context(), delivery.ConfigMapName, metav1.GetOptions{})
+	cm, err := r.client.CoreV1().ConfigMaps(settings.Namespace).Get(t.Context(), delivery.ConfigMapName,
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +148,8 @@ func hasImageVolume(pod *corev1.Pod) bool {
 }
 
 func hasSigner(pod *corev1.Pod) bool {
-	return hasImageVolume(pod) || slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Image == trialSigner })
+	return hasImageVolume(pod) || slices.ContainsFunc(pod.Spec.InitContainers,
+		func(c corev1.Container) bool { return c.Image == trialSigner })
 }
 
 func forbidden(words string) error {
@@ -175,18 +181,26 @@ func TestTrials(t *testing.T) {
 		want   *delivery.Exception
 		asked  int
 	}{
-		"nothing is refused":         {settings.DeliveryImage, refuseIf(everything, nil), nil, 1},
-		"image volumes":              {settings.DeliveryImage, refuseIf(hasImageVolume, forbidden(words)), found(settings.DeliveryInit, words), 4},
-		"the signer":                 {settings.DeliveryImage, refuseIf(hasSigner, forbidden(words)), found(delivery.None, words), 4},
-		"init containers":            {settings.DeliveryInit, refuseIf(byInit, forbidden(words)), found(delivery.None, words), 3},
-		"a webhook":                  {settings.DeliveryImage, refuseIf(hasSigner, statusError(http.StatusBadRequest, "no")), found(delivery.None, "no"), 4},
-		"not valid":                  {settings.DeliveryImage, refuseIf(hasImageVolume, statusError(http.StatusUnprocessableEntity, "no")), found(settings.DeliveryInit, "no"), 4},
-		"every pod":                  {settings.DeliveryImage, refuseIf(everything, forbidden(words)), nil, 4},
-		"a quota":                    {settings.DeliveryImage, refuseIf(hasSigner, forbidden("exceeded quota: q")), nil, 1},
-		"a webhook does not answer":  {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewInternalError(errors.New("failed calling webhook"))), nil, 1},
-		"too many requests":          {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewTooManyRequests("later", 1)), nil, 1},
-		"no answer":                  {settings.DeliveryImage, refuseIf(hasSigner, context.DeadlineExceeded), nil, 1},
-		"no answer to the other way": {settings.DeliveryImage, refuseEach(forbidden(words), context.DeadlineExceeded), nil, 4},
+		"nothing is refused": {settings.DeliveryImage, refuseIf(everything, nil), nil, 1},
+		"image volumes": {settings.DeliveryImage, refuseIf(hasImageVolume, forbidden(words)),
+			found(settings.DeliveryInit, words), 4},
+		"the signer": {settings.DeliveryImage, refuseIf(hasSigner, forbidden(words)),
+			found(delivery.None, words), 4},
+		"init containers": {settings.DeliveryInit, refuseIf(byInit, forbidden(words)),
+			found(delivery.None, words), 3},
+		"a webhook": {settings.DeliveryImage, refuseIf(hasSigner, statusError(http.StatusBadRequest, "no")),
+			found(delivery.None, "no"), 4},
+		"not valid": {settings.DeliveryImage,
+			refuseIf(hasImageVolume, statusError(http.StatusUnprocessableEntity, "no")), found(settings.DeliveryInit, "no"), 4},
+		"every pod": {settings.DeliveryImage, refuseIf(everything, forbidden(words)), nil, 4},
+		"a quota":   {settings.DeliveryImage, refuseIf(hasSigner, forbidden("exceeded quota: q")), nil, 1},
+		"a webhook does not answer": {settings.DeliveryImage,
+			refuseIf(hasSigner, apierrors.NewInternalError(errors.New("failed calling webhook"))), nil, 1},
+		"too many requests": {settings.DeliveryImage, refuseIf(hasSigner, apierrors.NewTooManyRequests("later", 1)),
+			nil, 1},
+		"no answer": {settings.DeliveryImage, refuseIf(hasSigner, context.DeadlineExceeded), nil, 1},
+		"no answer to the other way": {settings.DeliveryImage, refuseEach(forbidden(words), context.DeadlineExceeded), nil,
+			4},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rig := newTrialRig(t)
@@ -215,7 +229,8 @@ func refuseEach(byImage, byInit error) func(*corev1.Pod) error {
 	}
 }
 
-// TestTrialHeals: what is refused no longer is forgotten; what is not known changes nothing; and each change is told once.
+// TestTrialHeals: what is refused no longer is forgotten; what is not known changes nothing; and each change is
+// told once.
 func TestTrialHeals(t *testing.T) {
 	rig := newTrialRig(t)
 	refuse := func(pod *corev1.Pod) error {
@@ -279,7 +294,8 @@ func TestTrialIsAskedFor(t *testing.T) {
 func TestModelPod(t *testing.T) {
 	stock := inject.Model("ci", "tekton.example.com/entrypoint:v1")
 	for _, by := range []inject.Delivery{inject.DeliveryImage, inject.DeliveryInit} {
-		injected, err := inject.Pod(stock, inject.Options{SignerImage: trialSigner, Delivery: by, Step: settings.Default().Step()})
+		injected, err := inject.Pod(stock, inject.Options{SignerImage: trialSigner, Delivery: by,
+			Step: settings.Default().Step()})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -301,7 +317,8 @@ func TestReasonOf(t *testing.T) {
 	}{
 		{nil, ""},
 		{forbidden("not here"), "not here"},
-		{statusError(http.StatusBadRequest, `admission webhook "w" denied the request: no`), `admission webhook "w" denied the request: no`},
+		{statusError(http.StatusBadRequest, `admission webhook "w" denied the request: no`),
+			`admission webhook "w" denied the request: no`},
 		{statusError(http.StatusBadRequest, ""), "refused without a reason"},
 	} {
 		if got := reasonOf(tc.err); got != tc.want {
@@ -321,9 +338,12 @@ func TestTektonImage(t *testing.T) {
 		object runtime.Object
 		want   string
 	}{
-		"Deployment":  {&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: template("-entrypoint-image", "e:1", "-nop-image", "n")}}, "e:1"},
-		"StatefulSet": {&appsv1.StatefulSet{ObjectMeta: meta, Spec: appsv1.StatefulSetSpec{Template: template("--entrypoint-image=e:2")}}, "e:2"},
-		"nothing":     {&appsv1.Deployment{ObjectMeta: meta, Spec: appsv1.DeploymentSpec{Template: template("entrypoint-image", "x")}}, ""},
+		"Deployment": {&appsv1.Deployment{ObjectMeta: meta,
+			Spec: appsv1.DeploymentSpec{Template: template("-entrypoint-image", "e:1", "-nop-image", "n")}}, "e:1"},
+		"StatefulSet": {&appsv1.StatefulSet{ObjectMeta: meta,
+			Spec: appsv1.StatefulSetSpec{Template: template("--entrypoint-image=e:2")}}, "e:2"},
+		"nothing": {&appsv1.Deployment{ObjectMeta: meta,
+			Spec: appsv1.DeploymentSpec{Template: template("entrypoint-image", "x")}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := fake.NewClientset(tc.object)
@@ -340,7 +360,8 @@ func TestTektonImage(t *testing.T) {
 	}
 }
 
-// TestRefusedPodsAreTold: a TaskRun that has just failed without a pod, for the reasons that Tekton gives when it could not create one.
+// TestRefusedPodsAreTold: a TaskRun that has just failed without a pod, for the reasons that Tekton gives when it
+// could not create one.
 func TestRefusedPodsAreTold(t *testing.T) {
 	for name, tc := range map[string]struct {
 		event  watch.EventType
@@ -355,7 +376,8 @@ func TestRefusedPodsAreTold(t *testing.T) {
 		"with a pod":              {watch.Modified, "PodCreationFailed", "a-pod", 0},
 	} {
 		lab := newRecordsLab(t, func(tr *v1.TaskRun) {
-			tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse, Reason: tc.reason}}
+			tr.Status.Conditions = duckv1.Conditions{{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse,
+				Reason: tc.reason}}
 			tr.Status.PodName, tr.Status.Steps, tr.Status.Results = tc.pod, nil, nil
 		})
 		items, err := lab.taskRuns.List(t.Context(), metav1.ListOptions{})

@@ -26,9 +26,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// Webhooks keeps one webhook configuration callable and in line with the settings: it writes the authority of the webhooks'
-// certificate, and which namespaces each webhook is for. The configuration itself is the plugin's (or kubectl's). If it is
-// absent there is nothing to do: to delete it is how an administrator stops it.
+// Webhooks keeps one webhook configuration callable and in line with the settings: it writes the authority of the
+// webhooks' certificate, and which namespaces each webhook is for. The configuration itself is the plugin's (or
+// kubectl's). If it is absent there is nothing to do: to delete it is how an administrator stops it.
 type Webhooks struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -140,9 +140,10 @@ func (w *Webhooks) authority() ([]byte, error) {
 	return secret.Data[certresources.CACert], nil
 }
 
-// webhookPatch returns the JSON patch (RFC 6902) that sets authority and namespaces of every webhook, nil if all have them.
-// Each operation is tied to the webhook's name, because another writer may change the order. One patch sets both, so that a
-// webhook is called for no namespace before it can be called. A webhook that is not ours has no selector here and keeps its own.
+// webhookPatch returns the JSON patch (RFC 6902) that sets authority and namespaces of every webhook, nil if all
+// have them. Each operation is tied to the webhook's name, because another writer may change the order. One patch
+// sets both, so that a webhook is called for no namespace before it can be called. A webhook that is not ours has
+// no selector here and keeps its own.
 func webhookPatch(configuration *admissionv1.MutatingWebhookConfiguration, authority []byte,
 	selectors map[string]*metav1.LabelSelector,
 ) ([]byte, error) {

@@ -28,11 +28,14 @@ type webhooksFixture struct {
 	webhooks *Webhooks
 }
 
-func newWebhooksFixture(t *testing.T, authority string, s settings.Settings, live *admissionv1.MutatingWebhookConfiguration) webhooksFixture {
+func newWebhooksFixture(t *testing.T, authority string, s settings.Settings,
+	live *admissionv1.MutatingWebhookConfiguration) webhooksFixture {
 	t.Helper()
 	client := fake.NewClientset()
-	secrets := cache.NewIndexer(cache.MetaNamespaceKeyFunc, cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace, Name: manifests.CertificateSecret}}
+	secrets := cache.NewIndexer(cache.MetaNamespaceKeyFunc,
+		cache.Indexers{cache.NamespaceIndex: cache.MetaNamespaceIndexFunc})
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: manifests.Namespace,
+		Name: manifests.CertificateSecret}}
 	if authority != "" {
 		secret.Data = map[string][]byte{"ca-cert.pem": []byte(authority)}
 	}
@@ -76,7 +79,8 @@ func (f webhooksFixture) reconcile(t *testing.T) (after *admissionv1.MutatingWeb
 			writes++
 		}
 	}
-	after, err := f.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(context.Background(), manifests.InjectWebhook, metav1.GetOptions{})
+	after, err := f.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(context.Background(),
+		manifests.InjectWebhook, metav1.GetOptions{})
 	if err != nil {
 		return nil, writes
 	}
@@ -123,7 +127,8 @@ func TestWebhooksFollowTheSettings(t *testing.T) {
 	if called != 1 || writes != 1 {
 		t.Fatalf("after a change of the settings: %d calls and %d writes, want 1 and 1", called, writes)
 	}
-	if diff := cmp.Diff(manifests.WebhookSelectors(s, "tekton-pipelines")[manifests.InjectEnforce], after.Webhooks[1].NamespaceSelector); diff != "" {
+	if diff := cmp.Diff(manifests.WebhookSelectors(s, "tekton-pipelines")[manifests.InjectEnforce],
+		after.Webhooks[1].NamespaceSelector); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
 }
@@ -134,7 +139,8 @@ func TestWebhooksAreLeftAlone(t *testing.T) {
 		"deleted by an administrator": newWebhooksFixture(t, "ca", settings.Default(), nil),
 		"no certificate yet":          newWebhooksFixture(t, "", settings.Default(), liveWebhooks()),
 	} {
-		before, _ := f.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(), manifests.InjectWebhook, metav1.GetOptions{})
+		before, _ := f.client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(t.Context(),
+			manifests.InjectWebhook, metav1.GetOptions{})
 		after, writes := f.reconcile(t)
 		if writes != 0 || (after != nil && !cmp.Equal(before, after)) {
 			t.Errorf("%s: written %d times", name, writes)
@@ -167,12 +173,14 @@ func TestAuthoritiesOverlap(t *testing.T) {
 		clock = clock.Add(step.after)
 		got, again := a.remember([]byte(step.current))
 		if string(got) != step.want || again != step.again {
-			t.Errorf("authority %s after %s: got %q and %s, want %q and %s", step.current, step.after, got, again, step.want, step.again)
+			t.Errorf("authority %s after %s: got %q and %s, want %q and %s", step.current, step.after, got, again, step.want,
+				step.again)
 		}
 	}
 }
 
-// TestAuthoritiesAreLearned: a keeper that starts while replicas still use the certificate of before keeps that accepted.
+// TestAuthoritiesAreLearned: a keeper that starts while replicas still use the certificate of before keeps that
+// accepted.
 func TestAuthoritiesAreLearned(t *testing.T) {
 	clock := time.Unix(1000, 0)
 	a := &authorities{now: func() time.Time { return clock }}
@@ -195,7 +203,7 @@ func TestUnusableSettings(t *testing.T) {
 	}
 	update := func(enforcement string) {
 		s.read(func() {
-			s.found, s.data = true, map[string]string{
+			s.signing.event, s.signing.data = true, map[string]string{
 				settings.KeyBackend: "oidc-sa-token", settings.KeyEnforcement: enforcement,
 			}
 		})
@@ -210,6 +218,7 @@ func TestUnusableSettings(t *testing.T) {
 	}
 	update("nonsense")
 	if !s.HasSynced() || s.Get().Enforcement != settings.Enforce {
-		t.Errorf("nonsense after good settings: got synced %v and %v, want the last good ones", s.HasSynced(), s.Get().Enforcement)
+		t.Errorf("nonsense after good settings: got synced %v and %v, want the last good ones", s.HasSynced(),
+			s.Get().Enforcement)
 	}
 }

@@ -79,8 +79,52 @@ func (t *evidenceTable) taskRun(item *evidence.TaskRun) {
 		}
 		t.step(&item.Steps[i])
 	}
+	t.receipt(item.Receipt)
 	for _, note := range item.Notes {
 		t.line("  note: " + display.Short(note, 2*display.DefaultWidth))
+	}
+}
+
+// receipt shows what the add-on's record contains about the pod.
+func (t *evidenceTable) receipt(r *evidence.Receipt) {
+	if r == nil {
+		return
+	}
+	t.line("")
+	const what = ": what the add-on recorded about the pod, as the kubelet reported it"
+	t.line(t.style.render(t.style.bold, "Receipt") + what)
+	for _, f := range []struct{ name, value string }{
+		{"basis", r.Basis}, {"seen at", r.VerifiedAt}, {"add-on", r.AddOnVersion},
+		{"pod UID", r.PodUID}, {"created", r.Created}, {"node", r.Node}, {"runtime class", r.RuntimeClass},
+		{"phase", r.Phase}, {"log SHA-256", r.Log},
+	} {
+		if f.value != "" {
+			t.field(f.name, f.value)
+		}
+	}
+	for i, s := range r.Steps {
+		if i == maxListed && !t.verbose {
+			t.line(fmt.Sprintf("  … %d more containers (-v shows them)", len(r.Steps)-i))
+			break
+		}
+		t.receiptStep(&s)
+	}
+	for _, n := range r.Attempts {
+		t.field("attempt", fmt.Sprintf("%d has a receipt too", n+1))
+	}
+	t.token("of the record", r.Token)
+	t.head("Digests next to each other")
+	t.line("    sha256:" + display.Safe(r.Digest) + " of the record, computed here")
+	t.line("    sha256:" + display.Safe(r.Token.Digest) + " in the audience of its token")
+}
+
+func (t *evidenceTable) receiptStep(s *evidence.ReceiptStep) {
+	t.head("Container " + display.Short(s.Container, display.DefaultWidth))
+	t.field("exit code", fmt.Sprint(s.ExitCode))
+	t.field("reason", cmp.Or(s.Reason, "none: it never ended"))
+	t.field("image", s.ImageID)
+	if s.Message != "" {
+		t.field("message", "sha256:"+s.Message)
 	}
 }
 
@@ -113,7 +157,7 @@ func (t *evidenceTable) step(s *evidence.Step) {
 	t.carriers(s)
 	t.header(s.Header)
 	t.manifestNames(s)
-	t.token(s.Token)
+	t.token(signing.CarrierToken, s.Token)
 	for i := range s.Certificates {
 		t.certificate(i, &s.Certificates[i])
 	}
@@ -170,11 +214,11 @@ func (t *evidenceTable) manifestNames(s *evidence.Step) {
 	}
 }
 
-func (t *evidenceTable) token(k *evidence.Token) {
+func (t *evidenceTable) token(where string, k *evidence.Token) {
 	if k == nil {
 		return
 	}
-	t.head(fmt.Sprintf("Token (%s, %d bytes)", signing.CarrierToken, k.Bytes))
+	t.head(fmt.Sprintf("Token (%s, %d bytes)", where, k.Bytes))
 	if k.Claims == nil || t.verbose {
 		t.field("header", k.HeaderJSON)
 		t.field("claims", k.ClaimsJSON)
@@ -200,6 +244,7 @@ func audienceTexts(kind string) string {
 	text := map[string]string{
 		"payload-bound": "the token vouches for one statement, whose digest the audience carries",
 		"key-bound":     "the token vouches for one key, whose digest the audience carries",
+		"record":        "the token vouches for one record of the add-on, whose digest the audience carries",
 		"audience-only": "the token vouches for nothing in particular: anyone who reads it can sign with it until it expires",
 		"credential":    "the API server itself may accept the token",
 		"foreign":       "the token is not for signing",

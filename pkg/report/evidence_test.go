@@ -42,7 +42,24 @@ func inspected() evidence.TaskRun {
 			{Container: "step-g", State: evidence.StateEnded, Reason: "TaskRunTimeout"},
 			{Container: "step-h", State: evidence.StateRunning},
 		},
-		Notes: []string{"status.results holds copies of signing material, which are not evidence: SVID"},
+		Notes:   []string{"status.results holds copies of signing material, which are not evidence: SVID"},
+		Receipt: receipt(),
+	}
+}
+
+func receipt() *evidence.Receipt {
+	return &evidence.Receipt{
+		Basis: "evidence and receipt", VerifiedAt: "2026-11-23T12:00:35Z", AddOnVersion: "v0.4.0",
+		PodUID: "3db15e48-971f-4815-84b3-272e52f61a10", Node: "node-1", RuntimeClass: "gvisor", Phase: "Running",
+		Created: "2026-11-23T12:00:01Z", Attempts: []int{0}, Digest: digestA,
+		Steps: []evidence.ReceiptStep{
+			{Container: "step-a", Reason: "Completed", ImageID: "busybox@sha256:" + digestB, Message: digestA},
+			{Container: "step-h", ImageID: "busybox@sha256:" + digestB},
+		},
+		Token: &evidence.Token{
+			Bytes: 900, Algorithm: "RS256", KeyID: "kid-1", AudienceKind: "record", Digest: digestA,
+			Claims: &evidence.Claims{Subject: "system:serviceaccount:tekton-sign:controller", IssuedAt: "2026-11-23T12:00:36Z"},
+		},
 	}
 }
 

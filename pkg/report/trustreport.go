@@ -24,22 +24,22 @@ const TrustKind = "TrustReport"
 
 // TrustReport shows which keys a trust bundle, or a cluster, has.
 type TrustReport struct {
-	APIVersion string             `json:"apiVersion"`
-	Kind       string             `json:"kind"`
-	Tool       version.Info       `json:"tool"`
-	Source     string             `json:"source"`           // SourceFile or SourceCluster
-	Path       string             `json:"path,omitempty"`   // of the file
-	SHA256     string             `json:"sha256,omitempty"` // hex, of the file's bytes
-	Keys       []TrustKey         `json:"keys"`
-	Recorders  []TrustRecorder    `json:"recorders,omitempty"`
-	Identities []SigstoreIdentity `json:"sigstoreIdentities,omitempty"`
-	Notes      []string           `json:"notes,omitempty"` // notes about missing keys
+	APIVersion string          `json:"apiVersion"`
+	Kind       string          `json:"kind"`
+	Tool       version.Info    `json:"tool"`
+	Source     string          `json:"source"`           // SourceFile or SourceCluster
+	Path       string          `json:"path,omitempty"`   // of the file
+	SHA256     string          `json:"sha256,omitempty"` // hex, of the file's bytes
+	Keys       []TrustKey      `json:"keys"`
+	Recorders  []TrustRecorder `json:"recorders,omitempty"`
+	trust.Identities
+	Notes []string `json:"notes,omitempty"` // notes about missing keys
 }
 
 // TrustKey is one key of one cluster.
 type TrustKey struct {
 	Cluster     verify.ClusterRef `json:"cluster"`
-	Issuer      string            `json:"issuer"`        // of service account tokens, or spiffe:// and the trust domain
+	Issuer      string            `json:"issuer"`        // as in trust.Key
 	KeyID       string            `json:"kid,omitempty"` // absent for an X.509 authority
 	Algorithm   string            `json:"alg"`           // of tokens (RFC 7518), or X.509
 	Federated   bool              `json:"federated,omitempty"`
@@ -55,12 +55,6 @@ type TrustRecorder struct {
 	Subject string            `json:"subject"`
 }
 
-// SigstoreIdentity is an issuer and subject that Fulcio's certificates may have.
-type SigstoreIdentity struct {
-	Issuer  string `json:"issuer"`
-	Subject string `json:"subject"`
-}
-
 // NewTrustReport returns the report of a bundle that has been parsed.
 func NewTrustReport(source string, b *trust.Bundle) (*TrustReport, error) {
 	r := &TrustReport{APIVersion: APIVersion, Kind: TrustKind, Tool: version.Get(), Source: source, Keys: []TrustKey{}}
@@ -69,53 +63,30 @@ func NewTrustReport(source string, b *trust.Bundle) (*TrustReport, error) {
 			return nil, err
 		}
 	}
-	if b.Sigstore != nil {
-		for _, id := range b.Sigstore.Identities {
-			r.Identities = append(r.Identities, SigstoreIdentity(id))
-		}
-		if len(b.Sigstore.TrustedRoot) > 0 {
-			r.Notes = append(r.Notes, "the bundle also has the trusted root of a Sigstore")
-		}
+	var hasRoot bool
+	if r.Identities, hasRoot = b.CertificateRoot(); hasRoot {
+		r.Notes = append(r.Notes, "the bundle also has the trusted root of these certificates")
 	}
 	return r, nil
 }
 
 func (r *TrustReport) addCluster(c *trust.Cluster) error {
 	ref := verify.ClusterRef{Name: c.Name, UID: c.UID}
-	for _, issuer := range c.ServiceAccountIssuers {
-		for _, k := range issuer.Keys {
-			print, err := k.JWK.Fingerprint()
-			if err != nil {
-				return fmt.Errorf("key %q: %w", k.JWK.KeyID, err)
-			}
-			r.Keys = append(r.Keys, TrustKey{
-				Cluster: ref, Issuer: issuer.Issuer, KeyID: k.JWK.KeyID, Algorithm: k.JWK.Algorithm, Fingerprint: print,
-			}.seen(k.NotBefore, k.NotAfter, k.LastSeen))
-		}
+	keys, err := c.Keys()
+	if err != nil {
+		return err
 	}
-	for _, s := range c.SPIFFE {
-		for _, a := range s.X509Authorities {
-			certificate, err := a.Certificate()
-			if err != nil {
-				return fmt.Errorf("authority of trust domain %q: %w", s.TrustDomain, err)
-			}
-			r.Keys = append(r.Keys, TrustKey{
-				Cluster: ref, Issuer: "spiffe://" + s.TrustDomain, Algorithm: "X.509", Federated: s.Federated,
-				Fingerprint: trust.SHA256(certificate.Raw),
-			}.seen(a.NotBefore, a.NotAfter, a.LastSeen))
-		}
+	for _, k := range keys {
+		r.Keys = append(r.Keys, TrustKey{
+			Cluster: ref, Issuer: k.Issuer, KeyID: k.ID, Algorithm: k.Algorithm, Federated: k.Federated,
+			FirstSeen: timeText(k.NotBefore), LastSeen: cmp.Or(timeText(k.NotAfter), timeText(k.LastSeen)),
+			InUse: k.NotAfter.IsZero(), Fingerprint: k.Fingerprint,
+		})
 	}
 	for _, recorder := range c.Recorders {
 		r.Recorders = append(r.Recorders, TrustRecorder{Cluster: ref, Subject: recorder.Subject})
 	}
 	return nil
-}
-
-func (k TrustKey) seen(notBefore, notAfter, lastSeen trust.Timestamp) TrustKey {
-	k.FirstSeen = timeText(notBefore)
-	k.LastSeen = cmp.Or(timeText(notAfter), timeText(lastSeen))
-	k.InUse = notAfter.IsZero()
-	return k
 }
 
 func timeText(t trust.Timestamp) string {
@@ -166,7 +137,7 @@ func (r *TrustReport) Table(w io.Writer) error {
 		fmt.Fprintf(&b, "records by %s of cluster %s\n", display.Short(recorder.Subject, display.DefaultWidth),
 			display.Short(cmp.Or(recorder.Cluster.Name, recorder.Cluster.UID), cellWidth))
 	}
-	for _, id := range r.Identities {
+	for _, id := range r.List() {
 		fmt.Fprintf(&b, "certificates of %s for %s\n", display.Short(id.Issuer, display.DefaultWidth),
 			display.Short(id.Subject, display.DefaultWidth))
 	}

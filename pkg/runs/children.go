@@ -25,15 +25,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// maxNested is how deep PipelineRuns may run others.
+// maxNested is how many levels of child PipelineRuns are read.
 const maxNested = 8
 
-// Resource returns the resource of Tekton that is called so, in the version that is read.
+// Resource returns a resource of Tekton in the version that is read.
 func Resource(plural string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: plural}
 }
 
-// resourceOfKind returns the resource of a kind of child, false if it is none that is read.
+// resourceOfKind returns the resource of a kind of child, or false if this kind is not read.
 func resourceOfKind(kind string) (schema.GroupVersionResource, bool) {
 	switch kind {
 	case pipelines.KindTaskRun:
@@ -54,8 +54,9 @@ type childReader struct {
 	yield           func(Subject) bool
 }
 
-// taskRunsOf hands out the TaskRuns of the PipelineRun in data, then the PipelineRun. It reports whether more are wanted.
-func (s Selection) taskRunsOf(ctx context.Context, c Cluster, place string, data []byte, yield func(Subject) bool) bool {
+// taskRunsOf yields the TaskRuns of the PipelineRun in data, and then the PipelineRun. It reports whether to go on.
+func (s Selection) taskRunsOf(ctx context.Context, c Cluster, place string, data []byte,
+	yield func(Subject) bool) bool {
 	config, err := c.Connect()
 	if err != nil {
 		return yield(*failing(place, err))
@@ -69,8 +70,8 @@ func (s Selection) taskRunsOf(ctx context.Context, c Cluster, place string, data
 	return more
 }
 
-// of hands out the children that the PipelineRun refers to, in that order, then those that it owns and does not refer to, then the
-// PipelineRun itself. It returns nil for a PipelineRun that cannot be read.
+// of yields the children that the PipelineRun refers to, in that order, then those that it owns without a reference,
+// and then the PipelineRun itself. It returns nil if the PipelineRun cannot be read.
 func (f *childReader) of(ctx context.Context, place string, data []byte, depth int) (_ *PipelineRun, more bool) {
 	r := &PipelineRun{place: place, allowCustomRuns: f.allowCustomRuns}
 	if err := strictjson.DecodeOpen(data, &r.pipelineRun); err != nil {
@@ -104,7 +105,7 @@ func (f *childReader) of(ctx context.Context, place string, data []byte, depth i
 	return r, f.strays(r, owned) && f.end(r)
 }
 
-// strays hands out the TaskRuns that name the PipelineRun as owner, and that it does not refer to.
+// strays yields the TaskRuns that have the PipelineRun as an owner without a reference to them.
 func (f *childReader) strays(r *PipelineRun, owned map[string]*unstructured.Unstructured) bool {
 	for _, name := range slices.Sorted(maps.Keys(owned)) {
 		r.strays = append(r.strays, owned[name])
@@ -115,7 +116,7 @@ func (f *childReader) strays(r *PipelineRun, owned map[string]*unstructured.Unst
 	return true
 }
 
-// end hands out the PipelineRun itself.
+// end yields the PipelineRun itself.
 func (f *childReader) end(r *PipelineRun) bool {
 	if r.running() && !f.yield(Subject{Note: r.place + " is not completed: more TaskRuns may follow", Running: true}) {
 		return false
@@ -127,7 +128,7 @@ func (f *childReader) end(r *PipelineRun) bool {
 	return f.yield(Subject{Place: r.place, PipelineRun: r})
 }
 
-// notesOn says what a reader of the PipelineRun's outcome must know.
+// notesOn returns notes for readers of the PipelineRun's outcome.
 func notesOn(place string, pr *v1.PipelineRun) []string {
 	spec := pr.Status.PipelineSpec
 	if spec == nil {
@@ -143,11 +144,11 @@ func notesOn(place string, pr *v1.PipelineRun) []string {
 	return notes
 }
 
-// owned returns the TaskRuns that bear the PipelineRun's label and name it as an owner, by name.
+// owned returns, by name, the TaskRuns with the PipelineRun's label that have it as an owner.
 func (f *childReader) owned(ctx context.Context, pr *v1.PipelineRun) (map[string]*unstructured.Unstructured, error) {
 	owned := map[string]*unstructured.Unstructured{}
 	if len(validation.IsValidLabelValue(pr.Name)) > 0 {
-		return owned, nil // no TaskRun can have the label
+		return owned, nil // such a name does not fit into a label
 	}
 	options := metav1.ListOptions{LabelSelector: pipeline.PipelineRunLabelKey + "=" + pr.Name, Limit: pageSize}
 	for {
@@ -166,9 +167,11 @@ func (f *childReader) owned(ctx context.Context, pr *v1.PipelineRun) (map[string
 	}
 }
 
-// child hands out what a PipelineRun refers to. Of what is no TaskRun and runs none it says so.
+// child yields a child that the PipelineRun refers to. For a child that is not a TaskRun and does not run any, it
+// yields a note.
 func (f *childReader) child(
-	ctx context.Context, r *PipelineRun, reference v1.ChildStatusReference, owned map[string]*unstructured.Unstructured, depth int,
+	ctx context.Context, r *PipelineRun, reference v1.ChildStatusReference, owned map[string]*unstructured.Unstructured,
+	depth int,
 ) (m member, more bool) {
 	m.child = pipelines.Child{Kind: reference.Kind, Name: reference.Name, PipelineTask: reference.PipelineTaskName}
 	where := fmt.Sprintf("%s, %s %s", r.place, strings.ToLower(reference.Kind), reference.Name)
@@ -179,12 +182,14 @@ func (f *childReader) child(
 		m.child.Missing = "only TaskRuns carry evidence"
 		return m, f.yield(Subject{Note: where + ": only TaskRuns carry evidence"})
 	case depth == maxNested:
-		return f.missing(m, where, &Problem{verify.Indeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d", maxNested)})
+		return f.missing(m, where, &Problem{verify.Indeterminate, fmt.Errorf("PipelineRuns are nested deeper than %d",
+			maxNested)})
 	}
 	found := owned[reference.Name]
 	if found == nil || reference.Kind != pipelines.KindTaskRun {
 		var err error
-		if found, err = f.client.Resource(resource).Namespace(r.pipelineRun.Namespace).Get(ctx, reference.Name, metav1.GetOptions{}); err != nil {
+		if found, err = f.client.Resource(resource).Namespace(r.pipelineRun.Namespace).Get(ctx, reference.Name,
+			metav1.GetOptions{}); err != nil {
 			return f.missing(m, where, f.unread(err))
 		}
 	}
@@ -196,7 +201,7 @@ func (f *childReader) child(
 
 func (f *childReader) unread(err error) error {
 	if apierrors.IsNotFound(err) {
-		err = fmt.Errorf("the PipelineRun ran it, and it is gone: verify an archived copy with -f FILE: %w", err)
+		err = fmt.Errorf("the PipelineRun ran it, but it is gone: verify an archived copy with -f FILE: %w", err)
 	}
 	return f.explain(err)
 }
@@ -206,7 +211,7 @@ func (f *childReader) missing(m member, where string, err error) (member, bool) 
 	return m, f.yield(*failing(where, err))
 }
 
-// foreign hands out an error in place of somebody else's object: what that is says nothing about the PipelineRun.
+// foreign yields an error for an object of another owner, because its verdict does not concern the PipelineRun.
 func (f *childReader) foreign(m member, where string, r *PipelineRun, found *unstructured.Unstructured) (member, bool) {
 	if err := m.take(found); err != nil {
 		return f.missing(m, where, err)
@@ -216,8 +221,9 @@ func (f *childReader) foreign(m member, where string, r *PipelineRun, found *uns
 		r.pipelineRun.UID, pipelines.Controller(found))}))
 }
 
-// own hands out one of the PipelineRun's own children.
-func (f *childReader) own(ctx context.Context, m member, where string, found *unstructured.Unstructured, depth int) (member, bool) {
+// own yields a child that belongs to the PipelineRun.
+func (f *childReader) own(ctx context.Context, m member, where string, found *unstructured.Unstructured,
+	depth int) (member, bool) {
 	switch m.child.Kind {
 	case pipelines.KindTaskRun:
 		m.subject = handOut(found)

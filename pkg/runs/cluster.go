@@ -18,13 +18,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
 )
 
-// pageSize is how many objects are asked for at once.
+// pageSize is how many objects each request lists.
 const pageSize = 200
 
-// nameThem is the next step in errors about what was asked for.
+// nameThem is the next step in errors about arguments.
 const nameThem = "name TaskRuns as taskrun/NAME, or a PipelineRun as pipelinerun/NAME"
 
-// errStopped ends a visit when nobody wants more.
+// errStopped ends a visit that need not go on.
 var errStopped = errors.New("stopped")
 
 // object is what kubectl's builder returns for every kind.
@@ -32,8 +32,8 @@ type object interface {
 	MarshalJSON() ([]byte, error)
 }
 
-// FromCluster returns the TaskRuns that were named as kubectl names objects, those with the labels, or all. A PipelineRun comes
-// after its TaskRuns.
+// FromCluster returns the TaskRuns named by kubectl's arguments, those that match a selector, or all. A PipelineRun
+// comes after its TaskRuns.
 func (s Selection) FromCluster(ctx context.Context, c Cluster) iter.Seq[Subject] {
 	return func(yield func(Subject) bool) {
 		fail := func(err error) bool { return yield(*failing("", err)) }
@@ -64,7 +64,7 @@ func (s Selection) FromCluster(ctx context.Context, c Cluster) iter.Seq[Subject]
 	}
 }
 
-// find asks kubectl's builder for what was named.
+// find asks kubectl's builder for the objects of the arguments.
 func (s Selection) find(c Cluster) (namespace string, _ *resource.Result, err error) {
 	if _, err := c.Connect(); err != nil {
 		return "", nil, err
@@ -89,7 +89,7 @@ func (s Selection) find(c Cluster) (namespace string, _ *resource.Result, err er
 	return namespace, objects, nil
 }
 
-// oneOf hands out a TaskRun, or the TaskRuns of a PipelineRun. It reports whether more are wanted.
+// oneOf yields a TaskRun, or the TaskRuns of a PipelineRun. It reports whether to go on.
 func (s Selection) oneOf(ctx context.Context, c Cluster, info *resource.Info, yield func(Subject) bool) bool {
 	kind := info.Object.GetObjectKind().GroupVersionKind()
 	place := fmt.Sprintf("%s %s/%s", strings.ToLower(kind.Kind), info.Namespace, info.Name)
@@ -102,7 +102,8 @@ func (s Selection) oneOf(ctx context.Context, c Cluster, info *resource.Info, yi
 	case kind.Group == "tekton.dev" && kind.Kind == "PipelineRun":
 		return s.taskRunsOf(ctx, c, place, data, yield)
 	}
-	return yield(*failing("", fmt.Errorf("expected a TaskRun or a PipelineRun, got %s %q: %s", kind.Kind, info.Name, nameThem)))
+	return yield(*failing("", fmt.Errorf("expected a TaskRun or a PipelineRun, got %s %q: %s", kind.Kind, info.Name,
+		nameThem)))
 }
 
 func marshal(o any) ([]byte, error) {
@@ -113,12 +114,12 @@ func marshal(o any) ([]byte, error) {
 	return m.MarshalJSON()
 }
 
-// liveSubject takes an object apart as strictly as one from a file.
+// liveSubject decodes an object as strictly as one from a file.
 func liveSubject(place string, data []byte) Subject {
 	return Subject{Place: place, live: true, Read: func() (*v1.TaskRun, error) { return source.Decode(data) }}
 }
 
-// explainEach takes the errors of a visit apart and gives each its exit code and next step.
+// explainEach splits the errors of a visit, and adds an exit code and a next step to each.
 func (s Selection) explainEach(c Cluster, err error, namespace string) []error {
 	if err == nil {
 		return nil
@@ -140,7 +141,7 @@ func (s Selection) explainEach(c Cluster, err error, namespace string) []error {
 	return errs
 }
 
-// kindOf returns what kubectl calls the objects of which one was not found.
+// kindOf returns kubectl's name for the kind of object that was not found.
 func kindOf(err error) string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == PipelineRuns {

@@ -17,13 +17,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/source"
 )
 
-// fileName matches the files that are read in a folder.
+// fileName matches the files in a folder that are read.
 var fileName = regexp.MustCompile(`\.(json|jsonl|ndjson|yaml|yml)(\.gz)?$`)
 
-// remote matches what kubectl would fetch.
+// remote matches addresses that kubectl would fetch.
 var remote = regexp.MustCompile(`^https?://`)
 
-// FromFiles returns the objects of all files, in the order in which they were named. A file called - is stdin.
+// FromFiles returns the objects of all files, in the order of the arguments. The name - is stdin.
 func (s Selection) FromFiles(stdin io.Reader) iter.Seq[Subject] {
 	return func(yield func(Subject) bool) {
 		for _, name := range s.Files {
@@ -36,12 +36,13 @@ func (s Selection) FromFiles(stdin io.Reader) iter.Seq[Subject] {
 	}
 }
 
-// expand returns the file called name, or the files of the folder called name. What cannot be read comes as a subject.
+// expand returns the file called name, or the files in the folder called name. An unreadable one becomes a failing
+// subject.
 func (s Selection) expand(name string) iter.Seq2[string, *Subject] {
 	return func(yield func(string, *Subject) bool) {
 		switch {
 		case remote.MatchString(name):
-			yield(name, failing(name, errors.New("expected a file, got an address: download it and look at it first")))
+			yield(name, failing(name, errors.New("expected a file, got an address: download it and check it first")))
 			return
 		case !IsFolder(name):
 			yield(name, nil)
@@ -71,9 +72,10 @@ func (s Selection) expand(name string) iter.Seq2[string, *Subject] {
 		switch {
 		case errors.Is(err, stopped):
 		case read == 0:
-			yield(name, failing(name, errors.New("no file in it ends in .json, .jsonl, .ndjson, .yaml or .yml")))
+			yield(name, failing(name, errors.New(
+				"expected a file that ends in .json, .jsonl, .ndjson, .yaml or .yml, found none")))
 		case passed > 0:
-			yield(name, &Subject{Note: fmt.Sprintf("%s: %d files with other names were passed over", name, passed)})
+			yield(name, &Subject{Note: fmt.Sprintf("%s: %d files with other names were skipped", name, passed)})
 		}
 	}
 }
@@ -82,7 +84,7 @@ func failing(place string, err error) *Subject {
 	return &Subject{Place: place, Read: func() (*v1.TaskRun, error) { return nil, err }}
 }
 
-// readFile hands out the objects of one file. It reports whether more are wanted.
+// readFile yields the objects of one file. It reports whether to go on.
 func readFile(stdin io.Reader, name string, yield func(Subject) bool) bool {
 	r := stdin
 	if name != "-" {
@@ -105,7 +107,7 @@ func readFile(stdin io.Reader, name string, yield func(Subject) bool) bool {
 	return true
 }
 
-// plainPathError returns the error without the path, which is said already.
+// plainPathError returns the error without its path, which the message already has.
 func plainPathError(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {
@@ -114,13 +116,13 @@ func plainPathError(err error) error {
 	return err
 }
 
-// IsFolder reports whether name is that of a folder.
+// IsFolder reports whether name is a folder.
 func IsFolder(name string) bool {
 	info, err := os.Stat(name)
 	return err == nil && info.IsDir()
 }
 
-// isRegular reports whether a file is none that blocks or never ends.
+// isRegular reports whether reading a file cannot block or go on for ever.
 func isRegular(name string) bool {
 	info, err := os.Stat(name)
 	return err != nil || info.Mode().IsRegular()

@@ -20,14 +20,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// PipelineRun is one with what was found of its children. It is judged after they were verified.
+// PipelineRun is a PipelineRun with what was found about its children. It is judged after them.
 type PipelineRun struct {
 	place           string
 	pipelineRun     v1.PipelineRun
 	members         []member
 	strays          []metav1.Object
 	allowCustomRuns bool
-	unlisted        error // why it is not known who else claims to be a child
+	unlisted        error // why other owned TaskRuns could not be listed
 
 	once    sync.Once
 	finding *report.PipelineRun
@@ -36,12 +36,12 @@ type PipelineRun struct {
 // member is a child that the PipelineRun refers to.
 type member struct {
 	child   pipelines.Child
-	subject Subject      // of a TaskRun of its own
-	nested  *PipelineRun // of a PipelineRun of its own
+	subject Subject      // of its own TaskRun
+	nested  *PipelineRun // of its own child PipelineRun
 	running bool
 }
 
-// take decodes what no evidence is looked for in.
+// take decodes an object without evidence.
 func (m *member) take(found *unstructured.Unstructured) error {
 	data, err := found.MarshalJSON()
 	if err != nil {
@@ -70,15 +70,15 @@ func (r *PipelineRun) running() bool {
 // UID returns the UID of the object.
 func (r *PipelineRun) UID() types.UID { return r.pipelineRun.UID }
 
-// Waits reports whether some part of it is still running.
+// Waits reports whether a part of it is still running.
 func (r *PipelineRun) Waits() bool {
 	return r.running() || slices.ContainsFunc(r.members, func(m member) bool { return m.running })
 }
 
-// judge verifies the children, as far as nobody else has done so, and then looks at the PipelineRun as a whole.
+// judge verifies the children that were not verified yet, and then judges the PipelineRun as a whole.
 func (r *PipelineRun) judge(ctx context.Context, v *Verifier) *report.PipelineRun {
 	r.once.Do(func() {
-		f := pipelines.Family{PipelineRun: &r.pipelineRun, Strays: r.strays, AllowCustomRuns: r.allowCustomRuns}
+		f := pipelines.Tree{PipelineRun: &r.pipelineRun, Strays: r.strays, AllowCustomRuns: r.allowCustomRuns}
 		for _, m := range r.members {
 			f.Children = append(f.Children, m.verify(ctx, v))
 		}
@@ -87,7 +87,7 @@ func (r *PipelineRun) judge(ctx context.Context, v *Verifier) *report.PipelineRu
 	return r.finding
 }
 
-// withList adds that nobody knows who else claims to be a child, where that is so.
+// withList adds a check if other owned TaskRuns could not be listed.
 func (r *PipelineRun) withList(j pipelines.Judgement) pipelines.Judgement {
 	if r.unlisted == nil {
 		return j
@@ -120,11 +120,12 @@ func (m member) verify(ctx context.Context, v *Verifier) pipelines.Child {
 	return c
 }
 
-func reportOf(f pipelines.Family, j pipelines.Judgement) *report.PipelineRun {
+func reportOf(f pipelines.Tree, j pipelines.Judgement) *report.PipelineRun {
 	pr := f.PipelineRun
 	out := &report.PipelineRun{
 		PipelineRun: verify.Ref{Namespace: pr.Namespace, Name: pr.Name, UID: pr.UID},
-		Verdict:     j.Verdict, Unrecorded: j.Unrecorded, Reason: j.Reason, Message: j.Message, Checks: j.Checks, Caveats: j.Caveats,
+		Verdict:     j.Verdict, Unrecorded: j.Unrecorded, Reason: j.Reason, Message: j.Message, Checks: j.Checks,
+		Caveats: j.Caveats,
 	}
 	if out.Checks == nil {
 		out.Checks = []pipelines.Check{}

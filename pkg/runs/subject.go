@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package runs reads the TaskRuns and PipelineRuns that somebody asks for, from a cluster or from files, and verifies them. It reads
-// one at a time: memory does not grow with their number. The package prints nothing.
+// Package runs reads selected TaskRuns and PipelineRuns from a cluster or from files, and verifies them. It reads
+// one at a time, so memory does not grow with their number. It does not print.
 package runs
 
 import (
@@ -15,15 +15,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Selection is what somebody asks for: objects of a cluster, or files.
+// Selection is what to verify: objects of a cluster, or files.
 type Selection struct {
 	Files     []string // files and folders
 	Recursive bool     // also the folders in folders
 
-	Args            []string // as kubectl names objects; none: all TaskRuns
+	Args            []string // kubectl's arguments; none: all TaskRuns
 	Selector        string   // of labels
 	AllNamespaces   bool
-	AllowCustomRuns bool // custom runs are read, whose results nothing proves
+	AllowCustomRuns bool // read custom runs, although nothing proves their results
 }
 
 // Cluster is where objects are read from.
@@ -33,21 +33,21 @@ type Cluster struct {
 	Explain func(error) error // adds the next step to an error of the cluster
 }
 
-// Subject is something to verify. It is read when its turn has come, by one of many workers.
+// Subject is something to verify. One of several workers reads it when its turn comes.
 type Subject struct {
-	Place string                      // file and position, or what was asked for; empty if there is nothing to distinguish
+	Place string                      // file and position, or the argument; empty if there is only one
 	Read  func() (*v1.TaskRun, error) // nil for a note and for a PipelineRun
 	Size  int                         // of the object in a file, in bytes
-	Note  string                      // for people, in the place of an object
+	Note  string                      // a note for people in place of an object
 
-	Running     bool         // the note is about something that may still bring more
-	PipelineRun *PipelineRun // comes after its children
+	Running     bool         // the note is about something that still runs
+	PipelineRun *PipelineRun // it comes after its children
 
-	live   bool    // the API server handed it out
+	live   bool    // it comes from the API server
 	shared *shared // of a child of a PipelineRun, nil otherwise
 }
 
-// Prefix begins an error about the subject.
+// Prefix is the beginning of an error about the subject.
 func (s Subject) Prefix() string {
 	if s.Place == "" {
 		return ""
@@ -55,18 +55,18 @@ func (s Subject) Prefix() string {
 	return s.Place + ": "
 }
 
-// shared keeps what was found about a subject that is asked for twice: as itself, and as a child.
+// shared keeps the finding about a subject that is selected twice: as itself, and as a child.
 type shared struct {
 	once    sync.Once
 	finding Finding
 	taskRun *v1.TaskRun
 }
 
-// Finding is what came of a subject. One of Item, Err, Note and PipelineRun is set.
+// Finding is the outcome for a subject. One of Item, Err, Note and PipelineRun is set.
 type Finding struct {
 	Place       string
 	Item        *report.Item
-	Err         error // a *verify.Verdict of its own may be in a *Problem
+	Err         error // can contain a *Problem, which has a verdict
 	Note        string
 	PipelineRun *report.PipelineRun
 }

@@ -22,11 +22,11 @@ import (
 // Verifier verifies subjects. It is safe for concurrent use.
 type Verifier struct {
 	Verifier      *verify.Verifier
-	Kube          kubeclient.Interface // nil where no cluster is asked
-	RequireSigned bool                 // a TaskRun without results counts as unsigned
+	Kube          kubeclient.Interface // nil without a cluster
+	RequireSigned bool                 // treat a TaskRun without results as unsigned
 }
 
-// Verify reads and verifies one subject. A TaskRun that is also the child of a PipelineRun is verified once.
+// Verify reads and verifies one subject. A TaskRun that is also a child of a PipelineRun is verified once.
 func (v *Verifier) Verify(ctx context.Context, s Subject) Finding {
 	if s.shared == nil {
 		return v.verifyNow(ctx, s)
@@ -35,7 +35,7 @@ func (v *Verifier) Verify(ctx context.Context, s Subject) Finding {
 	return s.shared.finding
 }
 
-// verifyNow reads and verifies one subject. A panic ends this subject alone.
+// verifyNow reads and verifies one subject. A panic becomes an error of this subject.
 func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -68,7 +68,7 @@ func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
 	return Finding{Place: s.Place, Item: item}
 }
 
-// verify asks for the TaskRun's pod and verifies. RequireSigned turns "nothing to sign" into "not signed".
+// verify reads the TaskRun's pod and verifies. RequireSigned turns NO_RESULTS into UNSIGNED.
 func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, facts verify.Facts) verify.Result {
 	if facts.Live {
 		facts.Pod = podOf(ctx, v.Kube, tr)
@@ -76,15 +76,16 @@ func (v *Verifier) verify(ctx context.Context, tr *v1.TaskRun, facts verify.Fact
 	r := v.Verifier.TaskRun(ctx, tr, facts)
 	if r.Verdict == verify.NoResults && v.RequireSigned {
 		r.Verdict, r.Reason = verify.Unsigned, string(verify.CheckCoverage)
-		r.Message = "the TaskRun has no results, and --require-signed wants every TaskRun signed"
+		r.Message = "the TaskRun has no results, and --require-signed requires evidence of every TaskRun"
 		r.Checks = append(r.Checks, verify.Check{
-			ID: verify.CheckCoverage, Status: verify.Missing, Expected: "evidence of every step", Got: "evidence of no step", Message: r.Message,
+			ID: verify.CheckCoverage, Status: verify.Missing, Expected: "evidence of every step", Got: "evidence of no step",
+			Message: r.Message,
 		})
 	}
 	return r
 }
 
-// recordedAttempt returns what the good record of a TaskRun has about an attempt of it.
+// recordedAttempt returns what a valid record of a TaskRun contains about an attempt.
 func recordedAttempt(item *report.Item, n int) *record.Attempt {
 	if item.Record == nil || item.Verdict != verify.Verified {
 		return nil
@@ -97,8 +98,8 @@ func recordedAttempt(item *report.Item, n int) *record.Attempt {
 	return nil
 }
 
-// attempts verifies the earlier attempts of a TaskRun as far as they left anything that could be believed. Of one that has more than are
-// looked at, none is: its own verdict says so.
+// attempts verifies the earlier attempts of a TaskRun that left something to verify. If there are too many, it
+// verifies none, and the TaskRun's own verdict has a check for that.
 func (v *Verifier) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item *report.Item, budget *verify.Budget) {
 	if verify.Attempts(tr) > verify.MaxAttempts {
 		return
@@ -106,7 +107,7 @@ func (v *Verifier) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item
 	for n := range verify.Attempts(tr) {
 		attempt, err := verify.Attempt(tr, n)
 		if err != nil || verify.LeftNothing(attempt) {
-			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left nothing: there was nothing of it to verify", n+1))
+			item.Caveats = append(item.Caveats, fmt.Sprintf("attempt %d left nothing to verify", n+1))
 			continue
 		}
 		facts := verify.Facts{Live: live, Budget: budget, Attempt: recordedAttempt(item, n)}
@@ -114,7 +115,7 @@ func (v *Verifier) attempts(ctx context.Context, tr *v1.TaskRun, live bool, item
 	}
 }
 
-// podOf returns what the cluster knows about the TaskRun's pod, nil if nobody could ask.
+// podOf returns the state of the TaskRun's pod in the cluster, or nil if it could not be read.
 func podOf(ctx context.Context, kube kubeclient.Interface, tr *v1.TaskRun) *verify.PodFacts {
 	if tr.Status.PodName == "" {
 		return nil
@@ -124,7 +125,7 @@ func podOf(ctx context.Context, kube kubeclient.Interface, tr *v1.TaskRun) *veri
 		return &verify.PodFacts{}
 	}
 	if err != nil {
-		return nil // not allowed to look: verification stands without
+		return nil // without permission, verification goes on without the pod
 	}
 	facts := verify.FactsOf(pod)
 	grant, err := kube.RbacV1().RoleBindings(tr.Namespace).Get(ctx, manifests.TokenRequester, metav1.GetOptions{})

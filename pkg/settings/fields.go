@@ -301,6 +301,10 @@ func switches() []Field {
 		toggle(KeyGateChains, "gate-chains", "gate of Chains",
 			"hold TaskRuns and PipelineRuns from Tekton Chains until they are verified (default: as it is, at first false)",
 			func(s *Settings) *bool { return &s.GateChains }),
+		toggle(KeySidecarLogs, "read-sidecar-logs", "read sidecar logs",
+			"let the add-on read logs of pods, for receipts of TaskRuns whose results travel by the log of Tekton's results "+
+				"sidecar (default: as it is, at first false)",
+			func(s *Settings) *bool { return &s.SidecarLogs }),
 	}
 }
 

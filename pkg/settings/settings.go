@@ -28,6 +28,7 @@ const (
 	KeyPolicies     = "policies"                  // none, standard or strict; absent: strict where enforced
 	KeyKeepMaterial = "keep-material"             // true: the signing material stays in status.results
 	KeyGateChains   = "gate-chains"               // true: Tekton Chains waits until objects are verified
+	KeySidecarLogs  = "read-sidecar-logs"         // true: the add-on reads the log of Tekton's results sidecar
 	KeyDelivery     = "delivery"                  // auto, image or init
 	// A signing.Format: v2, or v1, which is compatible with Tekton's own.
 	KeyFormat            = "signing-format"
@@ -68,6 +69,7 @@ type Settings struct {
 	Policies      Policies
 	KeepMaterial  bool // leave the signing material in status.results, for archives without messages
 	GateChains    bool // hold TaskRuns and PipelineRuns from Tekton Chains until they are verified
+	SidecarLogs   bool // the add-on reads the log of Tekton's results sidecar for receipts
 	Delivery      Delivery
 	Format        signing.Format
 	MinimumFormat signing.Format // weaker evidence is FAILED; empty: see MinimumFormatIn

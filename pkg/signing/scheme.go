@@ -227,16 +227,29 @@ const (
 var unsignedRows = []struct {
 	reason UnsignedReason
 	words  string
+	lasts  bool // later steps of the pod would wait in vain, too
 }{
-	{UnsignedTooLong, "results and evidence do not fit the termination message: emit less, or use fewer steps"},
 	{
-		UnsignedTokenDenied, "it was refused a signing token: see the step's log, and whether the add-on granted the " +
-			"namespace tokens",
+		reason: UnsignedTooLong,
+		words:  "results and evidence do not fit the termination message: emit less, or use fewer steps",
 	},
-	{UnsignedAPIUnreachable, "it did not reach the API server: see the step's log, and the namespace's network policies"},
-	{UnsignedNoCredential, "it has no service account token: see automountServiceAccountToken"},
-	{UnsignedSVIDTimeout, "SPIRE gave it no identity in time"},
-	{UnsignedFulcio, "Fulcio gave it no certificate"},
-	{UnsignedReserved, "it wrote results with reserved names"},
-	{UnsignedUnreadable, "it may not read a value of its own: see the step's log, and the users that the steps run as"},
+	{
+		reason: UnsignedTokenDenied, lasts: true,
+		words: "it was refused a signing token: see the step's log, and whether the add-on granted the namespace tokens",
+	},
+	{
+		reason: UnsignedAPIUnreachable, lasts: true,
+		words: "it did not reach the API server: see the step's log, and the namespace's network policies",
+	},
+	{reason: UnsignedNoCredential, words: "it has no service account token: see automountServiceAccountToken"},
+	{
+		reason: UnsignedSVIDTimeout, lasts: true,
+		words: "SPIRE gave it no identity in time: see the step's log, and the add-on's events",
+	},
+	{reason: UnsignedFulcio, words: "Fulcio gave it no certificate"},
+	{reason: UnsignedReserved, words: "it wrote results with reserved names"},
+	{
+		reason: UnsignedUnreadable,
+		words:  "it may not read a value of its own: see the step's log, and the users that the steps run as",
+	},
 }

@@ -41,6 +41,16 @@ func (r UnsignedReason) Explain() string {
 	return string(r)
 }
 
+// Lasts reports whether later steps of the pod would wait in vain for the same reason.
+func (r UnsignedReason) Lasts() bool {
+	for _, row := range unsignedRows {
+		if row.reason == r {
+			return row.lasts
+		}
+	}
+	return false
+}
+
 // UnsignedError is the error of a signer, with the reason to leave instead of evidence.
 type UnsignedError struct {
 	Reason UnsignedReason

@@ -128,10 +128,12 @@ const (
 	CheckTrustHistory      CheckID = "trust-history"
 	CheckObjects           CheckID = "objects"
 	CheckGrants            CheckID = "grants"
+	CheckPodStatus         CheckID = "pod-status"
 	CheckLeftOver          CheckID = "left-over"
 	CheckTekton            CheckID = "tekton"
 	CheckTektonSigner      CheckID = "tekton-signer"
 	CheckBackoff           CheckID = "backoff"
+	CheckSidecarLogs       CheckID = "sidecar-logs"
 	CheckVerdicts          CheckID = "verdicts"
 )
 
@@ -140,8 +142,8 @@ func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
 		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
-		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckLeftOver, CheckTekton, CheckTektonSigner,
-		CheckBackoff, CheckVerdicts,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckLeftOver, CheckTekton,
+		CheckTektonSigner, CheckBackoff, CheckSidecarLogs, CheckVerdicts,
 	}
 }
 

@@ -40,28 +40,47 @@ func (p *placement) podOfThisAttempt() {
 	}
 }
 
-// artifactsOfEarlierAttempt reports whether the TaskRun shows the artifacts of the previous attempt. Tekton
-// leaves them there when it starts the next attempt, and replaces them only when that one ends by itself.
-// They count if the previous attempt verifies.
-func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) bool {
+// artifactsOfEarlierAttempt returns the check for artifacts that are those of the previous attempt, and false if they
+// are not. Tekton leaves them there when it starts the next attempt, and replaces them only when that one ends by
+// itself. They count if the previous attempt verifies. If nothing refutes that attempt, they are in doubt: what the
+// kubelet reported about its pod does not show here.
+func (r *replay) artifactsOfEarlierAttempt(ctx context.Context, emitted, shown v1.Artifacts) (Check, bool) {
 	n := Attempts(r.tr)
 	if n == 0 || !slices.Contains(stoppedReasons, r.failureReason()) || emptyArtifacts(&shown) ||
 		equality.Semantic.DeepEqual(emitted, shown) {
-		return false
+		return Check{}, false
 	}
 	attempt, err := Attempt(r.tr, n-1)
 	if err != nil || attempt.Status.Artifacts == nil || !equality.Semantic.DeepEqual(*attempt.Status.Artifacts, shown) {
-		return false
+		return Check{}, false
 	}
-	verdict, known := r.budget.attempts[n-1]
+	switch r.earlierVerdict(ctx, attempt, n-1) {
+	case Verified:
+		return Check{
+			ID: CheckArtifacts, Status: Note,
+			Message: "status.artifacts are those of the previous attempt, whose evidence is good: Tekton ended this one " +
+				"too early",
+		}, true
+	case Indeterminate:
+		return Check{
+			ID: CheckArtifacts, Status: Unknown, Expected: "proof of the previous attempt", Got: "none",
+			Message: "status.artifacts are those of the previous attempt, which is not proven: Tekton ended this one too early",
+		}, true
+	}
+	return Check{}, false
+}
+
+// earlierVerdict returns the verdict of an archived attempt by its own evidence.
+func (r *replay) earlierVerdict(ctx context.Context, attempt *v1.TaskRun, n int) Verdict {
+	verdict, known := r.budget.attempts[n]
 	if !known {
 		earlier := r.v.TaskRun(ctx, attempt, Facts{Budget: r.budget})
 		if verdict = earlier.Verdict; earlier.onlyUnrecorded() {
 			verdict = Verified // this attempt's own pod has to prove whose pod it was
 		}
-		r.budget.attempts[n-1] = verdict
+		r.budget.attempts[n] = verdict
 	}
-	return verdict == Verified
+	return verdict
 }
 
 // LeftNothing reports whether an archived attempt shows nothing that anyone could take for its outcome: no

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/apis"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton/merge"
 )
 
 // Caps on what is replayed. The time of Tekton's merge grows with the product of steps and promoted results,
@@ -127,10 +129,22 @@ func artifactsIn(entries []result.RunResult) []v1.Artifacts {
 	return all
 }
 
+// maxLogged caps the values in the log of the results sidecar.
+const maxLogged = 4096
+
 // mergeable reports whether the messages that the kubelet reported can be merged in reasonable time. They are
 // not compared with the TaskRun yet, and a short compressed message can hold thousands of artifacts.
-func mergeable(reported []corev1.ContainerStatus) bool {
+func mergeable(reported []corev1.ContainerStatus, log merge.Log) bool {
 	size, values := 0, 0
+	fits := func(entries []result.RunResult) bool {
+		size += sizeOf(entries)
+		for _, a := range artifactsIn(entries) {
+			for _, artifact := range slices.Concat(a.Inputs, a.Outputs) {
+				values += 1 + len(artifact.Values)
+			}
+		}
+		return size <= maxMessages && values <= maxArtifactValues
+	}
 	for _, c := range reported {
 		if c.State.Terminated == nil {
 			continue
@@ -139,15 +153,9 @@ func mergeable(reported []corev1.ContainerStatus) bool {
 		if err != nil {
 			continue // which is not merged
 		}
-		size += sizeOf(entries)
-		for _, a := range artifactsIn(entries) {
-			for _, artifact := range slices.Concat(a.Inputs, a.Outputs) {
-				values += 1 + len(artifact.Values)
-			}
-		}
-		if size > maxMessages || values > maxArtifactValues {
+		if !fits(entries) {
 			return false
 		}
 	}
-	return true
+	return len(log) <= maxLogged && fits(log)
 }

@@ -3,47 +3,36 @@
 package verify
 
 import (
-	"time"
-
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// DefaultTokenLifetime is the longest lifetime that a signing token may have; the admission policies allow no more.
-const DefaultTokenLifetime = 600 * time.Second
+// Tokens defines which tokens are signing tokens. The settings of a cluster can change it.
+type Tokens = check.Tokens
 
-// TokenReviewer asks the cluster's API server about a token.
-type TokenReviewer = check.Reviewer
+// Reviewer asks the cluster's API server about a token.
+type Reviewer = check.Reviewer
 
-// TokenReview is the answer of the API server.
-type TokenReview = check.Review
+// Review is the answer of the API server.
+type Review = check.Review
 
-// WithTokenReviewer lets the API server judge a token of a live TaskRun (Facts.Live) that the trust bundle
-// alone cannot prove: one of an unknown key, or one that is bound to an audience only. By default, no API
-// server is asked.
-func WithTokenReviewer(reviewer TokenReviewer) Option {
+// WithReviewer lets the API server judge a token of a live TaskRun (Facts.Live) that the trust bundle alone cannot
+// prove: one of an unknown key, or one that is bound to an audience only. By default, no API server is asked.
+func WithReviewer(reviewer Reviewer) Option {
 	return func(v *Verifier) { v.policy.Reviewer = reviewer }
 }
 
-// WithAudiencePrefix sets the first part of signing audiences; the default is signing.AudiencePrefix.
-func WithAudiencePrefix(prefix string) Option {
-	return func(v *Verifier) { v.policy.AudiencePrefix = prefix }
-}
+// WithTokens sets which tokens are signing tokens. The default is DefaultTokens.
+func WithTokens(t Tokens) Option { return func(v *Verifier) { v.policy.Tokens = t } }
 
-// WithTokenLifetime sets the longest lifetime of a signing token, from iat to exp; the default is DefaultTokenLifetime.
-func WithTokenLifetime(d time.Duration) Option { return func(v *Verifier) { v.policy.Lifetime = d } }
+// DefaultTokens are the signing tokens of a cluster whose settings do not change them.
+func DefaultTokens() Tokens { return check.DefaultTokens() }
 
 // WithStaleKeys is for keys that may be older than the evidence, such as those of a running process. A key of
 // another issuer, or a retired one, then refutes nothing, because the cluster may have changed since. The key
 // counts as missing (Result.MissingKey).
 func WithStaleKeys() Option { return func(v *Verifier) { v.policy.StaleKeys = true } }
-
-// defaultPolicy is the policy for identities unless an option changes it.
-func defaultPolicy() check.Policy {
-	return check.Policy{Lifetime: DefaultTokenLifetime, AudiencePrefix: signing.AudiencePrefix}
-}
 
 // setReaders sets the readers of evidence and of records, once the options are known.
 func (v *Verifier) setReaders(cluster *trust.Cluster) error {

@@ -3,6 +3,7 @@
 package verify
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -21,24 +22,22 @@ import (
 type Reported struct {
 	Node         string
 	RuntimeClass string
+	Phase        corev1.PodPhase
 	Created      time.Time
 	Containers   int                      // number of the pod's steps
 	Steps        []corev1.ContainerStatus // of steps with a status, in the order of the pod's containers
-	Logs         bool                     // a results sidecar logs the values, so messages do not have them
+	Log          ResultsLog               // if a results sidecar logs the values, messages do not have them
 }
 
 // ReportOf returns what the kubelet reported about a pod.
 func ReportOf(pod *corev1.Pod) *Reported {
-	r := &Reported{Node: pod.Spec.NodeName, Created: pod.CreationTimestamp.UTC()}
+	r := &Reported{Node: pod.Spec.NodeName, Phase: pod.Status.Phase, Created: pod.CreationTimestamp.UTC()}
 	if pod.Spec.RuntimeClassName != nil {
 		r.RuntimeClass = *pod.Spec.RuntimeClassName
 	}
-	for i := range pod.Spec.InitContainers { // Tekton can run its sidecar there
-		r.Logs = r.Logs || pod.Spec.InitContainers[i].Name == tekton.ResultsSidecar
-	}
+	r.Log = logOf(pod)
 	for i := range pod.Spec.Containers {
 		name := pod.Spec.Containers[i].Name
-		r.Logs = r.Logs || name == tekton.ResultsSidecar
 		if tekton.IsStep(name) {
 			r.Containers++
 		}
@@ -72,8 +71,22 @@ func NeedsReceipt(tr *v1.TaskRun) bool {
 	return len(steps) > 0
 }
 
-const receiptCaveat = "nothing in the pod signed: the add-on compared the TaskRun with what the kubelet reported of " +
-	"its pod"
+// receiptCaveat is what a reader should know of a receipt, depending on whether steps signed.
+func receiptCaveat(signed bool) string {
+	who := "nothing in the pod signed"
+	if signed {
+		who = "not every step signed"
+	}
+	return who + ": the add-on compared the TaskRun with what the kubelet reported of its pod"
+}
+
+// anySigned reports whether a step left evidence.
+func anySigned(steps []*step) bool {
+	return slices.ContainsFunc(steps, func(s *step) bool {
+		_, unsigned := s.unsigned()
+		return len(s.carriers) > 0 && !unsigned
+	})
+}
 
 // receiver is the stage receipt. It checks that the TaskRun shows what the kubelet reported about its pod.
 type receiver struct {
@@ -97,7 +110,7 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
-	found.caveat(receiptCaveat)
+	found.caveat(receiptCaveat(anySigned(steps)))
 	found.pass(CheckReceipt, fmt.Sprintf("%s as the kubelet reported them", count(len(reported.Steps), "step")))
 	return receiptOf(reported)
 }
@@ -119,6 +132,10 @@ func (r *receiver) report() *Reported {
 	case pod.Unfenced:
 		return doubt("a pod that is older than the policies that keep others from imitating it",
 			"anyone who could create pods may have created it")
+	case !slices.Contains(record.Phases(), string(pod.Reported.Phase)):
+		return doubt("no phase of a pod", "the kubelet reports a phase that this version does not know")
+	case pod.Reported.Node == "" && len(pod.Reported.Steps) > 0:
+		return doubt("containers of a pod without a node", "no kubelet ran the pod, so none reported about it")
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
@@ -126,14 +143,17 @@ func (r *receiver) report() *Reported {
 		return doubt("a container with a name, reason or image of more than a receipt holds", "the record would be too long")
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
 		return doubt(count(len(r.declared().Results), "declared result"), "there are too many of them to compare")
-	case !mergeable(pod.Reported.Steps):
+	case !mergeable(pod.Reported.Steps, pod.Reported.Log.Entries):
 		return doubt("messages with too many values", "there are too many of them to compare")
-	case pod.Reported.Logs:
-		return doubt("values that travel by the log of Tekton's results sidecar",
-			"a receipt covers what the kubelet reports, and the log is not part of it")
+	case pod.Reported.Log.Used && pod.Reported.Log.Digest == "":
+		return doubt("values that travel by the log of Tekton's results sidecar, which was not read",
+			"no receipt covers them: "+cmp.Or(pod.Reported.Log.Missing, logsOff))
 	}
 	return pod.Reported
 }
+
+// logsOff is why the add-on did not try to read a log.
+const logsOff = "the add-on may not read it, see the setting read-sidecar-logs"
 
 // maxText caps the texts about one container in a receipt, in bytes: the seal and the record must hold 100 of
 // them.
@@ -226,6 +246,9 @@ func messageText(t *corev1.ContainerStateTerminated) string {
 	return t.Message
 }
 
+// oomKilled is the reason of a container that Tekton takes as failed whatever its exit code.
+const oomKilled = "OOMKilled"
+
 // exitCodes checks that no container failed in a TaskRun that succeeded. If a step may fail, its entrypoint
 // exits with 0 and leaves the exit code in the message.
 func (r *receiver) exitCodes(reported *Reported) {
@@ -237,7 +260,7 @@ func (r *receiver) exitCodes(reported *Reported) {
 			"the pod never ran to its end, so the TaskRun cannot have succeeded")
 	}
 	for _, c := range reported.Steps {
-		if t := c.State.Terminated; t == nil || t.ExitCode != 0 {
+		if t := c.State.Terminated; t == nil || t.ExitCode != 0 || t.Reason == oomKilled {
 			r.found.add(Check{
 				ID: CheckSucceeded, Status: Fail, Step: c.Name, Expected: "Succeeded=False", Got: r.outcomeText(),
 				Message: "the kubelet reported that the container failed, or never ended: " + stateText(c.State),
@@ -249,8 +272,8 @@ func (r *receiver) exitCodes(reported *Reported) {
 // receiptOf returns the report in the form of a record.
 func receiptOf(reported *Reported) *record.Receipt {
 	out := &record.Receipt{
-		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Created: reported.Created.UTC().Truncate(time.Second),
-		Steps: []record.Step{},
+		Node: reported.Node, RuntimeClass: reported.RuntimeClass, Phase: string(reported.Phase),
+		Created: reported.Created.UTC().Truncate(time.Second), Log: reported.Log.Digest, Steps: []record.Step{},
 	}
 	for _, c := range reported.Steps {
 		s := record.Step{Container: c.Name, ImageID: c.ImageID}
@@ -266,7 +289,7 @@ func receiptOf(reported *Reported) *record.Receipt {
 func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findings) {
 	found.pass(CheckReceipt, "the add-on recorded what the kubelet reported of the pod")
 	found.pass(CheckCoverage, "the add-on's record covers every step")
-	found.caveat(receiptCaveat, "they were equal, according to "+made.subject)
+	found.caveat(receiptCaveat(made.Basis == record.BasisBoth), "they were equal, according to "+made.subject)
 	for i, s := range made.Receipt.Steps {
 		if i >= len(steps) {
 			break
@@ -293,7 +316,7 @@ func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool 
 		return false
 	}
 	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
-	found.caveat(receiptCaveat)
+	found.caveat(receiptCaveat(anySigned(steps)))
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
 	outcome{r, found, steps, nil}.check()
 	found.proven = true

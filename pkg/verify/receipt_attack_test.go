@@ -120,6 +120,46 @@ func TestReportOfANativeSidecar(t *testing.T) {
 	}
 }
 
+// TestReceiptOfAStoppedRetry: Tekton leaves the artifacts of the attempt before in a retry that it stops. Nothing
+// refutes them, and nothing here proves them.
+func TestReceiptOfAStoppedRetry(t *testing.T) {
+	outputs := func(uri string) *v1.Artifacts {
+		return &v1.Artifacts{Outputs: []v1.Artifact{{Name: "image", Values: []v1.ArtifactValue{{Uri: uri}}}}}
+	}
+	for name, tc := range map[string]struct {
+		shown *v1.Artifacts
+		want  verify.Verdict
+	}{
+		"the artifacts of the attempt before": {outputs("pkg:a"), verify.Indeterminate},
+		"other artifacts":                     {outputs("pkg:b"), verify.Failed},
+		"no artifacts":                        {nil, verify.Indeterminate},
+	} {
+		r := newReceived(t, bareRun())
+		before := *r.tr.Status.DeepCopy()
+		before.Artifacts = outputs("pkg:a")
+		r.tr.Status.RetriesStatus = []v1.TaskRunStatus{before}
+		r.tr.Status.PodName, r.tr.Status.Results, r.tr.Status.Artifacts = r.tr.Name+"-pod-retry1", nil, tc.shown
+		stop(r.tr)
+		r.look()
+		if got := r.verify(t); got.Verdict != tc.want {
+			t.Errorf("%s: got %s %s, want %s: %+v", name, got.Verdict, got.Reason, tc.want, got.Checks)
+		}
+	}
+}
+
+// stop makes the TaskRun one that Tekton stopped, as Tekton writes it.
+func stop(tr *v1.TaskRun) {
+	reason := string(v1.TaskRunReasonTimedOut)
+	for i := range tr.Status.Steps {
+		s := &tr.Status.Steps[i]
+		s.ContainerState = corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
+			ExitCode: 1, Reason: reason,
+			Message: fmt.Sprintf("Step %s terminated as pod %s is terminated", s.Name, tr.Status.PodName),
+		}}
+	}
+	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse, Reason: reason})
+}
+
 // TestRecordNamesProvenAttempts: anyone can write the condition in an archived attempt, so the record names only
 // the attempts that its maker vouches for. That is enough for an attempt of which some steps left evidence.
 func TestRecordNamesProvenAttempts(t *testing.T) {

@@ -170,6 +170,18 @@ func TestReceipt(t *testing.T) {
 			nil, reported(func(c *corev1.ContainerStatus) { c.State.Terminated.ExitCode = 1 }), verify.Failed,
 			verify.CheckReceipt,
 		},
+		"out of memory, exit code 0": {nil, func(r *received) {
+			r.pod.Status.ContainerStatuses[0].State.Terminated.Reason = "OOMKilled"
+			r.tr.Status.Steps[0].Terminated.Reason = "OOMKilled"
+			r.look()
+		}, verify.Failed, verify.CheckSucceeded},
+		"no node": {
+			nil, func(r *received) { r.pod.Spec.NodeName = ""; r.look() }, verify.Indeterminate, verify.CheckReceipt,
+		},
+		"an unknown phase": {nil, func(r *received) {
+			r.pod.Status.Phase = corev1.PodPhase(strings.Repeat("x", 1<<20))
+			r.look()
+		}, verify.Indeterminate, verify.CheckReceipt},
 		"a container never ran": {nil, func(r *received) {
 			r.pod.Status.ContainerStatuses = nil
 			r.tr.Status.Steps = nil
@@ -226,6 +238,7 @@ func TestReceipt(t *testing.T) {
 			if got.Verdict == verify.Verified && (got.Backend != signing.BackendReceipt ||
 				got.Assurance != signing.AssuranceReceipt ||
 				got.Basis != record.BasisReceipt || got.Receipt == nil || len(got.Receipt.Steps) != len(run.Steps) ||
+				got.Receipt.Phase != string(r.pod.Status.Phase) ||
 				len(got.Caveats) == 0) {
 				t.Errorf("got %s, %s, %q, %+v, %q", got.Backend, got.Assurance, got.Basis, got.Receipt, got.Caveats)
 			}

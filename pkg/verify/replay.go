@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"github.com/tektoncd/pipeline/pkg/result"
@@ -245,9 +246,7 @@ func (r *replay) mayPromote(want replayed) {
 func (r *replay) untyped() {
 	noted := map[string]bool{}
 	note := func(name, raw string) {
-		var v v1.ParamValue
-		if err := v.UnmarshalJSON([]byte(raw)); err == nil && v.Type == v1.ParamTypeString && v.StringVal == raw ||
-			noted[name] {
+		if readsAsItself(raw) || noted[name] {
 			return
 		}
 		noted[name] = true
@@ -270,6 +269,16 @@ func (r *replay) untyped() {
 			}
 		}
 	}
+}
+
+// readsAsItself reports whether Tekton reads a value as a string with the same text, whatever type is declared.
+func readsAsItself(raw string) bool {
+	if raw == "" || !strings.ContainsRune(" \t\r\n[{\"n", rune(raw[0])) {
+		return true // the beginning is not that of an array, an object, a JSON string or null
+	}
+	var v v1.ParamValue
+	err := v.UnmarshalJSON([]byte(raw))
+	return err == nil && v.Type == v1.ParamTypeString && v.StringVal == raw
 }
 
 // explainDropped accepts a dropped result only if Tekton failed the TaskRun because of it.

@@ -166,6 +166,9 @@ func artifactsJSON(state *v1.StepState) string {
 // log returns the log that leads to the status. It contains the steps that signed; a step without evidence
 // logged nothing.
 func (r *replay) log() merge.Log {
+	if pod := r.facts.Pod; pod != nil && pod.Reported != nil && pod.Reported.Log.Digest != "" {
+		return pod.Reported.Log.Entries
+	}
 	var log merge.Log
 	for _, u := range r.units {
 		if !u.header.Flags.Has(signing.FlagSidecarLogs) {

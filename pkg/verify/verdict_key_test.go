@@ -147,26 +147,26 @@ func TestAudienceOnly(t *testing.T) {
 
 // reviewer is an API server that always gives the same answer.
 type reviewer struct {
-	answer verify.TokenReview
+	answer verify.Review
 	err    error
 
 	audiences []string // that were asked about
 }
 
-func (r *reviewer) Review(_ context.Context, token, audience string) (verify.TokenReview, error) {
+func (r *reviewer) Review(_ context.Context, token, audience string) (verify.Review, error) {
 	if strings.Count(token, ".") != 2 {
-		return verify.TokenReview{}, errors.New("no token")
+		return verify.Review{}, errors.New("no token")
 	}
 	r.audiences = append(r.audiences, audience)
 	return r.answer, r.err
 }
 
 func TestTokenReview(t *testing.T) {
-	yes := verify.TokenReview{
+	yes := verify.Review{
 		Authenticated: true, Username: "system:serviceaccount:ci:builder", PodName: "build-pod",
 		PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
 	}
-	with := func(change func(*verify.TokenReview)) verify.TokenReview {
+	with := func(change func(*verify.Review)) verify.Review {
 		answer := yes
 		change(&answer)
 		return answer
@@ -187,7 +187,7 @@ func TestTokenReview(t *testing.T) {
 	audienceOnly := signedAs(v2Format, byAudience)
 	for name, c := range map[string]struct {
 		sign   func(*verifytest.Run)
-		answer verify.TokenReview
+		answer verify.Review
 		err    error
 		facts  verify.Facts
 		asked  int
@@ -197,7 +197,7 @@ func TestTokenReview(t *testing.T) {
 		"audience-only in v1": {signedAs(v1Format, byAudience), yes, nil, live, 2, verdictCase{want: verify.Verified}},
 		"unknown key":         {unknownKey, yes, nil, live, 2, verdictCase{want: verify.Verified}},
 		"both":                {all(audienceOnly, unknownKey), yes, nil, live, 2, verdictCase{want: verify.Verified}},
-		"known and bound":     {nil, verify.TokenReview{}, nil, live, 0, verdictCase{want: verify.Verified}},
+		"known and bound":     {nil, verify.Review{}, nil, live, 0, verdictCase{want: verify.Verified}},
 		"from a file": {
 			audienceOnly, yes, nil, verify.Facts{}, 0, verdictCase{want: verify.Indeterminate, checks: []string{"assurance"}},
 		},
@@ -205,23 +205,23 @@ func TestTokenReview(t *testing.T) {
 			unknownKey, yes, errors.New("timeout"), live, 2, verdictCase{want: verify.Indeterminate, checks: []string{"key"}},
 		},
 		"pod gone": {
-			audienceOnly, verify.TokenReview{Error: "pod not found"}, nil, gone, 2,
+			audienceOnly, verify.Review{Error: "pod not found"}, nil, gone, 2,
 			verdictCase{want: verify.Indeterminate, checks: []string{"assurance"}},
 		},
 		"refused while the pod lives": {
-			unknownKey, verify.TokenReview{Error: "invalid"}, nil, live, 2,
+			unknownKey, verify.Review{Error: "invalid"}, nil, live, 2,
 			verdictCase{want: verify.Indeterminate, checks: []string{"key"}},
 		},
 		"another account": {
-			audienceOnly, with(func(r *verify.TokenReview) { r.Username = "system:serviceaccount:ci:default" }), nil, live, 2,
+			audienceOnly, with(func(r *verify.Review) { r.Username = "system:serviceaccount:ci:default" }), nil, live, 2,
 			verdictCase{want: verify.Failed, checks: []string{"token"}},
 		},
 		"another pod": {
-			unknownKey, with(func(r *verify.TokenReview) { r.PodUID = "00000000-0000-4000-8000-000000000000" }), nil, live, 2,
+			unknownKey, with(func(r *verify.Review) { r.PodUID = "00000000-0000-4000-8000-000000000000" }), nil, live, 2,
 			verdictCase{want: verify.Failed, checks: []string{"pod"}},
 		},
 		"no pod": {
-			unknownKey, with(func(r *verify.TokenReview) { r.PodName, r.PodUID = "", "" }), nil, live, 2,
+			unknownKey, with(func(r *verify.Review) { r.PodName, r.PodUID = "", "" }), nil, live, 2,
 			verdictCase{want: verify.Failed, checks: []string{"pod"}},
 		},
 		"a credential is shown to nobody": {
@@ -234,7 +234,7 @@ func TestTokenReview(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			api := &reviewer{answer: c.answer, err: c.err}
-			got := newVerifier(t, verify.WithTokenReviewer(api)).TaskRun(t.Context(), newTaskRun(t, c.sign), c.facts)
+			got := newVerifier(t, verify.WithReviewer(api)).TaskRun(t.Context(), newTaskRun(t, c.sign), c.facts)
 			compareVerdict(t, c.want, got)
 			if len(api.audiences) != c.asked {
 				t.Errorf("asked about %q, want %d questions", api.audiences, c.asked)

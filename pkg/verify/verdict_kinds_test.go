@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -200,8 +201,8 @@ func TestMinimums(t *testing.T) {
 			signedAs(v1Format, byKey), verify.WithMinimumAssurance(signing.AssuranceAudienceOnly), "assurance",
 		},
 		"v1 for legacy":              {signedAs(v1Format, byKey), verify.WithMinimumAssurance(signing.AssuranceLegacy), ""},
-		"token longer than asked":    {nil, verify.WithTokenLifetime(599e9), "token"},
-		"token as long as asked for": {nil, verify.WithTokenLifetime(600e9), ""},
+		"token longer than asked":    {nil, lifetimeOf(599e9), "token"},
+		"token as long as asked for": {nil, lifetimeOf(600e9), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := newVerifier(t, c.option).TaskRun(t.Context(), newTaskRun(t, c.sign), verify.Facts{Live: true})
@@ -214,13 +215,20 @@ func TestMinimums(t *testing.T) {
 	}
 }
 
+// lifetimeOf sets the longest lifetime of tokens.
+func lifetimeOf(d time.Duration) verify.Option {
+	tokens := verify.DefaultTokens()
+	tokens.Lifetime = d
+	return verify.WithTokens(tokens)
+}
+
 func TestUnknownMinimums(t *testing.T) {
 	cluster, err := theCluster().Trust()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, option := range []verify.Option{
-		verify.WithMinimumFormat("v3"), verify.WithMinimumAssurance("strong"), verify.WithTokenLifetime(0),
+		verify.WithMinimumFormat("v3"), verify.WithMinimumAssurance("strong"), lifetimeOf(0),
 	} {
 		if _, err := verify.New(cluster, option); err == nil {
 			t.Error("an option that makes no sense is accepted")

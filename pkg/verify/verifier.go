@@ -55,7 +55,7 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 	}
 	v := &Verifier{
 		cluster: ClusterRef{Name: cluster.Name, UID: cluster.UID},
-		policy:  defaultPolicy(),
+		policy:  check.Policy{Tokens: DefaultTokens()},
 		now:     time.Now,
 		skew:    DefaultClockSkew,
 	}

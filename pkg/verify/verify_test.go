@@ -227,7 +227,7 @@ func TestNewRefuses(t *testing.T) {
 	}
 	for name, option := range map[string]verify.Option{
 		"negative skew": verify.WithClockSkew(-time.Second),
-		"empty prefix":  verify.WithAudiencePrefix(""),
+		"empty prefix":  verify.WithTokens(verify.Tokens{Lifetime: time.Hour}),
 	} {
 		if _, err := verify.New(cluster, option); err == nil {
 			t.Errorf("%s is accepted", name)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package backends tests that a backend is a folder and a row in each table: a complete one is added to a copy of the module, by the
-// Go tool's overlay, and goes through all of the product without a change to any other file.
+// Package backends tests that a backend is a folder and a row in each table: a complete one is added to a copy of
+// the module, by the Go tool's overlay, and goes through all of the product without a change to any other file.
 package backends
 
 import (
@@ -32,18 +32,20 @@ func rows() []row {
 		{scheme, "BackendSPIRE, BackendSigstoreKeyless, ", "BackendFake, "},
 		{scheme, "	SchemeOIDCAudienceOnly Scheme = 6", "	SchemeFake Scheme = 9\n"},
 		{scheme, "	{\n		scheme: SchemeSPIRE,", `	{
-		scheme: SchemeFake, backend: BackendFake, carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey},
-		key: CarrierPublicKey, algorithms: []Algorithm{AlgorithmECDSAP256}, assurance: AssuranceKeyBound, words: "key of a test",
+		scheme: SchemeFake, backend: BackendFake,
+		carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierPublicKey}, key: CarrierPublicKey,
+		algorithms: []Algorithm{AlgorithmECDSAP256}, assurance: AssuranceKeyBound, words: "key of a test",
 	},
 `},
 		{table, "	oidccluster " + module, "	fakecluster " + module + "signing/fake/cluster\"\n"},
 		{table, "		{\n			Name:    signing.BackendSPIRE,", `		{
-			Name: signing.BackendFake, Summary: "signs with a key of a test", Enabled: true, Signs: true, Reader: fakecluster.NewReader,
+			Name: signing.BackendFake, Summary: "signs with a key of a test", Enabled: true, Signs: true,
+			Reader: fakecluster.NewReader,
 		},
 `},
 		{signer, "	" + module + "signing/oidc\"", "	" + module + "signing/fake\"\n"},
-		{signer, "		signing.BackendOIDCSAToken: func", `		signing.BackendFake: func(s endedStep) signing.EntrypointerClient {
-			return fake.Signer{Step: s.config, ExitCode: s.exitCode, Now: time.Now(), Random: rand.Reader}
+		{signer, "		signing.BackendOIDCSAToken: func", `		signing.BackendFake: func(s step.Ended) signing.EntrypointerClient {
+			return fake.Signer{Step: s.Config, ExitCode: s.ExitCode, Now: time.Now(), Random: rand.Reader}
 		},
 `},
 	}
@@ -75,8 +77,10 @@ func TestAnotherBackend(t *testing.T) {
 		}
 	}
 	run("", "build", "-overlay", overlay, "-o", os.DevNull, "./cmd/signer")
-	run("--- PASS: TestFakeBackend", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run", "^TestFakeBackend", "./pkg/cli")
-	run("--- PASS: TestFakeBackendIsJudged", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run", "^TestFakeBackend", "./pkg/admission")
+	run("--- PASS: TestFakeBackend", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run",
+		"^TestFakeBackend", "./pkg/cli")
+	run("--- PASS: TestFakeBackendIsJudged", "test", "-overlay", overlay, "-count=1", "-vet=off", "-v", "-run",
+		"^TestFakeBackend", "./pkg/admission")
 }
 
 // replacements returns what the Go tool takes in place of each file.

@@ -37,11 +37,18 @@ const (
 )
 
 // BenchmarkAddOn runs real TaskRuns with and without the add-on on the cluster of KUBECONFIG, and then makes
-// the add-on judge 500 status writes, 100 at a time. It turns signing on for its own namespace, and off
-// again.
+// the add-on judge 500 status writes, 100 at a time: with each backend in turn. It turns signing on for its own
+// namespace, and off again.
 func BenchmarkAddOn(b *testing.B) {
+	for _, backend := range benchBackends() {
+		b.Run(string(backend), func(b *testing.B) { benchAddOn(b, string(backend)) })
+	}
+}
+
+func benchAddOn(b *testing.B, backend string) {
+	b.Helper()
 	c := connect(b)
-	c.enable(b)
+	c.enable(b, backend)
 	signed, plain := c.namespace(b, true), c.namespace(b, false)
 	c.run(b, plain, "warm-up") // pulls the image and fills the caches
 	c.run(b, signed, "warm-up")
@@ -69,7 +76,7 @@ func connect(b *testing.B) *lab {
 
 const benchLabel = "bench.tekton-sign.dev/signed"
 
-func (c *lab) enable(b *testing.B) {
+func (c *lab) enable(b *testing.B, backend string) {
 	b.Helper()
 	plugin := func(args ...string) {
 		out, err := exec.CommandContext(context.WithoutCancel(b.Context()), "../../bin/kubectl-tekton_sign",
@@ -78,7 +85,7 @@ func (c *lab) enable(b *testing.B) {
 			b.Fatalf("%v: %v\n%s", args, err, out)
 		}
 	}
-	plugin("enable", "oidc-sa-token", "--namespace-selector", benchLabel+"=true", "--yes")
+	plugin("enable", backend, "--namespace-selector", benchLabel+"=true", "--yes")
 	b.Cleanup(func() { plugin("disable", "--purge", "--yes") })
 }
 
@@ -347,52 +354,3 @@ type replica struct {
 
 var statusBucket = regexp.MustCompile(
 	`^tekton_sign_webhook_(duration|work)_seconds_bucket\{.*webhook="status",le="([^"]+)"\} (\S+)$`)
-
-func (c *lab) replicas(b *testing.B) map[string]replica {
-	b.Helper()
-	pods, err := c.kube.CoreV1().Pods("tekton-sign").List(b.Context(), metav1.ListOptions{})
-	if err != nil {
-		b.Error(err)
-		return nil
-	}
-	all := map[string]replica{}
-	for _, pod := range pods.Items {
-		r := replica{status: map[string]histogram{"duration": {}, "work": {}}}
-		for _, line := range c.metrics(b, "/api/v1/namespaces/tekton-sign/pods/"+pod.Name+":9090/proxy/metrics") {
-			if value, ok := strings.CutPrefix(line, "process_resident_memory_bytes "); ok {
-				r.memory, _ = strconv.ParseFloat(value, 64)
-			}
-			if m := statusBucket.FindStringSubmatch(line); m != nil {
-				bound, _ := strconv.ParseFloat(m[2], 64)
-				count, _ := strconv.ParseFloat(m[3], 64)
-				r.status[m[1]][bound] += count
-			}
-		}
-		all[pod.Name] = r
-	}
-	return all
-}
-
-// histogram counts, for each upper bound in seconds, the requests that did not take longer.
-type histogram map[float64]float64
-
-func (h histogram) add(other histogram, times float64) {
-	for bound, count := range other {
-		h[bound] += times * count
-	}
-}
-
-// percentile returns the smallest bound in milliseconds that p percent did not exceed.
-func (h histogram) percentile(p float64) float64 {
-	bounds := slices.Sorted(maps.Keys(h))
-	if len(bounds) == 0 {
-		return 0
-	}
-	all := h[bounds[len(bounds)-1]]
-	for _, bound := range bounds {
-		if h[bound] >= all*p/100 {
-			return bound * 1000
-		}
-	}
-	return 0
-}

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -45,9 +46,21 @@ const (
 )
 
 // BenchmarkStatusWebhook replays the completing status writes of 500 TaskRuns, 100 at a time, against the
-// status webhook's handler, which judges each. The pod is read from memory, because the time of the API
-// server is not the handler's.
+// status webhook's handler, which judges each: by what the steps signed, and by a receipt. The pod is read from
+// memory, because the time of the API server is not the handler's.
 func BenchmarkStatusWebhook(b *testing.B) {
+	for _, backend := range benchBackends() {
+		b.Run(string(backend), func(b *testing.B) { replayStatus(b, backend) })
+	}
+}
+
+// benchBackends are compared in the same run.
+func benchBackends() []signing.Backend {
+	return []signing.Backend{signing.BackendOIDCSAToken, signing.BackendReceipt}
+}
+
+func replayStatus(b *testing.B, backend signing.Backend) {
+	b.Helper()
 	cluster, _ := newCluster(b)
 	trusted, err := cluster.Trust()
 	if err != nil {
@@ -60,24 +73,26 @@ func BenchmarkStatusWebhook(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	pods := knownPods{}
 	handler := &admission.StatusHandler{
-		Scope:    everything{},
+		Scope:    everything{backend},
 		Accounts: admission.Accounts{Tekton: tekton, AddOn: "system:serviceaccount:tekton-sign:controller"},
-		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: ownPods{}, Now: now, Log: log,
-		SealKey: func() seal.Key { return key }, Since: func(string) (time.Time, bool) { return time.Time{}, false },
+		Verifier: admission.NewTrust(fetch, nil, now, log), Pods: pods, Now: now, Log: log,
+		SealKey: func() seal.Key { return key },
+		Since:   func(string) (time.Time, bool) { return verifytest.Start().Add(-time.Hour), true },
 	}
 	var reviews [][]byte
 	for i := range replayed {
-		reviews = append(reviews, statusReview(b, cluster, i))
+		reviews = append(reviews, statusReview(b, cluster, pods, backend, i))
 	}
 	rule := admission.NewRule("tekton.dev", "v1", admissionv1.Update, map[string]string{"taskruns": "TaskRun"}, "status")
-	replay(b, handler.Admit, rule, reviews, `"path":"/status/conditions`)
+	replay(b, handler.Admit, rule, reviews, `TaskRunResultsVerified`)
 }
 
 // BenchmarkInjectWebhook replays the creations of 500 pods, 100 at a time, against the inject webhook's handler.
 func BenchmarkInjectWebhook(b *testing.B) {
 	handler := &admission.InjectHandler{
-		Scope: everything{}, Log: zap.NewNop().Sugar(),
+		Scope: everything{signing.BackendOIDCSAToken}, Log: zap.NewNop().Sugar(),
 		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryImage },
 		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
 		OnLeftAlone: func(admission.LeftAlone) {},
@@ -187,32 +202,31 @@ func percentile(d []time.Duration, p int) float64 {
 }
 
 // everything is the scope of all namespaces.
-type everything struct{}
+type everything struct{ backend signing.Backend }
 
 func (everything) Ready() bool                             { return true }
 func (everything) InScope(string) bool                     { return true }
 func (everything) Enforcement(string) settings.Enforcement { return settings.Enforce }
-func (everything) Settings() settings.Settings {
+func (e everything) Settings() settings.Settings {
 	s := settings.Default()
-	s.Backend = signing.BackendOIDCSAToken
+	s.Backend = e.backend
 	return s
 }
 
-// ownPods returns the right pod for every TaskRun.
-type ownPods struct{}
+// knownPods are pods by name.
+type knownPods map[string]*corev1.Pod
 
 // Get implements admission.PodGetter.
-func (ownPods) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Pod, error) {
-	var i int
-	if _, err := fmt.Sscanf(name, "build-%d-pod", &i); err != nil {
-		return nil, err
+func (p knownPods) Get(_ context.Context, _, name string, _ bool) (*corev1.Pod, error) {
+	if pod := p[name]; pod != nil {
+		return pod, nil
 	}
-	run := numberedRun(i)
-	yes := true
-	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
-		Namespace: namespace, Name: name, UID: types.UID(run.PodUID),
-		OwnerReferences: []metav1.OwnerReference{{UID: types.UID(run.UID), Controller: &yes}},
-	}}, nil
+	return nil, fmt.Errorf("no pod %s", name)
+}
+
+// Log implements admission.PodGetter.
+func (knownPods) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return nil, errors.New("no logs")
 }
 
 func numberedRun(i int) *verifytest.Run {
@@ -222,10 +236,21 @@ func numberedRun(i int) *verifytest.Run {
 }
 
 // statusReview returns the review of the write that completes a TaskRun, with the signing material, as Tekton
-// sends it.
-func statusReview(b *testing.B, cluster *verifytest.Cluster, i int) []byte {
+// sends it. With backend receipt there is none. It adds the TaskRun's pod to pods.
+func statusReview(
+	b *testing.B, cluster *verifytest.Cluster, pods knownPods, backend signing.Backend, i int,
+) []byte {
 	b.Helper()
-	after, err := numberedRun(i).TaskRun(cluster)
+	run := numberedRun(i)
+	for s := range run.Steps {
+		run.Steps[s].Bare = backend == signing.BackendReceipt
+	}
+	pod, err := run.Pod(cluster)
+	if err != nil {
+		b.Fatal(err)
+	}
+	pods[pod.Name] = pod
+	after, err := run.TaskRunOf(pod.DeepCopy())
 	if err != nil {
 		b.Fatal(err)
 	}

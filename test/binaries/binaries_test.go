@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package binaries_test keeps what the three binaries link, and how large they are, within what docs/performance.md promises.
+// Package binaries_test keeps what the three binaries link, and how large they are, within what docs/performance.md
+// promises.
 package binaries_test
 
 import (
@@ -34,12 +35,13 @@ func binaries() []binary {
 	}
 }
 
-// forbidden are the beginnings of the paths of packages that no binary may link: SDKs of cloud providers, what looks up their
-// credentials, registry clients, and the code of Tekton that needs them.
+// forbidden are the beginnings of the paths of packages that no binary may link: SDKs of cloud providers, what
+// looks up their credentials, registry clients, and the code of Tekton that needs them.
 func forbidden() []string {
 	return []string{
 		"cloud.google.com/", "google.golang.org/api/", "github.com/GoogleCloudPlatform/",
-		"github.com/Azure/azure-sdk-for-go/", "github.com/Azure/go-autorest", "github.com/AzureAD/", "github.com/gaganhr94/docker-credential-acr",
+		"github.com/Azure/azure-sdk-for-go/", "github.com/Azure/go-autorest", "github.com/AzureAD/",
+		"github.com/gaganhr94/docker-credential-acr",
 		"github.com/aws/", "github.com/awslabs/",
 		"github.com/aliyun/", "github.com/oracle/oci-go-sdk", "github.com/IBM/", "github.com/hashicorp/vault",
 		"github.com/docker/cli", "github.com/docker/docker-credential-helpers", "github.com/google/go-containerregistry/",
@@ -78,7 +80,8 @@ func TestPackages(t *testing.T) {
 		}
 		for _, p := range packages {
 			if i := slices.IndexFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(p, prefix) }); i >= 0 {
-				t.Errorf("%s links %s, and may link nothing of %s: go list -deps and go mod why -m show how it came in", b.command, p, prefixes[i])
+				t.Errorf("%s links %s, and may link nothing of %s: go list -deps and go mod why -m show how it came in", b.command,
+					p, prefixes[i])
 			}
 		}
 	}
@@ -101,7 +104,8 @@ func TestModules(t *testing.T) {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(strings.Split(string(want), "\n"), strings.Split(got, "\n")); diff != "" {
-			t.Errorf("%s links other modules (-want +got), review them and run go test ./test/binaries -update:\n%s", b.command, diff)
+			t.Errorf("%s links other modules (-want +got), review them and run go test ./test/binaries -update:\n%s", b.command,
+				diff)
 		}
 	}
 }

@@ -65,6 +65,10 @@ func (ownPod) Get(_ context.Context, namespace, name string, _ bool) (*corev1.Po
 	}}, nil
 }
 
+func (ownPod) Log(context.Context, string, string, string, int64) ([]byte, error) {
+	return nil, errors.New("no logs")
+}
+
 func statusHandler(t *testing.T, bundle []byte, mode settings.Enforcement) *admission.StatusHandler {
 	t.Helper()
 	trusts, err := trust.Parse(bundle)
@@ -338,11 +342,11 @@ func (believed) TrustedCustomTask(string, string) bool { return true }
 // The cost of creating a child grows no faster than the PipelineRun, whatever it is that grows. Each case
 // creates the last child.
 func TestGrowthOfConsumers(t *testing.T) {
-	for _, g := range grownFamilies {
+	for _, g := range grownTrees {
 		t.Run(g.name, func(t *testing.T) {
 			handlers := map[string]*admission.ConsumerHandler{}
 			checkRequests(t, func(size int) *admissionv1.AdmissionRequest {
-				f, in := familyOf(), stored{}
+				f, in := treeOf(), stored{}
 				g.grow(f, g.most*size/larger/4) // an API server stores objects of 1.5 MiB
 				for _, c := range f.Children {
 					f.PipelineRun.Status.ChildReferences = append(f.PipelineRun.Status.ChildReferences, v1.ChildStatusReference{

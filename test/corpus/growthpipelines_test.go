@@ -21,13 +21,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// familyOf returns a PipelineRun that succeeded, whose pipeline is in its status and spec.
-func familyOf() *pipelines.Family {
+// treeOf returns a PipelineRun that succeeded, whose pipeline is in its status and spec.
+func treeOf() *pipelines.Tree {
 	pr := &v1.PipelineRun{ObjectMeta: metav1.ObjectMeta{Name: "release", Namespace: "ci", UID: "u"}}
 	pr.Status.Status = succeeded()
 	pr.Spec.PipelineSpec = &v1.PipelineSpec{}
 	pr.Status.PipelineSpec = pr.Spec.PipelineSpec
-	return &pipelines.Family{PipelineRun: pr}
+	return &pipelines.Tree{PipelineRun: pr}
 }
 
 func succeeded() duckv1.Status {
@@ -47,7 +47,7 @@ func arrayParam(name string, values ...string) v1.Param {
 }
 
 // addTask adds a task to the pipeline.
-func addTask(f *pipelines.Family, task v1.PipelineTask) {
+func addTask(f *pipelines.Tree, task v1.PipelineTask) {
 	if task.TaskSpec == nil {
 		task.TaskRef = &v1.TaskRef{Name: "t", Kind: v1.NamespacedTaskKind}
 	}
@@ -55,7 +55,7 @@ func addTask(f *pipelines.Family, task v1.PipelineTask) {
 }
 
 // addRun adds a verified child of a task.
-func addRun(f *pipelines.Family, task string, spec *v1.TaskSpec, params v1.Params, results ...v1.TaskRunResult) {
+func addRun(f *pipelines.Tree, task string, spec *v1.TaskSpec, params v1.Params, results ...v1.TaskRunResult) {
 	yes := true
 	name := fmt.Sprintf("release-%s-%d", task, len(f.Children))
 	tr := &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
@@ -82,7 +82,7 @@ func times(n int, f func(i int)) {
 }
 
 // giving adds a task a with a run of n results.
-func giving(f *pipelines.Family, n int) {
+func giving(f *pipelines.Tree, n int) {
 	addTask(f, v1.PipelineTask{Name: "a"})
 	var results []v1.TaskRunResult
 	times(n, func(i int) { results = append(results, shortResult(fmt.Sprint("r", i))) })
@@ -102,14 +102,14 @@ func taking(params, got *v1.Params, i int, reference string) {
 	*got = append(*got, stringParam(fmt.Sprint("p", i), "x"))
 }
 
-// grownFamilies are PipelineRuns with something that can be repeated in an API server.
-var grownFamilies = []struct {
+// grownTrees are PipelineRuns with something that can be repeated in an API server.
+var grownTrees = []struct {
 	name string
 	most int
-	grow func(f *pipelines.Family, n int)
+	grow func(f *pipelines.Tree, n int)
 	want verify.Verdict
 }{
-	{"tasks, each of which takes a result", 8000, func(f *pipelines.Family, n int) {
+	{"tasks, each of which takes a result", 8000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			params := v1.Params{stringParam("p", fmt.Sprintf("$(tasks.t%d.results.r)", i-1))}
 			got := v1.Params{stringParam("p", "x")}
@@ -120,7 +120,7 @@ var grownFamilies = []struct {
 			addRun(f, fmt.Sprint("t", i), nil, got, shortResult("r"))
 		})
 	}, verify.Verified},
-	{"tasks, of which one takes all results", 8000, func(f *pipelines.Family, n int) {
+	{"tasks, of which one takes all results", 8000, func(f *pipelines.Tree, n int) {
 		var params, got v1.Params
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
@@ -130,25 +130,25 @@ var grownFamilies = []struct {
 		addTask(f, v1.PipelineTask{Name: "last", Params: params})
 		addRun(f, "last", nil, got)
 	}, verify.Verified},
-	{"tasks that failed nothing and were skipped", 16000, func(f *pipelines.Family, n int) {
+	{"tasks that failed nothing and were skipped", 16000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
 			skipped := v1.SkippedTask{Name: fmt.Sprint("t", i)}
 			f.PipelineRun.Status.SkippedTasks = append(f.PipelineRun.Status.SkippedTasks, skipped)
 		})
 	}, verify.NoResults},
-	{"children of one task", 8000, func(f *pipelines.Family, n int) {
+	{"children of one task", 8000, func(f *pipelines.Tree, n int) {
 		addTask(f, v1.PipelineTask{Name: "a"})
 		times(n, func(int) { addRun(f, "a", nil, nil) })
 	}, verify.Failed},
-	{"children of another PipelineRun", 8000, func(f *pipelines.Family, n int) {
+	{"children of another PipelineRun", 8000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
 			addRun(f, fmt.Sprint("t", i), nil, nil)
 			f.Children[i].TaskRun.OwnerReferences = nil
 		})
 	}, verify.Failed},
-	{"children that are missing, and who takes of them", 8000, func(f *pipelines.Family, n int) {
+	{"children that are missing, and who takes of them", 8000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i), Params: v1.Params{stringParam("p", "$(tasks.t0.results.r)")}})
 			f.Children = append(f.Children, pipelines.Child{
@@ -156,28 +156,28 @@ var grownFamilies = []struct {
 			})
 		})
 	}, verify.Indeterminate},
-	{"strays", 8000, func(f *pipelines.Family, n int) {
+	{"strays", 8000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			f.Strays = append(f.Strays, &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("s", i)}})
 		})
 	}, verify.Failed},
-	{"runs of a matrix", 1024, func(f *pipelines.Family, n int) {
+	{"runs of a matrix", 1024, func(f *pipelines.Tree, n int) {
 		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) {
 			addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("v", i))}, shortResult("r"))
 		})
 	}, verify.Verified},
-	{"runs of a matrix that none fits", 1024, func(f *pipelines.Family, n int) {
+	{"runs of a matrix that none fits", 1024, func(f *pipelines.Tree, n int) {
 		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprint("v", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprint("w", i))}) })
 	}, verify.Failed},
-	{"runs of a matrix that take how others ended", 1024, func(f *pipelines.Family, n int) {
+	{"runs of a matrix that take how others ended", 1024, func(f *pipelines.Tree, n int) {
 		addTask(f, v1.PipelineTask{Name: "b"})
 		addRun(f, "b", nil, nil)
 		addTask(f, matrixOf(n, func(i int) string { return fmt.Sprintf("$(tasks.b.status)-%d", i) }))
 		times(n, func(i int) { addRun(f, "a", nil, v1.Params{stringParam("m", fmt.Sprintf("Succeeded-%d", n-1-i))}) })
 	}, verify.Verified},
-	{"parameters of a matrix", 250, func(f *pipelines.Family, n int) {
+	{"parameters of a matrix", 250, func(f *pipelines.Tree, n int) {
 		task := matrixOf(1024, func(i int) string { return fmt.Sprint("v", i) })
 		times(n, func(i int) { task.Params = append(task.Params, stringParam(fmt.Sprint("p", i), "x")) })
 		addTask(f, task)
@@ -185,7 +185,7 @@ var grownFamilies = []struct {
 			addRun(f, "a", nil, append(v1.Params{stringParam("m", fmt.Sprint("v", i))}, task.Params...))
 		})
 	}, verify.Verified},
-	{"results, and parameters that take them", 16000, func(f *pipelines.Family, n int) {
+	{"results, and parameters that take them", 16000, func(f *pipelines.Tree, n int) {
 		giving(f, n)
 		var params, got v1.Params
 		times(n, func(i int) {
@@ -194,7 +194,7 @@ var grownFamilies = []struct {
 		addTask(f, v1.PipelineTask{Name: "b", Params: params})
 		addRun(f, "b", nil, got)
 	}, verify.Verified},
-	{"elements of a result, and texts that take them", 16000, func(f *pipelines.Family, n int) {
+	{"elements of a result, and texts that take them", 16000, func(f *pipelines.Tree, n int) {
 		addTask(f, v1.PipelineTask{Name: "a"})
 		array := arrayParam("", make([]string, n)...).Value
 		addRun(f, "a", nil, nil, v1.TaskRunResult{Name: "r", Type: v1.ResultsTypeArray, Value: array})
@@ -203,7 +203,7 @@ var grownFamilies = []struct {
 		addTask(f, v1.PipelineTask{Name: "b", Params: v1.Params{arrayParam("p", texts...)}})
 		addRun(f, "b", nil, nil)
 	}, verify.Indeterminate},
-	{"results, and embedded Tasks that take them", 8000, func(f *pipelines.Family, n int) {
+	{"results, and embedded Tasks that take them", 8000, func(f *pipelines.Tree, n int) {
 		giving(f, n)
 		spec, ran := &v1.TaskSpec{Steps: []v1.Step{{Name: "s"}}}, &v1.TaskSpec{Steps: []v1.Step{{Name: "s"}}}
 		times(n, func(i int) {
@@ -213,7 +213,7 @@ var grownFamilies = []struct {
 		addTask(f, v1.PipelineTask{Name: "b", TaskSpec: &v1.EmbeddedTask{TaskSpec: *spec}})
 		addRun(f, "b", ran, nil)
 	}, verify.Verified},
-	{"tasks that embed their Tasks", 4000, func(f *pipelines.Family, n int) {
+	{"tasks that embed their Tasks", 4000, func(f *pipelines.Tree, n int) {
 		times(n, func(i int) {
 			spec := &v1.TaskSpec{Steps: []v1.Step{{Name: "s", Script: "$(tasks.t0.results.r)"}}}
 			if i == 0 {
@@ -225,7 +225,7 @@ var grownFamilies = []struct {
 			addRun(f, fmt.Sprint("t", i), ran, nil, shortResult("r"))
 		})
 	}, verify.Verified},
-	{"results of the pipeline", 16000, func(f *pipelines.Family, n int) {
+	{"results of the pipeline", 16000, func(f *pipelines.Tree, n int) {
 		giving(f, n)
 		times(n, func(i int) {
 			f.PipelineRun.Spec.PipelineSpec.Results = append(f.PipelineRun.Spec.PipelineSpec.Results, v1.PipelineResult{
@@ -235,7 +235,7 @@ var grownFamilies = []struct {
 			f.PipelineRun.Status.Results = append(f.PipelineRun.Status.Results, result)
 		})
 	}, verify.Verified},
-	{"references in a result of the pipeline", 16000, func(f *pipelines.Family, n int) {
+	{"references in a result of the pipeline", 16000, func(f *pipelines.Tree, n int) {
 		var text strings.Builder
 		times(n, func(i int) {
 			addTask(f, v1.PipelineTask{Name: fmt.Sprint("t", i)})
@@ -246,7 +246,7 @@ var grownFamilies = []struct {
 		f.PipelineRun.Spec.PipelineSpec.Results = []v1.PipelineResult{{Name: "p", Value: declared}}
 		f.PipelineRun.Status.Results = []v1.PipelineRunResult{{Name: "p", Value: given}}
 	}, verify.Verified},
-	{"workspaces, and tasks that use them", 4000, func(f *pipelines.Family, n int) {
+	{"workspaces, and tasks that use them", 4000, func(f *pipelines.Tree, n int) {
 		giving(f, 1)
 		times(n, func(i int) {
 			name := fmt.Sprint("w", i)
@@ -259,7 +259,7 @@ var grownFamilies = []struct {
 			addRun(f, fmt.Sprint("t", i), nil, v1.Params{stringParam("p", "$(workspaces."+name+".path)")})
 		})
 	}, verify.Verified},
-	{"workspaces, and a task that names them", 16000, func(f *pipelines.Family, n int) {
+	{"workspaces, and a task that names them", 16000, func(f *pipelines.Tree, n int) {
 		giving(f, 1)
 		var text strings.Builder
 		times(n, func(i int) {
@@ -270,7 +270,7 @@ var grownFamilies = []struct {
 		addTask(f, v1.PipelineTask{Name: "b", Params: v1.Params{stringParam("p", text.String())}})
 		addRun(f, "b", nil, v1.Params{stringParam("p", text.String())})
 	}, verify.Verified},
-	{"when expressions", 8000, func(f *pipelines.Family, n int) {
+	{"when expressions", 8000, func(f *pipelines.Tree, n int) {
 		giving(f, 1)
 		task := v1.PipelineTask{Name: "b"}
 		times(n, func(int) {
@@ -280,13 +280,13 @@ var grownFamilies = []struct {
 		addTask(f, task)
 		addRun(f, "b", nil, nil)
 	}, verify.Verified},
-	{"when expressions in CEL", 800, func(f *pipelines.Family, n int) {
+	{"when expressions in CEL", 800, func(f *pipelines.Tree, n int) {
 		task := v1.PipelineTask{Name: "b"}
 		times(n, func(i int) { task.When = append(task.When, v1.WhenExpression{CEL: fmt.Sprintf("'%d' != 'evil'", i)}) })
 		addTask(f, task)
 		addRun(f, "b", nil, nil, shortResult("r"))
 	}, verify.Verified},
-	{"tasks with a costly expression in CEL", 800, func(f *pipelines.Family, n int) {
+	{"tasks with a costly expression in CEL", 800, func(f *pipelines.Tree, n int) {
 		const eight = "[1,2,3,4,5,6,7,8].all"
 		const costly = eight + "(a, " + eight + "(b, " + eight + "(c, " + eight + "(d, a+b+c+d > 0))))"
 		times(n, func(i int) {
@@ -294,7 +294,7 @@ var grownFamilies = []struct {
 			addRun(f, fmt.Sprint("t", i), nil, nil)
 		})
 	}, verify.Indeterminate},
-	{"tasks that take of all others", 400 * 400, func(f *pipelines.Family, square int) {
+	{"tasks that take of all others", 400 * 400, func(f *pipelines.Tree, square int) {
 		// The length of the pipeline is quadratic in their number.
 		n := int(math.Sqrt(float64(square)))
 		var texts []string
@@ -317,15 +317,15 @@ func words(n int) []string {
 
 // The cost of judging a PipelineRun grows no faster than its size, whatever it is that grows.
 func TestGrowthOfPipelineRuns(t *testing.T) {
-	for _, g := range grownFamilies {
+	for _, g := range grownTrees {
 		t.Run(g.name, func(t *testing.T) {
-			families := map[int]*pipelines.Family{}
+			trees := map[int]*pipelines.Tree{}
 			for _, size := range []int{1, larger} {
-				families[size] = familyOf()
-				g.grow(families[size], g.most*size/larger)
+				trees[size] = treeOf()
+				g.grow(trees[size], g.most*size/larger)
 			}
 			checkGrowth(t, func(size int) {
-				if got := pipelines.Judge(*families[size]); size == larger && got.Verdict != g.want {
+				if got := pipelines.Judge(*trees[size]); size == larger && got.Verdict != g.want {
 					t.Errorf("got %s: %s: %.200s, want %s", got.Verdict, got.Reason, got.Message, g.want)
 				}
 			})

@@ -64,9 +64,11 @@ func TestAddOn(t *testing.T) {
 	})
 }
 
-// enableArgs turn signing in pods on, without receipts: what steps cannot sign is to be UNSIGNED. TestReceipts has the receipts.
+// enableArgs turn signing in pods on, without receipts: what steps cannot sign is to be UNSIGNED. TestReceipts has
+// the receipts.
 func enableArgs(more ...string) []string {
-	return append([]string{"tekton-sign", "enable", "oidc-sa-token", "--receipts", "never", "--namespace-selector", selector}, more...)
+	return append([]string{"tekton-sign", "enable", "oidc-sa-token", "--receipts", "never", "--namespace-selector",
+		selector}, more...)
 }
 
 func testDryRun(t *testing.T, c *cluster, before map[string]string) {
@@ -93,18 +95,22 @@ func testEnable(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for key, want := range map[string]string{"enforce-nonfalsifiability": "oidc-sa-token", "signing-enforcement": "audit"} {
+	for key, want := range map[string]string{"enforce-nonfalsifiability": "oidc-sa-token",
+		"signing-enforcement": "audit"} {
 		if got := settings.Data[key]; got != want {
 			t.Errorf("config-signing has %s=%q, want %q", key, got, want)
 		}
 	}
-	deployments, err := c.kube.AppsV1().Deployments("tekton-sign").List(t.Context(), metav1.ListOptions{LabelSelector: partOf})
+	deployments, err := c.kube.AppsV1().Deployments("tekton-sign").List(t.Context(),
+		metav1.ListOptions{LabelSelector: partOf})
 	if err != nil || len(deployments.Items) != 2 {
-		t.Fatalf("want the Deployments of the webhooks and of the keeper in tekton-sign, got %d, %v", len(deployments.Items), err)
+		t.Fatalf("want the Deployments of the webhooks and of the keeper in tekton-sign, got %d, %v", len(deployments.Items),
+			err)
 	}
 	for _, d := range deployments.Items {
 		if d.Status.AvailableReplicas != *d.Spec.Replicas {
-			t.Errorf("enable came back with %d of %d replicas of %s available", d.Status.AvailableReplicas, *d.Spec.Replicas, d.Name)
+			t.Errorf("enable came back with %d of %d replicas of %s available", d.Status.AvailableReplicas, *d.Spec.Replicas,
+				d.Name)
 		}
 	}
 }
@@ -119,14 +125,16 @@ func testEnableAgain(t *testing.T, c *cluster) {
 		for _, d := range list.Items {
 			got["deployment "+d.Name] = string(d.UID) + " " + d.ResourceVersion
 		}
-		policies, err := c.kube.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(t.Context(), metav1.ListOptions{LabelSelector: partOf})
+		policies, err := c.kube.AdmissionregistrationV1().ValidatingAdmissionPolicies().List(t.Context(),
+			metav1.ListOptions{LabelSelector: partOf})
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, p := range policies.Items {
 			got["policy "+p.Name] = string(p.UID) + " " + p.ResourceVersion
 		}
-		settings, err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Get(t.Context(), "config-signing", metav1.GetOptions{})
+		settings, err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Get(t.Context(), "config-signing",
+			metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -146,8 +154,8 @@ func testEnableAgain(t *testing.T, c *cluster) {
 	}
 }
 
-// testDrift removes a policy and expects the add-on to take the token grant away, verify to say why a TaskRun is unsigned,
-// and enable to repair it.
+// testDrift removes a policy and expects the add-on to take the token grant away, verify to say why a TaskRun is
+// unsigned, and enable to repair it.
 func testDrift(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	policies := c.kube.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings()
@@ -185,7 +193,8 @@ func testDrift(t *testing.T, c *cluster) {
 	again := fixture(t, "results")
 	again.Name = "results-again"
 	wantCondition(t, c.finish(t, ns, again), "True", "TaskRunResultsVerified")
-	if out := c.kubectl(t, "tekton-sign", "verify", "-n", ns, "taskrun/"+again.Name); out.code != 0 || strings.Contains(out.stderr, "warning") {
+	if out := c.kubectl(t, "tekton-sign", "verify", "-n", ns, "taskrun/"+again.Name); out.code != 0 ||
+		strings.Contains(out.stderr, "warning") {
 		t.Errorf("want it verified without a warning: %s", out)
 	}
 }

@@ -34,7 +34,8 @@ func wantCondition(t *testing.T, tr *pipelinev1.TaskRun, status, reason string) 
 		t.Fatalf("TaskRun %s has no condition %s, want %s/%s\n%s", tr.Name, conditionType, status, reason, describe(tr))
 	}
 	if string(got.Status) != status || got.Reason != reason {
-		t.Errorf("TaskRun %s: %s is %s/%s: %s; want %s/%s", tr.Name, conditionType, got.Status, got.Reason, got.Message, status, reason)
+		t.Errorf("TaskRun %s: %s is %s/%s: %s; want %s/%s", tr.Name, conditionType, got.Status, got.Reason, got.Message,
+			status, reason)
 	}
 	if first := tr.Status.Conditions[0].Type; first != apis.ConditionSucceeded { // which many look at alone
 		t.Errorf("TaskRun %s: the first condition is %s, want Succeeded", tr.Name, first)

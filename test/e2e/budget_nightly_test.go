@@ -15,8 +15,8 @@ import (
 	"knative.dev/pkg/apis"
 )
 
-// TestNightlyBudget fills termination messages to the brim, with a signer that comes in each way: what arrives without a signer
-// arrives with it.
+// TestNightlyBudget fills termination messages to the brim, with a signer that comes in each way: what arrives
+// without a signer arrives with it.
 func TestNightlyBudget(t *testing.T) {
 	c := open(t)
 	c.enable(t)
@@ -30,7 +30,8 @@ func TestNightlyBudget(t *testing.T) {
 	t.Run("evidence that cannot fit", func(t *testing.T) { testEvidenceThatCannotFit(t, c) })
 }
 
-// testDebugContainer adds a container to the pod while its step runs, which leaves each less of the termination messages.
+// testDebugContainer adds a container to the pod while its step runs, which leaves each less of the termination
+// messages.
 func testDebugContainer(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	for name, value := range map[string]string{
@@ -66,8 +67,8 @@ func (c *cluster) debug(t *testing.T, ns, name string) {
 	}
 }
 
-// testEvidenceThatCannotFit has pods with more and more silent steps. Where results are enforced each verifies, or is refused with
-// the reason before a step has run; where they are not, the pod says why it does not sign.
+// testEvidenceThatCannotFit has pods with more and more silent steps. Where results are enforced each verifies, or
+// is refused with the reason before a step has run; where they are not, the pod says why it does not sign.
 func testEvidenceThatCannotFit(t *testing.T, c *cluster) {
 	enforced, audited := c.enforced(t), c.namespace(t, true)
 	for steps := 7; steps <= 11; steps++ {
@@ -79,7 +80,8 @@ func testEvidenceThatCannotFit(t *testing.T, c *cluster) {
 		succeeded := tr.Status.GetCondition(apis.ConditionSucceeded)
 		refused := succeeded.IsFalse()
 		if refused {
-			for _, mention := range []string{"a step's evidence takes about", fmt.Sprintf("%d containers", steps+1), "have at most"} {
+			for _, mention := range []string{"a step's evidence takes about", fmt.Sprintf("%d containers", steps+1),
+				"have at most"} {
 				if !strings.Contains(succeeded.Message, mention) {
 					t.Errorf("%d steps: refused with %q, want it to mention %q", steps, succeeded.Message, mention)
 				}

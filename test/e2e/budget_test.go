@@ -15,12 +15,12 @@ import (
 
 const busybox = "docker.io/library/busybox:1.36"
 
-// mostSigned is how many steps surely sign, however the signer comes: evidence of more is about as long as their share, and compresses
-// a little better or worse each time.
+// mostSigned is how many steps surely sign, however the signer comes: evidence of more is about as long as their
+// share, and compresses a little better or worse each time.
 const mostSigned = 5
 
-// emitting returns a TaskRun whose last step leaves value as its result "report" and then runs the command more. Steps before it do
-// nothing.
+// emitting returns a TaskRun whose last step leaves value as its result "report" and then runs the command more.
+// Steps before it do nothing.
 func emitting(name, value, more string, steps int) *pipelinev1.TaskRun {
 	spec := &pipelinev1.TaskSpec{Results: []pipelinev1.TaskResult{{Name: "report"}}}
 	for range steps - 1 {

@@ -22,8 +22,8 @@ import (
 // jumpAfter is how long the clock of a replica is right before it jumps.
 const jumpAfter = 15 * time.Second
 
-// jumpSource goes into Go's package time: a program that is built with it finds its wall clock moved by CLOCK_JUMP from jumpAfter
-// on. Nothing else of it is changed, and nothing on the machine.
+// jumpSource goes into Go's package time: a program that is built with it finds its wall clock moved by CLOCK_JUMP
+// from jumpAfter on. Nothing else of it is changed, and nothing on the machine.
 const jumpSource = `package time
 
 import "syscall"
@@ -42,8 +42,9 @@ func jumped(mono int64) int64 {
 }
 `
 
-// strikeClock puts the build jumping of the add-on in place and has the clocks of both replicas jump, each jumpAfter after it has started, stay there for a while, and be right
-// again. Everybody else's clock is right: that of the API server, of Tekton and of the nodes.
+// strikeClock puts the build jumping of the add-on in place and has the clocks of both replicas jump, each
+// jumpAfter after it has started, stay there for a while, and be right again. Everybody else's clock is right: that
+// of the API server, of Tekton and of the nodes.
 func strikeClock(jumping string, jump, stay time.Duration) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
 		image := "ghcr.io/tekton-sign/controller:clock"
@@ -60,7 +61,8 @@ func strikeClock(jumping string, jump, stay time.Duration) func(*testing.T, *clu
 			return time.Until(lease.Spec.RenewTime.Time).Round(time.Minute) == jump, nil
 		})
 		time.Sleep(stay)
-		if out := c.kubectl(t, "tekton-sign", "status"); !strings.Contains(out.stdout, "the leader's clock is not that") && !strings.Contains(out.stdout, "the leader's clock is behind") {
+		if out := c.kubectl(t, "tekton-sign", "status"); !strings.Contains(out.stdout, "the leader's clock is not that") &&
+			!strings.Contains(out.stdout, "the leader's clock is behind") {
 			t.Errorf("status does not tell of the clock: %s", out)
 		}
 		c.mustKubectl(t, "rollout", "undo", "deployment/tekton-sign-controller", "-n", "tekton-sign")
@@ -104,7 +106,8 @@ func buildJumping(t *testing.T) string {
 	if err := os.WriteFile(listed, list, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-overlay", listed, "-o", binary, "../../cmd/controller")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-overlay", listed, "-o", binary,
+		"../../cmd/controller")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the add-on with a clock that jumps: %v\n%s", err, out)

@@ -18,8 +18,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNightlyClusters turns signing on and off in clusters that are not as the usual one: what could break is named before it
-// breaks, and what is the user's stays.
+// TestNightlyClusters turns signing on and off in clusters that are not as the usual one: what could break is named
+// before it breaks, and what is the user's stays.
 func TestNightlyClusters(t *testing.T) {
 	c := open(t)
 	t.Run("Tekton's controller is a StatefulSet", func(t *testing.T) { testStatefulController(t, c) })
@@ -33,7 +33,8 @@ func TestNightlyClusters(t *testing.T) {
 
 // controllerTemplate is that of a controller of Tekton, of which no pod will ever run.
 func controllerTemplate(args ...string) (map[string]string, corev1.PodTemplateSpec) {
-	labels := map[string]string{"app.kubernetes.io/component": "controller", "app.kubernetes.io/part-of": "tekton-pipelines", "e2e": "controller"}
+	labels := map[string]string{"app.kubernetes.io/component": "controller",
+		"app.kubernetes.io/part-of": "tekton-pipelines", "e2e": "controller"}
 	return labels, corev1.PodTemplateSpec{
 		ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"e2e": "controller"}},
 		Spec: corev1.PodSpec{
@@ -56,11 +57,13 @@ func testStatefulController(t *testing.T, c *cluster) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out := c.kubectl(t, enableArgs("--tekton-namespace", ns, "--dry-run=client")...); out.code != 0 || !strings.Contains(out.stderr, "in namespace "+ns) {
+	if out := c.kubectl(t, enableArgs("--tekton-namespace", ns, "--dry-run=client")...); out.code != 0 ||
+		!strings.Contains(out.stderr, "in namespace "+ns) {
 		t.Errorf("want a plan for namespace %s: %s", ns, out)
 	}
 	// One that is scaled to 0 makes the choice of the other no harder.
-	if out := c.kubectl(t, enableArgs("--dry-run=client")...); out.code != 0 || !strings.Contains(out.stderr, "in namespace tekton-pipelines") {
+	if out := c.kubectl(t, enableArgs("--dry-run=client")...); out.code != 0 ||
+		!strings.Contains(out.stderr, "in namespace tekton-pipelines") {
 		t.Errorf("want a plan for the controller that runs: %s", out)
 	}
 }
@@ -72,12 +75,14 @@ func testRightsNamed(t *testing.T, c *cluster) {
 	rbac := c.kube.RbacV1()
 	if _, err := rbac.Roles(ns).Create(t.Context(), &rbacv1.Role{
 		ObjectMeta: metav1.ObjectMeta{Name: "op"},
-		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}}},
+		Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"},
+			Verbs: []string{"create"}}},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := rbac.RoleBindings(ns).Create(t.Context(), &rbacv1.RoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "op"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "op"},
+		ObjectMeta: metav1.ObjectMeta{Name: "op"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role",
+			Name: "op"},
 		Subjects: []rbacv1.Subject{
 			{Kind: "ServiceAccount", Namespace: ns, Name: "op"}, {Kind: "ServiceAccount", Namespace: outside, Name: "csi"},
 		},
@@ -116,7 +121,8 @@ func testSecondController(t *testing.T, c *cluster) {
 		return c.kubectl(t, append([]string{"tekton-sign", "enable", "oidc-sa-token"}, more...)...)
 	}
 	name := "Deployment " + tenant + "/tenants-controller"
-	if out := enable("--yes"); out.code != 1 || !strings.Contains(out.stderr, name) || !strings.Contains(out.stderr, "--tekton-namespace") {
+	if out := enable("--yes"); out.code != 1 || !strings.Contains(out.stderr, name) ||
+		!strings.Contains(out.stderr, "--tekton-namespace") {
 		t.Errorf("want a choice of one of two: %s", out)
 	}
 	out := enable("--tekton-namespace", "tekton-pipelines", "--namespaces", tenant, "--yes")
@@ -155,7 +161,8 @@ func testUsersSettings(t *testing.T, c *cluster) {
 				t.Fatalf("after disable %s: %v", purge, err)
 			}
 			if diff := cmp.Diff(mine.Data, got.Data); diff != "" || len(got.Annotations)+len(got.Labels) > 0 {
-				t.Fatalf("after disable %s: annotations %v, labels %v, data (-before +after):\n%s", purge, got.Annotations, got.Labels, diff)
+				t.Fatalf("after disable %s: annotations %v, labels %v, data (-before +after):\n%s", purge, got.Annotations,
+					got.Labels, diff)
 			}
 		}
 	}
@@ -197,7 +204,8 @@ func testUnreadSettings(t *testing.T, c *cluster) {
 	}
 }
 
-// testClosedPort drops what the API server sends to the port of the webhooks, as a firewall between control plane and nodes does.
+// testClosedPort drops what the API server sends to the port of the webhooks, as a firewall between control plane
+// and nodes does.
 func testClosedPort(t *testing.T, c *cluster) {
 	c.enable(t)
 	c.namespace(t, true)
@@ -208,7 +216,8 @@ func testClosedPort(t *testing.T, c *cluster) {
 	if out.code == 0 || !strings.Contains(out.stderr, "port 8443") || !strings.Contains(out.stderr, "firewall") {
 		t.Errorf("want the port and the firewall named: %s", out)
 	}
-	left, err := c.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().List(t.Context(), metav1.ListOptions{LabelSelector: partOf})
+	left, err := c.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().List(t.Context(),
+		metav1.ListOptions{LabelSelector: partOf})
 	if err != nil || len(left.Items) > 0 {
 		t.Errorf("%d webhook configurations are left, %v: every TaskRun waits for them", len(left.Items), err)
 	}

@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// testDelivery runs TaskRuns with the signer delivered in each of the two ways, and wants auto to choose the image volume,
-// which a cluster of Kubernetes 1.35 with containerd 2.1 has.
+// testDelivery runs TaskRuns with the signer delivered in each of the two ways, and wants auto to choose the image
+// volume, which a cluster of Kubernetes 1.35 with containerd 2.1 has.
 func testDelivery(t *testing.T, c *cluster) {
 	for _, tc := range []struct{ delivery, want string }{
 		{"init", "init"}, {"image", "image"}, {"auto", "image"},

@@ -58,7 +58,8 @@ func withoutToken(tr *pipelinev1.TaskRun) *pipelinev1.TaskRun {
 	return tr
 }
 
-// wantEnforced wants a TaskRun that enforcement has failed, with a message that begins so and nothing that other tasks could use.
+// wantEnforced wants a TaskRun that enforcement has failed, with a message that begins so and nothing that other
+// tasks could use.
 func wantEnforced(t *testing.T, tr *pipelinev1.TaskRun, message string) {
 	t.Helper()
 	got := tr.Status.GetCondition(apis.ConditionSucceeded)
@@ -72,7 +73,8 @@ func wantEnforced(t *testing.T, tr *pipelinev1.TaskRun, message string) {
 	}
 	for _, s := range tr.Status.Steps {
 		if len(s.Results)+len(s.Inputs)+len(s.Outputs) > 0 {
-			t.Errorf("TaskRun %s: step %s has results %v, inputs %v, outputs %v", tr.Name, s.Name, s.Results, s.Inputs, s.Outputs)
+			t.Errorf("TaskRun %s: step %s has results %v, inputs %v, outputs %v", tr.Name, s.Name, s.Results, s.Inputs,
+				s.Outputs)
 		}
 	}
 }
@@ -99,7 +101,8 @@ func testEnforceUnsigned(t *testing.T, c *cluster) {
 func testEnforceReserved(t *testing.T, c *cluster) {
 	ns := c.enforced(t)
 	tr := fixture(t, "results")
-	tr.Spec.TaskSpec.Results = append(tr.Spec.TaskSpec.Results, pipelinev1.TaskResult{Name: "SVID", Type: pipelinev1.ResultsTypeString})
+	tr.Spec.TaskSpec.Results = append(tr.Spec.TaskSpec.Results,
+		pipelinev1.TaskResult{Name: "SVID", Type: pipelinev1.ResultsTypeString})
 	wantEnforced(t, c.finish(t, ns, tr), "FAILED: reserved")
 }
 
@@ -118,7 +121,8 @@ func pipelineRun(t *testing.T, name string) *pipelinev1.PipelineRun {
 }
 
 // finishPipeline runs a PipelineRun to its end and returns it with its TaskRuns by the names of their pipeline tasks.
-func (c *cluster) finishPipeline(t *testing.T, ns, name string) (*pipelinev1.PipelineRun, map[string]*pipelinev1.TaskRun) {
+func (c *cluster) finishPipeline(t *testing.T, ns, name string) (*pipelinev1.PipelineRun,
+	map[string]*pipelinev1.TaskRun) {
 	t.Helper()
 	client := c.tekton.TektonV1().PipelineRuns(ns)
 	pr, err := client.Create(t.Context(), pipelineRun(t, name), metav1.CreateOptions{})
@@ -129,7 +133,8 @@ func (c *cluster) finishPipeline(t *testing.T, ns, name string) (*pipelinev1.Pip
 		pr, err = client.Get(ctx, pr.Name, metav1.GetOptions{})
 		return err == nil && pr.IsDone(), err
 	})
-	list, err := c.tekton.TektonV1().TaskRuns(ns).List(t.Context(), metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + pr.Name})
+	list, err := c.tekton.TektonV1().TaskRuns(ns).List(t.Context(),
+		metav1.ListOptions{LabelSelector: "tekton.dev/pipelineRun=" + pr.Name})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,8 +145,8 @@ func (c *cluster) finishPipeline(t *testing.T, ns, name string) (*pipelinev1.Pip
 	return pr, byTask
 }
 
-// testConsumers shows for every way in which a result is used that the unsigned one is used in audit and not where results are
-// enforced.
+// testConsumers shows for every way in which a result is used that the unsigned one is used in audit and not where
+// results are enforced.
 func testConsumers(t *testing.T, c *cluster) {
 	always := []string{"after-good", "cleanup", "good", "unsigned"}
 	consumers := []string{"finally-param", "finally-when", "guarded", "matrix", "param"}
@@ -197,7 +202,8 @@ func testEnforceRetries(t *testing.T, c *cluster) {
 				n, attempt.PodName, attempt.StartTime, attempt.CompletionTime, want, last)
 		}
 		last = *attempt.CompletionTime
-		wantEnforced(t, &pipelinev1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: attempt.PodName}, Status: attempt}, "UNSIGNED: no-credential")
+		wantEnforced(t, &pipelinev1.TaskRun{ObjectMeta: metav1.ObjectMeta{Name: attempt.PodName}, Status: attempt},
+			"UNSIGNED: no-credential")
 	}
 	if cleanup := byTask["cleanup"]; cleanup.CreationTimestamp.Before(&last) {
 		t.Errorf("the finally task was created at %s, before the last attempt ended at %s", cleanup.CreationTimestamp, last)
@@ -215,24 +221,29 @@ func testSignsAtLast(t *testing.T, c *cluster) {
 	wantEnforced(t, &pipelinev1.TaskRun{Status: tr.Status.RetriesStatus[0]}, "UNSIGNED: too-long")
 }
 
-// testWritesAfterCompletion writes as an administrator. Where results are enforced, the webhook stops him before the policies do.
+// testWritesAfterCompletion writes as an administrator. Where results are enforced, the webhook stops him before
+// the policies do.
 func testWritesAfterCompletion(t *testing.T, c *cluster) {
 	forged := `{"status":{"results":[{"name":"digest","type":"string","value":"evil"}]}}`
 	patch := func(ns, name, content string) (*pipelinev1.TaskRun, error) {
-		return c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), name, types.MergePatchType, []byte(content), metav1.PatchOptions{}, "status")
+		return c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), name, types.MergePatchType, []byte(content),
+			metav1.PatchOptions{}, "status")
 	}
 	t.Run("enforce", func(t *testing.T) {
 		t.Parallel()
 		tr := c.finish(t, c.enforced(t), fixture(t, "results"))
-		if _, err := patch(tr.Namespace, tr.Name, forged); err == nil || !strings.Contains(err.Error(), "the TaskRun is completed, and its results are enforced") {
+		if _, err := patch(tr.Namespace, tr.Name, forged); err == nil ||
+			!strings.Contains(err.Error(), "the TaskRun is completed, and its results are enforced") {
 			t.Errorf("the results were changed: %v", err)
 		}
 		if _, err := patch(tr.Namespace, tr.Name, `{"status":{"taskSpec":{"description":"other"}}}`); err == nil {
 			t.Error("the declaration was changed")
 		}
 		// Tekton's controller may write, and drop the verdict by mistake.
-		out := c.kubectl(t, "patch", "-n", tr.Namespace, "taskrun/"+tr.Name, "--subresource=status", "--type=merge", "--as", tektonController, "-p",
-			`{"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`)
+		out := c.kubectl(t, "patch", "-n", tr.Namespace, "taskrun/"+tr.Name, "--subresource=status", "--type=merge", "--as",
+			tektonController, "-p",
+			`{"status":{"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded",`+
+				`"lastTransitionTime":"2026-01-01T00:00:00Z"}]}}`)
 		if out.code != 0 {
 			t.Fatal(out)
 		}
@@ -250,7 +261,8 @@ func testWritesAfterCompletion(t *testing.T, c *cluster) {
 			t.Fatalf("refused in audit: %v", err)
 		}
 		got := wantCondition(t, changed, "False", "TaskRunResultsVerificationFailed")
-		if !strings.HasPrefix(got.Message, "written after completion by ") || !strings.Contains(got.Message, "FAILED: results, result digest") {
+		if !strings.HasPrefix(got.Message, "written after completion by ") ||
+			!strings.Contains(got.Message, "FAILED: results, result digest") {
 			t.Errorf("message %q", got.Message)
 		}
 		if len(changed.Status.Results) != 1 {

@@ -123,7 +123,8 @@ func examples(t *testing.T) []example {
 // tektonModule returns the folder with the source of the Tekton release under test.
 func tektonModule(t *testing.T) string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/tektoncd/pipeline").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}",
+		"github.com/tektoncd/pipeline").Output()
 	if err != nil {
 		t.Fatalf("finding Tekton's module: %v", err)
 	}
@@ -134,7 +135,8 @@ func tektonModule(t *testing.T) string {
 func TestNightlyExamples(t *testing.T) {
 	c := open(t)
 	c.setFlags(t, map[string]string{
-		"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true", "enable-cel-in-whenexpression": "true",
+		"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true",
+		"enable-cel-in-whenexpression": "true",
 	})
 	c.enable(t)
 	var mu sync.Mutex
@@ -159,7 +161,8 @@ func TestNightlyExamples(t *testing.T) {
 	})
 	t.Logf("%d examples ran, %d of them to a good end", ran, succeeded)
 	if ran < 70 || succeeded*10 < ran*8 {
-		t.Errorf("%d examples ran and %d succeeded: want at least 70, and four in five: the cluster is at fault", ran, succeeded)
+		t.Errorf("%d examples ran and %d succeeded: want at least 70, and four in five: the cluster is at fault", ran,
+			succeeded)
 	}
 }
 
@@ -206,7 +209,8 @@ func testExample(t *testing.T, c *cluster, e example) bool {
 	if diff := cmp.Diff(outcomes[0], outcomes[1]); diff != "" {
 		t.Errorf("injection changed the outcome (-without +with):\n%s", diff)
 	}
-	return !slices.ContainsFunc(slices.Collect(maps.Values(outcomes[0])), func(o string) bool { return !strings.HasPrefix(o, "True/") })
+	return !slices.ContainsFunc(slices.Collect(maps.Values(outcomes[0])),
+		func(o string) bool { return !strings.HasPrefix(o, "True/") })
 }
 
 // awaitRuns waits until everything in a namespace has ended, and returns how.
@@ -227,8 +231,8 @@ func (c *cluster) awaitRuns(t *testing.T, ns string) map[string]string {
 	}
 }
 
-// runsIn returns how the TaskRuns and PipelineRuns of a namespace have ended, by names that do not depend on chance, and one that
-// has not.
+// runsIn returns how the TaskRuns and PipelineRuns of a namespace have ended, by names that do not depend on
+// chance, and one that has not.
 func (c *cluster) runsIn(t *testing.T, ns string) (outcomes map[string]string, running string) {
 	outcomes = map[string]string{}
 	note := func(kind string, meta metav1.ObjectMeta, done bool, succeeded *apis.Condition, results []string) {
@@ -296,8 +300,9 @@ func (c *cluster) provision(t *testing.T, ns string) {
 			ObjectMeta: metav1.ObjectMeta{Name: "e2e-" + string(claim.UID)},
 			Spec: corev1.PersistentVolumeSpec{
 				AccessModes: claim.Spec.AccessModes, StorageClassName: class,
-				Capacity:                      corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")},
-				ClaimRef:                      &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: claim.Namespace, Name: claim.Name, UID: claim.UID},
+				Capacity: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("100Gi")},
+				ClaimRef: &corev1.ObjectReference{Kind: "PersistentVolumeClaim", Namespace: claim.Namespace,
+					Name: claim.Name, UID: claim.UID},
 				PersistentVolumeReclaimPolicy: corev1.PersistentVolumeReclaimDelete, // of folders under /tmp, which it must be
 				PersistentVolumeSource: corev1.PersistentVolumeSource{
 					HostPath: &corev1.HostPathVolumeSource{Path: "/tmp/tekton-sign-e2e/" + string(claim.UID), Type: &kind},

@@ -39,7 +39,8 @@ func TestNightlyFaults(t *testing.T) {
 		{name: "both replicas killed", strike: strikeBoth},
 		{name: "node rebooted", strike: strikeNode, interrupts: true},
 		{name: "clocks an hour ahead", strike: strikeClock(jumping, time.Hour, 20*time.Second), harmless: true},
-		{name: "clocks eight days ahead", strike: strikeClock(jumping, 8*24*time.Hour, 75*time.Second)}, // the certificate has expired by them
+		// the certificate has expired by them
+		{name: "clocks eight days ahead", strike: strikeClock(jumping, 8*24*time.Hour, 75*time.Second)},
 		{name: "clocks ten minutes behind", strike: strikeClock(jumping, -10*time.Minute, 20*time.Second), harmless: true},
 	} {
 		t.Run(f.name, func(t *testing.T) { f.test(t, c) })
@@ -58,7 +59,8 @@ func strikeCertificate(t *testing.T, c *cluster) {
 
 // strikeExpiredCertificate puts a certificate that has expired in the place of the good one.
 func strikeExpiredCertificate(t *testing.T, c *cluster) {
-	key, cert, authority, err := certresources.CreateCerts(t.Context(), "tekton-sign-controller", "tekton-sign", time.Now().Add(-time.Hour))
+	key, cert, authority, err := certresources.CreateCerts(t.Context(), "tekton-sign-controller", "tekton-sign",
+		time.Now().Add(-time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +70,8 @@ func strikeExpiredCertificate(t *testing.T, c *cluster) {
 		if err != nil {
 			return false, err
 		}
-		secret.Data = map[string][]byte{certresources.ServerKey: key, certresources.ServerCert: cert, certresources.CACert: authority}
+		secret.Data = map[string][]byte{certresources.ServerKey: key, certresources.ServerCert: cert,
+			certresources.CACert: authority}
 		_, err = secrets.Update(ctx, secret, metav1.UpdateOptions{})
 		return err == nil, nil
 	})
@@ -96,10 +99,12 @@ func (c *cluster) awaitCertificate(t *testing.T, before []byte) {
 	t.Helper()
 	c.eventually(t, "a new certificate", func(ctx context.Context) (bool, error) {
 		secret, err := c.kube.CoreV1().Secrets("tekton-sign").Get(ctx, "webhook-certificate", metav1.GetOptions{})
-		if err != nil || len(secret.Data[certresources.ServerCert]) == 0 || bytes.Equal(secret.Data[certresources.ServerCert], before) {
+		if err != nil || len(secret.Data[certresources.ServerCert]) == 0 ||
+			bytes.Equal(secret.Data[certresources.ServerCert], before) {
 			return false, err
 		}
-		hooks, err := c.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, "tekton-sign-status", metav1.GetOptions{})
+		hooks, err := c.kube.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, "tekton-sign-status",
+			metav1.GetOptions{})
 		return err == nil && bytes.Contains(hooks.Webhooks[0].ClientConfig.CABundle, secret.Data[certresources.CACert]), err
 	})
 }
@@ -114,7 +119,8 @@ func (c *cluster) wantServed(t *testing.T, want []byte) {
 	}
 	for _, pod := range c.replicas(t) {
 		c.eventually(t, "replica "+pod.Name+" to serve with the new certificate", func(context.Context) (bool, error) {
-			out, err := inLab(t, "sh", "-c", `exec 2>/dev/null; : | timeout 5 openssl s_client -connect "$1:8443" -showcerts`, "sh", pod.Status.PodIP)
+			out, err := inLab(t, "sh", "-c", `exec 2>/dev/null; : | timeout 5 openssl s_client -connect "$1:8443" -showcerts`,
+				"sh", pod.Status.PodIP)
 			if err != nil && out == "" {
 				return false, nil
 			}
@@ -142,8 +148,8 @@ func strikeHistory(t *testing.T, c *cluster) {
 	})
 }
 
-// strikeSettings writes nonsense into the settings: first where the policy refuses it, then where an administrator has taken the
-// policy away.
+// strikeSettings writes nonsense into the settings: first where the policy refuses it, then where an administrator
+// has taken the policy away.
 func strikeSettings(t *testing.T, c *cluster) {
 	maps := c.kube.CoreV1().ConfigMaps("tekton-pipelines")
 	good, err := maps.Get(t.Context(), "config-signing", metav1.GetOptions{})
@@ -176,8 +182,8 @@ func strikeSettings(t *testing.T, c *cluster) {
 	c.mustKubectl(t, enableArgs("--yes")...) // brings the policy back
 }
 
-// strikeRestartWithNonsense deletes one replica while the settings are nonsense: the next one knows no good ones and must not
-// get ready, while the one that is left goes on with those it knows.
+// strikeRestartWithNonsense deletes one replica while the settings are nonsense: the next one knows no good ones
+// and must not get ready, while the one that is left goes on with those it knows.
 func strikeRestartWithNonsense(t *testing.T, c *cluster) {
 	victim := c.replicas(t)[0].Name
 	c.mustKubectl(t, "delete", "pod", victim, "-n", "tekton-sign", "--wait=true")

@@ -152,8 +152,8 @@ func (l *load) stop() {
 	l.ended.Wait()
 }
 
-// startLoad makes a TaskRun in each namespace every loadPause. One that cannot be created, because the API server is away,
-// is nobody's build.
+// startLoad makes a TaskRun in each namespace every loadPause. One that cannot be created, because the API server
+// is away, is nobody's build.
 func (c *cluster) startLoad(t *testing.T, namespaces ...string) *load {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -175,9 +175,9 @@ func (c *cluster) startLoad(t *testing.T, namespaces ...string) *load {
 	return l
 }
 
-// startHammer writes the status of a completed TaskRun again and again, from many connections, where a call of the webhook that
-// fails is an error for the writer. They write as Tekton's controller, because nobody else may. The function that it returns
-// ends that.
+// startHammer writes the status of a completed TaskRun again and again, from many connections, where a call of the
+// webhook that fails is an error for the writer. They write as Tekton's controller, because nobody else may. The
+// function that it returns ends that.
 func (c *cluster) startHammer(t *testing.T, ns string) (stop func()) {
 	t.Helper()
 	tr := c.start(t, ns, loadRun("anvil"))
@@ -192,7 +192,8 @@ func (c *cluster) startHammer(t *testing.T, ns string) (stop func()) {
 		wg.Go(func() {
 			for i := 0; ctx.Err() == nil; i++ {
 				patch := fmt.Appendf(nil, `{"status":{"annotations":{"e2e/writer-%d":"%d"}}}`, w, i)
-				_, err := writers.TektonV1().TaskRuns(ns).Patch(ctx, tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+				_, err := writers.TektonV1().TaskRuns(ns).Patch(ctx, tr.Name, types.MergePatchType, patch, metav1.PatchOptions{},
+					"status")
 				switch {
 				case err == nil:
 					written.Add(1)
@@ -287,7 +288,8 @@ func (c *cluster) replicas(t *testing.T) []corev1.Pod {
 // leader returns the name of the replica that reconciles.
 func (c *cluster) leader(t *testing.T) string {
 	t.Helper()
-	lease, err := c.kube.CoordinationV1().Leases("tekton-sign").Get(t.Context(), "tekton-sign-controller", metav1.GetOptions{})
+	lease, err := c.kube.CoordinationV1().Leases("tekton-sign").Get(t.Context(), "tekton-sign-controller",
+		metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -306,7 +308,8 @@ func (c *cluster) awaitReplicas(t *testing.T) {
 	})
 }
 
-// strikeRollout replaces both replicas, one by one, and looks that somebody leads soon afterwards: who leaves gives the Lease back.
+// strikeRollout replaces both replicas, one by one, and looks that somebody leads soon afterwards: who leaves gives
+// the Lease back.
 func strikeRollout(t *testing.T, c *cluster) {
 	c.mustKubectl(t, "rollout", "restart", "deployment/tekton-sign-controller", "-n", "tekton-sign")
 	c.mustKubectl(t, "rollout", "status", "deployment/tekton-sign-controller", "-n", "tekton-sign", "--timeout=3m")
@@ -332,11 +335,14 @@ func strikeKill(t *testing.T, c *cluster) {
 	c.awaitReplicas(t)
 }
 
-// killContainers kills the processes of the lab's containers whose control group names id: a pod's UID, or kubepods for all.
+// killContainers kills the processes of the lab's containers whose control group names id: a pod's UID, or kubepods
+// for all.
 func killContainers(t *testing.T, id string) {
 	t.Helper()
 	script := `n=0; for p in /proc/[0-9]*; do
-	if grep -q "$1" $p/cgroup 2>/dev/null && ! tr '\0' ' ' < $p/cmdline | grep -q '^/pause'; then kill -9 "${p#/proc/}" && n=$((n+1)); fi; done; test $n -gt 0`
+	if grep -q "$1" $p/cgroup 2>/dev/null && ! tr '\0' ' ' < $p/cmdline | grep -q '^/pause'; then
+	kill -9 "${p#/proc/}" && n=$((n+1)); fi; done
+	test $n -gt 0`
 	if out, err := inLab(t, "sh", "-c", script, "sh", id); err != nil {
 		t.Fatalf("killing the containers of %s: %v\n%s", id, err, out)
 	}
@@ -345,6 +351,7 @@ func killContainers(t *testing.T, id string) {
 // inLab runs a program in the namespaces of the lab that KUBECONFIG names, also in a cleanup.
 func inLab(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	command, err := exec.CommandContext(context.WithoutCancel(t.Context()), "../../bin/lab", append([]string{"exec", "--"}, args...)...).CombinedOutput()
+	command, err := exec.CommandContext(context.WithoutCancel(t.Context()), "../../bin/lab",
+		append([]string{"exec", "--"}, args...)...).CombinedOutput()
 	return string(command), err
 }

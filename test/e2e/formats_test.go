@@ -19,8 +19,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// formatCase is a way to sign, what each step of a TaskRun then carries, and what a verifier makes of it without the cluster.
-// While the pod lives each is VERIFIED, by the add-on and by the plugin.
+// formatCase is a way to sign, what each step of a TaskRun then carries, and what a verifier makes of it without
+// the cluster. While the pod lives each is VERIFIED, by the add-on and by the plugin.
 type formatCase struct {
 	name      string
 	flags     []string // of enable
@@ -39,7 +39,7 @@ func formatCases() []formatCase {
 		{
 			name: "v2-payload", flags: []string{"--audience", "our-results", "--token-lifetime", "20m"},
 			carriers: []string{"RESULT_MANIFEST", "SIGNING_TOKEN"},
-			options:  []verify.Option{verify.WithAudiencePrefix("our-results"), verify.WithTokenLifetime(20 * time.Minute)},
+			options:  []verify.Option{verify.WithTokens(verify.Tokens{Audience: "our-results", Lifetime: 20 * time.Minute})},
 			verdict:  verify.Verified, assurance: signing.AssurancePayloadBound, live: signing.AssurancePayloadBound,
 		},
 		{
@@ -61,8 +61,8 @@ func formatCases() []formatCase {
 	}
 }
 
-// TestFormats enables one way to sign after the other, and runs a TaskRun of two steps under each. What values by sidecar log
-// need is in TestReplay.
+// TestFormats enables one way to sign after the other, and runs a TaskRun of two steps under each. What values by
+// sidecar log need is in TestReplay.
 func TestFormats(t *testing.T) {
 	c := open(t)
 	c.enable(t)
@@ -106,8 +106,9 @@ func formatTaskRun(name string) *pipelinev1.TaskRun {
 		Results: []pipelinev1.TaskResult{{Name: "digest"}, {Name: "tags", Type: pipelinev1.ResultsTypeArray}},
 		Steps: []pipelinev1.Step{
 			{Name: "build", Image: "docker.io/library/busybox:1.36", Script: "#!/bin/sh\nprintf old > $(results.digest.path)\n"},
-			{Name: "publish", Image: "docker.io/library/busybox:1.36", Script: "#!/bin/sh\nprintf new > $(results.digest.path)\n" +
-				`printf '[ "a", "b" ]' > $(results.tags.path)` + "\n"},
+			{Name: "publish", Image: "docker.io/library/busybox:1.36",
+				Script: "#!/bin/sh\nprintf new > $(results.digest.path)\n" +
+					`printf '[ "a", "b" ]' > $(results.tags.path)` + "\n"},
 		},
 	}
 	return tr

@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// TestNightlyNobodyLeads makes a namespace and its first TaskRun together while no replica leads, as after the loss of a node: it
-// gets its grant all the same, and the TaskRun verifies.
+// TestNightlyNobodyLeads makes a namespace and its first TaskRun together while no replica leads, as after the loss
+// of a node: it gets its grant all the same, and the TaskRun verifies.
 func TestNightlyNobodyLeads(t *testing.T) {
 	c := open(t)
 	c.enable(t)

@@ -24,11 +24,13 @@ import (
 // What a cluster's owner may refuse.
 const (
 	noImageVolumes = "!object.spec.?volumes.orValue([]).exists(v, has(v.image))"
-	notOurRegistry = noImageVolumes + " && !object.spec.?initContainers.orValue([]).exists(c, c.image.startsWith('ghcr.io/tekton-sign/'))"
+	notOurRegistry = noImageVolumes +
+		" && !object.spec.?initContainers.orValue([]).exists(c, c.image.startsWith('ghcr.io/tekton-sign/'))"
 )
 
-// TestHarmless has the two worst that a cluster can do to TaskRuns whose results are audited: its policies refuse the signer, and its way
-// of delivery takes room from the termination messages. No TaskRun fails, and none loses a result. The nightly suite has the others.
+// TestHarmless has the two worst that a cluster can do to TaskRuns whose results are audited: its policies refuse
+// the signer, and its way of delivery takes room from the termination messages. No TaskRun fails, and none loses a
+// result. The nightly suite has the others.
 func TestHarmless(t *testing.T) {
 	c := open(t)
 	c.enable(t)
@@ -48,19 +50,21 @@ func testNotOurRegistry(t *testing.T, c *cluster) {
 	wantSucceeded(t, tr)
 	wantCondition(t, tr, "False", "TaskRunResultsVerificationFailed")
 	pod := c.pod(t, ns, tr.Status.PodName)
-	if why := pod.Annotations[signing.UnsignedAnnotation]; deliveryOf(pod) != "nothing" || !strings.Contains(why, "e2e-policy-"+ns) {
+	if why := pod.Annotations[signing.UnsignedAnnotation]; deliveryOf(pod) != "nothing" ||
+		!strings.Contains(why, "e2e-policy-"+ns) {
 		t.Errorf("the signer came by %s, and the reason is %q", deliveryOf(pod), why)
 	}
 	r := c.verify(t, "UNSIGNED", 3, "taskrun/"+tr.Name, "-n", ns)
 	t.Logf("verify gives the reason %s, and %+v", r.Items[0].Reason, r.Items[0].Checks)
-	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned", "not in this namespace")
+	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned",
+		"not in this namespace")
 	lift()
 	c.untilDelivered(t, ns, "")
 	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
 
-// refusePods makes a policy that refuses the pods of a namespace unless they fit the expression, and returns what takes it away again.
-// It returns before the policy is in effect.
+// refusePods makes a policy that refuses the pods of a namespace unless they fit the expression, and returns what
+// takes it away again. It returns before the policy is in effect.
 func (c *cluster) refusePods(t *testing.T, ns, expression string) (lift func()) {
 	t.Helper()
 	admission := c.kube.AdmissionregistrationV1()
@@ -91,15 +95,16 @@ func (c *cluster) refusePods(t *testing.T, ns, expression string) (lift func()) 
 		}
 	}
 	t.Cleanup(lift)
-	_, err = admission.ValidatingAdmissionPolicyBindings().Create(t.Context(), &admissionv1.ValidatingAdmissionPolicyBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
-			PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
-			MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{
-				MatchLabels: map[string]string{corev1.LabelMetadataName: ns},
-			}},
-		},
-	}, metav1.CreateOptions{})
+	_, err = admission.ValidatingAdmissionPolicyBindings().Create(t.Context(),
+		&admissionv1.ValidatingAdmissionPolicyBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: name},
+			Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{
+				PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny},
+				MatchResources: &admissionv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{
+					MatchLabels: map[string]string{corev1.LabelMetadataName: ns},
+				}},
+			},
+		}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

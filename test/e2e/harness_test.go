@@ -2,8 +2,9 @@
 
 //go:build e2e
 
-// Package e2e tests the product as its users meet it: the plugin called through the real kubectl, on a real cluster with a
-// stock Tekton release. `make test-e2e` starts such a cluster on this machine, or takes the one that KUBECONFIG names.
+// Package e2e tests the product as its users meet it: the plugin called through the real kubectl, on a real cluster
+// with a stock Tekton release. `make test-e2e` starts such a cluster on this machine, or takes the one that
+// KUBECONFIG names.
 package e2e
 
 import (
@@ -186,8 +187,8 @@ func (c *cluster) mustKubectl(t *testing.T, args ...string) string {
 	return out.stdout
 }
 
-// namespace creates a namespace that is deleted with the test. In a signed one signing is on, and the function returns when
-// the grant is in place.
+// namespace creates a namespace that is deleted with the test. In a signed one signing is on, and the function
+// returns when the grant is in place.
 func (c *cluster) namespace(t *testing.T, signed bool) string {
 	t.Helper()
 	if !signed {
@@ -195,10 +196,7 @@ func (c *cluster) namespace(t *testing.T, signed bool) string {
 	}
 	key, value, _ := strings.Cut(selector, "=")
 	ns := c.namespaceWith(t, map[string]string{key: value})
-	c.eventually(t, "the token grant of "+ns, func(ctx context.Context) (bool, error) {
-		bindings, err := c.kube.RbacV1().RoleBindings(ns).List(ctx, metav1.ListOptions{LabelSelector: partOf})
-		return err == nil && len(bindings.Items) == 1, err
-	})
+	c.awaitProtection(t, ns)
 	return ns
 }
 
@@ -270,7 +268,8 @@ func (c *cluster) start(t *testing.T, namespace string, tr *pipelinev1.TaskRun) 
 }
 
 // watchUntil follows a TaskRun until condition holds and returns it as it was then.
-func (c *cluster) watchUntil(t *testing.T, tr *pipelinev1.TaskRun, what string, condition func(*pipelinev1.TaskRun) bool) *pipelinev1.TaskRun {
+func (c *cluster) watchUntil(t *testing.T, tr *pipelinev1.TaskRun, what string,
+	condition func(*pipelinev1.TaskRun) bool) *pipelinev1.TaskRun {
 	t.Helper()
 	if condition(tr) {
 		return tr
@@ -279,14 +278,15 @@ func (c *cluster) watchUntil(t *testing.T, tr *pipelinev1.TaskRun, what string, 
 	defer cancel()
 	client := c.tekton.TektonV1().TaskRuns(tr.Namespace)
 	var last *pipelinev1.TaskRun
-	_, err := watchtools.Until(ctx, tr.ResourceVersion, taskRunWatcher(client.Watch, tr.Name), func(e watch.Event) (bool, error) {
-		got, ok := e.Object.(*pipelinev1.TaskRun)
-		if !ok {
-			return false, fmt.Errorf("unexpected %s event: %v", e.Type, e.Object)
-		}
-		last = got
-		return condition(got), nil
-	})
+	_, err := watchtools.Until(ctx, tr.ResourceVersion, taskRunWatcher(client.Watch, tr.Name),
+		func(e watch.Event) (bool, error) {
+			got, ok := e.Object.(*pipelinev1.TaskRun)
+			if !ok {
+				return false, fmt.Errorf("unexpected %s event: %v", e.Type, e.Object)
+			}
+			last = got
+			return condition(got), nil
+		})
 	if err != nil {
 		t.Fatalf("waiting until TaskRun %s/%s %s: %v\nlast seen: %s", tr.Namespace, tr.Name, what, err, describe(last))
 	}
@@ -327,7 +327,8 @@ func describe(tr *pipelinev1.TaskRun) string {
 	return string(data)
 }
 
-func (c *cluster) pipelineRunUntil(t *testing.T, pr *pipelinev1.PipelineRun, what string, wanted func(*pipelinev1.PipelineRun) bool) *pipelinev1.PipelineRun {
+func (c *cluster) pipelineRunUntil(t *testing.T, pr *pipelinev1.PipelineRun, what string,
+	wanted func(*pipelinev1.PipelineRun) bool) *pipelinev1.PipelineRun {
 	t.Helper()
 	var got *pipelinev1.PipelineRun
 	c.eventually(t, fmt.Sprintf("PipelineRun %s to be %s", pr.Name, what), func(ctx context.Context) (bool, error) {

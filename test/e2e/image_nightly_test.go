@@ -19,8 +19,8 @@ import (
 // goneImage is a signer's image that no registry has.
 const goneImage = "none.invalid/sign/signer:gone"
 
-// TestNightlyImageOutOfReach: nodes do not get the signer's image. Before signing is turned on, that is refused; afterwards TaskRuns run
-// unsigned, but for those that were about to start.
+// TestNightlyImageOutOfReach: nodes do not get the signer's image. Before signing is turned on, that is refused;
+// afterwards TaskRuns run unsigned, but for those that were about to start.
 func TestNightlyImageOutOfReach(t *testing.T) {
 	c := open(t)
 	t.Run("from the start", func(t *testing.T) { testImageNeverThere(t, c) })
@@ -37,7 +37,8 @@ func testImageNeverThere(t *testing.T, c *cluster) {
 	began := time.Now()
 	out := c.kubectl(t, enableArgs("--yes", "--registry", "none.invalid/sign", "--timeout=90s")...)
 	t.Logf("refused after %s", time.Since(began).Round(time.Second))
-	for _, want := range []string{"none.invalid/sign/signer", "in namespace e2e-", "ErrImagePull", "--pull-secret", "--registry", "Nothing was changed"} {
+	for _, want := range []string{"none.invalid/sign/signer", "in namespace e2e-", "ErrImagePull", "--pull-secret",
+		"--registry", "Nothing was changed"} {
 		if out.code == 0 || !strings.Contains(out.stderr, want) {
 			t.Errorf("want a refusal that names %q: %s", want, out)
 		}
@@ -55,8 +56,8 @@ func (c *cluster) noProbes(t *testing.T, namespace string) {
 	})
 }
 
-// testImageGone has the add-on hand out an image that is not to be had. The TaskRun that meets it first succeeds by init container
-// only; the next one succeeds without a signature. Enable heals it.
+// testImageGone has the add-on hand out an image that is not to be had. The TaskRun that meets it first succeeds by
+// init container only; the next one succeeds without a signature. Enable heals it.
 func testImageGone(t *testing.T, c *cluster, delivery string) {
 	c.enable(t)
 	ns := c.namespace(t, true)
@@ -65,7 +66,8 @@ func testImageGone(t *testing.T, c *cluster, delivery string) {
 	c.untilHealthy(t, nil)
 	c.mustKubectl(t, "set", "env", "deployment/tekton-sign-controller", "-n", "tekton-sign", "SIGNER_IMAGE="+goneImage)
 	c.mustKubectl(t, "rollout", "status", "deployment/tekton-sign-controller", "-n", "tekton-sign", "--timeout=3m")
-	c.eventually(t, "the replicas of before to be gone", func(ctx context.Context) (bool, error) { // API servers may call them until then
+	// API servers may call them until then
+	c.eventually(t, "the replicas of before to be gone", func(ctx context.Context) (bool, error) {
 		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{LabelSelector: addOnReplicas})
 		return err == nil && len(pods.Items) == 2, err
 	})
@@ -74,7 +76,8 @@ func testImageGone(t *testing.T, c *cluster, delivery string) {
 	began := time.Now()
 	c.eventually(t, "status to name the namespace", func(context.Context) (bool, error) {
 		out := c.status(t, nil)
-		return out.code == 4 && strings.Contains(out.stdout, ns) && strings.Contains(out.stdout, "TaskRuns run there unsigned"), nil
+		return out.code == 4 && strings.Contains(out.stdout, ns) &&
+			strings.Contains(out.stdout, "TaskRuns run there unsigned"), nil
 	})
 	t.Logf("delivery %s: known after %s", delivery, time.Since(began).Round(time.Second))
 	c.eventually(t, "an event beside the TaskRun", func(ctx context.Context) (bool, error) {
@@ -94,7 +97,8 @@ func testImageGone(t *testing.T, c *cluster, delivery string) {
 	}
 	c.verify(t, "UNSIGNED", 3, "taskrun/"+second.Name, "-n", ns)
 
-	// By init container, the pod that was about to start is replaced. With an image volume, Tekton fails the TaskRun at once.
+	// By init container, the pod that was about to start is replaced. With an image volume, Tekton fails the TaskRun
+	// at once.
 	first = c.watchUntil(t, first, "completed", (*pipelinev1.TaskRun).IsDone)
 	if succeeded := first.IsSuccessful(); succeeded != (delivery == "init") {
 		t.Errorf("delivery %s: the first TaskRun has succeeded: %t: %s", delivery, succeeded, describe(first))

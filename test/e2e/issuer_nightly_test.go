@@ -13,9 +13,9 @@ import (
 	testlab "github.com/tekton-sign/kubectl-tekton-sign/test/lab"
 )
 
-// TestNightlyIssuerChange gives the API server another first issuer, with the same key, as clusters do that move to a public one.
-// What is signed from then on is VERIFIED at once, with enforcement and without, also many at a time, and so is what was signed
-// before; then everything is put back, which is a change like the first.
+// TestNightlyIssuerChange gives the API server another first issuer, with the same key, as clusters do that move to
+// a public one. What is signed from then on is VERIFIED at once, with enforcement and without, also many at a time,
+// and so is what was signed before; then everything is put back, which is a change like the first.
 func TestNightlyIssuerChange(t *testing.T) {
 	c := open(t)
 	cluster := openLab(t)
@@ -51,7 +51,8 @@ func TestNightlyIssuerChange(t *testing.T) {
 func (c *cluster) issuer(t *testing.T) string {
 	t.Helper()
 	var configuration struct{ Issuer string }
-	if err := json.Unmarshal([]byte(c.mustKubectl(t, "get", "--raw", "/.well-known/openid-configuration")), &configuration); err != nil {
+	if err := json.Unmarshal([]byte(c.mustKubectl(t, "get", "--raw", "/.well-known/openid-configuration")),
+		&configuration); err != nil {
 		t.Fatal(err)
 	}
 	return configuration.Issuer

@@ -66,7 +66,8 @@ func testLargeEnforced(t *testing.T, c *cluster, ns string) {
 	tr := c.finish(t, ns, large(1_568_300))
 	took := time.Since(began)
 	succeeded := tr.Status.GetCondition(apis.ConditionSucceeded)
-	if !succeeded.IsFalse() || !strings.Contains(succeeded.Message, "too large: the TaskRun takes 15") || len(tr.Status.Results) != 0 {
+	if !succeeded.IsFalse() || !strings.Contains(succeeded.Message, "too large: the TaskRun takes 15") ||
+		len(tr.Status.Results) != 0 {
 		t.Errorf("Succeeded is %+v, with %d results", succeeded, len(tr.Status.Results))
 	}
 	if took > time.Minute {
@@ -90,7 +91,8 @@ func testGivenUp(t *testing.T, c *cluster, given map[string]*pipelinev1.TaskRun)
 	for name, tr := range given {
 		told := c.eventsOf(t, tr)
 		of := slices.DeleteFunc(slices.Clone(told), func(event string) bool { return !strings.HasPrefix(event, reason) })
-		if len(of) != 1 || tr.Name != "bytes-1569900" && len(told) != 1 { // that one has no evidence any more, which may be said
+		// that one has no evidence any more, which may be said
+		if len(of) != 1 || tr.Name != "bytes-1569900" && len(told) != 1 {
 			t.Errorf("TaskRun %s: events %q", name, told)
 		}
 		for line := range strings.Lines(c.addOnLogs(t)) {

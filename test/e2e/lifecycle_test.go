@@ -28,7 +28,8 @@ func endings() map[string]func(*testing.T, *cluster, *pipelinev1.TaskRun) {
 			}
 		},
 		"pod deleted": func(t *testing.T, c *cluster, tr *pipelinev1.TaskRun) {
-			if err := c.kube.CoreV1().Pods(tr.Namespace).Delete(t.Context(), tr.Status.PodName, metav1.DeleteOptions{}); err != nil {
+			if err := c.kube.CoreV1().Pods(tr.Namespace).Delete(t.Context(), tr.Status.PodName,
+				metav1.DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -49,7 +50,8 @@ func endings() map[string]func(*testing.T, *cluster, *pipelinev1.TaskRun) {
 func (c *cluster) restartTekton(t *testing.T) {
 	t.Helper()
 	pods := c.kube.CoreV1().Pods("tekton-pipelines")
-	selector := metav1.ListOptions{LabelSelector: "app.kubernetes.io/component=controller,app.kubernetes.io/part-of=tekton-pipelines"}
+	selector := metav1.ListOptions{
+		LabelSelector: "app.kubernetes.io/component=controller,app.kubernetes.io/part-of=tekton-pipelines"}
 	before, err := pods.List(t.Context(), selector)
 	if err != nil || len(before.Items) == 0 {
 		t.Fatalf("want the pod of Tekton's controller, got %d, %v", len(before.Items), err)
@@ -77,7 +79,8 @@ func (c *cluster) restartTekton(t *testing.T) {
 func slow(t *testing.T, seconds string) *pipelinev1.TaskRun {
 	t.Helper()
 	tr := fixture(t, "results")
-	tr.Spec.TaskSpec.Steps[1].Script = strings.Replace(tr.Spec.TaskSpec.Steps[1].Script, "#!/bin/sh\n", "#!/bin/sh\nsleep "+seconds+"\n", 1)
+	tr.Spec.TaskSpec.Steps[1].Script = strings.Replace(tr.Spec.TaskSpec.Steps[1].Script, "#!/bin/sh\n",
+		"#!/bin/sh\nsleep "+seconds+"\n", 1)
 	return tr
 }
 
@@ -129,12 +132,13 @@ func testEndings(t *testing.T, c *cluster) {
 	}
 }
 
-// TestComingAndGoing has TaskRuns running while signing is turned on, while it is turned off, and while Tekton's feature
-// flags change: none of them loses its results in audit; in enforce none is accepted that did not sign.
+// TestComingAndGoing has TaskRuns running while signing is turned on, while it is turned off, and while Tekton's
+// feature flags change: none of them loses its results in audit; in enforce none is accepted that did not sign.
 func TestComingAndGoing(t *testing.T) {
 	c := open(t)
 	unsigned := c.namespaceWith(t, map[string]string{"e2e.tekton-sign.dev/signed": "true"})
-	enforced := c.namespaceWith(t, map[string]string{"e2e.tekton-sign.dev/signed": "true", "tekton-sign.dev/enforcement": "enforce"})
+	enforced := c.namespaceWith(t, map[string]string{"e2e.tekton-sign.dev/signed": "true",
+		"tekton-sign.dev/enforcement": "enforce"})
 	early, earlyEnforced := c.inSecondStep(t, unsigned, slow(t, "25")), c.inSecondStep(t, enforced, slow(t, "25"))
 	c.enable(t)
 	early = c.watchUntil(t, early, "is done", (*pipelinev1.TaskRun).IsDone)
@@ -161,7 +165,8 @@ func testFlagsFlipped(t *testing.T, c *cluster) {
 	flags := c.kube.CoreV1().ConfigMaps("tekton-pipelines")
 	set := func(ctx context.Context, key, value string) {
 		patch := `{"data":{"` + key + `":` + value + `}}`
-		if _, err := flags.Patch(ctx, "feature-flags", types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		if _, err := flags.Patch(ctx, "feature-flags", types.MergePatchType, []byte(patch),
+			metav1.PatchOptions{}); err != nil {
 			t.Errorf("setting %s: %v", key, err)
 		}
 	}

@@ -113,7 +113,8 @@ func (c *cluster) startRunning(t *testing.T, ns string, tr *pipelinev1.TaskRun) 
 }
 
 // finishOrNot starts a TaskRun and returns it when it is done, or as it is when the time is over.
-func (c *cluster) finishOrNot(t *testing.T, ns string, tr *pipelinev1.TaskRun, atMost time.Duration) *pipelinev1.TaskRun {
+func (c *cluster) finishOrNot(t *testing.T, ns string, tr *pipelinev1.TaskRun,
+	atMost time.Duration) *pipelinev1.TaskRun {
 	t.Helper()
 	c.start(t, ns, tr)
 	got := tr

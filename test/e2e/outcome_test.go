@@ -86,7 +86,8 @@ func outcomeCases() []outcomeCase {
 	}
 }
 
-// testSameOutcome runs each TaskRun in a namespace with signing and in one without: nothing but the evidence may differ.
+// testSameOutcome runs each TaskRun in a namespace with signing and in one without: nothing but the evidence may
+// differ.
 func testSameOutcome(t *testing.T, c *cluster) {
 	for _, oc := range outcomeCases() {
 		t.Run(oc.fixture, func(t *testing.T) {
@@ -136,7 +137,8 @@ func (c *cluster) finishOutcome(t *testing.T, tr *pipelinev1.TaskRun, oc outcome
 func (c *cluster) cancel(t *testing.T, tr *pipelinev1.TaskRun) {
 	t.Helper()
 	patch := []byte(`{"spec":{"status":"TaskRunCancelled"}}`)
-	_, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(context.Background(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+	_, err := c.tekton.TektonV1().TaskRuns(tr.Namespace).Patch(context.Background(), tr.Name, types.MergePatchType, patch,
+		metav1.PatchOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +180,8 @@ func testLongNames(t *testing.T, c *cluster) {
 	}
 }
 
-// testCancelSpeed measures how long the pod of a cancelled TaskRun lives on, with and without the signer. The grace period
-// is 30 s, so a signer that swallows signals, or lingers, shows.
+// testCancelSpeed measures how long the pod of a cancelled TaskRun lives on, with and without the signer. The grace
+// period is 30 s, so a signer that swallows signals, or lingers, shows.
 func testCancelSpeed(t *testing.T, c *cluster) {
 	for _, signed := range []bool{true, false} {
 		ns := c.namespace(t, signed)

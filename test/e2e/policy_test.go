@@ -55,7 +55,8 @@ func testPolicies(t *testing.T, c *cluster) {
 		allowed bool
 	}{
 		{"the pod itself", asVictim, tokenSpec(victim, signingAudience), true},
-		{"the pod itself, with a token that lives too long", asVictim, lifetime(tokenSpec(victim, signingAudience), 3600), false},
+		{"the pod itself, with a token that lives too long", asVictim, lifetime(tokenSpec(victim, signingAudience), 3600),
+			false},
 		{"the pod itself, unbound", asVictim, unbound(tokenSpec(victim, signingAudience)), false},
 		{"the pod itself, with two audiences", asVictim, tokenSpec(victim, signingAudience, "other"), false},
 		{"the pod itself, with the fixed audience", asVictim, tokenSpec(victim, "tekton-result-signing"), false},
@@ -65,8 +66,10 @@ func testPolicies(t *testing.T, c *cluster) {
 		{"the other pod, for itself", asOther, tokenSpec(other, signingAudience), true},
 		{"an editor", c.clientWithToken(t, editor), tokenSpec(victim, signingAudience), false},
 		{"an editor, for an ordinary token", c.clientWithToken(t, editor), unbound(tokenSpec(victim)), true},
-		{"an editor who impersonates the service account", c.impersonator(t, editor, rest.ImpersonationConfig{UserName: account}), tokenSpec(victim, signingAudience), false},
-		{"an editor who impersonates the pod", c.impersonator(t, editor, asPod(victim)), tokenSpec(victim, signingAudience), false},
+		{"an editor who impersonates the service account",
+			c.impersonator(t, editor, rest.ImpersonationConfig{UserName: account}), tokenSpec(victim, signingAudience), false},
+		{"an editor who impersonates the pod", c.impersonator(t, editor, asPod(victim)), tokenSpec(victim, signingAudience),
+			false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := tc.client.CoreV1().ServiceAccounts(ns).CreateToken(t.Context(), "default",
@@ -86,7 +89,8 @@ func tokenSpec(pod *corev1.Pod, audiences ...string) authenticationv1.TokenReque
 	return authenticationv1.TokenRequestSpec{
 		Audiences:         audiences,
 		ExpirationSeconds: &seconds,
-		BoundObjectRef:    &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name, UID: pod.UID},
+		BoundObjectRef: &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: pod.Name,
+			UID: pod.UID},
 	}
 }
 
@@ -116,7 +120,8 @@ func (c *cluster) makeEditor(t *testing.T, ns string) string {
 	if _, err := c.kube.RbacV1().RoleBindings(ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	token, err := c.kube.CoreV1().ServiceAccounts(home).CreateToken(t.Context(), "editor", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	token, err := c.kube.CoreV1().ServiceAccounts(home).CreateToken(t.Context(), "editor",
+		&authenticationv1.TokenRequest{}, metav1.CreateOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,20 +81,23 @@ func testNotOurRegistryEnforced(t *testing.T, c *cluster) {
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 }
 
-// testRefusedBetweenTrials: a policy comes while no keeper is there to try. The first TaskRun that it refuses has the namespace tried as
-// soon as one is.
+// testRefusedBetweenTrials: a policy comes while no keeper is there to try. The first TaskRun that it refuses has
+// the namespace tried as soon as one is.
 func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
-	replicas := c.mustKubectl(t, "get", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "-o", "jsonpath={.spec.replicas}")
+	replicas := c.mustKubectl(t, "get", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "-o",
+		"jsonpath={.spec.replicas}")
 	c.mustKubectl(t, "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas=0")
 	t.Cleanup(func() {
-		out := c.kubectlUntil(context.Background(), t, "", "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper", "--replicas="+replicas)
+		out := c.kubectlUntil(context.Background(), t, "", "scale", "-n", "tekton-sign", "deployment/tekton-sign-keeper",
+			"--replicas="+replicas)
 		if out.code != 0 {
 			t.Errorf("bringing the keeper back: %s", out)
 		}
 	})
 	c.eventually(t, "the keeper to be gone", func(ctx context.Context) (bool, error) {
-		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx, metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=keeper"})
+		pods, err := c.kube.CoreV1().Pods("tekton-sign").List(ctx,
+			metav1.ListOptions{LabelSelector: "app.kubernetes.io/name=keeper"})
 		return err == nil && len(pods.Items) == 0, err
 	})
 	c.refusePods(t, ns, noImageVolumes)
@@ -116,19 +119,22 @@ func testRefusedBetweenTrials(t *testing.T, c *cluster) {
 	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
 
-// testRefusedUnlikeTrials: the policy lets the pod of the trial pass with the signer, and no pod of two steps. The first TaskRun fails; from
-// then on they succeed unsigned, and everybody is told, until somebody enables again.
+// testRefusedUnlikeTrials: the policy lets the pod of the trial pass with the signer, and no pod of two steps. The
+// first TaskRun fails; from then on they succeed unsigned, and everybody is told, until somebody enables again.
 func testRefusedUnlikeTrials(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
-	lift := c.refusePods(t, ns, "object.spec.containers.size() < 2 || !object.spec.?volumes.orValue([]).exists(v, v.name == 'tekton-internal-sign')")
+	lift := c.refusePods(t, ns, "object.spec.containers.size() < 2 || !object.spec.?volumes.orValue([]).exists(v, "+
+		"v.name == 'tekton-internal-sign')")
 	c.untilRefused(t, ns)
 	c.untilLeftAlone(t, ns, true)
 	c.wantEvent(t, ns, "SignerRefused")
-	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned", "not in this namespace")
+	c.wantStatus(t, nil, 4, "BROKEN", "Namespace "+ns, "pods with the signer are refused: TaskRuns run there unsigned",
+		"not in this namespace")
 	tr := c.finish(t, ns, another(t, "results"))
 	wantSucceeded(t, tr)
 	pod := c.pod(t, ns, tr.Status.PodName)
-	if why := pod.Annotations[signing.UnsignedAnnotation]; deliveryOf(pod) != "nothing" || !strings.Contains(why, "e2e-policy-"+ns) {
+	if why := pod.Annotations[signing.UnsignedAnnotation]; deliveryOf(pod) != "nothing" ||
+		!strings.Contains(why, "e2e-policy-"+ns) {
 		t.Errorf("the signer came by %s, and the reason is %q", deliveryOf(pod), why)
 	}
 	c.verify(t, "UNSIGNED", 3, "taskrun/"+tr.Name, "-n", ns)
@@ -138,8 +144,8 @@ func testRefusedUnlikeTrials(t *testing.T, c *cluster) {
 	wantCondition(t, c.finish(t, ns, another(t, "results")), "True", "TaskRunResultsVerified")
 }
 
-// testRefusedAnyway: the policy refuses pods of two steps, whatever else they have. The signer is left out once, and not again after that
-// did not help.
+// testRefusedAnyway: the policy refuses pods of two steps, whatever else they have. The signer is left out once,
+// and not again after that did not help.
 func testRefusedAnyway(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	c.refusePods(t, ns, "object.spec.containers.size() < 2")
@@ -188,7 +194,8 @@ func (c *cluster) wantEvent(t *testing.T, ns, reason string) {
 	})
 }
 
-// testEverythingRefused: where pods without the signer are refused, too, nothing is concluded, and the keeper creates none.
+// testEverythingRefused: where pods without the signer are refused, too, nothing is concluded, and the keeper
+// creates none.
 func testEverythingRefused(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	lift := c.refusePods(t, ns, "false")
@@ -203,9 +210,11 @@ func testEverythingRefused(t *testing.T, c *cluster) {
 	if !apierrors.IsNotFound(err) {
 		t.Errorf("a trial was no dry run: %v", err)
 	}
-	const pod = `{apiVersion: v1, kind: Pod, metadata: {name: for-good}, spec: {containers: [{name: a, image: docker.io/library/busybox:1.36}]}}`
+	const pod = `{apiVersion: v1, kind: Pod, metadata: {name: for-good},` +
+		` spec: {containers: [{name: a, image: docker.io/library/busybox:1.36}]}}`
 	as := c.kubectlWithInput(t, pod, "create", "-n", ns, "-f", "-", "--as", "system:serviceaccount:tekton-sign:keeper",
-		"--as-group", "system:serviceaccounts", "--as-group", "system:serviceaccounts:tekton-sign", "--as-group", "system:authenticated")
+		"--as-group", "system:serviceaccounts", "--as-group", "system:serviceaccounts:tekton-sign", "--as-group",
+		"system:authenticated")
 	if as.code == 0 || !strings.Contains(as.stderr, "creates pods as dry runs only") {
 		t.Errorf("the keeper's account created a pod: %s", as)
 	}

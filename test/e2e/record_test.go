@@ -107,11 +107,13 @@ func testRecordedArchive(t *testing.T, c *cluster) {
 	// Nobody but the add-on writes the record, and no other writer takes it away.
 	kept := tr.Status.Annotations[record.Annotation]
 	for name, value := range map[string]any{"another record": "v1.AA.a.b.c", "no record": nil} {
-		patch, err := json.Marshal(map[string]any{"status": map[string]any{"annotations": map[string]any{record.Annotation: value}}})
+		annotations := map[string]any{record.Annotation: value}
+		patch, err := json.Marshal(map[string]any{"status": map[string]any{"annotations": annotations}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), tr.Name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+		after, err := c.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), tr.Name, types.MergePatchType, patch,
+			metav1.PatchOptions{}, "status")
 		if err != nil || after.Status.Annotations[record.Annotation] != kept {
 			t.Errorf("%s: want the record as it was, got %.60s, %v", name, after.Status.Annotations[record.Annotation], err)
 		}
@@ -130,7 +132,8 @@ func testRecordedArchive(t *testing.T, c *cluster) {
 	})
 	c.wantProof(t, "-f", file, "--trust-bundle", bundle, "--offline")
 	c.wantProof(t, "-n", ns, "taskrun/"+tr.Name)
-	if out := c.kubectl(t, "tekton-sign", "verify", "-v", "-f", file, "--trust-bundle", bundle); !strings.Contains(out.stdout, "recorded as VERIFIED by "+trust.AddOn) {
+	if out := c.kubectl(t, "tekton-sign", "verify", "-v", "-f", file, "--trust-bundle", bundle); !strings.Contains(
+		out.stdout, "recorded as VERIFIED by "+trust.AddOn) {
 		t.Errorf("verify -v does not show the record: %s", out)
 	}
 	testChangedArchive(t, c, tr, dir, bundle)
@@ -200,7 +203,8 @@ func testCatchUp(t *testing.T, c *cluster) {
 	c.wantProof(t, "-n", ns, "taskrun/"+tr.Name)
 }
 
-// testKeptMaterial leaves the signing material in status.results, and verifies an archive with that that has nothing else.
+// testKeptMaterial leaves the signing material in status.results, and verifies an archive with that that has
+// nothing else.
 func testKeptMaterial(t *testing.T, c *cluster) {
 	c.mustKubectl(t, enableArgs("--keep-material", "--yes")...)
 	ns := c.namespace(t, true)
@@ -214,7 +218,8 @@ func testKeptMaterial(t *testing.T, c *cluster) {
 		}
 		tr = c.awaitDone(t, ns, made.Name)
 		wantCondition(t, tr, "True", "TaskRunResultsVerified")
-		return slices.ContainsFunc(tr.Status.Results, func(r pipelinev1.TaskRunResult) bool { return r.Name == "SIGNING_TOKEN" }), nil
+		return slices.ContainsFunc(tr.Status.Results,
+			func(r pipelinev1.TaskRunResult) bool { return r.Name == "SIGNING_TOKEN" }), nil
 	})
 	c.verify(t, "VERIFIED", 0, "-n", ns, "taskrun/"+tr.Name)
 
@@ -241,7 +246,8 @@ func (c *cluster) scale(t *testing.T, replicas int32) {
 		t.Fatal(err)
 	}
 	scale.Spec.Replicas = replicas
-	if _, err := deployments.UpdateScale(t.Context(), "tekton-sign-controller", scale, metav1.UpdateOptions{}); err != nil {
+	if _, err := deployments.UpdateScale(t.Context(), "tekton-sign-controller", scale,
+		metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	c.eventually(t, "the replicas of the add-on", func(ctx context.Context) (bool, error) {

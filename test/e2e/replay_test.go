@@ -45,8 +45,8 @@ type replaySuite struct {
 	verifier  *verify.Verifier
 }
 
-// TestReplay turns signing on once and runs each way of passing results with Tekton's settings for it. All TaskRuns of a
-// way run at the same time.
+// TestReplay turns signing on once and runs each way of passing results with Tekton's settings for it. All TaskRuns
+// of a way run at the same time.
 func TestReplay(t *testing.T) {
 	c := open(t)
 	c.enable(t)
@@ -72,7 +72,8 @@ func (c *cluster) allowLogs(t *testing.T) {
 	rbac := c.kube.RbacV1()
 	object := metav1.ObjectMeta{Name: "e2e-log-access"}
 	role := &rbacv1.ClusterRole{
-		ObjectMeta: object, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}},
+		ObjectMeta: object, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"},
+			Verbs: []string{"get"}}},
 	}
 	if _, err := rbac.ClusterRoles().Create(t.Context(), role, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -80,7 +81,8 @@ func (c *cluster) allowLogs(t *testing.T) {
 	t.Cleanup(func() { _ = rbac.ClusterRoles().Delete(context.Background(), object.Name, metav1.DeleteOptions{}) })
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: object, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: object.Name},
-		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "tekton-pipelines", Name: "tekton-pipelines-controller"}},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "tekton-pipelines",
+			Name: "tekton-pipelines-controller"}},
 	}
 	if _, err := rbac.ClusterRoleBindings().Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
@@ -151,7 +153,8 @@ func (s *replaySuite) awaitFeatures(t *testing.T, features map[string]string) {
 			Image: "docker.io/library/busybox:1.36", Command: []string{"true"},
 		}}}
 		probe = s.start(t, s.namespace, probe)
-		probe = s.watchUntil(t, probe, "shows its provenance", func(tr *pipelinev1.TaskRun) bool { return tr.Status.Provenance != nil })
+		probe = s.watchUntil(t, probe, "shows its provenance",
+			func(tr *pipelinev1.TaskRun) bool { return tr.Status.Provenance != nil })
 		if err := client.Delete(ctx, probe.Name, metav1.DeleteOptions{}); err != nil {
 			return false, err
 		}
@@ -268,7 +271,8 @@ func (s *replaySuite) runAll(t *testing.T, cases []verifytest.Recorded) map[stri
 	}
 	names := []string{}
 	for _, r := range cases {
-		name, _, _ := strings.Cut(strings.TrimPrefix(r.Name, verifytest.SidecarPrefix), "-build-") // a child of the PipelineRun
+		// a child of the PipelineRun
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.Name, verifytest.SidecarPrefix), "-build-")
 		if object := objects[name]; object != nil {
 			if strings.HasPrefix(r.Name, verifytest.SidecarPrefix) {
 				object.SetName(r.Name)
@@ -324,7 +328,8 @@ func (s *replaySuite) exists(t *testing.T, object *unstructured.Unstructured) bo
 func (s *replaySuite) create(t *testing.T, object *unstructured.Unstructured) {
 	t.Helper()
 	resource, _ := meta.UnsafeGuessKindToResource(object.GroupVersionKind())
-	if _, err := s.dynamic.Resource(resource).Namespace(s.namespace).Create(t.Context(), object, metav1.CreateOptions{}); err != nil {
+	if _, err := s.dynamic.Resource(resource).Namespace(s.namespace).Create(t.Context(), object,
+		metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -353,7 +358,8 @@ func (s *replaySuite) compareOffline(t *testing.T, cases []verifytest.Recorded, 
 	}
 	file := filepath.Join(t.TempDir(), "taskruns.json")
 	writeFile(t, file, string(data))
-	out := s.kubectl(t, "tekton-sign", "verify", "--allow-unrecorded", "-o", "json", "-f", file, "--trust-bundle", s.bundle)
+	out := s.kubectl(t, "tekton-sign", "verify", "--allow-unrecorded", "-o", "json", "-f", file, "--trust-bundle",
+		s.bundle)
 	var report struct {
 		Items []struct {
 			TaskRun         struct{ Name string }

@@ -26,10 +26,10 @@ import (
 	testlab "github.com/tekton-sign/kubectl-tekton-sign/test/lab"
 )
 
-// TestNightlyRotation replaces the key with which the lab's API server signs service account tokens, as an operator does:
-// first both keys are accepted and the new one signs, then everybody gets new tokens, then the old key goes. What the old key
-// signed is VERIFIED ever after, from the trust history, and INDETERMINATE with the new key alone. It ends with disable and
-// enable, which keep the history.
+// TestNightlyRotation replaces the key with which the lab's API server signs service account tokens, as an operator
+// does: first both keys are accepted and the new one signs, then everybody gets new tokens, then the old key goes.
+// What the old key signed is VERIFIED ever after, from the trust history, and INDETERMINATE with the new key alone.
+// It ends with disable and enable, which keep the history.
 func TestNightlyRotation(t *testing.T) {
 	c := open(t)
 	cluster := openLab(t)
@@ -164,8 +164,8 @@ func (c *cluster) renewTokens(t *testing.T) {
 	}
 }
 
-// runSigned runs a TaskRun until the add-on has judged it. It polls: a restarted API server knows no older versions to watch
-// from, and Tekton takes a while to follow it again.
+// runSigned runs a TaskRun until the add-on has judged it. It polls: a restarted API server knows no older versions
+// to watch from, and Tekton takes a while to follow it again.
 func (c *cluster) runSigned(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 	t.Helper()
 	tr := fixture(t, "results")
@@ -186,7 +186,8 @@ func (c *cluster) runSigned(t *testing.T, ns, name string) *pipelinev1.TaskRun {
 }
 
 // verifyFile verifies a TaskRun offline.
-func (c *cluster) verifyFile(t *testing.T, dir string, tr *pipelinev1.TaskRun, bundle, verdict string, code int) report {
+func (c *cluster) verifyFile(t *testing.T, dir string, tr *pipelinev1.TaskRun, bundle, verdict string,
+	code int) report {
 	t.Helper()
 	c.recorded(t, tr)
 	file := filepath.Join(dir, tr.Name+".yaml")
@@ -222,8 +223,8 @@ func (c *cluster) touchStatus(t *testing.T, tr *pipelinev1.TaskRun) {
 	wantCondition(t, got, "True", "TaskRunResultsVerified")
 }
 
-// testHistoryPutBack deletes the whole history, and waits until the add-on, the only one who still knows the old key, has put
-// it back.
+// testHistoryPutBack deletes the whole history, and waits until the add-on, the only one who still knows the old
+// key, has put it back.
 func testHistoryPutBack(t *testing.T, c *cluster, oldKey string) {
 	maps := c.kube.CoreV1().ConfigMaps("tekton-sign")
 	name := trust.HistoryName(1)
@@ -238,7 +239,8 @@ func testHistoryPutBack(t *testing.T, c *cluster, oldKey string) {
 		return err == nil && strings.Contains(describeData(cm), oldKey), err
 	})
 	c.eventually(t, "a warning event", func(ctx context.Context) (bool, error) {
-		events, err := c.kube.CoreV1().Events("tekton-sign").List(ctx, metav1.ListOptions{FieldSelector: "reason=TrustHistoryRepaired"})
+		events, err := c.kube.CoreV1().Events("tekton-sign").List(ctx,
+			metav1.ListOptions{FieldSelector: "reason=TrustHistoryRepaired"})
 		return err == nil && len(events.Items) > 0 && events.Items[0].Type == corev1.EventTypeWarning, err
 	})
 }

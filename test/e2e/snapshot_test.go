@@ -26,8 +26,8 @@ var restless = []string{
 	"componentstatuses", "ipaddresses",
 }
 
-// snapshot returns a digest of every object in the cluster, by name, but for what a cluster changes by itself and for the
-// tests' own namespaces.
+// snapshot returns a digest of every object in the cluster, by name, but for what a cluster changes by itself and
+// for the tests' own namespaces.
 func (c *cluster) snapshot(t *testing.T) map[string]string {
 	t.Helper()
 	lists, err := discovery.ServerPreferredResources(c.kube.Discovery())

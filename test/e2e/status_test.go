@@ -13,8 +13,8 @@ import (
 // reader gives the group tekton-sign-monitors what status reads.
 const reader = "../../config/monitoring/status-reader.yaml"
 
-// TestStatus: status tells that signing is on, what somebody changed since, that the advised step repairs it, and that signing is
-// off. While it is on, somebody asks who may write nothing and read no Secret.
+// TestStatus: status tells that signing is on, what somebody changed since, that the advised step repairs it, and
+// that signing is off. While it is on, somebody asks who may write nothing and read no Secret.
 func TestStatus(t *testing.T) {
 	c := open(t)
 	c.wantStatus(t, nil, 3, "OFF: signing is off")
@@ -27,7 +27,8 @@ func TestStatus(t *testing.T) {
 	monitor := []string{"--as", "e2e-monitor", "--as-group", "tekton-sign-monitors"}
 	tr := c.finish(t, namespace, fixture(t, "results"))
 	c.untilHealthy(t, monitor)
-	c.wantStatus(t, monitor, 0, "\n✓ HEALTHY: signing is on", "1 VERIFIED", namespace+"/"+tr.Name, "you may not read Secret")
+	c.wantStatus(t, monitor, 0, "\n✓ HEALTHY: signing is on", "1 VERIFIED", namespace+"/"+tr.Name,
+		"you may not read Secret")
 
 	c.mustKubectl(t, "delete", "validatingadmissionpolicy", "tekton-sign-signing-tokens")
 	out := c.wantStatus(t, monitor, 4, "ValidatingAdmissionPolicy tekton-sign-signing-tokens: is missing")

@@ -22,8 +22,9 @@ import (
 	"k8s.io/client-go/util/cert"
 )
 
-// standIn makes the lab's busybox stand in for the shells that pods ask for, in the namespaces that selector matches, until the test
-// ends: the node can pull nothing. It changes pods only, so that TaskRuns keep the images that tests compare.
+// standIn makes the lab's busybox stand in for the shells that pods ask for, in the namespaces that selector
+// matches, until the test ends: the node can pull nothing. It changes pods only, so that TaskRuns keep the images
+// that tests compare.
 func (c *cluster) standIn(t *testing.T, selector *metav1.LabelSelector) {
 	t.Helper()
 	address := c.addressToCluster(t)
@@ -41,20 +42,24 @@ func (c *cluster) standIn(t *testing.T, selector *metav1.LabelSelector) {
 	}
 	server := httptest.NewUnstartedServer(http.HandlerFunc(serveStandIn))
 	_ = server.Listener.Close()
-	server.Listener, server.TLS = listener, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS13}
+	server.Listener, server.TLS = listener, &tls.Config{Certificates: []tls.Certificate{pair},
+		MinVersion: tls.VersionTLS13}
 	server.StartTLS()
 	t.Cleanup(server.Close)
 
-	fail, none, address := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone, "https://"+listener.Addr().String()
+	fail, none, address := admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone,
+		"https://"+listener.Addr().String()
 	configuration := &admissionregistrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "e2e-images-"},
 		Webhooks: []admissionregistrationv1.MutatingWebhook{{
-			Name: "images.e2e.tekton-sign.dev", FailurePolicy: &fail, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
-			NamespaceSelector: selector,
-			ClientConfig:      admissionregistrationv1.WebhookClientConfig{URL: &address, CABundle: certificate},
+			Name: "images.e2e.tekton-sign.dev", FailurePolicy: &fail, SideEffects: &none,
+			AdmissionReviewVersions: []string{"v1"},
+			NamespaceSelector:       selector,
+			ClientConfig:            admissionregistrationv1.WebhookClientConfig{URL: &address, CABundle: certificate},
 			Rules: []admissionregistrationv1.RuleWithOperations{{
 				Operations: []admissionregistrationv1.OperationType{admissionregistrationv1.Create},
-				Rule:       admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
+				Rule: admissionregistrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"},
+					Resources: []string{"pods"}},
 			}},
 		}},
 	}
@@ -110,7 +115,8 @@ func serveStandIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind := admissionv1.PatchTypeJSONPatch
-	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true, Patch: patch, PatchType: &kind}
+	review.Response = &admissionv1.AdmissionResponse{UID: review.Request.UID, Allowed: true, Patch: patch,
+		PatchType: &kind}
 	review.Request = nil
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(review)
@@ -125,7 +131,8 @@ type change struct {
 
 func standInPatch(pod *corev1.Pod) []change {
 	patch := []change{}
-	for list, containers := range map[string][]corev1.Container{"initContainers": pod.Spec.InitContainers, "containers": pod.Spec.Containers} {
+	for list, containers := range map[string][]corev1.Container{"initContainers": pod.Spec.InitContainers,
+		"containers": pod.Spec.Containers} {
 		for i, container := range containers {
 			if !shells.MatchString("image: " + container.Image) {
 				continue

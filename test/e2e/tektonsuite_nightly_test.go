@@ -7,7 +7,6 @@ package e2e
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"maps"
 	"os"
@@ -16,18 +15,11 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"github.com/tektoncd/pipeline/pkg/client/informers/externalversions"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/tools/cache"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/e2e/internal/hide"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/e2e/internal/testlog"
 )
@@ -51,7 +43,8 @@ type exclusion struct {
 	reason string
 }
 
-// suiteExclusions are the tests that need what a cluster without a network lacks, and those that do what a policy refuses by design.
+// suiteExclusions are the tests that need what a cluster without a network lacks, and those that do what a policy
+// refuses by design.
 var suiteExclusions = []exclusion{
 	{"^Test(Git|Hub|Http|Cluster)Resolver", "resolver: the cluster runs none, and most of them fetch from the internet"},
 	{"^Test(BundleResolver|ResolverCache|TektonBundles)", "registry: bundles are pushed to one and fetched from it"},
@@ -61,8 +54,10 @@ var suiteExclusions = []exclusion{
 	{"^TestTaskRunResolveDefaultParameterSubstitutionOnStepAction$", "resolver: the cluster runs none"},
 	{"^TestGit(SSH)?Credentials_", "registry: the image of a git server"},
 	{"^TestTaskRunStatus$", "image: compares its digest with that of the registry"},
-	{"^TestAffinityAssistant_PerPipelineRun$", "image: a step without a command, whose image Tekton looks up in a registry"},
-	{"^TestWorkingDir(Created|IgnoredNonSlashWorkspace)$", "image: a step without a command, whose image Tekton looks up in a registry"},
+	{"^TestAffinityAssistant_PerPipelineRun$",
+		"image: a step without a command, whose image Tekton looks up in a registry"},
+	{"^TestWorkingDir(Created|IgnoredNonSlashWorkspace)$",
+		"image: a step without a command, whose image Tekton looks up in a registry"},
 	{"^TestTaskRunFailure$", "release: asks for the annotation of a development or nightly release of Tekton"},
 	{"^TestHermeticTaskRun$", "network: one of its steps must reach the internet"},
 	{"^TestWaitCustomTask_", "registry: builds the image of a controller and pushes it"},
@@ -85,13 +80,15 @@ var suiteRuns = []suiteRun{
 }
 
 var suiteAlpha = map[string]string{
-	"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true", "enable-cel-in-whenexpression": "true",
+	"enable-api-fields": "alpha", "enable-artifacts": "true", "enable-param-enum": "true",
+	"enable-cel-in-whenexpression": "true",
 }
 
-// TestNightlyTektonSuite runs Tekton's own end-to-end tests, those that need no network, with enforcement in each of their namespaces.
-// They see the cluster through a client that hides what the add-on adds, and nothing else. How each ends is compared with
-// suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression for a part of the tests. With
-// TEKTON_SUITE=stock they run without the add-on, which shows whether a test fails for the cluster's reasons.
+// TestNightlyTektonSuite runs Tekton's own end-to-end tests, those that need no network, with enforcement in each
+// of their namespaces. They see the cluster through a client that hides what the add-on adds, and nothing else. How
+// each ends is compared with suiteGolden, where UPDATE_GOLDEN=1 writes it. TEKTON_SUITE_RUN is a regular expression
+// for a part of the tests. With TEKTON_SUITE=stock they run without the add-on, which shows whether a test fails
+// for the cluster's reasons.
 func TestNightlyTektonSuite(t *testing.T) {
 	c := open(t)
 	s := newSuite(t)
@@ -198,7 +195,8 @@ func (s *suite) run(t *testing.T, run suiteRun, only string, before map[string]s
 	for _, e := range suiteExclusions {
 		skip = append(skip, e.tests)
 	}
-	args := []string{"tool", "test2json", s.binary, "-test.v=test2json", "-test.timeout=90m", "-test.parallel=8", "-test.skip", strings.Join(skip, "|")}
+	args := []string{"tool", "test2json", s.binary, "-test.v=test2json", "-test.timeout=90m", "-test.parallel=8",
+		"-test.skip", strings.Join(skip, "|")}
 	switch {
 	case run.only != nil:
 		names := run.only(before)
@@ -256,8 +254,10 @@ func logFile(t *testing.T) io.Writer {
 	return file
 }
 
-// refusedTooLong is how enforcement names evidence that does not fit: known when the pod is made, or when a step has ended.
-var refusedTooLong = regexp.MustCompile(`results are enforced in its namespace: a step's evidence takes about|UNSIGNED: too-long\b`)
+// refusedTooLong is how enforcement names evidence that does not fit: known when the pod is made, or when a step
+// has ended.
+var refusedTooLong = regexp.MustCompile(
+	`results are enforced in its namespace: a step's evidence takes about|UNSIGNED: too-long\b`)
 
 func suiteOutcome(leaf testlog.Leaf) string {
 	switch {
@@ -271,7 +271,8 @@ func suiteOutcome(leaf testlog.Leaf) string {
 	return suiteFail
 }
 
-// skipReason returns the first line that a skipped test gives as its reason, without what lies before. What it cleans up comes after.
+// skipReason returns the first line that a skipped test gives as its reason, without what lies before. What it
+// cleans up comes after.
 func skipReason(output string) string {
 	lines := strings.Split(output, "\n")
 	for _, line := range slices.Backward(lines) {
@@ -339,91 +340,5 @@ func (c *cluster) deleteSuiteNamespaces(t *testing.T) {
 		if err := c.kube.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{}); err != nil {
 			t.Errorf("deleting the namespace %s: %v", ns.Name, err)
 		}
-	}
-}
-
-func verdict(reason string, succeeded bool) string {
-	return fmt.Sprintf("%s, succeeded: %t", reason, succeeded)
-}
-
-// checkVerdicts checks that enforcement was on, and that the evidence of all that succeeds verifies.
-func checkVerdicts(t *testing.T, verdicts map[types.UID]string) {
-	t.Helper()
-	logFigures(t, verdicts)
-	found := slices.Collect(maps.Values(verdicts))
-	if !slices.Contains(found, verdict(verify.ReasonVerified, true)) {
-		t.Error("no TaskRun of Tekton's tests is verified")
-	}
-	if slices.Contains(found, verdict(verify.ReasonVerificationFailed, true)) {
-		t.Error("a TaskRun of Tekton's tests succeeds, and its results do not verify")
-	}
-}
-
-// watchVerdicts returns a function that returns the last reason of the add-on's condition on each TaskRun since, deleted ones among
-// them, and whether it succeeded.
-func (c *cluster) watchVerdicts(t *testing.T) func() map[types.UID]string {
-	t.Helper()
-	var lock sync.Mutex
-	reasons := map[types.UID]string{}
-	note := func(object any) {
-		tr := object.(*pipelinev1.TaskRun)
-		if condition := tr.Status.GetCondition(verify.ConditionType); condition != nil {
-			lock.Lock()
-			defer lock.Unlock()
-			reasons[tr.UID] = verdict(condition.Reason, tr.IsSuccessful())
-		}
-	}
-	factory := externalversions.NewSharedInformerFactory(c.tekton, 0)
-	handler := cache.ResourceEventHandlerFuncs{AddFunc: note, UpdateFunc: func(_, now any) { note(now) }}
-	if _, err := factory.Tekton().V1().TaskRuns().Informer().AddEventHandler(handler); err != nil {
-		t.Fatal(err)
-	}
-	factory.Start(t.Context().Done())
-	t.Cleanup(factory.Shutdown)
-	return func() map[types.UID]string {
-		lock.Lock()
-		defer lock.Unlock()
-		return maps.Clone(reasons)
-	}
-}
-
-// provisionAlways gives claims volumes until the test ends.
-func (c *cluster) provisionAlways(t *testing.T) {
-	var provisioner sync.WaitGroup
-	provisioner.Go(func() {
-		for t.Context().Err() == nil {
-			c.provision(t, metav1.NamespaceAll)
-			time.Sleep(500 * time.Millisecond)
-		}
-	})
-	t.Cleanup(provisioner.Wait)
-}
-
-// readSuiteGolden reads lines of a name, a tabulator and an outcome.
-func readSuiteGolden(t *testing.T) map[string]string {
-	t.Helper()
-	data, err := os.ReadFile(suiteGolden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	outcomes := map[string]string{}
-	for line := range strings.Lines(string(data)) {
-		name, outcome, ok := strings.Cut(strings.TrimSpace(line), "\t")
-		if !ok || outcomes[name] != "" || outcome == suiteFail {
-			t.Fatalf("%s: %q", suiteGolden, line)
-		}
-		outcomes[name] = outcome
-	}
-	return outcomes
-}
-
-func writeSuiteGolden(t *testing.T, outcomes map[string]string) {
-	t.Helper()
-	var b strings.Builder
-	for _, name := range slices.Sorted(maps.Keys(outcomes)) {
-		fmt.Fprintf(&b, "%s\t%s\n", name, outcomes[name])
-	}
-	if err := os.WriteFile(suiteGolden, []byte(b.String()), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -21,8 +21,9 @@ func noise(n int) string {
 	return base64.RawURLEncoding.EncodeToString(random)[:n]
 }
 
-// testUnsigned takes from the signer what it needs. In audit the TaskRun succeeds with its results all the same, the log says
-// in one line why it is unsigned, and verify repeats the reason. What happens without the token grant is in testDrift.
+// testUnsigned takes from the signer what it needs. In audit the TaskRun succeeds with its results all the same,
+// the log says in one line why it is unsigned, and verify repeats the reason. What happens without the token grant
+// is in testDrift.
 func testUnsigned(t *testing.T, c *cluster) {
 	for _, tc := range []struct {
 		name, reason string

@@ -18,8 +18,9 @@ import (
 // previous is the commit of the version before this one.
 const previous = "d5b69a1"
 
-// TestNightlyUpgrade installs the previous version, built from its commit, as its enable did, goes on to this version, and back,
-// while TaskRuns come and go: none is broken, and what was verified before verifies after. In the end nothing of either is left.
+// TestNightlyUpgrade installs the previous version, built from its commit, as its enable did, goes on to this
+// version, and back, while TaskRuns come and go: none is broken, and what was verified before verifies after. In
+// the end nothing of either is left.
 func TestNightlyUpgrade(t *testing.T) {
 	c := open(t)
 	before := c.snapshot(t)
@@ -92,7 +93,8 @@ func buildPrevious(t *testing.T) string {
 	mustRun("../..", `for name in controller signer; do
 		bin/lab load "ghcr.io/tekton-sign/$name:previous" --file "$SOURCE/bin/$name=/$name" --entrypoint "/$name"
 	done`)
-	mustRun(dir, `sed -i 's/:v0.0.0-dev$/:previous/' config/400-controller.yaml && grep -c ':previous' config/400-controller.yaml`)
+	mustRun(dir, `sed -i 's/:v0.0.0-dev$/:previous/' config/400-controller.yaml && `+
+		`grep -c ':previous' config/400-controller.yaml`)
 	return filepath.Join(dir, "config")
 }
 

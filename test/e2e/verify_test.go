@@ -92,20 +92,22 @@ type tampering struct {
 
 func tamperings() []tampering {
 	return []tampering{
-		{name: "one digest byte changed", check: "results", result: "digest", tamper: func(t *testing.T, tr *pipelinev1.TaskRun) {
-			r := resultOf(t, tr, "digest")
-			r.Value.StringVal = strings.Replace(r.Value.StringVal, "2c26", "2c27", 1)
-		}},
-		{name: "one digest byte changed in status and message", check: "payload", tamper: func(t *testing.T, tr *pipelinev1.TaskRun) {
-			r := resultOf(t, tr, "digest")
-			r.Value.StringVal = strings.Replace(r.Value.StringVal, "2c26", "2c27", 1)
-			message := &tr.Status.Steps[0].Terminated.Message
-			changed := strings.Replace(*message, "sha256:2c26", "sha256:2c27", 1)
-			if changed == *message {
-				t.Fatalf("the message does not hold the digest: %s", *message)
-			}
-			*message = changed
-		}},
+		{name: "one digest byte changed", check: "results", result: "digest",
+			tamper: func(t *testing.T, tr *pipelinev1.TaskRun) {
+				r := resultOf(t, tr, "digest")
+				r.Value.StringVal = strings.Replace(r.Value.StringVal, "2c26", "2c27", 1)
+			}},
+		{name: "one digest byte changed in status and message", check: "payload",
+			tamper: func(t *testing.T, tr *pipelinev1.TaskRun) {
+				r := resultOf(t, tr, "digest")
+				r.Value.StringVal = strings.Replace(r.Value.StringVal, "2c26", "2c27", 1)
+				message := &tr.Status.Steps[0].Terminated.Message
+				changed := strings.Replace(*message, "sha256:2c26", "sha256:2c27", 1)
+				if changed == *message {
+					t.Fatalf("the message does not hold the digest: %s", *message)
+				}
+				*message = changed
+			}},
 		{name: "two results swapped", check: "results", result: "tags", tamper: func(t *testing.T, tr *pipelinev1.TaskRun) {
 			a, b := resultOf(t, tr, "digest"), resultOf(t, tr, "tags")
 			a.Value, b.Value = b.Value, a.Value
@@ -117,7 +119,8 @@ func tamperings() []tampering {
 			})
 		}},
 		{name: "a result removed", check: "results", result: "image", tamper: func(_ *testing.T, tr *pipelinev1.TaskRun) {
-			tr.Status.Results = slices.DeleteFunc(tr.Status.Results, func(r pipelinev1.TaskRunResult) bool { return r.Name == "image" })
+			tr.Status.Results = slices.DeleteFunc(tr.Status.Results,
+				func(r pipelinev1.TaskRunResult) bool { return r.Name == "image" })
 		}},
 		{name: "the UID changed", check: "taskrun-uid", tamper: func(_ *testing.T, tr *pipelinev1.TaskRun) {
 			tr.UID = "00000000-0000-4000-8000-000000000000"
@@ -189,7 +192,8 @@ func testVerifyErrors(t *testing.T, c *cluster) {
 	})
 	t.Run("nothing asked", func(t *testing.T) { wantFailure(t, c.kubectl(t, verify()...), 1, "taskrun/") })
 	t.Run("no permission", func(t *testing.T) {
-		wantFailure(t, c.kubectl(t, verify("taskrun/absent", "-n", ns, "--as", "nobody")...), 2, "not allowed to get", "kube-system")
+		wantFailure(t, c.kubectl(t, verify("taskrun/absent", "-n", ns, "--as", "nobody")...), 2, "not allowed to get",
+			"kube-system")
 	})
 	t.Run("unreachable cluster", func(t *testing.T) {
 		out := c.kubectl(t, verify("taskrun/x", "-n", ns, "--server", "https://127.0.0.1:1")...)
@@ -215,11 +219,13 @@ func testTamperedStatus(t *testing.T, c *cluster) {
 
 	const user = "status-writer"
 	c.allow(t, ns, user, rbacv1.PolicyRule{
-		APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "taskruns/status"}, Verbs: []string{"get", "update", "patch"},
+		APIGroups: []string{"tekton.dev"}, Resources: []string{"taskruns", "taskruns/status"},
+		Verbs: []string{"get", "update", "patch"},
 	})
 	patch := `[{"op":"test","path":"/status/results/0/name","value":"` + tr.Status.Results[0].Name + `"},` +
 		`{"op":"replace","path":"/status/results/0/value","value":"sha256:evil"}]`
-	c.mustKubectl(t, "patch", "taskrun", tr.Name, "-n", ns, "--as", user, "--subresource=status", "--type=json", "-p", patch)
+	c.mustKubectl(t, "patch", "taskrun", tr.Name, "-n", ns, "--as", user, "--subresource=status", "--type=json", "-p",
+		patch)
 
 	got, err := c.tekton.TektonV1().TaskRuns(ns).Get(t.Context(), tr.Name, metav1.GetOptions{})
 	if err != nil {
@@ -238,7 +244,8 @@ func testTamperedStatus(t *testing.T, c *cluster) {
 			if condition.Type == conditionType {
 				patch := `[{"op":"replace","path":"/status/conditions/` + string(rune('0'+i)) + `/status","value":"True"},` +
 					`{"op":"replace","path":"/status/conditions/` + string(rune('0'+i)) + `/reason","value":"TaskRunResultsVerified"}]`
-				c.mustKubectl(t, "patch", "taskrun", tr.Name, "-n", ns, "--as", user, "--subresource=status", "--type=json", "-p", patch)
+				c.mustKubectl(t, "patch", "taskrun", tr.Name, "-n", ns, "--as", user, "--subresource=status", "--type=json", "-p",
+					patch)
 			}
 		}
 		again, err := c.tekton.TektonV1().TaskRuns(ns).Get(t.Context(), tr.Name, metav1.GetOptions{})
@@ -249,12 +256,13 @@ func testTamperedStatus(t *testing.T, c *cluster) {
 	})
 }
 
-// testReplacedPod deletes the pod of a running TaskRun and puts another of the same name in its place, which claims a result.
-// Stock Tekton reads that one, whoever owns it.
+// testReplacedPod deletes the pod of a running TaskRun and puts another of the same name in its place, which claims
+// a result. Stock Tekton reads that one, whoever owns it.
 func testReplacedPod(t *testing.T, c *cluster) {
 	for _, tc := range []struct{ name, kind string }{
 		{name: "by a pod that nobody owns"},
-		{name: "by a pod whose owner has the TaskRun's UID and is none", kind: "Thing"}, // any kind but TaskRun, which policy P10 refuses
+		// any kind but TaskRun, which policy P10 refuses
+		{name: "by a pod whose owner has the TaskRun's UID and is none", kind: "Thing"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -279,14 +287,15 @@ func testReplacedPod(t *testing.T, c *cluster) {
 	}
 }
 
-// replacePod deletes a pod at once and creates another of the same name that claims a result, and waits until it has ended. Its owner
-// is of this kind, if any. Tekton sees pods with one label only, which everybody may set.
+// replacePod deletes a pod at once and creates another of the same name that claims a result, and waits until it
+// has ended. Its owner is of this kind, if any. Tekton sees pods with one label only, which everybody may set.
 func (c *cluster) replacePod(t *testing.T, ns, name, kind string) {
 	t.Helper()
 	original := c.pod(t, ns, name)
 	impostor := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns, Labels: map[string]string{"app.kubernetes.io/managed-by": "tekton-pipelines"}},
-		Spec:       corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: ns,
+			Labels: map[string]string{"app.kubernetes.io/managed-by": "tekton-pipelines"}},
+		Spec: corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever},
 	}
 	if kind != "" {
 		owner := original.OwnerReferences[0]

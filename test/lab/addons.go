@@ -22,8 +22,8 @@ const addTimeout = 40 * time.Minute
 // AddOns are what a lab runs only when asked to.
 func AddOns() []string { return []string{Chains, SPIRE} }
 
-// Add gives a running lab one of AddOns, and returns when it serves. Where Chains is there already, it gets a new signing
-// key; where SPIRE is, nothing changes.
+// Add gives a running lab one of AddOns, and returns when it serves. Where Chains is there already, it gets a new
+// signing key; where SPIRE is, nothing changes.
 func (l *Lab) Add(ctx context.Context, name string) error {
 	switch name {
 	case Chains:
@@ -35,8 +35,8 @@ func (l *Lab) Add(ctx context.Context, name string) error {
 	return unknownAddOn(name)
 }
 
-// Remove takes one of AddOns away again. With Chains goes what it left on TaskRuns and PipelineRuns that would keep them
-// from being deleted; SPIRE stays as long as pods run that use its driver.
+// Remove takes one of AddOns away again. With Chains goes what it left on TaskRuns and PipelineRuns that would
+// keep them from being deleted; SPIRE stays as long as pods run that use its driver.
 func (l *Lab) Remove(ctx context.Context, name string) error {
 	switch name {
 	case Chains:

@@ -25,11 +25,11 @@ import (
 // componentTimeout is how long a component may take to serve.
 const componentTimeout = 60 * time.Second
 
-// probeTimeout is how long one look at a component may take.
+// probeTimeout is how long one probe of a component may take.
 const probeTimeout = 5 * time.Second
 
-// maxRestarts is how often a component may end by itself while it is awaited. The kubelet and the controllers end
-// when they come before what they need; more than that is a mistake in how they are set up.
+// maxRestarts is how often a component may end while the lab waits for it. The kubelet and the controllers end if
+// they start before what they need. More restarts are a mistake in the configuration.
 const maxRestarts = 3
 
 // await returns when a component serves. An error names the component and shows the end of its log.

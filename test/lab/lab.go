@@ -46,9 +46,9 @@ const (
 
 // Options choose a lab.
 type Options struct {
-	// Name tells labs apart. Empty means TEKTON_SIGN_LAB_NAME, or else "default".
+	// Name distinguishes labs. Empty means TEKTON_SIGN_LAB_NAME, or else "default".
 	Name string
-	// Progress gets lines for people. Nil means none.
+	// Progress gets lines for people. Nil discards them.
 	Progress io.Writer
 }
 
@@ -133,7 +133,7 @@ func (l *Lab) layout() node.Layout {
 
 func nodeName(lab string) string { return "lab-" + lab }
 
-// Status says how a lab is.
+// Status is the state of a lab.
 type Status struct {
 	// Up is true when Up finished and the lab still runs.
 	Up bool
@@ -142,7 +142,7 @@ type Status struct {
 	Components []sandbox.ComponentStatus
 }
 
-// Status looks whether the lab runs, and at each component.
+// Status reports whether the lab runs, and the state of each component.
 func (l *Lab) Status(ctx context.Context) (Status, error) {
 	pids, running := sandbox.Running(l.folders.state)
 	if !running {
@@ -154,7 +154,7 @@ func (l *Lab) Status(ctx context.Context) (Status, error) {
 	return status, err
 }
 
-// errNotUp is what every method answers that needs a running lab.
+// errNotUp is the error of every method that needs a running lab.
 var errNotUp = errors.New("the lab is not up: run `make lab-up`")
 
 func (l *Lab) init() (int, error) {

@@ -29,13 +29,16 @@ func TestChooseFolders(t *testing.T) {
 			name: "a", env: map[string]string{"XDG_CACHE_HOME": "/x", CacheVariable: "/c", StateVariable: "/s"},
 			want: folders{cache: "/c/tekton-sign-lab", state: "/s/tekton-sign-lab/a"},
 		},
-		"no home":            {name: "a", wantErr: "HOME is not set"},
-		"slash in name":      {name: "a/b", env: map[string]string{"HOME": "/root"}, wantErr: `lab name "a/b"`},
-		"dots as name":       {name: "..", env: map[string]string{"HOME": "/root"}, wantErr: `lab name ".."`},
-		"name too long":      {name: strings.Repeat("a", 33), env: map[string]string{"HOME": "/root"}, wantErr: "up to 32"},
-		"state under run":    {name: "a", env: map[string]string{"HOME": "/root", StateVariable: "/run"}, wantErr: "outside /run"},
-		"cache in var lib":   {name: "a", env: map[string]string{"HOME": "/root", CacheVariable: "/var/lib/x"}, wantErr: CacheVariable},
-		"var libs is no lib": {name: "a", env: map[string]string{CacheVariable: "/var/libs", StateVariable: "/s"}, want: folders{cache: "/var/libs/tekton-sign-lab", state: "/s/tekton-sign-lab/a"}},
+		"no home":       {name: "a", wantErr: "HOME is not set"},
+		"slash in name": {name: "a/b", env: map[string]string{"HOME": "/root"}, wantErr: `lab name "a/b"`},
+		"dots as name":  {name: "..", env: map[string]string{"HOME": "/root"}, wantErr: `lab name ".."`},
+		"name too long": {name: strings.Repeat("a", 33), env: map[string]string{"HOME": "/root"}, wantErr: "up to 32"},
+		"state under run": {name: "a", env: map[string]string{"HOME": "/root", StateVariable: "/run"},
+			wantErr: "outside /run"},
+		"cache in var lib": {name: "a", env: map[string]string{"HOME": "/root", CacheVariable: "/var/lib/x"},
+			wantErr: CacheVariable},
+		"var libs is no lib": {name: "a", env: map[string]string{CacheVariable: "/var/libs", StateVariable: "/s"},
+			want: folders{cache: "/var/libs/tekton-sign-lab", state: "/s/tekton-sign-lab/a"}},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/toolchain"
@@ -33,17 +34,13 @@ func (l *Lab) prepare(ctx context.Context) (parts, error) {
 	if err := l.installPackages(ctx, missingPackages()); err != nil {
 		return parts{}, err
 	}
-	p := parts{binaries: map[string]string{}}
-	groups := [][]toolchain.Binary{toolchain.Etcd(), toolchain.Containerd(), toolchain.Kubernetes(), toolchain.Tekton()}
-	for _, group := range groups {
-		for _, binary := range group {
-			path, err := l.build(ctx, binary)
-			if err != nil {
-				return parts{}, fmt.Errorf("build %s: %w", binary.Name, err)
-			}
-			p.binaries[binary.Name] = path
-		}
+	binaries, err := l.buildAll(ctx, slices.Concat(
+		toolchain.Etcd(), toolchain.Containerd(), toolchain.Kubernetes(), toolchain.Tekton(),
+	))
+	if err != nil {
+		return parts{}, err
 	}
+	p := parts{binaries: binaries}
 	return p, l.progress.run("images", func() error { return l.packImages(ctx, &p) })
 }
 

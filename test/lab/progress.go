@@ -12,8 +12,8 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells a person what is being done and how long it took: one line for each finished step, and on a
-// terminal a line that counts the seconds of the step that runs.
+// progress shows what is being done and how long it took: one line for each finished step, and on a terminal a line
+// that counts the seconds of the current step.
 type progress struct {
 	mu       sync.Mutex
 	out      io.Writer
@@ -35,7 +35,7 @@ func (p *progress) say(format string, args ...any) {
 	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
 }
 
-// begin announces a step and returns what ends it. Steps may overlap.
+// begin announces a step and returns the function that ends it. Steps can overlap.
 func (p *progress) begin(what string) (end func(result string)) {
 	started, done := time.Now(), make(chan struct{})
 	if p.terminal {
@@ -62,7 +62,7 @@ func (p *progress) count(what string, started time.Time, done <-chan struct{}) {
 	}
 }
 
-// run is begin and end around a function.
+// run runs do as a step.
 func (p *progress) run(what string, do func() error) error {
 	end := p.begin(what)
 	if err := do(); err != nil {

@@ -20,16 +20,17 @@ func TestRequirements(t *testing.T) {
 		change func(*facts)
 		want   string // empty: the machine can
 	}{
-		"able":                  {change: func(*facts) {}},
-		"without SYS_RESOURCE":  {change: func(f *facts) { f.capabilities &^= 1 << 24 }},
-		"installable package":   {change: func(f *facts) { f.missing = []aptPackage{runc} }},
-		"other system":          {change: func(f *facts) { f.system = "darwin" }, want: "needs Linux, got darwin"},
-		"no root":               {change: func(f *facts) { f.uid = 1000 }, want: "needs root, got user id 1000"},
-		"no SYS_ADMIN":          {change: func(f *facts) { f.capabilities &^= 1 << 21 }, want: "CAP_SYS_ADMIN"},
-		"no NET_ADMIN":          {change: func(f *facts) { f.capabilities &^= 1 << 12 }, want: "CAP_NET_ADMIN"},
-		"no cgroup namespace":   {change: func(f *facts) { f.namespaces = f.namespaces[1:] }, want: "cgroup namespaces"},
-		"no go":                 {change: func(f *facts) { f.commands = nil }, want: "command go"},
-		"package without apt":   {change: func(f *facts) { f.missing, f.hasAPT = []aptPackage{runc}, false }, want: "the command runc (Debian's package runc)"},
+		"able":                 {change: func(*facts) {}},
+		"without SYS_RESOURCE": {change: func(f *facts) { f.capabilities &^= 1 << 24 }},
+		"installable package":  {change: func(f *facts) { f.missing = []aptPackage{runc} }},
+		"other system":         {change: func(f *facts) { f.system = "darwin" }, want: "needs Linux, got darwin"},
+		"no root":              {change: func(f *facts) { f.uid = 1000 }, want: "needs root, got user id 1000"},
+		"no SYS_ADMIN":         {change: func(f *facts) { f.capabilities &^= 1 << 21 }, want: "CAP_SYS_ADMIN"},
+		"no NET_ADMIN":         {change: func(f *facts) { f.capabilities &^= 1 << 12 }, want: "CAP_NET_ADMIN"},
+		"no cgroup namespace":  {change: func(f *facts) { f.namespaces = f.namespaces[1:] }, want: "cgroup namespaces"},
+		"no go":                {change: func(f *facts) { f.commands = nil }, want: "command go"},
+		"package without apt": {change: func(f *facts) { f.missing, f.hasAPT = []aptPackage{runc}, false },
+			want: "the command runc (Debian's package runc)"},
 		"first of several wins": {change: func(f *facts) { f.system, f.uid = "darwin", 1000 }, want: "needs Linux"},
 	}
 	for name, test := range tests {

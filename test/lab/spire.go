@@ -182,11 +182,11 @@ func (l *Lab) awaitCSIDriver(ctx context.Context) error {
 // poll tries until something works, for a minute at most.
 func poll(ctx context.Context, what string, try func(context.Context) error) error {
 	var last error
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
+	ready := func(ctx context.Context) (bool, error) {
 		last = try(ctx)
 		return last == nil, nil
-	})
-	if err != nil {
+	}
+	if err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, time.Minute, true, ready); err != nil {
 		return fmt.Errorf("wait for %s: %w: %w", what, err, last)
 	}
 	return nil

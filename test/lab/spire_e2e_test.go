@@ -105,7 +105,8 @@ func checkSVID(ctx context.Context, t *testing.T, d *spire.Deployment, want spif
 	bundle, err := d.Server.Bundle(ctx)
 	must(t, err)
 	if !bundle.X509Bundle().Equal(published) {
-		t.Errorf("bundle in the ConfigMap: expected the server's %v, got %v", bundle.X509Authorities(), published.X509Authorities())
+		t.Errorf("bundle in the ConfigMap: expected the server's %v, got %v",
+			bundle.X509Authorities(), published.X509Authorities())
 	}
 }
 
@@ -136,7 +137,8 @@ func checkSPIREGone(ctx context.Context, t *testing.T, l *Lab) {
 	if _, err := os.Stat(l.spireData()); !os.IsNotExist(err) {
 		t.Errorf("data of SPIRE: expected none, got %v", err)
 	}
-	out, err := l.kubectl(ctx, "", "get", "namespace,csidriver,crd,clusterrole,validatingwebhookconfiguration", "--output=name")
+	out, err := l.kubectl(ctx, "", "get", "namespace,csidriver,crd,clusterrole,validatingwebhookconfiguration",
+		"--output=name")
 	must(t, err)
 	for line := range strings.Lines(string(out)) {
 		if strings.Contains(line, "spire") || strings.Contains(line, "spiffe") {

@@ -119,7 +119,8 @@ func checkShort(ctx context.Context, t *testing.T, _ *Lab, d *spire.Deployment) 
 		t.Errorf("lifetime of the SVID: expected %s, got %v", spire.SVIDTTL, lifetime)
 	}
 	signers := map[string]bool{}
-	for deadline := time.Now().Add(8 * time.Minute); len(signers) < 3 && time.Now().Before(deadline); time.Sleep(10 * time.Second) {
+	deadline := time.Now().Add(8 * time.Minute)
+	for ; len(signers) < 3 && time.Now().Before(deadline); time.Sleep(10 * time.Second) {
 		fetched, err := d.Fetch(ctx, restricted, "default")
 		must(t, err)
 		bundle, err := d.Server.Bundle(ctx)

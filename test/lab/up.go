@@ -51,10 +51,10 @@ func (l *Lab) Up(ctx context.Context) error {
 	if err == nil {
 		return os.WriteFile(l.readyFile(), nil, 0o600)
 	}
-	if ctx.Err() != nil { // what failed then is of no interest
+	if ctx.Err() != nil { // the failure only followed from that
 		err = fmt.Errorf("the lab %s was not brought up: %w", l.name, context.Cause(ctx))
 	}
-	// The logs stay for whoever reads the error.
+	// The logs stay, because the error refers to them.
 	return errors.Join(err, sandbox.Stop(l.folders.state))
 }
 
@@ -68,7 +68,7 @@ func (l *Lab) Down(ctx context.Context) error {
 	return l.remove()
 }
 
-// heal starts what does not run: because somebody stopped it, or gave it a flag that it does not take.
+// heal starts components that do not run, because a test stopped them or gave them a wrong flag.
 func (l *Lab) heal(ctx context.Context, status Status) error {
 	for _, component := range status.Components {
 		if component.PID != 0 {

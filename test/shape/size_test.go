@@ -20,13 +20,9 @@ var longFiles = []string{
 	"pkg/admission/consumer_test.go",
 	"pkg/admission/enforce_test.go",
 	"pkg/admission/sealing_test.go",
-	"pkg/pipelines/pipelines_test.go",
 	"pkg/reconciler/history_test.go",
 	"pkg/reconciler/records_test.go",
 	"pkg/reconciler/refusals_test.go",
-	"test/e2e/chains_test.go",
-	"test/e2e/tektonsuite_nightly_test.go",
-	"test/e2e/threats_test.go",
 }
 
 // A reader can keep a short file in mind, and its name describes it.

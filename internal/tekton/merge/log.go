@@ -3,6 +3,8 @@
 package merge
 
 import (
+	"encoding/json"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
@@ -28,6 +30,28 @@ func (l *Log) StepArtifacts(container, value string) {
 
 // separator separates the container and the name of a step's result.
 const separator = "."
+
+// ParseLog reads the sidecar's log, a JSON object a line, as Tekton does. It returns an error if Tekton takes none of
+// it.
+func ParseLog(text []byte) (Log, error) {
+	kinds := map[string]result.ResultType{
+		"task": result.TaskRunResultType, "step": result.StepResultType,
+		"stepArtifact": result.StepArtifactsResultType, "taskArtifact": result.TaskRunArtifactsResultType,
+	}
+	var log Log
+	for line := range strings.Lines(string(text)) {
+		var logged struct{ Name, Value, Type string }
+		if err := json.Unmarshal([]byte(line), &logged); err != nil {
+			return nil, fmt.Errorf("line %d: %w", len(log)+1, err)
+		}
+		kind, ok := kinds[logged.Type]
+		if !ok || kind == result.StepResultType && !strings.Contains(logged.Name, separator) {
+			return nil, fmt.Errorf("line %d: expected a value of a task or of a step, got type %q", len(log)+1, logged.Type)
+		}
+		log = append(log, result.RunResult{Key: logged.Name, Value: logged.Value, ResultType: kind})
+	}
+	return log, nil
+}
 
 func (l *Log) add(kind result.ResultType, key, value string) {
 	*l = append(*l, result.RunResult{Key: asJSON(key), Value: asJSON(value), ResultType: kind})

@@ -20,6 +20,7 @@ import (
 	clienttesting "k8s.io/client-go/testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // TektonController returns the Deployment by which Tekton is found.
@@ -65,13 +66,13 @@ func Namespace(name string, labels map[string]string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-of-" + name), Labels: all}}
 }
 
-// Grant returns the token grant that this version gives a namespace.
+// Grant returns the token grant that this version gives a namespace with backend oidc-sa-token.
 func Grant(namespace string) *rbacv1.RoleBinding {
 	fence, err := manifests.FenceVersion()
 	if err != nil {
 		panic(err) // the manifests are embedded
 	}
-	return manifests.Grant(namespace, fence)
+	return manifests.Grant(signing.BackendOIDCSAToken, namespace, fence)
 }
 
 // Answer makes the add-on's port answer with an error, or without one, when the API server is asked to call it.

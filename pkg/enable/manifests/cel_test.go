@@ -306,7 +306,10 @@ func TestRenderReplacesEveryText(t *testing.T) {
 			all.WriteString(v.Expression + "\n" + v.Message + "\n")
 		}
 	}
-	for _, part := range []string{boundAudience, signingAudience, audienceMessage, lifetimeRule, lifetimeMessage} {
+	for _, part := range []string{
+		stepAudience(signing.AudiencePrefix), recordAudience(signing.AudiencePrefix), stepForms(signing.AudiencePrefix),
+		signingAudience, audienceMessage, lifetimeRule, lifetimeMessage,
+	} {
 		if strings.Count(all.String(), part) != 1 {
 			t.Errorf("the policies have %q %d times, want it once", part, strings.Count(all.String(), part))
 		}

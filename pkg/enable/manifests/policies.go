@@ -34,7 +34,14 @@ func RenderPolicies(o Options) (Policies, error) {
 	return p, nil
 }
 
-// TokenPolicies are the names of the policies without which no namespace gets the right to request tokens.
+// FencePolicies are the names of the policies without which no namespace counts as protected: those on tokens, and the
+// one on who creates the pods of TaskRuns.
+func FencePolicies() []string { return append(TokenPolicies(), TaskRunPodMarks) }
+
+// FenceBindings are the names of their bindings.
+func FenceBindings() []string { return append(TokenBindings(), TaskRunPodMarks) }
+
+// TokenPolicies are the names of the policies on tokens. The proof of a record rests on them, whatever the backend.
 func TokenPolicies() []string {
 	return []string{SigningTokens, TokenRequesters, PodTokens, GrantsGuard}
 }
@@ -42,21 +49,26 @@ func TokenPolicies() []string {
 // TokenBindings are the names of their bindings.
 func TokenBindings() []string { return append(TokenPolicies(), PodTokensProbe) }
 
-// OfTokens returns those policies and their bindings.
-func (p Policies) OfTokens() Policies {
-	ofTokens := func(policy string) bool { return slices.Contains(TokenPolicies(), policy) }
-	var tokens Policies
+// OfTokens returns the policies on tokens and their bindings.
+func (p Policies) OfTokens() Policies { return p.of(TokenPolicies()) }
+
+// OfFence returns the policies of FencePolicies and their bindings.
+func (p Policies) OfFence() Policies { return p.of(FencePolicies()) }
+
+// of returns the policies with these names and their bindings.
+func (p Policies) of(names []string) Policies {
+	var some Policies
 	for _, policy := range p.Policies {
-		if ofTokens(policy.Name) {
-			tokens.Policies = append(tokens.Policies, policy)
+		if slices.Contains(names, policy.Name) {
+			some.Policies = append(some.Policies, policy)
 		}
 	}
 	for _, binding := range p.Bindings {
-		if ofTokens(binding.Spec.PolicyName) {
-			tokens.Bindings = append(tokens.Bindings, binding)
+		if slices.Contains(names, binding.Spec.PolicyName) {
+			some.Bindings = append(some.Bindings, binding)
 		}
 	}
-	return tokens
+	return some
 }
 
 // Drift is an error that names the first policy or binding that is missing in the cluster or was changed. The

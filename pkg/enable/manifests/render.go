@@ -92,8 +92,11 @@ func (o Options) set(object runtime.Object) error {
 	case *admissionv1.ValidatingAdmissionPolicy:
 		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
-		if obj.Name == ChainsGate && !o.Settings.GateChains {
+		switch {
+		case obj.Name == ChainsGate && !o.Settings.GateChains:
 			obj.Rules = nil
+		case obj.Name == SidecarLogs && o.Settings.SidecarLogs:
+			obj.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
 		}
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
 		o.setBinding(obj)
@@ -131,9 +134,8 @@ func (o Options) setDeployment(d *appsv1.Deployment) error {
 	for i := range d.Spec.Template.Spec.Containers {
 		c := &d.Spec.Template.Spec.Containers[i]
 		c.Image = o.ControllerImage()
-		variables := map[string]string{EnvTektonNamespace: o.TektonNamespace, EnvSignerImage: o.SignerImage()}
-		if d.Name == Controller {
-			variables[EnvTektonAccount] = o.tektonAccount().Name
+		variables := map[string]string{
+			EnvTektonNamespace: o.TektonNamespace, EnvTektonAccount: o.tektonAccount().Name, EnvSignerImage: o.SignerImage(),
 		}
 		for name, value := range variables {
 			if !setEnv(c, name, value) {

@@ -3,6 +3,7 @@
 package manifests
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -247,5 +249,29 @@ func lookup[T metav1.Object](objects []T) func(string) T {
 		}
 		var none T
 		return none
+	}
+}
+
+// TestSidecarLogsAreOptional: without the setting the add-on has no right to any log.
+func TestSidecarLogsAreOptional(t *testing.T) {
+	for on, want := range map[bool]int{false: 0, true: 1} {
+		o := testOptions()
+		o.Settings.SidecarLogs = on
+		objects, err := Render(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs := 0
+		for _, object := range objects {
+			role, ok := object.(*rbacv1.ClusterRole)
+			for i := 0; ok && i < len(role.Rules); i++ {
+				if slices.Contains(role.Rules[i].Resources, "pods/log") {
+					logs++
+				}
+			}
+		}
+		if logs != want {
+			t.Errorf("read-sidecar-logs %v: %d rules on pods/log, want %d", on, logs, want)
+		}
 	}
 }

@@ -80,7 +80,6 @@ func textsOf(p *admissionv1.ValidatingAdmissionPolicy) []*string {
 
 // Parts of the policies' expressions and messages in config/, where they have the default settings.
 const (
-	boundAudience   = "'^" + signing.AudiencePrefix + ":[kp]:[A-Za-z0-9_-]{43}$'"
 	signingAudience = "a.startsWith('" + signing.AudiencePrefix + ":')"
 	audienceMessage = " and a SHA-256 digest in base64url"
 	lifetimeRule    = "object.spec.expirationSeconds <= 600"
@@ -92,6 +91,25 @@ const (
 	knownBackends = "['none', 'oidc-sa-token', 'spire', 'receipt']"
 	tokenBackends = "in ['oidc-sa-token']"
 )
+
+// stepPattern matches the end of the audience of a step's token.
+func stepPattern() string {
+	return signing.AudiencePattern(signing.AudienceKey, signing.AudiencePayload)
+}
+
+// stepAudience matches the audience of a step's token, as a string in an expression.
+func stepAudience(prefix string) string { return "'^" + prefix + stepPattern() + "$'" }
+
+// recordAudience matches the audience of a record's token, as a string in an expression.
+func recordAudience(prefix string) string {
+	return "'^" + prefix + signing.AudiencePattern(signing.AudienceRecord) + "$'"
+}
+
+// stepForms names the audiences of steps' tokens, for people.
+func stepForms(prefix string) string {
+	return signing.AudienceForm(prefix, signing.AudiencePayload, "") + " or " +
+		signing.AudienceForm(prefix, signing.AudienceKey, "")
+}
 
 // backendLists returns those lists from the table of backends: those that can be turned on, and those that sign
 // with tokens.
@@ -114,16 +132,17 @@ const stockNamespace = "tekton-pipelines"
 // in expressions.
 func (o Options) rules() *strings.Replacer {
 	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
-	bound, all, message := "'^"+prefix+":[kp]:[A-Za-z0-9_-]{43}$'", "a.startsWith('"+prefix+":')", audienceMessage
+	bound, all, message := stepAudience(prefix), "a.startsWith('"+prefix+":')", audienceMessage
 	if o.Settings.Binding == signing.BindingAudience {
-		bound = "'^" + prefix + "(:[kp]:[A-Za-z0-9_-]{43})?$'"
+		bound = "'^" + prefix + "(" + stepPattern() + ")?$'"
 		all = "(a == '" + prefix + "' || " + all + ")"
 		message += ", or " + prefix + " alone"
 	}
 	enabled, tokens := backendLists()
 	return strings.NewReplacer(
 		knownBackends, enabled, tokenBackends, tokens,
-		boundAudience, bound, signingAudience, all, audienceMessage, message,
+		stepAudience(signing.AudiencePrefix), bound, signingAudience, all, audienceMessage, message,
+		recordAudience(signing.AudiencePrefix), recordAudience(prefix), stepForms(signing.AudiencePrefix), stepForms(prefix),
 		lifetimeRule, "object.spec.expirationSeconds <= "+seconds, lifetimeMessage, "for "+seconds+" seconds or less",
 		signing.AudiencePrefix, prefix,
 		settings.Account{Namespace: stockNamespace, Name: TektonAccount}.Username(), o.tektonAccount().Username(),

@@ -13,13 +13,14 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // With a stolen token of the add-on, nothing but the grant can be bound.
 func TestGrantsPolicy(t *testing.T) {
 	const keeper = "system:serviceaccount:tekton-sign:keeper"
 	bind := func(namespace string, change func(*rbacv1.RoleBinding)) asked {
-		grant := Grant(namespace, "fence")
+		grant := Grant(signing.BackendOIDCSAToken, namespace, "fence")
 		if change != nil {
 			change(grant)
 		}
@@ -33,7 +34,10 @@ func TestGrantsPolicy(t *testing.T) {
 		asked asked
 		shown string
 	}{
-		"the grant": {bind("ci", nil), ""},
+		"the grant":        {bind("ci", nil), ""},
+		"by somebody else": {by(bind("ci", nil), "admin"), "was not created for admin: its age shows since when"},
+		"by the add-on's other account": {by(bind("ci", nil), "system:serviceaccount:tekton-sign:controller",
+			"system:serviceaccounts:tekton-sign"), "its age shows since when"},
 		"suspended": {bind("ci", func(b *rbacv1.RoleBinding) { b.Subjects = nil }), ""},
 		"under any name": {
 			bind("ci", func(b *rbacv1.RoleBinding) { b.Name = "x" }), "of the name tekton-sign-token-requester only",

@@ -6,14 +6,26 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
+
+// Tokens defines which tokens are signing tokens.
+type Tokens struct {
+	Audience string        // first part of their audience
+	Lifetime time.Duration // their longest lifetime, from iat to exp
+}
+
+// DefaultTokens are the signing tokens of a cluster whose settings do not change them.
+func DefaultTokens() Tokens {
+	return Tokens{Audience: signing.AudiencePrefix, Lifetime: signing.DefaultTokenLifetime}
+}
 
 // Policy is what identities are trusted for, in addition to the keys in the trust bundle.
 type Policy struct {
-	AudiencePrefix string        // first part of signing audiences
-	Lifetime       time.Duration // longest lifetime of a signing token, from iat to exp
-	StaleKeys      bool          // the keys may be older than the evidence, such as those of a running process
-	Reviewer       Reviewer      // asks a live cluster; nil if that is not allowed
+	Tokens
+	StaleKeys bool     // the keys may be older than the evidence, such as those of a running process
+	Reviewer  Reviewer // asks a live cluster; nil if that is not allowed
 }
 
 // Validate returns an error for a policy that no evidence fulfils.
@@ -21,7 +33,7 @@ func (p Policy) Validate() error {
 	switch {
 	case p.Lifetime <= 0:
 		return fmt.Errorf("expected a token lifetime above zero, got %s", p.Lifetime)
-	case p.AudiencePrefix == "":
+	case p.Audience == "":
 		return fmt.Errorf("the audience prefix is empty")
 	}
 	return nil

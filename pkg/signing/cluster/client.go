@@ -14,7 +14,7 @@ import (
 )
 
 // ControllerClient is the half of a backend that the add-on calls for each TaskRun, with the method names of
-// Tekton's own pkg/spire (TEP-0089). Verifying results is not part of it: package verify does that for
+// TEP-0089. Verifying results is not part of it: package verify does that for
 // all backends.
 type ControllerClient interface {
 	// CreateEntries registers a TaskRun, so that its pods get their identity. pod is nil before there is one.

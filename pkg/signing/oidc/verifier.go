@@ -314,18 +314,16 @@ func (c Claims) Binding(prefix string) (signing.Binding, signing.Digest, error) 
 	if audience == prefix {
 		return signing.BindingAudience, signing.Digest{}, nil
 	}
-	encoded := audience[strings.LastIndexByte(audience, ':')+1:]
-	sum, err := signing.DecodeBase64URL(encoded)
-	if err != nil || len(sum) != len(signing.Digest{}) {
-		return "", signing.Digest{}, fmt.Errorf("the audience %q does not end in a digest", audience)
+	kind, digest, err := signing.ParseAudience(prefix, audience)
+	switch {
+	case err != nil:
+		return "", signing.Digest{}, err
+	case kind == signing.AudiencePayload:
+		return signing.BindingPayload, digest, nil
+	case kind == signing.AudienceKey:
+		return signing.BindingKey, digest, nil
 	}
-	switch strings.TrimSuffix(audience, encoded) {
-	case prefix + ":p:":
-		return signing.BindingPayload, signing.Digest(sum), nil
-	case prefix + ":k:":
-		return signing.BindingKey, signing.Digest(sum), nil
-	}
-	return "", signing.Digest{}, fmt.Errorf("the audience %q has no known form", audience)
+	return "", signing.Digest{}, fmt.Errorf("the audience %q is not one of a step", audience)
 }
 
 // maxPublicKey is the maximum length of an ephemeral key, in bytes. A P-256 key has 91.

@@ -36,7 +36,7 @@ type Checker func(ctx context.Context, c *Cluster) []status.Check
 // whileOn are the checkers of a cluster in which signing is on.
 func whileOn() []Checker {
 	return []Checker{
-		checkSettings, checkNamespaces, checkPolicies,
+		checkSettings, checkNamespaces, checkPolicies, checkPodStatus,
 		checkAddOn, checkLeaders, checkCertificate, checkTrustHistory, checkPods, checkDelivery,
 		checkObjects, checkGrants,
 		checkTekton, checkFeatureFlags, checkOtherControllers,

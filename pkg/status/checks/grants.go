@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkGrants checks that the namespaces in scope have the token grant, and no others.
+// checkGrants checks that the namespaces in scope have their grant, and no others.
 func checkGrants(ctx context.Context, c *Cluster) []status.Check {
 	if !c.Known() || !c.Listed() {
 		return nil // other checks report it
@@ -26,11 +26,11 @@ func checkGrants(ctx context.Context, c *Cluster) []status.Check {
 	if err != nil {
 		return one(unreadable(status.PartInstallation, status.CheckGrants, "the RoleBindings of all namespaces", err))
 	}
-	byTokens := backends.Of(c.Settings.Backend).Tokens
+	on := backends.Of(c.Settings.Backend).Enabled
 	var checks []status.Check
 	var g granted
 	for _, ns := range c.Namespaces.List {
-		wanted, grant := ns.InScope && byTokens, grants[ns.Name]
+		wanted, grant := ns.InScope && on, grants[ns.Name]
 		if wanted {
 			g.inScope++
 		}
@@ -46,7 +46,7 @@ func checkGrants(ctx context.Context, c *Cluster) []status.Check {
 	return append(checks, g.report()...)
 }
 
-// granted is where the token grant is, and where it should be.
+// granted is where the grant is, and where it should be.
 type granted struct {
 	inScope int
 	missing []string // namespaces in scope without it
@@ -61,7 +61,7 @@ func (g granted) report() []status.Check {
 	var checks []status.Check
 	if n := len(g.missing); n > 0 {
 		lacking := check
-		lacking.Message = fmt.Sprintf("steps cannot sign: %d of %d namespaces in scope lack RoleBinding %s",
+		lacking.Message = fmt.Sprintf("TaskRuns cannot be verified: %d of %d namespaces in scope lack RoleBinding %s",
 			n, g.inScope, manifests.TokenRequester)
 		lacking.Expected, lacking.Got = "the grant in every namespace in scope", "none in "+names.Few(g.missing)
 		lacking.Next += ": the add-on gives it when it has seen that the policies bite"
@@ -79,7 +79,7 @@ func (g granted) report() []status.Check {
 	return checks
 }
 
-// grants returns the token grants by namespace, whatever their labels.
+// grants returns the grants by namespace, whatever their labels.
 func (c *Cluster) grants(ctx context.Context) (map[string]*rbacv1.RoleBinding, error) {
 	found := map[string]*rbacv1.RoleBinding{}
 	named := fields.OneTermEqualSelector(metav1.ObjectNameField, manifests.TokenRequester)
@@ -106,7 +106,7 @@ func checkGrant(c *Cluster, namespace string, grant *rbacv1.RoleBinding) []statu
 	if err != nil {
 		return one(unreadable(status.PartInstallation, status.CheckGrants, "the policies of this plugin", err))
 	}
-	wanted := manifests.Grant(namespace, fence)
+	wanted := manifests.Grant(c.Settings.Backend, namespace, fence)
 	if manifests.SameGrant(grant, wanted) {
 		return nil
 	}

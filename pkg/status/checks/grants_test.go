@@ -7,13 +7,17 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 )
 
 func TestGrants(t *testing.T) {
 	testAmiss(t, checkGrants, map[string]amissCase{
 		"a grant of another version": {
-			func(in *installed) { dropGrant(in, "ci"); in.add(manifests.Grant("ci", "before")) }, status.Broken,
+			func(in *installed) {
+				dropGrant(in, "ci")
+				in.add(manifests.Grant(signing.BackendOIDCSAToken, "ci", "before"))
+			}, status.Broken,
 			[]string{"fail grants RoleBinding ci/tekton-sign-token-requester: was changed", manifests.AnnotationFence},
 		},
 		"a namespace lacks its grant": {

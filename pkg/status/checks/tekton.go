@@ -39,6 +39,8 @@ const (
 	flagSigner     = "enforce-nonfalsifiability"
 	flagBackoff    = "enable-wait-exponential-backoff"
 	signerOfTekton = "spire"
+	flagResults    = "results-from"
+	resultsByLog   = "sidecar-logs"
 )
 
 // checkFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
@@ -55,7 +57,24 @@ func checkFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
 	if c.Known() && c.enforces() {
 		checks = append(checks, checkBackoff(object, cm.Data[flagBackoff]))
 	}
+	if c.Known() && c.Settings.Backend == signing.BackendReceipt && cm.Data[flagResults] == resultsByLog {
+		checks = append(checks, checkSidecarLogs(c, object))
+	}
 	return checks
+}
+
+// checkSidecarLogs checks whether the add-on can see the results that travel by log: a receipt covers no others.
+func checkSidecarLogs(c *Cluster, object *status.Object) status.Check {
+	if c.Settings.SidecarLogs {
+		return pass(status.PartTekton, status.CheckSidecarLogs, "the add-on reads the logs by which results travel")
+	}
+	return status.Check{
+		Part: status.PartTekton, ID: status.CheckSidecarLogs, Status: verify.Warn, Object: object,
+		Field: "data." + flagResults, Expected: "termination-message, or the setting read-sidecar-logs",
+		Got:     resultsByLog,
+		Message: "results travel by log, and the add-on may not read logs: TaskRuns with results are INDETERMINATE",
+		Next:    c.Options.Program + " enable --read-sidecar-logs",
+	}
 }
 
 // checkTektonSigner checks whether Tekton's own entrypoint signs: every step of the cluster, with SPIRE and in format

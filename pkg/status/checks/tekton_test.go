@@ -6,7 +6,10 @@ import (
 	"testing"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 func TestTekton(t *testing.T) {
@@ -29,6 +32,33 @@ func TestFeatureFlags(t *testing.T) {
 			[]string{"warn backoff", "expected true, got (absent)"},
 		},
 	})
+}
+
+// TestSidecarLogs: with receipts alone, the add-on needs to see the results that travel by log.
+func TestSidecarLogs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		backend signing.Backend
+		read    bool
+		from    string
+		want    verify.Status // empty: no check
+	}{
+		"may not read": {signing.BackendReceipt, false, "sidecar-logs", verify.Warn},
+		"reads":        {signing.BackendReceipt, true, "sidecar-logs", verify.Pass},
+		"by message":   {signing.BackendReceipt, false, "termination-message", ""},
+		"signed":       {signing.BackendOIDCSAToken, false, "sidecar-logs", ""},
+	} {
+		in := newInstalled(t, func(s *settings.Settings) { s.Backend, s.SidecarLogs = tc.backend, tc.read })
+		edited("feature-flags", func(c settingsMap) { c.Data["results-from"] = tc.from })(in)
+		var got verify.Status
+		for _, c := range checkFeatureFlags(t.Context(), in.read()) {
+			if c.ID == status.CheckSidecarLogs {
+				got = c.Status
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
 }
 
 func TestOtherControllers(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -32,9 +33,14 @@ const MaxReceiptSteps = 100
 type Receipt struct {
 	Node         string    `json:"node"`
 	RuntimeClass string    `json:"runtimeClass"` // empty for the node's default
+	Phase        string    `json:"phase"`        // of the pod
 	Created      time.Time `json:"created"`      // of the pod
+	Log          string    `json:"log"`          // hex SHA-256 of the results sidecar's log; empty if it was not needed
 	Steps        []Step    `json:"steps"`        // in the order of the pod's containers
 }
+
+// Phases are the phases of a pod. The empty one is that of a pod about which nobody has reported yet.
+func Phases() []string { return []string{"", "Pending", "Running", "Succeeded", "Failed", "Unknown"} }
 
 // Step is what the kubelet reported about one container. A container that never ended has no reason.
 type Step struct {
@@ -98,6 +104,8 @@ func (p Predicate) validateReceipt() error {
 		return fmt.Errorf(
 			"expected a basis of %q or %q with a receipt, %q with attempts alone, or none of them, got basis %q",
 			BasisReceipt, BasisBoth, BasisEvidence, p.Basis)
+	case !slices.Contains(Phases(), r.Phase):
+		return fmt.Errorf("expected a phase among %q, got %q", Phases(), r.Phase)
 	case r.Steps == nil || len(r.Steps) > MaxReceiptSteps:
 		return fmt.Errorf("expected a receipt of at most %d steps, got %d", MaxReceiptSteps, len(r.Steps))
 	case r.Created.Format(time.RFC3339Nano) != r.Created.UTC().Format(time.RFC3339):
@@ -114,6 +122,9 @@ func (p Predicate) receiptDigests() []string {
 	}
 	if p.Receipt == nil {
 		return digests
+	}
+	if p.Receipt.Log != "" {
+		digests = append(digests, p.Receipt.Log)
 	}
 	for _, s := range p.Receipt.Steps {
 		if s.Message != "" {

@@ -167,6 +167,7 @@ func (r *Run) Pod(c *Cluster) (*corev1.Pod, error) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: r.Namespace, Name: r.PodName(), UID: types.UID(r.PodUID),
 			CreationTimestamp: metav1.NewTime(Start())},
+		Spec:   corev1.PodSpec{NodeName: "node-1"},
 		Status: corev1.PodStatus{Phase: corev1.PodSucceeded},
 	}
 	if r.Failed {

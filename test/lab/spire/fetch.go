@@ -43,7 +43,8 @@ func (d *Deployment) Fetch(ctx context.Context, namespace, account string) (Fetc
 	if fetched.Pod == "" {
 		return fetched, err
 	}
-	_, deleted := d.kubectl(context.WithoutCancel(ctx), "", "--namespace", namespace, "delete", "pod", fetched.Pod, "--wait=false")
+	_, deleted := d.kubectl(context.WithoutCancel(ctx), "", "--namespace", namespace, "delete", "pod", fetched.Pod,
+		"--wait=false")
 	return fetched, errors.Join(err, deleted)
 }
 
@@ -92,7 +93,8 @@ func (d *Deployment) fetchLog(ctx context.Context, namespace, pod string) ([]byt
 		if err == nil && complete(log) {
 			return log, nil
 		}
-		phase, phaseErr := d.kubectl(ctx, "", "--namespace", namespace, "get", "pod", pod, "--output=jsonpath={.status.phase}")
+		phase, phaseErr := d.kubectl(ctx, "", "--namespace", namespace, "get", "pod", pod,
+			"--output=jsonpath={.status.phase}")
 		if string(phase) == "Failed" {
 			return nil, fmt.Errorf("pod %s in namespace %s got no SVID: %s", pod, namespace, log)
 		}

@@ -37,7 +37,9 @@ func (s *Server) ID() spiffeid.ID {
 
 // CLI runs a command of spire-server in the server's pod, as an operator does, with text for its standard input.
 func (s *Server) CLI(ctx context.Context, stdin string, args ...string) ([]byte, error) {
-	command := []string{"--namespace", Namespace, "exec", "--stdin", s.name + "-0", "--container=spire-server", "--", serverPath}
+	command := []string{
+		"--namespace", Namespace, "exec", "--stdin", s.name + "-0", "--container=spire-server", "--", serverPath,
+	}
 	return s.kubectl(ctx, stdin, append(command, args...)...)
 }
 

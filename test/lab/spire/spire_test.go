@@ -22,7 +22,8 @@ import (
 var update = flag.Bool("update", false, "write the golden files instead of comparing with them")
 
 func settings(config string) Settings {
-	return Settings{Config: config, KeyType: "ec-p256", Images: Images{Server: "server", Agent: "agent", CSIDriver: "driver",
+	return Settings{Config: config, KeyType: "ec-p256", Images: Images{
+		Server: "server", Agent: "agent", CSIDriver: "driver",
 		Registrar: "registrar", ControllerManager: "manager"},
 		Authority: Authority{Certificate: []byte("certificate"), Key: []byte("key"), Root: []byte("root")}}
 }
@@ -82,9 +83,11 @@ func TestSettingsCheck(t *testing.T) {
 		settings Settings
 		want     string
 	}{
-		"known":         {settings(Short), ""},
-		"configuration": {Settings{Config: "x", KeyType: "ec-p256"}, `configuration "x" of SPIRE: expected one of [plain upstream`},
-		"type of key":   {Settings{Config: Plain, KeyType: "dsa"}, `type of key "dsa": expected one of [ec-p256 rsa-2048`},
+		"known": {settings(Short), ""},
+		"configuration": {
+			Settings{Config: "x", KeyType: "ec-p256"}, `configuration "x" of SPIRE: expected one of [plain upstream`,
+		},
+		"type of key": {Settings{Config: Plain, KeyType: "dsa"}, `type of key "dsa": expected one of [ec-p256 rsa-2048`},
 	} {
 		err := c.settings.Check()
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -123,7 +126,9 @@ func deployment(f *fake, config string) *Deployment {
 
 func TestAddresses(t *testing.T) {
 	d := deployment(&fake{}, Federated)
-	got := []string{d.Server.Address, d.Server.BundleEndpoint, d.Foreign.Address, d.Foreign.BundleEndpoint, d.Foreign.ID().String()}
+	got := []string{
+		d.Server.Address, d.Server.BundleEndpoint, d.Foreign.Address, d.Foreign.BundleEndpoint, d.Foreign.ID().String(),
+	}
 	want := []string{"198.18.0.2:8081", "https://198.18.0.2:8443", "198.18.0.2:8091", "https://198.18.0.2:8453",
 		"spiffe://foreign.test/spire/server"}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -139,7 +144,8 @@ const listed = `{"entries":[{"id":"one","spiffe_id":{"trust_domain":"lab.test","
 	"selectors":[{"type":"k8s","value":"ns:a"},{"type":"k8s","value":"sa:b"}],"federates_with":["foreign.test"]}]}`
 
 func entry() Entry {
-	return Entry{ID: "one", SPIFFEID: spiffeid.RequireFromPath(TrustDomain(), "/a"), Parent: NodeAlias(), Admin: true, Hint: "h",
+	return Entry{
+		ID: "one", SPIFFEID: spiffeid.RequireFromPath(TrustDomain(), "/a"), Parent: NodeAlias(), Admin: true, Hint: "h",
 		Selectors: []string{"k8s:ns:a", "k8s:sa:b"}, TTL: time.Minute, ExpiresAt: time.Unix(1700000000, 0),
 		FederatesWith: []spiffeid.TrustDomain{ForeignTrustDomain()}}
 }
@@ -150,22 +156,26 @@ func TestEntries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]Entry{entry()}, got, cmpopts.EquateComparable(spiffeid.ID{}, spiffeid.TrustDomain{})); diff != "" {
+	ids := cmpopts.EquateComparable(spiffeid.ID{}, spiffeid.TrustDomain{})
+	if diff := cmp.Diff([]Entry{entry()}, got, ids); diff != "" {
 		t.Errorf("entries (-want +got):\n%s", diff)
 	}
 }
 
 func TestCreateEntry(t *testing.T) {
-	const command = "--namespace spire exec --stdin spire-server-0 --container=spire-server -- /opt/spire/bin/spire-server " +
+	const command = "--namespace spire exec --stdin spire-server-0 --container=spire-server -- " +
+		"/opt/spire/bin/spire-server " +
 		"entry create -output json -spiffeID spiffe://lab.test/a -parentID spiffe://lab.test/tekton-sign/nodes " +
 		"-selector k8s:ns:a -selector k8s:sa:b -federatesWith spiffe://foreign.test -admin -entryID one -x509SVIDTTL 60 " +
 		"-entryExpiry 1700000000 -hint h"
 	for name, c := range map[string]struct {
 		answer, id, err string
 	}{
-		"new":      {`{"results":[{"status":{"code":0},"entry":{"id":"one"}}]}`, "one", ""},
-		"similar":  {`{"results":[{"status":{"code":6},"entry":{}}]}`, "one", ""},
-		"refused":  {`{"results":[{"status":{"code":3,"message":"no such parent"}}]}`, "", "spiffe://lab.test/a: no such parent"},
+		"new":     {`{"results":[{"status":{"code":0},"entry":{"id":"one"}}]}`, "one", ""},
+		"similar": {`{"results":[{"status":{"code":6},"entry":{}}]}`, "one", ""},
+		"refused": {
+			`{"results":[{"status":{"code":3,"message":"no such parent"}}]}`, "", "spiffe://lab.test/a: no such parent",
+		},
 		"none":     {`{"results":[]}`, "", "expected one result"},
 		"not JSON": {`failed`, "", "create the entry of spiffe://lab.test/a: invalid character"},
 	} {
@@ -209,7 +219,8 @@ func TestWorkload(t *testing.T) {
 func TestFailedStartShowsLog(t *testing.T) {
 	f := &fake{answers: map[string]string{"logs": "no such trust domain"}, err: errors.New("timed out")}
 	err := deployment(f, Plain).Agent.Await(t.Context())
-	if err == nil || !strings.Contains(err.Error(), "timed out") || !strings.Contains(err.Error(), "no such trust domain") {
+	if err == nil || !strings.Contains(err.Error(), "timed out") ||
+		!strings.Contains(err.Error(), "no such trust domain") {
 		t.Errorf("expected the error and the log, got %v", err)
 	}
 }

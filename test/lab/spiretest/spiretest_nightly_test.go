@@ -76,7 +76,8 @@ func checkAgentDown(t *testing.T, s *SPIRE) {
 	must(t, s.Agent.Stop(t.Context()))
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second)
 	defer cancel()
-	if _, err := s.Deployment.Fetch(ctx, "default", "default"); err == nil || !strings.Contains(err.Error(), "expected an SVID") {
+	_, err := s.Deployment.Fetch(ctx, "default", "default")
+	if err == nil || !strings.Contains(err.Error(), "expected an SVID") {
 		t.Errorf("fetch with the agent down: expected no SVID, got %v", err)
 	}
 	must(t, s.Agent.Start(t.Context()))

@@ -11,27 +11,27 @@ import (
 	"time"
 )
 
-// Timing of bodies. API servers send one in a few milliseconds.
+// Timing of bodies. API servers send a body in a few milliseconds.
 const (
-	bodyWait = 5 * time.Second // for room
-	bodyLead = 2 * time.Second // to begin with
-	bodyRate = 2 << 20         // bytes that have to come in each further second
+	bodyWait = 5 * time.Second // for memory
+	bodyLead = 2 * time.Second // for any body
+	bodyRate = 2 << 20         // bytes for each further second
 )
 
-// Costs of a body in memory, while it is read and until it was answered.
+// How much memory a body takes, from reading it until its answer.
 const (
-	bodyFactor = 4        // the body itself, what is decoded from it, and what that is compared with
+	bodyFactor = 4        // the body, what is decoded from it, and what that is compared with
 	bodyBase   = 16 << 10 // whatever its size
 )
 
-// Bodies reads the bodies of requests. What is not read yet and what is not answered yet share a fixed amount of memory.
+// Bodies reads the bodies of requests. Together, those in work take a limited amount of memory.
 type Bodies struct {
 	pool    *Pool
 	largest int64
-	wait    time.Duration // for room
+	wait    time.Duration // for memory
 }
 
-// NewBodies returns what reads bodies of up to largest bytes each within so many bytes of memory.
+// NewBodies returns a reader of bodies of at most largest bytes each, which uses this much memory.
 func NewBodies(memory, largest int64) (*Bodies, error) {
 	if weight(largest) > memory {
 		return nil, fmt.Errorf("bodies of %d bytes take %d bytes of memory, more than %d", largest, weight(largest), memory)
@@ -41,9 +41,10 @@ func NewBodies(memory, largest int64) (*Bodies, error) {
 
 func weight(length int64) int64 { return bodyBase + bodyFactor*length }
 
-// Take reads the whole body. done must be called when the answer is ready: until then the request is being worked on, and keeps
-// its memory and its connection. After that it has them until its handler returns, unless others need them. With an error comes
-// the status of the answer, and the connection ends after it: nobody waits for the rest.
+// Take reads the whole body. Call done when the answer is ready: until then the request is in use, and keeps its
+// memory and its connection. After that it can lose them to other requests, or returns them when its handler
+// returns. An error comes with the status of the answer, and the connection ends after it, because the rest of the
+// body is not read.
 func (b *Bodies) Take(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error) {
 	control := http.NewResponseController(w)
 	body, done, err = b.take(control, r)
@@ -51,7 +52,7 @@ func (b *Bodies) Take(w http.ResponseWriter, r *http.Request) (body []byte, done
 		return body, done, http.StatusOK, nil
 	}
 	w.Header().Set("Connection", "close")
-	_ = control.SetReadDeadline(past()) // it fails only when the connection is gone
+	_ = control.SetReadDeadline(past()) // it fails only if the connection is closed
 	var known *refused
 	if errors.As(err, &known) {
 		return nil, nil, known.status, err
@@ -59,7 +60,7 @@ func (b *Bodies) Take(w http.ResponseWriter, r *http.Request) (body []byte, done
 	return nil, nil, http.StatusInternalServerError, err
 }
 
-// refused is a body that is not taken, and the status of the answer.
+// refused is why a body is not accepted, with the status of the answer.
 type refused struct {
 	status int
 	reason string
@@ -81,7 +82,7 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 		_ = errors.Join(control.SetReadDeadline(past()), control.SetWriteDeadline(past()))
 	})
 	if err != nil {
-		return nil, nil, &refused{http.StatusServiceUnavailable, "too much is being read already"}
+		return nil, nil, &refused{http.StatusServiceUnavailable, "the server is reading too many requests"}
 	}
 	if body, err = read(control, r, place); err == nil {
 		err = errors.Join(place.Keep(), c.place.Load().Keep())
@@ -94,10 +95,10 @@ func (b *Bodies) take(control *http.ResponseController, r *http.Request) (body [
 	return body, func() { place.Release(); c.place.Load().Release() }, nil
 }
 
-// check looks at what is announced, before anything is read.
+// check checks the announced length before anything is read.
 func (b *Bodies) check(r *http.Request) error {
 	switch {
-	case r.ContentLength < 0: // API servers always name it
+	case r.ContentLength < 0: // API servers always send it
 		return &refused{http.StatusLengthRequired, "expected a Content-Length"}
 	case r.ContentLength > b.largest:
 		return &refused{http.StatusRequestEntityTooLarge, fmt.Sprintf("expected at most %d bytes", b.largest)}
@@ -110,16 +111,16 @@ func read(control *http.ResponseController, r *http.Request, place *Place) ([]by
 	if err := control.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return nil, err
 	}
-	if place.Evicted() { // perhaps before this deadline, which replaced the one of the eviction
+	if place.Evicted() { // perhaps before the deadline above replaced that of the eviction
 		return nil, errEvicted
 	}
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return nil, err
 	}
-	// The connection must not end while the request is answered; the next request has deadlines of its own.
+	// The connection must not end while the request is answered. The next request has its own deadlines.
 	return body, control.SetReadDeadline(time.Time{})
 }
 
-// past is a deadline that was.
+// past is a deadline that has passed.
 func past() time.Time { return time.Unix(1, 0) }

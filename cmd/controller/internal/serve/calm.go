@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// calmLines is how many lines of a server's own log are written in each minute. Every broken connection is worth a line, and
-// anybody who reaches the port can make many.
+// calmLines is how many lines of the server's own log are written each minute. Every broken connection causes a
+// line, and anyone who reaches the port can cause many.
 const calmLines = 20
 
-// calm passes on few lines.
+// calm limits the lines of a log.
 type calm struct {
 	next *log.Logger
 	now  func() time.Time
@@ -22,7 +22,7 @@ type calm struct {
 	lines int
 }
 
-// calmed returns a logger that passes few lines on to next.
+// calmed returns a logger that passes a limited number of lines to next.
 func calmed(next *log.Logger, now func() time.Time) *log.Logger {
 	return log.New(&calm{next: next, now: now}, "", 0)
 }

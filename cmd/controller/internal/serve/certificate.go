@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// ErrNoCertificate says that there is no certificate yet.
-var ErrNoCertificate = errors.New("the certificate of the webhooks is not made yet")
+// ErrNoCertificate is the error until there is a certificate.
+var ErrNoCertificate = errors.New("the webhooks have no certificate yet")
 
-// Pair is a certificate and its key in PEM, and Version something that changes with them.
+// Pair is a certificate and its key in PEM. Version changes whenever they change.
 type Pair struct {
 	Version   string
 	Cert, Key []byte
 }
 
-// Certificate is what the webhooks are served with. A new one is not used at once: API servers learn of its authority a moment
-// after it was made, and until then the one before, if it is still valid, is what they accept.
+// Certificate is the certificate of the webhooks. A new one is not used at once, because API servers learn its
+// authority only a moment later. Until then the previous one is used, if it is valid.
 type Certificate struct {
 	read    func() (Pair, error)
 	now     func() time.Time
@@ -34,12 +34,12 @@ type Certificate struct {
 	since    time.Time // when current replaced previous
 }
 
-// NewCertificate returns the certificate that read finds, which is asked whenever it is needed.
+// NewCertificate returns the certificate that read finds. It calls read whenever it needs the certificate.
 func NewCertificate(read func() (Pair, error), overlap time.Duration, now func() time.Time) *Certificate {
 	return &Certificate{read: read, now: now, overlap: overlap}
 }
 
-// Get returns the certificate to serve with now.
+// Get returns the certificate to use now.
 func (c *Certificate) Get() (*tls.Certificate, error) {
 	pair, err := c.read()
 	c.mu.Lock()
@@ -47,7 +47,7 @@ func (c *Certificate) Get() (*tls.Certificate, error) {
 	if err == nil {
 		err = c.take(pair)
 	}
-	if c.current == nil { // what was good stays in use when somebody spoils the Secret
+	if c.current == nil { // a valid certificate stays in use if the Secret becomes invalid
 		return nil, err
 	}
 	now := c.now()
@@ -58,7 +58,7 @@ func (c *Certificate) Get() (*tls.Certificate, error) {
 	return c.current, nil
 }
 
-// take parses the pair unless it is the one that is known.
+// take parses the pair unless it is the known one.
 func (c *Certificate) take(pair Pair) error {
 	if c.current != nil && c.version == pair.Version {
 		return nil
@@ -81,7 +81,7 @@ func (c *Certificate) take(pair Pair) error {
 	return nil
 }
 
-// Valid is an error unless there is a certificate that can be served with now.
+// Valid returns an error unless there is a certificate that is valid now.
 func (c *Certificate) Valid() error {
 	certificate, err := c.Get()
 	if err != nil {

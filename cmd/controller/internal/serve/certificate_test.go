@@ -13,12 +13,13 @@ import (
 	certresources "knative.dev/pkg/webhook/certificates/resources"
 )
 
-// TestCertificateOverlap replaces the certificate: the old one is used while API servers learn of the new one, unless it has
-// expired, and what cannot be used changes nothing.
+// TestCertificateOverlap replaces the certificate: the old one is used while API servers learn of the new one,
+// unless it has expired, and what cannot be used changes nothing.
 func TestCertificateOverlap(t *testing.T) {
 	now := time.Now()
 	clock := func() time.Time { return now }
-	first, second, expired := makePair(t, "1", now.Add(time.Hour)), makePair(t, "2", now.Add(2*time.Hour)), makePair(t, "0", now.Add(-time.Second))
+	first, second, expired := makePair(t, "1", now.Add(time.Hour)), makePair(t, "2", now.Add(2*time.Hour)),
+		makePair(t, "0", now.Add(-time.Second))
 	read := Pair{}
 	var readErr error
 	c := NewCertificate(func() (Pair, error) { return read, readErr }, time.Minute, clock)

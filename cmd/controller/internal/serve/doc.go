@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package serve runs the HTTP servers of the add-on: that of the webhooks, which is drained before it ends so that no API
-// server gets an error from a replica that goes, and that of the probes and metrics. It knows nothing of what is served.
+// Package serve runs the HTTP servers of the add-on: the one for the webhooks, and the one for probes and metrics.
+// It drains the webhooks before they stop, so that a stopping replica does not cause errors in API servers. It does
+// not know what the handlers do.
 package serve

@@ -29,8 +29,8 @@ const (
 	testLargest        = 8 << 20
 	testLarge          = 3 << 20
 	testMemory         = 48 << 20
-	// mostHeap is half of the add-on's memory limit. Garbage is collected before the heap comes to it, as in the add-on. Both
-	// ends of all connections are in this process.
+	// mostHeap is half of the add-on's memory limit. Garbage is collected before the heap comes to it, as in the
+	// add-on. Both ends of all connections are in this process.
 	mostHeap = 128 << 20
 )
 
@@ -70,12 +70,14 @@ func newFortress(t *testing.T) fortress {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- Webhooks(ctx, listener, NewTraffic(handler, time.Now), func() (*tls.Certificate, error) { return certificate, nil },
+		ended <- Webhooks(ctx, listener, NewTraffic(handler, time.Now),
+			func() (*tls.Certificate, error) { return certificate, nil },
 			Drain{Grace: 100 * time.Millisecond}, log.New(io.Discard, "", 0))
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-ended; err != nil && !errors.Is(err, context.DeadlineExceeded) { // hostile connections stay open to the end
+		// hostile connections stay open to the end
+		if err := <-ended; err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 	})
@@ -168,8 +170,8 @@ func watchHeap(t *testing.T) func() uint64 {
 	return func() uint64 { look(); return most.Load() }
 }
 
-// TestHostile has a crowd hold connections in every unfinished state, from one address and from many, while an API server
-// calls. Every honest call is answered, and memory stays bounded.
+// TestHostile has a crowd hold connections in every unfinished state, from one address and from many, while an API
+// server calls. Every honest call is answered, and memory stays bounded.
 func TestHostile(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(mostHeap))
 	head := "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -276,7 +278,8 @@ func TestBodiesRefused(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if response.StatusCode != c.status || !response.Close {
-			t.Errorf("%s: got %d, close %v, want %d and the end of the connection", name, response.StatusCode, response.Close, c.status)
+			t.Errorf("%s: got %d, close %v, want %d and the end of the connection", name, response.StatusCode, response.Close,
+				c.status)
 		}
 		response.Body.Close()
 	}

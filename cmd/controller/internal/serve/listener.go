@@ -10,11 +10,12 @@ import (
 	"sync/atomic"
 )
 
-// receiveBuffer bounds what the kernel keeps of each connection until it is read, in bytes: it counts as this process's memory.
+// receiveBuffer bounds how many unread bytes of each connection the kernel keeps, because they count as memory of
+// this process.
 const receiveBuffer = 64 << 10
 
-// listener accepts so many connections at a time as its pool has places. A new one closes one that nothing is being answered
-// on, of the address that has most of those: an API server always gets in.
+// listener accepts as many connections as its pool has places. A new connection can close an idle one, of the
+// address with most of them. So an API server can always connect.
 type listener struct {
 	net.Listener
 	places *Pool
@@ -60,10 +61,10 @@ type connection struct {
 	place  atomic.Pointer[Place]
 }
 
-// hold has the place given back with the connection. It reports false if it was taken away before.
+// hold returns the place when the connection closes. It reports false if the place was evicted before.
 func (c *connection) hold(place *Place) bool {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
-		_ = tcp.SetReadBuffer(receiveBuffer) // without it more is kept, no more than that
+		_ = tcp.SetReadBuffer(receiveBuffer) // without it the kernel only keeps more
 	}
 	c.place.Store(place)
 	if place.Evicted() {
@@ -82,7 +83,7 @@ func (c *connection) Close() error {
 	return err
 }
 
-// sourceOf returns the address that a connection is counted for.
+// sourceOf returns the address to which a connection counts.
 func sourceOf(a net.Addr) string {
 	host, _, err := net.SplitHostPort(a.String())
 	if err != nil {
@@ -91,7 +92,7 @@ func sourceOf(a net.Addr) string {
 	return host
 }
 
-// connectionOf returns the connection beneath TLS, nil for one that no listener of this package accepted.
+// connectionOf returns the connection below TLS, or nil if no listener of this package accepted it.
 func connectionOf(c net.Conn) *connection {
 	if encrypted, ok := c.(*tls.Conn); ok {
 		c = encrypted.NetConn()
@@ -107,7 +108,7 @@ func withConnection(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connectionKey{}, connectionOf(c))
 }
 
-// answered is http.Server.ConnState: a connection that waits for the next request may be closed for another one.
+// answered is http.Server.ConnState. It allows idle connections to be closed for new ones.
 func answered(c net.Conn, state http.ConnState) {
 	if known := connectionOf(c); known != nil && state == http.StateIdle {
 		known.place.Load().Release()

@@ -12,75 +12,76 @@ import (
 
 // Why there is no place.
 var (
-	errEvicted = errors.New("the place was needed for others")
+	errEvicted = errors.New("the place was needed for other sources")
 	errCrowded = errors.New("this source has many places already")
 )
 
-// How others' places are taken away.
+// When a place can be evicted.
 const (
-	// ripe is how old a place is that may be taken away although nothing was done with it yet: what API servers send comes
-	// in a fraction of that.
+	// ripe is the age from which an unused place can be evicted. API servers send their data in a fraction of that.
 	ripe = time.Second
-	// usedRipe is the same for one that was worked with: API servers take an answer at once.
+	// usedRipe is the same for a place that was used before. API servers read an answer at once.
 	usedRipe = 100 * time.Millisecond
-	// dwarfed is how many times larger a younger place must be than the one that needs it.
+	// dwarfed is how many times larger than the new place a place must be to be evicted before it is ripe.
 	dwarfed = 4
-	// much is the part of a crowd, one in so many, from which on a source is refused where it would have to wait.
+	// much defines a large source: one that holds more than this fraction of a crowd. It is refused if it would have to
+	// wait.
 	much = 4
 )
 
-// Pool shares a fixed amount of something, connections or bytes, fairly between sources, which are addresses. Where it runs
-// short, the source that holds most gives way: of what it holds without working with it, the oldest is evicted, and first what
-// was never worked with. So no source can keep another one out, however much it asks for, and who has little comes before who
-// has much.
+// Pool shares a fixed amount of connections or bytes fairly between sources, which are addresses. When the pool is
+// full, the source that holds most loses a place: the oldest one that is not in use, and first one that was never
+// used. So a source cannot keep others out, however much it requests, and sources that hold little come first.
 type Pool struct {
-	refuse int64 // a source that holds more than this without working with it is refused where it would have to wait; 0: none is
+	// a source that holds more unused than this is refused if it would have to wait; 0: no source is
+	refuse int64
 	now    func() time.Time
 
 	mu      sync.Mutex
 	free    int64
-	leaving int64 // what evicted places hold until they are released
+	leaving int64 // how much evicted places hold until they are released
 	places  []*Place
 	waiting []*waiter
 	timer   *time.Timer
 }
 
-// Place is a part of a pool that somebody holds.
+// Place is a part of a pool.
 type Place struct {
 	pool    *Pool
 	source  string
 	weight  int64
 	evict   func()
-	since   time.Time // when it was given, or last worked with
-	used    bool      // it was worked with before
-	kept    bool      // work is being done with it: it is not evicted
+	since   time.Time // when it was taken, or last used
+	used    bool      // it was used before
+	kept    bool      // it is in use, and cannot be evicted
 	evicted bool
 	left    bool
 }
 
 type waiter struct {
-	place *Place
-	given chan struct{} // closed when the place is given, or refused
-	err   error
+	place   *Place
+	granted chan struct{} // closed when the place is granted or refused
+	err     error
 }
 
-// NewPool returns a pool of so much, in which everybody waits who has to.
+// NewPool returns a pool of this size, in which every source can wait.
 func NewPool(size int64) *Pool { return &Pool{free: size, now: time.Now} }
 
-// NewCrowd returns a pool of so much, in which a source that holds much does not wait but is refused: where all wait in one line,
-// others must not wait behind it.
+// NewCrowd returns a pool of this size, in which a source that holds much is refused instead of waiting. So other
+// sources do not wait behind it in the one queue.
 func NewCrowd(size int64) *Pool { return &Pool{free: size, now: time.Now, refuse: size / much} }
 
-// Take waits for a place of this weight, which must not be above the pool's size. evict is called at most once, without the
-// pool's lock, when others need the place; it must not wait, and has the holder call Leave soon.
+// Take waits for a place of this weight, which must not exceed the pool's size. evict is called at most once,
+// without the pool's lock, when other sources need the place. It must not block, and must make the holder call Leave
+// soon.
 func (p *Pool) Take(ctx context.Context, source string, weight int64, evict func()) (*Place, error) {
 	w := &waiter{
-		place: &Place{pool: p, source: source, weight: weight, evict: evict},
-		given: make(chan struct{}),
+		place:   &Place{pool: p, source: source, weight: weight, evict: evict},
+		granted: make(chan struct{}),
 	}
 	p.change(func() { p.waiting = append(p.waiting, w) })
 	select {
-	case <-w.given:
+	case <-w.granted:
 		return w.place, w.err
 	case <-ctx.Done():
 	}
@@ -88,7 +89,7 @@ func (p *Pool) Take(ctx context.Context, source string, weight int64, evict func
 	return nil, ctx.Err()
 }
 
-// forget takes back what waits, or what came at the same time as the end of waiting.
+// forget gives up a waiting place, or one that was granted at the end of waiting.
 func (p *Pool) forget(w *waiter) {
 	if i := slices.Index(p.waiting, w); i >= 0 {
 		p.waiting = slices.Delete(p.waiting, i, i+1)
@@ -99,7 +100,7 @@ func (p *Pool) forget(w *waiter) {
 	}
 }
 
-// Keep says that the place is being worked with, so that it stays. It is an error if it was taken away before.
+// Keep marks the place as in use, so that it is not evicted. It returns an error if it was evicted before.
 func (l *Place) Keep() error {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
@@ -110,14 +111,14 @@ func (l *Place) Keep() error {
 	return nil
 }
 
-// Evicted reports whether the place was taken away.
+// Evicted reports whether the place was evicted.
 func (l *Place) Evicted() bool {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	return l.evicted
 }
 
-// Release says that the place may be taken away again, after those that have not been worked with.
+// Release marks the place as not in use. It can be evicted, after those that were never used.
 func (l *Place) Release() {
 	l.pool.change(func() {
 		if !l.kept || l.left {
@@ -129,7 +130,7 @@ func (l *Place) Release() {
 	})
 }
 
-// Leave gives the place back. It may be called more than once.
+// Leave returns the place to the pool. It can be called more than once.
 func (l *Place) Leave() { l.pool.change(l.leave) }
 
 func (l *Place) leave() {
@@ -148,7 +149,7 @@ func (p *Pool) remove(l *Place) {
 	p.places = slices.DeleteFunc(p.places, func(other *Place) bool { return other == l })
 }
 
-// change does f, and then what follows from it.
+// change runs f, and then settles the pool.
 func (p *Pool) change(f func()) {
 	p.mu.Lock()
 	f()
@@ -159,7 +160,7 @@ func (p *Pool) change(f func()) {
 	}
 }
 
-// settle gives what is free to those who wait, and returns the places that have to go for them.
+// settle grants free places to those that wait, and returns the places that must be evicted for them.
 func (p *Pool) settle() (evicted []*Place) {
 	for len(p.waiting) > 0 {
 		i := p.next()
@@ -171,7 +172,7 @@ func (p *Pool) settle() (evicted []*Place) {
 				return evicted // they leave soon
 			}
 			if !p.refuses(w.place.source) {
-				p.lookAgain()
+				p.settleLater()
 				return evicted
 			}
 			w.err = errCrowded
@@ -179,7 +180,7 @@ func (p *Pool) settle() (evicted []*Place) {
 			p.give(w.place)
 		}
 		p.waiting = slices.Delete(p.waiting, i, i+1)
-		close(w.given)
+		close(w.granted)
 	}
 	return evicted
 }
@@ -190,8 +191,8 @@ func (p *Pool) give(l *Place) {
 	p.places = append(p.places, l)
 }
 
-// lookAgain has the pool settled once more when the next place is ripe.
-func (p *Pool) lookAgain() {
+// settleLater settles the pool again when the next place is ripe.
+func (p *Pool) settleLater() {
 	if p.timer != nil {
 		return
 	}
@@ -204,13 +205,13 @@ func (p *Pool) lookAgain() {
 	p.timer = time.AfterFunc(wait+time.Millisecond, func() { p.change(func() { p.timer = nil }) })
 }
 
-// refuses reports whether the source holds so much that it does not wait for more.
+// refuses reports whether the source holds so much that it is refused instead of waiting.
 func (p *Pool) refuses(source string) bool {
 	return p.refuse > 0 && p.held(func(l *Place) bool { return !l.kept })[source] > p.refuse
 }
 
-// next returns who is next: whose source would hold least then, and of those who came last, because nobody waits for long for
-// an answer. Who waits for nothing that comes must not keep others waiting.
+// next returns who gets the next place: the one whose source would hold least. Of several, the last to come is
+// first, because callers do not wait for long. A place that does not fit must not keep others waiting.
 func (p *Pool) next() int {
 	held := p.held(func(*Place) bool { return true })
 	would := func(w *waiter) int64 { return held[w.place.source] + w.place.weight }
@@ -223,7 +224,7 @@ func (p *Pool) next() int {
 	return next
 }
 
-// makeRoom marks places until so much will be free, or nothing is left that may go.
+// makeRoom evicts places until enough will be free, or until there is nothing left to evict.
 func (p *Pool) makeRoom(weight int64) (evicted []*Place) {
 	for p.free+p.leaving < weight {
 		place := p.victim(weight)
@@ -237,14 +238,14 @@ func (p *Pool) makeRoom(weight int64) (evicted []*Place) {
 	return evicted
 }
 
-// victim returns what has to go first for a place of this weight, nil if nothing may.
+// victim returns the place to evict first for a place of this weight, or nil.
 func (p *Pool) victim(weight int64) *Place {
 	may := func(l *Place) bool {
 		return !l.kept && !l.evicted && (l.young() <= 0 || l.weight > dwarfed*weight)
 	}
 	held := p.held(may)
 	var victim *Place
-	for _, l := range p.places { // in the order in which they were given, or last worked with
+	for _, l := range p.places { // ordered by when they were granted or last used
 		if may(l) && (victim == nil || l.before(victim, held)) {
 			victim = l
 		}
@@ -252,7 +253,7 @@ func (p *Pool) victim(weight int64) *Place {
 	return victim
 }
 
-// young returns for how long the place is not to be taken away yet.
+// young returns for how long the place cannot be evicted.
 func (l *Place) young() time.Duration {
 	age := l.pool.now().Sub(l.since)
 	if l.used {
@@ -261,7 +262,7 @@ func (l *Place) young() time.Duration {
 	return ripe - age
 }
 
-// before reports whether a place has to go before another one that is older, by what their sources hold.
+// before reports whether a place must be evicted before an older one, because its source holds more.
 func (l *Place) before(other *Place, held map[string]int64) bool {
 	if l.used != other.used {
 		return other.used

@@ -15,12 +15,12 @@ import (
 
 // Timing of the servers.
 const (
-	// headTimeout bounds the handshake of TLS, and the head of each request.
+	// headTimeout bounds the TLS handshake, and reading the head of each request.
 	headTimeout = 5 * time.Second
-	// requestTimeout bounds reading a request and writing its answer. API servers give up on a webhook after ten seconds.
+	// requestTimeout bounds reading a request and writing its answer. API servers give up after ten seconds.
 	requestTimeout = 15 * time.Second
-	// idleTimeout is above the 90 seconds after which API servers close a connection themselves: a request on one that is just
-	// being closed is lost.
+	// idleTimeout is above the 90 seconds after which API servers close a connection themselves. A request on a
+	// connection that is being closed would be lost.
 	idleTimeout = 2 * time.Minute
 )
 
@@ -32,17 +32,19 @@ const (
 	plainConnections   = 50
 )
 
-// Drain says how a server ends.
+// Drain defines how a server stops.
 type Drain struct {
-	Least time.Duration // requests are answered at least so long after the stop: until then every API server has heard of it
-	Quiet time.Duration // after that, until there was no request for so long
-	Most  time.Duration // but no longer than this
-	Grace time.Duration // what requests have that are still being answered then
+	// after the stop, the server accepts requests at least for this time, until every API server knows
+	Least time.Duration
+	Quiet time.Duration // then until there was no request for this time
+	Most  time.Duration // but at most for this time
+	Grace time.Duration // how long the remaining requests have after that
 }
 
-// Webhooks serves handler with TLS until stop ends, and then drains it. What callers can take of memory is bounded for handlers
-// that read by Bodies.
-func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, certificate func() (*tls.Certificate, error),
+// Webhooks serves handler with TLS until stop ends, and then drains it. Bodies bounds the memory of handlers that
+// read bodies.
+func Webhooks(stop context.Context, listener net.Listener, handler *Traffic, certificate func() (*tls.Certificate,
+	error),
 	drain Drain, errorLog *log.Logger,
 ) error {
 	server := newServer(handler, errorLog)
@@ -65,18 +67,19 @@ func Plain(stop context.Context, listener net.Listener, handler http.Handler, er
 }
 
 func newServer(handler http.Handler, errorLog *log.Logger) *http.Server {
-	// HTTP/1.1 only, which is what API servers speak with webhooks: it lets them spread requests over the replicas, and a
-	// connection has one request at a time.
+	// API servers speak HTTP/1.1 with webhooks here: it spreads requests over the replicas, and a connection has one
+	// request at a time.
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)
 	return &http.Server{
 		Handler: handler, ErrorLog: calmed(errorLog, time.Now), Protocols: protocols, MaxHeaderBytes: maxHead,
-		ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout, IdleTimeout: idleTimeout,
+		ReadHeaderTimeout: headTimeout, ReadTimeout: requestTimeout, WriteTimeout: 2 * requestTimeout,
+		IdleTimeout: idleTimeout,
 		ConnContext: withConnection, ConnState: answered,
 	}
 }
 
-// serve runs a server until stop ends, and then ends it: before is what comes first, grace is what requests have to end.
+// serve runs a server until stop ends. Then it calls before, and gives the remaining requests the time of grace.
 func serve(stop context.Context, server *http.Server, listen func() error, before func(), grace time.Duration) error {
 	ended := make(chan error, 1)
 	go func() { ended <- listen() }()
@@ -94,7 +97,7 @@ func serve(stop context.Context, server *http.Server, listen func() error, befor
 	return nil
 }
 
-// awaitQuiet returns when no API server calls any more.
+// awaitQuiet returns when no more requests come.
 func awaitQuiet(t *Traffic, d Drain) {
 	const look = 50 * time.Millisecond
 	time.Sleep(d.Least)

@@ -23,8 +23,8 @@ import (
 // patience is how long a replica under load may take to end.
 const patience = 8 * time.Second
 
-// TestDrain ends one of two replicas under load, as a rolling update does: callers keep their connections, and hear that the
-// replica goes a while after it was told to. No request gets an error.
+// TestDrain ends one of two replicas under load, as a rolling update does: callers keep their connections, and hear
+// that the replica goes a while after it was told to. No request gets an error.
 func TestDrain(t *testing.T) {
 	certificate, roots := testCertificate(t)
 	first, second := startReplica(t, certificate), startReplica(t, certificate)

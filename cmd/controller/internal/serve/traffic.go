@@ -8,14 +8,14 @@ import (
 	"time"
 )
 
-// Traffic knows the requests that are being answered, and when the last one came.
+// Traffic knows which requests are in work, and when the last one came.
 type Traffic struct {
 	next http.Handler
 	now  func() time.Time
 
 	mu       sync.Mutex
 	draining bool
-	last     time.Time // when the last request came, or was answered
+	last     time.Time // when the last request came or was answered
 	running  map[int]time.Time
 	count    int
 }
@@ -30,7 +30,7 @@ func (t *Traffic) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id, draining := t.begin()
 	defer t.end(id)
 	if draining {
-		// An API server goes on using a connection that it has, to whichever replica that leads. It must look for another one.
+		// An API server keeps using a connection to the same replica. This makes it open another one.
 		w.Header().Set("Connection", "close")
 	}
 	t.next.ServeHTTP(w, r)
@@ -52,14 +52,14 @@ func (t *Traffic) end(id int) {
 	t.last = t.now()
 }
 
-// Drain has every connection closed after its next answer.
+// Drain closes every connection after its next answer.
 func (t *Traffic) Drain() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.draining = true
 }
 
-// Quiet returns for how long there has been no request.
+// Quiet returns how long ago the last request was.
 func (t *Traffic) Quiet() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -69,7 +69,7 @@ func (t *Traffic) Quiet() time.Duration {
 	return t.now().Sub(t.last)
 }
 
-// Oldest returns for how long the oldest request has been waiting for its answer, zero if none does.
+// Oldest returns for how long the oldest request has been in work, or zero.
 func (t *Traffic) Oldest() time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()

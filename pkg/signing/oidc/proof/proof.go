@@ -83,7 +83,7 @@ func (p *proof) words() words {
 // audience checks that the token is for signing, with the binding that the evidence names. Evidence of format
 // v1 names none, so the audience itself decides.
 func (p *proof) audience(c oidc.Claims) []check.Check {
-	prefix := p.reader.policy.AudiencePrefix
+	prefix := p.reader.policy.Audience
 	fail := func(id check.ID, message string) []check.Check {
 		return []check.Check{check.Refuted(id, "the one audience "+p.audienceForm(), fmt.Sprintf("%q", c.Audience), message)}
 	}
@@ -111,14 +111,14 @@ func (p *proof) audience(c oidc.Claims) []check.Check {
 
 // audienceForm describes the audience that the token must have.
 func (p *proof) audienceForm() string {
-	prefix := p.reader.policy.AudiencePrefix
+	prefix := p.reader.policy.Audience
 	switch {
 	case p.evidence.Format == signing.FormatV1:
-		return prefix + ":k:<digest of the public key> or " + prefix
+		return signing.AudienceForm(prefix, signing.AudienceKey, "<digest of the public key>") + " or " + prefix
 	case p.scheme == signing.SchemeOIDCPayloadBound:
-		return prefix + ":p:<digest>"
+		return signing.AudienceForm(prefix, signing.AudiencePayload, "<digest>")
 	case p.scheme == signing.SchemeOIDCKeyBound:
-		return prefix + ":k:<digest of the public key>"
+		return signing.AudienceForm(prefix, signing.AudienceKey, "<digest of the public key>")
 	}
 	return prefix
 }
@@ -134,7 +134,7 @@ func (p *proof) binding(digest signing.Digest) []check.Check {
 			"the public key next to the token cannot be read")}
 	}
 	if got := sha256.Sum256(p.spki); p.scheme == signing.SchemeOIDCKeyBound && got != digest {
-		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.AudiencePrefix, p.spki),
+		return []check.Check{check.Refuted(check.Token, signing.KeyAudience(p.reader.policy.Audience, p.spki),
 			p.token.Claims.Audience[0],
 			"the token vouches for another key than the one next to it")}
 	}

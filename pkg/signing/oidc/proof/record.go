@@ -78,10 +78,10 @@ func (p *recordProof) words() words {
 }
 
 func (p *recordProof) audience(c oidc.Claims) []check.Check {
-	prefix := p.reader.policy.AudiencePrefix
+	prefix := p.reader.policy.Audience
 	if c.KindOf(prefix) == oidc.AudienceCredential {
-		return []check.Check{check.Refuted(check.CredentialLeak, "the one audience "+prefix+":r:<digest>",
-			fmt.Sprintf("%q", c.Audience),
+		return []check.Check{check.Refuted(check.CredentialLeak,
+			"the one audience "+signing.AudienceForm(prefix, signing.AudienceRecord, "<digest>"), fmt.Sprintf("%q", c.Audience),
 			"critical: the API server itself accepts the token in the record")}
 	}
 	if want := []string{signing.RecordAudience(prefix, p.digest)}; !slices.Equal(c.Audience, want) {

@@ -6,7 +6,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/workload"
 )
 
 // CSIDriver is the name of the SPIFFE CSI driver, which mounts the socket of SPIRE's agent into a pod.
@@ -24,10 +24,10 @@ func StepVolumes() []cluster.Volume {
 		}}
 	}
 	return []cluster.Volume{
-		socketVolume(spire.SocketDir),
-		{Name: "pod", Path: spire.PodDir, Source: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+		socketVolume(workload.SocketDir),
+		{Name: "pod", Path: workload.PodDir, Source: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
 			Items: []corev1.DownwardAPIVolumeFile{
-				field(spire.PodNameFile, "metadata.name"), field(spire.PodUIDFile, "metadata.uid"),
+				field(workload.PodNameFile, "metadata.name"), field(workload.PodUIDFile, "metadata.uid"),
 			},
 		}}},
 	}

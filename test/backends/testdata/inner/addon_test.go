@@ -24,12 +24,14 @@ func TestFakeBackendIsInjected(t *testing.T) {
 	s := settings.Default()
 	s.Backend = signing.BackendFake
 	pod, err := inject.Pod(inject.Model("ci", "registry.example/entrypoint"), inject.Options{
-		SignerImage: "registry.example/signer", PullPolicy: corev1.PullIfNotPresent, Delivery: inject.DeliveryImage, Step: s.Step(),
+		SignerImage: "registry.example/signer", PullPolicy: corev1.PullIfNotPresent, Delivery: inject.DeliveryImage,
+		Step: s.Step(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if args := strings.Join(pod.Spec.Containers[0].Args, " "); !strings.Contains(args, "-backend fake -format v2") || strings.Contains(args, "-audience-prefix") {
+	if args := strings.Join(pod.Spec.Containers[0].Args, " "); !strings.Contains(args, "-backend fake -format v2") ||
+		strings.Contains(args, "-audience-prefix") {
 		t.Errorf("got %s, want the arguments of backend fake", args)
 	}
 }

@@ -76,7 +76,8 @@ func showStatus(t *testing.T, cluster *verifytest.Cluster, dir string) {
 	if err := addInstallation(on, signing.BackendFake); err != nil {
 		t.Fatal(err)
 	}
-	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = `{"kind":"RoleBindingList","apiVersion":"rbac.authorization.k8s.io/v1","items":[]}`
+	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = `{"kind":"RoleBindingList",` +
+		`"apiVersion":"rbac.authorization.k8s.io/v1","items":[]}`
 	server, err := newFakeServer(cluster, on)
 	if err != nil {
 		t.Fatal(err)

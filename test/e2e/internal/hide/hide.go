@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package hide is a client's view of a cluster in which nothing can be seen of the add-on: what it adds to TaskRuns is taken out of
-// the API server's answers, and everything else passes as it is. Tests that know nothing of the add-on run through it.
+// Package hide is a client's view of a cluster in which nothing can be seen of the add-on: what it adds to TaskRuns
+// is taken out of the API server's answers, and everything else passes as it is. Tests that know nothing of the
+// add-on run through it.
 package hide
 
 import (
@@ -50,7 +51,8 @@ func status(s map[string]any) {
 	}
 }
 
-// message takes the carriers of evidence out of the termination message of a step. Tekton writes none where nothing is left.
+// message takes the carriers of evidence out of the termination message of a step. Tekton writes none where nothing
+// is left.
 func message(terminated map[string]any) {
 	text, _ := terminated["message"].(string)
 	var entries []json.RawMessage

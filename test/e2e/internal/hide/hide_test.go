@@ -30,18 +30,23 @@ func decode(t *testing.T, text string) map[string]any {
 
 // ours is a TaskRun with everything of ours in it, theirs is the same without.
 const (
-	ours = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},"generation":9007199254740993},
+	ours = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},
+	"generation":9007199254740993},
 	"status":{"annotations":{"tekton-sign.dev/record":"r","tekton-sign.dev/seal":"s","other":"<&>"},
 	"conditions":[{"type":"Succeeded","status":"True"},{"type":"SignedResultsVerified","status":"True"}],
 	"results":[{"name":"digest","value":"SVID"},{"name":"SIGNING_TOKEN","value":"t"}],
 	"taskResults":[{"name":"RESULT_MANIFEST","value":"m"}],
 	"steps":[
-		{"name":"one","terminated":{"exitCode":0,"message":"[{\"key\":\"StartedAt\",\"value\":\"x\",\"type\":3},{\"key\":\"SIGNING_TOKEN\",\"value\":\"t\",\"type\":1}]"}},
+		{"name":"one","terminated":{"exitCode":0,
+		"message":"[{\"key\":\"StartedAt\",\"value\":\"x\",\"type\":3},` +
+		`{\"key\":\"SIGNING_TOKEN\",\"value\":\"t\",\"type\":1}]"}},
 		{"name":"two","terminated":{"message":"[{\"key\":\"RESULT_MANIFEST\",\"value\":\"m\",\"type\":1}]"}},
 		{"name":"three","terminated":{"message":"[{\"key\":\"RESULT_MANIFEST\",\"value\":\"not a result\",\"type\":4}]"}},
 		{"name":"four","terminated":{"message":"no JSON"}},{"name":"five","running":{}}],
-	"retriesStatus":[{"annotations":{"tekton-sign.dev/seal":"s"},"conditions":[{"type":"SignedResultsVerified"}]},{"annotations":{}}]}}`
-	theirs = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},"generation":9007199254740993},
+	"retriesStatus":[{"annotations":{"tekton-sign.dev/seal":"s"},"conditions":[{"type":"SignedResultsVerified"}]},
+	{"annotations":{}}]}}`
+	theirs = `{"kind":"TaskRun","metadata":{"name":"a","annotations":{"tekton-sign.dev/record":"a user's","n":"1.0"},
+	"generation":9007199254740993},
 	"status":{"annotations":{"other":"<&>"},
 	"conditions":[{"type":"Succeeded","status":"True"}],
 	"results":[{"name":"digest","value":"SVID"}],
@@ -55,11 +60,13 @@ const (
 
 func TestTaskRun(t *testing.T) {
 	for name, text := range map[string]string{
-		"nothing":       `{}`,
-		"no status":     `{"metadata":{"annotations":{"tekton-sign.dev/seal":"x"}},"spec":{"params":[{"name":"SVID"}]}}`,
-		"other types":   `{"status":{"annotations":1,"conditions":"x","results":[1,null],"steps":{"terminated":{}},"retriesStatus":[[]]}}`,
+		"nothing":   `{}`,
+		"no status": `{"metadata":{"annotations":{"tekton-sign.dev/seal":"x"}},"spec":{"params":[{"name":"SVID"}]}}`,
+		"other types": `{"status":{"annotations":1,"conditions":"x","results":[1,null],"steps":{"terminated":{}},` +
+			`"retriesStatus":[[]]}}`,
 		"nothing of us": theirs,
-		"empty":         `{"status":{"annotations":{},"conditions":[],"results":[],"steps":[{"terminated":{"message":"[]"}},{"terminated":{"message":""}}]}}`,
+		"empty": `{"status":{"annotations":{},"conditions":[],"results":[],` +
+			`"steps":[{"terminated":{"message":"[]"}},{"terminated":{"message":""}}]}}`,
 	} {
 		got := decode(t, text)
 		TaskRun(got)
@@ -128,10 +135,11 @@ func TestProxy(t *testing.T) {
 	}
 
 	for path, want := range map[string]string{
-		"/apis/tekton.dev/v1/namespaces/n/taskruns/a":             theirs,
-		"/apis/tekton.dev/v1beta1/namespaces/n/taskruns/a":        theirs,
-		"/apis/tekton.dev/v1/namespaces/n/taskruns/a/status":      theirs,
-		"/apis/tekton.dev/v1/namespaces/n/taskruns":               `{"kind":"TaskRunList","items":[` + theirs + `],"rows":[{"cells":[1],"object":` + theirs + `}]}`,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns/a":        theirs,
+		"/apis/tekton.dev/v1beta1/namespaces/n/taskruns/a":   theirs,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns/a/status": theirs,
+		"/apis/tekton.dev/v1/namespaces/n/taskruns": `{"kind":"TaskRunList","items":[` + theirs +
+			`],"rows":[{"cells":[1],"object":` + theirs + `}]}`,
 		"/apis/tekton.dev/v1/namespaces/n/pipelineruns/a":         ours,
 		"/api/v1/namespaces/taskruns/configmaps/a":                ours,
 		"/apis/tekton.dev/v1/namespaces/taskruns/pipelines/a":     ours,

@@ -54,7 +54,8 @@ func Read(from io.Reader) ([]Leaf, error) {
 		if group && (explained || one.result == Pass || one.result == Skip) {
 			continue
 		}
-		leaves = append(leaves, Leaf{Name: name, Result: one.result, Output: one.output.String(), Around: around(tests, name)})
+		leaves = append(leaves, Leaf{Name: name, Result: one.result, Output: one.output.String(),
+			Around: around(tests, name)})
 	}
 	return leaves, nil
 }

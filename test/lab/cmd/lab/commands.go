@@ -36,7 +36,8 @@ func newCommand() *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&o.name, "name", "",
 		"which lab; the default is $"+lab.NameVariable+", or else "+lab.DefaultName)
-	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o), newRemove(o), newExec(o),
+	root.AddCommand(newCheck(), newBuild(o), newUp(o), newDown(o), newStatus(o), newEnv(o), newLoad(o), newAdd(o),
+		newRemove(o), newExec(o),
 		newStop(o), newStart(o), newRestart(o))
 	return root
 }
@@ -193,7 +194,8 @@ func newAdd(o *options) *cobra.Command {
 				return err
 			}
 			if spireOptions != (lab.SPIREOptions{}) {
-				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " + lab.SPIRE + " only")
+				return errors.New("flags --config, --key-type and --controller-manager: expected with the add-on " +
+					lab.SPIRE + " only")
 			}
 			return l.Add(cmd.Context(), args[0])
 		},

@@ -23,7 +23,7 @@ func Components() []string {
 	return []string{Etcd, Containerd, APIServer, ControllerManager, Scheduler, Kubelet}
 }
 
-// HealthURL is where a component tells the host how it is, or nothing for one that does not.
+// HealthURL is the address of a component's health check, or empty if it has none.
 func HealthURL(l Layout, component string) string {
 	address := l.Address.String()
 	return map[string]string{

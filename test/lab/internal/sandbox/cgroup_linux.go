@@ -115,7 +115,8 @@ func delegateControllers(folder string) {
 		return
 	}
 	for _, controller := range strings.Fields(string(available)) {
-		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0) //nolint:gosec // a mount point
+		//nolint:gosec // a mount point
+		_ = os.WriteFile(filepath.Join(folder, "cgroup.subtree_control"), []byte("+"+controller), 0)
 	}
 }
 

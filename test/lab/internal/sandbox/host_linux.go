@@ -55,7 +55,7 @@ func awaitInit(ctx context.Context, state string, ended <-chan error) (PIDs, err
 	}
 }
 
-// Running tells whether a supervisor holds the state folder, and which processes make up the sandbox.
+// Running reports whether a supervisor holds the state folder, and the processes of the sandbox.
 func Running(state string) (PIDs, bool) {
 	if !locked(lockFile(state)) {
 		return PIDs{}, false
@@ -84,7 +84,7 @@ func Stop(state string) error {
 			_ = syscall.Kill(pids.Init, syscall.SIGKILL)
 			_ = syscall.Kill(pids.Supervisor, syscall.SIGKILL)
 			if !freed(state, 5*time.Second) {
-				return fmt.Errorf("process %d does not end: look at %s", pids.Supervisor, SupervisorLog(state))
+				return fmt.Errorf("process %d does not end: see %s", pids.Supervisor, SupervisorLog(state))
 			}
 		}
 	}

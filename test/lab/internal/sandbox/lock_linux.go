@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Lock makes the file when it is not there and locks it, waiting for whoever holds it until ctx ends. Closing what it
-// returns frees the lock, and so does the end of the process.
+// Lock creates the file if necessary and locks it. It waits for other holders until ctx ends. Closing the returned
+// file releases the lock, and so does the end of the process.
 func Lock(ctx context.Context, path string) (io.Closer, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -32,7 +32,7 @@ func Lock(ctx context.Context, path string) (io.Closer, error) {
 	}
 }
 
-// locked tells whether another process holds the lock.
+// locked reports whether another process holds the lock.
 func locked(path string) bool {
 	file, err := os.Open(path)
 	if err != nil {

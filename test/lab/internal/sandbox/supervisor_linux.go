@@ -24,7 +24,7 @@ const namespaces = syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NE
 func Supervise(config Config, args []string) error {
 	// The kernel kills the init when the thread that started it ends; this one lives as long as the process.
 	runtime.LockOSThread()
-	// Whoever looks whether the sandbox runs holds the lock for a moment.
+	// Another process that checks whether the sandbox runs holds the lock for a moment.
 	patience, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	lock, err := Lock(patience, lockFile(config.State))

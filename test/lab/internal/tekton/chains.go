@@ -96,7 +96,8 @@ func DropChainsFinalizers(ctx context.Context, config *rest.Config) error {
 			if err != nil {
 				return err
 			}
-			_, err = resource.Namespace(item.GetNamespace()).Patch(ctx, item.GetName(), types.MergePatchType, patch, metav1.PatchOptions{})
+			_, err = resource.Namespace(item.GetNamespace()).Patch(ctx, item.GetName(), types.MergePatchType, patch,
+				metav1.PatchOptions{})
 			if err != nil && !apierrors.IsNotFound(err) {
 				return fmt.Errorf("finalizers of %s %s: %w", item.GetKind(), item.GetName(), err)
 			}
@@ -107,7 +108,8 @@ func DropChainsFinalizers(ctx context.Context, config *rest.Config) error {
 
 // withoutChainsFinalizers is a JSON merge patch.
 func withoutChainsFinalizers(u *unstructured.Unstructured) ([]byte, error) {
-	kept := slices.DeleteFunc(u.GetFinalizers(), func(f string) bool { return strings.HasPrefix(f, chainsFinalizerPrefix) })
+	kept := slices.DeleteFunc(u.GetFinalizers(),
+		func(f string) bool { return strings.HasPrefix(f, chainsFinalizerPrefix) })
 	return json.Marshal(map[string]any{"metadata": map[string]any{"finalizers": kept}})
 }
 

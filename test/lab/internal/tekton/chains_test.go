@@ -69,7 +69,8 @@ func TestWithoutChainsFinalizers(t *testing.T) {
 	u := &unstructured.Unstructured{}
 	u.SetFinalizers([]string{"foregroundDeletion", "chains.tekton.dev/taskrun", "tekton-sign.dev/chains"})
 	got, err := withoutChainsFinalizers(u)
-	if want := `{"metadata":{"finalizers":["foregroundDeletion","tekton-sign.dev/chains"]}}`; err != nil || string(got) != want {
+	if want := `{"metadata":{"finalizers":["foregroundDeletion","tekton-sign.dev/chains"]}}`; err != nil ||
+		string(got) != want {
 		t.Errorf("got %s and %v, want %s", got, err, want)
 	}
 }

@@ -51,7 +51,8 @@ func Delete(ctx context.Context, config *rest.Config, objects []*unstructured.Un
 
 // each does something to each object, with the client of its resource and namespace.
 func each(
-	config *rest.Config, objects []*unstructured.Unstructured, do func(dynamic.ResourceInterface, *unstructured.Unstructured) error,
+	config *rest.Config, objects []*unstructured.Unstructured,
+	do func(dynamic.ResourceInterface, *unstructured.Unstructured) error,
 ) error {
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {

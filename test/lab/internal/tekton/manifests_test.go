@@ -35,13 +35,15 @@ metadata: {name: controller}
 
 func module() fstest.MapFS {
 	return fstest.MapFS{
-		"config/controller.yaml":                  {Data: []byte(deployment)},
-		"config/config-info.yaml":                 {Data: []byte("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: pipelines-info}\ndata: {version: devel}\n")},
+		"config/controller.yaml": {Data: []byte(deployment)},
+		"config/config-info.yaml": {Data: []byte(
+			"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: pipelines-info}\ndata: {version: devel}\n")},
 		"config/events.yaml":                      {Data: []byte("kind: Deployment\nmetadata: {name: events}\n")},
 		"config/webhook-hpa.yaml":                 {Data: []byte("kind: HorizontalPodAutoscaler\nmetadata: {name: hpa}\n")},
 		"config/100-namespace/100-namespace.yaml": {Data: []byte("kind: Namespace\nmetadata: {name: tekton-pipelines}\n")},
-		"config/300-crds/300-taskrun.yaml":        {Data: []byte("kind: CustomResourceDefinition\nmetadata: {name: taskruns.tekton.dev}\n")},
-		"config/resolvers/deployment.yaml":        {Data: []byte("kind: Deployment\nmetadata: {name: resolvers}\n")},
+		"config/300-crds/300-taskrun.yaml": {Data: []byte(
+			"kind: CustomResourceDefinition\nmetadata: {name: taskruns.tekton.dev}\n")},
+		"config/resolvers/deployment.yaml": {Data: []byte("kind: Deployment\nmetadata: {name: resolvers}\n")},
 	}
 }
 

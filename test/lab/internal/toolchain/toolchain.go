@@ -114,16 +114,10 @@ type Builder struct {
 // that takes time, with the module's version.
 func (b Builder) Build(ctx context.Context, binary Binary, started func(version string)) (path string, err error) {
 	folder := filepath.Join(b.Tools, binary.Tools)
-	version, err := goOutput(ctx, folder, "list", "-m", "-f", "{{.Version}}", binary.Module)
+	path, version, flags, err := b.locate(ctx, binary)
 	if err != nil {
 		return "", err
 	}
-	flags := buildFlags(binary, version)
-	key, err := b.key(ctx, folder, append(flags, binary.Package))
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(b.Cache, "bin", fmt.Sprintf("%s-%s-%s", binary.Tools, version, key), binary.Name)
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return path, err
 	}

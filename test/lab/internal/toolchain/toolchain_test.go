@@ -36,9 +36,10 @@ func program(t *testing.T, text string) Builder {
 	t.Helper()
 	root := t.TempDir()
 	for name, content := range map[string]string{
-		"tools/demo/go.mod":  "module example.org/demo\n\ngo 1.26\n",
-		"tools/demo/go.sum":  "",
-		"tools/demo/main.go": "package main\n\nvar gitVersion string\n\nfunc main() { print(\"" + text + "\" + gitVersion) }\n",
+		"tools/demo/go.mod": "module example.org/demo\n\ngo 1.26\n",
+		"tools/demo/go.sum": "",
+		"tools/demo/main.go": "package main\n\nvar gitVersion string\n\nfunc main() { print(\"" + text +
+			"\" + gitVersion) }\n",
 	} {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {

@@ -32,7 +32,8 @@ func TaskRun() (*verifytest.Cluster, *v1.TaskRun, error) {
 				Namespace: run.Namespace, TaskRun: run.Name, TaskRunUID: unit.Header.TaskRunUID, Container: unit.Container,
 				Index: uint8(index), Count: uint8(len(run.Steps)),
 			},
-			Pod: run.PodName(), PodUID: unit.Header.PodUID, Key: cluster.CA.Key(), Now: unit.Header.SignedAt, Random: rand.Reader,
+			Pod: run.PodName(), PodUID: unit.Header.PodUID, Key: cluster.CA.Key(), Now: unit.Header.SignedAt,
+			Random: rand.Reader,
 		}
 		carriers := map[string]string{}
 		results, err := signer.Sign(context.Background(), run.Steps[index].Entries)

@@ -42,10 +42,12 @@ type proof struct {
 
 func (p *proof) Judge(_ context.Context, run check.Run) check.Judgement {
 	p.run = run
-	j := check.Judgement{Comparable: true, Trusted: slices.Contains(p.reader.Trusted, p.der), Checks: run.Within(p.header.SignedAt, "the step signed")}
+	j := check.Judgement{Comparable: true, Trusted: slices.Contains(p.reader.Trusted, p.der),
+		Checks: run.Within(p.header.SignedAt, "the step signed")}
 	if !j.Trusted {
 		j.MissingKey = "the step's"
-		j.Checks = append(j.Checks, check.Doubted(check.Key, "a key of the trust bundle", "another one", "the trust bundle lacks the key"))
+		j.Checks = append(j.Checks, check.Doubted(check.Key, "a key of the trust bundle", "another one",
+			"the trust bundle lacks the key"))
 	}
 	return j
 }

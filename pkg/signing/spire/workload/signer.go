@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package spire
+// Package workload is the half of the backend spire that runs in a step: it signs with an SVID from SPIRE's
+// agent, through the Workload API (SPIFFE).
+package workload
 
 import (
 	"context"
@@ -13,6 +15,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -74,7 +77,7 @@ func (s *Signer) signUnit(svid *x509svid.SVID, pod step.Pod, results []result.Ru
 	return []result.RunResult{
 		carrier(signing.CarrierManifest, unit.Header.Manifest()),
 		carrier(signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(signature)),
-		carrier(signing.CarrierSVID, FormatChain(svid.Certificates)),
+		carrier(signing.CarrierSVID, spire.FormatChain(svid.Certificates)),
 	}, nil
 }
 
@@ -85,7 +88,7 @@ func (s *Signer) signLegacy(svid *x509svid.SVID, results []result.RunResult) ([]
 	if err != nil {
 		return nil, err
 	}
-	leaf := carrier(signing.CarrierSVID, FormatLegacy(svid.Certificates[0]))
+	leaf := carrier(signing.CarrierSVID, spire.FormatLegacy(svid.Certificates[0]))
 	return append([]result.RunResult{leaf}, signed...), nil
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package tokenreview
+package apiserver
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 	k8stesting "k8s.io/client-go/testing"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
 const (
@@ -32,7 +32,7 @@ func answering(answer authenticationv1.TokenReviewStatus, err error) (Reviewer, 
 		review.Status = answer
 		return true, review, err
 	})
-	return New(kube.AuthenticationV1()), &asked
+	return NewReviewer(kube.AuthenticationV1()), &asked
 }
 
 func TestReview(t *testing.T) {
@@ -46,29 +46,29 @@ func TestReview(t *testing.T) {
 	const otherAudience = "by the API server's answer, the token is not for this audience"
 	for name, c := range map[string]struct {
 		answer authenticationv1.TokenReviewStatus
-		want   verify.TokenReview
+		want   check.Review
 	}{
 		"yes": {
 			authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{audience}, User: good},
-			verify.TokenReview{Authenticated: true, Username: good.Username, PodName: "build-pod", PodUID: podUID},
+			check.Review{Authenticated: true, Username: good.Username, PodName: "build-pod", PodUID: podUID},
 		},
 		"for another audience": {
 			authenticationv1.TokenReviewStatus{Authenticated: true, Audiences: []string{audience + ":x"}, User: good},
-			verify.TokenReview{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
+			check.Review{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
 		},
 		"for no audience": { // a server without support for the field
 			authenticationv1.TokenReviewStatus{Authenticated: true, User: good},
-			verify.TokenReview{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
+			check.Review{Username: good.Username, PodName: "build-pod", PodUID: podUID, Error: otherAudience},
 		},
 		"no": {
 			authenticationv1.TokenReviewStatus{Error: "pod not found"},
-			verify.TokenReview{Error: "pod not found"},
+			check.Review{Error: "pod not found"},
 		},
 		"several pods": {
 			authenticationv1.TokenReviewStatus{
 				Authenticated: true, Audiences: []string{audience}, User: user([]string{"a", "build-pod"}, nil),
 			},
-			verify.TokenReview{Authenticated: true, Username: good.Username},
+			check.Review{Authenticated: true, Username: good.Username},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

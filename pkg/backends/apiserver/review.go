@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package tokenreview asks an API server about tokens (authentication.k8s.io/v1 TokenReview), for the plugin
-// and the add-on. pkg/verify itself makes no request.
-package tokenreview
+// Package apiserver makes the requests to a running cluster that identities need: to judge a token, and to get one
+// for a record. It is for the plugin and the add-on. Package verify itself makes no request.
+package apiserver
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	typedv1 "k8s.io/client-go/kubernetes/typed/authentication/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 )
 
 // Extra keys with which API servers name the pod that a token is bound to (Kubernetes 1.30 and later; KEP-4193).
@@ -25,20 +25,20 @@ const (
 // Reviewer asks the API server about tokens. It is safe for concurrent use.
 type Reviewer struct{ client typedv1.TokenReviewsGetter }
 
-// New returns a Reviewer that asks the API server of client, for example clientset.AuthenticationV1(). Its
+// NewReviewer returns a Reviewer that asks the API server of client, for example clientset.AuthenticationV1(). Its
 // account needs the right to create tokenreviews.
-func New(client typedv1.TokenReviewsGetter) Reviewer { return Reviewer{client: client} }
+func NewReviewer(client typedv1.TokenReviewsGetter) Reviewer { return Reviewer{client: client} }
 
-// Review implements verify.TokenReviewer. An answer for other audiences does not authenticate the token.
-func (r Reviewer) Review(ctx context.Context, token, audience string) (verify.TokenReview, error) {
+// Review implements check.Reviewer. An answer for other audiences does not authenticate the token.
+func (r Reviewer) Review(ctx context.Context, token, audience string) (check.Review, error) {
 	answer, err := r.client.TokenReviews().Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return verify.TokenReview{}, fmt.Errorf("asking for a TokenReview: %w", err)
+		return check.Review{}, fmt.Errorf("asking for a TokenReview: %w", err)
 	}
 	status := &answer.Status
-	review := verify.TokenReview{
+	review := check.Review{
 		Authenticated: status.Authenticated, Username: status.User.Username, Error: status.Error,
 		PodName: only(status.User.Extra[ExtraPodName]), PodUID: only(status.User.Extra[ExtraPodUID]),
 	}

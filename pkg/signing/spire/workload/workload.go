@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package spire
+package workload
 
 import (
 	"context"
@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -79,7 +80,7 @@ func (s *Signer) fetch(ctx context.Context) (*x509svid.SVID, error) {
 		return nil, fmt.Errorf("connecting to SPIRE's agent at %s: %w", socket, err)
 	}
 	defer client.Close()
-	want := TaskRunID(c.SPIRE.TrustDomain, c.Namespace, c.TaskRun)
+	want := spire.TaskRunID(c.SPIRE.TrustDomain, c.Namespace, c.TaskRun)
 	began, last := s.options.Now(), error(nil)
 	for {
 		svid, err := fetchOnce(ctx, client, want, s.options.Now())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package spire_test
+package workload_test
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
+	api "github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
 	"github.com/tektoncd/pipeline/pkg/result"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -28,6 +28,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/workload"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
@@ -37,21 +38,21 @@ const podUID = "3db15e48-971f-4815-84b3-272e52f61a10"
 // agent is a Workload API on a socket, as in the folder that the CSI driver mounts. It refuses the first
 // calls, and then answers with its SVIDs.
 type agent struct {
-	workload.UnimplementedSpiffeWorkloadAPIServer
+	api.UnimplementedSpiffeWorkloadAPIServer
 
 	root    string
 	refuses int32
-	svids   []*workload.X509SVID
+	svids   []*api.X509SVID
 	calls   atomic.Int32
 }
 
 func (a *agent) FetchX509SVID(
-	_ *workload.X509SVIDRequest, stream grpc.ServerStreamingServer[workload.X509SVIDResponse],
+	_ *api.X509SVIDRequest, stream grpc.ServerStreamingServer[api.X509SVIDResponse],
 ) error {
 	if a.calls.Add(1) <= a.refuses || len(a.svids) == 0 {
 		return status.Error(codes.PermissionDenied, "no identity issued")
 	}
-	return stream.Send(&workload.X509SVIDResponse{Svids: a.svids})
+	return stream.Send(&api.X509SVIDResponse{Svids: a.svids})
 }
 
 // newRoot returns a folder with the pod's name and UID. The path of a socket below it must be short.
@@ -62,13 +63,13 @@ func newRoot(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(root) })
-	for _, dir := range []string{spire.PodDir, spire.SocketDir} {
+	for _, dir := range []string{workload.PodDir, workload.SocketDir} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for name, text := range map[string]string{spire.PodNameFile: "build-pod", spire.PodUIDFile: podUID} {
-		if err := os.WriteFile(filepath.Join(root, spire.PodDir, name), []byte(text), 0o600); err != nil {
+	for name, text := range map[string]string{workload.PodNameFile: "build-pod", workload.PodUIDFile: podUID} {
+		if err := os.WriteFile(filepath.Join(root, workload.PodDir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -78,19 +79,19 @@ func newRoot(t *testing.T) string {
 // serve serves the agent until the test ends.
 func (a *agent) serve(t *testing.T) {
 	t.Helper()
-	listener, err := net.Listen("unix", filepath.Join(a.root, spire.SocketDir, "agent.sock"))
+	listener, err := net.Listen("unix", filepath.Join(a.root, workload.SocketDir, "agent.sock"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	server := grpc.NewServer()
-	workload.RegisterSpiffeWorkloadAPIServer(server, a)
+	api.RegisterSpiffeWorkloadAPIServer(server, a)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
 }
 
 // newSVID returns an SVID with its key, as an agent sends it.
 func newSVID(t *testing.T, ca *verifytest.CA, taskRun string, key crypto.Signer, change func(*x509.Certificate),
-) *workload.X509SVID {
+) *api.X509SVID {
 	t.Helper()
 	chain, err := ca.SVID("ci", taskRun, key.Public(), change)
 	if err != nil {
@@ -104,7 +105,7 @@ func newSVID(t *testing.T, ca *verifytest.CA, taskRun string, key crypto.Signer,
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &workload.X509SVID{
+	return &api.X509SVID{
 		SpiffeId: spire.TaskRunID(verifytest.TrustDomain, "ci", taskRun),
 		X509Svid: der, X509SvidKey: private, Bundle: ca.Certificate.Raw,
 	}
@@ -130,7 +131,7 @@ func (a *agent) sign(t *testing.T, limit time.Duration, ended step.Ended) (map[s
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	signer := spire.NewSigner(spire.SignerOptions{Step: ended, Root: a.root, Now: now, Random: rand.Reader})
+	signer := workload.NewSigner(workload.SignerOptions{Step: ended, Root: a.root, Now: now, Random: rand.Reader})
 	carriers, err := signer.Sign(ctx, emitted())
 	if err := signer.Close(); err != nil {
 		t.Error(err)
@@ -147,6 +148,15 @@ func emitted() []result.RunResult {
 }
 
 func now() time.Time { return verifytest.Start().Add(time.Minute) }
+
+func newCA(t testing.TB) *verifytest.CA {
+	t.Helper()
+	ca, err := verifytest.NewCA(verifytest.TrustDomain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
 
 func newECKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
 	t.Helper()
@@ -173,7 +183,7 @@ func TestSign(t *testing.T) {
 	for name, tc := range map[string]struct {
 		ca      *verifytest.CA
 		key     crypto.Signer
-		others  []*workload.X509SVID
+		others  []*api.X509SVID
 		refuses int32
 		chain   int
 	}{
@@ -181,10 +191,10 @@ func TestSign(t *testing.T) {
 		"RSA":              {ca: root, key: rsaKey, chain: 1},
 		"intermediate":     {ca: below, key: newECKey(t, elliptic.P256()), chain: 2},
 		"late entry":       {ca: root, key: newECKey(t, elliptic.P256()), refuses: 3, chain: 1},
-		"other identities": {ca: root, key: newECKey(t, elliptic.P256()), others: []*workload.X509SVID{other}, chain: 1},
+		"other identities": {ca: root, key: newECKey(t, elliptic.P256()), others: []*api.X509SVID{other}, chain: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			svids := slices.Concat(tc.others, []*workload.X509SVID{newSVID(t, tc.ca, "build", tc.key, nil)})
+			svids := slices.Concat(tc.others, []*api.X509SVID{newSVID(t, tc.ca, "build", tc.key, nil)})
 			a := &agent{root: newRoot(t), refuses: tc.refuses, svids: svids}
 			a.serve(t)
 			carriers, err := a.sign(t, 10*time.Second, newStep(t))
@@ -239,7 +249,7 @@ func checkUnit(t *testing.T, carriers map[string]string, key crypto.PublicKey, c
 // TestSignLegacy signs in format v1, as Tekton's own signer does.
 func TestSignLegacy(t *testing.T) {
 	ca, key := newCA(t), newECKey(t, elliptic.P256())
-	a := &agent{root: newRoot(t), svids: []*workload.X509SVID{newSVID(t, ca, "build", key, nil)}}
+	a := &agent{root: newRoot(t), svids: []*api.X509SVID{newSVID(t, ca, "build", key, nil)}}
 	a.serve(t)
 	ended := newStep(t)
 	ended.Config.Format = signing.FormatV1
@@ -271,15 +281,15 @@ func TestNoIdentity(t *testing.T) {
 	}{
 		"no entry": {func(t *testing.T, a *agent) { a.serve(t) }, false, "check its entries"},
 		"other entries only": {func(t *testing.T, a *agent) {
-			a.svids = []*workload.X509SVID{newSVID(t, ca, "other", newECKey(t, elliptic.P256()), nil)}
+			a.svids = []*api.X509SVID{newSVID(t, ca, "other", newECKey(t, elliptic.P256()), nil)}
 			a.serve(t)
 		}, false, "only for spiffe://ci.example/ns/ci/taskrun/other"},
 		"expired": {func(t *testing.T, a *agent) {
-			a.svids = []*workload.X509SVID{newSVID(t, ca, "build", newECKey(t, elliptic.P256()), stale)}
+			a.svids = []*api.X509SVID{newSVID(t, ca, "build", newECKey(t, elliptic.P256()), stale)}
 			a.serve(t)
 		}, false, "expected an SVID that is valid now"},
 		"key that cannot sign": {func(t *testing.T, a *agent) {
-			a.svids = []*workload.X509SVID{newSVID(t, ca, "build", newECKey(t, elliptic.P384()), nil)}
+			a.svids = []*api.X509SVID{newSVID(t, ca, "build", newECKey(t, elliptic.P384()), nil)}
 			a.serve(t)
 		}, false, "workload_x509_svid_key_type"},
 		"no agent":  {func(*testing.T, *agent) {}, false, "SPIRE's agent on this node does not answer"},
@@ -308,7 +318,7 @@ func TestNoIdentity(t *testing.T) {
 // TestAgentComesBack lets the agent start after the first attempts.
 func TestAgentComesBack(t *testing.T) {
 	svid := newSVID(t, newCA(t), "build", newECKey(t, elliptic.P256()), nil)
-	a := &agent{root: newRoot(t), svids: []*workload.X509SVID{svid}}
+	a := &agent{root: newRoot(t), svids: []*api.X509SVID{svid}}
 	time.AfterFunc(time.Second, func() { a.serve(t) })
 	if _, err := a.sign(t, 20*time.Second, newStep(t)); err != nil {
 		t.Error(err)
