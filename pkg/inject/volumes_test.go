@@ -14,8 +14,8 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	spirecluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/workload"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -57,8 +57,8 @@ func volumeOf(p *corev1.Pod, name string) *corev1.Volume {
 // TestPodVolumes: only the steps mount the backend's volumes, read-only, and a second injection changes nothing.
 func TestPodVolumes(t *testing.T) {
 	want := map[string]corev1.VolumeMount{
-		spireVolume: {Name: spireVolume, MountPath: spire.SocketDir, ReadOnly: true},
-		podVolume:   {Name: podVolume, MountPath: spire.PodDir, ReadOnly: true},
+		spireVolume: {Name: spireVolume, MountPath: workload.SocketDir, ReadOnly: true},
+		podVolume:   {Name: podVolume, MountPath: workload.PodDir, ReadOnly: true},
 	}
 	for _, delivery := range []Delivery{DeliveryImage, DeliveryInit} {
 		t.Run(string(delivery), func(t *testing.T) {
@@ -163,8 +163,8 @@ func TestPodVolumesInUse(t *testing.T) {
 			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: spireVolume})
 		}, "already has a volume " + spireVolume},
 		"mount of the same name": {mount(podVolume, "/x"), "mounts volume " + podVolume + " at /x"},
-		"place of the socket":    {mount("x", spire.SocketDir), "mounts volume x at " + spire.SocketDir},
-		"place of the pod":       {mount("x", spire.PodDir), "mounts volume x at " + spire.PodDir},
+		"place of the socket":    {mount("x", workload.SocketDir), "mounts volume x at " + workload.SocketDir},
+		"place of the pod":       {mount("x", workload.PodDir), "mounts volume x at " + workload.PodDir},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stock := stockPod(t, nil, "build", scripts("build"), nil)
@@ -181,7 +181,7 @@ func TestPodVolumesInUse(t *testing.T) {
 		})
 	}
 	stock := stockPod(t, nil, "build", scripts("build"), nil)
-	mount("x", spire.SocketDir)(stock)
+	mount("x", workload.SocketDir)(stock)
 	if _, err := Pod(stock, testOptions(DeliveryImage)); err != nil {
 		t.Errorf("a backend without volumes needs no place for them: %v", err)
 	}
@@ -203,6 +203,21 @@ func TestPodVolumesRestricted(t *testing.T) {
 		s := c.SecurityContext
 		if s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation {
 			t.Errorf("container %s does not fit level restricted: %v", c.Name, s)
+		}
+	}
+}
+
+// TestPodVolumesBudget leaves pods alone whose messages have no room for an SVID.
+func TestPodVolumesBudget(t *testing.T) {
+	for steps, want := range map[int]bool{1: true, 5: true, 30: false} {
+		spec := commands(slices.Repeat([][]string{{"true"}}, steps)...)
+		got, err := Pod(stockPod(t, nil, "build", spec, nil), spireOptions(DeliveryImage))
+		var skip *SkippedError
+		if want != (err == nil) || !want && (!errors.As(err, &skip) || !strings.Contains(skip.Reason, "a step's evidence takes about")) {
+			t.Errorf("%d steps: got %v, want it injected: %t", steps, err, want)
+		}
+		if (volumeOf(got, spireVolume) != nil) != want {
+			t.Errorf("%d steps: got the volumes %v", steps, got.Spec.Volumes)
 		}
 	}
 }
