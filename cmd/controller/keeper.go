@@ -98,7 +98,7 @@ func (k *keeper) newGrantsController(ctx context.Context) (*controller.Impl, err
 		Namespaces:      k.namespaces,
 		TektonNamespace: k.tektonNamespace,
 		TektonAccount:   k.tektonAccount,
-		Probe:           k.probe.Bites,
+		Probe:           k.probe.Check,
 		Recorder:        k.recorder,
 		Log:             k.log,
 		Now:             time.Now,

@@ -150,12 +150,13 @@ func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 		Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
-	gate, mux, asked := admission.NewGate(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
+	limiter, mux, asked := admission.NewLimiter(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()
 	for path, admit := range map[string]admission.Admit{
 		pathInject: inject.Admit, pathStatus: status.Admit, pathChains: chains.Admit, pathConsumers: a.newConsumers().Admit,
 	} {
 		done := a.metrics.Webhook(strings.TrimPrefix(path, "/"))
-		mux.Handle(path, &admission.Webhook{Admit: admit, Rule: asked[path], Take: take, Gate: gate, Done: done, Log: a.log})
+		mux.Handle(path, &admission.Webhook{Admit: admit, Rule: asked[path], Take: take,
+			Limiter: limiter, Done: done, Log: a.log})
 	}
 	return mux
 }

@@ -22,19 +22,18 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Bounds of refusals in audit, where no build breaks for the gate.
+// Limits of refusals in audit, so that the gate never breaks a build there.
 const (
-	// holdAge is how long the add-on's leader has to place a hold that the first write did not get. It takes about a
-	// second.
+	// holdAge is how long the add-on's leader has to place a hold that the first write missed. It takes about a second.
 	holdAge = 10 * time.Second
-	// holdTimeout is the shortest timeout of a TaskRun or PipelineRun that is not endangered by that.
+	// holdTimeout is the shortest timeout of a TaskRun or PipelineRun that can wait for that.
 	holdTimeout = time.Minute
 )
 
-// ChainsHandler holds TaskRuns and PipelineRuns from Chains, in the first write to them, whoever makes it. That is
-// nearly always Tekton's own, or Chains' when it sets its finalizer. A write to the status that completes an object
-// without the hold is refused until the replica that leads has placed it: a status write cannot change metadata,
-// and a webhook changes nothing else.
+// ChainsHandler holds TaskRuns and PipelineRuns from Chains in the first write to them, which is almost always
+// Tekton's, or that of Chains when it sets its finalizer. If a status write completes an object without the hold, it
+// is refused until the leader has placed the hold. A status write cannot change metadata, and a webhook changes
+// nothing else.
 type ChainsHandler struct {
 	Scope Scope
 	Now   func() time.Time
@@ -92,9 +91,9 @@ func (h *ChainsHandler) hold(
 	return response
 }
 
-// notYet has the write come again: Tekton's controller makes one that met a conflict anew at once, and then with
-// growing pauses. In audit that ends by itself, by the object's age, which the API server knows: what nobody has
-// held by then is not held.
+// notYet makes the client try the write again. After a conflict, Tekton's controller tries again at once, and then
+// with growing pauses. In audit that ends after some time, by the object's age, which the API server sets. An object
+// without a hold by then is not held.
 func (h *ChainsHandler) notYet(
 	request *admissionv1.AdmissionRequest, run chains.Run, old *unstructured.Unstructured,
 ) *admissionv1.AdmissionResponse {
@@ -106,7 +105,7 @@ func (h *ChainsHandler) notYet(
 		fmt.Sprintf("this %s is not held from Tekton Chains yet: make the write again in a moment", run.Kind)})
 }
 
-// timeoutOf returns the timeout of a TaskRun or PipelineRun, the longest there is where it has none of its own.
+// timeoutOf returns the timeout of a TaskRun or PipelineRun, or the longest duration if it has none.
 func timeoutOf(u *unstructured.Unstructured) time.Duration {
 	least := time.Duration(math.MaxInt64)
 	for _, path := range [][]string{{"timeout"}, {"timeouts", "pipeline"}, {"timeouts", "tasks"}} {
@@ -118,7 +117,7 @@ func timeoutOf(u *unstructured.Unstructured) time.Duration {
 	return least
 }
 
-// notHeld answers where the hold could not be placed: audit breaks no build for it.
+// notHeld answers if the hold could not be placed: audit does not break a build for that.
 func (h *ChainsHandler) notHeld(request *admissionv1.AdmissionRequest, err error) *admissionv1.AdmissionResponse {
 	h.Log.Errorw("not held from Tekton Chains", "namespace", request.Namespace, "name", request.Name,
 		"resource", request.Resource.Resource, zap.Error(err))

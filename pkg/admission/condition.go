@@ -17,13 +17,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// maxMessage bounds a condition's message, in bytes. TaskRuns are listed by the thousand.
+// maxMessage bounds a condition's message, in bytes, because clients list thousands of TaskRuns.
 const maxMessage = 512
 
 // maxValue bounds one value in it, in characters.
 const maxValue = 80
 
-// condition is the one that the add-on sets.
+// condition is the condition that the add-on sets.
 type condition struct {
 	Type               string                 `json:"type"`
 	Status             corev1.ConditionStatus `json:"status"`
@@ -39,7 +39,7 @@ func newCondition(status corev1.ConditionStatus, reason, message string, now tim
 	}
 }
 
-// conditionFor returns the condition for what verification found, nil where there was nothing to verify.
+// conditionFor returns the condition for a result, or nil if there was nothing to verify.
 func conditionFor(r verify.Result, now time.Time) *condition {
 	switch r.Verdict {
 	case verify.NoResults:
@@ -76,9 +76,9 @@ func verifiedMessage(r verify.Result) string {
 	return fmt.Sprintf("%s: %s as signed in the pod, %s, %s", r.Verdict, results, r.Backend, r.Assurance)
 }
 
-// failureMessage begins with the verdict and names the check that decided it, what was expected and what was there. Text
-// from the TaskRun is made safe to be shown: kubectl prints messages nearly as they are. Of results it shows digests only:
-// what did not verify is not to be read from here.
+// failureMessage has the verdict first, then the deciding check, what was expected, and what was found. Text from
+// the TaskRun is escaped, because kubectl prints messages almost unchanged. Results appear only as digests, so that
+// a message does not publish a value that did not verify.
 func failureMessage(r verify.Result) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s", r.Verdict, r.Reason)
@@ -90,7 +90,8 @@ func failureMessage(r verify.Result) string {
 		return b.String()
 	}
 	for _, detail := range []struct{ name, value string }{
-		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)}, {"got", shown(check.ID, check.Got)},
+		{"step", check.Step}, {"result", check.Result}, {"expected", shown(check.ID, check.Expected)},
+		{"got", shown(check.ID, check.Got)},
 	} {
 		if detail.value != "" {
 			fmt.Fprintf(&b, ", %s %s", detail.name, display.Short(detail.value, maxValue))
@@ -102,8 +103,8 @@ func failureMessage(r verify.Result) string {
 	return b.String()
 }
 
-// shown returns what a check expected or got, the digest where that is the value of a result or an artifact. Such a text begins
-// with the value's type and never is one word.
+// shown returns what a check expected or found, or its digest if it is the value of a result or an artifact. Such a
+// text begins with the value's type and is never one word.
 func shown(id verify.CheckID, text string) string {
 	switch id {
 	case verify.CheckResults, verify.CheckStepResults, verify.CheckArtifacts:
@@ -116,8 +117,8 @@ func shown(id verify.CheckID, text string) string {
 	return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text)))
 }
 
-// published is the result as the condition has it. One that is False stands for something that verification of the status alone
-// cannot see, such as a change by somebody else.
+// published is the result as the condition shows it. A condition False also covers what verification of the status
+// alone cannot see, such as a change by another writer.
 func published(r verify.Result, s state) verify.Result {
 	ours := s.ours()
 	good := r.Verdict == verify.Verified || r.Verdict == verify.NoResults
@@ -136,7 +137,7 @@ func cut(s string) string {
 	return display.Cut(s, maxMessage-3) + "..."
 }
 
-// sameCondition reports whether raw is cond but for the time of the transition, which is not news by itself.
+// sameCondition reports whether raw equals cond, except for the time of the transition.
 func sameCondition(raw json.RawMessage, cond *condition) bool {
 	var have condition
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &have); err != nil {

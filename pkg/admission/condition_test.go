@@ -52,7 +52,8 @@ func TestConditionOfEachVerdict(t *testing.T) {
 		},
 		"of values only the digest": {
 			failingWith(verify.CheckResults, `string "sha256:1"`, "nothing"), "False", "TaskRunResultsVerificationFailed",
-			"FAILED: results, result digest, expected sha256:e2d7c6246f21b584eaa81030bdc541506c3f74eb544e477ae99644239539725f, got nothing",
+			"FAILED: results, result digest, expected " +
+				"sha256:e2d7c6246f21b584eaa81030bdc541506c3f74eb544e477ae99644239539725f, got nothing",
 		},
 		"of a name no digest": {
 			failingWith(verify.CheckStepResults, verify.OneOfThisName, "several"), "False", "TaskRunResultsVerificationFailed",
@@ -184,12 +185,15 @@ func TestConditionByHandIsNotTrusted(t *testing.T) {
 	odd := oursIs("True")
 	odd["reason"] = 5 // who waits for a condition looks at type and status only
 	tests := map[string]struct{ old, submitted []any }{
-		"with the completion":     {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True")}},
-		"while it ran":            {[]any{succeededIs("Unknown"), oursIs("True")}, []any{succeededIs("True"), oursIs("True")}},
-		"twice":                   {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True"), oursIs("True")}},
+		"with the completion": {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True")}},
+		"while it ran": {[]any{succeededIs("Unknown"), oursIs("True")},
+			[]any{succeededIs("True"), oursIs("True")}},
+		"twice": {[]any{succeededIs("Unknown")}, []any{oursIs("True"), succeededIs("True"),
+			oursIs("True")}},
 		"after a missed judgment": {[]any{succeededIs("True")}, []any{succeededIs("True"), oursIs("True")}},
 		"unreadable for some":     {[]any{succeededIs("Unknown")}, []any{odd, succeededIs("True")}},
-		"awaiting":                {[]any{succeededIs("True"), oursIs("Unknown")}, []any{succeededIs("True"), oursIs("True")}},
+		"awaiting": {[]any{succeededIs("True"), oursIs("Unknown")},
+			[]any{succeededIs("True"), oursIs("True")}},
 		"two in the old object": {
 			[]any{succeededIs("True"), oursIs("True"), oursIs("True")}, []any{succeededIs("True"), oursIs("True")},
 		},

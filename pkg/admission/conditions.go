@@ -14,13 +14,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// entry is one of the conditions: as it came, and what is looked at in it.
+// entry is a condition: as it came, and the part that is read.
 type entry struct {
 	raw  json.RawMessage
 	head conditionHead
 }
 
-// conditionHead is what is looked at in a condition. It is empty for conditions that nobody here looks at.
+// conditionHead is the part of a condition that is read. It is empty for other conditions.
 type conditionHead struct {
 	Type, Status, Reason string
 }
@@ -29,8 +29,8 @@ func isOurs(e entry) bool { return e.head.Type == string(verify.ConditionType) }
 
 func isSucceeded(e entry) bool { return e.head.Type == string(apis.ConditionSucceeded) }
 
-// parseConditions reads each condition once, each field on its own: who waits for a condition may look at type and
-// status only, so that nonsense in another field must not hide it.
+// parseConditions reads each condition once, and each field alone. Clients that wait for a condition may read only
+// type and status, so nonsense in another field must not hide it.
 func parseConditions(raw json.RawMessage) ([]entry, error) {
 	if isNull(raw) {
 		return nil, nil
@@ -46,7 +46,7 @@ func parseConditions(raw json.RawMessage) ([]entry, error) {
 	return entries, nil
 }
 
-// headOf is empty for what is no condition that anybody here looks at, or no condition at all.
+// headOf returns the head of a condition, or an empty one for anything else.
 func headOf(raw []byte) (head conditionHead) {
 	var kind, status, reason []byte
 	err := walk(raw, func(key, value []byte) {
@@ -98,8 +98,7 @@ func (s state) ours() []entry {
 	return found
 }
 
-// condition returns our condition as it is to be sealed, the zero value if there is none. It is an error if it can
-// be read in several ways.
+// condition returns the add-on's condition to seal, or the zero value. It is an error if it is ambiguous.
 func (s state) condition() (c condition, err error) {
 	ours := s.ours()
 	switch len(ours) {
@@ -113,7 +112,7 @@ func (s state) condition() (c condition, err error) {
 	return c, err
 }
 
-// setConditions replaces all conditions. Succeeded stays first: there are tools that look at no other.
+// setConditions replaces all conditions. Succeeded stays first, because some tools read only the first.
 func (s *state) setConditions(all []entry) {
 	if i := slices.IndexFunc(all, isSucceeded); i > 0 {
 		all = slices.Concat(all[i:i+1], all[:i], all[i+1:])
@@ -136,8 +135,7 @@ func (s *state) setConditions(all []entry) {
 // inOrder puts the condition Succeeded first.
 func (s *state) inOrder() { s.setConditions(s.conditions) }
 
-// setCondition puts cond in the place of ours. A condition that says the same as before keeps the time of its
-// transition.
+// setCondition replaces the add-on's condition. If it is the same as before, the time of its transition stays.
 func (s *state) setCondition(cond *condition) error {
 	if have := s.ours(); len(have) == 1 && sameCondition(have[0].raw, cond) {
 		s.inOrder()
@@ -155,8 +153,7 @@ func (s *state) replaceCondition(cond *condition) error {
 	return nil
 }
 
-// placeCondition puts a condition in the place of the first one of its type, or at the end, and drops others of the
-// type.
+// placeCondition replaces the first condition of this type, or appends it, and removes others of the type.
 func (s *state) placeCondition(cond entry) {
 	all := make([]entry, 0, len(s.conditions)+1)
 	placed := false

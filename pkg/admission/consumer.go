@@ -27,9 +27,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Bounds of one call: what it reads, and how long that may take. The API server waits ten seconds.
+// Limits of one call: how much it reads, and for how long. The API server waits ten seconds.
 const (
-	maxProducers    = 300 // children that a task takes results of; Tekton's own limit of a matrix is 256
+	maxProducers    = 300 // children whose results a task uses; Tekton's own limit of a matrix is 256
 	readTimeout     = 3 * time.Second
 	consumerTimeout = 8 * time.Second
 )
@@ -40,24 +40,24 @@ type ObjectReader interface {
 		error)
 }
 
-// ChildJudge says whether the results of a completed TaskRun are verified. If they are not, why says so; the error
-// is that this is not known yet.
+// ChildJudge reports whether the results of a completed TaskRun are verified. If not, why is the reason. The error
+// means that this is not known yet.
 type ChildJudge interface {
 	Verified(ctx context.Context, stored *unstructured.Unstructured, tr *v1.TaskRun) (ok bool, why string, err error)
 }
 
-// CustomTasks knows the custom tasks whose controllers are trusted.
+// CustomTasks reports which custom tasks have trusted controllers.
 type CustomTasks interface {
 	TrustedCustomTask(apiVersion, kind string) bool
 }
 
-// ConsumerHandler lets a task of a pipeline start only on values of children that are the PipelineRun's own and
-// verified. It is called when a child of a PipelineRun is created, in namespaces whose mode is enforce.
+// ConsumerHandler allows a task of a pipeline to start only with values of verified children of the PipelineRun. It
+// is called when a child of a PipelineRun is created, in namespaces whose mode is enforce.
 //
-// What Tekton does when it may not create a child decides the answer. After 400 Bad Request the PipelineRun fails
-// with our message (CreateRunFailed). After anything else Tekton stores the PipelineRun's status and tries again,
-// later each time, until the PipelineRun's timeout. So what is so for good is a bad request; what will pass, or
-// may, is a conflict, of which Tekton makes the least noise.
+// The status code decides what Tekton does when it cannot create a child. After 400 Bad Request, the PipelineRun
+// fails with our message (CreateRunFailed). After anything else, Tekton stores the PipelineRun's status and tries
+// again, with growing pauses, until the PipelineRun's timeout. So a permanent reason is a bad request. A reason that
+// can pass is a conflict, which causes the fewest events.
 type ConsumerHandler struct {
 	Scope  Scope
 	Reader ObjectReader
@@ -91,8 +91,7 @@ func (h *ConsumerHandler) Admit(ctx context.Context,
 	return refuse(refused)
 }
 
-// never refuses for good. Tekton makes its condition's message of this by a format: a percent sign would be taken
-// for a verb.
+// never refuses for good. Tekton formats its condition's message with this text, so a percent sign would be a verb.
 func never(format string, args ...any) *refusal {
 	return &refusal{metav1.StatusReasonBadRequest, http.StatusBadRequest, consumerMessage(format, args...)}
 }
@@ -107,7 +106,7 @@ func consumerMessage(format string, args ...any) string {
 	return strings.ReplaceAll(display.Cut(display.Safe(fmt.Sprintf(format, args...)), 2*maxMessage), "%", "")
 }
 
-// consumer is what is read of the object that is created.
+// consumer is the part of the created object that is read.
 type consumer struct {
 	metav1.ObjectMeta `json:"metadata"`
 	Spec              struct {
@@ -141,7 +140,7 @@ func isPipelineRun(o metav1.OwnerReference) bool {
 	return o.Kind == pipelines.KindPipelineRun && strings.HasPrefix(o.APIVersion, "tekton.dev/")
 }
 
-// adopted refuses what Tekton would take for a child by its label and owner, although nobody controls it.
+// adopted refuses an object without a controller that Tekton would adopt by its label and owner.
 func adopted(c *consumer, owner metav1.OwnerReference) error {
 	if c.Labels[pipeline.PipelineRunLabelKey] == "" {
 		return nil
@@ -200,7 +199,7 @@ func (p *pipelineOf) get(ctx context.Context, plural, name string, into any) err
 	return err
 }
 
-// getStored also returns the object as it is stored.
+// getStored also returns the object in its stored form.
 func (p *pipelineOf) getStored(ctx context.Context, plural, name string, into any) (*unstructured.Unstructured, error) {
 	version := "v1"
 	if plural == "customruns" {

@@ -22,7 +22,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// admit checks the children that the created one takes values of, then these values.
+// admit checks the children whose values the created object uses, and then the values.
 func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) error {
 	name := c.Labels[pipeline.PipelineTaskLabelKey]
 	task := pipelines.FindTask(p.spec, name)
@@ -51,7 +51,7 @@ func (p *pipelineOf) admit(ctx context.Context, plural string, c *consumer) erro
 	return compareConsumer(plural, task, c, outputs)
 }
 
-// output returns what a task gave whose results another one takes.
+// output returns the output of a task whose results another one uses.
 func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name string, reads *int) (pipelines.Output,
 	error) {
 	task := pipelines.FindTask(p.spec, name)
@@ -81,9 +81,8 @@ func (p *pipelineOf) output(ctx context.Context, consumer *v1.PipelineTask, name
 	return p.outputOf(ctx, task, references, takes)
 }
 
-// unnamed returns what the TaskRun gave that Tekton takes for a task's before the status names it: whatever bears
-// the name that it would have. Tekton writes the status after it has started the tasks that it can, so that
-// somebody else's TaskRun of that name would never be named.
+// unnamed returns the output of a TaskRun that Tekton would use before the status names it: one with the expected
+// name. Tekton writes the status after it has started tasks, so a foreign TaskRun of that name may never be named.
 func (p *pipelineOf) unnamed(ctx context.Context, task *v1.PipelineTask, takes string) (pipelines.Output, error) {
 	name := kmeta.ChildName(p.run.Name, "-"+task.Name)
 	if !task.IsMatrixed() {
@@ -99,7 +98,7 @@ func (p *pipelineOf) unnamed(ctx context.Context, task *v1.PipelineTask, takes s
 	return pipelines.Output{}, later("%s, of which the status of PipelineRun %s names no child yet", takes, p.run.Name)
 }
 
-// outputOf returns what the children gave that the status names for a task.
+// outputOf returns the output of the children that the status names for a task.
 func (p *pipelineOf) outputOf(
 	ctx context.Context, task *v1.PipelineTask, references []v1.ChildStatusReference, takes string,
 ) (pipelines.Output, error) {
@@ -127,7 +126,7 @@ func (p *pipelineOf) outputOf(
 	return pipelines.OutputOf(task.IsMatrixed(), runs...), nil
 }
 
-// taskRun returns a TaskRun that is the PipelineRun's own, completed and verified.
+// taskRun returns a TaskRun if it is the PipelineRun's own, completed and verified.
 func (p *pipelineOf) taskRun(ctx context.Context, task *v1.PipelineTask, name, what string) (*v1.TaskRun, error) {
 	tr := &v1.TaskRun{}
 	stored, err := p.getStored(ctx, "taskruns", name, tr)
@@ -153,7 +152,7 @@ func (p *pipelineOf) taskRun(ctx context.Context, task *v1.PipelineTask, name, w
 	return tr, nil
 }
 
-// ranAsNamed refuses a TaskRun that ran something else than the pipeline names, as far as that does not depend on
+// ranAsNamed refuses a TaskRun that ran something different from the pipeline, as far as that does not depend on
 // other tasks.
 func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 	difference, err := pipelines.Outputs(nil).CompareTask(task, tr)
@@ -176,7 +175,7 @@ func ranAsNamed(task *v1.PipelineTask, tr *v1.TaskRun, what string) error {
 	return nil
 }
 
-// because says of what an object was read.
+// because adds which object an error is about.
 func because(what string, err error) error {
 	var r *refusal
 	if errors.As(err, &r) {
@@ -185,7 +184,7 @@ func because(what string, err error) error {
 	return err
 }
 
-// own refuses what is not the PipelineRun's own child for a task.
+// own refuses an object that is not the PipelineRun's own child for a task.
 func (p *pipelineOf) own(object metav1.Object, task, what string) error {
 	if !pipelines.Controls(p.run.UID, object) {
 		return never("%s: expected it to be controlled by PipelineRun %s, UID %s, got %s",
@@ -197,7 +196,7 @@ func (p *pipelineOf) own(object metav1.Object, task, what string) error {
 	return nil
 }
 
-// customRun returns the results of a custom run whose controller the settings name.
+// customRun returns the results of a custom run with a trusted controller.
 func (p *pipelineOf) customRun(ctx context.Context, task *v1.PipelineTask, name, what string) (pipelines.Output,
 	error) {
 	apiVersion, kind := customTask(task)
@@ -226,8 +225,8 @@ func customTask(task *v1.PipelineTask) (apiVersion, kind string) {
 	return "", ""
 }
 
-// compareConsumer compares the values in the created object with those that the children gave. Values are shown as
-// digests: nobody is to read from an event what was not to be used.
+// compareConsumer compares the values in the created object with the children's outputs. Messages have digests of
+// values, because an event must not publish a value that was refused.
 func compareConsumer(plural string, task *v1.PipelineTask, c *consumer, outputs pipelines.Outputs) error {
 	if err := outputs.CheckSize(task); err != nil {
 		return never("task %s: %s", task.Name, err)
@@ -266,8 +265,8 @@ func compareConsumer(plural string, task *v1.PipelineTask, c *consumer, outputs 
 
 func digest(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
-// SealJudge goes by the condition that the add-on sets, where Proves says that the add-on has set it. What it did
-// not set, it replaces soon.
+// SealJudge trusts the add-on's condition if Proves confirms that the add-on set it. The add-on soon replaces other
+// ones.
 type SealJudge struct {
 	Proves func(ctx context.Context, stored *unstructured.Unstructured) bool
 }

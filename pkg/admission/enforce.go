@@ -14,9 +14,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// fail makes the attempt a failed one and takes away everything that Tekton hands on: it reads the results of
-// failed TaskRuns, too (finally tasks, and those after onError: continue). An attempt that had failed anyway keeps
-// its reason, by which Tekton tells a cancelled TaskRun from one that timed out.
+// fail fails the attempt and removes everything that Tekton passes on, because finally tasks and those after
+// onError: continue also use the results of failed TaskRuns. An attempt that had already failed keeps its reason,
+// which distinguishes a cancelled TaskRun from one that timed out.
 func (s *state) fail(message string, now time.Time) error {
 	if s.succeeded().Status != string(corev1.ConditionFalse) {
 		if err := s.setSucceeded(corev1.ConditionFalse, verify.ReasonVerificationFailed, message, now); err != nil {
@@ -53,9 +53,9 @@ func (s *state) fail(message string, now time.Time) error {
 	return s.set(fieldSteps, steps)
 }
 
-// retry does to a failed attempt what Tekton's controller does when attempts are left (retryTaskRun of Tekton
-// v1.15.0): it archives it and asks for the next one. A failure that was published first would start finally tasks
-// before the last attempt.
+// retry does what Tekton's controller does with a failed attempt when others are left (retryTaskRun of Tekton
+// v1.15.0): it archives the attempt and requests the next one. If the failure were published first, finally tasks
+// would start before the last attempt.
 func (s *state) retry(message string, now time.Time) error {
 	attempts, err := s.attempts()
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *state) retry(message string, now time.Time) error {
 	return s.setCondition(awaiting(now))
 }
 
-// setSucceeded replaces the first condition Succeeded, which is the one that everybody reads.
+// setSucceeded replaces the first condition Succeeded, which all clients read.
 func (s *state) setSucceeded(status corev1.ConditionStatus, reason, message string, now time.Time) error {
 	cond := newCondition(status, reason, message, now)
 	cond.Type = string(apis.ConditionSucceeded)

@@ -69,7 +69,8 @@ type fakeVerifier struct {
 	facts   verify.Facts
 }
 
-func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
+func (f *fakeVerifier) TaskRun(_ context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result,
+	error) {
 	if f.panics {
 		panic("out of order")
 	}
@@ -102,10 +103,12 @@ func newStatusHandler(v *fakeVerifier) *StatusHandler {
 	yes := true
 	pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{
 		UID: podUID, CreationTimestamp: metav1.NewTime(testNow()),
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID,
+			Controller: &yes}},
 	}}
 	return &StatusHandler{
-		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v, Pods: fakePods{pod: pod}, Now: testNow,
+		Scope: fakeScope{backend: signing.BackendOIDCSAToken}, Accounts: Accounts{Tekton: tekton, AddOn: addOn}, Verifier: v,
+		Pods: fakePods{pod: pod}, Now: testNow,
 		SealKey: testKey, Since: func(string) (time.Time, bool) { return time.Time{}, false }, Log: quiet(),
 	}
 }
@@ -255,7 +258,8 @@ func ourConditions(object fields) []fields {
 // statusWriteRaw is a write by Tekton's controller that changes nothing.
 func statusWriteRaw(object []byte) *admissionv1.AdmissionRequest {
 	return &admissionv1.AdmissionRequest{
-		Namespace: "ci", Name: "build", OldObject: runtime.RawExtension{Raw: object}, Object: runtime.RawExtension{Raw: object},
+		Namespace: "ci", Name: "build", OldObject: runtime.RawExtension{Raw: object},
+		Object:   runtime.RawExtension{Raw: object},
 		UserInfo: authenticationv1.UserInfo{Username: tekton},
 	}
 }

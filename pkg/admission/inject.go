@@ -26,19 +26,19 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// Injection is how a pod is to be injected.
+// Injection defines how to inject a pod.
 type Injection struct {
 	Delivery settings.Delivery // image or init
 	Step     step.Options
-	// PullSecrets are names of Secrets in the pod's namespace with which the signer's image is pulled.
+	// PullSecrets are names of Secrets in the pod's namespace that pull the signer's image.
 	PullSecrets []string
 	Patience    time.Duration // of a step, for its token
-	Required    bool          // results are of no use without evidence
+	Required    bool          // a TaskRun fails without evidence
 }
 
-// Patience of a step's signer. In audit a build must not wait for long for evidence that nobody has to have. Where
-// results are enforced, a step that is not signed fails its TaskRun, and a leader that died is replaced in less. In a
-// namespace that has no grant yet, it waits as long as a signer may.
+// How long a step's signer tries. In audit, a build must not wait long for evidence. In enforce, an unsigned step
+// fails its TaskRun, and a dead leader is replaced within this time. In a namespace without a grant, the signer
+// waits as long as it can.
 const (
 	auditPatience   = 5 * time.Second
 	enforcePatience = 30 * time.Second
@@ -57,37 +57,37 @@ func (h *InjectHandler) patience(s settings.Settings, mode settings.Enforcement,
 	return enforcePatience
 }
 
-// Injector returns pod with its steps wrapped in the signer. It never changes pod itself. A pod that cannot be injected
-// comes back as Tekton made it, with the reason; a pod that needs nothing, without one.
+// Injector returns the pod with its steps wrapped in the signer, and never changes the original. If it cannot inject
+// a pod, it returns the pod as Tekton made it, with the reason. If there is nothing to do, there is no reason.
 type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, reason string, err error)
 
 // InjectHandler wraps the steps of TaskRuns' pods in the signer.
 type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
-	// Exception returns what is otherwise in a namespace.
+	// Exception returns the exception of a namespace.
 	Exception func(namespace string) (delivery.Entry, bool)
 	Inject    Injector
-	Granted   func(namespace string) bool // its pods may request signing tokens
-	Tekton    string                      // the user that makes the pods of TaskRuns
+	Granted   func(namespace string) bool // whether its pods can request signing tokens
+	Tekton    string                      // the user that creates the pods of TaskRuns
 	Keeper    string                      // the user that tries pods, as dry runs
-	// OnLeftAlone is told of every pod that will not sign.
+	// OnLeftAlone is called for every pod that will not sign.
 	OnLeftAlone func(LeftAlone)
 	Log         *zap.SugaredLogger
 }
 
-// LeftAlone says what kind of reason a pod has not to sign.
+// LeftAlone is the kind of reason why a pod does not sign.
 type LeftAlone string
 
 // The kinds of reasons.
 const (
 	LeftRefused LeftAlone = "refused"       // a policy refuses pods with the signer
 	LeftStart   LeftAlone = "cannot-start"  // pods do not start with it
-	LeftSkipped LeftAlone = "cannot-inject" // of this pod itself
+	LeftSkipped LeftAlone = "cannot-inject" // a property of this pod
 	LeftError   LeftAlone = "error"
 )
 
-// LeftAlones lists them all.
+// LeftAlones lists all kinds.
 func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftError} }
 
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will
@@ -118,7 +118,7 @@ func (h *InjectHandler) Admit(_ context.Context, request *admissionv1.AdmissionR
 	return response
 }
 
-// isTrial reports whether the keeper asks whether anybody refuses this very pod. It is no pod that will run.
+// isTrial reports whether this is a trial of the keeper, whose pod will not run.
 func (h *InjectHandler) isTrial(request *admissionv1.AdmissionRequest) bool {
 	return h.Keeper != "" && request.UserInfo.Username == h.Keeper && request.DryRun != nil && *request.DryRun
 }
@@ -180,9 +180,9 @@ func (h *InjectHandler) admit(
 	return response, nil
 }
 
-// deliveryIn returns how the signer reaches a pod of the namespace, delivery.None if it does not, and the exception
-// that says so. Where results are enforced, pods that could not start, or that a policy refused, are tried again:
-// none may run without the signer, and what was in the way may have gone.
+// deliveryIn returns how pods of the namespace get the signer, or delivery.None with the exception behind it. In
+// enforce, pods that could not start, or that a policy refused, are tried again, because no pod may run without the
+// signer, and the obstacle can have gone.
 func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (
 	settings.Delivery, delivery.Entry) {
 	wanted := h.Delivery(s.Delivery)
@@ -204,7 +204,7 @@ func leftBy(e delivery.Entry) LeftAlone {
 	return LeftRefused
 }
 
-// notDelivered says why the signer is not delivered to a namespace.
+// notDelivered describes why the signer is not delivered to a namespace.
 func notDelivered(e delivery.Entry) string {
 	if e.Source == delivery.Start {
 		return "pods of this namespace do not start with the signer: " + e.Reason
@@ -212,7 +212,8 @@ func notDelivered(e delivery.Entry) string {
 	return "pods of this namespace with the signer are refused: " + e.Reason
 }
 
-// noted returns the pod with the reason for which it will not sign, because the warning is lost: Tekton shows none.
+// noted returns the pod with the reason why it will not sign in an annotation, because Tekton does not show the
+// warning.
 func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 	reason = display.Cut(display.Safe(reason), maxWarning)
 	if pod.Annotations[signing.UnsignedAnnotation] == reason {
@@ -227,8 +228,8 @@ func noted(pod *corev1.Pod, reason string) *corev1.Pod {
 	return pod
 }
 
-// podPatch returns the JSON patch from one pod to the other. Both are encoded by the same types, so that fields which
-// these do not know appear in neither, and the patch leaves them alone.
+// podPatch returns the JSON patch from one pod to the other. Both are encoded with the same types, so the patch does
+// not change fields that these types lack.
 func podPatch(before, after *corev1.Pod) ([]jsonpatch.Operation, error) {
 	a, err := json.Marshal(before)
 	if err != nil {

@@ -2,5 +2,5 @@
 
 package admission
 
-// late ends the message of a verdict that was not given in the write that completed the TaskRun.
+// late is the end of the message of a verdict that came after the completing write.
 const late = "; verified late, the add-on did not see the write that completed the TaskRun"

@@ -20,8 +20,9 @@ func TestPinnedDeclaration(t *testing.T) {
 		old, submitted fields
 		want           bool
 	}{
-		"set before":                    {run("Unknown", declares("string")), run("True", declares("string")), true},
-		"changed by the write":          {run("Unknown", declares("string")), run("True", declares("array")), true}, // it is put back
+		"set before": {run("Unknown", declares("string")), run("True", declares("string")), true},
+		// it is put back
+		"changed by the write":          {run("Unknown", declares("string")), run("True", declares("array")), true},
 		"set by the write":              {run("Unknown", nil), run("True", declares("string")), false},
 		"completed while nobody looked": {run("True", declares("string")), run("True", declares("string")), false},
 		"no declaration":                {run("Unknown", nil), run("True", nil), false},

@@ -10,10 +10,10 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// marks are the annotations of a status that are the add-on's: JSON values, empty if absent.
+// marks are the add-on's annotations in a status: JSON values, empty if absent.
 type marks struct{ record, seal string }
 
-// parseMarks reads ours without keeping the others: there may be any number of them.
+// parseMarks reads the add-on's annotations and drops the others, because there can be any number of them.
 func parseMarks(annotations json.RawMessage) (m marks, err error) {
 	if !isObject(annotations) {
 		return m, nil // nobody reads any in it
@@ -34,7 +34,7 @@ func parseMarks(annotations json.RawMessage) (m marks, err error) {
 
 func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
 
-// text returns a mark that is a string, empty if it is something else.
+// text returns a mark that is a string, or an empty text.
 func text(mark string) string {
 	var value string
 	if err := json.Unmarshal([]byte(mark), &value); err != nil {
@@ -51,7 +51,7 @@ func quoted(value string) string {
 	return string(raw)
 }
 
-// changes lists the marks that differ from those that came, by their keys. An empty value is to be removed.
+// changes lists the marks that changed, by key. An empty value is removed.
 func (m marks) changes(came marks) map[string]string {
 	changed := map[string]string{}
 	if m.record != came.record {
@@ -63,7 +63,7 @@ func (m marks) changes(came marks) map[string]string {
 	return changed
 }
 
-// in returns annotations with these marks and no others, nil if there are none at all.
+// in returns annotations with these marks and no others, or nil if there are none.
 func (m marks) in(annotations json.RawMessage) (json.RawMessage, error) {
 	all := map[string]json.RawMessage{}
 	if isObject(annotations) {

@@ -21,16 +21,17 @@ import (
 // errNotTwice is why a difference proves nothing.
 var errNotTwice = errors.New("the pod's status differs from the TaskRun's, and could not be read twice")
 
-// verify judges the TaskRun. A report of the kubelet that differs is read again: the pod's status may have changed since Tekton's
-// controller read it, and only the same difference twice counts. In enforce, a read that fails is an error: the TaskRun would
-// fail for what may have passed in a moment.
-func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, facts *verify.Facts) (verify.Result, error) {
+// verify judges the TaskRun. A report of the kubelet that differs is read again: the pod's status may have changed
+// since Tekton's controller read it, and only the same difference twice counts. In enforce, a read that fails is an
+// error: the TaskRun would fail for what may have passed in a moment.
+func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, facts *verify.Facts) (verify.Result,
+	error) {
 	rules := RulesOf(w.settings, w.mode)
 	result, err := h.Verifier.TaskRun(ctx, rules, tr, *facts)
 	if err != nil || !rules.Receipts || !failedReceipt(result) {
 		return result, err
 	}
-	again, err := h.lookAgain(ctx, tr)
+	again, err := h.readAgain(ctx, tr)
 	switch {
 	case err != nil && w.mode == settings.Enforce:
 		return verify.Result{}, fmt.Errorf("%w: %w", errNotTwice, err)
@@ -41,12 +42,12 @@ func (h *StatusHandler) verify(ctx context.Context, w write, tr *v1.TaskRun, fac
 	return h.Verifier.TaskRun(ctx, rules, tr, *facts)
 }
 
-// lookAgain reads the pod a second time, unless so little time remains that nothing could be made of it.
-func (h *StatusHandler) lookAgain(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
+// readAgain reads the pod a second time, unless too little time remains to use it.
+func (h *StatusHandler) readAgain(ctx context.Context, tr *v1.TaskRun) (*verify.PodFacts, error) {
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < podTimeout {
 		return nil, errors.New("the first read took too long")
 	}
-	return h.lookAtPod(ctx, tr, true)
+	return h.readPod(ctx, tr, true)
 }
 
 // failedReceipt reports whether the report of the kubelet differs.
@@ -56,8 +57,8 @@ func failedReceipt(result verify.Result) bool {
 	})
 }
 
-// lookAtPod reads who the pod called status.podName is, and what the kubelet reported of it if that is wanted.
-func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
+// readPod reads the identity of the pod in status.podName, and the kubelet's report of it if wanted.
+func (h *StatusHandler) readPod(ctx context.Context, tr *v1.TaskRun, reported bool) (*verify.PodFacts, error) {
 	if tr.Status.PodName == "" {
 		return &verify.PodFacts{}, nil
 	}
@@ -79,8 +80,8 @@ func (h *StatusHandler) lookAtPod(ctx context.Context, tr *v1.TaskRun, reported 
 	return facts, nil
 }
 
-// readLog reads the log of Tekton's results sidecar, if values travel by it and the settings let the add-on. What keeps it from
-// being read is said in the verdict.
+// readLog reads the log of Tekton's results sidecar, if values travel by it and the settings let the add-on. What
+// keeps it from being read is said in the verdict.
 func (h *StatusHandler) readLog(ctx context.Context, pod *corev1.Pod, log *verify.ResultsLog) {
 	if !log.Used || !h.Scope.Settings().SidecarLogs {
 		return
@@ -98,8 +99,9 @@ func (h *StatusHandler) readLog(ctx context.Context, pod *corev1.Pod, log *verif
 	}
 }
 
-// unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a token
-// to sign with, but a report needs none. Times are whole seconds: a report does not count if its pod is of the same second.
+// unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a
+// token to sign with, but a report needs none. Times are whole seconds: a report does not count if its pod is of
+// the same second.
 func (h *StatusHandler) unfenced(pod *corev1.Pod, reported bool) bool {
 	since, granted := h.Since(pod.Namespace)
 	created := pod.GetCreationTimestamp().Time

@@ -84,7 +84,8 @@ func TestAttemptsAreSealed(t *testing.T) {
 	}
 }
 
-// A condition in an attempt that comes with the write that completes the TaskRun is replaced, whatever the TaskRun's own verdict.
+// A condition in an attempt that comes with the write that completes the TaskRun is replaced, whatever the
+// TaskRun's own verdict.
 func TestForgedAttemptInTheCompletingWrite(t *testing.T) {
 	forged := func(s fields) { s["retriesStatus"] = []any{attempt("build-pod")} }
 	bare := func(s fields) { delete(s, "podName"); delete(s, "steps"); delete(s, "results") }
@@ -110,9 +111,11 @@ func TestForgedAttemptInTheCompletingWrite(t *testing.T) {
 	}
 }
 
-// A pod that differs is read twice, and a second read that fails proves nothing: audit says so, enforce refuses the write.
+// A pod that differs is read twice, and a second read that fails proves nothing: audit says so, enforce refuses the
+// write.
 func TestSecondLook(t *testing.T) {
-	differs := verify.Result{Verdict: verify.Failed, Reason: "receipt", Checks: []verify.Check{{ID: verify.CheckReceipt, Status: verify.Fail}}}
+	differs := verify.Result{Verdict: verify.Failed, Reason: "receipt",
+		Checks: []verify.Check{{ID: verify.CheckReceipt, Status: verify.Fail}}}
 	for name, tc := range map[string]struct {
 		mode  settings.Enforcement
 		again error
@@ -161,10 +164,10 @@ func TestSecondLookNeedsTime(t *testing.T) {
 	handler := newStatusHandler(&fakeVerifier{})
 	ctx, cancel := context.WithTimeout(t.Context(), podTimeout-time.Second)
 	defer cancel()
-	if _, err := handler.lookAgain(ctx, &v1.TaskRun{}); err == nil {
+	if _, err := handler.readAgain(ctx, &v1.TaskRun{}); err == nil {
 		t.Error("the pod was read again")
 	}
-	if _, err := handler.lookAgain(t.Context(), &v1.TaskRun{}); err != nil {
+	if _, err := handler.readAgain(t.Context(), &v1.TaskRun{}); err != nil {
 		t.Errorf("with time enough: %v", err)
 	}
 }
@@ -203,14 +206,15 @@ func TestReportsNeedAFence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		facts, err := handler.lookAtPod(t.Context(), tr, tc.reported)
+		facts, err := handler.readPod(t.Context(), tr, tc.reported)
 		if err != nil || facts.Unfenced != tc.unfenced {
 			t.Errorf("%s: got %+v, %v", name, facts, err)
 		}
 	}
 }
 
-// The log of the results sidecar is read if the settings say so and the sidecar has ended. What keeps it from being read is said.
+// The log of the results sidecar is read if the settings say so and the sidecar has ended. What keeps it from being
+// read is said.
 func TestReadLog(t *testing.T) {
 	const good = `{"name":"a","value":"b","type":"task"}`
 	for name, tc := range map[string]struct {

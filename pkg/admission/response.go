@@ -13,13 +13,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
-// maxWarning keeps a warning within what the API server passes on to clients (RFC 7234, a few hundred characters).
+// maxWarning is how long a warning may be so that the API server passes it on (RFC 7234, a few hundred characters).
 const maxWarning = 250
 
-// allow lets a request pass unchanged.
+// allow admits a request unchanged.
 func allow() *admissionv1.AdmissionResponse { return &admissionv1.AdmissionResponse{Allowed: true} }
 
-// allowWithWarning lets a request pass unchanged and tells its sender why nothing was done.
+// allowWithWarning admits a request unchanged, and warns its sender why nothing was done.
 func allowWithWarning(format string, args ...any) *admissionv1.AdmissionResponse {
 	return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{warning(format, args...)}}
 }
@@ -47,8 +47,8 @@ func escapePointer(name string) string {
 	return strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 }
 
-// allowPatched lets a request pass with a JSON patch, which holds nothing but what is to change: fields that this
-// version does not know stay as they are.
+// allowPatched admits a request with a JSON patch of the changed parts only, so that fields that this version does
+// not know stay as they are.
 func allowPatched(patch any) (*admissionv1.AdmissionResponse, error) {
 	encoded, err := json.Marshal(patch)
 	if err != nil {

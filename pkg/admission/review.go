@@ -17,7 +17,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
-// Rule is what a webhook is asked about. It says the same as the rules of its configuration.
+// Rule defines the requests of a webhook, like the rules of its configuration.
 type Rule struct {
 	of           metav1.GroupVersion
 	kinds        map[string]string // of each resource
@@ -66,8 +66,8 @@ type objectHead struct {
 	} `json:"metadata"`
 }
 
-// check is an error for a request that no API server sends under this rule. Anybody who reaches the port may send
-// one: what comes through speaks of one object, the one that the request names.
+// check returns an error for a request that no API server sends under this rule. Anyone who reaches the port can
+// send one. After it, the request is about one object, the one that it names.
 func (r Rule) check(request *admissionv1.AdmissionRequest) error {
 	if r.other != nil && !r.covers(request) {
 		return r.other.check(request)
@@ -84,7 +84,7 @@ func (r Rule) check(request *admissionv1.AdmissionRequest) error {
 		return unexpected("kind", kind, request.Kind)
 	case request.Namespace == "":
 		return errors.New("the request has no namespace")
-	case request.Name == "" && r.operation != admissionv1.Create: // a name may be made later
+	case request.Name == "" && r.operation != admissionv1.Create: // the API server can generate the name later
 		return errors.New("the request has no name")
 	}
 	return checkObjects(request)
@@ -97,7 +97,7 @@ func (r Rule) covers(request *admissionv1.AdmissionRequest) bool {
 		slices.Contains(r.subResources, request.SubResource)
 }
 
-// checkObjects is an error unless both objects are the one of the request.
+// checkObjects returns an error unless both objects are that of the request.
 func checkObjects(request *admissionv1.AdmissionRequest) error {
 	submitted, err := readHead(request.Object.Raw)
 	if err != nil {
@@ -133,8 +133,7 @@ func readHead(raw []byte) (objectHead, error) {
 	return head, nil
 }
 
-// check is an error if the object is not the one of the request. Of an object that is not stored yet fields may be
-// missing.
+// check returns an error if the object is not that of the request. An object that is not stored yet can lack fields.
 func (o objectHead) check(request *admissionv1.AdmissionRequest, stored bool) error {
 	version := metav1.GroupVersion{Group: request.Kind.Group, Version: request.Kind.Version}.String()
 	for _, f := range []struct{ name, want, got string }{

@@ -64,8 +64,11 @@ func TestRuleTakes(t *testing.T) {
 		"with a name": func(r *admissionv1.AdmissionRequest) {
 			r.Name, r.Object.Raw = "build-pod", []byte(`{"metadata":{"name":"build-pod"}}`)
 		},
-		"with a name in the object": func(r *admissionv1.AdmissionRequest) { r.Object.Raw = []byte(`{"metadata":{"name":"build-pod"}}`) },
-		"without an old object":     func(r *admissionv1.AdmissionRequest) { r.OldObject.Raw = nil },
+		"with a name in the object": func(r *admissionv1.AdmissionRequest) {
+			r.Object.Raw = []byte(
+				`{"metadata":{"name":"build-pod"}}`)
+		},
+		"without an old object": func(r *admissionv1.AdmissionRequest) { r.OldObject.Raw = nil },
 	} {
 		request := podCreate()
 		change(request)
@@ -91,28 +94,33 @@ func TestRuleRefuses(t *testing.T) {
 		change func(*admissionv1.AdmissionRequest)
 		text   string
 	}{
-		"no UID":                   {func(r *admissionv1.AdmissionRequest) { r.UID = "" }, "no UID"},
-		"another operation":        {func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Create }, "operation: expected UPDATE, got CREATE"},
-		"another resource":         {func(r *admissionv1.AdmissionRequest) { r.Resource.Resource = "pods" }, "resource"},
-		"another group":            {func(r *admissionv1.AdmissionRequest) { r.Resource.Group = "" }, "resource"},
-		"another version":          {func(r *admissionv1.AdmissionRequest) { r.Resource.Version = "v1beta1" }, "resource"},
-		"the object itself":        {func(r *admissionv1.AdmissionRequest) { r.SubResource = "" }, "resource"},
-		"another kind":             {func(r *admissionv1.AdmissionRequest) { r.Kind.Kind = "Pod" }, "kind: expected tekton.dev/v1, Kind=TaskRun"},
-		"no namespace":             {func(r *admissionv1.AdmissionRequest) { r.Namespace = "" }, "no namespace"},
-		"no name":                  {func(r *admissionv1.AdmissionRequest) { r.Name = "" }, "no name"},
-		"no object":                {func(r *admissionv1.AdmissionRequest) { r.Object.Raw = nil }, "object: expected an object"},
-		"no old object":            {func(r *admissionv1.AdmissionRequest) { r.OldObject.Raw = []byte("null") }, "old object: expected an object"},
-		"an object that is a word": {func(r *admissionv1.AdmissionRequest) { r.Object.Raw = []byte(`"x"`) }, "expected an object"},
-		"object elsewhere":         {object(`"ci"`, `"prod"`), `object: namespace: expected ci, got prod`},
-		"another object":           {object(`"build"`, `"x\u001b[2K"`), `object: name: expected build, got x\x1b[2K`},
-		"object of another kind":   {object(`"TaskRun"`, `"PipelineRun"`), "object: kind"},
-		"object of another UID":    {object(`"o1"`, `"o2"`), "object: UID: expected o1, got o2"},
-		"old object elsewhere":     {oldObject(`"ci"`, `"prod"`), "old object: namespace"},
-		"old object of nowhere":    {oldObject(`"namespace":"ci",`, ""), "old object: namespace"},
-		"another old object":       {oldObject(`"build"`, `"other"`), "old object: name"},
-		"old object without UID":   {oldObject(`"o1"`, `""`), "old object: it has no UID"},
-		"old object, other kind":   {oldObject(`"TaskRun"`, `"Pod"`), "old object: kind"},
-		"old object, other group":  {oldObject(`tekton.dev/v1`, `v1`), "old object: apiVersion"},
+		"no UID": {func(r *admissionv1.AdmissionRequest) { r.UID = "" }, "no UID"},
+		"another operation": {func(r *admissionv1.AdmissionRequest) { r.Operation = admissionv1.Create },
+			"operation: expected UPDATE, got CREATE"},
+		"another resource":  {func(r *admissionv1.AdmissionRequest) { r.Resource.Resource = "pods" }, "resource"},
+		"another group":     {func(r *admissionv1.AdmissionRequest) { r.Resource.Group = "" }, "resource"},
+		"another version":   {func(r *admissionv1.AdmissionRequest) { r.Resource.Version = "v1beta1" }, "resource"},
+		"the object itself": {func(r *admissionv1.AdmissionRequest) { r.SubResource = "" }, "resource"},
+		"another kind": {func(r *admissionv1.AdmissionRequest) { r.Kind.Kind = "Pod" },
+			"kind: expected tekton.dev/v1, Kind=TaskRun"},
+		"no namespace": {func(r *admissionv1.AdmissionRequest) { r.Namespace = "" }, "no namespace"},
+		"no name":      {func(r *admissionv1.AdmissionRequest) { r.Name = "" }, "no name"},
+		"no object": {func(r *admissionv1.AdmissionRequest) { r.Object.Raw = nil },
+			"object: expected an object"},
+		"no old object": {func(r *admissionv1.AdmissionRequest) { r.OldObject.Raw = []byte("null") },
+			"old object: expected an object"},
+		"an object that is a word": {func(r *admissionv1.AdmissionRequest) { r.Object.Raw = []byte(`"x"`) },
+			"expected an object"},
+		"object elsewhere":        {object(`"ci"`, `"prod"`), `object: namespace: expected ci, got prod`},
+		"another object":          {object(`"build"`, `"x\u001b[2K"`), `object: name: expected build, got x\x1b[2K`},
+		"object of another kind":  {object(`"TaskRun"`, `"PipelineRun"`), "object: kind"},
+		"object of another UID":   {object(`"o1"`, `"o2"`), "object: UID: expected o1, got o2"},
+		"old object elsewhere":    {oldObject(`"ci"`, `"prod"`), "old object: namespace"},
+		"old object of nowhere":   {oldObject(`"namespace":"ci",`, ""), "old object: namespace"},
+		"another old object":      {oldObject(`"build"`, `"other"`), "old object: name"},
+		"old object without UID":  {oldObject(`"o1"`, `""`), "old object: it has no UID"},
+		"old object, other kind":  {oldObject(`"TaskRun"`, `"Pod"`), "old object: kind"},
+		"old object, other group": {oldObject(`tekton.dev/v1`, `v1`), "old object: apiVersion"},
 	} {
 		request := statusUpdate()
 		c.change(request)
@@ -144,7 +152,8 @@ func (p *recordingPods) Get(_ context.Context, namespace, name string, _ bool) (
 	yes := true
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: namespace, Name: name, UID: "secret", Annotations: map[string]string{"a": "secret"},
-		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: p.owner, UID: "secret", Controller: &yes}},
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: p.owner, UID: "secret",
+			Controller: &yes}},
 	}}, nil
 }
 

@@ -27,14 +27,14 @@ func (w write) size(s state) (int, error) {
 	return w.submitted.size - len(status) + len(raw), err
 }
 
-// takes reports whether the API server takes the TaskRun at that size. It tries again without managedFields where
-// those are what is too much for the store.
+// takes reports whether the API server accepts the TaskRun at this size. It tries again without managedFields if
+// those make it too large for the store.
 func (w write) takes(size int) bool {
 	return objectsize.Fits(w.old.id.Namespace, w.old.id.Name, size-w.submitted.managedFields()) &&
 		objectsize.Reviewable(w.old.size, size)
 }
 
-// managedFields is how many bytes they take.
+// managedFields is their size in bytes.
 func (o object) managedFields() int {
 	metadata, err := members(o.members["metadata"])
 	if err != nil {
@@ -43,7 +43,7 @@ func (o object) managedFields() int {
 	return len(metadata["managedFields"])
 }
 
-// far reports whether the write is so small that nothing the add-on adds matters: an attempt that is archived is there
+// far reports whether the write is so small that the add-on's additions do not matter. An archived attempt counts
 // twice.
 func (w write) far() bool {
 	const conditionsAndSeal = 64 << 10
@@ -55,8 +55,8 @@ func (w write) fits(s state) bool {
 	return err == nil && w.takes(size)
 }
 
-// withRoom returns the wanted status, or one for which the API server has room, and what to warn of then. What the
-// add-on adds must not be why a TaskRun never completes.
+// withRoom returns the wanted status, or one that fits, with a warning. The add-on's additions must not prevent a
+// TaskRun from completing.
 func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (state, string, error) {
 	if w.far() || w.old.managedByOther() {
 		return wanted, "", nil
@@ -84,15 +84,15 @@ func (h *StatusHandler) withRoom(ctx context.Context, w write, wanted state) (st
 		size), err
 }
 
-// keepsVerdict reports whether the store, and not the add-on, answers a write for which there is no room: the TaskRun
-// is completed, and its verdict must not get lost by making it larger, or the add-on asks for one, and has to learn
-// that there is no room.
+// keepsVerdict reports whether the store, and not the add-on, answers a write that does not fit: the TaskRun is
+// completed, and must not lose its verdict by growing, or the add-on itself asks for a verdict, and must learn that
+// it does not fit.
 func (w write) keepsVerdict(before standing) bool {
 	return w.old.complete() && (before.judged || w.by == w.accounts.AddOn || w.mode == settings.Enforce)
 }
 
-// bare returns the status without a verdict. In the write that completes a TaskRun evidence goes, too, if that makes
-// room: in status.results first, and then in the messages of the steps. In enforce, where the TaskRun runs, archived
+// bare returns the status without a verdict. In the write that completes a TaskRun it also removes evidence if that
+// makes room: first from status.results, then from the steps' messages. In enforce, while the TaskRun runs, archived
 // attempts stay without their results.
 func (w write) bare(wanted state) (state, error) {
 	if w.mode == settings.Enforce {
@@ -114,7 +114,7 @@ func (w write) bare(wanted state) (state, error) {
 	return s, nil
 }
 
-// bareAttempts takes the verdicts out of attempts that were archived or changed in this write.
+// bareAttempts removes the verdicts from attempts that were archived or changed in this write.
 func (w write) bareAttempts(s state) (state, error) {
 	attempts, err := s.attempts()
 	if err != nil || len(attempts) == 0 {
@@ -132,9 +132,9 @@ func (w write) bareAttempts(s state) (state, error) {
 	return s, s.setAttempts(attempts)
 }
 
-// failedBySize returns the status of a TaskRun that enforce fails because its verdict has no room beside its results:
-// without them, and if need be without all that Tekton reports of its steps. What was stored before leaves room for
-// that.
+// failedBySize returns the status of a TaskRun that enforce fails because its verdict does not fit beside its
+// results: without them, and if necessary without Tekton's report of its steps. What was stored before leaves room
+// for that.
 func (h *StatusHandler) failedBySize(ctx context.Context, w write, size int) (state, string, error) {
 	why := fmt.Sprintf("the TaskRun takes %d bytes with its verdict, and the API server stores %d of an object that "+
 		"was %d before; "+
@@ -166,7 +166,7 @@ func (h *StatusHandler) failedBySize(ctx context.Context, w write, size int) (st
 	return failed, said, nil
 }
 
-// least returns what says that a TaskRun failed, and of the rest only what was stored before.
+// least returns the parts that show that a TaskRun failed, and of the rest only what was stored before.
 func (w write) least(failed state) state {
 	least := failed.clone()
 	kept := []string{fieldConditions, fieldStartTime, fieldCompletionTime, fieldPodName}

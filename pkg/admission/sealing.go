@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// seal puts the seal into the status that is to be stored. Without one the verdict is a claim, and the reconciler
-// has it judged again: nothing is refused for it.
+// seal puts the seal into the status. A verdict without a seal is only a claim, and the reconciler has it judged
+// again. Nothing is refused for that.
 func (h *StatusHandler) seal(ctx context.Context, id identity, s *state, found verify.Result, seen verify.Facts) {
 	of, err := id.subject(*s)
 	value := ""
@@ -30,8 +30,8 @@ func (h *StatusHandler) seal(ctx context.Context, id identity, s *state, found v
 	s.marks.seal = quoted(value)
 }
 
-// sealAttempt puts a seal into an archived attempt that was verified by a receipt. The record of the TaskRun
-// names no other attempts: anyone who can write the status can set the condition.
+// sealAttempt puts a seal into an archived attempt that was verified by a receipt. The TaskRun's record does not
+// name such attempts, and anyone who can write the status can set the condition.
 func (h *StatusHandler) sealAttempt(ctx context.Context, id identity, s *state, n int, found seal.Facts) {
 	if !found.Receipted() {
 		return
@@ -48,7 +48,7 @@ func (h *StatusHandler) sealAttempt(ctx context.Context, id identity, s *state, 
 	s.marks.seal = quoted(value)
 }
 
-// opened returns what the seal in a status says of it.
+// opened returns the content of the seal in a status.
 func (h *StatusHandler) opened(id identity, s state) (seal.Facts, bool) {
 	sealed := text(s.marks.seal)
 	if sealed == "" {
@@ -62,7 +62,7 @@ func (h *StatusHandler) opened(id identity, s state) (seal.Facts, bool) {
 	return facts, err == nil
 }
 
-// standing looks at the verdict of the old object: the seal first, and the record where there is none.
+// standing examines the verdict of the old object: its seal, or its record if there is none.
 func (h *StatusHandler) standing(ctx context.Context, w write) standing {
 	ours := w.old.ours()
 	if !w.old.complete() || len(ours) > 1 {
@@ -86,7 +86,7 @@ func (h *StatusHandler) standing(ctx context.Context, w write) standing {
 	return before
 }
 
-// isRecorded reports whether the record is the add-on's, of this state, and says what the condition says.
+// isRecorded reports whether the record is the add-on's, for this state, with the condition's verdict.
 func (h *StatusHandler) isRecorded(ctx context.Context, w write, recorded string, good bool) bool {
 	if h.Recorded == nil {
 		return false
@@ -101,7 +101,7 @@ func (h *StatusHandler) isRecorded(ctx context.Context, w write, recorded string
 }
 
 // carry returns the status of a write that changes nothing that was judged. A record comes with a seal that names
-// it: nobody but the add-on can make one.
+// it, which only the add-on can make.
 func (h *StatusHandler) carry(w write) state {
 	wanted := w.carried()
 	recorded := text(w.submitted.marks.record)
@@ -116,8 +116,8 @@ func (h *StatusHandler) carry(w write) state {
 	return wanted
 }
 
-// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is.
-// It asks nobody.
+// Recorded returns the verdict in a TaskRun's record, if the add-on made it for the TaskRun as it is. It makes no
+// request.
 func (t *Trust) Recorded(_ context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool) {
 	v, err := t.verifiersFor(rules)
 	if err != nil {

@@ -329,9 +329,10 @@ func TestAttemptsAreBounded(t *testing.T) {
 func TestUnreadableStatus(t *testing.T) {
 	forged := func(change func(fields)) func(fields) { return func(s fields) { withOurs("True")(s); change(s) } }
 	odd := map[string]func(fields){
-		"annotations":            func(s fields) { s["annotations"] = []any{"x"} },
-		"annotations are a text": func(s fields) { s["annotations"] = "x" },
-		"attempts":               func(s fields) { s["retriesStatus"] = 5 }, "an attempt": func(s fields) { s["retriesStatus"] = []any{5} },
+		"annotations":              func(s fields) { s["annotations"] = []any{"x"} },
+		"annotations are a text":   func(s fields) { s["annotations"] = "x" },
+		"attempts":                 func(s fields) { s["retriesStatus"] = 5 },
+		"an attempt":               func(s fields) { s["retriesStatus"] = []any{5} },
 		"steps":                    func(s fields) { s["steps"] = "x" },
 		"conditions of an attempt": func(s fields) { s["retriesStatus"] = []any{fields{"conditions": 5}} },
 	}

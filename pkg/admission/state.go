@@ -29,13 +29,13 @@ const (
 	fieldTaskSpec       = "taskSpec"
 )
 
-// state is the status of a TaskRun, or of one of its attempts, taken apart no further than needed, so that what
-// this version does not know survives, and once: whoever writes it may make it as long as the API server takes.
-// Setters replace fields and never change what a field holds: a clone shares everything else.
+// state is the status of a TaskRun or of one of its attempts. It is decoded only as far as necessary, so that
+// unknown fields survive, and only once, because its author can make it as large as the API server allows. Setters
+// replace fields and never change their contents: a clone shares everything else.
 type state struct {
 	fields     map[string]json.RawMessage // nil: there is no status
 	conditions []entry                    // what the field of that name holds
-	came       marks                      // what the field annotations holds of ours
+	came       marks                      // the add-on's annotations
 	marks      marks                      // what it is to hold
 }
 
@@ -106,7 +106,7 @@ func (s state) MarshalJSON() ([]byte, error) {
 // complete reports whether the attempt has succeeded or failed.
 func (s state) complete() bool { return decided(s.succeeded().Status) }
 
-// decided reports whether the status of a condition is an answer.
+// decided reports whether the status of a condition is True or False.
 func decided(status string) bool {
 	return status == string(corev1.ConditionTrue) || status == string(corev1.ConditionFalse)
 }
@@ -117,8 +117,7 @@ func (s state) failedByEnforcement() bool {
 	return succeeded.Status == string(corev1.ConditionFalse) && succeeded.Reason == verify.ReasonVerificationFailed
 }
 
-// ranNothing reports whether there is no trace of a pod: a TaskRun that Tekton refused before it made one, in every
-// attempt.
+// ranNothing reports whether no attempt has a trace of a pod: Tekton refused the TaskRun before it created one.
 func (s state) ranNothing() bool {
 	if s.hasAny(fieldPodName, fieldSteps, fieldResults, fieldArtifacts) {
 		return false
@@ -129,7 +128,7 @@ func (s state) ranNothing() bool {
 	})
 }
 
-// hasAny reports whether one of the fields holds anything.
+// hasAny reports whether one of the fields has a value.
 func (s state) hasAny(fields ...string) bool {
 	return slices.ContainsFunc(fields, func(field string) bool {
 		switch string(s.fields[field]) {
@@ -140,7 +139,7 @@ func (s state) hasAny(fields ...string) bool {
 	})
 }
 
-// withoutVerdict returns a copy without our condition, seal and record.
+// withoutVerdict returns a copy without the add-on's condition, seal and record.
 func (s state) withoutVerdict() state {
 	wanted := s.clone()
 	wanted.marks = marks{}
@@ -150,7 +149,7 @@ func (s state) withoutVerdict() state {
 	return wanted
 }
 
-// stripMaterial takes the signing material out of status.results.
+// stripMaterial removes the signing material from status.results.
 func (s state) stripMaterial() error {
 	all, err := s.list(fieldResults)
 	if err != nil {
@@ -178,7 +177,7 @@ func (s state) stripMaterial() error {
 	return s.set(fieldResults, kept)
 }
 
-// stripMessages takes the evidence out of the termination messages of the steps, and leaves there why it is missing.
+// stripMessages removes the evidence from the steps' termination messages, and leaves the reason there.
 func (s state) stripMessages() error {
 	steps, err := s.list(fieldSteps)
 	if err != nil || len(steps) == 0 {

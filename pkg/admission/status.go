@@ -24,7 +24,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Rules are what the settings ask of evidence.
+// Rules are what the settings require of evidence.
 type Rules struct {
 	Tokens        verify.Tokens
 	MinimumFormat signing.Format // weaker evidence is refused
@@ -46,7 +46,7 @@ type PodGetter interface {
 	Log(ctx context.Context, namespace, name, container string, atMost int64) ([]byte, error)
 }
 
-// Scope tells what is to be done where.
+// Scope is what the add-on does in which namespace.
 type Scope interface {
 	// Ready reports whether the add-on has seen the settings and the namespaces.
 	Ready() bool
@@ -55,7 +55,7 @@ type Scope interface {
 	Enforcement(namespace string) settings.Enforcement
 }
 
-// Accounts are the users who have a part of their own in the status of a TaskRun.
+// Accounts are the users with a part in writing the status of a TaskRun.
 type Accounts struct {
 	Tekton string // of Tekton's controller, which writes it
 	AddOn  string // of the add-on, which writes the record
@@ -64,7 +64,7 @@ type Accounts struct {
 const (
 	// podTimeout bounds the one request to the API server that every verdict needs.
 	podTimeout = 3 * time.Second
-	// answerTimeout bounds all that one answer waits for. With refreshTimeout, which the requests of others share, it stays
+	// answerTimeout bounds everything for which one answer waits. With refreshTimeout, which requests share, it stays
 	// below the ten seconds after which the API server gives up on the status webhook.
 	answerTimeout = 7 * time.Second
 )
@@ -75,23 +75,27 @@ type StatusHandler struct {
 	Accounts Accounts
 	Verifier Verifier
 	Pods     PodGetter
-	// SealKey is the key of the add-on's replicas. While it is none, verdicts are given without a seal, and judged again later.
+	// SealKey is the key of the add-on's replicas. Without a key, verdicts have no seal and are judged again later.
 	SealKey func() seal.Key
-	// Since returns when a namespace was granted signing tokens, false if it was not: what is older is not behind the fence.
+	// Since returns when a namespace got its signing tokens, or false if it did not. The policies did not protect older
+	// TaskRuns.
 	Since func(namespace string) (time.Time, bool)
-	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it is; it may be nil.
+	// Recorded returns the verdict in the record that a TaskRun carries, if the add-on made it of the TaskRun as it
+	// is; it may be nil.
 	Recorded func(ctx context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool)
 	OnRetry  func() // is told every attempt that was sent into the next; it may be nil
 	Now      func() time.Time
 	Log      *zap.SugaredLogger
 }
 
-// Admit judges one write to taskruns/status. Where the namespace's mode is audit it never refuses it.
-func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (response *admissionv1.AdmissionResponse) {
+// Admit judges one write to taskruns/status. If the namespace's mode is audit, it never refuses the write.
+func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.AdmissionRequest) (
+	response *admissionv1.AdmissionResponse) {
 	if !h.Scope.Ready() {
 		unanswered()
 	}
-	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user", display.Safe(request.UserInfo.Username))
+	log := h.Log.With("namespace", request.Namespace, "taskRun", request.Name, "user",
+		display.Safe(request.UserInfo.Username))
 	ctx, cancel := context.WithTimeout(logging.WithLogger(ctx, log), answerTimeout)
 	defer cancel()
 	s, mode := h.Scope.Settings(), h.Scope.Enforcement(request.Namespace)
@@ -117,12 +121,12 @@ func (h *StatusHandler) Admit(ctx context.Context, request *admissionv1.Admissio
 	return response
 }
 
-// unanswered ends a call without an answer, so that the failure policy of the webhook's entry decides: only the API server
-// knows which of them it called.
+// unanswered ends a call without an answer, so that the failure policy of the called webhook decides, which only the
+// API server knows.
 func unanswered() { panic(http.ErrAbortHandler) }
 
-// notVerified answers for a write that could not be judged: audit lets it pass, enforce does not. Tekton's controller writes
-// again what was refused.
+// notVerified answers for a write that could not be judged: audit admits it, and enforce does not. Tekton's
+// controller tries a refused write again.
 func notVerified(mode settings.Enforcement, err error) *admissionv1.AdmissionResponse {
 	if mode == settings.Enforce {
 		return refuse(&refusal{metav1.StatusReasonInternalError, http.StatusInternalServerError,
@@ -140,13 +144,15 @@ func (h *StatusHandler) admit(
 		return nil, fmt.Errorf("old object: %w", err)
 	} // else whoever wrote that keeps nobody from being judged
 	if old.id.Namespace != request.Namespace || old.id.Name != request.Name {
-		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace, request.Name)
+		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace,
+			request.Name)
 	}
 	submitted, err := parseObject(request.Object.Raw)
 	if err != nil {
 		return nil, err
 	}
-	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts, by: request.UserInfo.Username}
+	w := write{old: old, submitted: submitted, settings: s, mode: mode, accounts: h.Accounts,
+		by: request.UserInfo.Username}
 	if !old.managedByOther() {
 		if err := w.refused(); err != nil {
 			return nil, err
@@ -180,13 +186,14 @@ func (h *StatusHandler) admit(
 		response.Warnings = append(response.Warnings, noRoom)
 	}
 	if pinned {
-		response.Warnings = append(response.Warnings, warning("status.taskSpec is fixed once it was set: the change was not stored"))
+		response.Warnings = append(response.Warnings,
+			warning("status.taskSpec is fixed once it was set: the change was not stored"))
 	}
 	return response, nil
 }
 
-// decide returns the status that is to be stored. What a judgement rests on is judged again whenever it changes, and whenever
-// nothing proves that the add-on gave the verdict that is there.
+// decide returns the status to store. A verdict is given again whenever something changes on which it depends, and
+// whenever nothing proves that the present one is the add-on's.
 func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	if w.old.managedByOther() {
 		return w.submitted.withoutVerdict(), nil // it is nobody's
@@ -219,7 +226,7 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	return wanted, err
 }
 
-// unreadable returns the status of a TaskRun that cannot be judged because of its form: no verdict of somebody else's stands in it.
+// unreadable returns the status of a TaskRun that is too malformed to judge, without a verdict of another writer.
 func (h *StatusHandler) unreadable(ctx context.Context, w write, why error) (state, error) {
 	wanted := unjudged(w.submitted.state)
 	if !wanted.complete() {
@@ -233,7 +240,7 @@ func (h *StatusHandler) unreadable(ctx context.Context, w write, why error) (sta
 	return wanted, nil
 }
 
-// unjudged returns the status without a verdict of anybody's.
+// unjudged returns the status without any verdict.
 func unjudged(s state) state {
 	wanted := s.withoutVerdict()
 	wanted.inOrder()
@@ -243,7 +250,7 @@ func unjudged(s state) state {
 // maxAttempts is how many archived attempts are judged in one write. Tekton's controller adds one at a time.
 const maxAttempts = 4
 
-// running returns the status of a TaskRun that is not completed: no verdict is due.
+// running returns the status of a TaskRun that is not completed, and has no verdict yet.
 func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
 	judged, err := h.withAttempts(ctx, w)
 	if err != nil {
@@ -253,8 +260,8 @@ func (h *StatusHandler) running(ctx context.Context, w write) (state, error) {
 	return wanted, wanted.setCondition(awaiting(h.Now()))
 }
 
-// withAttempts returns the submitted status in which the attempts that were archived or changed in this write are judged by
-// themselves: no condition in them is somebody else's.
+// withAttempts returns the submitted status with verdicts for the attempts that this write archived or changed, so
+// that no condition in them comes from another writer.
 func (h *StatusHandler) withAttempts(ctx context.Context, w write) (state, error) {
 	attempts, err := w.submitted.attempts()
 	if err != nil {
@@ -301,18 +308,20 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 	return wanted, err
 }
 
-// RulesOf returns what the settings ask of evidence in a mode.
+// RulesOf returns what the settings require of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{
-		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance, Receipts: s.ReceiptsIn(mode),
+		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance,
+		Receipts: s.ReceiptsIn(mode),
 	}
 }
 
-// judge verifies the TaskRun as it will be stored. What cannot be evaluated is INDETERMINATE, so that a condition set by hand
-// does not stand. It is an error where enforce would fail a TaskRun for what may have passed in a moment.
+// judge verifies the TaskRun as it will be stored. If it cannot be evaluated, the verdict is INDETERMINATE, so that
+// a condition set by hand does not stay. It is an error if enforce would fail a TaskRun for a reason that may pass
+// in a moment.
 func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (verify.Result, verify.Facts, error) {
 	log := logging.FromContext(ctx)
-	// What Tekton set before the write that completes the TaskRun is what it ran.
+	// The values that Tekton set before the completing write are what it ran.
 	declared := w.old.fields[fieldTaskSpec]
 	facts := verify.Facts{
 		Live: true, RequirePod: true,
@@ -323,7 +332,7 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		return indeterminate("input", err), facts, nil
 	}
 	rules := RulesOf(w.settings, w.mode)
-	if facts.Pod, err = h.lookAtPod(ctx, tr, rules.Receipts && verify.NeedsReceipt(tr)); err != nil {
+	if facts.Pod, err = h.readPod(ctx, tr, rules.Receipts && verify.NeedsReceipt(tr)); err != nil {
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, fmt.Errorf("reading the TaskRun's pod: %w", err)
 		}
@@ -340,7 +349,8 @@ func (h *StatusHandler) judge(ctx context.Context, w write, submitted state) (ve
 		if w.mode == settings.Enforce {
 			return verify.Result{}, facts, errors.New(failureMessage(result))
 		}
-		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message", failureMessage(result))
+		log.Errorw("the clock or the keys of this replica are behind those of the API server", "message",
+			failureMessage(result))
 	}
 	if w.mode == settings.Enforce && result.Verdict == verify.NoResults {
 		result.Verdict, result.Reason = verify.Unsigned, string(verify.CheckCoverage)
@@ -354,7 +364,7 @@ func indeterminate(reason string, err error) verify.Result {
 	return verify.Result{Verdict: verify.Indeterminate, Reason: reason, Message: err.Error()}
 }
 
-// encode is json.Marshal for what always encodes but may be hostile in size or depth.
+// encode is json.Marshal for values that always encode, but can be hostile in size or depth.
 func encode(value any) (json.RawMessage, error) {
 	raw, err := json.Marshal(value)
 	if err != nil {

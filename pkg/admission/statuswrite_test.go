@@ -160,7 +160,8 @@ func TestTroubleNeverRefusesAWrite(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			response := newStatusHandler(tt.verifier).Admit(t.Context(), &admissionv1.AdmissionRequest{
-				Namespace: "ci", Name: "build", Object: runtime.RawExtension{Raw: tt.object}, OldObject: runtime.RawExtension{Raw: tt.old},
+				Namespace: "ci", Name: "build", Object: runtime.RawExtension{Raw: tt.object},
+				OldObject: runtime.RawExtension{Raw: tt.old},
 			})
 			if !response.Allowed || response.Patch != nil || len(response.Warnings) != 1 {
 				t.Fatalf("allowed %v, patch %s, warnings %q", response.Allowed, response.Patch, response.Warnings)
@@ -221,7 +222,8 @@ func TestVerifierSeesWhatWillBeStored(t *testing.T) {
 	if tr.UID != runUID || tr.Spec.TaskRef.Name != "build" || !tr.IsSuccessful() || tr.Status.PodName != "build-pod" {
 		t.Errorf("verified %+v", tr)
 	}
-	if want := (Rules{Tokens: verify.Tokens{Audience: "lab-prefix", Lifetime: signing.DefaultTokenLifetime}, Receipts: true}); verifier.rules != want {
+	if want := (Rules{Tokens: verify.Tokens{Audience: "lab-prefix", Lifetime: signing.DefaultTokenLifetime},
+		Receipts: true}); verifier.rules != want {
 		t.Errorf("rules of tokens %+v, want %+v", verifier.rules, want)
 	}
 }
@@ -240,11 +242,13 @@ func TestPodFacts(t *testing.T) {
 		want   *verify.PodFacts // nil: nobody looked
 	}{
 		"found": {
-			fakePods{pod: pod(metav1.OwnerReference{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID, Controller: &yes})}, nil,
+			fakePods{pod: pod(metav1.OwnerReference{APIVersion: "tekton.dev/v1", Kind: "TaskRun", UID: runUID,
+				Controller: &yes})}, nil,
 			&verify.PodFacts{Found: true, UID: podUID, ControllerUID: runUID, Reported: &verify.Reported{}},
 		},
 		"owner but no controller": {
-			fakePods{pod: pod(metav1.OwnerReference{UID: runUID})}, nil, &verify.PodFacts{Found: true, UID: podUID, Reported: &verify.Reported{}},
+			fakePods{pod: pod(metav1.OwnerReference{UID: runUID})}, nil, &verify.PodFacts{Found: true, UID: podUID,
+				Reported: &verify.Reported{}},
 		},
 		"not found": {fakePods{err: notFound}, nil, &verify.PodFacts{}},
 		"no name":   {fakePods{err: errors.New("nobody may ask")}, noPod, &verify.PodFacts{}},

@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
-// Subject is the object that a review asks about.
+// Subject is the object of a review.
 type Subject struct{ Namespace, Name string }
 
 type subjectKey struct{}
@@ -23,13 +23,14 @@ func withSubject(ctx context.Context, request *admissionv1.AdmissionRequest) con
 	return context.WithValue(ctx, subjectKey{}, Subject{request.Namespace, request.Name})
 }
 
-// OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server: a review
-// that names another pod must tell nothing about that.
+// OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server:
+// a review that names another pod must tell nothing about that.
 type OwnPods struct {
 	Pods PodGetter
 }
 
-// nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton keeps more.
+// nameKept is how many characters of a TaskRun's name begin the name of its pod, however long the name is. Tekton
+// keeps more.
 const nameKept = 16
 
 // Log implements PodGetter, for a pod that Get has shown to be the TaskRun's own.

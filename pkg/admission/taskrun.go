@@ -27,14 +27,14 @@ type object struct {
 	id      identity
 }
 
-// identity is who a TaskRun is. A write to the status cannot change it.
+// identity identifies a TaskRun. A status write cannot change it.
 type identity struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
 	UID       string `json:"uid"`
 }
 
-// parseObject returns who the TaskRun is also where its status cannot be read.
+// parseObject returns the identity of a TaskRun even if its status cannot be read.
 func parseObject(raw []byte) (o object, err error) {
 	o.size = len(raw)
 	if o.members, err = members(raw); err != nil {
@@ -51,7 +51,7 @@ func parseObject(raw []byte) (o object, err error) {
 	return o, err
 }
 
-// runSpec is what is looked at in a TaskRun's spec.
+// runSpec is the part of a TaskRun's spec that is read.
 type runSpec struct {
 	ManagedBy *string              `json:"managedBy"`
 	Retries   int                  `json:"retries"`
@@ -60,7 +60,7 @@ type runSpec struct {
 
 func (r runSpec) cancelled() bool { return r.Status == v1.TaskRunSpecStatusCancelled }
 
-// spec returns an empty one where it cannot be read: Tekton's own webhook has seen it.
+// spec returns the spec, or an empty one if it cannot be read. Tekton's own webhook has checked it.
 func (o object) spec() runSpec {
 	var spec runSpec
 	if err := kjson.UnmarshalCaseSensitivePreserveInts(o.members["spec"], &spec); err != nil {
@@ -69,14 +69,14 @@ func (o object) spec() runSpec {
 	return spec
 }
 
-// managedByOther reports whether somebody else than Tekton's controller runs the TaskRun.
+// managedByOther reports whether a controller other than Tekton's runs the TaskRun.
 func (o object) managedByOther() bool {
 	manager := o.spec().ManagedBy
 	return manager != nil && *manager != verify.TektonController
 }
 
-// sameJudged reports whether two states agree in all that a verdict rests on. The TaskRun's UID and spec cannot
-// change in a status write.
+// sameJudged reports whether two states agree in everything on which a verdict depends. A status write cannot change
+// the TaskRun's UID and spec.
 func sameJudged(a, b state) bool {
 	if !slices.Equal(a.outcomes(), b.outcomes()) {
 		return false
@@ -85,7 +85,7 @@ func sameJudged(a, b state) bool {
 		func(field string) bool { return !sameJSON(a.fields[field], b.fields[field]) })
 }
 
-// subject returns what a seal of the TaskRun is of, when it has this status.
+// subject returns what a seal is about for the TaskRun with this status.
 func (i identity) subject(s state) (seal.Subject, error) {
 	cond, err := s.condition()
 	if err != nil {
@@ -144,9 +144,9 @@ func isNull(raw json.RawMessage) bool { return len(raw) == 0 || string(raw) == "
 // maxOutcomes is how many conditions Succeeded are judged: more than one is too many.
 const maxOutcomes = 8
 
-// asStored returns the TaskRun that the API server will store, as far as a verdict rests on it: of a status write
-// it takes the status, and everything else from the old object, although the request may carry another spec or
-// another name. Annotations of the status and all conditions but Succeeded are left out.
+// asStored returns the TaskRun that the API server will store, as far as a verdict depends on it. For a status write
+// the API server takes the status from the request, and everything else from the old object, although the request
+// can have a different spec or name. Annotations of the status and all conditions except Succeeded are left out.
 func asStored(old object, status state) (*v1.TaskRun, error) {
 	wanted := status.clone()
 	delete(wanted.fields, fieldAnnotations)
@@ -170,8 +170,8 @@ func asStored(old object, status state) (*v1.TaskRun, error) {
 	return tr, nil
 }
 
-// patchTo returns the operations that make the status of the object the wanted one. add replaces a member that
-// exists, and needs the one around it (RFC 6902, section 4.1).
+// patchTo returns the operations that turn the object's status into the wanted one. add replaces a member that
+// exists, and requires its parent (RFC 6902, section 4.1).
 func (o object) patchTo(wanted state) []operation {
 	if o.fields == nil {
 		if len(wanted.fields) == 0 {
@@ -194,7 +194,7 @@ func (o object) patchTo(wanted state) []operation {
 	return append(patch, o.patchMarks(wanted.marks)...)
 }
 
-// patchMarks leaves other annotations alone, however many there are.
+// patchMarks does not touch other annotations, however many there are.
 func (o object) patchMarks(wanted marks) []operation {
 	changed := wanted.changes(o.marks)
 	if !isObject(o.fields[fieldAnnotations]) && len(changed) > 0 {

@@ -23,22 +23,22 @@ const (
 	refreshInterval = 10 * time.Minute // how often the keys are read anyway
 	refreshPause    = 10 * time.Second // least time between two reads that an unknown key asks for
 	refreshTimeout  = 2 * time.Second
-	// settleTime is how long after a step ended the keys must have been read to refute what it signed: API servers
-	// that are restarted one by one with another key, or another issuer, do not agree for a while.
+	// settleTime is how long after a step ended the keys must have been read to refute its signature. API servers that
+	// are restarted one by one with another key or issuer differ for a while.
 	settleTime = 10 * time.Minute
 	// reviewTimeout bounds all token reviews of one TaskRun. With podTimeout and refreshTimeout it stays below the ten
 	// seconds after which the API server gives up on the status webhook.
 	reviewTimeout = 3 * time.Second
 )
 
-// maxRules bounds the verifiers that are kept: the two modes have rules of their own, and settings change rarely.
+// maxRules bounds how many verifiers are kept. Each mode has its own rules, and settings change rarely.
 const maxRules = 8
 
-// Trust verifies with the issuer keys of the cluster it runs in, those in use and those of its trust history. It
-// keeps them in memory, and reads them anew now and then and when a TaskRun was signed with a key, or under an
-// issuer, that it does not know: then at most once in refreshPause, by one request for all who wait. What the keys
-// do not settle is for the API server to say (authentication.k8s.io). What stays unknown then is refuted only by
-// keys that were read long enough after it was signed.
+// Trust verifies with the issuer keys of its cluster: those in use, and those of its trust history. It keeps them in
+// memory. It reads them again regularly, and when it meets an unknown key or issuer: then at most once in
+// refreshPause, with one request for all that wait. If the keys do not decide, it asks the API server
+// (authentication.k8s.io). If that does not decide either, only keys that were read long enough after signing
+// refute.
 type Trust struct {
 	fetch    func(context.Context) (*trust.Cluster, error)
 	reviewer verify.Reviewer
@@ -54,15 +54,15 @@ type Trust struct {
 	asked     time.Time            // when the keys were last asked for
 }
 
-// verifiers are three with the same keys and rules.
+// verifiers are three verifiers with the same keys and rules.
 type verifiers struct {
 	read   time.Time        // when the cluster was asked for the keys
-	local  *verify.Verifier // asks nobody
+	local  *verify.Verifier // makes no request
 	asking *verify.Verifier // asks the API server about tokens that the keys do not prove
-	final  *verify.Verifier // takes the keys for all that the cluster has
+	final  *verify.Verifier // assumes that these are all keys of the cluster
 }
 
-// NewTrust returns a Trust that reads the keys by fetch, and asks reviewer about what they do not settle.
+// NewTrust returns a Trust that reads the keys with fetch, and asks reviewer if they do not decide.
 func NewTrust(
 	fetch func(context.Context) (*trust.Cluster, error), reviewer verify.Reviewer, now func() time.Time,
 	log *zap.SugaredLogger,
@@ -78,7 +78,7 @@ func (t *Trust) Changed() {
 	}
 }
 
-// Run keeps the keys fresh until ctx ends.
+// Run reads the keys regularly until ctx ends.
 func (t *Trust) Run(ctx context.Context) {
 	for {
 		pause := wait.Jitter(refreshInterval, 0.1)
@@ -102,15 +102,15 @@ func (t *Trust) Ready() bool {
 	return t.cluster != nil
 }
 
-// Cluster returns the keys, which nobody may change, nil if there are none yet.
+// Cluster returns the keys, which must not be changed, or nil if there are none yet.
 func (t *Trust) Cluster() *trust.Cluster {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.cluster
 }
 
-// TaskRun implements Verifier. Local verification comes first, with keys as fresh as they have to be: the API
-// server is asked about tokens only where that leaves something open.
+// TaskRun implements Verifier. It verifies locally first, with keys that are fresh enough, and asks the API server
+// about tokens only if that leaves something open.
 func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts verify.Facts) (verify.Result, error) {
 	v, err := t.verifiersFor(rules)
 	if err != nil {
@@ -126,7 +126,7 @@ func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts 
 		if err := t.refreshOnDemand(ctx); err != nil {
 			t.log.Warnw("a TaskRun was signed with an unknown key", "key", result.MissingKey, zap.Error(err))
 		}
-		// Whoever refreshed the keys: if there are others now, ask again.
+		// Other requests can have refreshed the keys, too. If they changed, ask again.
 		fresh, err := t.verifiersFor(rules)
 		if err != nil {
 			return verify.Result{}, err
@@ -154,14 +154,14 @@ func (t *Trust) TaskRun(ctx context.Context, rules Rules, tr *v1.TaskRun, facts 
 	return result, nil
 }
 
-// mayBeBehind reports whether keys that were read then may lack one that signed a step which ended then. A node
-// whose clock is far ahead keeps nobody waiting.
+// mayBeBehind reports whether keys that were read at one time may lack a key that signed a step which ended at
+// another. A node whose clock is far ahead does not cause a wait.
 func (t *Trust) mayBeBehind(read, ended time.Time) bool {
 	return !ended.After(t.now().Add(settleTime)) && read.Before(ended.Add(settleTime))
 }
 
-// lastEnd returns when the last step ended, as its node says: at that time at the latest it was signed. Unlike the
-// time of completion it is the same in each attempt to write the status.
+// lastEnd returns when the last step ended by its node's clock, and so the latest time of signing. Unlike the
+// completion time it is the same in each attempt to write the status.
 func lastEnd(tr *v1.TaskRun) (last time.Time) {
 	for i := range tr.Status.Steps {
 		if ended := tr.Status.Steps[i].Terminated; ended != nil && ended.FinishedAt.After(last) {
@@ -171,7 +171,8 @@ func lastEnd(tr *v1.TaskRun) (last time.Time) {
 	return last
 }
 
-// verifiersFor returns the verifiers of the present keys. They are built anew when the keys or the rules have changed.
+// verifiersFor returns the verifiers for the present keys. It builds them again when the keys or the rules have
+// changed.
 func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -209,7 +210,7 @@ func (t *Trust) verifiersFor(rules Rules) (*verifiers, error) {
 	return v, nil
 }
 
-// refreshOnDemand reads the keys unless that was done a moment ago.
+// refreshOnDemand reads the keys unless they were read a moment ago.
 func (t *Trust) refreshOnDemand(ctx context.Context) (err error) {
 	Outside(ctx, func() { // all who wait for the one request
 		_, err, _ = t.once.Do("keys", func() (any, error) {
@@ -220,7 +221,7 @@ func (t *Trust) refreshOnDemand(ctx context.Context) (err error) {
 				return nil, fmt.Errorf("the issuer's keys were read %s ago: not again so soon",
 					t.now().Sub(asked).Round(time.Second))
 			}
-			// The others who wait must not fail because the first one's request ended.
+			// The others that wait must not fail because the first one's request ended.
 			return nil, t.refresh(context.WithoutCancel(ctx))
 		})
 	})

@@ -8,11 +8,11 @@ import (
 	"errors"
 )
 
-// errForm is returned for what is no JSON object or list where one was expected.
+// errForm is the error for a value that is not a JSON object or list where one was expected.
 var errForm = errors.New("expected another form of JSON")
 
-// walk calls each with the members of an object, their keys in quotes, or with the elements of a list, without
-// keys. It takes one look at each byte and copies nothing. raw was found to be JSON when the review was decoded.
+// walk calls each with the members of an object, with their keys in quotes, or with the elements of a list, without
+// keys. It reads each byte once and copies nothing. raw was found to be JSON when the review was decoded.
 func walk(raw []byte, each func(key, value []byte)) error {
 	i := space(raw, 0)
 	if i == len(raw) || raw[i] != '{' && raw[i] != '[' {
@@ -71,7 +71,7 @@ func elements(raw []byte) ([]json.RawMessage, error) {
 	return all, err
 }
 
-// unquote returns what a string stands for, nothing for another value.
+// unquote returns the text of a JSON string, or an empty text for another value.
 func unquote(raw []byte) []byte {
 	switch {
 	case len(raw) < 2 || raw[0] != '"':

@@ -17,20 +17,20 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 )
 
-// MaxReview bounds a review, in bytes. It holds an object twice, and an API server takes none above 3 MiB.
+// MaxReview bounds a review, in bytes. It contains an object twice, and an API server accepts at most 3 MiB.
 const MaxReview = 8 << 20
 
 // Admit answers one admission request.
 type Admit func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse
 
-// Outcome is what became of a request to a webhook, for the metrics.
+// Outcome is the outcome of a request to a webhook, for the metrics.
 type Outcome string
 
 // The outcomes.
 const (
 	OutcomeAllowed Outcome = "allowed" // unchanged
 	OutcomePatched Outcome = "patched" // with changes
-	// allowed, with changes or without, although something was amiss, as the warning says
+	// allowed, with or without changes, with a warning about a problem
 	OutcomeWarned     Outcome = "warned"
 	OutcomeRefused    Outcome = "refused"     // the write is not made
 	OutcomeUnanswered Outcome = "unanswered"  // left to the failure policy, while the add-on starts
@@ -38,19 +38,19 @@ const (
 	OutcomePanic      Outcome = "panic"       // a mistake in the add-on
 )
 
-// TakeBody reads the body of a request, within what its server has for that. done is called when the answer is
-// ready to be sent; it may be called more than once.
+// TakeBody reads the body of a request, within the server's memory for bodies. Call done when the answer is ready to
+// be sent; it can be called more than once.
 type TakeBody func(w http.ResponseWriter, r *http.Request) (body []byte, done func(), status int, err error)
 
-// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Nobody proves to be an API
-// server, so a review is a question about one object, and never a reason to change anything.
+// Webhook serves the AdmissionReviews (admission.k8s.io/v1) of one webhook over HTTP. Clients do not prove to be an
+// API server, so a review is a question about one object, and never a reason to change anything.
 type Webhook struct {
-	Admit Admit
-	Rule  Rule     // what Admit is asked about, and nothing else
-	Take  TakeBody // shared by all webhooks of the process, as is
-	Gate  *Gate
-	// Done is told about every request: how long it took in all, and how much of that this process worked on it. The
-	// rest is waiting: for its turn, and for the API server.
+	Admit   Admit
+	Rule    Rule     // what Admit is asked about, and nothing else
+	Take    TakeBody // shared by all webhooks of the process, as is
+	Limiter *Limiter
+	// Done is called for every request: with its total time, and the part that this process worked on it. The rest is
+	// waiting: for its turn, and for the API server.
 	Done func(o Outcome, whole, worked time.Duration)
 	Log  *zap.SugaredLogger
 }
@@ -65,7 +65,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer done()
 	came := time.Now()
-	ctx, err := h.Gate.Enter(r.Context())
+	ctx, err := h.Limiter.Enter(r.Context())
 	if err != nil { // the caller is gone
 		h.Done(OutcomeUnanswered, time.Since(came), 0)
 		return
@@ -73,7 +73,7 @@ func (h *Webhook) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	answer, outcome, err := h.work(ctx, body)
 	h.Done(outcome, time.Since(came), time.Since(began)-outside(ctx))
-	done() // who does not take the answer keeps nobody else waiting
+	done() // a client that does not read the answer blocks no other
 	if err != nil {
 		http.Error(w, err.Error(), statusOf(outcome))
 		return
@@ -91,9 +91,9 @@ func (h *Webhook) take(w http.ResponseWriter, r *http.Request) (body []byte, don
 	return h.Take(w, r)
 }
 
-// work returns the answer to a review, and leaves the gate.
+// work returns the answer to a review, and ends its turn.
 func (h *Webhook) work(ctx context.Context, body []byte) (answer []byte, outcome Outcome, err error) {
-	defer h.Gate.Leave()
+	defer h.Limiter.Leave()
 	review, err := parseReview(body)
 	if err != nil {
 		return nil, OutcomeBadRequest, err
@@ -124,7 +124,7 @@ func statusOf(o Outcome) int {
 	return http.StatusInternalServerError
 }
 
-// answer calls Admit. Where it panicked there is no response, and the failure policy of the webhook decides; with
+// answer calls Admit. If Admit panics there is no response, and the failure policy of the webhook decides. With
 // http.ErrAbortHandler it does so on purpose.
 func (h *Webhook) answer(ctx context.Context, request *admissionv1.AdmissionRequest) (
 	response *admissionv1.AdmissionResponse, outcome Outcome,
@@ -155,7 +155,7 @@ func outcomeOf(r *admissionv1.AdmissionResponse) Outcome {
 	return OutcomeAllowed
 }
 
-// checkHead looks at what announces a review. status is that of the answer to one that is not taken.
+// checkHead checks the headers of a review. status is that of the answer if they are refused.
 func checkHead(r *http.Request) (status int, err error) {
 	if r.Method != http.MethodPost {
 		return http.StatusMethodNotAllowed, fmt.Errorf("method: expected POST, got %s", display.Short(r.Method, maxWarning))

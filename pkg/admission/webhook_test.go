@@ -77,7 +77,7 @@ func TestWebhook(t *testing.T) {
 			var told []Outcome
 			taken, done := 0, 0
 			handler := &Webhook{
-				Admit: tt.admit, Rule: statusRule(), Gate: NewGate(1), Log: zap.NewNop().Sugar(),
+				Admit: tt.admit, Rule: statusRule(), Limiter: NewLimiter(1), Log: zap.NewNop().Sugar(),
 				Take: func(w http.ResponseWriter, r *http.Request) ([]byte, func(), int, error) {
 					body, _, status, err := takeAll(w, r)
 					if string(body) == "unread" {
@@ -106,7 +106,7 @@ func TestWebhook(t *testing.T) {
 			if diff := cmp.Diff([]Outcome{tt.outcome}, told); diff != "" {
 				t.Errorf("outcomes (-want +got):\n%s", diff)
 			}
-			if handler.Gate.free != 1 || done != taken {
+			if handler.Limiter.free != 1 || done != taken {
 				t.Errorf("the gate was not left, or the body not given back: %d of %d", done, taken)
 			}
 			if tt.status == http.StatusOK {

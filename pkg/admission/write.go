@@ -25,8 +25,8 @@ type write struct {
 	before         standing // of the verdict in old
 }
 
-// standing is how far the verdict in a status is the add-on's own. The zero value: nothing proves that it judged
-// this state.
+// standing is how far the verdict in a status is the add-on's own. The zero value means that nothing proves that the
+// add-on judged this state.
 type standing struct {
 	judged bool // a seal or a record proves it
 	sealed bool // the seal is the add-on's
@@ -35,7 +35,7 @@ type standing struct {
 	record bool // the record in it is the add-on's
 }
 
-// refusal is an error that says why a write must not be stored.
+// refusal is an error that explains why a write must not be stored.
 type refusal struct {
 	reason  metav1.StatusReason
 	code    int32
@@ -44,8 +44,8 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.message }
 
-// refused is an error where enforce must not let the write pass: attempts that were judged are history, and after
-// completion nobody but Tekton's controller has a reason to change what a verdict rests on.
+// refused returns an error if enforce must not admit the write: judged attempts are history, and after completion
+// only Tekton's controller has a reason to change what a verdict depends on.
 func (w write) refused() error {
 	if w.mode != settings.Enforce {
 		return nil
@@ -59,8 +59,8 @@ func (w write) refused() error {
 		return err
 	}
 	if !begins(after, before) {
-		// Tekton's controller writes so when its view of the TaskRun is older than the add-on's retry. It looks again on
-		// a conflict.
+		// Tekton's controller writes this if its view of the TaskRun is older than the add-on's retry. It reads again
+		// after a conflict.
 		return &refusal{metav1.StatusReasonConflict, http.StatusConflict, fmt.Sprintf(
 			"expected the %d archived attempts in status.retriesStatus as they are, got %d or other ones: "+
 				"the TaskRun was retried in the meantime, read it again", len(before), len(after))}
@@ -83,7 +83,7 @@ func (w write) forbidden(why string) error {
 		why, w.accounts.Tekton, display.Safe(w.by))}
 }
 
-// begins reports whether the archived attempts all are those of before and perhaps more.
+// begins reports whether the archived attempts begin with all earlier ones.
 func begins(all, before []state) bool {
 	if len(all) < len(before) {
 		return false
@@ -96,8 +96,8 @@ func begins(all, before []state) bool {
 	return true
 }
 
-// changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once: it holds which
-// results the Task declares, and nothing that a step signs says so.
+// changesDeclaration reports whether the write changes status.taskSpec, which Tekton sets once. It declares the
+// Task's results, and no signature of a step covers it.
 func (w write) changesDeclaration() bool {
 	declared := w.old.fields[fieldTaskSpec]
 	return !isNull(declared) && !sameJSON(declared, w.submitted.fields[fieldTaskSpec])
@@ -112,8 +112,8 @@ func (w write) pinned() write {
 	return w
 }
 
-// carried returns the status of a write that changes nothing that was judged: condition and seal stay, whoever
-// drops or changes them, and the record if it is the add-on's.
+// carried returns the status of a write that changes nothing that was judged. Condition and seal stay even if the
+// write drops or changes them, and the record if it is the add-on's.
 func (w write) carried() state {
 	wanted := w.submitted.withoutVerdict()
 	if w.before.sealed {
@@ -129,7 +129,7 @@ func (w write) carried() state {
 	return wanted
 }
 
-// judged returns the status of a completed TaskRun with the verdict in it. A record of an earlier verdict goes.
+// judged returns the status of a completed TaskRun with its verdict. It removes the record of an earlier verdict.
 func (w write) judged(result verify.Result, now time.Time) (state, error) {
 	wanted := w.submitted.withoutVerdict()
 	cond := w.condition(result, now)
@@ -141,7 +141,7 @@ func (w write) judged(result verify.Result, now time.Time) (state, error) {
 		return state{}, err
 	}
 	good := cond.Status == corev1.ConditionTrue
-	// What stood there for all to read is not taken away because it cannot be judged any more.
+	// What was published before stays, even if it cannot be judged any more.
 	unproven := result.Verdict == verify.Indeterminate && w.old.complete() && sameJudged(w.old.state, w.submitted.state)
 	switch {
 	case good && !w.settings.KeepMaterial:
@@ -158,7 +158,7 @@ func (w write) judged(result verify.Result, now time.Time) (state, error) {
 	return wanted, nil
 }
 
-// judgedAttempt returns an archived attempt with the verdict in it.
+// judgedAttempt returns an archived attempt with its verdict.
 func (w write) judgedAttempt(attempt state, result verify.Result, now time.Time) (state, error) {
 	wanted := attempt.withoutVerdict()
 	cond := conditionFor(result, now)
@@ -174,7 +174,7 @@ func (w write) judgedAttempt(attempt state, result verify.Result, now time.Time)
 	return wanted, nil
 }
 
-// condition returns what is said of the result, and of how the write came about; nil where nothing was due.
+// condition returns the condition for the result and for how the write came about, or nil if none is due.
 func (w write) condition(result verify.Result, now time.Time) *condition {
 	cond := conditionFor(result, now)
 	if !w.old.complete() {
@@ -200,8 +200,8 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 	return cond
 }
 
-// retriable reports whether Tekton would run the TaskRun again if this attempt failed, as (*v1.TaskRun).IsRetriable
-// has it. A TaskRun that was published as completed is never taken back.
+// retriable reports whether Tekton would run the TaskRun again if this attempt failed, like
+// (*v1.TaskRun).IsRetriable. A TaskRun that was published as completed is never taken back.
 func (w write) retriable() bool {
 	attempts, err := w.submitted.attempts()
 	spec := w.old.spec()

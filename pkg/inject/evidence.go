@@ -50,6 +50,10 @@ func (f TokenForm) size(pod *corev1.Pod, n int) int {
 	return base64.RawURLEncoding.EncodedLen(header) + 1 + base64.RawURLEncoding.EncodedLen(len(claims)) + 1 + f.Signature
 }
 
+// leastSVID is the length of an SVID on P-256 in DER without the names of trust domain, namespace and TaskRun. One with an
+// RSA key, or with intermediate certificates, is up to three times as long.
+const leastSVID = 500
+
 // Sizes of the parts of every message besides the values.
 const (
 	sizeEntry     = len(`{"key":"","value":"","type":1},`)
@@ -62,10 +66,15 @@ const (
 // evidenceSize returns an estimate of how many bytes the message of a step takes that emits nothing, or 0 if
 // unknown. The estimate is low on purpose: evidence that does not fit by it never fits.
 func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
+	entry := func(key string, n int) int { return sizeEntry + len(key) + n }
+	if options.Backend == signing.BackendSPIRE && options.Format == signing.FormatV2 {
+		svid := base64.RawURLEncoding.EncodedLen(leastSVID + len(options.SPIRE.TrustDomain) + len(pod.Namespace) + len(pod.Name))
+		return len("[]") - len(",") + sizeStarted + entry(signing.CarrierManifest, sizeManifest) +
+			entry(signing.CarrierManifestSignature, sizeSignature) + entry(signing.CarrierSVID, svid)
+	}
 	if !tokens.known() || !options.Backend.HasBindings() {
 		return 0
 	}
-	entry := func(key string, n int) int { return sizeEntry + len(key) + n }
 	audience := len(options.AudiencePrefix)
 	if options.Binding != signing.BindingAudience {
 		audience = len(signing.PayloadAudience(options.AudiencePrefix, signing.Digest{}))

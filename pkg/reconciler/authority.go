@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// authorityOverlap is how long API servers accept an authority after it was replaced. Replicas go on using the
-// certificate before for a part of that, so that there is never one which nobody accepts.
+// authorityOverlap is how long API servers accept an authority after it was replaced. Replicas use the previous
+// certificate for a part of that time, so that API servers always accept the one in use.
 const authorityOverlap = 5 * time.Minute
 
-// maxReplaced bounds how many replaced authorities are accepted: a quarrel over the Secret must not fill the
+// maxReplaced bounds how many replaced authorities are accepted, so that two writers of the Secret cannot fill the
 // configuration.
 const maxReplaced = 3
 
-// authorities are those that API servers are to accept of the webhooks' certificate.
+// authorities are the authorities of the webhooks' certificate that API servers accept.
 type authorities struct {
 	now func() time.Time
 
@@ -26,14 +26,14 @@ type authorities struct {
 	replaced []replaced // the last one first
 }
 
-// replaced is an authority that was the present one until then.
+// replaced is an authority that was in use until a certain time.
 type replaced struct {
 	pem   []byte
 	until time.Time
 }
 
-// learn takes what API servers accept already for the authority of before, so that a keeper that starts in the
-// middle of a replacement does not cut it short.
+// learn takes the authorities that API servers already accept as replaced ones, so that a keeper that starts during
+// a replacement does not cut it short.
 func (a *authorities) learn(accepted []byte) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -42,8 +42,9 @@ func (a *authorities) learn(accepted []byte) {
 	}
 }
 
-// remember notes the present authority, and returns all that API servers are to accept now and when that changes;
-// 0: not by itself. Every replica does, not only the one that leads: another may lead when it changes.
+// remember stores the present authority. It returns all authorities that API servers must accept now, and when that
+// changes, or 0 if it does not change by itself. Every replica does this, not only the leader, because another one
+// can lead by then.
 func (a *authorities) remember(present []byte) (bundle []byte, again time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

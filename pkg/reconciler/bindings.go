@@ -22,8 +22,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Bindings keeps the namespaces of the policies' bindings in line with the settings. It changes nothing else in
-// them and makes none: what is missing or was changed otherwise is reported as drift. Its keys are the names of the
+// Bindings updates the namespaces of the policies' bindings from the settings. It does not change anything else in
+// them, and does not create bindings: status reports missing and edited ones. Its keys are the names of the
 // bindings.
 type Bindings struct {
 	pkgreconciler.LeaderAwareFuncs
@@ -56,7 +56,7 @@ func (b *Bindings) each(f func(types.NamespacedName)) {
 	}
 }
 
-// Start has changes put into the work queue and runs the informers until ctx ends.
+// Start puts changes into the work queue, and runs the informers until ctx ends.
 func (b *Bindings) Start(ctx context.Context, queue *controller.Impl) {
 	b.settings.OnChange(func() { b.each(queue.EnqueueKey) })
 	for name, informer := range b.informers {
@@ -91,7 +91,7 @@ func (b *Bindings) Reconcile(ctx context.Context, key string) error {
 	_, err = b.client.AdmissionregistrationV1().ValidatingAdmissionPolicyBindings().Update(ctx, updated,
 		metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil // the change is seen soon, and calls again
+		return nil // the change is seen soon, and triggers this again
 	}
 	if err != nil {
 		return fmt.Errorf("writing the namespaces into ValidatingAdmissionPolicyBinding %s: %w", name, err)

@@ -24,21 +24,20 @@ import (
 )
 
 const (
-	// certificateLifetime is how long a certificate is good from when it was made.
+	// certificateLifetime is how long a certificate is valid.
 	certificateLifetime = 7 * 24 * time.Hour
-	// certificateRenewal is how long before its end another one is made.
+	// certificateRenewal is how long before its end a certificate is replaced.
 	certificateRenewal = 24 * time.Hour
-	// certificateInterval is how often it is looked at: nobody tells of its end, and by a clock that jumps it comes at
-	// once.
+	// certificateInterval is how often the certificate is checked, because no event announces its end, and a clock can
+	// jump.
 	certificateInterval = 10 * time.Second
-	// certificateBackdate is how far the clocks of API servers may be apart.
+	// certificateBackdate is how much the clocks of API servers may differ.
 	certificateBackdate = time.Hour
 )
 
-// Certificate keeps the certificate of the webhooks, in the Secret that the manifests bring. Its beginning is the
-// API server's own time, that of the Secret: with the clock of a replica that is ahead
-// (knative.dev/pkg/webhook/certificates goes by it), API servers would call no webhook until their clocks get
-// there.
+// Certificate maintains the certificate of the webhooks, in the Secret of the manifests. Its beginning is the API
+// server's own time, taken from the Secret. If it came from a replica whose clock is ahead, as with
+// knative.dev/pkg/webhook/certificates, API servers would not accept it until their clocks get there.
 type Certificate struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -59,7 +58,7 @@ func NewCertificate(client kubernetes.Interface, secrets corelisters.SecretListe
 	return c
 }
 
-// Key is the one key of the reconciler.
+// Key is the only key of the reconciler.
 func (c *Certificate) Key() types.NamespacedName {
 	return types.NamespacedName{Namespace: manifests.Namespace, Name: manifests.CertificateSecret}
 }
@@ -71,7 +70,7 @@ func (c *Certificate) Reconcile(ctx context.Context, key string) error {
 	}
 	secret, err := c.secrets.Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
 	if apierrors.IsNotFound(err) {
-		return nil // enable brings it
+		return nil // enable creates it
 	}
 	if err != nil {
 		return fmt.Errorf("reading Secret %s: %w", manifests.CertificateSecret, err)
@@ -84,7 +83,7 @@ func (c *Certificate) Reconcile(ctx context.Context, key string) error {
 	return controller.NewRequeueAfter(certificateInterval)
 }
 
-// amiss says why the certificate in the Secret is not to be used any longer, nil if it is.
+// amiss returns why the certificate in the Secret cannot be used any longer, or nil.
 func (c *Certificate) amiss(secret *corev1.Secret) error {
 	pair, err := tls.X509KeyPair(secret.Data[certresources.ServerCert], secret.Data[certresources.ServerKey])
 	if err != nil {
@@ -107,7 +106,7 @@ func (c *Certificate) amiss(secret *corev1.Secret) error {
 	}
 }
 
-// replace puts another certificate in the place of the one in the Secret.
+// replace replaces the certificate in the Secret.
 func (c *Certificate) replace(ctx context.Context, secret *corev1.Secret, why error) error {
 	made, err := newServingPair(secret.CreationTimestamp.Add(-certificateBackdate), c.now().Add(certificateLifetime))
 	if err != nil {
@@ -120,7 +119,7 @@ func (c *Certificate) replace(ctx context.Context, secret *corev1.Secret, why er
 	_, err = c.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated,
 		metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if apierrors.IsConflict(err) {
-		return nil // the change is seen soon, and calls again
+		return nil // the change is seen soon, and triggers this again
 	}
 	if err != nil {
 		return fmt.Errorf("writing Secret %s: %w", manifests.CertificateSecret, err)

@@ -64,8 +64,8 @@ func newCertificateLab(t *testing.T, data map[string][]byte) *certificateLab {
 	return lab
 }
 
-// bring reconciles and returns what the Secret holds afterwards.
-func (l *certificateLab) bring(t *testing.T) map[string][]byte {
+// renew reconciles and returns what the Secret holds afterwards.
+func (l *certificateLab) renew(t *testing.T) map[string][]byte {
 	t.Helper()
 	err := l.Reconcile(t.Context(), l.Key().String())
 	if again, after := controller.IsRequeueKey(err); !again || after != 10*time.Second {
@@ -99,17 +99,17 @@ func wantServing(t *testing.T, data map[string][]byte, at time.Time) {
 
 func TestCertificateIsMadeAndKept(t *testing.T) {
 	lab := newCertificateLab(t, nil)
-	first := lab.bring(t)
+	first := lab.renew(t)
 	wantServing(t, first, noon().Add(-59*time.Minute)) // an API server that is behind the others
 	wantServing(t, first, noon().Add(7*24*time.Hour-time.Minute))
 	for _, later := range []time.Duration{time.Hour, 6*24*time.Hour - time.Minute} {
 		lab.ahead = later
-		if again := lab.bring(t); !bytes.Equal(first[certresources.ServerCert], again[certresources.ServerCert]) {
+		if again := lab.renew(t); !bytes.Equal(first[certresources.ServerCert], again[certresources.ServerCert]) {
 			t.Errorf("replaced after %s", later)
 		}
 	}
 	lab.ahead = 6*24*time.Hour + time.Minute
-	if again := lab.bring(t); bytes.Equal(first[certresources.ServerCert], again[certresources.ServerCert]) {
+	if again := lab.renew(t); bytes.Equal(first[certresources.ServerCert], again[certresources.ServerCert]) {
 		t.Error("expected another certificate a day before the end, got the same")
 	}
 }
@@ -119,12 +119,12 @@ func TestCertificateIsMadeAndKept(t *testing.T) {
 func TestCertificateOfAClockThatIsAhead(t *testing.T) {
 	for _, ahead := range []time.Duration{time.Minute, 8 * 24 * time.Hour, 10 * 365 * 24 * time.Hour} {
 		lab := newCertificateLab(t, nil)
-		lab.bring(t)
+		lab.renew(t)
 		lab.ahead = ahead
-		made := lab.bring(t)
+		made := lab.renew(t)
 		wantServing(t, made, noon())
 		lab.ahead = 0
-		if again := lab.bring(t); !bytes.Equal(made[certresources.ServerCert], again[certresources.ServerCert]) {
+		if again := lab.renew(t); !bytes.Equal(made[certresources.ServerCert], again[certresources.ServerCert]) {
 			t.Errorf("ahead by %s: replaced again when the clock was right", ahead)
 		}
 	}
@@ -171,7 +171,7 @@ func TestCertificateThatIsAmiss(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			lab := newCertificateLab(t, test.data)
 			before := bytes.Clone(test.data[certresources.ServerCert])
-			after := lab.bring(t)
+			after := lab.renew(t)
 			if kept := bytes.Equal(before, after[certresources.ServerCert]); kept != test.kept {
 				t.Errorf("kept: expected %t, got %t", test.kept, kept)
 			}

@@ -32,7 +32,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Resources that the gate in front of Chains holds.
+// Resources that the gate for Chains holds.
 const (
 	TaskRuns     = "taskruns"
 	PipelineRuns = "pipelineruns"
@@ -40,13 +40,13 @@ const (
 
 // Timing of the gate.
 const (
-	gateSynced = 100 * time.Millisecond // between looks whether settings and namespaces are known
+	gateSynced = 100 * time.Millisecond // between checks whether settings and namespaces are known
 	gateSweep  = 30 * time.Second       // between attempts to list everything when the gate is turned off
-	gatePoll   = 15 * time.Second       // between looks at the TaskRuns of a completed PipelineRun
-	gateHold   = time.Second            // so long the webhook has time to place the hold
+	gatePoll   = 15 * time.Second       // between reads of the TaskRuns of a completed PipelineRun
+	gateHold   = time.Second            // how long the webhook has to place the hold
 )
 
-// ChainsGateConfig is what a ChainsGate works with.
+// ChainsGateConfig is what NewChainsGate needs.
 type ChainsGateConfig struct {
 	Client     dynamic.Interface
 	Settings   *Settings
@@ -58,9 +58,8 @@ type ChainsGateConfig struct {
 	Now    func() time.Time
 }
 
-// ChainsGate decides about the objects of one resource that are held from Chains, as package chains says. It places
-// the hold where the webhook, which comes first, was not called. Turned off, it takes every hold away that is
-// undecided.
+// ChainsGate decides about the objects of one resource that are held from Chains, by the rules of package chains. It
+// places the hold if the webhook missed the object. When the gate is turned off, it releases all undecided objects.
 type ChainsGate struct {
 	pkgreconciler.LeaderAwareFuncs
 	ChainsGateConfig
@@ -76,7 +75,7 @@ func NewChainsGate(config ChainsGateConfig) *ChainsGate {
 	return &ChainsGate{ChainsGateConfig: config, changed: make(chan struct{}, 1)}
 }
 
-// Start has the objects followed, while this replica leads, until ctx ends.
+// Start watches the objects until ctx ends, while this replica leads.
 func (g *ChainsGate) Start(ctx context.Context, queue *controller.Impl) {
 	g.queue = queue
 	g.Settings.OnChange(func() {
@@ -92,8 +91,8 @@ func (g *ChainsGate) Start(ctx context.Context, queue *controller.Impl) {
 	g.DemoteFunc = func(pkgreconciler.Bucket) { g.leading.Demote() }
 }
 
-// run follows all objects while the gate is on, and looks at each once when it is off. A change of the settings
-// begins anew.
+// run watches all objects while the gate is on. When it is off, it reads each of them once. It starts again when the
+// settings change.
 func (g *ChainsGate) run(ctx context.Context) {
 	g.since.Store(g.Now().Unix())
 	for !g.Settings.HasSynced() || !g.Namespaces.HasSynced() {
@@ -116,7 +115,7 @@ func (g *ChainsGate) run(ctx context.Context) {
 	}
 }
 
-// pause waits for a while (0: without limit) or until something was sent, and reports whether ctx goes on.
+// pause waits for a time (0: without limit) or for a message. It reports whether ctx goes on.
 func pause(ctx context.Context, d time.Duration, sent <-chan struct{}) bool {
 	var over <-chan time.Time
 	if d > 0 {
@@ -138,7 +137,7 @@ func (g *ChainsGate) on() bool {
 	return s.GateChains && s.Backend != signing.BackendNone
 }
 
-// onIn holds in a namespace that is being deleted, too: what is held there is not given to Chains for that.
+// onIn is also true in a namespace that is being deleted, because that must not release objects to Chains.
 func (g *ChainsGate) onIn(namespace string) bool { return g.on() && g.Namespaces.Chosen(namespace) }
 
 func (g *ChainsGate) objects() dynamic.NamespaceableResourceInterface {
@@ -149,8 +148,8 @@ func tektonResource(name string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: "tekton.dev", Version: "v1", Resource: name}
 }
 
-// sweep looks at every object once. Without the gate the add-on may lack the right to: then the plugin, which took
-// it away, does this.
+// sweep reads every object once. When the gate is off, the add-on may lack the permission. Then the plugin, which
+// removed it, does this.
 func (g *ChainsGate) sweep(ctx context.Context) error {
 	pages := pager.New(func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 		return g.objects().List(ctx, o)
@@ -164,7 +163,7 @@ func (g *ChainsGate) sweep(ctx context.Context) error {
 	})
 }
 
-// see decides whether an object needs a closer look, now or later.
+// see decides whether an object needs more work, now or later.
 func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 	if event == watch.Deleted {
 		return
@@ -182,8 +181,8 @@ func (g *ChainsGate) see(event watch.EventType, u *unstructured.Unstructured) {
 	}
 }
 
-// read returns what the gate looks at. A verdict on a TaskRun is none unless it is the add-on's. A deletion from
-// before this replica began to lead begins with that: nobody has decided until then.
+// read returns the facts for the gate. A verdict counts only if it is the add-on's. If a deletion began before this
+// replica led, it counts from that time, because nobody decided until then.
 func (g *ChainsGate) read(ctx context.Context, u *unstructured.Unstructured) chains.Run {
 	run := chains.Read(u)
 	if run.Kind == "TaskRun" && run.Complete && !g.Proves(ctx, u) {
@@ -195,7 +194,7 @@ func (g *ChainsGate) read(ctx context.Context, u *unstructured.Unstructured) cha
 	return run
 }
 
-// decide leaves TaskRuns and PipelineRuns alone that another controller runs.
+// decide ignores TaskRuns and PipelineRuns that another controller runs.
 func (g *ChainsGate) decide(run chains.Run, u *unstructured.Unstructured) chains.Decision {
 	d := chains.Decide(run, g.onIn(u.GetNamespace()), g.Now())
 	by, managed, _ := unstructured.NestedString(u.Object, "spec", "managedBy")
@@ -205,7 +204,7 @@ func (g *ChainsGate) decide(run chains.Run, u *unstructured.Unstructured) chains
 	return d
 }
 
-// toBeJudged reports whether the verdict is to be made up from other objects, which is not known yet.
+// toBeJudged reports whether the verdict depends on other objects, which are not known yet.
 func (g *ChainsGate) toBeJudged(run chains.Run, namespace string) bool {
 	return g.Resource == PipelineRuns && run.Complete && run.State() == chains.Held && g.onIn(namespace)
 }
@@ -243,11 +242,11 @@ func (g *ChainsGate) Reconcile(ctx context.Context, key string) error {
 	return nil
 }
 
-// judge looks at the TaskRuns that a PipelineRun owns.
+// judge judges a PipelineRun by the TaskRuns that it owns.
 func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstructured) (chains.Verdict, string,
 	error) {
 	taskRuns := g.Client.Resource(tektonResource(TaskRuns)).Namespace(pipelineRun.GetNamespace())
-	// everybody can write the label: it is where to look, and proves nothing
+	// everybody can write the label: it narrows the search, and proves nothing
 	selector := labels.Set{pipeline.PipelineRunUIDLabelKey: string(pipelineRun.GetUID())}.String()
 	list, err := taskRuns.List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -259,7 +258,7 @@ func (g *ChainsGate) judge(ctx context.Context, pipelineRun *unstructured.Unstru
 		found[list.Items[i].GetName()] = &list.Items[i]
 	}
 	names, _ := chains.References(pipelineRun)
-	for _, name := range names { // those that have lost their label
+	for _, name := range names { // those that lost their label
 		if found[name] != nil {
 			continue
 		}

@@ -50,7 +50,7 @@ func TestMissedHoldConverges(t *testing.T) {
 					t.Fatal(err)
 				}
 				completed := old.DeepCopy()
-				// nolint:forcetypeassert // as made by heldRun
+				//nolint:forcetypeassert // as made by heldRun
 				completed.Object["status"].(map[string]any)["conditions"] = []any{succeeded}
 				response := handler.Admit(t.Context(), &admissionv1.AdmissionRequest{
 					Namespace: "ci", Name: "missed", SubResource: "status",

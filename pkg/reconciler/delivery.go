@@ -19,8 +19,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Delivery knows whether a pod can be given the signer by an image volume: Kubernetes 1.35 and later, and on every node
-// that takes pods a kubelet of that version with containerd 2.1 or CRI-O 1.33 at least.
+// Delivery knows whether a pod can get the signer by an image volume. That takes Kubernetes 1.35, and on every node
+// that accepts pods a kubelet of that version with at least containerd 2.1 or CRI-O 1.33.
 type Delivery struct {
 	informer  cache.SharedIndexInformer
 	discovery discovery.ServerVersionInterface
@@ -28,13 +28,13 @@ type Delivery struct {
 
 	mu     sync.RWMutex
 	server string // version of the API server; empty while unknown
-	last   string // what was decided last, for the log
+	last   string // the last decision, for the log
 }
 
-// serverVersionInterval is how often the API server is asked for its version, which changes only in an upgrade.
+// serverVersionInterval is how often the API server's version is read. It changes only with an upgrade.
 const serverVersionInterval = 10 * time.Minute
 
-// NewDelivery returns the view of the nodes. Until Run has seen them, the answer is an init container.
+// NewDelivery returns the view of the nodes. Until Run has read them, the answer is an init container.
 func NewDelivery(client kubernetes.Interface, log *zap.SugaredLogger) *Delivery {
 	informer := coreinformers.NewNodeInformer(client, 0, cache.Indexers{})
 	if err := informer.SetTransform(stripNode); err != nil { // fails on a started informer only
@@ -43,7 +43,7 @@ func NewDelivery(client kubernetes.Interface, log *zap.SugaredLogger) *Delivery 
 	return &Delivery{informer: informer, discovery: client.Discovery(), log: log}
 }
 
-// Run follows the nodes and the server's version until ctx ends.
+// Run watches the nodes and the server's version until ctx ends.
 func (d *Delivery) Run(ctx context.Context) {
 	go wait.UntilWithContext(ctx, d.askServer, serverVersionInterval)
 	d.informer.RunWithContext(ctx)
@@ -67,7 +67,7 @@ func (d *Delivery) askServer(context.Context) {
 	d.mu.Unlock()
 }
 
-// Choose returns how the signer reaches a pod that is created now: image or init.
+// Choose returns how a new pod gets the signer: by image or init.
 func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
 	if wanted != settings.DeliveryAuto {
 		return wanted
@@ -92,7 +92,7 @@ func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
 	return chosen
 }
 
-// stripNode keeps of a node what delivery.LacksImageVolumes looks at.
+// stripNode removes everything from a node that delivery.LacksImageVolumes does not read.
 func stripNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
 	if !ok {

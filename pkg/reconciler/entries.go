@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	signingcluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // ReasonNotRegistered is the reason of the events about TaskRuns that could not be registered, so that their
@@ -93,6 +95,7 @@ func NewEntries(c EntriesConfig) *Entries {
 func (e *Entries) Start(ctx context.Context, queue keyQueue) {
 	e.queue = queue
 	e.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		e.forget() // another replica has led; all TaskRuns are seen again
 		e.leading.Promote(ctx, e.sweepRegularly)
 		return nil
 	}
@@ -134,9 +137,22 @@ func (e *Entries) find(key types.NamespacedName) (registration, bool) {
 	return r, ok
 }
 
+// all returns what is registered now.
+func (e *Entries) all() map[types.NamespacedName]registration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return maps.Clone(e.known)
+}
+
 func (e *Entries) has(key types.NamespacedName) bool {
 	_, ok := e.find(key)
 	return ok
+}
+
+func (e *Entries) forget() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	clear(e.known)
 }
 
 // Reconcile implements controller.Reconciler.
@@ -184,7 +200,10 @@ func (e *Entries) get(ctx context.Context, id types.NamespacedName) (*v1.TaskRun
 
 // done reports whether no pod of the TaskRun needs an identity any more, as far as Tekton's own controller
 // runs it.
-func done(tr *v1.TaskRun) bool { return tr.IsDone() }
+func done(tr *v1.TaskRun) bool {
+	by := tr.Spec.ManagedBy
+	return tr.IsDone() || by != nil && *by != verify.TektonController
+}
 
 // register registers a TaskRun for as long as it can run.
 func (e *Entries) register(ctx context.Context, id types.NamespacedName, tr *v1.TaskRun) error {
@@ -254,21 +273,27 @@ func (e *Entries) sweepRegularly(ctx context.Context) {
 }
 
 // Sweep ends the registrations of TaskRuns that are done or gone, which this replica has not noticed because
-// it did not lead, or had ended.
+// it did not lead, or had ended. It registers those again whose registration someone else has ended.
 func (e *Entries) Sweep(ctx context.Context) error {
 	client, err := e.Client()
 	if err != nil {
 		return err
 	}
+	missing := e.all()
 	var unknown []signingcluster.Registered
 	err = client.ListEntries(ctx, func(r signingcluster.Registered) {
-		known, ok := e.find(types.NamespacedName{Namespace: r.Namespace, Name: r.Name})
-		if !ok || known.uid != r.UID {
+		id := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
+		if known, ok := e.find(id); !ok || known.uid != r.UID {
 			unknown = append(unknown, r)
+			return
 		}
+		delete(missing, id)
 	})
 	if err != nil {
 		return err
+	}
+	for id := range missing {
+		e.queue.EnqueueKey(id)
 	}
 	var errs []error
 	for _, r := range unknown {

@@ -24,13 +24,13 @@ import (
 // Defaults of a Feed.
 const (
 	feedPage   = 250              // objects in one answer
-	feedResync = 10 * time.Minute // how often everything is looked at again
-	feedSteady = time.Minute      // a feed that lasted so long has recovered from earlier failures
+	feedResync = 10 * time.Minute // how often everything is listed again
+	feedSteady = time.Minute      // after this time, earlier failures no longer count
 )
 
-// Feed shows every object of one resource to a function, and shows it again after every change. It keeps none of
-// them: its memory does not grow with their number. What was missed while nobody watched is made up for by the next
-// listing, at the latest after feedResync; a deletion in that time is not seen.
+// Feed passes every object of one resource to a function, and passes it again after every change. It does not keep
+// objects, so its memory does not grow with their number. The next listing makes up for missed changes, at the
+// latest after feedResync. It does not show a deletion in that time.
 type Feed[T runtime.Object] struct {
 	source cache.ListerWatcherWithContext
 	handle func(watch.EventType, T)
@@ -40,8 +40,8 @@ type Feed[T runtime.Object] struct {
 	backoff wait.Backoff
 }
 
-// NewFeed returns a Feed that reads source. handle is called by one goroutine, with watch.Added for every object
-// listed; it should do no more than decide whether to put a key into a work queue, and must not keep the object.
+// NewFeed returns a Feed that reads source. One goroutine calls handle, with watch.Added for every listed object.
+// handle should only decide whether to put a key into a work queue, and must not keep the object.
 func NewFeed[T runtime.Object](
 	source cache.ListerWatcherWithContext, handle func(watch.EventType, T), log *zap.SugaredLogger,
 ) *Feed[T] {
@@ -116,8 +116,8 @@ func (f *Feed[T]) follow(ctx context.Context) error {
 	}
 }
 
-// list shows all objects, a page at a time, and returns from where to watch: the state of the first page, so that
-// nothing that happened during the listing is missed.
+// list passes all objects, page by page. It returns where to start watching: the state of the first page, so that no
+// change during the listing is missed.
 func (f *Feed[T]) list(ctx context.Context) (resourceVersion string, err error) {
 	options := metav1.ListOptions{Limit: feedPage}
 	for {
@@ -151,8 +151,8 @@ func (f *Feed[T]) show(event watch.EventType, obj runtime.Object) error {
 	return nil
 }
 
-// watcher gives up by end where the state to watch from is no longer there. RetryWatcher does so when a watch says
-// it, but repeats for ever a request that is answered with it.
+// watcher calls end if the state to watch from is gone. RetryWatcher stops if a watch reports that, but repeats a
+// request for ever that is answered with it.
 func (f *Feed[T]) watcher(end context.CancelCauseFunc) cache.WatcherWithContext {
 	return &cache.ListWatch{
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
@@ -165,10 +165,10 @@ func (f *Feed[T]) watcher(end context.CancelCauseFunc) cache.WatcherWithContext 
 	}
 }
 
-// errDemoted ends what only the leader does.
+// errDemoted ends work that only the leader does.
 var errDemoted = errors.New("another replica leads")
 
-// Leading runs functions while this replica leads. Its methods are those that LeaderAwareFuncs wants.
+// Leading runs functions while this replica leads. It has the methods of LeaderAwareFuncs.
 type Leading struct {
 	mu  sync.Mutex
 	end context.CancelCauseFunc

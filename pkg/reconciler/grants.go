@@ -25,13 +25,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Grants keeps, in each namespace in scope, the RoleBinding that shows since when the policies protect the namespace, as
-// long as they are in effect. If steps sign with tokens, it also lets the pods there request them. Its keys are names of
-// namespaces, and policiesKey.
+// Grants keeps, in each namespace in scope, the RoleBinding that shows since when the policies protect the
+// namespace, as long as they are in effect. If steps sign with tokens, it also lets the pods there request them.
+// Its keys are names of namespaces, and policiesKey.
 //
-// The replica that leads does all of it. Every other one looks at the policies too, and gives a namespace its first grant, so that
-// the pods of a new namespace need not wait for a leader. Whatever it has seen given once it leaves to the leader, who may have
-// taken it away.
+// The replica that leads does all of it. Every other one looks at the policies too, and gives a namespace its first
+// grant, so that the pods of a new namespace need not wait for a leader. Whatever it has seen given once it leaves
+// to the leader, who may have taken it away.
 type Grants struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -52,11 +52,11 @@ type Grants struct {
 	known map[string]bool // namespaces whose grant was seen
 }
 
-// policiesKey stands for the look at the policies. No namespace has a slash in its name.
+// policiesKey is the key for examining the policies. Names of namespaces have no slash.
 var policiesKey = types.NamespacedName{Namespace: "policies", Name: "probe"}
 
-// Bites is what a probe of the policies tells: an error unless they refuse what they must.
-type Bites func(ctx context.Context, s settings.Settings) error
+// PolicyCheck probes the policies. It returns an error unless they refuse what they must.
+type PolicyCheck func(ctx context.Context, s settings.Settings) error
 
 // GrantsConfig is what NewGrants needs.
 type GrantsConfig struct {
@@ -65,7 +65,7 @@ type GrantsConfig struct {
 	Namespaces      *Namespaces
 	TektonNamespace string
 	TektonAccount   string // of Tekton's controller
-	Probe           Bites
+	Probe           PolicyCheck
 	Recorder        record.EventRecorder
 	Log             *zap.SugaredLogger
 	Now             func() time.Time
@@ -97,7 +97,7 @@ func NewGrants(c GrantsConfig) (*Grants, error) {
 	return g, nil
 }
 
-// Start has changes put into the work queue and runs the informers until ctx ends.
+// Start puts changes into the work queue, and runs the informers until ctx ends.
 func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
 	g.enqueue = queue.EnqueueKey
 	g.namespaces.OnChange(func(name string) {
@@ -120,7 +120,7 @@ func (g *Grants) Start(ctx context.Context, queue *controller.Impl) {
 	go g.given.Run(ctx)
 }
 
-// HasSynced reports whether everything has been seen that Reconcile decides upon.
+// HasSynced reports whether everything is known on which Reconcile depends.
 func (g *Grants) HasSynced() bool {
 	for _, informer := range g.policies.informers() {
 		if !informer.HasSynced() {
@@ -130,7 +130,7 @@ func (g *Grants) HasSynced() bool {
 	return g.given.HasSynced() && g.settings.HasSynced() && g.namespaces.HasSynced()
 }
 
-// policiesChanged has the policies looked at anew, and every namespace after a change of the settings.
+// policiesChanged examines the policies again, and all namespaces after a change of the settings.
 func (g *Grants) policiesChanged() {
 	g.mu.Lock()
 	g.guard.restart()
@@ -158,7 +158,7 @@ func (g *Grants) Reconcile(ctx context.Context, key string) error {
 	leading := g.IsLeaderFor(id)
 	switch {
 	case id == policiesKey:
-		return g.lookAtPolicies(ctx, leading)
+		return g.examinePolicies(ctx, leading)
 	case leading:
 		return g.reconcileNamespace(ctx, name)
 	default:
@@ -166,15 +166,15 @@ func (g *Grants) Reconcile(ctx context.Context, key string) error {
 	}
 }
 
-// lookAtPolicies examines the policies once, comes back when it should, and has all namespaces looked at when the answer
-// is another one. Only the leader reports it.
-func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
+// examinePolicies examines the policies once and again when due. If the outcome changes, it examines all namespaces.
+// Only the leader reports a change.
+func (g *Grants) examinePolicies(ctx context.Context, leading bool) error {
 	if !backends.Of(g.settings.Get().Backend).Enabled {
 		return nil // nobody gets a grant; a change of the settings calls again
 	}
 	g.mu.Lock()
 	before := g.guard.state
-	again := g.guard.look(ctx)
+	again := g.guard.examine(ctx)
 	after, reason, told := g.guard.state, g.guard.reason, g.told
 	if leading {
 		g.told = after
@@ -182,7 +182,7 @@ func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
 	g.mu.Unlock()
 	switch {
 	case leading && told != after:
-		g.tell(after, reason)
+		g.report(after, reason)
 	case reason != nil:
 		g.log.Warn(reason)
 	}
@@ -192,10 +192,10 @@ func (g *Grants) lookAtPolicies(ctx context.Context, leading bool) error {
 	return controller.NewRequeueAfter(again)
 }
 
-// tell reports a change of the guard's opinion as a log line and an event of the keeper's Deployment.
-func (g *Grants) tell(state verdict, reason error) {
+// report reports a change of the guard's verdict as a log line and an event of the keeper's Deployment.
+func (g *Grants) report(state verdict, reason error) {
 	deployment := ownDeployment(manifests.Keeper)
-	if state == bites {
+	if state == inEffect {
 		g.log.Info("the admission policies bite: namespaces in scope get their grants")
 		g.recorder.Event(deployment, corev1.EventTypeNormal, "GrantsGiven",
 			"the admission policies are in effect: TaskRuns in scope are verified from now on")
@@ -206,7 +206,7 @@ func (g *Grants) tell(state verdict, reason error) {
 		"no step can sign, and no receipt is made: %v; run kubectl tekton-sign enable again", reason)
 }
 
-// reconcileNamespace gives the namespace its grant, or takes it away.
+// reconcileNamespace creates or withdraws the grant of a namespace.
 func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	g.mu.Lock()
 	state := g.guard.state
@@ -216,7 +216,7 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	switch {
 	case live != nil && (!wanted || state == fails):
 		return g.withdraw(ctx, live)
-	case wanted && state == bites:
+	case wanted && state == inEffect:
 		return g.give(ctx, name, live)
 	case live != nil && live.Annotations[manifests.AnnotationFence] != g.fence && len(live.Subjects) > 0:
 		return g.suspend(ctx, live)
@@ -224,10 +224,10 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	return nil
 }
 
-// giveFirst gives the namespace its first grant.
+// giveFirst creates the first grant of a namespace.
 func (g *Grants) giveFirst(ctx context.Context, name string) error {
 	g.mu.Lock()
-	first := g.guard.state == bites && !g.known[name]
+	first := g.guard.state == inEffect && !g.known[name]
 	g.mu.Unlock()
 	if !first || g.given.of(name) != nil || !g.wanted(name) {
 		return nil
@@ -245,26 +245,27 @@ func (g *Grants) setKnown(namespace string, known bool) {
 	}
 }
 
-// wanted reports whether the settings give the namespace a grant.
+// wanted reports whether a namespace has a grant by the settings.
 func (g *Grants) wanted(namespace string) bool {
 	return backends.Of(g.settings.Get().Backend).Enabled && g.namespaces.InScope(namespace)
 }
 
-// suspend takes the right away that was given under the policies of another version, until those of this one were seen to hold.
-// The RoleBinding stays: its age says since when the namespace signs.
+// suspend withdraws the permission that was granted under the policies of another version, until those of this
+// version are in effect. The RoleBinding stays, because its age shows since when the namespace signs.
 func (g *Grants) suspend(ctx context.Context, live *rbacv1.RoleBinding) error {
 	suspended := live.DeepCopy()
 	suspended.Subjects = nil
-	_, err := g.client.RbacV1().RoleBindings(live.Namespace).Update(ctx, suspended, metav1.UpdateOptions{FieldManager: manifests.Keeper})
+	_, err := g.client.RbacV1().RoleBindings(live.Namespace).Update(ctx, suspended,
+		metav1.UpdateOptions{FieldManager: manifests.Keeper})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("suspending the grant of namespace %s: %w", live.Namespace, err)
 	}
 	return nil
 }
 
-// give creates the grant, or puts it right.
+// give creates or repairs the grant.
 func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
-	grant := manifests.Grant(g.settings.Get().Backend, namespace, g.fence)
+	grant := manifests.GrantInstead(live, g.settings.Get().Backend, namespace, g.fence)
 	client := g.client.RbacV1().RoleBindings(namespace)
 	if live == nil {
 		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Keeper})

@@ -26,14 +26,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// TestGrantsWithoutALeader: a replica that does not lead gives a new namespace its grant, and leaves to the leader what was given once.
+// TestGrantsWithoutALeader: a replica that does not lead gives a new namespace its grant, and leaves to the leader
+// what was given once.
 func TestGrantsWithoutALeader(t *testing.T) {
 	g := newGrantsTest(t)
 	g.make("ci")
 	g.reconcile("ci")
 	g.want("before the policies were seen to bite", "ci", false)
 
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
 	g.make("other")
@@ -55,7 +56,7 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.make("ci")
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
@@ -67,13 +68,14 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	g.want("while the policies fail", "ci", false)
 }
 
-// TestGrantsOfReceipts: a backend without tokens gives no right, and what it leaves shows since when a namespace is protected.
+// TestGrantsOfReceipts: a backend without tokens gives no right, and what it leaves shows since when a namespace is
+// protected.
 func TestGrantsOfReceipts(t *testing.T) {
 	g := newGrantsTest(t)
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.make("ci")
 	g.use(signing.BackendReceipt)
 	g.reconcile("ci")
@@ -88,7 +90,7 @@ func TestGrantsOfReceipts(t *testing.T) {
 	g.guard.state = fails
 	g.reconcile("ci")
 	g.want("while the policies fail", "ci", false)
-	g.guard.state = bites
+	g.guard.state = inEffect
 	g.reconcile("ci")
 	g.use(signing.BackendNone)
 	g.reconcile("ci")
@@ -139,7 +141,8 @@ func newGrantsTest(t *testing.T) grantsTest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	queue := controller.NewContext(t.Context(), grants, controller.ControllerOptions{WorkQueueName: "grants", Logger: zap.NewNop().Sugar()})
+	queue := controller.NewContext(t.Context(), grants, controller.ControllerOptions{WorkQueueName: "grants",
+		Logger: zap.NewNop().Sugar()})
 	grants.Start(t.Context(), queue)
 	go view.Run(t.Context())
 	test := grantsTest{grants, t, client, namespaces}
@@ -170,7 +173,8 @@ func (g grantsTest) make(namespace string) {
 
 func (g grantsTest) unmake(namespace string) {
 	g.t.Helper()
-	if err := g.metadata.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("namespaces"), "", namespace); err != nil {
+	if err := g.metadata.Tracker().Delete(corev1.SchemeGroupVersion.WithResource("namespaces"), "",
+		namespace); err != nil {
 		g.t.Fatal(err)
 	}
 	g.until("its deletion was seen", func() bool {
@@ -205,7 +209,8 @@ func (g grantsTest) reconcile(namespace string) {
 // withdraw takes the grant away, as a leader does.
 func (g grantsTest) withdraw(namespace string) {
 	g.t.Helper()
-	err := g.client.RbacV1().RoleBindings(namespace).Delete(g.t.Context(), manifests.TokenRequester, metav1.DeleteOptions{})
+	err := g.client.RbacV1().RoleBindings(namespace).Delete(g.t.Context(), manifests.TokenRequester,
+		metav1.DeleteOptions{})
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// GrantTimes follows the grants of all namespaces.
+// GrantTimes watches the grants of all namespaces.
 type GrantTimes struct {
 	informer cache.SharedIndexInformer
 }
@@ -26,7 +26,7 @@ func NewGrantTimes(client kubernetes.Interface) *GrantTimes {
 		onlyName(manifests.TokenRequester))}
 }
 
-// Run follows the grants until ctx ends.
+// Run watches the grants until ctx ends.
 func (g *GrantTimes) Run(ctx context.Context) { g.informer.RunWithContext(ctx) }
 
 // HasSynced reports whether all grants have been seen.
@@ -42,13 +42,13 @@ func (g *GrantTimes) Since(namespace string) (time.Time, bool) {
 	return live.CreationTimestamp.Time, true
 }
 
-// InForce reports whether the pods of a namespace may request signing tokens.
+// InForce reports whether the pods of a namespace can request signing tokens.
 func (g *GrantTimes) InForce(namespace string) bool {
 	live := g.of(namespace)
 	return live != nil && len(live.Subjects) > 0
 }
 
-// of returns the grant of a namespace, nil if it has none.
+// of returns the grant of a namespace, or nil.
 func (g *GrantTimes) of(namespace string) *rbacv1.RoleBinding {
 	return get[*rbacv1.RoleBinding](g.informer, namespace+"/"+manifests.TokenRequester)
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// policyWatch follows the policies and bindings of an installation, each by its name.
+// policyWatch watches the policies and bindings of an installation, each by its name.
 type policyWatch struct {
 	policies map[string]cache.SharedIndexInformer
 	bindings map[string]cache.SharedIndexInformer
@@ -50,7 +50,7 @@ func (w *policyWatch) informers() []cache.SharedIndexInformer {
 	return all
 }
 
-// drift is an error that says in what the policies of the cluster differ from those of an installation.
+// drift is an error that describes how the cluster's policies differ from those of an installation.
 func (w *policyWatch) drift(tekton settings.Account, s settings.Settings) error {
 	want, err := manifests.RenderPolicies(manifests.Options{
 		TektonNamespace: tekton.Namespace, TektonAccount: tekton.Name, Settings: s,
@@ -67,7 +67,7 @@ func (w *policyWatch) drift(tekton settings.Account, s settings.Settings) error 
 		})
 }
 
-// get returns the object called key from an informer's store, nil if it is not there.
+// get returns the object called key from an informer's store, or nil.
 func get[T any](informer cache.SharedIndexInformer, key string) T {
 	var none T
 	if informer == nil {
@@ -84,29 +84,29 @@ func get[T any](informer cache.SharedIndexInformer, key string) T {
 	return typed
 }
 
-// verdict is what the guard knows of the policies.
+// verdict is what the guard knows about the policies.
 type verdict int
 
 const (
-	unknown verdict = iota // not probed often enough yet: grants stay as they are
-	bites                  // grants may be given
-	fails                  // grants are withdrawn
+	unknown  verdict = iota // not probed often enough yet: grants stay as they are
+	inEffect                // the policies refuse, and grants can be created
+	fails                   // grants are withdrawn
 )
 
 // Timing of the guard.
 const (
 	probesNeeded  = 5                      // refusals in a row before a grant is given
 	probeInterval = 500 * time.Millisecond // between them
-	probeAgain    = 5 * time.Minute        // how often it is looked again
+	probeAgain    = 5 * time.Minute        // how often the policies are examined again
 	driftGrace    = 2 * time.Second        // how long a plugin that is changing policies and settings may take
-	retryInterval = 2 * time.Second        // after a look that gave no grant
+	retryInterval = 2 * time.Second        // after an examination without a grant
 )
 
-// guard decides whether grants may be given. It has no goroutine of its own: look is called, and says when to call it
-// again.
+// guard decides whether grants can be created. It has no goroutine of its own: examine is called, and returns when
+// to call it again.
 type guard struct {
-	drift func() error                // says in what the policies differ
-	probe func(context.Context) error // says that the policies do not bite
+	drift func() error                // describes how the policies differ
+	probe func(context.Context) error // explains that the policies do not refuse
 	now   func() time.Time
 
 	state    verdict
@@ -115,8 +115,8 @@ type guard struct {
 	drifting time.Time // since when; zero: not
 }
 
-// look examines the policies once.
-func (g *guard) look(ctx context.Context) (again time.Duration) {
+// examine examines the policies once.
+func (g *guard) examine(ctx context.Context) (again time.Duration) {
 	if err := g.drift(); err != nil {
 		g.refusals = 0
 		if g.drifting.IsZero() {
@@ -135,7 +135,7 @@ func (g *guard) look(ctx context.Context) (again time.Duration) {
 		if errors.As(err, &notRefused) {
 			g.state = fails
 		}
-		// Any other failure tells nothing: it gives no grant and takes none away.
+		// Any other failure is inconclusive, and does not change the grants.
 		g.reason = fmt.Errorf("the admission policies were not seen to bite: %w", err)
 		return retryInterval
 	}
@@ -143,9 +143,9 @@ func (g *guard) look(ctx context.Context) (again time.Duration) {
 	if g.refusals < probesNeeded {
 		return probeInterval
 	}
-	g.state, g.reason = bites, nil
+	g.state, g.reason = inEffect, nil
 	return probeAgain
 }
 
-// restart forgets the refusals seen so far, after the policies or what they are made of changed.
+// restart forgets the refusals so far, after a change of the policies or of the settings behind them.
 func (g *guard) restart() { g.refusals = 0 }

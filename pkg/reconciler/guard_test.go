@@ -41,7 +41,7 @@ func (c *cluster) guard() *guard {
 func lookOften(t *testing.T, g *guard, times int) {
 	t.Helper()
 	for range times {
-		g.look(t.Context())
+		g.examine(t.Context())
 	}
 }
 
@@ -60,8 +60,8 @@ func TestGuardGivesAfterRefusalsInARow(t *testing.T) {
 		t.Errorf("refusals before a failure counted: state %v", g.state)
 	}
 	lookOften(t, g, 1)
-	if g.state != bites {
-		t.Errorf("after %d refusals in a row the state is %v, want bites", probesNeeded, g.state)
+	if g.state != inEffect {
+		t.Errorf("after %d refusals in a row the state is %v, want inEffect", probesNeeded, g.state)
 	}
 }
 
@@ -71,9 +71,12 @@ func TestGuardWithdraws(t *testing.T) {
 		after time.Duration
 		want  verdict
 	}{
-		"a token was handed out":         {func(c *cluster) { c.probe = fmt.Errorf("probe: %w", &notRefusedError{"p", "a"}) }, 0, fails},
-		"the API server does not answer": {func(c *cluster) { c.probe = errors.New("timeout") }, 0, bites},
-		"drift, just now":                {func(c *cluster) { c.drift = errors.New("policy is gone") }, 0, bites},
+		"a token was handed out": {func(c *cluster) {
+			c.probe = fmt.Errorf("probe: %w",
+				&notRefusedError{"p", "a"})
+		}, 0, fails},
+		"the API server does not answer": {func(c *cluster) { c.probe = errors.New("timeout") }, 0, inEffect},
+		"drift, just now":                {func(c *cluster) { c.drift = errors.New("policy is gone") }, 0, inEffect},
 		"drift that lasts":               {func(c *cluster) { c.drift = errors.New("policy is gone") }, driftGrace, fails},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,21 +96,27 @@ func TestGuardWithdraws(t *testing.T) {
 
 func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 	denial := func(policy string) error {
-		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' denied request: no`, policy)
+		return fmt.Errorf(`serviceaccounts "policy-probe" is forbidden: ValidatingAdmissionPolicy '%s' with binding 'b' `+
+			`denied request: no`, policy)
 	}
 	for name, c := range map[string]struct {
 		signing, ordinary, pod error
-		bites, granted         bool
+		refuses, granted       bool
 	}{
-		"all refuse":                {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), bites: true},
-		"signing token handed out":  {ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens), granted: true},
-		"ordinary token handed out": {signing: denial(manifests.SigningTokens), pod: denial(manifests.PodTokens), granted: true},
-		"pod's token handed out":    {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters), granted: true},
+		"all refuse": {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
+			pod: denial(manifests.PodTokens), refuses: true},
+		"signing token handed out": {ordinary: denial(manifests.TokenRequesters), pod: denial(manifests.PodTokens),
+			granted: true},
+		"ordinary token handed out": {signing: denial(manifests.SigningTokens), pod: denial(manifests.PodTokens),
+			granted: true},
+		"pod's token handed out": {signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
+			granted: true},
 		"only the pod is missing": {
 			signing: denial(manifests.SigningTokens), ordinary: denial(manifests.TokenRequesters),
 			pod: apierrors.NewNotFound(schema.GroupResource{Resource: "pods"}, "policy-probe"), granted: true,
 		},
-		"refused by RBAC":           {signing: errors.New("forbidden: cannot create serviceaccounts/token"), ordinary: denial(manifests.TokenRequesters)},
+		"refused by RBAC": {signing: errors.New("forbidden: cannot create serviceaccounts/token"),
+			ordinary: denial(manifests.TokenRequesters)},
 		"refused by another policy": {signing: denial("others"), ordinary: denial(manifests.TokenRequesters)},
 		"policies swapped":          {signing: denial(manifests.TokenRequesters), ordinary: denial(manifests.SigningTokens)},
 	} {
@@ -132,11 +141,11 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 			})
 			s := settings.Default()
 			s.Binding = "audience"
-			err := (&Probe{client: client}).Bites(t.Context(), s)
-			if (err == nil) != c.bites {
-				t.Errorf("got %v, want bites=%v", err, c.bites)
+			err := (&Probe{client: client}).Check(t.Context(), s)
+			if (err == nil) != c.refuses {
+				t.Errorf("got %v, want refuses=%v", err, c.refuses)
 			}
-			if c.bites {
+			if c.refuses {
 				const digest = "dGVrdG9uLXNpZ24gcHJvYmUsIG5vdCBhIGRpZ2VzdCE"
 				want := []string{
 					"tekton-result-signing:p:" + digest, "tekton-result-signing:k:" + digest, "tekton-result-signing",
@@ -147,7 +156,8 @@ func TestProbeBelievesOnlyOurPolicies(t *testing.T) {
 				}
 				asked = nil
 				want = slices.Delete(want, 2, 3)
-				if err := (&Probe{client: client}).Bites(t.Context(), settings.Default()); err != nil || !slices.Equal(asked, want) {
+				if err := (&Probe{client: client}).Check(t.Context(), settings.Default()); err != nil ||
+					!slices.Equal(asked, want) {
 					t.Errorf("by default asked for %q with error %v, want %q", asked, err, want)
 				}
 			}
@@ -181,7 +191,8 @@ func TestLacksImageVolumes(t *testing.T) {
 	node := func(kubelet, runtime string, change ...func(*corev1.Node)) *corev1.Node {
 		n := &corev1.Node{}
 		n.Name = "n"
-		n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: kubelet, ContainerRuntimeVersion: runtime, OperatingSystem: "linux"}
+		n.Status.NodeInfo = corev1.NodeSystemInfo{KubeletVersion: kubelet, ContainerRuntimeVersion: runtime,
+			OperatingSystem: "linux"}
 		for _, c := range change {
 			c(n)
 		}

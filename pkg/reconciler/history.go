@@ -167,7 +167,7 @@ func (h *History) load(ctx context.Context, uid string) error {
 		return err
 	}
 	have := maps.entries()
-	mend(nil, have, h.now())
+	repair(nil, have, h.now())
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if !h.loaded {
@@ -213,10 +213,10 @@ func (h *History) syncOnce(ctx context.Context, uid string, live *trust.Cluster)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(maps.bring(have, want, damaged, now), h.write(ctx, maps)); err != nil {
+	if err := errors.Join(maps.stage(have, want, damaged, now), h.write(ctx, maps)); err != nil {
 		return err
 	}
-	h.tell(damaged, foreign)
+	h.report(damaged, foreign)
 	for _, problem := range maps.problems {
 		h.log.Warnw("a part of the trust history is not used", zap.Error(problem))
 	}
@@ -242,7 +242,7 @@ func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) 
 ) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	damaged = mend(h.stored, have, now)
+	damaged = repair(h.stored, have, now)
 	known := h.seen.Clone()
 	foreign = h.refuse(have)
 	damaged = slices.DeleteFunc(damaged, func(key string) bool { return slices.Contains(foreign, key) })
@@ -291,8 +291,8 @@ func (h *History) refuse(have trust.History) []string {
 	return refused
 }
 
-// tell reports as events of the add-on's Deployment what somebody did to the history.
-func (h *History) tell(damaged, foreign []string) {
+// report reports as events of the add-on's Deployment what somebody did to the history.
+func (h *History) report(damaged, foreign []string) {
 	deployment := ownDeployment(manifests.Controller)
 	if len(damaged) > 0 {
 		h.log.Errorf("the trust history was changed by somebody else and is repaired: %s", short(damaged))

@@ -71,10 +71,9 @@ func (m *historyMaps) entries() trust.History {
 	return h
 }
 
-// mend finds the entries of have that lack something which stored, an earlier state, had, or that nobody can have
-// written honestly: only the last sighting moves, and never into the future. They become what they were. It returns
-// their keys.
-func mend(stored, have trust.History, now time.Time) []string {
+// repair finds the entries of have that lack something which an earlier state had, or that cannot be right: only the
+// last sighting moves, and never into the future. It restores them, and returns their keys.
+func repair(stored, have trust.History, now time.Time) []string {
 	var damaged []string
 	for key, sightings := range stored {
 		for _, s := range sightings {
@@ -117,9 +116,9 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// bring prepares the ConfigMaps for everything in want that have lacks, and for all damaged entries. Nothing is
-// taken out of a ConfigMap. Where an entry finds no room the others are prepared all the same.
-func (m *historyMaps) bring(have, want trust.History, damaged []string, now time.Time) error {
+// stage prepares the ConfigMaps for everything in want that have lacks, and for all damaged entries. It does not
+// remove anything from a ConfigMap. If an entry does not fit, the others are still prepared.
+func (m *historyMaps) stage(have, want trust.History, damaged []string, now time.Time) error {
 	var errs []error
 	for _, key := range slices.Sorted(maps.Keys(want)) {
 		isDamaged := slices.Contains(damaged, key)

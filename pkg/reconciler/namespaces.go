@@ -14,7 +14,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Namespaces follows the metadata of all namespaces and knows which are in scope.
+// Namespaces watches the metadata of all namespaces, and knows which are in scope.
 type Namespaces struct {
 	informer cache.SharedIndexInformer
 	settings *Settings
@@ -28,7 +28,7 @@ func NewNamespaces(client metadata.Interface, s *Settings, tektonNamespace strin
 	return &Namespaces{informer: informer, settings: s, reserved: settings.Reserved(tektonNamespace)}
 }
 
-// OnChange has f called with the name of every namespace that changes. It is called before Run only.
+// OnChange calls f with the name of every namespace that changes. Call it before Run.
 func (n *Namespaces) OnChange(f func(name string)) {
 	call := func(obj any) {
 		if name, err := cache.DeletionHandlingMetaNamespaceKeyFunc(obj); err == nil {
@@ -40,7 +40,7 @@ func (n *Namespaces) OnChange(f func(name string)) {
 	})
 }
 
-// Run follows the namespaces until ctx ends.
+// Run watches the namespaces until ctx ends.
 func (n *Namespaces) Run(ctx context.Context) { n.informer.RunWithContext(ctx) }
 
 // HasSynced reports whether all namespaces have been seen.
@@ -55,7 +55,8 @@ func (n *Namespaces) Exists(name string) bool {
 	return ok && err == nil
 }
 
-// InScope reports whether results are signed in the namespace: it exists, is not being deleted, and the settings choose it.
+// InScope reports whether results are signed in the namespace: it exists, is not being deleted, and the settings
+// choose it.
 func (n *Namespaces) InScope(name string) bool {
 	labels, ok := n.labels(name)
 	return ok && n.settings.Get().Scope.Matcher(n.reserved)(labels)

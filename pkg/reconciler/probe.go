@@ -19,14 +19,14 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// Probe asks for tokens that the policies must refuse. A policy takes effect some time after it was created, at another
-// time on each API server, and one that does not compile never does: only a refusal shows that it bites.
+// Probe requests tokens that the policies must refuse. A policy takes effect some time after its creation, at a
+// different time on each API server, and never if it does not compile. So only a refusal shows that it is in effect.
 type Probe struct {
 	client kubernetes.Interface
 }
 
-// NewProbe returns a probe for the cluster of config. Each of its requests makes a connection of its own, so that
-// behind a load balancer all API servers get their turn.
+// NewProbe returns a probe for the cluster of config. Each request makes its own connection, so that behind a load
+// balancer it reaches all API servers.
 func NewProbe(config *rest.Config) (*Probe, error) {
 	own := rest.CopyConfig(config)
 	own.Proxy = http.ProxyFromEnvironment // what it is anyway; being set keeps the transport from being shared
@@ -43,17 +43,17 @@ func NewProbe(config *rest.Config) (*Probe, error) {
 	return &Probe{client: client}, nil
 }
 
-// probeDigest stands in the probed audience where a signer puts the digest of what it signs.
+// probeDigest is the digest in the probed audiences.
 const probeDigest = "tekton-sign probe, not a digest!" // 32 bytes
 
-// Audiences that no signer asks for. Policy TokenRequesters lets the second one pass, so that the policy on pods'
+// Audiences that no signer requests. Policy TokenRequesters admits the second one, so that the policy on pods'
 // tokens answers.
 const (
 	ordinaryAudience = "https://tekton-sign.dev/probe"
 	podAudience      = "https://tekton-sign.dev/pod-probe"
 )
 
-// notRefusedError says that a token was handed out which a policy should have refused.
+// notRefusedError is the error for a token that a policy should have refused.
 type notRefusedError struct {
 	policy, audience string
 }
@@ -62,12 +62,12 @@ func (e *notRefusedError) Error() string {
 	return fmt.Sprintf("policy %s: expected it to refuse a token with audience %s, got the token", e.policy, e.audience)
 }
 
-// Bites is an error unless the policies refused each request, a *notRefusedError if one was granted. A token that
-// is handed out after all is dropped unread: it belongs to an account without rights.
+// Check returns an error unless the policies refuse each request: a *notRefusedError if one was granted. A granted
+// token is dropped unread. It belongs to an account without permissions.
 //
-// The signing audiences are those that the signers of any settings ask for, the fixed one where it is admitted:
-// elsewhere both policies refuse it, and the API server names either.
-func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
+// The signing audiences are those of all signers under these settings. The fixed one is among them only if it is
+// admitted: elsewhere both policies refuse it, and the API server can name either.
+func (p *Probe) Check(ctx context.Context, s settings.Settings) error {
 	type request struct {
 		policy, audience string
 		bound            bool // to a pod
@@ -88,8 +88,9 @@ func (p *Probe) Bites(ctx context.Context, s settings.Settings) error {
 	return nil
 }
 
-// refused is an error unless policy refuses a token with this audience; a bound one is bound to a pod which is not
-// the requester's. Each request is one that no other policy refuses: an API server names any that does.
+// refused returns an error unless policy refuses a token with this audience. A bound token is bound to a pod that is
+// not the requester's. No other policy refuses the same request, because an API server can name any policy that
+// does.
 func (p *Probe) refused(ctx context.Context, policy, audience string, bound bool) error {
 	request := apiserver.NewRequest(audience)
 	if bound {

@@ -190,9 +190,9 @@ func (r *Records) catchUp(ctx context.Context, taskRun *unstructured.Unstructure
 	}
 	switch {
 	case before.claims():
-		err = r.events().tell(ctx, patched, corev1.EventTypeWarning, ReasonNotOurs, before.replacedBy(after))
+		err = r.events().report(ctx, patched, corev1.EventTypeWarning, ReasonNotOurs, before.replacedBy(after))
 	case after.judged():
-		err = r.events().tell(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, after.ours.message)
+		err = r.events().report(ctx, patched, corev1.EventTypeNormal, ReasonVerifiedLate, after.ours.message)
 	}
 	return patched, err
 }
@@ -214,7 +214,7 @@ func (r *Records) record(ctx context.Context, taskRun *unstructured.Unstructured
 	}
 	if !found.Good() {
 		message := stateOf(taskRun).failure(result)
-		if err := r.events().tell(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed,
+		if err := r.events().report(ctx, taskRun, corev1.EventTypeWarning, verify.ReasonVerificationFailed,
 			message); err != nil {
 			return result, err
 		}

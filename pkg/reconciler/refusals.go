@@ -102,7 +102,7 @@ type refusal struct {
 func NewRefusals(c RefusalsConfig) *Refusals {
 	r := &Refusals{RefusalsConfig: c, refused: map[string]*refusedIn{}, blameless: map[string]time.Time{}}
 	r.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
-		r.look(r.View.Table())
+		r.enqueueAll(r.View.Table())
 		return nil
 	}
 	return r
@@ -111,11 +111,11 @@ func NewRefusals(c RefusalsConfig) *Refusals {
 // Start has namespaces put into the work queue.
 func (r *Refusals) Start(queue keyQueue) {
 	r.queue = queue
-	r.View.OnChange(r.look)
+	r.View.OnChange(r.enqueueAll)
 }
 
-// look puts the namespaces into the work queue that are left alone: each ends some time.
-func (r *Refusals) look(table delivery.Table) {
+// enqueueAll puts the namespaces into the work queue that are left alone: each ends some time.
+func (r *Refusals) enqueueAll(table delivery.Table) {
 	for _, e := range table.Entries() {
 		if e.Source == delivery.Refusal {
 			r.queue.EnqueueKey(types.NamespacedName{Name: e.Namespace})
@@ -303,7 +303,7 @@ func (r *Refusals) leaveAlone(ctx context.Context, name string, by refusal) erro
 	} else {
 		r.OnRefused(true)
 	}
-	return r.tell(ctx, by, ReasonRefused, outcome+". Next: have the policy admit pods with the signer, and run "+
+	return r.report(ctx, by, ReasonRefused, outcome+". Next: have the policy admit pods with the signer, and run "+
 		"kubectl tekton-sign enable again; or leave the namespace out of signing")
 }
 
@@ -314,7 +314,7 @@ func (r *Refusals) absolve(ctx context.Context, name string, by refusal) error {
 	}
 	r.remember(name)
 	r.OnRefused(false)
-	return r.tell(ctx, by, ReasonRefusedAlso,
+	return r.report(ctx, by, ReasonRefusedAlso,
 		"it had no signer: the signer is not why pods are refused here, and they get it again")
 }
 
@@ -361,14 +361,14 @@ func (r *Refusals) end(ctx context.Context, name string) error {
 	return nil
 }
 
-// tell makes events beside the TaskRun and the add-on of what happened and what follows.
-func (r *Refusals) tell(ctx context.Context, by refusal, reason, outcome string) error {
+// report makes events about the TaskRun and the add-on: what happened, and what follows.
+func (r *Refusals) report(ctx context.Context, by refusal, reason, outcome string) error {
 	namespace := by.taskRun.GetNamespace()
 	message := fmt.Sprintf("the pod was refused (%s); %s", display.Cut(by.why, maxEventMessage/2), outcome)
 	r.Log.Warnw("the pod of a TaskRun was refused",
 		"namespace", namespace, "taskRun", by.taskRun.GetName(), "reason", by.why, "outcome", outcome)
 	r.record(corev1.EventTypeWarning, reason, "namespace "+namespace+": "+message)
-	return events{r.Client, r.Now, r.Log}.tell(ctx, by.taskRun, corev1.EventTypeWarning, reason, message)
+	return events{r.Client, r.Now, r.Log}.report(ctx, by.taskRun, corev1.EventTypeWarning, reason, message)
 }
 
 // record makes an event of the add-on's Deployment.

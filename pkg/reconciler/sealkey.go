@@ -20,12 +20,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 )
 
-// sealKeyInterval is how often the key is looked at, beside every change of its Secret.
+// sealKeyInterval is how often the key is checked, in addition to every change of its Secret.
 const sealKeyInterval = time.Minute
 
-// SealKey fills the Secret with the key of the seal, which the manifests bring empty. It never replaces a key that
-// can be used. Every replica does, whoever leads: in an upgrade from a version without seals the leader is one of
-// before, which goes only when the new replicas are ready, and these need the key for that.
+// SealKey fills the empty Secret of the manifests with the key of the seal. It never replaces a usable key. Every
+// replica does this, not only the leader. In an upgrade from a version without seals, a replica of that version
+// leads until the new ones are ready, and they need the key for that.
 type SealKey struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -39,7 +39,7 @@ func NewSealKey(client kubernetes.Interface, secrets corelisters.SecretLister, l
 	return &SealKey{client: client, secrets: secrets, log: log}
 }
 
-// Key is the one key of the reconciler.
+// Key is the only key of the reconciler.
 func (k *SealKey) Key() types.NamespacedName {
 	return types.NamespacedName{Namespace: manifests.Namespace, Name: manifests.SealKeySecret}
 }
@@ -48,7 +48,7 @@ func (k *SealKey) Key() types.NamespacedName {
 func (k *SealKey) Reconcile(ctx context.Context, _ string) error {
 	secret, err := k.secrets.Secrets(manifests.Namespace).Get(manifests.SealKeySecret)
 	if apierrors.IsNotFound(err) {
-		return nil // enable brings it
+		return nil // enable creates it
 	}
 	if err != nil {
 		return fmt.Errorf("reading Secret %s: %w", manifests.SealKeySecret, err)
@@ -56,12 +56,12 @@ func (k *SealKey) Reconcile(ctx context.Context, _ string) error {
 	if _, err := seal.ParseKey(secret.Data[seal.SecretKey]); err == nil {
 		return controller.NewRequeueAfter(sealKeyInterval)
 	}
-	updated := secret.DeepCopy() // with its resourceVersion: nobody else's key is overwritten
+	updated := secret.DeepCopy() // with its resourceVersion, so that no other key is overwritten
 	updated.Data = map[string][]byte{seal.SecretKey: seal.NewSecret()}
 	_, err = k.client.CoreV1().Secrets(manifests.Namespace).Update(ctx, updated,
 		metav1.UpdateOptions{FieldManager: manifests.Controller})
 	if apierrors.IsConflict(err) {
-		return nil // the change is seen soon, and calls again
+		return nil // the change is seen soon, and triggers this again
 	}
 	if err != nil {
 		return fmt.Errorf("writing Secret %s: %w", manifests.SealKeySecret, err)

@@ -14,11 +14,11 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// servingPair is a certificate with its key and its authority, in PEM. Each authority issues one certificate; its
-// key is kept nowhere.
+// servingPair is a certificate with its key and its authority, in PEM. Each authority issues one certificate, and
+// its key is not kept.
 type servingPair struct{ key, certificate, authority []byte }
 
-// newServingPair makes new keys on P-256 for an authority and a certificate of manifests.WebhookHost.
+// newServingPair makes new P-256 keys for an authority and a certificate of manifests.WebhookHost.
 func newServingPair(notBefore, notAfter time.Time) (servingPair, error) {
 	authorityKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Settings follows ConfigMap config-signing, and Tekton's own ConfigMaps of the backends. Where one of them becomes
-// unreadable, the last good settings stay in force: a typing error must not turn signing off.
+// Settings watches ConfigMap config-signing, and Tekton's own ConfigMaps of the backends. If one of them becomes
+// unreadable, the last good settings stay in force, so that a typing error does not turn signing off.
 type Settings struct {
 	signing *followed
 	more    map[string]*followed // by name
@@ -60,7 +60,7 @@ func NewSettings(client kubernetes.Interface, tektonNamespace string, log *zap.S
 	return s
 }
 
-// onConfigMap calls f with the data of the ConfigMap after every change, nil when it is gone.
+// onConfigMap calls f with the data of the ConfigMap after every change, or with nil when it is gone.
 func onConfigMap(name string, f func(map[string]string)) cache.ResourceEventHandler {
 	read := func(obj any) {
 		if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Name == name {
@@ -81,10 +81,10 @@ func onConfigMap(name string, f func(map[string]string)) cache.ResourceEventHand
 	}
 }
 
-// OnChange has f called after every change. It is called before Run only.
+// OnChange calls f after every change. Call it before Run.
 func (s *Settings) OnChange(f func()) { s.onChange = append(s.onChange, f) }
 
-// Run follows the ConfigMaps until ctx ends.
+// Run watches the ConfigMaps until ctx ends.
 func (s *Settings) Run(ctx context.Context) {
 	for _, f := range s.more {
 		go s.run(ctx, f)
@@ -92,7 +92,7 @@ func (s *Settings) Run(ctx context.Context) {
 	s.signing.informer.RunWithContext(ctx)
 }
 
-// run follows a ConfigMap of a backend.
+// run watches a ConfigMap of a backend.
 func (s *Settings) run(ctx context.Context, f *followed) {
 	go f.informer.RunWithContext(ctx)
 	if cache.WaitForCacheSync(ctx.Done(), f.seen.HasSynced) {
@@ -100,8 +100,8 @@ func (s *Settings) run(ctx context.Context, f *followed) {
 	}
 }
 
-// HasSynced reports whether the ConfigMap, or its absence, has been seen. While there are no last good settings,
-// because the first that were seen cannot be used, it is false: the defaults would turn signing off.
+// HasSynced reports whether the ConfigMap, or its absence, has been seen. It is false while there are no good
+// settings, because the first ones are not usable: the defaults would turn signing off.
 func (s *Settings) HasSynced() bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -179,14 +179,14 @@ func (s *Settings) set(parsed settings.Settings) {
 	}
 }
 
-// onlyName confines an informer to one object, which is also all that its role allows.
+// onlyName limits an informer to one object, which is also all that its role allows.
 func onlyName(name string) func(*metav1.ListOptions) {
 	return func(o *metav1.ListOptions) {
 		o.FieldSelector = fields.OneTermEqualSelector(metav1.ObjectNameField, name).String()
 	}
 }
 
-// mustAdd adds a handler to an informer that has not been started, which cannot fail.
+// mustAdd adds a handler to an informer that has not started, which cannot fail.
 func mustAdd(informer cache.SharedIndexInformer,
 	handler cache.ResourceEventHandler) cache.ResourceEventHandlerRegistration {
 	registration, err := informer.AddEventHandler(handler)

@@ -30,13 +30,13 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// ReasonNotStarted is the reason of the events that say that a pod did not start because of the signer.
+// ReasonNotStarted is the reason of the events about pods that did not start because of the signer.
 const ReasonNotStarted = "SignerNotDelivered"
 
-// Starts looks at TaskRuns whose pods do not start. Where a pod does not start because of the signer, and results
-// are audited, it writes an exception, by which the inject webhook leaves the namespace's pods alone, and deletes
-// the pod: Tekton makes another one for the TaskRun. It is shown TaskRuns by Seen, while this replica leads, and
-// keeps nothing in memory but the keys of those that it is going to look at.
+// Starts handles TaskRuns whose pods do not start because of the signer. If results are audited, it writes an
+// exception, so that the inject webhook leaves the namespace's pods alone. Then it deletes the pod, and Tekton
+// creates another one for the TaskRun. While this replica leads, Seen gets every TaskRun. Starts keeps only keys in
+// memory.
 type Starts struct {
 	pkgreconciler.LeaderAwareFuncs
 	StartsConfig
@@ -45,7 +45,7 @@ type Starts struct {
 	queue    keyQueue
 }
 
-// keyQueue is where a reconciler puts the keys of what it is going to look at: a controller.Impl.
+// keyQueue is where a reconciler puts its keys: a controller.Impl.
 type keyQueue interface {
 	EnqueueKey(key types.NamespacedName)
 }
@@ -54,16 +54,15 @@ type keyQueue interface {
 type StartsConfig struct {
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
-	// Image is the signer's that pods get now. What another one does is past.
+	// Image is the signer's image that pods get now. Failures of other images are past.
 	Image string
-	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use
-	// there without it.
+	// Wanted reports whether pods of a namespace get the signer, and Enforced whether TaskRuns there fail without it.
 	Wanted, Enforced func(namespace string) bool
 	// Stopped reports whether a namespace has an exception already.
 	Stopped func(namespace string) bool
-	// Stop writes the exception of a namespace.
+	// Stop writes an exception for a namespace.
 	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
-	// OnStuck is told when a pod does not start because of the signer, and whether its namespace is left alone from
+	// OnStuck is called when a pod does not start because of the signer, with whether its namespace is left alone from
 	// now on.
 	OnStuck  func(stopped bool)
 	Recorder record.EventRecorder
@@ -76,7 +75,7 @@ func NewStarts(c StartsConfig) *Starts {
 	return &Starts{StartsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns))}
 }
 
-// Start has what Seen sees put into the work queue.
+// Start puts what Seen selects into the work queue.
 func (s *Starts) Start(queue keyQueue) { s.queue = queue }
 
 // Seen puts a TaskRun into the work queue if its pod may not start.
@@ -86,14 +85,14 @@ func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
 	}
 }
 
-// How Tekton says that a pod does not start (v1.15.0, pkg/pod/status.go).
+// Tekton's texts about a pod that does not start (v1.15.0, pkg/pod/status.go).
 const (
 	reasonPullImageFailed = "PullImageFailed"
 	reasonPending         = "Pending"
 	pendingStep           = "build step " // begins the message about a container that waits for a reason
 )
 
-// failedJustNow is how long the failure of a TaskRun says something of the pods that start now.
+// failedJustNow is how long the failure of a TaskRun is relevant for the pods that start now.
 const failedJustNow = time.Minute
 
 // maySuffer reports whether Tekton's condition says that a container cannot start.
@@ -138,7 +137,7 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if !s.maySuffer(taskRun) || !s.Wanted(namespace) {
 		return nil
 	}
-	found, err := s.look(ctx, taskRun)
+	found, err := s.examine(ctx, taskRun)
 	if err != nil || found.why == "" {
 		return err
 	}
@@ -147,7 +146,7 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	}
 	switch {
 	case s.Enforced(namespace):
-		return s.tell(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer",
+		return s.report(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer",
 			false)
 	case s.Stopped(namespace):
 		return s.replace(ctx, taskRun, found)
@@ -157,18 +156,18 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 
 // stuckPod is a pod that does not start because of the signer.
 type stuckPod struct {
-	why   string    // empty: it does start, or for another reason not
+	why   string    // empty: it starts, or the reason is a different one
 	uid   types.UID // empty: Tekton has deleted it
 	since time.Time // when its node got it
 }
 
-// secondAttempt is how long after its node got a pod the kubelet has tried again: it does so after ten seconds.
-// What failed once may have been a node that has just joined, or a registry that was asked too often.
+// secondAttempt is how long after scheduling the kubelet has tried twice: it tries again after ten seconds. One
+// failure can come from a node that has just joined, or from a registry with a rate limit.
 const secondAttempt = 20 * time.Second
 
-// look returns the reason for which the pod of a TaskRun does not start, if that is the signer. Where Tekton has
-// deleted the pod already, its message has the words of the kubelet.
-func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
+// examine returns why the pod of a TaskRun does not start, if the signer is the reason. If Tekton has deleted the
+// pod, its message has the kubelet's words.
+func (s *Starts) examine(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
 	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podNameOf(taskRun), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
@@ -180,7 +179,7 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 		return stuckPod{}, fmt.Errorf("reading the TaskRun's pod: %w", err)
 	}
 	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.UID != taskRun.GetUID() {
-		return stuckPod{}, nil // whoever writes the status may name any pod
+		return stuckPod{}, nil // the author of the status can name any pod
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image {
 		return stuckPod{why, pod.UID, scheduledAt(pod)}, nil
@@ -188,7 +187,7 @@ func (s *Starts) look(ctx context.Context, taskRun *unstructured.Unstructured) (
 	return stuckPod{}, nil
 }
 
-// scheduledAt returns when a node got the pod, or when it was created if nobody says: a pod may have waited for its
+// scheduledAt returns when the pod got its node, or when it was created if that is not known. A pod can wait for a
 // node for minutes.
 func scheduledAt(pod *corev1.Pod) time.Time {
 	for _, c := range pod.Status.Conditions {
@@ -204,27 +203,27 @@ func podNameOf(taskRun *unstructured.Unstructured) string {
 	return name
 }
 
-// seenEverywhere is the time in which every replica of the webhooks hears of an exception.
+// seenEverywhere is how long it takes until every replica of the webhooks knows of an exception.
 const seenEverywhere = time.Second
 
-// stop has the pods of a namespace left alone from now on, and comes back for this one.
+// stop leaves the pods of a namespace alone from now on, and returns to this one.
 func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
 	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why,
 		Since: s.Now()})
 	if errors.Is(err, delivery.ErrFull) {
-		return s.tell(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
+		return s.report(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.tell(ctx, taskRun, found.why, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
+	if err := s.report(ctx, taskRun, found.why, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
 		return err
 	}
 	return controller.NewRequeueAfter(seenEverywhere)
 }
 
-// replace deletes a pod of which no step has started, in a namespace whose pods are left alone: Tekton makes
-// another one, without the signer. Where it has failed the TaskRun already, nothing helps.
+// replace deletes a pod without a started step, in a namespace whose pods are left alone. Tekton creates another one
+// without the signer. If Tekton has failed the TaskRun already, nothing helps.
 func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
 	if found.uid == "" || stateOf(taskRun).complete() {
 		return nil
@@ -244,8 +243,8 @@ func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured
 	return nil
 }
 
-// tell says beside the TaskRun and the add-on what is amiss, what follows, and the way out.
-func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string,
+// report makes events about the TaskRun and the add-on: what is wrong, what follows, and how to fix it.
+func (s *Starts) report(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string,
 	stopped bool) error {
 	namespace := taskRun.GetNamespace()
 	message := display.Safe(fmt.Sprintf(
@@ -257,5 +256,5 @@ func (s *Starts) tell(ctx context.Context, taskRun *unstructured.Unstructured, w
 	s.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotStarted,
 		display.Cut("namespace "+namespace+": "+message, maxEventMessage))
 	s.OnStuck(stopped)
-	return events{s.Client, s.Now, s.Log}.tell(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
+	return events{s.Client, s.Now, s.Log}.report(ctx, taskRun, corev1.EventTypeWarning, ReasonNotStarted, message)
 }

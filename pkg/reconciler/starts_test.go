@@ -104,7 +104,7 @@ func TestStarts(t *testing.T) {
 		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
 		"failed long ago": {taskRun: func() *unstructured.Unstructured {
 			tr := startingRun("False", "TaskRunImagePullFailed", signerImage)
-			// nolint:forcetypeassert // made above
+			//nolint:forcetypeassert // made above
 			tr.Object["status"].(map[string]any)["completionTime"] = "2026-01-02T03:04:05Z"
 			return tr
 		}()},

@@ -20,14 +20,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// Reasons of events. That a TaskRun did not verify has the reason of the condition, verify.ReasonVerificationFailed.
+// Reasons of events. If a TaskRun did not verify, the reason is that of the condition,
+// verify.ReasonVerificationFailed.
 const (
-	ReasonVerifiedLate = "TaskRunResultsVerifiedLate"     // it was completed while nobody judged it
-	ReasonNotOurs      = "SignedResultsConditionReplaced" // somebody else wrote a verdict
-	ReasonNotRecorded  = manifests.EventNotRecorded       // and will not be tried again
+	ReasonVerifiedLate = "TaskRunResultsVerifiedLate"     // it completed without being judged
+	ReasonNotOurs      = "SignedResultsConditionReplaced" // the verdict was not the add-on's
+	ReasonNotRecorded  = manifests.EventNotRecorded       // and the add-on gives up
 )
 
-// Caps of an event: those of the API server, in bytes, less something for safety.
+// Limits of an event: those of the API server, in bytes, with a margin.
 const (
 	maxEventMessage = 1000
 	maxEventPrefix  = 200 // of the TaskRun's name in the event's
@@ -40,18 +41,18 @@ type events struct {
 	log    *zap.SugaredLogger
 }
 
-// tell says something of a TaskRun as an event beside it. The same is said once: the event's name follows from what
-// it says.
-func (e events) tell(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
+// report makes an event about a TaskRun. It makes the same event only once, because the event's name depends on its
+// message.
+func (e events) report(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
 	return e.send(ctx, taskRun, kind, reason, message, display.Cut(display.Safe(message), maxEventMessage))
 }
 
-// tellOnce says something for this reason once, whatever the words are.
+// tellOnce makes at most one event for this reason, whatever its message is.
 func (e events) tellOnce(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message string) error {
 	return e.send(ctx, taskRun, kind, reason, message, "")
 }
 
-// send makes the event if there is none with this reason and mark yet.
+// send makes the event, unless there is one with this reason and mark.
 func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, kind, reason, message,
 	mark string) error {
 	message = display.Cut(display.Safe(message), maxEventMessage)
@@ -75,7 +76,7 @@ func (e events) send(ctx context.Context, taskRun *unstructured.Unstructured, ki
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return nil
-	case apierrors.IsForbidden(err): // a quota, for example, which must not keep the record from being written
+	case apierrors.IsForbidden(err): // for example a quota, which must not prevent the record
 		e.log.Warnw("no event may be made of this", "namespace", event.Namespace, "taskRun", taskRun.GetName(), "reason",
 			reason, zap.Error(err))
 		return nil

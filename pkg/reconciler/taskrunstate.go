@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// taskRunState is what decides whether a TaskRun waits for a verdict or a record. What is of another type than it
-// should be is empty: whoever may write a status must not be able to stop the work on others.
+// taskRunState decides whether a TaskRun waits for a verdict or a record. A field of a wrong type counts as empty,
+// so that the author of one status cannot stop the work on others.
 type taskRunState struct {
 	succeeded condition
 	ours      condition
@@ -29,7 +29,7 @@ type taskRunState struct {
 	foreign   bool // another controller's
 }
 
-// condition is what is looked at in a condition.
+// condition is the part of a condition that is read.
 type condition struct{ status, reason, message string }
 
 func stateOf(taskRun *unstructured.Unstructured) taskRunState {
@@ -66,7 +66,8 @@ func stateOf(taskRun *unstructured.Unstructured) taskRunState {
 	return s
 }
 
-// mark returns an annotation of the status that is the add-on's. What is no string is there all the same.
+// mark returns an annotation of the status that belongs to the add-on. A value that is not a string counts as
+// present.
 func mark(status map[string]any, key string) string {
 	annotations, _ := status["annotations"].(map[string]any)
 	value, present := annotations[key]
@@ -77,7 +78,7 @@ func mark(status map[string]any, key string) string {
 	return text
 }
 
-// hasRun reports whether there is a trace of a pod, as the status webhook sees it.
+// hasRun reports whether there is a trace of a pod, as in the status webhook.
 func hasRun(status map[string]any) bool {
 	if status["podName"] != nil && status["podName"] != "" {
 		return true
@@ -98,16 +99,16 @@ func decided(status string) bool {
 	return status == string(corev1.ConditionTrue) || status == string(corev1.ConditionFalse)
 }
 
-// judged reports whether the status carries one condition of ours that holds a verdict.
+// judged reports whether the status has exactly one condition of the add-on's type with a verdict.
 func (s taskRunState) judged() bool { return s.verdicts == 1 && decided(s.ours.status) }
 
-// claims reports whether something pretends to be a verdict.
+// claims reports whether something in the status claims to be a verdict.
 func (s taskRunState) claims() bool {
 	awaited := s.verdicts == 1 && s.ours.status == string(corev1.ConditionUnknown)
 	return s.verdicts > 0 && !awaited || s.record != "" || s.seal != ""
 }
 
-// task is what is to be done about a TaskRun.
+// task is what to do about a TaskRun.
 type task int
 
 const (
@@ -116,8 +117,8 @@ const (
 	write        // the record
 )
 
-// todo returns what is to be done about a TaskRun, and what is sealed in it. A verdict is the add-on's where a seal
-// that fits proves it, or a record that says the same. A record is the add-on's where the seal names it.
+// todo returns what to do about a TaskRun, and what its seal contains. A verdict is the add-on's if a matching seal
+// proves it, or a record with the same verdict. A record is the add-on's if the seal names it.
 func (r *Records) todo(ctx context.Context, taskRun *unstructured.Unstructured) (task, seal.Facts) {
 	s := stateOf(taskRun)
 	switch {
@@ -142,7 +143,7 @@ func (r *Records) todo(ctx context.Context, taskRun *unstructured.Unstructured) 
 	return ask, seal.Facts{}
 }
 
-// failure says what is wrong, in the words of the condition where there is one.
+// failure describes what is wrong, in the words of the condition if there is one.
 func (s taskRunState) failure(r verify.Result) string {
 	if s.ours.status == string(corev1.ConditionFalse) && s.ours.message != "" {
 		return s.ours.message
@@ -150,7 +151,7 @@ func (s taskRunState) failure(r verify.Result) string {
 	return fmt.Sprintf("%s: %s: %s", r.Verdict, r.Reason, r.Message)
 }
 
-// replacedBy says what became of a verdict that was not the add-on's.
+// replacedBy describes what happened to a verdict that was not the add-on's.
 func (s taskRunState) replacedBy(after taskRunState) string {
 	was, now := "no condition "+string(verify.ConditionType), "none is due"
 	if s.verdicts > 0 {
@@ -164,15 +165,15 @@ func (s taskRunState) replacedBy(after taskRunState) string {
 		was, now)
 }
 
-// Reasons, for metrics, of TaskRuns that ordinarily have no evidence, or less than they should.
+// Reasons, for metrics, of TaskRuns that usually have no evidence, or less than they should.
 const (
 	reasonCancelled = "cancelled"
 	reasonTimedOut  = "timed-out"
 	reasonNoPod     = "no-pod"
 )
 
-// counted is the result as it is counted: that a TaskRun ended early is the reason why it is not signed. One that
-// FAILED is alarming all the same.
+// counted is the result for metrics: if a TaskRun ended early, that is the reason why it is not signed. A FAILED one
+// stays FAILED.
 func counted(r verify.Result, s taskRunState) verify.Result {
 	early := r.Verdict == verify.Unsigned || r.Verdict == verify.Indeterminate
 	switch {

@@ -16,8 +16,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
-// TektonImage knows the image that Tekton puts into the pod of every TaskRun, the one of its entrypoint: policies
-// must let it pass wherever TaskRuns run.
+// TektonImage knows the image of Tekton's entrypoint, which Tekton puts into the pod of every TaskRun. Policies must
+// allow it wherever TaskRuns run.
 type TektonImage struct {
 	client    kubernetes.Interface
 	namespace string
@@ -28,10 +28,10 @@ type TektonImage struct {
 	read  time.Time
 }
 
-// tektonImageAge is for how long an answer is good. It changes when Tekton is upgraded.
+// tektonImageAge is how long an answer is valid. It changes when Tekton is upgraded.
 const tektonImageAge = 5 * time.Minute
 
-// NewTektonImage returns the view of what runs in Tekton's namespace.
+// NewTektonImage returns the view of the pods in Tekton's namespace.
 func NewTektonImage(client kubernetes.Interface, tektonNamespace string, now func() time.Time) *TektonImage {
 	return &TektonImage{client: client, namespace: tektonNamespace, now: now}
 }
@@ -61,7 +61,7 @@ func (i *TektonImage) Get(ctx context.Context) (string, error) {
 		"-entrypoint-image", i.namespace)
 }
 
-// controllers returns the pods of what runs Tekton's controller.
+// controllers returns the pods of Tekton's controller.
 func (i *TektonImage) controllers(ctx context.Context) ([]corev1.PodSpec, error) {
 	options := metav1.ListOptions{LabelSelector: tekton.Controllers}
 	deployments, err := i.client.AppsV1().Deployments(i.namespace).List(ctx, options)

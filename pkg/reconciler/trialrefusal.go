@@ -11,8 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// refusesPod reports whether an error is somebody's answer to the pod itself: a policy's or a webhook's, or that
-// the pod is not valid. A quota, a conflict, and whatever may be otherwise in a moment are not.
+// refusesPod reports whether an error is about the pod itself: a policy or a webhook refuses it, or it is not valid.
+// A quota, a conflict and anything that can change soon are not.
 func refusesPod(err error) bool {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || strings.Contains(err.Error(), "exceeded quota") {
@@ -27,10 +27,10 @@ func refusesPod(err error) bool {
 	}
 }
 
-// refusedPod is what the API server says of a pod before the words of who refuses it.
+// refusedPod is the API server's text before the reason of a refusal.
 var refusedPod = regexp.MustCompile(`^pods? "[^"]*" is (forbidden|invalid): `)
 
-// reasonOf returns why a pod was refused, empty for nil.
+// reasonOf returns why a pod was refused, or an empty text for nil.
 func reasonOf(err error) string {
 	if err == nil {
 		return ""

@@ -32,8 +32,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Trials finds out for each namespace in scope whether the API server takes a pod with the signer in it, by a dry
-// run, and keeps the namespaces of which it does not. Its keys are names of namespaces.
+// Trials finds out by a dry run, for each namespace in scope, whether the API server accepts a pod with the signer.
+// It records the namespaces in which it does not. Its keys are names of namespaces.
 type Trials struct {
 	pkgreconciler.LeaderAwareFuncs
 	TrialsConfig
@@ -43,8 +43,8 @@ type Trials struct {
 	queue     *controller.Impl
 
 	mu      sync.Mutex
-	unknown map[string]int // how often nothing could be concluded, one time after the other
-	changed *time.Timer    // until the namespaces are tried anew after a change of policies
+	unknown map[string]int // how often in a row a trial had no result
+	changed *time.Timer    // until the namespaces are tried again after a change of policies
 }
 
 // TrialsConfig is what NewTrials needs.
@@ -53,13 +53,13 @@ type TrialsConfig struct {
 	Metadata   metadata.Interface
 	Settings   *Settings
 	Namespaces *Namespaces
-	// Ready reports whether Choose can be asked.
+	// Ready reports whether Choose can be called.
 	Ready func() bool
-	// Choose returns how the signer reaches a pod, image or init, where nothing is in the way.
+	// Choose returns how a pod gets the signer, by image or init, if nothing prevents it.
 	Choose func(settings.Delivery) settings.Delivery
-	// Image returns an image that pods of TaskRuns have anyway.
+	// Image returns an image that the pods of TaskRuns have in any case.
 	Image func(context.Context) (string, error)
-	// Inject returns the pod with the signer delivered in this way.
+	// Inject returns the pod with the signer, delivered in this way.
 	Inject   func(*corev1.Pod, settings.Delivery, settings.Settings) (*corev1.Pod, error)
 	View     *delivery.View
 	Store    *delivery.Store
@@ -68,15 +68,15 @@ type TrialsConfig struct {
 	Now      func() time.Time
 }
 
-// Timing of the trials. An API server sees at most trialsPerSecond dry runs, and in the long run half of them at most.
+// Timing of the trials. An API server gets at most trialsPerSecond dry runs, and half of them on average.
 const (
 	trialsPerSecond = 10
 	trialBurst      = 20
-	trialInterval   = 10 * time.Minute // that a namespace is tried again after, for policies which nobody hears of
+	trialInterval   = 10 * time.Minute // how often a namespace is tried again, because of policies that this cannot see
 	trialShare      = 200 * time.Millisecond
 	trialTimeout    = 10 * time.Second
-	trialRetry      = 5 * time.Second // at first, where nothing could be concluded
-	policiesEffect  = 2 * time.Second // until a policy that was changed is in effect, by and large
+	trialRetry      = 5 * time.Second // at first, after a trial without a result
+	policiesEffect  = 2 * time.Second // until a changed policy is probably in effect
 	policiesSettled = 10 * time.Second
 )
 
@@ -100,7 +100,7 @@ func NewTrials(c TrialsConfig) *Trials {
 	return t
 }
 
-// Start has namespaces put into the work queue and runs the informers until ctx ends.
+// Start puts namespaces into the work queue, and runs the informers until ctx ends.
 func (t *Trials) Start(ctx context.Context, queue *controller.Impl) {
 	t.queue = queue
 	t.Namespaces.OnChange(func(name string) { queue.EnqueueKey(types.NamespacedName{Name: name}) })
@@ -129,15 +129,14 @@ func (t *Trials) Start(ctx context.Context, queue *controller.Impl) {
 	}
 }
 
-// all has all namespaces tried, behind those that something happened to.
+// all tries all namespaces again, after those with a change of their own.
 func (t *Trials) all() {
 	for _, name := range t.Namespaces.Names() {
 		t.queue.EnqueueSlowKey(types.NamespacedName{Name: name})
 	}
 }
 
-// policyChanged has all namespaces tried once what changed is in effect. What changes again and again is waited for
-// no longer than that.
+// policyChanged tries all namespaces again once a change is in effect. It does not wait longer for further changes.
 func (t *Trials) policyChanged(before, after any) {
 	if was, ok := before.(metav1.Object); ok {
 		if is, ok := after.(metav1.Object); ok && was.GetGeneration() == is.GetGeneration() {
@@ -173,7 +172,7 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 	if !t.Settings.HasSynced() || !t.Namespaces.HasSynced() || !t.View.HasSynced() || !t.Ready() {
 		return controller.NewRequeueAfter(retryInterval)
 	}
-	// Before the trial: what is refused from now on asks for another one.
+	// Before the trial, because a refusal from now on asks for another one.
 	if err := t.Store.ClearRequest(ctx, name); err != nil {
 		return err
 	}
@@ -198,13 +197,13 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 	return controller.NewRequeueAfter(t.interval())
 }
 
-// interval is how long a namespace is left alone. It grows with their number.
+// interval is how long a namespace is not tried again. It grows with the number of namespaces.
 func (t *Trials) interval() time.Duration {
 	share := time.Duration(len(t.Namespaces.Names())) * trialShare
 	return wait.Jitter(max(trialInterval, share), 0.2)
 }
 
-// notKnown is how long to wait after a trial that proved nothing.
+// notKnown is how long to wait after a trial without a result.
 func (t *Trials) notKnown(name string) time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -219,7 +218,7 @@ func (t *Trials) known(name string) {
 	delete(t.unknown, name)
 }
 
-// keep stores what was found, and tells of a change. nil stands for a signer that is delivered as the settings ask.
+// keep stores the outcome, and reports a change. nil means that the signer is delivered as configured.
 func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exception) error {
 	before, had := t.View.Table().Of(name, delivery.Trial)
 	if found == nil {
@@ -229,12 +228,12 @@ func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exceptio
 		if err := t.Store.Clear(ctx, name); err != nil {
 			return err
 		}
-		t.tell(corev1.EventTypeNormal, "SignerDelivered", "pods of namespace %s take the signer again", name)
+		t.report(corev1.EventTypeNormal, "SignerDelivered", "pods of namespace %s take the signer again", name)
 		return nil
 	}
 	err := t.Store.Set(ctx, name, *found)
 	if errors.Is(err, delivery.ErrFull) {
-		t.tell(corev1.EventTypeWarning, "SignerRefused",
+		t.report(corev1.EventTypeWarning, "SignerRefused",
 			"pods of namespace %s with the signer are refused, and this cannot be kept: %v", name, err)
 		return nil // until the next trial
 	}
@@ -242,28 +241,27 @@ func (t *Trials) keep(ctx context.Context, name string, found *delivery.Exceptio
 		return err
 	}
 	if found.Delivery == delivery.None {
-		t.tell(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused: %s", name,
+		t.report(corev1.EventTypeWarning, "SignerRefused", "pods of namespace %s with the signer are refused: %s", name,
 			found.Reason)
 		return nil
 	}
-	t.tell(corev1.EventTypeWarning, "SignerDeliveredOtherwise",
+	t.report(corev1.EventTypeWarning, "SignerDeliveredOtherwise",
 		"pods of namespace %s get the signer by %s, because otherwise they are refused: %s",
 		name, found.Delivery, found.Reason)
 	return nil
 }
 
-// tell says something as a log line and as an event of the keeper's Deployment.
-func (t *Trials) tell(kind, reason, format string, args ...any) {
+// report writes a log line, and an event of the keeper's Deployment.
+func (t *Trials) report(kind, reason, format string, args ...any) {
 	message := display.Cut(display.Safe(fmt.Sprintf(format, args...)), maxEventMessage)
 	t.Log.Infow(message, "reason", reason)
 	t.Recorder.Event(ownDeployment(manifests.Keeper), kind, reason, message)
 }
 
-// try finds out how the signer may be delivered to a namespace: nil stands for as the settings ask. An error says
-// that this is not known.
+// try finds out how a namespace can get the signer. nil means as configured. An error means that this is not known.
 //
-// The pod with the signer comes first, and is all that is asked where nothing is amiss. Only where it is refused,
-// the same pod without the signer shows whether the signer is to blame.
+// It tries a pod with the signer first. If that is accepted, it does nothing else. If it is refused, it tries the
+// same pod without the signer, which shows whether the signer is the reason.
 func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings) (*delivery.Exception, error) {
 	image, err := t.Image(ctx)
 	if err != nil {
@@ -272,8 +270,8 @@ func (t *Trials) try(ctx context.Context, namespace string, s settings.Settings)
 	return t.tryWith(ctx, inject.Model(namespace, image), s)
 }
 
-// tryWith finds out how the signer may be delivered to pods like this one. Where that is refused as it is, it is
-// tried without its few resources: a LimitRange may want more of them, or give its own.
+// tryWith finds out how pods like this one can get the signer. If the pod is refused, it is tried without its small
+// resources, because a LimitRange can require more, or set its own.
 func (t *Trials) tryWith(ctx context.Context, stock *corev1.Pod, s settings.Settings) (*delivery.Exception, error) {
 	wanted := t.Choose(s.Delivery)
 	refused, err := t.refused(ctx, stock, wanted, s)
@@ -287,7 +285,7 @@ func (t *Trials) tryWith(ctx context.Context, stock *corev1.Pod, s settings.Sett
 	case err != nil || without != "":
 		return nil, fmt.Errorf("a pod without the signer is refused, too: %s", errorOr(err, without))
 	}
-	// Once more: what was in the way may have gone in between, for both of them.
+	// Once more, because the obstacle can have gone in between, for both pods.
 	if again, err := t.refused(ctx, stock, wanted, s); again == "" || err != nil {
 		return nil, err
 	}
@@ -325,7 +323,7 @@ func errorOr(err error, text string) string {
 	return text
 }
 
-// refused returns why the API server refuses the pod with the signer, empty if it takes it.
+// refused returns why the API server refuses the pod with the signer, or an empty text.
 func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Delivery, s settings.Settings) (string,
 	error) {
 	injected, err := t.Inject(stock, d, s)
@@ -335,8 +333,7 @@ func (t *Trials) refused(ctx context.Context, stock *corev1.Pod, d settings.Deli
 	return t.dryRun(ctx, injected)
 }
 
-// dryRun returns why the API server refuses the pod, empty if it takes it. An error is one that says nothing of the
-// pod.
+// dryRun returns why the API server refuses the pod, or an empty text. An error is not about the pod.
 func (t *Trials) dryRun(ctx context.Context, pod *corev1.Pod) (string, error) {
 	if err := t.limit.Wait(ctx); err != nil {
 		return "", err

@@ -26,9 +26,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 )
 
-// Webhooks keeps one webhook configuration callable and in line with the settings: it writes the authority of the
-// webhooks' certificate, and which namespaces each webhook is for. The configuration itself is the plugin's (or
-// kubectl's). If it is absent there is nothing to do: to delete it is how an administrator stops it.
+// Webhooks makes one webhook configuration callable, and makes it match the settings. It writes the authority of the
+// webhooks' certificate, and the namespaces of each webhook. The plugin or kubectl creates the configuration. If it
+// is absent, Webhooks does nothing, because an administrator deletes it to stop the webhooks.
 type Webhooks struct {
 	pkgreconciler.LeaderAwareFuncs
 
@@ -66,16 +66,16 @@ func NewWebhooks(c WebhooksConfig) *Webhooks {
 	return w
 }
 
-// Key is the one key of the reconciler.
+// Key is the only key of the reconciler.
 func (w *Webhooks) Key() types.NamespacedName { return types.NamespacedName{Name: w.name} }
 
-// OnChange has f called after every change of the configuration and of the settings. It is called before Run only.
+// OnChange calls f after every change of the configuration and of the settings. Call it before Run.
 func (w *Webhooks) OnChange(f func()) {
 	mustAdd(w.informer, controller.HandleAll(func(any) { f() }))
 	w.settings.OnChange(f)
 }
 
-// Run follows the configuration until ctx ends.
+// Run watches the configuration until ctx ends.
 func (w *Webhooks) Run(ctx context.Context) { w.informer.RunWithContext(ctx) }
 
 // Reconcile implements controller.Reconciler.
@@ -92,14 +92,14 @@ func (w *Webhooks) Reconcile(ctx context.Context, key string) error {
 	if !w.IsLeaderFor(w.Key()) {
 		return controller.NewSkipKey(key)
 	}
-	if err := w.bring(ctx, bundle); err != nil || again == 0 {
+	if err := w.apply(ctx, bundle); err != nil || again == 0 {
 		return err
 	}
 	return controller.NewRequeueAfter(again)
 }
 
-// bring writes the authorities and the namespaces into the configuration, if there is one.
-func (w *Webhooks) bring(ctx context.Context, authority []byte) error {
+// apply writes the authorities and the namespaces into the configuration, if there is one.
+func (w *Webhooks) apply(ctx context.Context, authority []byte) error {
 	configuration := get[*admissionv1.MutatingWebhookConfiguration](w.informer, w.name)
 	if configuration == nil {
 		return nil
@@ -119,7 +119,7 @@ func (w *Webhooks) bring(ctx context.Context, authority []byte) error {
 	return nil
 }
 
-// accepted returns the authorities that API servers accept now.
+// accepted returns the authorities that API servers must accept now.
 func (w *Webhooks) accepted() []byte {
 	configuration := get[*admissionv1.MutatingWebhookConfiguration](w.informer, w.name)
 	if configuration == nil || len(configuration.Webhooks) == 0 {
@@ -128,7 +128,8 @@ func (w *Webhooks) accepted() []byte {
 	return configuration.Webhooks[0].ClientConfig.CABundle
 }
 
-// authority returns the authority of the webhooks' certificate, nil while that is being made, which changes the Secret.
+// authority returns the authority of the webhooks' certificate, or nil while it is being made. Then the Secret
+// changes.
 func (w *Webhooks) authority() ([]byte, error) {
 	secret, err := w.secrets.Secrets(manifests.Namespace).Get(manifests.CertificateSecret)
 	if apierrors.IsNotFound(err) {
@@ -140,10 +141,10 @@ func (w *Webhooks) authority() ([]byte, error) {
 	return secret.Data[certresources.CACert], nil
 }
 
-// webhookPatch returns the JSON patch (RFC 6902) that sets authority and namespaces of every webhook, nil if all
-// have them. Each operation is tied to the webhook's name, because another writer may change the order. One patch
-// sets both, so that a webhook is called for no namespace before it can be called. A webhook that is not ours has
-// no selector here and keeps its own.
+// webhookPatch returns the JSON patch (RFC 6902) that sets authority and namespaces of every webhook, or nil if all
+// are up to date. Each operation tests the webhook's name, because another writer can change the order. One patch
+// sets both, so that no webhook is called for a namespace before it can be called. A webhook that is not ours has no
+// selector here, and keeps its own.
 func webhookPatch(configuration *admissionv1.MutatingWebhookConfiguration, authority []byte,
 	selectors map[string]*metav1.LabelSelector,
 ) ([]byte, error) {

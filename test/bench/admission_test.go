@@ -121,7 +121,8 @@ func replay(b *testing.B, admit admission.Admit, rule admission.Rule, reviews []
 	var mu sync.Mutex
 	var inside, waited []time.Duration
 	webhook := &admission.Webhook{
-		Admit: admit, Rule: rule, Take: takeBody, Gate: admission.NewGate(runtime.GOMAXPROCS(0)), Log: zap.NewNop().Sugar(),
+		Admit: admit, Rule: rule, Take: takeBody, Limiter: admission.NewLimiter(runtime.GOMAXPROCS(0)),
+		Log: zap.NewNop().Sugar(),
 		Done: func(o admission.Outcome, _, worked time.Duration) {
 			mu.Lock()
 			defer mu.Unlock()

@@ -120,7 +120,8 @@ func BenchmarkTaskRun(b *testing.B) {
 	b.ReportMetric(float64(median(whole))/float64(median(crypto)), "times-bare-crypto")
 	b.ReportMetric(float64(median(whole)-median(parsed))/float64(median(crypto)), "times-bare-crypto-in-memory")
 	b.ReportMetric(testing.AllocsPerRun(100, func() { _, _ = source.Decode(data) }), "allocs-parsing")
-	b.ReportMetric(testing.AllocsPerRun(100, func() { verifier.TaskRun(b.Context(), tr, verify.Facts{}) }), "allocs-in-memory")
+	b.ReportMetric(testing.AllocsPerRun(100, func() { verifier.TaskRun(b.Context(), tr, verify.Facts{}) }),
+		"allocs-in-memory")
 }
 
 // bareOperations returns a function that does what every verifier must do: verify the signature of every

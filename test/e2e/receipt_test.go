@@ -48,8 +48,8 @@ func (c *cluster) receiptNamespace(t *testing.T) string {
 	return ns
 }
 
-// awaitProtection waits for the RoleBinding of a namespace, and for the end of the second in which it was created: no
-// receipt is made of an older pod. It returns the subjects.
+// awaitProtection waits for the RoleBinding of a namespace, and for the end of the second in which it was created:
+// no receipt is made of an older pod. It returns the subjects.
 func (c *cluster) awaitProtection(t *testing.T, ns string) (subjects []rbacv1.Subject) {
 	t.Helper()
 	c.eventually(t, "the protection of "+ns, func(ctx context.Context) (bool, error) {
@@ -78,10 +78,10 @@ func wantNothingInjected(t *testing.T, c *cluster) {
 func testPreparedPod(t *testing.T, c *cluster) {
 	ns := c.namespaceWith(t, nil)
 	tr := another(t, "results")
-	steps := &tr.Spec.TaskSpec.Steps
-	*steps = append(*steps, pipelinev1.Step{Image: busybox, Command: []string{"sleep", "8"}})
-	hasPod := func(tr *pipelinev1.TaskRun) bool { return tr.Status.PodName != "" }
-	tr = c.watchUntil(t, c.start(t, ns, tr), "has a pod", hasPod)
+	tr.Spec.TaskSpec.Steps = append(tr.Spec.TaskSpec.Steps,
+		pipelinev1.Step{Image: busybox, Command: []string{"sleep", "8"}})
+	tr = c.watchUntil(t, c.start(t, ns, tr), "has a pod",
+		func(tr *pipelinev1.TaskRun) bool { return tr.Status.PodName != "" })
 	c.mustKubectl(t, "label", "namespace", ns, selector)
 	c.awaitProtection(t, ns)
 	before := c.watchUntil(t, tr, "is done", (*pipelinev1.TaskRun).IsDone)
@@ -199,8 +199,8 @@ func testForgedReceipt(t *testing.T, c *cluster) {
 		wantCondition(t, patched, "False", "TaskRunResultsVerificationFailed")
 	}
 	c.verifyInput(t, file, "VERIFIED", 0, "-f", "-")
-	out := c.kubectlWithInput(t, file, "tekton-sign", "evidence", "-f", "-")
-	if out.code != 0 || !strings.Contains(out.stdout, "Receipt: ") {
+	if out := c.kubectlWithInput(t, file, "tekton-sign", "evidence", "-f", "-"); out.code != 0 ||
+		!strings.Contains(out.stdout, "Receipt: ") {
 		t.Errorf("evidence: %s", out)
 	}
 	forged := strings.Replace(file, `"exitCode": 0`, `"exitCode": 9`, 1)

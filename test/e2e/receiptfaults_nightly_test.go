@@ -14,8 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNightlyFaultsOfReceipts has things go wrong with backend receipt: no verdict is VERIFIED without a look at the
-// pod, audit breaks no build, and enforce lets no result through that was not verified.
+// TestNightlyFaultsOfReceipts has things go wrong with backend receipt: no verdict is VERIFIED without a look at
+// the pod, audit breaks no build, and enforce lets no result through that was not verified.
 func TestNightlyFaultsOfReceipts(t *testing.T) {
 	c := open(t)
 	c.enableWith(t, "receipt", "--namespace-selector", selector)
@@ -31,8 +31,8 @@ func TestNightlyFaultsOfReceipts(t *testing.T) {
 	t.Run("nobody looked in time", func(t *testing.T) { testNobodyLooked(t, c) })
 }
 
-// testNobodyLooked completes TaskRuns while there is no replica. Afterwards the pod of one is there, and the other's is
-// gone.
+// testNobodyLooked completes TaskRuns while there is no replica. Afterwards the pod of one is there, and the
+// other's is gone.
 func testNobodyLooked(t *testing.T, c *cluster) {
 	audit, enforce := c.namespace(t, true), c.enforced(t)
 	waiting := c.startRunning(t, enforce, sleeping("waits", 10, time.Hour))
@@ -52,8 +52,8 @@ func testNobodyLooked(t *testing.T, c *cluster) {
 	wantVerdict := func(tr *pipelinev1.TaskRun, status, verdict string) {
 		t.Helper()
 		tr = c.watchUntil(t, c.getTaskRun(t, tr.Namespace, tr.Name), "is judged", func(tr *pipelinev1.TaskRun) bool {
-			condition := tr.Status.GetCondition(conditionType)
-			return tr.IsDone() && condition != nil && !condition.IsUnknown()
+			return tr.IsDone() && tr.Status.GetCondition(conditionType) != nil &&
+				!tr.Status.GetCondition(conditionType).IsUnknown()
 		})
 		condition := tr.Status.GetCondition(conditionType)
 		if string(condition.Status) != status || !strings.HasPrefix(condition.Message, verdict) {

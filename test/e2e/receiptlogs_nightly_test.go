@@ -13,8 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestNightlyReceiptsByLog has results travel by the log of Tekton's results sidecar: without the right to read logs
-// there is no receipt, and with it there is.
+// TestNightlyReceiptsByLog has results travel by the log of Tekton's results sidecar: without the right to read
+// logs there is no receipt, and with it there is.
 func TestNightlyReceiptsByLog(t *testing.T) {
 	c := open(t)
 	c.enableWith(t, "receipt", "--namespace-selector", selector)
@@ -38,8 +38,8 @@ func TestNightlyReceiptsByLog(t *testing.T) {
 	with := c.recorded(t, c.finish(t, ns, another(t, "results")))
 	wantCondition(t, with, "True", "TaskRunResultsVerified")
 	c.verify(t, "VERIFIED", 0, "taskrun/"+with.Name, "-n", ns)
-	out := c.kubectl(t, "tekton-sign", "evidence", "taskrun/"+with.Name, "-n", ns)
-	if !strings.Contains(out.stdout, "log SHA-256") {
+	if out := c.kubectl(t, "tekton-sign", "evidence", "taskrun/"+with.Name, "-n", ns); !strings.Contains(out.stdout,
+		"log SHA-256") {
 		t.Errorf("evidence does not show the digest of the log: %s", out)
 	}
 	forged := []byte(`[{"op":"replace","path":"/status/results/0/value","value":"forged"}]`)

@@ -18,8 +18,8 @@ import (
 	testlab "github.com/tekton-sign/kubectl-tekton-sign/test/lab"
 )
 
-// TestNightlyThreatsOfReceipts tries with backend receipt what TestThreats tries with signatures, as the same users.
-// What is left out concerns the tokens of steps, of which there are none.
+// TestNightlyThreatsOfReceipts tries with backend receipt what TestThreats tries with signatures, as the same
+// users. What is left out concerns the tokens of steps, of which there are none.
 func TestNightlyThreatsOfReceipts(t *testing.T) {
 	c := open(t)
 	c.enableWith(t, "receipt", "--namespace-selector", selector)
@@ -38,8 +38,8 @@ func TestNightlyThreatsOfReceipts(t *testing.T) {
 	t.Run("writes the status of pods", func(t *testing.T) { testPodStatusWriter(t, c) })
 }
 
-// testReceiptWriters writes the status of TaskRuns: where results are enforced nobody may, elsewhere no false receipt is
-// made.
+// testReceiptWriters writes the status of TaskRuns: where results are enforced nobody may, elsewhere no false
+// receipt is made.
 func testReceiptWriters(t *testing.T, c *cluster) {
 	ns := c.enforced(t)
 	writer, user := c.allowStatus(t, ns)
@@ -66,15 +66,16 @@ func testReceiptWriters(t *testing.T, c *cluster) {
 
 // forgeries are patches of a status, by what they change.
 func forgeries() map[string]string {
-	const forged = `{"op":"replace","path":"/status/results/0/value","value":"forged"}`
 	const record = `/status/annotations/tekton-sign.dev~1record`
 	return map[string]string{
-		"a result":              `[` + forged + `]`,
-		"an exit code":          `[{"op":"replace","path":"/status/steps/0/terminated/exitCode","value":1}]`,
-		"an image":              `[{"op":"replace","path":"/status/steps/0/imageID","value":"example.com/forged"}]`,
-		"the pod":               `[{"op":"replace","path":"/status/podName","value":"another-pod"}]`,
-		"a result, no record":   `[{"op":"remove","path":"` + record + `"},` + forged + `]`,
-		"a result and its seal": `[{"op":"remove","path":"/status/annotations"},` + forged + `]`,
+		"a result":     `[{"op":"replace","path":"/status/results/0/value","value":"forged"}]`,
+		"an exit code": `[{"op":"replace","path":"/status/steps/0/terminated/exitCode","value":1}]`,
+		"an image":     `[{"op":"replace","path":"/status/steps/0/imageID","value":"example.com/forged"}]`,
+		"the pod":      `[{"op":"replace","path":"/status/podName","value":"another-pod"}]`,
+		"a result, no record": `[{"op":"remove","path":"` + record +
+			`"},{"op":"replace","path":"/status/results/0/value","value":"forged"}]`,
+		"a result and its seal": `[{"op":"remove","path":"/status/annotations"},` +
+			`{"op":"replace","path":"/status/results/0/value","value":"forged"}]`,
 	}
 }
 
@@ -84,12 +85,13 @@ func testCompletedByHand(t *testing.T, c *cluster, ns string, writer actor) {
 	tr = c.watchUntil(t, c.start(t, ns, tr), "runs its last step", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 2 && tr.Status.Steps[1].Running != nil
 	})
-	const then = `"2026-01-01T00:00:00Z"`
 	const conditions = `"conditions":[{"type":"Succeeded","status":"True","reason":"Succeeded",` +
-		`"lastTransitionTime":` + then + `},{"type":"SignedResultsVerified","status":"True",` +
-		`"reason":"TaskRunResultsVerified","lastTransitionTime":` + then + `}]`
-	forged := `{"status":{"completionTime":` + then + `,"results":[{"name":"out","type":"string","value":"forged"}],` +
-		conditions + `,"retriesStatus":[{"podName":"` + tr.Name + `-pod",` + conditions + `}]}}`
+		`"lastTransitionTime":"2026-01-01T00:00:00Z"},` +
+		`{"type":"SignedResultsVerified","status":"True","reason":"TaskRunResultsVerified",` +
+		`"lastTransitionTime":"2026-01-01T00:00:00Z"}]`
+	forged := `{"status":{"completionTime":"2026-01-01T00:00:00Z","results":[{"name":"out","type":"string",` +
+		`"value":"forged"}],` + conditions +
+		`,"retriesStatus":[{"podName":"` + tr.Name + `-pod",` + conditions + `}]}}`
 	writer.can(t, "patch", "taskrun", tr.Name, "-n", ns, "--subresource=status", "--type=merge", "-p", forged)
 	got := c.getTaskRun(t, ns, tr.Name)
 	wantCondition(t, got, "False", "TaskRunResultsVerificationFailed")
@@ -107,8 +109,8 @@ func testBackdatedProtection(t *testing.T, c *cluster) {
 		"create", "rolebinding", "tekton-sign-token-requester", "-n", ns, "--clusterrole=view", "--user=nobody")
 }
 
-// testPodEditors changes the pods of TaskRuns as far as an editor may, where the policies are not strict: who owns the
-// pod, its status, and the pod itself, deleted before the add-on looks.
+// testPodEditors changes the pods of TaskRuns as far as an editor may, where the policies are not strict: what a
+// container runs, who owns the pod, and the pod itself, deleted before the add-on looks.
 func testPodEditors(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	editor := c.editor(t, ns)
@@ -124,14 +126,13 @@ func testPodEditors(t *testing.T, c *cluster) {
 	}
 }
 
-// testPodStatusWriter is the one who can make a false receipt, as docs/threat-model.md has it: the kubelet is stopped,
-// and somebody else reports in its place. status names who could.
+// testPodStatusWriter is the one who can make a false receipt, as docs/threat-model.md has it: the kubelet is
+// stopped, and somebody else reports in its place. status names who could.
 func testPodStatusWriter(t *testing.T, c *cluster) {
 	ns := c.namespace(t, true)
 	user := "reporter-of-" + ns
-	c.allow(t, ns, user, rbacv1.PolicyRule{
-		APIGroups: []string{""}, Resources: []string{"pods", "pods/status"}, Verbs: []string{"get", "patch"},
-	})
+	c.allow(t, ns, user, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods", "pods/status"},
+		Verbs: []string{"get", "patch"}})
 	if out := c.kubectl(t, "tekton-sign", "status"); !strings.Contains(out.stdout, user) {
 		t.Errorf("status does not name who can write pods/status: %s", out)
 	}
@@ -141,8 +142,8 @@ func testPodStatusWriter(t *testing.T, c *cluster) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	defer func() { _, _ = inLab(t, "kill", "-CONT", kubelet) }()
-	c.as(user).can(t, "patch", "pod", pod.Name, "-n", ns, "--subresource=status", "--type=merge",
-		"-p", forgedReport(t, pod))
+	c.as(user).can(t, "patch", "pod", pod.Name, "-n", ns, "--subresource=status", "--type=merge", "-p",
+		forgedReport(t, pod))
 	done := c.watchUntil(t, tr, "is done", (*pipelinev1.TaskRun).IsDone)
 	wantCondition(t, done, "True", "TaskRunResultsVerified")
 	if got := done.Status.Results; len(got) != 1 || got[0].Value.StringVal != "forged" {
@@ -161,8 +162,8 @@ func forgedReport(t *testing.T, pod *corev1.Pod) string {
 		}
 		statuses[i].State = corev1.ContainerState{Terminated: ended}
 	}
-	forged := map[string]any{"phase": "Succeeded", "containerStatuses": statuses}
-	patch, err := json.Marshal(map[string]any{"status": forged})
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"phase": "Succeeded",
+		"containerStatuses": statuses}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,8 +73,8 @@ func createToken(pod *corev1.Pod, audience string) []string {
 // ownTokenRefusal is what keeps an account of a namespace from a pod's token: a policy, or RBAC where no step signs.
 func (c *cluster) ownTokenRefusal(t *testing.T, ns string) string {
 	t.Helper()
-	subjects := c.mustKubectl(t, "get", "rolebinding", "tekton-sign-token-requester", "-n", ns, "-o", "jsonpath={.subjects}")
-	if subjects == "" {
+	if c.mustKubectl(t, "get", "rolebinding", "tekton-sign-token-requester", "-n", ns, "-o",
+		"jsonpath={.subjects}") == "" {
 		return "cannot create resource"
 	}
 	return anyPolicy

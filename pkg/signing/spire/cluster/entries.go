@@ -144,7 +144,7 @@ func (e *Entries) extend(ctx context.Context, entry *spiretypes.Entry) error {
 		return e.refused("extending an entry", err)
 	}
 	for _, r := range answer.Results {
-		if c := code(r.Status); c != codes.OK && c != codes.NotFound {
+		if c := code(r.Status); c != codes.OK { // if it has gone meanwhile, the next attempt creates it
 			return answered("extending", entry.Id, r.Status)
 		}
 	}
@@ -171,6 +171,7 @@ const pageSize, maxPages = 500, 1000
 
 // ListEntries implements cluster.ControllerClient.
 func (e *Entries) ListEntries(ctx context.Context, f func(cluster.Registered)) error {
+	e.forgetAlias()
 	parent, err := e.registerAlias(ctx)
 	if err != nil {
 		return err
@@ -224,6 +225,14 @@ func (e *Entries) registerAlias(ctx context.Context) (*spiretypes.SPIFFEID, erro
 	}
 	e.parent = alias.SpiffeId
 	return e.parent, nil
+}
+
+// forgetAlias makes the next call register the alias again, in case someone has deleted it, or SPIRE's database
+// is a new one.
+func (e *Entries) forgetAlias() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.parent = nil
 }
 
 // agentPath begins the path of the SPIFFE ID of an agent; the names of its cluster and of its node follow.

@@ -16,7 +16,7 @@ import (
 // on first.
 func TestGateOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := NewGate(1)
+		gate := NewLimiter(1)
 		var mu sync.Mutex
 		var order []string
 		note := func(s string) { mu.Lock(); defer mu.Unlock(); order = append(order, s) }
@@ -58,7 +58,7 @@ func TestGateOrder(t *testing.T) {
 
 // TestGateLimit has many at once, some of whom panic outside or give up.
 func TestGateLimit(t *testing.T) {
-	gate := NewGate(3)
+	gate := NewLimiter(3)
 	var inside, most atomic.Int64
 	count := func(d int64) {
 		for n, m := inside.Add(d), most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {

@@ -1,0 +1,399 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/dynamic"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	"k8s.io/client-go/tools/record"
+	"knative.dev/pkg/controller"
+	pkgreconciler "knative.dev/pkg/reconciler"
+
+	signingcluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+)
+
+// registry is what TaskRuns are registered with. It holds until when, by namespace/name/UID.
+type registry struct {
+	now   func() time.Time
+	until map[string]time.Time
+	calls []string
+	err   error
+}
+
+func registryKey(tr *v1.TaskRun) string { return tr.Namespace + "/" + tr.Name + "/" + string(tr.UID) }
+
+func (r *registry) CreateEntries(_ context.Context, tr *v1.TaskRun, _ *corev1.Pod, ttl time.Duration) error {
+	r.calls = append(r.calls, "create "+string(tr.UID))
+	if r.err == nil {
+		r.until[registryKey(tr)] = r.now().Add(ttl)
+	}
+	return r.err
+}
+
+func (r *registry) DeleteEntry(_ context.Context, tr *v1.TaskRun, _ *corev1.Pod) error {
+	r.calls = append(r.calls, "delete "+string(tr.UID))
+	if r.err == nil {
+		delete(r.until, registryKey(tr))
+	}
+	return r.err
+}
+
+func (r *registry) ListEntries(_ context.Context, f func(signingcluster.Registered)) error {
+	for key := range r.until {
+		parts := strings.Split(key, "/")
+		f(signingcluster.Registered{Namespace: parts[0], Name: parts[1], UID: types.UID(parts[2])})
+	}
+	return r.err
+}
+
+func (r *registry) Close() error { return nil }
+
+// registering is an Entries with everything around it.
+type registering struct {
+	*Entries
+	registry *registry
+	taskRuns dynamic.NamespaceableResourceInterface
+	queue    keys
+	events   *record.FakeRecorder
+	counted  []error
+	now      time.Time
+	wanted   bool
+	offline  error // of the client
+}
+
+func newRegistering(t *testing.T) *registering {
+	t.Helper()
+	client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
+		map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"})
+	r := &registering{
+		taskRuns: client.Resource(tektonResource(TaskRuns)), events: record.NewFakeRecorder(20), wanted: true,
+		now: time.Date(2026, 6, 2, 12, 0, 0, 0, time.UTC),
+	}
+	clock := func() time.Time { return r.now }
+	r.registry = &registry{now: clock, until: map[string]time.Time{}}
+	r.Entries = NewEntries(EntriesConfig{
+		Dynamic: client, Client: func() (signingcluster.ControllerClient, error) { return r.registry, r.offline },
+		Wanted:  func(string) bool { return r.wanted },
+		OnEntry: func(err error) { r.counted = append(r.counted, err) }, Recorder: r.events, Now: clock, Log: zap.NewNop().Sugar(),
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nothing is swept but by the test
+	r.Start(ctx, &r.queue)
+	r.lead(t)
+	return r
+}
+
+func (r *registering) lead(t *testing.T) {
+	t.Helper()
+	if err := r.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// registrable is a TaskRun that runs.
+func registrable(name, uid string, spec map[string]any) *unstructured.Unstructured {
+	if spec == nil {
+		spec = map[string]any{"timeout": "30m"}
+	}
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "tekton.dev/v1", "kind": "TaskRun", "spec": spec,
+		"metadata": map[string]any{"namespace": "ci", "name": name, "uid": uid},
+	}}
+}
+
+// ended returns a copy that is done.
+func ended(taskRun *unstructured.Unstructured) *unstructured.Unstructured {
+	done := taskRun.DeepCopy()
+	done.Object["status"] = map[string]any{"conditions": []any{map[string]any{"type": "Succeeded", "status": "True"}}}
+	return done
+}
+
+// put stores a TaskRun, as the API server has it.
+func (r *registering) put(t *testing.T, taskRun *unstructured.Unstructured) {
+	t.Helper()
+	client := r.taskRuns.Namespace(taskRun.GetNamespace())
+	_ = client.Delete(t.Context(), taskRun.GetName(), metav1.DeleteOptions{}) // if it is there
+	if _, err := client.Create(t.Context(), taskRun, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// see shows a TaskRun to the reconciler, and works on the queue.
+func (r *registering) see(t *testing.T, taskRun *unstructured.Unstructured) error {
+	t.Helper()
+	r.put(t, taskRun)
+	r.Seen(taskRun)
+	return r.work(t)
+}
+
+func (r *registering) work(t *testing.T) error {
+	t.Helper()
+	queue := r.queue
+	r.queue = nil
+	var errs []error
+	for _, key := range queue {
+		errs = append(errs, r.Reconcile(t.Context(), key.String()))
+	}
+	return errors.Join(errs...)
+}
+
+// want wants these calls since the last time, and these registrations.
+func (r *registering) want(t *testing.T, what string, calls []string, until map[string]string) {
+	t.Helper()
+	got := map[string]string{}
+	for key, at := range r.registry.until {
+		got[key] = at.Format(time.TimeOnly)
+	}
+	if diff := cmp.Diff(calls, r.registry.calls); diff != "" {
+		t.Errorf("%s: calls (-want +got):\n%s", what, diff)
+	}
+	if diff := cmp.Diff(until, got); diff != "" {
+		t.Errorf("%s: registered (-want +got):\n%s", what, diff)
+	}
+	r.registry.calls = nil
+}
+
+func (r *registering) mustSee(t *testing.T, taskRun *unstructured.Unstructured) {
+	t.Helper()
+	if err := r.see(t, taskRun); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEntriesOfTaskRun: a TaskRun is registered once while it runs, and no more when it is done.
+func TestEntriesOfTaskRun(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	none := map[string]string{}
+	r.mustSee(t, build)
+	r.want(t, "seen", []string{"create u1"}, map[string]string{"ci/build/u1": "13:30:00"})
+	r.mustSee(t, build)
+	r.want(t, "seen again", nil, map[string]string{"ci/build/u1": "13:30:00"})
+	r.mustSee(t, ended(build))
+	r.want(t, "done", []string{"delete u1"}, none)
+	r.mustSee(t, ended(build))
+	r.want(t, "done, and seen again", nil, none)
+	r.mustSee(t, ended(registrable("old", "u2", nil)))
+	r.want(t, "done before it was seen", nil, none)
+	if slices.ContainsFunc(r.counted, func(err error) bool { return err != nil }) || len(r.counted) != 2 {
+		t.Errorf("expected two successes to be counted, got %v", r.counted)
+	}
+}
+
+// TestEntriesRegister tells which TaskRuns are registered, and for how long.
+func TestEntriesRegister(t *testing.T) {
+	for name, tc := range map[string]struct {
+		spec     map[string]any
+		unwanted bool
+		fails    bool
+		want     string // until when; empty: not registered
+	}{
+		"a timeout":                {spec: map[string]any{"timeout": "10m"}, want: "13:10:00"},
+		"no timeout":               {spec: map[string]any{}, want: "13:00:00"}, // of the day after
+		"unlimited":                {spec: map[string]any{"timeout": "0s"}, want: "13:00:00"},
+		"a very long timeout":      {spec: map[string]any{"timeout": "100h"}, want: "13:00:00"},
+		"not wanted":               {unwanted: true},
+		"of another controller":    {spec: map[string]any{"managedBy": "example.com/other"}},
+		"of Tekton, by its name":   {spec: map[string]any{"managedBy": "tekton.dev/pipeline", "timeout": "1h"}, want: "14:00:00"},
+		"what is not a string":     {spec: map[string]any{"managedBy": int64(3)}, fails: true},
+		"what is not a timeout":    {spec: map[string]any{"timeout": "soon"}, fails: true},
+		"a service account or not": {spec: map[string]any{"serviceAccountName": "builder", "timeout": "0h"}, want: "13:00:00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistering(t)
+			r.wanted = !tc.unwanted
+			err := r.see(t, registrable("build", "u1", tc.spec))
+			if tc.fails != (err != nil) {
+				t.Errorf("error: got %v, want one: %t", err, tc.fails)
+			}
+			got := ""
+			if until, ok := r.registry.until["ci/build/u1"]; ok {
+				got = until.Format(time.TimeOnly)
+			}
+			if got != tc.want {
+				t.Errorf("registered until %q, want %q", got, tc.want)
+			}
+		})
+	}
+}
+
+// TestEntriesDeleted: the registration ends with the TaskRun.
+func TestEntriesDeleted(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	r.mustSee(t, build)
+	if err := r.taskRuns.Namespace("ci").Delete(t.Context(), "build", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.Gone(registrable("other", "u9", nil)) // never registered
+	r.Gone(build)
+	if err := r.work(t); err != nil {
+		t.Fatal(err)
+	}
+	r.want(t, "deleted", []string{"create u1", "delete u1"}, map[string]string{})
+}
+
+// TestEntriesRecreated: another TaskRun of the same name is another registration.
+func TestEntriesRecreated(t *testing.T) {
+	for name, tc := range map[string]struct {
+		next  *unstructured.Unstructured
+		calls []string
+		want  map[string]string
+	}{
+		"runs": {registrable("build", "u2", nil), []string{"create u1", "delete u1", "create u2"}, map[string]string{"ci/build/u2": "13:30:00"}},
+		"done": {ended(registrable("build", "u2", nil)), []string{"create u1", "delete u1"}, map[string]string{}},
+		"of another controller": {
+			registrable("build", "u2", map[string]any{"managedBy": "example.com/other"}),
+			[]string{"create u1", "delete u1"}, map[string]string{},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistering(t)
+			r.mustSee(t, registrable("build", "u1", nil))
+			r.mustSee(t, tc.next)
+			r.want(t, "recreated", tc.calls, tc.want)
+		})
+	}
+}
+
+// TestEntriesExtended: a TaskRun that runs for long is registered again before the registration ends.
+func TestEntriesExtended(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	r.mustSee(t, build)
+	r.now = r.now.Add(59 * time.Minute)
+	r.mustSee(t, build)
+	r.want(t, "31 minutes before the end", []string{"create u1"}, map[string]string{"ci/build/u1": "13:30:00"})
+	r.now = r.now.Add(time.Minute)
+	r.mustSee(t, build)
+	r.want(t, "30 minutes before the end", []string{"create u1"}, map[string]string{"ci/build/u1": "14:30:00"})
+}
+
+// TestEntriesNotWanted: what was registered ends in time after the backend was changed.
+func TestEntriesNotWanted(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	r.mustSee(t, build)
+	r.wanted = false
+	r.mustSee(t, build)
+	r.want(t, "still running", []string{"create u1"}, map[string]string{"ci/build/u1": "13:30:00"})
+	r.mustSee(t, ended(build))
+	r.want(t, "done", []string{"delete u1"}, map[string]string{})
+}
+
+// TestEntriesFail: an error is reported, counted, and returned, so that the work is tried again.
+func TestEntriesFail(t *testing.T) {
+	build := registrable("build", "u1", nil)
+	for name, tc := range map[string]struct {
+		fail func(*registering)
+		mend func(*registering)
+	}{
+		"the server": {func(r *registering) { r.registry.err = errors.New("no\x1b server") }, func(r *registering) { r.registry.err = nil }},
+		"the client": {func(r *registering) { r.offline = errors.New("no\x1b server") }, func(r *registering) { r.offline = nil }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRegistering(t)
+			for what, tr := range map[string]*unstructured.Unstructured{"registering": build, "ending": ended(build)} {
+				if what == "ending" {
+					r.mustSee(t, build)
+				}
+				tc.fail(r)
+				err := r.see(t, tr)
+				if err == nil || controller.IsPermanentError(err) {
+					t.Errorf("%s: expected an error that is tried again, got %v", what, err)
+				}
+				event := <-r.events.Events
+				if !strings.HasPrefix(event, "Warning TaskRunNotRegistered no") || strings.Contains(event, "\x1b") {
+					t.Errorf("%s: got event %q", what, event)
+				}
+				if last := r.counted[len(r.counted)-1]; last == nil {
+					t.Errorf("%s: the failure was not counted", what)
+				}
+				tc.mend(r)
+				if err := r.Reconcile(t.Context(), "ci/build"); err != nil {
+					t.Errorf("%s again: %v", what, err)
+				}
+				if _, ok := r.registry.until["ci/build/u1"]; ok != (what == "registering") {
+					t.Errorf("%s again: registered: %t", what, ok)
+				}
+				r.forget()
+			}
+		})
+	}
+}
+
+// TestEntriesSweep: after a crash, what is left of TaskRuns that are done or gone is found, and nothing else is ended.
+func TestEntriesSweep(t *testing.T) {
+	r := newRegistering(t)
+	running, done, recreated := registrable("running", "u1", nil), registrable("done", "u2", nil), registrable("again", "u3", nil)
+	for _, tr := range []*unstructured.Unstructured{running, done, recreated, registrable("gone", "u4", nil)} {
+		r.mustSee(t, tr)
+	}
+	r.registry.calls = nil
+	r.forget() // as after a crash
+	r.put(t, ended(done))
+	r.put(t, registrable("again", "u5", nil))
+	if err := r.taskRuns.Namespace("ci").Delete(t.Context(), "gone", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Sweep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(r.registry.calls)
+	r.want(t, "swept", []string{"delete u2", "delete u3", "delete u4"}, map[string]string{"ci/running/u1": "13:30:00"})
+
+	r.mustSee(t, running)
+	r.registry.calls = nil
+	delete(r.registry.until, "ci/running/u1") // by hand
+	if err := errors.Join(r.Sweep(t.Context()), r.work(t)); err != nil {
+		t.Fatal(err)
+	}
+	r.want(t, "deleted by hand", []string{"create u1"}, map[string]string{"ci/running/u1": "13:30:00"})
+
+	r.registry.err = errors.New("no server")
+	if err := r.Sweep(t.Context()); err == nil {
+		t.Error("expected the error of the server")
+	}
+	r.registry.err, r.offline = nil, errors.New("no client")
+	if err := r.Sweep(t.Context()); err == nil {
+		t.Error("expected the error of the client")
+	}
+}
+
+// TestEntriesLeader: only the leader registers; one that leads again begins anew.
+func TestEntriesLeader(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	r.mustSee(t, build)
+	r.Demote(pkgreconciler.UniversalBucket())
+	r.put(t, ended(build))
+	if err := r.Reconcile(t.Context(), "ci/build"); !controller.IsSkipKey(err) {
+		t.Errorf("expected the key to be skipped, got %v", err)
+	}
+	r.want(t, "another replica leads", []string{"create u1"}, map[string]string{"ci/build/u1": "13:30:00"})
+	if err := r.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+	if r.has(types.NamespacedName{Namespace: "ci", Name: "build"}) {
+		t.Error("expected a new leader to know nothing")
+	}
+	if err := r.Reconcile(t.Context(), "a/b/c"); !controller.IsPermanentError(err) {
+		t.Errorf("expected a key that cannot be to be given up, got %v", err)
+	}
+}
