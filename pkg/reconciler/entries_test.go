@@ -313,6 +313,7 @@ func TestEntriesFail(t *testing.T) {
 				if what == "ending" {
 					r.mustSee(t, build)
 				}
+				r.now = r.now.Add(time.Hour)
 				tc.fail(r)
 				err := r.see(t, tr)
 				if err == nil || controller.IsPermanentError(err) {
@@ -335,6 +336,29 @@ func TestEntriesFail(t *testing.T) {
 				r.forget()
 			}
 		})
+	}
+}
+
+// TestEntriesNews: an error that stays the same is shown now and then, and another one at once.
+func TestEntriesNews(t *testing.T) {
+	r := newRegistering(t)
+	r.put(t, registrable("build", "u1", nil))
+	for i, tc := range []struct {
+		err   string
+		later time.Duration
+		want  int // events
+	}{{"a", 0, 1}, {"a", time.Minute, 0}, {"b", 0, 1}, {"b", 4 * time.Minute, 0}, {"b", time.Minute, 1}, {"a", 0, 1}} {
+		r.now = r.now.Add(tc.later)
+		r.registry.err = errors.New(tc.err)
+		if err := r.Reconcile(t.Context(), "ci/build"); err == nil {
+			t.Errorf("%d: expected the error", i)
+		}
+		if got := len(r.events.Events); got != tc.want {
+			t.Errorf("%d: got %d events, want %d", i, got, tc.want)
+		}
+		for range len(r.events.Events) {
+			<-r.events.Events
+		}
 	}
 }
 
