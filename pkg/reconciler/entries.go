@@ -43,6 +43,7 @@ const (
 	entryRenewal = 30 * time.Minute
 	// sweepInterval is how often entries are removed that no event removed.
 	sweepInterval = 5 * time.Minute
+	sweepRetry    = 20 * time.Second
 	// eventPause is how long an error is not shown again.
 	eventPause = 5 * time.Minute
 	// entryTimeout bounds one call of the backend.
@@ -278,15 +279,15 @@ func (e *Entries) isNews(message string) bool {
 
 // sweepRegularly sweeps until ctx ends.
 func (e *Entries) sweepRegularly(ctx context.Context) {
-	for ticker := time.NewTicker(sweepInterval); ; {
+	for ctx.Err() == nil {
+		pause := sweepInterval
 		if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
 			e.Log.Warnw("removing the registrations of TaskRuns that are done", zap.Error(err))
+			pause = sweepRetry // a replica that has just started has no identity yet
 		}
 		select {
 		case <-ctx.Done():
-			ticker.Stop()
-			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }
