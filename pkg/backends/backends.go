@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
@@ -40,6 +42,8 @@ type Descriptor struct {
 	Registers bool
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
 	ConfigMap *ConfigMap
+	// Check checks what the backend needs in a cluster; nil if nothing.
+	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
 }
@@ -102,6 +106,7 @@ func All() []Descriptor {
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
 			},
+			Check:       spirecluster.Check,
 			StepVolumes: spirecluster.StepVolumes(), AddOnVolumes: spirecluster.AddOnVolumes(),
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)

@@ -14,9 +14,9 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// withConfigMap adds the backend's own ConfigMap in Tekton's namespace to the settings. missing is the warning if
+// WithConfigMap adds the backend's own ConfigMap in Tekton's namespace to the settings. missing is the warning if
 // there is none.
-func withConfigMap(
+func WithConfigMap(
 	ctx context.Context, client kubeclient.Interface, namespace string, s settings.Settings,
 ) (with settings.Settings, missing string, err error) {
 	of := backends.Of(s.Backend).ConfigMap

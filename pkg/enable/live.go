@@ -40,7 +40,7 @@ func ReadLive(ctx context.Context, client kubeclient.Interface) (Live, error) {
 	if live.Settings, err = settings.Parse(cm.Data); err != nil {
 		return live, err
 	}
-	live.Settings, _, err = withConfigMap(ctx, client, live.TektonNamespace, live.Settings)
+	live.Settings, _, err = WithConfigMap(ctx, client, live.TektonNamespace, live.Settings)
 	return live, err
 }
 

@@ -33,7 +33,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		return Plan{}, err
 	}
 	var missing string
-	if r.Settings, missing, err = withConfigMap(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
+	if r.Settings, missing, err = WithConfigMap(ctx, c.Kube, env.TektonNamespace, r.Settings); err != nil {
 		return Plan{}, err
 	}
 	desired, err := r.Desired(env)

@@ -195,7 +195,7 @@ func (s serving) granted(ctx context.Context) (map[string]bool, error) {
 	for i := range bindings.Items {
 		b := &bindings.Items[i]
 		if b.Name == manifests.TokenRequester {
-			granted[b.Namespace] = manifests.SameGrant(b, manifests.Grant(s.plan.Settings.Backend, b.Namespace, fence))
+			granted[b.Namespace] = manifests.SameGrant(b, manifests.GrantInstead(b, s.plan.Settings.Backend, b.Namespace, fence))
 		}
 	}
 	return granted, nil

@@ -264,7 +264,7 @@ func (g *Grants) suspend(ctx context.Context, live *rbacv1.RoleBinding) error {
 
 // give creates the grant, or puts it right.
 func (g *Grants) give(ctx context.Context, namespace string, live *rbacv1.RoleBinding) error {
-	grant := manifests.Grant(g.settings.Get().Backend, namespace, g.fence)
+	grant := manifests.GrantInstead(live, g.settings.Get().Backend, namespace, g.fence)
 	client := g.client.RbacV1().RoleBindings(namespace)
 	if live == nil {
 		_, err := client.Create(ctx, grant, metav1.CreateOptions{FieldManager: manifests.Keeper})

@@ -38,6 +38,8 @@ type Field struct {
 	Kept bool
 	// Named means that the user has to name the setting if the cluster's settings cannot be read.
 	Named bool
+	// Of is the only backend that the setting concerns; empty: all.
+	Of signing.Backend
 	// FlagOnly are values of the flag that the key does not have.
 	FlagOnly []string
 

@@ -118,27 +118,27 @@ func parseWaitFlag(s *Settings, value string) (err error) {
 func spireFields() []Field {
 	return []Field{
 		{
-			Key: KeySPIREEntries, Flag: "spire-entries", Name: "SPIRE entries",
+			Key: KeySPIREEntries, Of: signing.BackendSPIRE, Flag: "spire-entries", Name: "SPIRE entries",
 			Only: words([]SPIREEntries{EntriesAPI, EntriesNone}),
 			Help: "who registers TaskRuns with SPIRE: api (the add-on, whose SVID must be that of an admin), " +
 				"none (you do)",
 			access: word(func(s *Settings) *SPIREEntries { return &s.SPIRE.Entries }, parseEntries),
 		},
 		{
-			Key: KeySPIRECluster, Flag: "spire-cluster", Name: "SPIRE cluster",
+			Key: KeySPIRECluster, Of: signing.BackendSPIRE, Flag: "spire-cluster", Name: "SPIRE cluster",
 			Help: "name of this cluster in the k8s_psat node attestation of SPIRE " +
 				"(default: the one that its agents have, if that is the same)",
 			access: word(func(s *Settings) *string { return &s.SPIRE.Cluster }, parseClusterName),
 			text:   func(s Settings) string { return orElse(s.SPIRE.Cluster, "that of the agents") },
 		},
 		{
-			Key: KeySPIREServerID, Flag: "spire-server-id", Name: "SPIRE server",
+			Key: KeySPIREServerID, Of: signing.BackendSPIRE, Flag: "spire-server-id", Name: "SPIRE server",
 			Help:   "SPIFFE ID of SPIRE's server (default: spiffe://TRUST-DOMAIN/spire/server)",
 			access: word(func(s *Settings) *string { return &s.SPIRE.OtherServerID }, parseSPIFFEID),
 			text:   func(s Settings) string { return s.SPIRE.ServerID() },
 		},
 		{
-			Key: KeySVIDWait, Flag: "svid-wait", Kind: Duration, Name: "SVID wait",
+			Key: KeySVIDWait, Of: signing.BackendSPIRE, Flag: "svid-wait", Kind: Duration, Name: "SVID wait",
 			Help: "how long a step waits for its SVID: 1s to 5m",
 			access: field(func(s *Settings) *time.Duration { return &s.SPIRE.Wait }, parseWaitSeconds,
 				func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),

@@ -129,6 +129,7 @@ const (
 	CheckObjects           CheckID = "objects"
 	CheckGrants            CheckID = "grants"
 	CheckPodStatus         CheckID = "pod-status"
+	CheckBackend           CheckID = "backend"
 	CheckLeftOver          CheckID = "left-over"
 	CheckTekton            CheckID = "tekton"
 	CheckTektonSigner      CheckID = "tekton-signer"
@@ -142,7 +143,7 @@ func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
 		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
-		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckLeftOver, CheckTekton,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckBackend, CheckLeftOver, CheckTekton,
 		CheckTektonSigner, CheckBackoff, CheckSidecarLogs, CheckVerdicts,
 	}
 }

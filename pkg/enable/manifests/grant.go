@@ -34,9 +34,24 @@ func Grant(backend signing.Backend, namespace, fence string) *rbacv1.RoleBinding
 		RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: TokenRequester},
 	}
 	if backends.Of(backend).Tokens {
-		grant.Subjects = []rbacv1.Subject{{
-			APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace,
-		}}
+		grant.Subjects = allAccounts(namespace)
+	}
+	return grant
+}
+
+func allAccounts(namespace string) []rbacv1.Subject {
+	return []rbacv1.Subject{{
+		APIGroup: rbacv1.GroupName, Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:" + namespace,
+	}}
+}
+
+// GrantInstead returns what Grant returns, for a namespace that has the RoleBinding live; nil if none. After a switch
+// to a backend whose steps sign without tokens, the right to request them stays: pods that were made before still sign
+// with tokens, and the policies confine it in the same way.
+func GrantInstead(live *rbacv1.RoleBinding, backend signing.Backend, namespace, fence string) *rbacv1.RoleBinding {
+	grant := Grant(backend, namespace, fence)
+	if live != nil && backends.Of(backend).Signs && equality.Semantic.DeepEqual(live.Subjects, allAccounts(namespace)) {
+		grant.Subjects = live.Subjects
 	}
 	return grant
 }

@@ -77,10 +77,8 @@ func WebhookConfigurationsOf(backend signing.Backend) []string {
 func needs(backend signing.Backend, name string) bool {
 	b := backends.Of(backend)
 	switch name {
-	case InjectWebhook:
+	case InjectWebhook, TokenRequester: // the role is also for pods that were made before a switch of the backend
 		return b.Signs || !b.Enabled
-	case TokenRequester:
-		return b.Tokens || !b.Enabled
 	}
 	return true
 }

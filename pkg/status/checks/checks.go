@@ -38,7 +38,7 @@ func whileOn() []Checker {
 	return []Checker{
 		checkSettings, checkNamespaces, checkPolicies, checkPodStatus,
 		checkAddOn, checkLeaders, checkCertificate, checkTrustHistory, checkPods, checkDelivery,
-		checkObjects, checkGrants,
+		checkObjects, checkGrants, checkBackend,
 		checkTekton, checkFeatureFlags, checkOtherControllers,
 		checkVerdicts,
 	}

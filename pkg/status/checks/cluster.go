@@ -49,7 +49,8 @@ type Settings struct {
 	settings.Settings
 	ConfigMap *corev1.ConfigMap // nil: there is none, or ReadErr is set
 	ReadErr   error
-	UseErr    error // why the add-on cannot use the ConfigMap
+	UseErr    error  // why the add-on cannot use the ConfigMap
+	Missing   string // why the backend has only defaults, if its own ConfigMap is missing
 }
 
 // AddOn is the Deployment of the webhooks.
@@ -151,6 +152,9 @@ func readSettings(ctx context.Context, clients enable.Clients, namespace string)
 		return read
 	}
 	s, err := settings.Parse(read.ConfigMap.Data)
+	if err == nil {
+		s, read.Missing, err = enable.WithConfigMap(ctx, clients.Kube, namespace, s)
+	}
 	if err == nil {
 		err = backends.Check(s)
 	}

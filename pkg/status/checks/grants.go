@@ -106,7 +106,7 @@ func checkGrant(c *Cluster, namespace string, grant *rbacv1.RoleBinding) []statu
 	if err != nil {
 		return one(unreadable(status.PartInstallation, status.CheckGrants, "the policies of this plugin", err))
 	}
-	wanted := manifests.Grant(c.Settings.Backend, namespace, fence)
+	wanted := manifests.GrantInstead(grant, c.Settings.Backend, namespace, fence)
 	if manifests.SameGrant(grant, wanted) {
 		return nil
 	}

@@ -72,7 +72,7 @@ func (c *Cluster) reportSettings() *status.Settings {
 func valuesOf(s settings.Settings, cm *corev1.ConfigMap) []status.Setting {
 	var values []status.Setting
 	for _, field := range settings.Fields() {
-		if field.Key == otherScope(s) {
+		if field.Key == otherScope(s) || field.Of != "" && field.Of != s.Backend {
 			continue
 		}
 		key := field.Key

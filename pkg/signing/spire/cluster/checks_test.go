@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cluster_test
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	dynamicfake "k8s.io/client-go/dynamic/fake"
+	kubefake "k8s.io/client-go/kubernetes/fake"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	spirecluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
+)
+
+const clusterUID = "3db15e48-971f-4815-84b3-272e52f61a10"
+
+// sample is a cluster with what the backend needs. Tests change one part of it.
+type sample struct {
+	driver   bool
+	on       []string // nodes with the driver
+	domain   string   // whose authority the add-on has seen; empty: none
+	policies settings.Policies
+	after    time.Duration // after the authority was made
+}
+
+func (s sample) check(t *testing.T) []cluster.Finding {
+	t.Helper()
+	kube := kubefake.NewClientset(
+		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: clusterUID}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "b"}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{corev1.LabelOSStable: "windows"}}},
+		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "drained"}, Spec: corev1.NodeSpec{Unschedulable: true}},
+	)
+	if s.domain != "" {
+		if err := kube.Tracker().Add(historyOf(t, s.domain)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	current := settings.Default()
+	current.Backend, current.Policies, current.SPIRE.TrustDomain = signing.BackendSPIRE, s.policies, verifytest.TrustDomain
+	return spirecluster.Check(t.Context(), kube, s.objects(), current, verifytest.Start().Add(s.after))
+}
+
+// objects are the objects of the API group storage.k8s.io.
+func (s sample) objects() *dynamicfake.FakeDynamicClient {
+	object := func(kind, name string, spec map[string]any) *unstructured.Unstructured {
+		return &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": "storage.k8s.io/v1", "kind": kind, "metadata": map[string]any{"name": name}, "spec": spec,
+		}}
+	}
+	var all []runtime.Object
+	if s.driver {
+		all = append(all, object("CSIDriver", "csi.spiffe.io", nil))
+	}
+	for _, node := range s.on {
+		drivers := []any{map[string]any{"name": "ebs.csi.aws.com"}, map[string]any{"name": "csi.spiffe.io"}}
+		all = append(all, object("CSINode", node, map[string]any{"drivers": drivers}))
+	}
+	kinds := map[schema.GroupVersionResource]string{
+		{Group: "storage.k8s.io", Version: "v1", Resource: "csidrivers"}: "CSIDriverList",
+		{Group: "storage.k8s.io", Version: "v1", Resource: "csinodes"}:   "CSINodeList",
+	}
+	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, all...)
+}
+
+// historyOf returns a trust history with an authority of the trust domain.
+func historyOf(t *testing.T, domain string) *corev1.ConfigMap {
+	t.Helper()
+	ca, err := verifytest.NewCA(domain)
+	if err != nil {
+		t.Fatal(err)
+	}
+	history := trust.History{}
+	err = history.Observe(&trust.Cluster{SPIFFE: []trust.SPIFFEBundle{{
+		TrustDomain: domain, X509Authorities: []trust.X509Authority{
+			{DER: base64.StdEncoding.EncodeToString(ca.Certificate.Raw)},
+		},
+	}}}, verifytest.Start())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
+		Namespace: settings.Namespace, Name: trust.HistoryName(1),
+		Annotations: map[string]string{trust.AnnotationCluster: clusterUID},
+	}, Data: map[string]string{}}
+	for key, sightings := range history {
+		if cm.Data[key], err = trust.EncodeEntry(sightings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cm
+}
+
+func TestCheck(t *testing.T) {
+	good := func() sample {
+		return sample{
+			driver: true, on: []string{"a", "b"}, domain: verifytest.TrustDomain, policies: settings.PoliciesStrict,
+		}
+	}
+	for name, tc := range map[string]struct {
+		change func(*sample)
+		level  cluster.Level
+		want   string // in the message, in what was expected and got, or the next step
+	}{
+		"in order":        {func(*sample) {}, cluster.Fine, "valid until"},
+		"no driver":       {func(s *sample) { s.driver = false }, cluster.Broken, "install the SPIFFE CSI driver"},
+		"not on one node": {func(s *sample) { s.on = []string{"a"} }, cluster.Broken, "not on b"},
+		"no SVID":         {func(s *sample) { s.domain = "" }, cluster.Broken, "the add-on has no SVID"},
+		"other domain":    {func(s *sample) { s.domain = "other.example" }, cluster.Broken, "authorities of other.example"},
+		"expired":         {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
+		"standard":        {func(s *sample) { s.policies = settings.PoliciesStandard }, cluster.Warning, "--policies strict"},
+		"auto, and audit": {func(s *sample) { s.policies = settings.PoliciesAuto }, cluster.Warning, "--policies strict"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := good()
+			tc.change(&s)
+			found := ""
+			for _, f := range s.check(t) {
+				text := strings.Join([]string{f.Message, f.Expected, f.Got, f.Next}, "\n")
+				switch {
+				case f.Level == tc.level && strings.Contains(text, tc.want):
+					found = text
+				case f.Level != cluster.Fine:
+					t.Errorf("unexpected: %s", text)
+				}
+				if f.Level == cluster.Broken && (f.Expected == "" || f.Got == "" || f.Next == "") {
+					t.Errorf("expected what was expected, what was found, and the next step, got %+v", f)
+				}
+			}
+			if found == "" {
+				t.Errorf("no finding with %q", tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package checks
+
+import (
+	"context"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+)
+
+// checkBackend checks what the backend needs in the cluster.
+func checkBackend(ctx context.Context, c *Cluster) []status.Check {
+	if !c.Known() {
+		return nil // another check reports it
+	}
+	check := backends.Of(c.Settings.Backend).Check
+	if check == nil {
+		return nil
+	}
+	var checks []status.Check
+	if c.Settings.Missing != "" {
+		checks = append(checks, note(status.PartCluster, status.CheckBackend, "%s", c.Settings.Missing))
+	}
+	for _, f := range check(ctx, c.Clients.Kube, c.Clients.Dynamic, c.Settings.Settings, c.Options.Now()) {
+		checks = append(checks, status.Check{
+			Part: status.PartCluster, ID: status.CheckBackend, Status: statusOf(f.Level),
+			Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,
+		})
+	}
+	return checks
+}
+
+func statusOf(l cluster.Level) verify.Status {
+	switch l {
+	case cluster.Fine:
+		return verify.Pass
+	case cluster.Warning:
+		return verify.Warn
+	case cluster.Unread:
+		return verify.Unknown
+	case cluster.Broken:
+	}
+	return verify.Fail
+}
