@@ -43,6 +43,9 @@ const (
 	entryRenewal = 30 * time.Minute
 	// sweepInterval is how often entries are removed that no event removed.
 	sweepInterval = 5 * time.Minute
+	sweepRetry    = 20 * time.Second
+	// eventPause is how long an error is not shown again.
+	eventPause = 5 * time.Minute
 	// entryTimeout bounds one call of the backend.
 	entryTimeout = 10 * time.Second
 )
@@ -60,6 +63,9 @@ type Entries struct {
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]registration
+	// told is the message of the last event.
+	told   string
+	toldAt time.Time
 }
 
 // registration is a TaskRun that is registered.
@@ -252,22 +258,36 @@ func (e *Entries) end(ctx context.Context, id types.NamespacedName, uid types.UI
 // report logs an error and shows it beside the add-on. It returns the error, so that the work is tried again.
 func (e *Entries) report(id types.NamespacedName, err error) error {
 	e.Log.Warnw("registering a TaskRun", "namespace", id.Namespace, "taskRun", id.Name, zap.Error(err))
-	e.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotRegistered,
-		display.Cut(display.Safe(err.Error()), maxEventMessage))
+	message := display.Cut(display.Safe(err.Error()), maxEventMessage)
+	if e.isNews(message) {
+		e.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotRegistered, message)
+	}
 	return err
+}
+
+// isNews reports whether the last event had another message, or is old. Kubernetes drops events that come too
+// often, and then the one that names another reason is lost.
+func (e *Entries) isNews(message string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if message == e.told && e.Now().Sub(e.toldAt) < eventPause {
+		return false
+	}
+	e.told, e.toldAt = message, e.Now()
+	return true
 }
 
 // sweepRegularly sweeps until ctx ends.
 func (e *Entries) sweepRegularly(ctx context.Context) {
-	for ticker := time.NewTicker(sweepInterval); ; {
+	for ctx.Err() == nil {
+		pause := sweepInterval
 		if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
 			e.Log.Warnw("removing the registrations of TaskRuns that are done", zap.Error(err))
+			pause = sweepRetry // a replica that has just started has no identity yet
 		}
 		select {
 		case <-ctx.Done():
-			ticker.Stop()
-			return
-		case <-ticker.C:
+		case <-time.After(pause):
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 // TestNightlySPIREFaults takes parts of SPIRE away: audit breaks no build, enforce accepts nothing, and what is shown names the next step.
 func TestNightlySPIREFaults(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
-	s.enableSPIRE(t, "--svid-wait", "5s")
+	s.enableSPIRE(t, "--svid-wait", "12s") // an entry takes up to ten seconds to reach the agent
 	audit, enforce := s.scope(t, false), s.scope(t, true)
 	t.Run("server down", func(t *testing.T) {
 		must(t, s.Server.Stop(t.Context()))

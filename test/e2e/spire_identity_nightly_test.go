@@ -21,16 +21,17 @@ import (
 
 // TestNightlySPIREIdentity tries who else gets the SVID of a TaskRun that runs, by the policies.
 func TestNightlySPIREIdentity(t *testing.T) {
-	for _, policies := range []string{"standard", "strict"} {
+	for _, policies := range []string{"none", "standard", "strict"} {
 		t.Run(policies, func(t *testing.T) {
 			s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 			s.enableSPIRE(t, "--policies", policies)
-			s.testIdentities(t, policies == "strict")
+			s.testIdentities(t, policies != "none")
 		})
 	}
 }
 
-func (s *spireSuite) testIdentities(t *testing.T, strict bool) {
+// testIdentities asks in other pods. With policies, none may name a TaskRun as its owner.
+func (s *spireSuite) testIdentities(t *testing.T, guarded bool) {
 	ns, other := s.scope(t, false), s.scope(t, false)
 	victim := s.watchUntil(t, s.start(t, ns, emitting("victim", "x", "; sleep 90", 1)), "runs", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 1 && tr.Status.Steps[0].Running != nil
@@ -45,8 +46,8 @@ func (s *spireSuite) testIdentities(t *testing.T, strict bool) {
 	for _, tc := range []struct {
 		name  string
 		pod   *corev1.Pod
-		gets  bool // with the standard policies
-		owned bool // refused by the strict ones
+		gets  bool // without policies
+		owned bool
 	}{
 		{name: "plain pod", pod: s.asking(t, ns)},
 		{name: "pod that claims the TaskRun as its owner", pod: owned(s.asking(t, ns), victim), gets: true, owned: true},
@@ -56,10 +57,10 @@ func (s *spireSuite) testIdentities(t *testing.T, strict bool) {
 		t.Run(tc.name, func(t *testing.T) {
 			got := s.ask(t, tc.pod)
 			t.Logf("%s", got)
-			if refused := strings.HasPrefix(got, "refused: "); refused != (strict && tc.owned) {
+			if refused := strings.HasPrefix(got, "refused: "); refused != (guarded && tc.owned) {
 				t.Errorf("refused: %t, got %s", refused, got)
 			}
-			if gets := strings.Contains(got, id); gets != (tc.gets && !strict) {
+			if gets := strings.Contains(got, id); gets != (tc.gets && !guarded) {
 				t.Errorf("gets the TaskRun's SVID: %t, got %s", gets, got)
 			}
 		})
