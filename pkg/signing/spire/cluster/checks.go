@@ -171,14 +171,14 @@ func authoritiesOf(history trust.History, domain string) (expires time.Time, oth
 
 // checkOwners warns that the selectors of the entries hold only where nobody else can name a TaskRun as owner.
 func checkOwners(s settings.Settings) []cluster.Finding {
-	if s.Policies == settings.PoliciesStrict || s.Policies == settings.PoliciesAuto && s.Enforcement == settings.Enforce {
+	if s.Policies != settings.PoliciesNone {
 		return nil
 	}
 	return []cluster.Finding{{
-		Level: cluster.Warning, Message: "who may create pods in a namespace can get the SVIDs of its running TaskRuns: " +
+		Level: cluster.Warning, Message: "anyone who can create pods in a namespace can get the SVIDs of its running TaskRuns: " +
 			"SPIRE knows them by the owner that a pod names",
-		Expected: "policies strict, which refuse such pods", Got: "policies that allow them",
-		Next: "kubectl tekton-sign enable spire --policies strict",
+		Expected: "policies standard or strict, which refuse such pods", Got: "no policies",
+		Next: "kubectl tekton-sign enable spire --policies auto",
 	}}
 }
 

@@ -120,8 +120,8 @@ func TestCheck(t *testing.T) {
 		"no SVID":         {func(s *sample) { s.domain = "" }, cluster.Broken, "the add-on has no SVID"},
 		"other domain":    {func(s *sample) { s.domain = "other.example" }, cluster.Broken, "authorities of other.example"},
 		"expired":         {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
-		"standard":        {func(s *sample) { s.policies = settings.PoliciesStandard }, cluster.Warning, "--policies strict"},
-		"auto, and audit": {func(s *sample) { s.policies = settings.PoliciesAuto }, cluster.Warning, "--policies strict"},
+		"standard":        {func(s *sample) { s.policies = settings.PoliciesStandard }, cluster.Fine, "valid until"},
+		"no policies":     {func(s *sample) { s.policies = settings.PoliciesNone }, cluster.Warning, "--policies auto"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := good()
