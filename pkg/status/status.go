@@ -143,8 +143,8 @@ func CheckIDs() []CheckID {
 	return []CheckID{
 		CheckCluster, CheckSettings, CheckNamespaces, CheckEnforcementLabels, CheckPolicies, CheckDeployment,
 		CheckVersion, CheckImages, CheckWebhookPort, CheckSignerImage, CheckDelivery, CheckLeader, CheckClock,
-		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckBackend, CheckLeftOver, CheckTekton,
-		CheckTektonSigner, CheckBackoff, CheckSidecarLogs, CheckVerdicts,
+		CheckCertificate, CheckTrustHistory, CheckObjects, CheckGrants, CheckPodStatus, CheckBackend, CheckLeftOver,
+		CheckTekton, CheckTektonSigner, CheckBackoff, CheckSidecarLogs, CheckVerdicts,
 	}
 }
 

@@ -132,7 +132,8 @@ func checkAuthorities(
 		}
 	}
 	return cluster.Finding{Level: cluster.Fine, Message: fmt.Sprintf(
-		"the authorities of trust domain %s are known, the newest is valid until %s", domain, expires.UTC().Format(time.RFC3339))}
+		"the authorities of trust domain %s are known, the newest is valid until %s",
+		domain, expires.UTC().Format(time.RFC3339))}
 }
 
 func readHistory(ctx context.Context, kube kubeclient.Interface) (trust.History, error) {
@@ -175,8 +176,9 @@ func checkOwners(s settings.Settings) []cluster.Finding {
 		return nil
 	}
 	return []cluster.Finding{{
-		Level: cluster.Warning, Message: "anyone who can create pods in a namespace can get the SVIDs of its running TaskRuns: " +
-			"SPIRE knows them by the owner that a pod names",
+		Level: cluster.Warning,
+		Message: "anyone who can create pods in a namespace can get the SVIDs of its running TaskRuns: SPIRE knows them " +
+			"by the owner that a pod names",
 		Expected: "policies standard or strict, which refuse such pods", Got: "no policies",
 		Next: "kubectl tekton-sign enable spire --policies auto",
 	}}
