@@ -84,7 +84,7 @@ func (s *spireSuite) enableSPIRE(t *testing.T, more ...string) {
 }
 
 func spireArgs(more ...string) []string {
-	return append([]string{"spire", "--receipts", "never", "--svid-wait", "30s", "--namespace-selector", selector}, more...)
+	return append([]string{"spire", "--receipts", "never", "--namespace-selector", selector}, more...)
 }
 
 // scope creates a namespace in scope; with enforcement if so asked.
