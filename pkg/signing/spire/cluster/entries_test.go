@@ -167,14 +167,14 @@ func TestCluster(t *testing.T) {
 		named  string
 		want   string // a part of the error, or of the entries
 	}{
-		"one cluster":      {agents: []string{psat + "a/1", psat + "a/2", psat + "a/3"}, want: "/tekton-node/a "},
-		"named":            {agents: []string{psat + "a/1", psat + "b/1"}, named: "b", want: "/tekton-node/b "},
+		"one cluster": {agents: []string{psat + "a/1", psat + "a/2", psat + "a/3"}, want: "/tekton-node/a "},
+		"named":       {agents: []string{psat + "a/1", psat + "b/1"}, named: "b", want: "/tekton-node/b "},
 		"several clusters": {
 			agents: []string{psat + "b/1", psat + "a/1", psat + "b/2"},
 			want:   "2 clusters (a, b): name this one (enable spire --spire-cluster",
 		},
-		"no agent":         {want: "no agent that was attested by k8s_psat"},
-		"other agents":     {agents: []string{"/spire/agent/join_token/x"}, want: "no agent that was attested by k8s_psat"},
+		"no agent":     {want: "no agent that was attested by k8s_psat"},
+		"other agents": {agents: []string{"/spire/agent/join_token/x"}, want: "no agent that was attested by k8s_psat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, "/spire/server")
