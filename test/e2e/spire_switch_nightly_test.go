@@ -61,7 +61,7 @@ const mostAtOnce = 6
 func (s *spireSuite) startSteadily(ctx context.Context, t *testing.T, ns string) (started []*pipelinev1.TaskRun) {
 	for n := 0; ctx.Err() == nil; n++ {
 		if n >= mostAtOnce { // a slow node must not gather TaskRuns
-			s.awaitDone(t, ns, started[n-mostAtOnce].Name)
+			s.pauseUntilDone(ctx, started[n-mostAtOnce])
 		}
 		tr := emitting("", "x", []string{"", "", "; sleep 20"}[n%3], 1)
 		tr.GenerateName = "switched-"
@@ -77,6 +77,17 @@ func (s *spireSuite) startSteadily(ctx context.Context, t *testing.T, ns string)
 		}
 	}
 	return started
+}
+
+// pauseUntilDone returns when a TaskRun is done, or ctx ends.
+func (s *spireSuite) pauseUntilDone(ctx context.Context, tr *pipelinev1.TaskRun) {
+	for ctx.Err() == nil {
+		got, err := s.tekton.TektonV1().TaskRuns(tr.Namespace).Get(ctx, tr.Name, metav1.GetOptions{})
+		if err == nil && got.IsDone() {
+			return
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // verifySwitched wants a TaskRun to verify by the backend that is among the arguments of its signer, and returns that.
