@@ -56,8 +56,8 @@ func (s *spireSuite) entryClient(t *testing.T) *spirecluster.Entries {
 	t.Helper()
 	var svid x509svid.Source = spiretest.Mint(t, s.Server, spire.ControllerID(), time.Hour)
 	e, err := spirecluster.NewEntries(spirecluster.EntriesOptions{
-		Address: s.Server.Address, ServerID: s.Server.ID().String(), TrustDomain: s.TrustDomain().Name(), Alias: "/tekton-node/",
-		SVIDs: svid, Bundles: s.Bundle(t), Now: time.Now,
+		Address: s.Server.Address, ServerID: s.Server.ID().String(), TrustDomain: s.TrustDomain().Name(),
+		Alias: "/tekton-node/", SVIDs: svid, Bundles: s.Bundle(t), Now: time.Now,
 	})
 	must(t, err)
 	t.Cleanup(func() { _ = e.Close() })

@@ -64,7 +64,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to do.
+// wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to
+// do.
 func (s *spireSuite) wantUnsignedIn(t *testing.T, audit, enforce, log string) {
 	t.Helper()
 	a := s.start(t, audit, another(t, "results"))

@@ -33,7 +33,8 @@ func TestNightlySPIREIdentity(t *testing.T) {
 // testIdentities asks in other pods. With policies, none may name a TaskRun as its owner.
 func (s *spireSuite) testIdentities(t *testing.T, guarded bool) {
 	ns, other := s.scope(t, false), s.scope(t, false)
-	victim := s.watchUntil(t, s.start(t, ns, emitting("victim", "x", "; sleep 90", 1)), "runs", func(tr *pipelinev1.TaskRun) bool {
+	victim := s.start(t, ns, emitting("victim", "x", "; sleep 90", 1))
+	victim = s.watchUntil(t, victim, "runs", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 1 && tr.Status.Steps[0].Running != nil
 	})
 	s.awaitEntry(t, victim)
