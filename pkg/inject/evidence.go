@@ -50,8 +50,8 @@ func (f TokenForm) size(pod *corev1.Pod, n int) int {
 	return base64.RawURLEncoding.EncodedLen(header) + 1 + base64.RawURLEncoding.EncodedLen(len(claims)) + 1 + f.Signature
 }
 
-// leastSVID is the length of an SVID on P-256 in DER without the names of trust domain, namespace and TaskRun. One with an
-// RSA key, or with intermediate certificates, is up to three times as long.
+// leastSVID is the length of an SVID on P-256 in DER without the names of trust domain, namespace and TaskRun. One
+// with an RSA key, or with intermediate certificates, is up to three times as long.
 const leastSVID = 500
 
 // Sizes of the parts of every message besides the values.
@@ -68,7 +68,8 @@ const (
 func evidenceSize(pod *corev1.Pod, options step.Options, tokens TokenForm) int {
 	entry := func(key string, n int) int { return sizeEntry + len(key) + n }
 	if options.Backend == signing.BackendSPIRE && options.Format == signing.FormatV2 {
-		svid := base64.RawURLEncoding.EncodedLen(leastSVID + len(options.SPIRE.TrustDomain) + len(pod.Namespace) + len(pod.Name))
+		names := len(options.SPIRE.TrustDomain) + len(pod.Namespace) + len(pod.Name)
+		svid := base64.RawURLEncoding.EncodedLen(leastSVID + names)
 		return len("[]") - len(",") + sizeStarted + entry(signing.CarrierManifest, sizeManifest) +
 			entry(signing.CarrierManifestSignature, sizeSignature) + entry(signing.CarrierSVID, svid)
 	}

@@ -187,7 +187,8 @@ func TestPodVolumesInUse(t *testing.T) {
 	}
 }
 
-// TestPodVolumesRestricted: volumes of the kinds that the Pod Security level restricted allows, and nothing for containers to gain.
+// TestPodVolumesRestricted: volumes of the kinds that the Pod Security level restricted allows, and nothing for
+// containers to gain.
 func TestPodVolumesRestricted(t *testing.T) {
 	stock := Model("ci", "busybox")
 	got, err := Pod(stock, spireOptions(DeliveryInit))
@@ -201,7 +202,8 @@ func TestPodVolumesRestricted(t *testing.T) {
 	}
 	for _, c := range slices.Concat(got.Spec.InitContainers, got.Spec.Containers) {
 		s := c.SecurityContext
-		if s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.AllowPrivilegeEscalation == nil || *s.AllowPrivilegeEscalation {
+		if s == nil || s.RunAsNonRoot == nil || !*s.RunAsNonRoot || s.AllowPrivilegeEscalation == nil ||
+			*s.AllowPrivilegeEscalation {
 			t.Errorf("container %s does not fit level restricted: %v", c.Name, s)
 		}
 	}
@@ -213,7 +215,8 @@ func TestPodVolumesBudget(t *testing.T) {
 		spec := commands(slices.Repeat([][]string{{"true"}}, steps)...)
 		got, err := Pod(stockPod(t, nil, "build", spec, nil), spireOptions(DeliveryImage))
 		var skip *SkippedError
-		if want != (err == nil) || !want && (!errors.As(err, &skip) || !strings.Contains(skip.Reason, "a step's evidence takes about")) {
+		told := errors.As(err, &skip) && strings.Contains(skip.Reason, "a step's evidence takes about")
+		if want != (err == nil) || !want && !told {
 			t.Errorf("%d steps: got %v, want it injected: %t", steps, err, want)
 		}
 		if (volumeOf(got, spireVolume) != nil) != want {

@@ -26,16 +26,17 @@ import (
 // burst is how many TaskRuns are started at once.
 const burst = 60
 
-// TestNightlySPIREBurst starts many TaskRuns at once: each of them signs. It measures how long a step waits for its SVID, also where
-// TaskRuns are registered only when their pods run.
+// TestNightlySPIREBurst starts many TaskRuns at once: each of them signs. It measures how long a step waits for its
+// SVID, also where TaskRuns are registered only when their pods run.
 func TestNightlySPIREBurst(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t, "--svid-wait", "5m")
-	t.Run("registered when the TaskRun is made", func(t *testing.T) { s.testBurst(t, func(context.Context, *pipelinev1.TaskRun) {}) })
+	t.Run("registered when the TaskRun is made", func(t *testing.T) {
+		s.testBurst(t, func(context.Context, *pipelinev1.TaskRun) {})
+	})
 	s.wantNoEntries(t)
-	if out := s.kubectl(t, append([]string{"tekton-sign", "enable", "--yes"}, spireArgs("--svid-wait", "5m", "--spire-entries", "none")...)...); out.code != 0 {
-		t.Fatalf("enable: %s", out)
-	}
+	s.mustKubectl(t, append([]string{"tekton-sign", "enable", "--yes"},
+		spireArgs("--svid-wait", "5m", "--spire-entries", "none")...)...)
 	time.Sleep(5 * time.Second)
 	entries := s.entryClient(t)
 	t.Run("registered when the pod runs", func(t *testing.T) {
@@ -55,8 +56,8 @@ func (s *spireSuite) entryClient(t *testing.T) *spirecluster.Entries {
 	t.Helper()
 	var svid x509svid.Source = spiretest.Mint(t, s.Server, spire.ControllerID(), time.Hour)
 	e, err := spirecluster.NewEntries(spirecluster.EntriesOptions{
-		Address: s.Server.Address, ServerID: s.Server.ID().String(), TrustDomain: s.TrustDomain().Name(), Alias: "/tekton-node/",
-		SVIDs: svid, Bundles: s.Bundle(t), Now: time.Now,
+		Address: s.Server.Address, ServerID: s.Server.ID().String(), TrustDomain: s.TrustDomain().Name(),
+		Alias: "/tekton-node/", SVIDs: svid, Bundles: s.Bundle(t), Now: time.Now,
 	})
 	must(t, err)
 	t.Cleanup(func() { _ = e.Close() })
@@ -66,7 +67,8 @@ func (s *spireSuite) entryClient(t *testing.T) *spirecluster.Entries {
 // podRuns returns when the pod of a TaskRun runs.
 func (s *spireSuite) podRuns(ctx context.Context, tr *pipelinev1.TaskRun) bool {
 	for ctx.Err() == nil {
-		pods, err := s.kube.CoreV1().Pods(tr.Namespace).List(ctx, metav1.ListOptions{LabelSelector: "tekton.dev/taskRun=" + tr.Name, ResourceVersion: "0"})
+		pods, err := s.kube.CoreV1().Pods(tr.Namespace).List(ctx,
+			metav1.ListOptions{LabelSelector: "tekton.dev/taskRun=" + tr.Name, ResourceVersion: "0"})
 		if err == nil && len(pods.Items) > 0 && pods.Items[0].Status.Phase == corev1.PodRunning {
 			return true
 		}
@@ -88,7 +90,8 @@ func (s *spireSuite) testBurst(t *testing.T, with func(context.Context, *pipelin
 		go func() {
 			defer func() { ended <- tr }()
 			for end := time.Now().Add(8 * time.Minute); time.Now().Before(end) && !tr.IsDone(); time.Sleep(time.Second) {
-				if got, err := s.tekton.TektonV1().TaskRuns(ns).Get(context.Background(), tr.Name, metav1.GetOptions{}); err == nil {
+				got, err := s.tekton.TektonV1().TaskRuns(ns).Get(context.Background(), tr.Name, metav1.GetOptions{})
+				if err == nil {
 					tr = got
 				}
 			}
@@ -107,7 +110,8 @@ func (s *spireSuite) testBurst(t *testing.T, with func(context.Context, *pipelin
 	logQuantiles(t, "from the start of the step to the signature", inStep)
 }
 
-// waited returns how long after the start of the pod, and after that of its step, the step had signed. The signature names whole seconds.
+// waited returns how long after the start of the pod, and after that of its step, the step had signed. The signature
+// names whole seconds.
 func (s *spireSuite) waited(t *testing.T, tr *pipelinev1.TaskRun) (fromPod, inStep time.Duration) {
 	t.Helper()
 	pod := s.pod(t, tr.Namespace, tr.Status.PodName)

@@ -17,7 +17,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/spiretest"
 )
 
-// TestNightlySPIREFaults takes parts of SPIRE away: audit breaks no build, enforce accepts nothing, and what is shown names the next step.
+// TestNightlySPIREFaults takes parts of SPIRE away: audit breaks no build, enforce accepts nothing, and what is shown
+// names the next step.
 func TestNightlySPIREFaults(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t, "--svid-wait", "12s") // an entry takes up to ten seconds to reach the agent
@@ -63,7 +64,8 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to do.
+// wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to
+// do.
 func (s *spireSuite) wantUnsignedIn(t *testing.T, audit, enforce, log string) {
 	t.Helper()
 	a := s.start(t, audit, another(t, "results"))
@@ -78,7 +80,8 @@ func (s *spireSuite) wantUnsignedIn(t *testing.T, audit, enforce, log string) {
 
 func (s *spireSuite) wantLogged(t *testing.T, tr *pipelinev1.TaskRun, text string) {
 	t.Helper()
-	if logs := s.mustKubectl(t, "logs", "-n", tr.Namespace, tr.Status.PodName, "--all-containers"); !strings.Contains(logs, text) {
+	logs := s.mustKubectl(t, "logs", "-n", tr.Namespace, tr.Status.PodName, "--all-containers")
+	if !strings.Contains(logs, text) {
 		t.Errorf("TaskRun %s: expected the log to say %q, got:\n%s", tr.Name, text, logs)
 	}
 }
@@ -100,7 +103,8 @@ func (s *spireSuite) wantAddOnEvent(t *testing.T, text string) {
 
 // testAgentRestarted restarts the agent while a step runs.
 func (s *spireSuite) testAgentRestarted(t *testing.T, ns string) {
-	tr := s.watchUntil(t, s.start(t, ns, emitting("restarted", "x", "; sleep 15", 1)), "runs", func(tr *pipelinev1.TaskRun) bool {
+	tr := s.start(t, ns, emitting("restarted", "x", "; sleep 15", 1))
+	tr = s.watchUntil(t, tr, "runs", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 1 && tr.Status.Steps[0].Running != nil
 	})
 	s.RestartAgent(t)

@@ -33,7 +33,8 @@ func TestNightlySPIREIdentity(t *testing.T) {
 // testIdentities asks in other pods. With policies, none may name a TaskRun as its owner.
 func (s *spireSuite) testIdentities(t *testing.T, guarded bool) {
 	ns, other := s.scope(t, false), s.scope(t, false)
-	victim := s.watchUntil(t, s.start(t, ns, emitting("victim", "x", "; sleep 90", 1)), "runs", func(tr *pipelinev1.TaskRun) bool {
+	victim := s.start(t, ns, emitting("victim", "x", "; sleep 90", 1))
+	victim = s.watchUntil(t, victim, "runs", func(tr *pipelinev1.TaskRun) bool {
 		return len(tr.Status.Steps) == 1 && tr.Status.Steps[0].Running != nil
 	})
 	s.awaitEntry(t, victim)
@@ -95,7 +96,9 @@ func (s *spireSuite) asking(t *testing.T, ns string) *corev1.Pod {
 			RestartPolicy: corev1.RestartPolicyNever,
 			Containers: []corev1.Container{{
 				Name: "asks", Image: busybox, Command: []string{"sh", "-c", askScript("/spiffe")},
-				VolumeMounts: []corev1.VolumeMount{{Name: "agent", MountPath: "/agent"}, {Name: "spiffe", MountPath: "/spiffe", ReadOnly: true}},
+				VolumeMounts: []corev1.VolumeMount{
+					{Name: "agent", MountPath: "/agent"}, {Name: "spiffe", MountPath: "/spiffe", ReadOnly: true},
+				},
 			}},
 			Volumes: []corev1.Volume{s.agentImage(t), {Name: "spiffe", VolumeSource: corev1.VolumeSource{
 				CSI: &corev1.CSIVolumeSource{Driver: spire.Driver, ReadOnly: &yes},
@@ -106,7 +109,9 @@ func (s *spireSuite) asking(t *testing.T, ns string) *corev1.Pod {
 
 func owned(pod *corev1.Pod, tr *pipelinev1.TaskRun) *corev1.Pod {
 	yes := true
-	pod.OwnerReferences = []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: tr.Name, UID: tr.UID, Controller: &yes}}
+	pod.OwnerReferences = []metav1.OwnerReference{{
+		APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: tr.Name, UID: tr.UID, Controller: &yes,
+	}}
 	return pod
 }
 
@@ -126,7 +131,8 @@ func (s *spireSuite) ask(t *testing.T, pod *corev1.Pod) string {
 	}
 	gone := false
 	s.eventually(t, "pod "+made.Name+" to end", func(ctx context.Context) (bool, error) {
-		list, err := s.kube.CoreV1().Pods(pod.Namespace).List(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + made.Name})
+		list, err := s.kube.CoreV1().Pods(pod.Namespace).List(ctx,
+			metav1.ListOptions{FieldSelector: "metadata.name=" + made.Name})
 		if err != nil || len(list.Items) == 0 {
 			gone = err == nil
 			return gone, err

@@ -84,7 +84,7 @@ func (s *spireSuite) enableSPIRE(t *testing.T, more ...string) {
 }
 
 func spireArgs(more ...string) []string {
-	return append([]string{"spire", "--receipts", "never", "--svid-wait", "30s", "--namespace-selector", selector}, more...)
+	return append([]string{"spire", "--receipts", "never", "--namespace-selector", selector}, more...)
 }
 
 // scope creates a namespace in scope; with enforcement if so asked.
@@ -153,7 +153,8 @@ func (s *spireSuite) testForged(t *testing.T) {
 	ns := s.scope(t, false)
 	tr := s.finish(t, ns, fixture(t, "results"))
 	patch := []byte(`[{"op":"replace","path":"/status/results/0/value","value":"forged"}]`)
-	patched, err := s.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), tr.Name, types.JSONPatchType, patch, metav1.PatchOptions{}, "status")
+	patched, err := s.tekton.TektonV1().TaskRuns(ns).Patch(t.Context(), tr.Name, types.JSONPatchType, patch,
+		metav1.PatchOptions{}, "status")
 	if err != nil {
 		t.Fatal(err)
 	}

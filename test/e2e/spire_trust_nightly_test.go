@@ -87,7 +87,8 @@ func TestNightlySPIRERotation(t *testing.T) {
 	s.verify(t, "VERIFIED", 0, "-f", file, "--trust-bundle", s.exportTrust(t))
 }
 
-// awaitRotations waits until the server has so many authorities that it did not have before, and issues by the last of them.
+// awaitRotations waits until the server has so many authorities that it did not have before, and issues by the last of
+// them.
 func (s *spireSuite) awaitRotations(t *testing.T, n int) {
 	t.Helper()
 	seen := map[string]bool{}
@@ -122,7 +123,8 @@ func TestNightlySPIREUpstream(t *testing.T) {
 	s.verify(t, "VERIFIED", 0, "-f", file, "--trust-bundle", s.exportTrust(t))
 	svid := s.svidOf(t, tr)
 	if svid.Leaf.PublicKeyAlgorithm != x509.RSA || len(svid.Intermediates) != 2 {
-		t.Errorf("expected an RSA key below two intermediate certificates, got %s and %d", svid.Leaf.PublicKeyAlgorithm, len(svid.Intermediates))
+		t.Errorf("expected an RSA key below two intermediate certificates, got %s and %d",
+			svid.Leaf.PublicKeyAlgorithm, len(svid.Intermediates))
 	}
 	s.logEvidence(t, tr)
 }
@@ -210,7 +212,8 @@ func foreignCertificates(t *testing.T, id spiffeid.ID) (authority, leaf *x509.Ce
 	t.Helper()
 	issue := func(template, parent *x509.Certificate, key, by *ecdsa.PrivateKey) *x509.Certificate {
 		template.SerialNumber = big.NewInt(time.Now().UnixNano())
-		template.NotBefore, template.NotAfter, template.BasicConstraintsValid = time.Now().Add(-20*time.Second), time.Now().Add(time.Hour), true
+		template.NotBefore, template.NotAfter = time.Now().Add(-20*time.Second), time.Now().Add(time.Hour)
+		template.BasicConstraintsValid = true
 		der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), by)
 		must(t, err)
 		c, err := x509.ParseCertificate(der)
@@ -224,7 +227,8 @@ func foreignCertificates(t *testing.T, id spiffeid.ID) (authority, leaf *x509.Ce
 		URIs: []*url.URL{{Scheme: "spiffe", Host: "foreign.test"}},
 	}
 	authority = issue(ca, ca, key, key)
-	leaf = issue(&x509.Certificate{URIs: []*url.URL{id.URL()}, KeyUsage: x509.KeyUsageDigitalSignature}, authority, key, key)
+	template := &x509.Certificate{URIs: []*url.URL{id.URL()}, KeyUsage: x509.KeyUsageDigitalSignature}
+	leaf = issue(template, authority, key, key)
 	return authority, leaf
 }
 
@@ -235,12 +239,10 @@ func federate(t *testing.T, bundle string, authority *x509.Certificate) (file st
 	must(t, err)
 	parsed, err := trust.Parse(raw)
 	must(t, err)
-	spiffe := parsed.Clusters[0].SPIFFE
-	i := slices.IndexFunc(spiffe, func(b trust.SPIFFEBundle) bool { return b.Federated })
-	if i < 0 {
-		t.Fatalf("expected a federated trust domain in the bundle, got %v", spiffe)
-	}
-	spiffe[i].X509Authorities = append(spiffe[i].X509Authorities, trust.X509Authority{DER: base64.StdEncoding.EncodeToString(authority.Raw)})
+	parsed.Clusters[0].SPIFFE = append(parsed.Clusters[0].SPIFFE, trust.SPIFFEBundle{
+		TrustDomain: "foreign.test", Federated: true,
+		X509Authorities: []trust.X509Authority{{DER: base64.StdEncoding.EncodeToString(authority.Raw)}},
+	})
 	data, err := json.Marshal(parsed)
 	must(t, err)
 	file = filepath.Join(t.TempDir(), "federated.json")

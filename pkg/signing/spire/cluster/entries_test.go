@@ -110,7 +110,8 @@ func TestEntriesOfOthers(t *testing.T) {
 	e.create(t, taskRun("build", "u1", "builder"), time.Hour)
 	s.entries[1].Id, s.entries[1].ExpiresAt = "by-hand", noon().Unix()
 	e.create(t, taskRun("build", "u1", "builder"), time.Hour)
-	if got := s.shown(); len(got) != 2 || !strings.HasPrefix(got[1], "by-hand ") || !strings.Contains(got[1], "until 12:00:00") {
+	got := s.shown()
+	if len(got) != 2 || !strings.HasPrefix(got[1], "by-hand ") || !strings.Contains(got[1], "until 12:00:00") {
 		t.Errorf("expected the operator's entry as it was, got %v", got)
 	}
 }
@@ -151,7 +152,8 @@ func TestAliasDeleted(t *testing.T) {
 	e := s.client(t, nil)
 	e.create(t, taskRun("build", "u1", ""), time.Hour)
 	s.entries = nil
-	if err := e.ListEntries(t.Context(), func(r cluster.Registered) { t.Errorf("expected no TaskRun, got %v", r) }); err != nil {
+	err := e.ListEntries(t.Context(), func(r cluster.Registered) { t.Errorf("expected no TaskRun, got %v", r) })
+	if err != nil {
 		t.Fatal(err)
 	}
 	s.wantEntries(t, alias)
@@ -165,11 +167,14 @@ func TestCluster(t *testing.T) {
 		named  string
 		want   string // a part of the error, or of the entries
 	}{
-		"one cluster":      {agents: []string{psat + "a/1", psat + "a/2", psat + "a/3"}, want: "/tekton-node/a "},
-		"named":            {agents: []string{psat + "a/1", psat + "b/1"}, named: "b", want: "/tekton-node/b "},
-		"several clusters": {agents: []string{psat + "b/1", psat + "a/1", psat + "b/2"}, want: "2 clusters (a, b): name this one (enable spire --spire-cluster"},
-		"no agent":         {want: "no agent that was attested by k8s_psat"},
-		"other agents":     {agents: []string{"/spire/agent/join_token/x"}, want: "no agent that was attested by k8s_psat"},
+		"one cluster": {agents: []string{psat + "a/1", psat + "a/2", psat + "a/3"}, want: "/tekton-node/a "},
+		"named":       {agents: []string{psat + "a/1", psat + "b/1"}, named: "b", want: "/tekton-node/b "},
+		"several clusters": {
+			agents: []string{psat + "b/1", psat + "a/1", psat + "b/2"},
+			want:   "2 clusters (a, b): name this one (enable spire --spire-cluster",
+		},
+		"no agent":     {want: "no agent that was attested by k8s_psat"},
+		"other agents": {agents: []string{"/spire/agent/join_token/x"}, want: "no agent that was attested by k8s_psat"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, "/spire/server")
@@ -226,7 +231,7 @@ func TestRefused(t *testing.T) {
 		"a server of another authority": {change: func(t *testing.T, _ *server, o *EntriesOptions) {
 			o.Bundles = newAuthority(t, testDomain).bundle()
 		}, want: "cannot be reached"},
-		"a server of another trust domain": {change: func(t *testing.T, s *server, o *EntriesOptions) {
+		"a server of another trust domain": {change: func(t *testing.T, _ *server, o *EntriesOptions) {
 			o.Bundles = newAuthority(t, "other.test").bundle()
 		}, want: "cannot be reached"},
 	} {

@@ -150,7 +150,7 @@ func (s *server) admit(
 }
 
 func (s *server) answer() *spiretypes.Status {
-	return &spiretypes.Status{Code: int32(s.status), Message: "as the test wants"} //nolint:gosec // codes are small
+	return &spiretypes.Status{Code: int32(s.status), Message: "as the test wants"}
 }
 
 // similar returns the entry for the same pods, as SPIRE looks for it.
