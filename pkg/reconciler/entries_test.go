@@ -89,7 +89,8 @@ func newRegistering(t *testing.T) *registering {
 	r.Entries = NewEntries(EntriesConfig{
 		Dynamic: client, Client: func() (signingcluster.ControllerClient, error) { return r.registry, r.offline },
 		Wanted:  func(string) bool { return r.wanted },
-		OnEntry: func(err error) { r.counted = append(r.counted, err) }, Recorder: r.events, Now: clock, Log: zap.NewNop().Sugar(),
+		OnEntry: func(err error) { r.counted = append(r.counted, err) }, Recorder: r.events, Now: clock,
+		Log: zap.NewNop().Sugar(),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // nothing is swept but by the test
@@ -203,16 +204,20 @@ func TestEntriesRegister(t *testing.T) {
 		fails    bool
 		want     string // until when; empty: not registered
 	}{
-		"a timeout":                {spec: map[string]any{"timeout": "10m"}, want: "13:10:00"},
-		"no timeout":               {spec: map[string]any{}, want: "13:00:00"}, // of the day after
-		"unlimited":                {spec: map[string]any{"timeout": "0s"}, want: "13:00:00"},
-		"a very long timeout":      {spec: map[string]any{"timeout": "100h"}, want: "13:00:00"},
-		"not wanted":               {unwanted: true},
-		"of another controller":    {spec: map[string]any{"managedBy": "example.com/other"}},
-		"of Tekton, by its name":   {spec: map[string]any{"managedBy": "tekton.dev/pipeline", "timeout": "1h"}, want: "14:00:00"},
-		"what is not a string":     {spec: map[string]any{"managedBy": int64(3)}, fails: true},
-		"what is not a timeout":    {spec: map[string]any{"timeout": "soon"}, fails: true},
-		"a service account or not": {spec: map[string]any{"serviceAccountName": "builder", "timeout": "0h"}, want: "13:00:00"},
+		"a timeout":             {spec: map[string]any{"timeout": "10m"}, want: "13:10:00"},
+		"no timeout":            {spec: map[string]any{}, want: "13:00:00"}, // of the day after
+		"unlimited":             {spec: map[string]any{"timeout": "0s"}, want: "13:00:00"},
+		"a very long timeout":   {spec: map[string]any{"timeout": "100h"}, want: "13:00:00"},
+		"not wanted":            {unwanted: true},
+		"of another controller": {spec: map[string]any{"managedBy": "example.com/other"}},
+		"of Tekton, by its name": {
+			spec: map[string]any{"managedBy": "tekton.dev/pipeline", "timeout": "1h"}, want: "14:00:00",
+		},
+		"what is not a string":  {spec: map[string]any{"managedBy": int64(3)}, fails: true},
+		"what is not a timeout": {spec: map[string]any{"timeout": "soon"}, fails: true},
+		"a service account or not": {
+			spec: map[string]any{"serviceAccountName": "builder", "timeout": "0h"}, want: "13:00:00",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistering(t)
@@ -255,7 +260,10 @@ func TestEntriesRecreated(t *testing.T) {
 		calls []string
 		want  map[string]string
 	}{
-		"runs": {registrable("build", "u2", nil), []string{"create u1", "delete u1", "create u2"}, map[string]string{"ci/build/u2": "13:30:00"}},
+		"runs": {
+			registrable("build", "u2", nil), []string{"create u1", "delete u1", "create u2"},
+			map[string]string{"ci/build/u2": "13:30:00"},
+		},
 		"done": {ended(registrable("build", "u2", nil)), []string{"create u1", "delete u1"}, map[string]string{}},
 		"of another controller": {
 			registrable("build", "u2", map[string]any{"managedBy": "example.com/other"}),

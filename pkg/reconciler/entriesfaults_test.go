@@ -23,8 +23,13 @@ func TestEntriesFail(t *testing.T) {
 		fail func(*registering)
 		mend func(*registering)
 	}{
-		"the server": {func(r *registering) { r.registry.err = errors.New("no\x1b server") }, func(r *registering) { r.registry.err = nil }},
-		"the client": {func(r *registering) { r.offline = errors.New("no\x1b server") }, func(r *registering) { r.offline = nil }},
+		"the server": {
+			func(r *registering) { r.registry.err = errors.New("no\x1b server") },
+			func(r *registering) { r.registry.err = nil },
+		},
+		"the client": {
+			func(r *registering) { r.offline = errors.New("no\x1b server") }, func(r *registering) { r.offline = nil },
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistering(t)
@@ -84,7 +89,8 @@ func TestEntriesNews(t *testing.T) {
 // TestEntriesSweep: after a crash, what is left of TaskRuns that are done or gone is found, and nothing else is ended.
 func TestEntriesSweep(t *testing.T) {
 	r := newRegistering(t)
-	running, done, recreated := registrable("running", "u1", nil), registrable("done", "u2", nil), registrable("again", "u3", nil)
+	running, done := registrable("running", "u1", nil), registrable("done", "u2", nil)
+	recreated := registrable("again", "u3", nil)
 	for _, tr := range []*unstructured.Unstructured{running, done, recreated, registrable("gone", "u4", nil)} {
 		r.mustSee(t, tr)
 	}
