@@ -68,6 +68,10 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	if o.trustBundle == "" {
 		return o.liveTrust(ctx, e)
 	}
+	if o.spire.source != "" {
+		return trusted{}, fmt.Errorf("--%s adds to the keys of the cluster: with --trust-bundle, put the authorities into "+
+			"the bundle (trust export --%s)", flagSPIREBundle, flagSPIREBundle)
+	}
 	data, err := readBundleBytes(ctx, e.In, o.trustBundle)
 	if err != nil {
 		return trusted{}, fmt.Errorf("reading the trust bundle: %w", err)
@@ -120,6 +124,9 @@ func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) 
 		err = withExit(ExitIndeterminate, fmt.Errorf("%w, or for a trust bundle to pass with --trust-bundle FILE", err))
 	}
 	if err != nil {
+		return trusted{}, err
+	}
+	if cluster, err = o.spire.addTo(ctx, e, cluster); err != nil {
 		return trusted{}, err
 	}
 	t := trusted{cluster: cluster, report: &report.Trust{Source: report.SourceCluster, Cluster: clusterRef(cluster)}}

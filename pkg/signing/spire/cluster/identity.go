@@ -4,7 +4,6 @@ package cluster
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"path"
@@ -122,14 +121,12 @@ func (i *Identity) Bundles(own string) []trust.SPIFFEBundle {
 	var all []trust.SPIFFEBundle
 	for _, bundle := range current.Bundles.Bundles() {
 		name := bundle.TrustDomain().Name()
-		b := trust.SPIFFEBundle{TrustDomain: name, Federated: name != own}
-		for _, authority := range bundle.X509Authorities() {
-			b.X509Authorities = append(b.X509Authorities,
-				trust.X509Authority{DER: base64.StdEncoding.EncodeToString(authority.Raw)})
+		b, err := spiffeBundle(name, bundle.X509Authorities())
+		if err != nil {
+			continue // it has none
 		}
-		if len(b.X509Authorities) > 0 {
-			all = append(all, b)
-		}
+		b.Federated = name != own
+		all = append(all, b)
 	}
 	return all
 }

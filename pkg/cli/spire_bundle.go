@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
+	spire "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
+)
+
+// spireBundle is where the authorities of SPIRE come from where no add-on keeps them.
+type spireBundle struct {
+	source      string // a file, an https URL, or configmap/NAMESPACE/NAME[/KEY]
+	trustDomain string // empty: that of ConfigMap config-spire
+}
+
+const (
+	flagSPIREBundle = "spire-bundle"
+	flagTrustDomain = "spire-trust-domain"
+)
+
+func (b *spireBundle) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&b.source, flagSPIREBundle, "", "authorities of SPIRE that no trust history has: a file "+
+		"(PEM or SPIFFE JSON), the https URL of a bundle endpoint, or configmap/NAMESPACE/NAME")
+	cmd.Flags().StringVar(&b.trustDomain, flagTrustDomain, "", "trust domain of SPIRE "+
+		"(default: that of ConfigMap config-spire)")
+	_ = cmd.RegisterFlagCompletionFunc(flagTrustDomain, cobra.NoFileCompletions)
+}
+
+// addTo adds the authorities to a cluster.
+func (b *spireBundle) addTo(ctx context.Context, e *env, c *trust.Cluster) (*trust.Cluster, error) {
+	if b.source == "" {
+		if b.trustDomain != "" {
+			return nil, fmt.Errorf("--%s is for --%s: add it", flagTrustDomain, flagSPIREBundle)
+		}
+		return c, nil
+	}
+	domain, err := b.domain(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := b.read(ctx, e, domain)
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flagSPIREBundle, err)
+	}
+	more := trust.Cluster{UID: c.UID, TrustDomain: domain, SPIFFE: []trust.SPIFFEBundle{bundle}}
+	both, err := trust.Merge(&trust.Bundle{Clusters: []trust.Cluster{*c}}, &trust.Bundle{Clusters: []trust.Cluster{more}})
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", flagSPIREBundle, err)
+	}
+	return both.Cluster(c.UID)
+}
+
+// domain returns the trust domain: the named one, or that of Tekton's own ConfigMap.
+func (b *spireBundle) domain(ctx context.Context, e *env) (string, error) {
+	if b.trustDomain != "" {
+		return b.trustDomain, nil
+	}
+	kube, err := e.kube()
+	if err != nil {
+		return "", err
+	}
+	cm, err := kube.CoreV1().ConfigMaps(enable.StockNamespace).Get(ctx, config.ConfigMapName, metav1.GetOptions{})
+	if err != nil {
+		return "", fmt.Errorf("reading the trust domain from ConfigMap %s: %w: name it with --%s",
+			config.ConfigMapName, err, flagTrustDomain)
+	}
+	c, err := config.Parse(cm.Data)
+	return c.TrustDomain, err
+}
+
+// read reads the authorities from the source.
+func (b *spireBundle) read(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
+	if strings.HasPrefix(b.source, "https://") {
+		return spire.FetchBundle(ctx, domain, b.source, nil)
+	}
+	data, err := b.bytes(ctx, e)
+	if err != nil {
+		return trust.SPIFFEBundle{}, err
+	}
+	return spire.ParseBundle(domain, data)
+}
+
+func (b *spireBundle) bytes(ctx context.Context, e *env) ([]byte, error) {
+	rest, ok := strings.CutPrefix(b.source, "configmap/")
+	if !ok {
+		return readBundleBytes(ctx, e.In, b.source)
+	}
+	parts := strings.Split(rest, "/")
+	if len(parts) < 2 || len(parts) > 3 {
+		return nil, fmt.Errorf("expected configmap/NAMESPACE/NAME or configmap/NAMESPACE/NAME/KEY, got %q", b.source)
+	}
+	kube, err := e.kube()
+	if err != nil {
+		return nil, err
+	}
+	cm, err := kube.CoreV1().ConfigMaps(parts[0]).Get(ctx, parts[1], metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return keyOfBundle(cm.Data, parts[2:])
+}
+
+// keyOfBundle returns the value of the named key, or of the only one.
+func keyOfBundle(data map[string]string, key []string) ([]byte, error) {
+	if len(key) == 1 {
+		value, ok := data[key[0]]
+		if !ok {
+			return nil, fmt.Errorf("the ConfigMap has no key %q", key[0])
+		}
+		return []byte(value), nil
+	}
+	if len(data) != 1 {
+		return nil, fmt.Errorf("expected a ConfigMap with one key, got %d: name it, as in configmap/NAMESPACE/NAME/KEY",
+			len(data))
+	}
+	for _, value := range data {
+		return []byte(value), nil
+	}
+	return nil, errors.New("the ConfigMap is empty")
+}
