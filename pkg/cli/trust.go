@@ -27,7 +27,7 @@ func newTrustCommand(e *env) *cobra.Command {
 
 func newTrustExportCommand(e *env) *cobra.Command {
 	var output, name string
-	var spire spireBundle
+	var more authorities
 	cmd := &cobra.Command{
 		Use:   "export",
 		Short: "Write the cluster's public keys into a trust bundle",
@@ -47,14 +47,11 @@ Exit codes: 0 written, 1 wrong usage or a failure to write, 2 the cluster is out
 permission is missing.`,
 		Example: fmt.Sprintf(`  %[1]s trust export -o bundle.json
 
-  # Add the authorities of a SPIRE that the add-on does not use
-  %[1]s trust export --spire-bundle configmap/spire/spire-bundle -o bundle.json
-
   # Add today's keys to an older bundle
   %[1]s trust export | %[1]s trust merge bundle.json - -o bundle.json`, e.name),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return exportTrust(cmd.Context(), e, output, name, spire)
+			return exportTrust(cmd.Context(), e, output, name, more)
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -62,16 +59,16 @@ permission is missing.`,
 	cmd.Flags().StringVar(&name, "cluster-name", "", "the cluster's name in the bundle (default: "+
 		"its name in the kubeconfig)")
 	_ = cmd.RegisterFlagCompletionFunc("cluster-name", cobra.NoFileCompletions)
-	spire.addFlags(cmd)
+	more.addFlags(cmd)
 	return cmd
 }
 
-func exportTrust(ctx context.Context, e *env, output, name string, spire spireBundle) error {
+func exportTrust(ctx context.Context, e *env, output, name string, more authorities) error {
 	cluster, past, err := e.fetchKnownKeys(ctx, name)
 	if err != nil {
 		return err
 	}
-	if cluster, err = spire.addTo(ctx, e, cluster); err != nil {
+	if cluster, err = more.addTo(ctx, e, cluster); err != nil {
 		return err
 	}
 	bundle := &trust.Bundle{Clusters: []trust.Cluster{*cluster}}

@@ -32,7 +32,7 @@ type verifyOptions struct {
 	bundleSHA256 string
 	cluster      string
 	offline      bool
-	spire        spireBundle
+	more         authorities
 
 	tokens           tokenFlags
 	skew             time.Duration
@@ -111,7 +111,7 @@ Exit codes. They are the same for every output format. If several apply, the fir
 		ValidArgsFunction: e.completeRuns,
 	}
 	o.addFlags(cmd.Flags())
-	o.spire.addFlags(cmd)
+	o.more.addFlags(cmd)
 	completeVerifyFlags(cmd)
 	return cmd
 }

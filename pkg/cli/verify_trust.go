@@ -68,9 +68,9 @@ func (o *verifyOptions) trust(ctx context.Context, e *env, live bool) (trusted, 
 	if o.trustBundle == "" {
 		return o.liveTrust(ctx, e)
 	}
-	if o.spire.source != "" {
+	if o.more.source != "" {
 		return trusted{}, fmt.Errorf("--%s adds to the keys of the cluster: with --trust-bundle, put the authorities into "+
-			"the bundle (trust export --%s)", flagSPIREBundle, flagSPIREBundle)
+			"the bundle (trust export --%s)", flagAuthorities, flagAuthorities)
 	}
 	data, err := readBundleBytes(ctx, e.In, o.trustBundle)
 	if err != nil {
@@ -126,7 +126,7 @@ func (o *verifyOptions) liveTrust(ctx context.Context, e *env) (trusted, error) 
 	if err != nil {
 		return trusted{}, err
 	}
-	if cluster, err = o.spire.addTo(ctx, e, cluster); err != nil {
+	if cluster, err = o.more.addTo(ctx, e, cluster); err != nil {
 		return trusted{}, err
 	}
 	t := trusted{cluster: cluster, report: &report.Trust{Source: report.SourceCluster, Cluster: clusterRef(cluster)}}

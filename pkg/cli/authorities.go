@@ -17,19 +17,19 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// spireBundle is where the authorities of SPIRE come from where no add-on keeps them.
-type spireBundle struct {
+// authorities is where the authorities of SPIRE come from where no add-on keeps them.
+type authorities struct {
 	source      string // a file, an https URL, or configmap/NAMESPACE/NAME[/KEY]
 	trustDomain string // empty: that of ConfigMap config-spire
 }
 
 const (
-	flagSPIREBundle = "spire-bundle"
+	flagAuthorities = "spire-bundle"
 	flagTrustDomain = "spire-trust-domain"
 )
 
-func (b *spireBundle) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&b.source, flagSPIREBundle, "", "authorities of SPIRE that no trust history has: a file "+
+func (b *authorities) addFlags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&b.source, flagAuthorities, "", "authorities of SPIRE that no trust history has: a file "+
 		"(PEM or SPIFFE JSON), the https URL of a bundle endpoint, or configmap/NAMESPACE/NAME")
 	cmd.Flags().StringVar(&b.trustDomain, flagTrustDomain, "", "trust domain of SPIRE "+
 		"(default: that of ConfigMap config-spire)")
@@ -37,10 +37,10 @@ func (b *spireBundle) addFlags(cmd *cobra.Command) {
 }
 
 // addTo adds the authorities to a cluster.
-func (b *spireBundle) addTo(ctx context.Context, e *env, c *trust.Cluster) (*trust.Cluster, error) {
+func (b *authorities) addTo(ctx context.Context, e *env, c *trust.Cluster) (*trust.Cluster, error) {
 	if b.source == "" {
 		if b.trustDomain != "" {
-			return nil, fmt.Errorf("--%s is for --%s: add it", flagTrustDomain, flagSPIREBundle)
+			return nil, fmt.Errorf("--%s is for --%s: add it", flagTrustDomain, flagAuthorities)
 		}
 		return c, nil
 	}
@@ -50,18 +50,18 @@ func (b *spireBundle) addTo(ctx context.Context, e *env, c *trust.Cluster) (*tru
 	}
 	bundle, err := b.read(ctx, e, domain)
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flagSPIREBundle, err)
+		return nil, fmt.Errorf("--%s: %w", flagAuthorities, err)
 	}
 	more := trust.Cluster{UID: c.UID, TrustDomain: domain, SPIFFE: []trust.SPIFFEBundle{bundle}}
 	both, err := trust.Merge(&trust.Bundle{Clusters: []trust.Cluster{*c}}, &trust.Bundle{Clusters: []trust.Cluster{more}})
 	if err != nil {
-		return nil, fmt.Errorf("--%s: %w", flagSPIREBundle, err)
+		return nil, fmt.Errorf("--%s: %w", flagAuthorities, err)
 	}
 	return both.Cluster(c.UID)
 }
 
 // domain returns the trust domain: the named one, or that of Tekton's own ConfigMap.
-func (b *spireBundle) domain(ctx context.Context, e *env) (string, error) {
+func (b *authorities) domain(ctx context.Context, e *env) (string, error) {
 	if b.trustDomain != "" {
 		return b.trustDomain, nil
 	}
@@ -79,7 +79,7 @@ func (b *spireBundle) domain(ctx context.Context, e *env) (string, error) {
 }
 
 // read reads the authorities from the source.
-func (b *spireBundle) read(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
+func (b *authorities) read(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
 	if strings.HasPrefix(b.source, "https://") {
 		return spire.FetchBundle(ctx, domain, b.source, nil)
 	}
@@ -90,7 +90,7 @@ func (b *spireBundle) read(ctx context.Context, e *env, domain string) (trust.SP
 	return spire.ParseBundle(domain, data)
 }
 
-func (b *spireBundle) bytes(ctx context.Context, e *env) ([]byte, error) {
+func (b *authorities) bytes(ctx context.Context, e *env) ([]byte, error) {
 	rest, ok := strings.CutPrefix(b.source, "configmap/")
 	if !ok {
 		return readBundleBytes(ctx, e.In, b.source)
