@@ -52,10 +52,12 @@ func replaceSPIRE(t *testing.T, options testlab.SPIREOptions) *spireSuite {
 	return s
 }
 
-// signedFile runs a TaskRun and returns it and its file.
+// signedFile runs a TaskRun and returns it and its file. It has one step, so that its message has room for a long chain.
 func (s *spireSuite) signedFile(t *testing.T, ns string) (tr *pipelinev1.TaskRun, file string) {
 	t.Helper()
-	tr = s.finish(t, ns, another(t, "results"))
+	tr = emitting("", "x", "", 1)
+	tr.GenerateName = "signed-"
+	tr = s.finish(t, ns, tr)
 	wantSucceeded(t, tr)
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	s.recorded(t, tr)
