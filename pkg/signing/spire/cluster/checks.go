@@ -28,9 +28,7 @@ import (
 func Check(
 	ctx context.Context, kube kubeclient.Interface, objects dynamic.Interface, s settings.Settings, now time.Time,
 ) []cluster.Finding {
-	findings := checkDriver(ctx, kube, objects)
-	findings = append(findings, checkAuthorities(ctx, kube, s.SPIRE.TrustDomain, now))
-	return append(findings, checkOwners(s)...)
+	return append(checkDriver(ctx, kube, objects), checkAuthorities(ctx, kube, s.SPIRE.TrustDomain, now))
 }
 
 const installDriver = "install the SPIFFE CSI driver (spiffe-csi-driver), for example with SPIRE's Helm chart"
@@ -168,20 +166,6 @@ func authoritiesOf(history trust.History, domain string) (expires time.Time, oth
 	}
 	slices.Sort(others)
 	return expires, slices.Compact(others)
-}
-
-// checkOwners warns that the selectors of the entries hold only where nobody else can name a TaskRun as owner.
-func checkOwners(s settings.Settings) []cluster.Finding {
-	if s.Policies != settings.PoliciesNone {
-		return nil
-	}
-	return []cluster.Finding{{
-		Level: cluster.Warning,
-		Message: "anyone who can create pods in a namespace can get the SVIDs of its running TaskRuns: SPIRE knows them " +
-			"by the owner that a pod names",
-		Expected: "policies standard or strict, which refuse such pods", Got: "no policies",
-		Next: "kubectl tekton-sign enable spire --policies auto",
-	}}
 }
 
 func unread(what string, err error) cluster.Finding {

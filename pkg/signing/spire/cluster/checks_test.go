@@ -28,11 +28,10 @@ const clusterUID = "3db15e48-971f-4815-84b3-272e52f61a10"
 
 // sample is a cluster with what the backend needs. Tests change one part of it.
 type sample struct {
-	driver   bool
-	on       []string // nodes with the driver
-	domain   string   // whose authority the add-on has seen; empty: none
-	policies settings.Policies
-	after    time.Duration // after the authority was made
+	driver bool
+	on     []string      // nodes with the driver
+	domain string        // whose authority the add-on has seen; empty: none
+	after  time.Duration // after the authority was made
 }
 
 func (s sample) check(t *testing.T) []cluster.Finding {
@@ -49,7 +48,7 @@ func (s sample) check(t *testing.T) []cluster.Finding {
 		}
 	}
 	current := settings.Default()
-	current.Backend, current.Policies, current.SPIRE.TrustDomain = signing.BackendSPIRE, s.policies, verifytest.TrustDomain
+	current.Backend, current.SPIRE.TrustDomain = signing.BackendSPIRE, verifytest.TrustDomain
 	return spirecluster.Check(t.Context(), kube, s.objects(), current, verifytest.Start().Add(s.after))
 }
 
@@ -105,9 +104,7 @@ func historyOf(t *testing.T, domain string) *corev1.ConfigMap {
 
 func TestCheck(t *testing.T) {
 	good := func() sample {
-		return sample{
-			driver: true, on: []string{"a", "b"}, domain: verifytest.TrustDomain, policies: settings.PoliciesStrict,
-		}
+		return sample{driver: true, on: []string{"a", "b"}, domain: verifytest.TrustDomain}
 	}
 	for name, tc := range map[string]struct {
 		change func(*sample)
@@ -120,8 +117,6 @@ func TestCheck(t *testing.T) {
 		"no SVID":         {func(s *sample) { s.domain = "" }, cluster.Broken, "the add-on has no SVID"},
 		"other domain":    {func(s *sample) { s.domain = "other.example" }, cluster.Broken, "authorities of other.example"},
 		"expired":         {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
-		"standard":        {func(s *sample) { s.policies = settings.PoliciesStandard }, cluster.Fine, "valid until"},
-		"no policies":     {func(s *sample) { s.policies = settings.PoliciesNone }, cluster.Warning, "--policies auto"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := good()

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/fake/faketest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
@@ -65,7 +67,7 @@ func TestFakeBackend(t *testing.T) {
 	showStatus(t, cluster, dir)
 }
 
-// showStatus wants the backend to be shown as that of the cluster, and no grants of tokens for it.
+// showStatus wants the backend to be shown as that of the cluster. Its namespace has the RoleBinding without a right.
 func showStatus(t *testing.T, cluster *verifytest.Cluster, dir string) {
 	t.Helper()
 	on, _, _, err := statusAnswers()
@@ -76,8 +78,13 @@ func showStatus(t *testing.T, cluster *verifytest.Cluster, dir string) {
 	if err := addInstallation(on, signing.BackendFake); err != nil {
 		t.Fatal(err)
 	}
-	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = `{"kind":"RoleBindingList",` +
-		`"apiVersion":"rbac.authorization.k8s.io/v1","items":[]}`
+	fence, err := manifests.FenceVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	grant := manifests.Grant(signing.BackendFake, "ci", fence)
+	on["/apis/rbac.authorization.k8s.io/v1/rolebindings"] = mustJSON(
+		rbacv1.RoleBindingList{Items: []rbacv1.RoleBinding{*grant}})
 	server, err := newFakeServer(cluster, on)
 	if err != nil {
 		t.Fatal(err)
