@@ -52,7 +52,7 @@ func replaceSPIRE(t *testing.T, options testlab.SPIREOptions) *spireSuite {
 	return s
 }
 
-// signedFile runs a TaskRun and returns it and its file. It has one step, so that its message has room for a long chain.
+// signedFile runs a TaskRun and returns it and its file. It has one step, whose message has room for a long chain.
 func (s *spireSuite) signedFile(t *testing.T, ns string) (tr *pipelinev1.TaskRun, file string) {
 	t.Helper()
 	tr = emitting("", "x", "", 1)
