@@ -30,7 +30,7 @@ type binary struct {
 func binaries() []binary {
 	return []binary{
 		{"kubectl-tekton-sign", "kubectl-tekton_sign", 60_000_000},
-		{"controller", "controller", 60_000_000},
+		{"controller", "controller", 62_000_000},
 		{"signer", "signer", 16_000_000},
 	}
 }
