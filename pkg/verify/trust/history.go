@@ -170,34 +170,52 @@ func sightingsOf(c *Cluster, now Timestamp) (History, error) {
 	return h, nil
 }
 
-// Cluster returns the history as a cluster of a trust bundle. It returns an error if no verifier could use
-// it.
+// Cluster returns the history as a cluster of a trust bundle. Its trust domain is the last one that was the
+// cluster's own. Authorities of an earlier one stay, as federated: they identify no TaskRuns any more. It returns
+// an error if no verifier could use it.
 func (h History) Cluster(name, uid string) (*Cluster, error) {
-	all := Cluster{}
+	all, own := Cluster{}, h.ownDomain()
 	for _, key := range slices.Sorted(maps.Keys(h)) {
 		for _, s := range h[key] {
+			if s.TrustDomain == own && s.Federated {
+				continue // from a time when it was not the cluster's own
+			}
+			s.Federated = s.TrustDomain != own
 			s.addTo(&all)
 		}
 	}
-	c := Cluster{Name: name, UID: uid, Recorders: addOnRecorders()}
+	c := Cluster{Name: name, UID: uid, TrustDomain: own, Recorders: addOnRecorders()}
 	if err := c.absorb(all); err != nil {
 		return nil, fmt.Errorf("trust history: %w", err)
 	}
 	c = c.sorted()
-	for _, s := range c.SPIFFE {
-		if s.Federated {
-			continue
-		}
-		if c.TrustDomain != "" {
-			return nil, fmt.Errorf("trust history: two trust domains of the cluster's own, %q and %q", c.TrustDomain,
-				s.TrustDomain)
-		}
-		c.TrustDomain = s.TrustDomain
-	}
 	if err := c.Validate(); err != nil {
 		return nil, fmt.Errorf("trust history: %w", err)
 	}
 	return &c, nil
+}
+
+// ownDomain returns the trust domain that was seen last as the cluster's own, empty if none was. SPIRE may get
+// another one, and ConfigMap config-spire may have named a wrong one for a while.
+func (h History) ownDomain() string {
+	var last Sighting
+	for _, sightings := range h {
+		for _, s := range sightings {
+			if s.TrustDomain != "" && !s.Federated && (last.TrustDomain == "" || last.older(s)) {
+				last = s
+			}
+		}
+	}
+	return last.TrustDomain
+}
+
+// older reports whether other is the later sighting. The order is the same for all replicas.
+func (s Sighting) older(other Sighting) bool {
+	if s.Current != other.Current {
+		return other.Current
+	}
+	return cmp.Or(s.LastSeen.Compare(other.LastSeen.Time), s.FirstSeen.Compare(other.FirstSeen.Time),
+		cmp.Compare(s.TrustDomain, other.TrustDomain)) < 0
 }
 
 // addTo appends the key to a cluster's lists.
