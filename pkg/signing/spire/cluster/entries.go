@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -51,7 +50,7 @@ type Entries struct {
 	entries entryv1.EntryClient
 	agents  agentv1.AgentClient
 
-	mu     sync.Mutex
+	turn   chan struct{}        // holds one element while somebody uses parent: a caller waits no longer than its context
 	parent *spiretypes.SPIFFEID // of all entries; nil before it is registered
 }
 
@@ -70,13 +69,26 @@ func NewEntries(o EntriesOptions) (*Entries, error) {
 		return nil, fmt.Errorf("the SPIFFE ID of SPIRE's server: %w", err)
 	}
 	tls := tlsconfig.MTLSClientConfig(o.SVIDs, o.Bundles, tlsconfig.AuthorizeID(server))
-	conn, err := grpc.NewClient(o.Address, grpc.WithTransportCredentials(credentials.NewTLS(tls)), grpc.WithNoProxy())
+	conn, err := grpc.NewClient(o.Address, grpc.WithTransportCredentials(credentials.NewTLS(tls)), grpc.WithNoProxy(),
+		grpc.WithUnaryInterceptor(inTime))
 	if err != nil {
 		return nil, fmt.Errorf("connecting to SPIRE's server at %s: %w", o.Address, err)
 	}
 	return &Entries{
 		options: o, conn: conn, entries: entryv1.NewEntryClient(conn), agents: agentv1.NewAgentClient(conn),
+		turn: make(chan struct{}, 1),
 	}, nil
+}
+
+// callTimeout bounds each call: a server that accepts connections may never answer.
+const callTimeout = 10 * time.Second
+
+// inTime makes a call with callTimeout.
+func inTime(ctx context.Context, method string, request, answer any, conn *grpc.ClientConn, call grpc.UnaryInvoker,
+	options ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return call(ctx, method, request, answer, conn, options...)
 }
 
 // Close closes the connection.
@@ -110,7 +122,7 @@ func (e *Entries) entryOf(tr *v1.TaskRun, parent *spiretypes.SPIFFEID, ttl time.
 	}
 }
 
-// put creates an entry. If it exists, put extends it.
+// put creates an entry. If it exists, put extends it, or gives it the parent and the selectors of now.
 func (e *Entries) put(ctx context.Context, entry *spiretypes.Entry) error {
 	answer, err := e.entries.BatchCreateEntry(ctx, &entryv1.BatchCreateEntryRequest{
 		Entries: []*spiretypes.Entry{entry}, OutputMask: &spiretypes.EntryMask{ExpiresAt: true},
@@ -126,26 +138,28 @@ func (e *Entries) put(ctx context.Context, entry *spiretypes.Entry) error {
 	case codes.OK:
 		return nil
 	case codes.AlreadyExists:
-		if result.Entry.GetId() != entry.Id || result.Entry.GetExpiresAt() >= entry.ExpiresAt {
+		if result.Entry == nil { // the ID is taken, by an entry with another parent or for other agents
+			return e.update(ctx, entry, &spiretypes.EntryMask{SpiffeId: true, ParentId: true, Selectors: true, ExpiresAt: true})
+		}
+		if result.Entry.Id != entry.Id || result.Entry.ExpiresAt >= entry.ExpiresAt {
 			return nil // an operator's entry for the same pods, or one that lasts
 		}
-		return e.extend(ctx, entry)
+		return e.update(ctx, entry, &spiretypes.EntryMask{ExpiresAt: true})
 	}
 	return answered("creating", entry.Id, result.Status)
 }
 
-func (e *Entries) extend(ctx context.Context, entry *spiretypes.Entry) error {
+// update changes what the mask names of an entry.
+func (e *Entries) update(ctx context.Context, entry *spiretypes.Entry, what *spiretypes.EntryMask) error {
 	answer, err := e.entries.BatchUpdateEntry(ctx, &entryv1.BatchUpdateEntryRequest{
-		Entries:    []*spiretypes.Entry{{Id: entry.Id, ExpiresAt: entry.ExpiresAt}},
-		InputMask:  &spiretypes.EntryMask{ExpiresAt: true},
-		OutputMask: &spiretypes.EntryMask{},
+		Entries: []*spiretypes.Entry{entry}, InputMask: what, OutputMask: &spiretypes.EntryMask{},
 	})
 	if err != nil {
-		return e.refused("extending an entry", err)
+		return e.refused("changing an entry", err)
 	}
 	for _, r := range answer.Results {
 		if c := code(r.Status); c != codes.OK { // if it has gone meanwhile, the next attempt creates it
-			return answered("extending", entry.Id, r.Status)
+			return answered("changing", entry.Id, r.Status)
 		}
 	}
 	return nil
@@ -171,8 +185,7 @@ const pageSize, maxPages = 500, 1000
 
 // ListEntries implements cluster.ControllerClient.
 func (e *Entries) ListEntries(ctx context.Context, f func(cluster.Registered)) error {
-	e.forgetAlias()
-	parent, err := e.registerAlias(ctx)
+	parent, err := e.registerAliasAgain(ctx)
 	if err != nil {
 		return err
 	}
@@ -207,11 +220,39 @@ func registered(entry *spiretypes.Entry) (cluster.Registered, bool) {
 // registerAlias registers the SPIFFE ID that stands for the cluster's agents, the parent of all entries,
 // because it is not known on which node a pod will run.
 func (e *Entries) registerAlias(ctx context.Context) (*spiretypes.SPIFFEID, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.parent != nil {
-		return e.parent, nil
+	if err := e.takeTurn(ctx); err != nil {
+		return nil, err
 	}
+	defer e.endTurn()
+	if e.parent == nil {
+		return e.putAlias(ctx)
+	}
+	return e.parent, nil
+}
+
+// registerAliasAgain does the same, also if someone has deleted the alias since, or SPIRE's database is a new one.
+func (e *Entries) registerAliasAgain(ctx context.Context) (*spiretypes.SPIFFEID, error) {
+	if err := e.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	defer e.endTurn()
+	e.parent = nil
+	return e.putAlias(ctx)
+}
+
+func (e *Entries) takeTurn(ctx context.Context) error {
+	select {
+	case e.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return e.refused("registering the agents", status.FromContextError(ctx.Err()).Err())
+	}
+}
+
+func (e *Entries) endTurn() { <-e.turn }
+
+// putAlias creates the entry of the agents.
+func (e *Entries) putAlias(ctx context.Context) (*spiretypes.SPIFFEID, error) {
 	name, err := e.clusterName(ctx)
 	if err != nil {
 		return nil, err
@@ -225,14 +266,6 @@ func (e *Entries) registerAlias(ctx context.Context) (*spiretypes.SPIFFEID, erro
 	}
 	e.parent = alias.SpiffeId
 	return e.parent, nil
-}
-
-// forgetAlias makes the next call register the alias again, in case someone has deleted it, or SPIRE's database
-// is a new one.
-func (e *Entries) forgetAlias() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.parent = nil
 }
 
 // agentPath begins the path of the SPIFFE ID of an agent; the names of its cluster and of its node follow.

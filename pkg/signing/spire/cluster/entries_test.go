@@ -266,9 +266,9 @@ func TestEntryStatus(t *testing.T) {
 	e.create(t, taskRun("build", "u1", ""), time.Hour)
 	s.status = codes.Internal
 	for call, f := range map[string]func() error{
-		"creating":  func() error { return e.CreateEntries(t.Context(), taskRun("push", "u2", ""), nil, time.Hour) },
-		"extending": func() error { return e.CreateEntries(t.Context(), taskRun("build", "u1", ""), nil, 2*time.Hour) },
-		"deleting":  func() error { return e.DeleteEntry(t.Context(), taskRun("build", "u1", ""), nil) },
+		"creating": func() error { return e.CreateEntries(t.Context(), taskRun("push", "u2", ""), nil, time.Hour) },
+		"changing": func() error { return e.CreateEntries(t.Context(), taskRun("build", "u1", ""), nil, 2*time.Hour) },
+		"deleting": func() error { return e.DeleteEntry(t.Context(), taskRun("build", "u1", ""), nil) },
 	} {
 		err := f()
 		for _, want := range []string{call + " entry tekton-sign.taskrun.u", "Internal", "as the test wants"} {
@@ -284,7 +284,7 @@ func TestEntryStatus(t *testing.T) {
 func TestExtendGone(t *testing.T) {
 	s := newServer(t, "/spire/server")
 	e := s.client(t, nil)
-	err := e.extend(t.Context(), &spiretypes.Entry{Id: entryPrefix + "u1"})
+	err := e.update(t.Context(), &spiretypes.Entry{Id: entryPrefix + "u1"}, &spiretypes.EntryMask{ExpiresAt: true})
 	if err == nil || !strings.Contains(err.Error(), "NotFound") {
 		t.Errorf("expected NotFound, got %v", err)
 	}

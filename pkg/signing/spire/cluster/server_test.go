@@ -173,6 +173,8 @@ func (s *server) BatchCreateEntry(
 		if old := s.similar(entry); old != nil {
 			result.Status.Code = int32(codes.AlreadyExists)
 			result.Entry = &spiretypes.Entry{Id: old.Id, ExpiresAt: old.ExpiresAt}
+		} else if s.find(entry.Id) >= 0 { // the database refuses an ID twice
+			result.Status.Code, result.Entry = int32(codes.AlreadyExists), nil
 		} else if s.status == codes.OK {
 			s.entries = append(s.entries, entry)
 		}
@@ -188,8 +190,10 @@ func (s *server) find(id string) int {
 func (s *server) BatchUpdateEntry(
 	_ context.Context, request *entryv1.BatchUpdateEntryRequest,
 ) (*entryv1.BatchUpdateEntryResponse, error) {
-	if !proto.Equal(request.InputMask, &spiretypes.EntryMask{ExpiresAt: true}) {
-		return nil, status.Errorf(codes.InvalidArgument, "expected only the expiry, got %v", request.InputMask)
+	all := proto.Equal(request.InputMask,
+		&spiretypes.EntryMask{SpiffeId: true, ParentId: true, Selectors: true, ExpiresAt: true})
+	if !all && !proto.Equal(request.InputMask, &spiretypes.EntryMask{ExpiresAt: true}) {
+		return nil, status.Errorf(codes.InvalidArgument, "expected the expiry, or all, got %v", request.InputMask)
 	}
 	answer := &entryv1.BatchUpdateEntryResponse{}
 	for _, entry := range request.Entries {
@@ -197,7 +201,11 @@ func (s *server) BatchUpdateEntry(
 		if i := s.find(entry.Id); i < 0 {
 			result.Status.Code = int32(codes.NotFound)
 		} else if s.status == codes.OK {
-			s.entries[i].ExpiresAt = entry.ExpiresAt
+			old := s.entries[i]
+			old.ExpiresAt = entry.ExpiresAt
+			if all {
+				old.SpiffeId, old.ParentId, old.Selectors = entry.SpiffeId, entry.ParentId, entry.Selectors
+			}
 		}
 		answer.Results = append(answer.Results, result)
 	}
