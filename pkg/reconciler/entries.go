@@ -71,7 +71,7 @@ type Entries struct {
 // registration is a TaskRun that is registered.
 type registration struct {
 	uid   types.UID
-	until time.Time
+	until time.Time // zero: the backend has not answered yet
 }
 
 // EntriesConfig is what NewEntries needs.
@@ -214,6 +214,7 @@ func done(tr *v1.TaskRun) bool {
 // register registers a TaskRun for as long as it can run.
 func (e *Entries) register(ctx context.Context, id types.NamespacedName, tr *v1.TaskRun) error {
 	ttl := lifetimeOf(tr)
+	e.know(id, registration{uid: tr.UID}) // its end may be seen before the backend answers
 	client, err := e.Client()
 	if err == nil {
 		err = client.CreateEntries(ctx, tr, nil, ttl)
@@ -222,10 +223,14 @@ func (e *Entries) register(ctx context.Context, id types.NamespacedName, tr *v1.
 	if err != nil {
 		return e.report(id, err)
 	}
+	e.know(id, registration{tr.UID, e.Now().Add(ttl)})
+	return nil
+}
+
+func (e *Entries) know(id types.NamespacedName, r registration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.known[id] = registration{tr.UID, e.Now().Add(ttl)}
-	return nil
+	e.known[id] = r
 }
 
 // lifetimeOf returns how long a TaskRun can run at most from now on, with a spare.

@@ -33,12 +33,17 @@ type registry struct {
 	until map[string]time.Time
 	calls []string
 	err   error
+	// during is called while a TaskRun is registered; may be nil.
+	during func()
 }
 
 func registryKey(tr *v1.TaskRun) string { return tr.Namespace + "/" + tr.Name + "/" + string(tr.UID) }
 
 func (r *registry) CreateEntries(_ context.Context, tr *v1.TaskRun, _ *corev1.Pod, ttl time.Duration) error {
 	r.calls = append(r.calls, "create "+string(tr.UID))
+	if r.during != nil {
+		r.during()
+	}
 	if r.err == nil {
 		r.until[registryKey(tr)] = r.now().Add(ttl)
 	}

@@ -146,3 +146,22 @@ func TestEntriesLeader(t *testing.T) {
 		t.Errorf("expected a key that cannot be to be given up, got %v", err)
 	}
 }
+
+// TestEntriesEndDuringRegistration: a TaskRun that ends while the backend registers it is not registered for long.
+func TestEntriesEndDuringRegistration(t *testing.T) {
+	r := newRegistering(t)
+	build := registrable("build", "u1", nil)
+	r.put(t, build)
+	r.registry.during = func() {
+		r.put(t, ended(build))
+		r.Seen(ended(build))
+	}
+	if err := r.Reconcile(t.Context(), "ci/build"); err != nil {
+		t.Fatal(err)
+	}
+	r.registry.during = nil
+	if err := r.work(t); err != nil {
+		t.Fatal(err)
+	}
+	r.want(t, "done meanwhile", []string{"create u1", "delete u1"}, map[string]string{})
+}
