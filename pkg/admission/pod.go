@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	tektonnames "github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -100,12 +101,12 @@ func (h *StatusHandler) readLog(ctx context.Context, pod *corev1.Pod, log *verif
 }
 
 // unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a
-// token to sign with, but a report needs none. Times are whole seconds: a report does not count if its pod is of
-// the same second.
+// token to sign with, but a report needs none, and neither does another backend's evidence. Times are whole seconds:
+// those do not count if their pod is of the same second.
 func (h *StatusHandler) unfenced(pod *corev1.Pod, reported bool) bool {
 	since, granted := h.Since(pod.Namespace)
 	created := pod.GetCreationTimestamp().Time
-	if reported {
+	if reported || !backends.Of(h.Scope.Settings().Backend).Tokens {
 		return !granted || !created.After(since)
 	}
 	return granted && created.Before(since)

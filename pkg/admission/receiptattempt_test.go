@@ -187,16 +187,21 @@ func TestReportsNeedAFence(t *testing.T) {
 		since    time.Time
 		granted  bool
 		reported bool
+		backend  signing.Backend
 		unfenced bool
 	}{
-		"no grant":           {time.Time{}, false, true, true},
-		"no grant, evidence": {time.Time{}, false, false, false},
-		"a later grant":      {testNow().Add(time.Second), true, true, true},
-		"of the same second": {testNow(), true, true, true},
-		"evidence of it":     {testNow(), true, false, false},
-		"an earlier grant":   {testNow().Add(-time.Second), true, true, false},
+		"no grant":           {time.Time{}, false, true, signing.BackendOIDCSAToken, true},
+		"no grant, evidence": {time.Time{}, false, false, signing.BackendOIDCSAToken, false},
+		"no grant, an SVID":  {time.Time{}, false, false, signing.BackendSPIRE, true}, // SPIRE issues it without a grant
+		"a later grant":      {testNow().Add(time.Second), true, true, signing.BackendOIDCSAToken, true},
+		"of the same second": {testNow(), true, true, signing.BackendOIDCSAToken, true},
+		"evidence of it":     {testNow(), true, false, signing.BackendOIDCSAToken, false},
+		"an SVID of it":      {testNow(), true, false, signing.BackendSPIRE, true},
+		"an earlier grant":   {testNow().Add(-time.Second), true, true, signing.BackendOIDCSAToken, false},
+		"an SVID after it":   {testNow().Add(-time.Second), true, false, signing.BackendSPIRE, false},
 	} {
 		handler := newStatusHandler(&fakeVerifier{})
+		handler.Scope = fakeScope{backend: tc.backend}
 		handler.Since = func(string) (time.Time, bool) { return tc.since, tc.granted }
 		old, err := parseObject(raw(t, run("True", nil)).Raw)
 		if err != nil {
