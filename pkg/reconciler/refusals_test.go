@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/kubernetes/fake"
+	clienttesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
@@ -63,6 +65,11 @@ func newRefusalsRig(t *testing.T, data map[string]string) *refusalsRig {
 	rig.refusals.Start(&lockedKeys{})
 	go view.Run(t.Context())
 	rig.until(view.HasSynced)
+	rig.until(func() bool { // the fake client loses what changes between a list and the watch
+		return slices.ContainsFunc(rig.client.Actions(), func(a clienttesting.Action) bool {
+			return a.Matches("watch", "configmaps")
+		})
+	})
 	if err := rig.refusals.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 		t.Fatal(err)
 	}

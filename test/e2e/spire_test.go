@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -177,8 +178,10 @@ func (s *spireSuite) testEnforced(t *testing.T) {
 // finishWithoutEntry runs a TaskRun whose entry is deleted long before its step ends.
 func (s *spireSuite) finishWithoutEntry(t *testing.T, ns string) *pipelinev1.TaskRun {
 	t.Helper()
-	tr := s.start(t, ns, emitting("deleted", "x", "; sleep 12", 1))
-	s.DeleteEntry(t, s.awaitEntry(t, tr))
+	tr := s.start(t, ns, emitting("deleted", "x", "; sleep 25", 1))
+	id := s.awaitEntry(t, tr)
+	time.Sleep(2 * time.Second) // an event that came during the registration registers the TaskRun once more
+	s.DeleteEntry(t, id)
 	return s.watchUntil(t, tr, "is done", (*pipelinev1.TaskRun).IsDone)
 }
 

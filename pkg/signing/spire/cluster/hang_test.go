@@ -36,7 +36,9 @@ func TestServerThatNeverAnswers(t *testing.T) {
 	}
 	s.mu.Unlock()
 	end()
-	<-swept
+	if err := <-swept; err == nil {
+		t.Error("a server that never answers swept")
+	}
 }
 
 // below returns an entry with another parent.
