@@ -242,13 +242,16 @@ func lifetimeOf(tr *v1.TaskRun) time.Duration {
 	return limit + entrySpare
 }
 
+// named returns a TaskRun of which only the names are known.
+func named(id types.NamespacedName, uid types.UID) *v1.TaskRun {
+	return &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{Namespace: id.Namespace, Name: id.Name, UID: uid}}
+}
+
 // end ends the registration of a TaskRun.
 func (e *Entries) end(ctx context.Context, id types.NamespacedName, uid types.UID) error {
 	client, err := e.Client()
 	if err == nil {
-		err = client.DeleteEntry(ctx, &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
-			Namespace: id.Namespace, Name: id.Name, UID: uid,
-		}}, nil)
+		err = client.DeleteEntry(ctx, named(id, uid), nil)
 	}
 	e.OnEntry(err)
 	if err != nil {
@@ -339,9 +342,7 @@ func (e *Entries) sweep(ctx context.Context, client signingcluster.ControllerCli
 	if tr != nil && tr.UID == r.UID && !done(tr) {
 		return nil
 	}
-	err = client.DeleteEntry(ctx, &v1.TaskRun{ObjectMeta: metav1.ObjectMeta{
-		Namespace: r.Namespace, Name: r.Name, UID: r.UID,
-	}}, nil)
+	err = client.DeleteEntry(ctx, named(id, r.UID), nil)
 	e.OnEntry(err)
 	return err
 }

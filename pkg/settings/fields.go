@@ -249,15 +249,8 @@ func signingFields() []Field {
 			Help:   "first part of the audience of signing tokens (default: as it is, at first " + signing.AudiencePrefix + ")",
 			access: word(func(s *Settings) *string { return &s.AudiencePrefix }, parseAudiencePrefix),
 		},
-		{
-			Key: KeyTokenSeconds, Flag: "token-lifetime", Kind: Duration, Name: "token lifetime",
-			Help: "how long a signing token is valid: 10m to 1h",
-			access: field(lifetimeAt, parseSeconds,
-				func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
-			parseFlag: func(s *Settings, v string) (err error) { s.TokenLifetime, err = parseLifetime(v); return err },
-			flagValue: func(s Settings) string { return s.TokenLifetime.String() },
-			text:      func(s Settings) string { return s.TokenLifetime.String() },
-		},
+		seconds(KeyTokenSeconds, "token-lifetime", "token lifetime", "how long a signing token is valid: 10m to 1h",
+			lifetimeAt, signing.CheckTokenLifetime),
 	}
 }
 
@@ -351,6 +344,31 @@ func toggle(key, flag, name, help string, at func(*Settings) *bool) Field {
 	return Field{
 		Key: key, Flag: flag, Kind: Switch, Help: help, Name: name, Kept: true, Only: []string{"true", "false"},
 		access: field(at, parseBool, strconv.FormatBool),
+	}
+}
+
+// seconds returns a field with a time in whole seconds. The flag takes a duration, such as 10m.
+func seconds(
+	key, flag, name, help string, at func(*Settings) *time.Duration, check func(time.Duration) error,
+) Field {
+	checked := func(parse func(string) (time.Duration, error)) func(string) (time.Duration, error) {
+		return func(value string) (time.Duration, error) {
+			d, err := parse(value)
+			if err != nil {
+				return 0, err
+			}
+			return d, check(d)
+		}
+	}
+	text := func(s Settings) string { return at(&s).String() }
+	return Field{
+		Key: key, Flag: flag, Kind: Duration, Name: name, Help: help,
+		access: field(at, checked(parseSeconds), func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
+		parseFlag: func(s *Settings, v string) (err error) {
+			*at(s), err = checked(time.ParseDuration)(v)
+			return err
+		},
+		flagValue: text, text: text,
 	}
 }
 

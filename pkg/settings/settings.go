@@ -239,22 +239,13 @@ func CheckAudiencePrefix(value string) error {
 	return nil
 }
 
+// parseSeconds reads a number of whole seconds.
 func parseSeconds(value string) (time.Duration, error) {
 	n, err := strconv.ParseUint(value, 10, 16)
 	if err != nil || strconv.FormatUint(n, 10) != value {
 		return 0, fmt.Errorf("expected a number of seconds, got %q", value)
 	}
-	d := time.Duration(n) * time.Second
-	return d, signing.CheckTokenLifetime(d)
-}
-
-// parseLifetime reads the value of --token-lifetime.
-func parseLifetime(value string) (time.Duration, error) {
-	d, err := time.ParseDuration(value)
-	if err != nil {
-		return 0, err
-	}
-	return d, signing.CheckTokenLifetime(d)
+	return time.Duration(n) * time.Second, nil
 }
 
 func parseBool(value string) (bool, error) {

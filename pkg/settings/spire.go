@@ -5,7 +5,6 @@ package settings
 import (
 	"fmt"
 	"regexp"
-	"strconv"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -98,24 +97,11 @@ func checkSVIDWait(d time.Duration) error {
 	return nil
 }
 
-func parseWaitSeconds(value string) (time.Duration, error) {
-	n, err := strconv.ParseUint(value, 10, 16)
-	if err != nil || strconv.FormatUint(n, 10) != value {
-		return 0, fmt.Errorf("expected a number of seconds, got %q", value)
-	}
-	d := time.Duration(n) * time.Second
-	return d, checkSVIDWait(d)
-}
-
-func parseWaitFlag(s *Settings, value string) (err error) {
-	if s.SPIRE.Wait, err = time.ParseDuration(value); err != nil {
-		return err
-	}
-	return checkSVIDWait(s.SPIRE.Wait)
-}
-
 // spireFields returns the fields of the backend spire.
 func spireFields() []Field {
+	wait := seconds(KeySVIDWait, "svid-wait", "SVID wait", "how long a step waits for its SVID: 1s to 5m",
+		func(s *Settings) *time.Duration { return &s.SPIRE.Wait }, checkSVIDWait)
+	wait.Of = signing.BackendSPIRE
 	return []Field{
 		{
 			Key: KeySPIREEntries, Of: signing.BackendSPIRE, Flag: "spire-entries", Name: "SPIRE entries",
@@ -137,14 +123,6 @@ func spireFields() []Field {
 			access: word(func(s *Settings) *string { return &s.SPIRE.OtherServerID }, parseSPIFFEID),
 			text:   func(s Settings) string { return s.SPIRE.ServerID() },
 		},
-		{
-			Key: KeySVIDWait, Of: signing.BackendSPIRE, Flag: "svid-wait", Kind: Duration, Name: "SVID wait",
-			Help: "how long a step waits for its SVID: 1s to 5m",
-			access: field(func(s *Settings) *time.Duration { return &s.SPIRE.Wait }, parseWaitSeconds,
-				func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }),
-			parseFlag: parseWaitFlag,
-			flagValue: func(s Settings) string { return s.SPIRE.Wait.String() },
-			text:      func(s Settings) string { return s.SPIRE.Wait.String() },
-		},
+		wait,
 	}
 }

@@ -43,9 +43,7 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 		if err != nil {
 			return fmt.Errorf("signing %s: %w", name, err)
 		}
-		signed = append(signed, result.RunResult{
-			Key: name + LegacySuffix, Value: signature, ResultType: result.TaskRunResultType,
-		})
+		signed = append(signed, NewCarrier(name+LegacySuffix, signature))
 		return nil
 	}
 	for _, r := range results {
@@ -63,9 +61,7 @@ func SignLegacy(random io.Reader, key crypto.Signer, results []result.RunResult)
 		}
 	}
 	manifest := LegacyManifest(results)
-	signed = append(signed, result.RunResult{
-		Key: CarrierManifest, Value: manifest, ResultType: result.TaskRunResultType,
-	})
+	signed = append(signed, NewCarrier(CarrierManifest, manifest))
 	return signed, add(CarrierManifest, manifest)
 }
 

@@ -49,6 +49,11 @@ func IsCarrier(r result.RunResult) bool {
 	return r.ResultType == result.TaskRunResultType && IsReserved(r.Key)
 }
 
+// NewCarrier returns the entry of a message for a carrier.
+func NewCarrier(name, value string) result.RunResult {
+	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
+}
+
 // Scheme is the header's backend byte. It defines which identity vouches, and for what.
 type Scheme uint8
 

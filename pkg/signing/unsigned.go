@@ -64,9 +64,7 @@ func (e *UnsignedError) Unwrap() error { return e.Err }
 
 // UnsignedManifest returns the manifest of a step that could not sign.
 func UnsignedManifest(reason UnsignedReason) result.RunResult {
-	return result.RunResult{
-		Key: CarrierManifest, Value: unsignedPrefix + string(reason), ResultType: result.TaskRunResultType,
-	}
+	return NewCarrier(CarrierManifest, unsignedPrefix+string(reason))
 }
 
 // ParseUnsignedManifest returns the reason in a manifest written by UnsignedManifest. It returns false for

@@ -51,9 +51,9 @@ func (k stepKey) signUnit(unit signing.Unit) ([]result.RunResult, error) {
 		return nil, fmt.Errorf("signing the step's unit: %w", err)
 	}
 	return []result.RunResult{
-		carrier(signing.CarrierManifest, unit.Header.Manifest()),
-		carrier(signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(signature)),
-		carrier(signing.CarrierPublicKey, base64.RawURLEncoding.EncodeToString(k.spki)),
+		signing.NewCarrier(signing.CarrierManifest, unit.Header.Manifest()),
+		signing.NewCarrier(signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(signature)),
+		signing.NewCarrier(signing.CarrierPublicKey, base64.RawURLEncoding.EncodeToString(k.spki)),
 	}, nil
 }
 
@@ -63,5 +63,5 @@ func (k stepKey) signLegacy(results []result.RunResult) ([]result.RunResult, err
 	if err != nil {
 		return nil, err
 	}
-	return append(signed, carrier(signing.CarrierPublicKey, base64.StdEncoding.EncodeToString(k.spki))), nil
+	return append(signed, signing.NewCarrier(signing.CarrierPublicKey, base64.StdEncoding.EncodeToString(k.spki))), nil
 }

@@ -62,7 +62,7 @@ func (s *Signer) Sign(ctx context.Context, results []result.RunResult) ([]result
 	if err != nil {
 		return nil, err
 	}
-	return append(signed, carrier(signing.CarrierToken, token)), nil
+	return append(signed, signing.NewCarrier(signing.CarrierToken, token)), nil
 }
 
 // request returns a request without its audience. It reads the pod's token only after it knows to which
@@ -101,7 +101,7 @@ func (s *Signer) evidence(id identity, results []result.RunResult) ([]result.Run
 		if err != nil {
 			return nil, "", err
 		}
-		return []result.RunResult{carrier(signing.CarrierManifest, unit.Header.Manifest())},
+		return []result.RunResult{signing.NewCarrier(signing.CarrierManifest, unit.Header.Manifest())},
 			signing.PayloadAudience(c.AudiencePrefix, unit.Digest()), nil
 	}
 	key, err := newStepKey(s.options.Random)
@@ -118,10 +118,6 @@ func (s *Signer) evidence(id identity, results []result.RunResult) ([]result.Run
 	}
 	signed, err := key.signUnit(unit)
 	return signed, key.audience(c), err
-}
-
-func carrier(name, value string) result.RunResult {
-	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
 }
 
 // unit describes the step and what it emitted.

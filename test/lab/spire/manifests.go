@@ -6,14 +6,13 @@ import (
 	"bytes"
 	"embed"
 	"encoding/base64"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"text/template"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/manifest"
 )
 
 //go:embed files/*.yaml
@@ -123,7 +122,7 @@ func CRDs(module fs.FS) ([]*unstructured.Unstructured, error) {
 		if err != nil {
 			return nil, err
 		}
-		objects, err := parse(data)
+		objects, err := manifest.Parse(data)
 		if err != nil {
 			return nil, fmt.Errorf("definition of %s: %w", name, err)
 		}
@@ -148,29 +147,11 @@ func render(v values, names ...string) ([]*unstructured.Unstructured, error) {
 		if err := parsed.ExecuteTemplate(&out, name, v); err != nil {
 			return nil, err
 		}
-		objects, err := parse(out.Bytes())
+		objects, err := manifest.Parse(out.Bytes())
 		if err != nil {
 			return nil, fmt.Errorf("manifest of SPIRE %s: %w", name, err)
 		}
 		all = append(all, objects...)
 	}
 	return all, nil
-}
-
-func parse(data []byte) ([]*unstructured.Unstructured, error) {
-	var all []*unstructured.Unstructured
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(&object.Object)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(object.Object) > 0 {
-			all = append(all, object)
-		}
-	}
 }

@@ -75,9 +75,9 @@ func (s *Signer) signUnit(svid *x509svid.SVID, pod step.Pod, results []result.Ru
 		return nil, fmt.Errorf("signing the step's unit: %w", err)
 	}
 	return []result.RunResult{
-		carrier(signing.CarrierManifest, unit.Header.Manifest()),
-		carrier(signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(signature)),
-		carrier(signing.CarrierSVID, spire.FormatChain(svid.Certificates)),
+		signing.NewCarrier(signing.CarrierManifest, unit.Header.Manifest()),
+		signing.NewCarrier(signing.CarrierManifestSignature, base64.RawURLEncoding.EncodeToString(signature)),
+		signing.NewCarrier(signing.CarrierSVID, spire.FormatChain(svid.Certificates)),
 	}, nil
 }
 
@@ -88,10 +88,6 @@ func (s *Signer) signLegacy(svid *x509svid.SVID, results []result.RunResult) ([]
 	if err != nil {
 		return nil, err
 	}
-	leaf := carrier(signing.CarrierSVID, spire.FormatLegacy(svid.Certificates[0]))
+	leaf := signing.NewCarrier(signing.CarrierSVID, spire.FormatLegacy(svid.Certificates[0]))
 	return append([]result.RunResult{leaf}, signed...), nil
-}
-
-func carrier(name, value string) result.RunResult {
-	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
 }

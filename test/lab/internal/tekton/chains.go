@@ -19,6 +19,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/manifest"
 )
 
 // Module path, namespace and Deployment of Tekton Chains.
@@ -59,7 +61,7 @@ func ChainsManifests(module fs.FS, release ChainsRelease) ([]*unstructured.Unstr
 		if err != nil {
 			return nil, err
 		}
-		objects, err := parse(data)
+		objects, err := manifest.Parse(data)
 		if err != nil {
 			return nil, fmt.Errorf("manifest of Chains %s: %w", file, err)
 		}

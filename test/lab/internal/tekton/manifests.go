@@ -4,17 +4,16 @@
 package tekton
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/test/lab/internal/manifest"
 )
 
 // Module is Tekton's module path, and Namespace where its release puts it.
@@ -56,7 +55,7 @@ func Manifests(module fs.FS, release Release) ([]*unstructured.Unstructured, err
 		if err != nil {
 			return nil, err
 		}
-		objects, err := parse(data)
+		objects, err := manifest.Parse(data)
 		if err != nil {
 			return nil, fmt.Errorf("tekton manifest %s: %w", file, err)
 		}
@@ -71,24 +70,6 @@ func Manifests(module fs.FS, release Release) ([]*unstructured.Unstructured, err
 		return nil, errors.New("tekton's module has no manifests: expected config/*.yaml")
 	}
 	return all, nil
-}
-
-func parse(data []byte) ([]*unstructured.Unstructured, error) {
-	var all []*unstructured.Unstructured
-	decoder := yaml.NewYAMLOrJSONDecoder(bytes.NewReader(data), 4096)
-	for {
-		object := &unstructured.Unstructured{}
-		err := decoder.Decode(&object.Object)
-		if errors.Is(err, io.EOF) {
-			return all, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(object.Object) > 0 {
-			all = append(all, object)
-		}
-	}
 }
 
 // fillIn replaces what stands for a release: images by their import path, and versions called "devel".
