@@ -22,7 +22,7 @@ func TestVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	projected, err := canonical(p)
+	projected, err := canonical.JSON(p)
 	if err != nil {
 		t.Fatal(err)
 	}
