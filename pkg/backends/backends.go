@@ -10,7 +10,7 @@ import (
 	"slices"
 	"time"
 
-	"go.uber.org/zap"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
@@ -46,6 +46,13 @@ type Descriptor struct {
 	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
+	// Status returns what verifies a status that is signed as a whole; nil if the backend signs none.
+	Status func(cluster *trust.Cluster) (StatusReader, error)
+}
+
+// StatusReader verifies the status of completed TaskRuns that is signed as a whole. It is safe for concurrent use.
+type StatusReader interface {
+	Status(ctx context.Context, tr *v1.TaskRun, run check.Run) check.Judgement
 }
 
 // ConfigMap is one of Tekton's own, with settings of one backend.
@@ -76,17 +83,17 @@ type Registrar interface {
 	SettingsChanged()
 	// Client returns the client with which TaskRuns are registered now.
 	Client() (cluster.ControllerClient, error)
+	// Status returns the client that signs and verifies the status of TaskRuns.
+	Status() cluster.StatusClient
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
 }
 
-// NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the
-// backend have changed.
-func NewRegistrar(
-	current func() settings.Settings, onChange func(), now func() time.Time, log *zap.SugaredLogger,
-) Registrar {
-	return spirecluster.NewRegistrar(current, onChange, now, log)
-}
+// RegistrarOptions are what NewRegistrar needs.
+type RegistrarOptions = spirecluster.RegistrarOptions
+
+// NewRegistrar returns the registrar of the only backend that has one.
+func NewRegistrar(options RegistrarOptions) Registrar { return spirecluster.NewRegistrar(options) }
 
 // All returns the table, in the order in which help shows it.
 func All() []Descriptor {
@@ -111,6 +118,7 @@ func All() []Descriptor {
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)
 			},
+			Status: func(cluster *trust.Cluster) (StatusReader, error) { return spirecluster.NewReader(cluster) },
 		},
 		{
 			Name:    signing.BackendReceipt,
@@ -176,6 +184,22 @@ func Readers(cluster *trust.Cluster, policy check.Policy) (map[signing.Backend]c
 			return nil, err
 		}
 		readers[d.Name] = reader
+	}
+	return readers, nil
+}
+
+// StatusReaders returns what verifies the status of TaskRuns of a cluster.
+func StatusReaders(cluster *trust.Cluster) ([]StatusReader, error) {
+	var readers []StatusReader
+	for _, d := range All() {
+		if d.Status == nil {
+			continue
+		}
+		reader, err := d.Status(cluster)
+		if err != nil {
+			return nil, err
+		}
+		readers = append(readers, reader)
 	}
 	return readers, nil
 }

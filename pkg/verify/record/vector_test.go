@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/canonical"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
