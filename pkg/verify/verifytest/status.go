@@ -53,6 +53,9 @@ func (c *Cluster) SignStatus(tr *v1.TaskRun, change StatusSigning) error {
 	return statushash.Sign(rand.Reader, tr, chain, key, at)
 }
 
+// AddOnSVID returns a key and an SVID of the add-on, the leaf first.
+func (c *CA) AddOnSVID() (crypto.Signer, []*x509.Certificate, error) { return c.controller(StatusSigning{}) }
+
 // controller issues the SVID of a controller.
 func (c *CA) controller(change StatusSigning) (crypto.Signer, []*x509.Certificate, error) {
 	path := change.Path

@@ -46,7 +46,7 @@ func NewRegistrar(o RegistrarOptions) *Registrar {
 	identity := NewIdentity(o.OnChange)
 	return &Registrar{
 		settings: o.Settings, identity: identity, log: o.Log, now: o.Now, changed: make(chan struct{}, 1),
-		status: &Status{settings: o.Settings, svids: identity, trusted: o.Trusted, now: o.Now},
+		status: NewStatus(o, identity),
 	}
 }
 

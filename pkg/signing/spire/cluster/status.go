@@ -43,6 +43,11 @@ type Status struct {
 
 var _ cluster.StatusClient = (*Status)(nil)
 
+// NewStatus returns a client that signs with the SVID of svids.
+func NewStatus(o RegistrarOptions, svids x509svid.Source) *Status {
+	return &Status{settings: o.Settings, svids: svids, trusted: o.Trusted, now: o.Now}
+}
+
 // AppendStatusInternalAnnotation implements cluster.StatusClient.
 func (s *Status) AppendStatusInternalAnnotation(_ context.Context, tr *v1.TaskRun) error {
 	now, current := s.settings(), s.now()

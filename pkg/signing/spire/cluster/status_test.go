@@ -21,7 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// signing is a registrar that signs statuses, with what the add-on has seen of its trust domain.
+// statusSigning is a registrar that signs statuses, with what the add-on has seen of its trust domain.
 type statusSigning struct {
 	*Registrar
 
@@ -87,11 +87,12 @@ func TestStatus(t *testing.T) {
 	s.has(t, first, adminPath)
 	good("with another SVID")
 	history := s.trusted
-	s.has(t, newAuthority(t, testDomain), adminPath)
-	s.know()
+	s.trusted = &trust.Cluster{UID: "u", TrustDomain: testDomain}
 	if err := client.VerifyStatusInternalAnnotation(t.Context(), tr); !errors.Is(err, cluster.ErrStatusUndecided) {
 		t.Errorf("with an authority that is not known: got %v", err)
 	}
+	s.has(t, newAuthority(t, testDomain), adminPath)
+	s.know()
 	both := *history
 	both.SPIFFE = append([]trust.SPIFFEBundle{}, history.SPIFFE...)
 	both.SPIFFE[0].X509Authorities = append(both.SPIFFE[0].X509Authorities, s.trusted.SPIFFE[0].X509Authorities...)
