@@ -291,7 +291,7 @@ func signingText(s settings.Settings) string {
 // warn prints the warnings of a plan.
 func warn(e *env, plan enable.Plan) {
 	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning))
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning.Text))
 	}
 }
 

@@ -39,7 +39,7 @@ type Plan struct {
 	SignerImage string // of a plan to enable: the image that pods will get
 	Changes     []Change
 	Purge       bool     // of a plan to disable: the trust history is deleted, too
-	Warnings    []string // of a plan to enable: what the user should know before agreeing to it, a sentence each
+	Warnings    []Warning // what the user should know before agreeing to it
 	Obstacles   []string // of a plan to enable: why it must not be carried out
 }
 
