@@ -58,13 +58,13 @@ Exit codes. They are the same for every output format. If several apply, the fir
 		Example: fmt.Sprintf(`  %[1]s preflight
 
   # With the settings that enable will get
-  %[1]s preflight oidc-sa-token --namespaces ci,release --enforcement enforce
+  %[1]s preflight %[2]s --namespaces ci,release --enforcement enforce
 
   # In CI, for up to five minutes, while the cluster is being made
   %[1]s preflight --wait 5m --strict -o junit
 
   # Only some checks
-  %[1]s preflight --only tekton,TS603`, e.name),
+  %[1]s preflight --only tekton,TS603`, e.name, backends.Enabled()[0].Name),
 		Args:      cobra.MaximumNArgs(1),
 		ValidArgs: backends.Names(backends.Enabled()),
 		RunE:      func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, cmd.Flags(), args) },

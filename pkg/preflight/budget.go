@@ -28,6 +28,8 @@ func budgetChecks() []Check {
 	return []Check{{
 		ID: "TS701", Group: GroupBudget, Title: "the evidence of every Task fits into its termination messages",
 		Why: "the containers of a pod share 12 KiB for termination messages; in a pod with many, evidence finds no room",
+		Fix: "Split the Task, turn on enable-termination-message-compression in ConfigMap feature-flags, " +
+			"or let receipts take the place of evidence (--receipts fallback).",
 		Run: checkBudget, Skip: nothingInPods,
 	}}
 }
@@ -104,7 +106,8 @@ func (j *taskJudge) judge(object *unstructured.Unstructured, mode settings.Enfor
 		return // Tekton does not run it either
 	}
 	var skipped *inject.SkippedError
-	if _, err := inject.Pod(inject.ModelOf(task.Namespace, "image", shapeOf(task.Spec)), j.options); !errors.As(err, &skipped) {
+	_, err := inject.Pod(inject.ModelOf(task.Namespace, "image", shapeOf(task.Spec)), j.options)
+	if !errors.As(err, &skipped) {
 		return
 	}
 	name := fmt.Sprintf("%s/%s (%d steps)", task.Namespace, task.Name, len(task.Spec.Steps))

@@ -29,7 +29,7 @@ func backendChecks() []Check {
 	for _, d := range backends.All() {
 		for _, c := range d.Preflight {
 			all = append(all, Check{
-				ID: status.CheckID(c.ID), Group: GroupBackend, Title: c.Title, Why: c.Why,
+				ID: ID(c.ID), Group: GroupBackend, Title: c.Title, Why: c.Why, Fix: c.Fix,
 				Skip: func(f *Facts) string { return otherBackend(f, d.Name) },
 				Run: func(ctx context.Context, f *Facts) []status.Check {
 					return findings(c.Run(ctx, f.target()))

@@ -23,16 +23,20 @@ func clusterChecks() []Check {
 		{
 			ID: "TS001", Group: GroupCluster, Title: "the cluster has admission policies",
 			Why: "ValidatingAdmissionPolicies restrict who can request signing tokens and who can imitate a TaskRun's pod",
+			Fix: "Upgrade the cluster to Kubernetes 1.30 or later.",
 			Run: checkPolicies,
 		},
 		{
 			ID: "TS002", Group: GroupCluster, Title: "the clocks of this computer and of the API server agree",
 			Why: "signatures count only within the time of their TaskRun, and verify compares times with this computer's clock",
+			Fix: "Synchronize the clocks of your computer and of the control plane with NTP.",
 			Run: checkClock,
 		},
 		{
 			ID: "TS003", Group: GroupCluster, Title: "nodes can run the signer",
 			Why: "the signer is a Linux program for amd64 and arm64",
+			Fix: "Add a Linux node on amd64 or arm64, or keep TaskRuns from nodes of other platforms by the " +
+				"default pod template of Tekton. Backend receipt adds nothing to pods and runs everywhere.",
 			Run: checkNodes, Skip: nothingInPods,
 		},
 	}
@@ -78,7 +82,8 @@ func checkClock(ctx context.Context, f *Facts) []status.Check {
 	ahead, behind := at.Sub(f.Options.Now()), before.Sub(at.Add(time.Second))
 	if skew := max(ahead, behind); skew > maxSkew {
 		return one(status.Check{
-			Status: verify.Warn, Expected: fmt.Sprintf("a difference of at most %s", maxSkew), Got: skew.Round(time.Second).String(),
+			Status:   verify.Warn,
+			Expected: fmt.Sprintf("a difference of at most %s", maxSkew), Got: skew.Round(time.Second).String(),
 			Message: "the clock of this computer differs from the API server's", Next: "synchronize the clocks with NTP",
 		})
 	}

@@ -31,11 +31,15 @@ func deliveryChecks() []Check {
 		{
 			ID: "TS501", Group: GroupDelivery, Title: "pods get the signer without another container",
 			Why: "an init container takes its part of the room for termination messages, an image volume takes none",
+			Fix: "Nothing needs to be done. With Kubernetes 1.35 and containerd 2.1 or CRI-O 1.33 on every " +
+				"node, pods get the signer by an image volume.",
 			Run: checkVolumes, Skip: nothingInPods,
 		},
 		{
 			ID: "TS502", Group: GroupDelivery, Title: "every kind of node can pull the signer's image",
 			Why: "a TaskRun whose node cannot pull it would not start",
+			Fix: "Name a Secret with which the image is pulled (--pull-secret), or copy the images to a " +
+				"registry that nodes reach (--registry).",
 			Run: checkPull,
 			Skip: func(f *Facts) string {
 				if reason := nothingInPods(f); reason != "" {
@@ -105,21 +109,28 @@ func namespaceChecks() []Check {
 		{
 			ID: "TS601", Group: GroupNamespaces, Title: "namespaces are in scope",
 			Why: "TaskRuns of other namespaces stay as they are",
+			Fix: "Correct --namespaces or --namespace-selector.",
 			Run: checkScope,
 		},
 		{
 			ID: "TS602", Group: GroupNamespaces, Title: "labels of namespaces name a mode",
 			Why: "a label " + settings.LabelEnforcement + " with another value counts as none",
+			Fix: "Remove the label, or set it to audit or enforce.",
 			Run: shared(checks.CheckNamespaces, status.CheckEnforcementLabels),
 		},
 		{
 			ID: "TS603", Group: GroupNamespaces, Title: "every namespace accepts a pod with the signer",
 			Why: "policy engines, Pod Security, quotas and LimitRanges can refuse image volumes, registries or init containers",
+			Fix: "Exempt the signer's image in the policy, raise the quota, or choose another delivery with " +
+				"--delivery. Otherwise the TaskRuns of that namespace run unsigned in audit, and fail in " +
+				"enforce.",
 			Run: checkPods, Skip: nothingInPods,
 		},
 		{
 			ID: "TS604", Group: GroupNamespaces, Title: "no NetworkPolicy keeps the signer from its token",
-			Why:  "the signer asks the API server for its token; a pod that cannot reach it runs unsigned",
+			Why: "the signer asks the API server for its token; a pod that cannot reach it runs unsigned",
+			Fix: "Let the pods of TaskRuns reach the API server, or use backend receipt, which needs no " +
+				"connection.",
 			Run:  checkEgress,
 			Skip: func(f *Facts) string { return unless(f.backend().Tokens, "steps sign without tokens") },
 		},
@@ -193,7 +204,8 @@ func (f *Facts) tryPod(ctx context.Context, namespace string, by settings.Delive
 	}
 	if f.createDry(ctx, plain) != nil {
 		return one(status.Check{
-			Status: verify.Note, Message: "namespace " + namespace + " was not tried: it refuses the pod without the signer too: " +
+			Status: verify.Note,
+			Message: "namespace " + namespace + " was not tried: it refuses the pod without the signer too: " +
 				refused.Error(),
 		})
 	}
@@ -246,7 +258,8 @@ func checkEgress(ctx context.Context, f *Facts) []status.Check {
 		Status: verify.Warn, Got: names.Few(found), Expected: "no restriction, or one that admits the API server",
 		Message: "these NetworkPolicies restrict where the pods of TaskRuns may connect; " +
 			"if they do not admit the API server, steps run unsigned",
-		Next: "allow egress to the API server (kubectl get endpointslices -n default -l kubernetes.io/service-name=kubernetes), " +
+		Next: "allow egress to the API server " +
+			"(kubectl get endpointslices -n default -l kubernetes.io/service-name=kubernetes), " +
 			"or use backend receipt, which needs no connection",
 	})
 }

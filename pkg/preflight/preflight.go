@@ -43,12 +43,16 @@ func Groups() []Group {
 	}
 }
 
+// ID identifies a check: TS and three digits. It is never used again for another check.
+type ID string
+
 // Check is one check.
 type Check struct {
-	ID    status.CheckID // TS and three digits; never used again
+	ID    ID
 	Group Group
 	Title string // a statement that is true if the check passes
 	Why   string // why it matters, in a sentence
+	Fix   string // what to do if it does not pass, for the docs; findings have the exact command
 	// Skip returns why the check does not apply, empty if it does. nil: it always applies.
 	Skip func(f *Facts) string
 	// Run returns what was found. What the user may not read is a finding with status unknown, never an error.
@@ -75,15 +79,26 @@ const (
 
 // Result is the result of one check.
 type Result struct {
-	ID           status.CheckID `json:"id"`
-	Group        Group          `json:"group"`
-	Title        string         `json:"title"`
-	State        State          `json:"state"`
-	Reason       string         `json:"reason,omitempty"` // why it was skipped
-	Why          string         `json:"why"`
-	Docs         string         `json:"docs"`
-	Findings     []status.Check `json:"findings,omitempty"`
-	Milliseconds int64          `json:"milliseconds"`
+	ID           ID        `json:"id"`
+	Group        Group     `json:"group"`
+	Title        string    `json:"title"`
+	State        State     `json:"state"`
+	Reason       string    `json:"reason,omitempty"` // why it was skipped
+	Why          string    `json:"why"`
+	Docs         string    `json:"docs"`
+	Findings     []Finding `json:"findings,omitempty"`
+	Milliseconds int       `json:"milliseconds"`
+}
+
+// Finding is one thing that a check found.
+type Finding struct {
+	Status   verify.Status  `json:"status"`
+	Object   *status.Object `json:"object,omitempty"`   // the object that is not as it should be
+	Field    string         `json:"field,omitempty"`    // the path of the field in it
+	Expected string         `json:"expected,omitempty"` // set with got
+	Got      string         `json:"got,omitempty"`
+	Message  string         `json:"message"`
+	Next     string         `json:"next,omitempty"` // the next step
 }
 
 // atOnce is how many checks run at the same time. Most wait for the API server.
@@ -125,12 +140,14 @@ func (c Check) result(ctx context.Context, f *Facts) Result {
 	}
 	start := time.Now()
 	found := c.Run(ctx, f)
-	r.Milliseconds = time.Since(start).Milliseconds()
+	r.Milliseconds = int(time.Since(start).Milliseconds())
 	r.State = Passed
 	for _, finding := range found {
-		finding.ID = c.ID
 		r.State = worse(r.State, stateOf(finding.Status))
-		r.Findings = append(r.Findings, finding)
+		r.Findings = append(r.Findings, Finding{
+			Status: finding.Status, Object: finding.Object, Field: finding.Field, Expected: finding.Expected,
+			Got: finding.Got, Message: finding.Message, Next: finding.Next,
+		})
 	}
 	return r
 }
@@ -149,7 +166,10 @@ func stateOf(s verify.Status) State {
 	return Failed
 }
 
+// States lists every state, the worst first.
+func States() []State { return []State{Failed, Unknown, Warning, Passed, Skipped} }
+
 func worse(a, b State) State {
-	order := []State{Failed, Unknown, Warning, Passed}
+	order := States()
 	return order[min(slices.Index(order, a), slices.Index(order, b))]
 }

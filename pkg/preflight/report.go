@@ -30,6 +30,9 @@ const (
 	Ready     Outcome = "ready"
 )
 
+// Outcomes lists every outcome, the strongest first.
+func Outcomes() []Outcome { return []Outcome{NotReady, Undecided, Drawbacks, Ready} }
+
 // Summary counts the checks by state.
 type Summary struct {
 	Passed   int `json:"passed"`

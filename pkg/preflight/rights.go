@@ -20,39 +20,51 @@ func rightsChecks() []Check {
 		{
 			ID: "TS201", Group: GroupRights, Title: "enable can make its plan",
 			Why: "it compares what the add-on needs with what the cluster has, and refuses settings that contradict each other",
+			Fix: "The finding shows what contradicts. If a permission is missing, let a cluster " +
+				"administrator run preflight.",
 			Run: checkPlan,
 		},
 		{
 			ID: "TS202", Group: GroupRights, Title: "you have the permissions that enable needs",
 			Why: "without them enable stops before it changes anything",
+			Fix: "Let a cluster administrator run enable, or apply its manifests (--dry-run=client -o yaml) " +
+				"in your usual way.",
 			Run: checkPermissions, Skip: withoutPlan,
 		},
 		{
 			ID: "TS203", Group: GroupRights, Title: "the API server accepts what enable would apply",
 			Why: "policies, quotas and other webhooks can refuse objects of the add-on",
+			Fix: "Change the policy, webhook or quota that refuses the object. enable --dry-run=server shows " +
+				"each one.",
 			Run: checkDryRun, Skip: withoutPlan,
 		},
 		{
 			ID: "TS204", Group: GroupRights, Title: "the settings are as strong as they can be",
 			Why:  "weaker policies leave ways to imitate the pod of a TaskRun",
+			Fix:  "Leave out --policies standard, or read in docs/threat-model.md what it gives up.",
 			Run:  warned("nothing is weaker than it should be, or than before", enable.TopicWeaker),
 			Skip: withoutPlan,
 		},
 		{
 			ID: "TS205", Group: GroupRights, Title: "no account loses a right to request tokens",
-			Why:  "where results are signed, service accounts get signing tokens only, whatever RBAC allows them",
+			Why: "where results are signed, service accounts get signing tokens only, whatever RBAC allows them",
+			Fix: "Exempt an account that needs other tokens: --exempt-service-account NAMESPACE/NAME. It " +
+				"could then forge results of its own TaskRuns.",
 			Run:  warned("no account loses one", enable.TopicTokens),
 			Skip: func(f *Facts) string { return unless(f.backend().Tokens, "steps sign without tokens") },
 		},
 		{
 			ID: "TS206", Group: GroupRights, Title: "no TaskRun that runs now will fail",
 			Why:  "where results are enforced from now on, a TaskRun whose pod does not sign fails",
+			Fix:  "Wait until these TaskRuns have ended, or start with --enforcement audit.",
 			Run:  warned("none runs unsigned where results will be enforced", enable.TopicTaskRuns),
 			Skip: withoutPlan,
 		},
 		{
 			ID: "TS207", Group: GroupRights, Title: "nobody else can write what the kubelet reports",
 			Why: "a receipt trusts pods/status, and so does the comparison of results with the pod",
+			Fix: "Take update and patch of pods/status away from these accounts, or refuse receipts with " +
+				"--minimum-assurance key-bound.",
 			Run: shared(checks.CheckPodStatus, status.CheckPodStatus),
 		},
 	}
@@ -125,11 +137,15 @@ func addOnChecks() []Check {
 		{
 			ID: "TS301", Group: GroupAddOn, Title: "the namespace of the add-on is free, or the add-on's",
 			Why: "enable installs the add-on in namespace " + manifests.Namespace,
+			Fix: "Wait until the namespace is gone, or run disable again. If the namespace is somebody " +
+				"else's, move what is in it.",
 			Run: checkNamespace,
 		},
 		{
 			ID: "TS302", Group: GroupAddOn, Title: "the API server reaches the webhooks",
 			Why: "a firewall between control plane and nodes often drops their port; then nothing is signed or verified",
+			Fix: "Open TCP port 8443 of the pods in namespace tekton-sign for the API server. In a private " +
+				"cluster of GKE or EKS this is a firewall rule or a security group.",
 			Run: checkReach,
 			Skip: func(f *Facts) string {
 				return unless(f.AddOn.Deployment != nil,
@@ -153,8 +169,9 @@ func checkNamespace(ctx context.Context, f *Facts) []status.Check {
 		})
 	case f.AddOn.Deployment == nil && f.AddOn.Err == nil && ns.Labels[manifests.LabelPartOf] == "":
 		return one(status.Check{
-			Status: verify.Warn, Message: "namespace " + manifests.Namespace + " exists and is not the add-on's: enable would use it",
-			Next: "check what is in it: kubectl get all -n " + manifests.Namespace,
+			Status:  verify.Warn,
+			Message: "namespace " + manifests.Namespace + " exists and is not the add-on's: enable would use it",
+			Next:    "check what is in it: kubectl get all -n " + manifests.Namespace,
 		})
 	}
 	return pass("namespace %s is the add-on's", manifests.Namespace)

@@ -21,43 +21,56 @@ func tektonChecks() []Check {
 		{
 			ID: "TS101", Group: GroupTekton, Title: "Tekton Pipelines is installed",
 			Why: "the add-on signs and verifies what Tekton's controller runs",
+			Fix: "Install Tekton Pipelines. If its controller has other labels than in the releases, name " +
+				"its namespace with --tekton-namespace.",
 			Run: shared(checks.CheckTekton, status.CheckTekton),
 		},
 		{
 			ID: "TS102", Group: GroupTekton, Title: "the version of Tekton is one that is tested",
 			Why: "the signer wraps Tekton's entrypoint, whose arguments differ between versions",
+			Fix: "Upgrade Tekton to one of its long-term releases. A Tekton that you built yourself has no " +
+				"version in its labels; then nothing is wrong if its code is that of a tested release.",
 			Run: checkTektonVersion, Skip: withoutTekton,
 		},
 		{
 			ID: "TS103", Group: GroupTekton, Title: "one controller of Tekton runs the TaskRuns in scope",
 			Why: "the policies and webhooks admit the pods of one controller only",
+			Fix: "Name only the namespaces of one controller (--namespaces or --namespace-selector), or " +
+				"install a second add-on in another cluster.",
 			Run: shared(checks.CheckOtherControllers, status.CheckTekton), Skip: withoutTekton,
 		},
 		{
 			ID: "TS104", Group: GroupTekton, Title: "who manages Tekton is known",
 			Why: "Tekton Operator reverts changes of what it manages, and can delete TaskRuns",
+			Fix: "Nothing needs to be done. Set the switches of Tekton in the TektonConfig.",
 			Run: checkOperator, Skip: withoutTekton,
 		},
 		{
 			ID: "TS105", Group: GroupTekton, Title: "Tekton's own signer is off",
-			Why: "otherwise steps are signed twice, and no step starts without SPIRE's CSI volume",
+			Why: "otherwise steps are signed twice, and no step starts without the CSI volume of Tekton's signer",
+			Fix: "Turn Tekton's own signer off: set enforce-nonfalsifiability to none in ConfigMap " +
+				"feature-flags.",
 			Run: shared(checks.CheckFeatureFlags, status.CheckTektonSigner), Skip: withoutTekton,
 		},
 		{
 			ID: "TS106", Group: GroupTekton, Title: "Tekton tries again when no webhook answers",
 			Why:  "where results are enforced, a TaskRun that starts during an outage of the webhooks fails at once",
+			Fix:  "Set enable-wait-exponential-backoff to true in ConfigMap feature-flags.",
 			Run:  shared(checks.CheckFeatureFlags, status.CheckBackoff),
 			Skip: func(f *Facts) string { return unless(f.enforces(), "results are enforced nowhere") },
 		},
 		{
 			ID: "TS107", Group: GroupTekton, Title: "results travel in a way that the add-on sees",
-			Why:  "a receipt covers results in termination messages, and in logs only if the add-on may read logs",
+			Why: "a receipt covers results in termination messages, and in logs only if the add-on may read logs",
+			Fix: "Let the add-on read logs with --read-sidecar-logs, or set results-from to " +
+				"termination-message.",
 			Run:  shared(checks.CheckFeatureFlags, status.CheckSidecarLogs),
 			Skip: func(f *Facts) string { return unless(!f.backend().Signs, "steps sign their results in either way") },
 		},
 		{
 			ID: "TS108", Group: GroupTekton, Title: "Tekton Chains is there for the gate",
 			Why:  "with --gate-chains, Chains signs only TaskRuns whose results are verified",
+			Fix:  "Install Tekton Chains, or leave out --gate-chains.",
 			Run:  checkChains,
 			Skip: func(f *Facts) string { return unless(f.Settings.GateChains, "--gate-chains is not set") },
 		},
@@ -110,16 +123,16 @@ func checkOperator(ctx context.Context, f *Facts) []status.Check {
 	config := list.Items[0]
 	found := []status.Check{{
 		Status: verify.Note,
-		Message: "Tekton Operator manages Tekton (TektonConfig " + config.GetName() + "). enable changes nothing that it manages. " +
-			"Set Tekton's own switches in the TektonConfig, not in ConfigMap feature-flags",
+		Message: "Tekton Operator manages Tekton (TektonConfig " + config.GetName() + "). " +
+			"enable changes nothing that it manages. Set Tekton's own switches in the TektonConfig, not in ConfigMap feature-flags",
 	}}
 	disabled, _, _ := unstructured.NestedBool(config.Object, "spec", "pruner", "disabled")
 	schedule, _, _ := unstructured.NestedString(config.Object, "spec", "pruner", "schedule")
 	if !disabled && schedule != "" {
 		found = append(found, status.Check{
 			Status: verify.Note,
-			Message: "its pruner deletes finished TaskRuns (schedule " + schedule + "). The add-on records a TaskRun within seconds " +
-				"of its end; export those that an auditor needs before they are deleted",
+			Message: "its pruner deletes finished TaskRuns (schedule " + schedule + "). " +
+				"The add-on records a TaskRun within seconds of its end; export those that an auditor needs before they are deleted",
 		})
 	}
 	return found

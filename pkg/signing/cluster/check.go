@@ -17,6 +17,7 @@ type Check struct {
 	ID    string // TS and three digits; never used again
 	Title string // a statement that is true if the check passes
 	Why   string // why it matters, in a sentence
+	Fix   string // what to do if it does not pass
 	Run   func(ctx context.Context, t Target) []Finding
 }
 

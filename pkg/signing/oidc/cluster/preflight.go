@@ -24,11 +24,15 @@ func Preflight() []cluster.Check {
 		{
 			ID: "TS401", Title: "the keys of the cluster's issuer can be read",
 			Why: "evidence is verified with the keys with which the API server signs service account tokens",
+			Fix: "Bind ClusterRole system:service-account-issuer-discovery to a group that you are in. If " +
+				"the answer cannot be used, correct --service-account-issuer of the API server.",
 			Run: checkIssuer,
 		},
 		{
 			ID: "TS402", Title: "the API server issues signing tokens",
 			Why: "each step asks for a token with an audience that binds its results",
+			Fix: "Let a cluster administrator run preflight. If the API server refuses, look at the message: " +
+				"a webhook or an authorizer is in the way.",
 			Run: checkToken,
 		},
 	}
@@ -72,7 +76,8 @@ func checkToken(ctx context.Context, t cluster.Target) []cluster.Finding {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		Audiences: []string{audience}, ExpirationSeconds: new(int64(t.Settings.TokenLifetime / time.Second)),
 	}}
-	got, err := t.Kube.CoreV1().ServiceAccounts(t.Namespace).CreateToken(ctx, probeAccount, request, metav1.CreateOptions{})
+	accounts := t.Kube.CoreV1().ServiceAccounts(t.Namespace)
+	got, err := accounts.CreateToken(ctx, probeAccount, request, metav1.CreateOptions{})
 	if apierrors.IsForbidden(err) {
 		return []cluster.Finding{{
 			Level: cluster.Unread, Message: fmt.Sprintf("you may not request tokens in namespace %s: %v", t.Namespace, err),
