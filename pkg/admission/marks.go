@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
@@ -25,7 +25,7 @@ type signedMarks struct{ hash, signature, certificates, changed string }
 func (m signedMarks) present() bool { return m.hash != "" || m.signature != "" || m.certificates != "" }
 
 // own reports whether the signature is in the add-on's own form. It may still be anybody's.
-func (m signedMarks) own() bool { return strings.HasPrefix(text(m.hash), cluster.OwnStatusForm) }
+func (m signedMarks) own() bool { return strings.HasPrefix(text(m.hash), signing.OwnStatusForm) }
 
 // parseMarks reads these annotations and drops the others, because there can be any number of them.
 func parseMarks(annotations json.RawMessage) (m marks, err error) {
@@ -48,8 +48,8 @@ func parseMarks(annotations json.RawMessage) (m marks, err error) {
 func (m *marks) places() map[string]*string {
 	return map[string]*string{
 		record.Annotation: &m.record, seal.Annotation: &m.seal,
-		cluster.StatusHash: &m.signed.hash, cluster.StatusSignature: &m.signed.signature,
-		cluster.StatusCertificates: &m.signed.certificates, cluster.StatusNotVerified: &m.signed.changed,
+		signing.StatusHash: &m.signed.hash, signing.StatusSignature: &m.signed.signature,
+		signing.StatusCertificates: &m.signed.certificates, signing.StatusNotVerified: &m.signed.changed,
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"knative.dev/pkg/logging"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -188,7 +189,7 @@ func (h *StatusHandler) sign(ctx context.Context, w write, wanted state) signedM
 	if err == nil {
 		err = h.Signer.AppendStatusInternalAnnotation(ctx, tr)
 	}
-	if err == nil && tr.Status.Annotations[cluster.StatusHash] == "" {
+	if err == nil && tr.Status.Annotations[signing.StatusHash] == "" {
 		return signedMarks{} // the backend does not sign it
 	}
 	if h.OnSigned != nil {
@@ -204,7 +205,7 @@ func (h *StatusHandler) sign(ctx context.Context, w write, wanted state) signedM
 func signedMarksOf(tr *v1.TaskRun) signedMarks {
 	in := tr.Status.Annotations
 	return signedMarks{
-		hash: quoted(in[cluster.StatusHash]), signature: quoted(in[cluster.StatusSignature]),
-		certificates: quoted(in[cluster.StatusCertificates]),
+		hash: quoted(in[signing.StatusHash]), signature: quoted(in[signing.StatusSignature]),
+		certificates: quoted(in[signing.StatusCertificates]),
 	}
 }

@@ -3,171 +3,20 @@
 package admission
 
 import (
-	"encoding/json"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/spiffe/go-spiffe/v2/spiffeid"
-	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
-	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
-	spirecluster "github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
-
-// statusSigning is a status webhook whose add-on has an SVID.
-type statusSigning struct {
-	*StatusHandler
-
-	cluster  *verifytest.Cluster
-	trusted  *trust.Cluster // nil: the add-on knows no authorities
-	svid     *x509svid.SVID // nil: the agent does not answer
-	verifier *fakeVerifier
-	backend  signing.Backend
-	outcomes []error
-}
-
-// GetX509SVID implements x509svid.Source.
-func (s *statusSigning) GetX509SVID() (*x509svid.SVID, error) {
-	if s.svid == nil {
-		return nil, errors.New("the agent does not answer")
-	}
-	return s.svid, nil
-}
-
-func newStatusSigning(t *testing.T) *statusSigning {
-	t.Helper()
-	s := &statusSigning{cluster: &verifytest.Cluster{}, verifier: &fakeVerifier{result: verified()},
-		backend: signing.BackendSPIRE}
-	var err error
-	if s.cluster, err = verifytest.NewCluster(); err != nil {
-		t.Fatal(err)
-	}
-	if s.cluster.CA, err = verifytest.NewCA(verifytest.TrustDomain); err != nil {
-		t.Fatal(err)
-	}
-	if s.trusted, err = s.cluster.Trust(); err != nil {
-		t.Fatal(err)
-	}
-	s.rotate(t)
-	s.StatusHandler = newStatusHandler(s.verifier)
-	s.Scope, s.Now = fakeScope{backend: signing.BackendSPIRE}, verifytest.StatusSignedAt
-	s.OnSigned = func(err error) { s.outcomes = append(s.outcomes, err) }
-	s.Signer = spirecluster.NewStatus(spirecluster.RegistrarOptions{
-		Settings: func() settings.Settings {
-			current := settings.Default()
-			current.Backend, current.SPIRE.TrustDomain = s.backend, verifytest.TrustDomain
-			return current
-		},
-		Trusted: func() *trust.Cluster { return s.trusted }, Now: verifytest.StatusSignedAt,
-	}, s)
-	return s
-}
-
-// rotate gives the add-on another SVID, as after a restart.
-func (s *statusSigning) rotate(t *testing.T) {
-	t.Helper()
-	key, chain, err := s.cluster.CA.AddOnSVID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := spiffeid.FromURI(chain[0].URIs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.svid = &x509svid.SVID{ID: id, Certificates: chain, PrivateKey: key}
-}
-
-// write returns what is stored after a write by a user.
-func (s *statusSigning) write(t *testing.T, by string, old, submitted fields) fields {
-	t.Helper()
-	request := statusWrite(t, old, submitted)
-	request.UserInfo.Username = by
-	return stored(t, s.Admit(t.Context(), request), request.Object)
-}
-
-// done is a TaskRun that has completed.
-func done(change func(fields)) fields {
-	return run("True", func(s fields) {
-		s["completionTime"] = verifytest.StatusSignedAt().Format(time.RFC3339)
-		if change != nil {
-			change(s)
-		}
-	})
-}
-
-// complete returns a TaskRun as it is stored after Tekton's controller completed it.
-func (s *statusSigning) complete(t *testing.T) fields {
-	t.Helper()
-	return s.write(t, tekton, run("Unknown", nil), done(nil))
-}
-
-// edit returns a copy of a TaskRun with another status.
-func edit(t *testing.T, object fields, change func(status fields)) fields {
-	t.Helper()
-	var copied fields
-	if err := json.Unmarshal(raw(t, object).Raw, &copied); err != nil {
-		t.Fatal(err)
-	}
-	change(copied["status"].(fields))
-	return copied
-}
-
-func marksIn(object fields) fields {
-	annotations, _ := object["status"].(fields)["annotations"].(fields)
-	return annotations
-}
-
-// wantSigned wants a signature that is good for the TaskRun as it is stored.
-func (s *statusSigning) wantSigned(t *testing.T, what string, object fields) {
-	t.Helper()
-	if err := s.Signer.VerifyStatusInternalAnnotation(t.Context(), typed(t, object)); err != nil {
-		t.Errorf("%s: the signature is not good: %v", what, err)
-	}
-}
-
-func typed(t *testing.T, object fields) *v1.TaskRun {
-	t.Helper()
-	tr := &v1.TaskRun{}
-	if err := json.Unmarshal(raw(t, object).Raw, tr); err != nil {
-		t.Fatal(err)
-	}
-	return tr
-}
-
-// wantUnsigned wants no signature, and no note.
-func wantUnsigned(t *testing.T, what string, object fields) {
-	t.Helper()
-	for key := range marksIn(object) {
-		if strings.HasPrefix(key, "tekton.dev/") {
-			t.Errorf("%s: there is the annotation %s", what, key)
-		}
-	}
-}
-
-// wantChanged wants a note that the status was changed, and the verdict FAILED.
-func wantChanged(t *testing.T, what string, object fields) {
-	t.Helper()
-	if marksIn(object)[cluster.StatusNotVerified] == nil {
-		t.Errorf("%s: nothing notes the change", what)
-	}
-	ours := ourConditions(object)
-	if len(ours) != 1 || ours[0]["status"] != "False" || !strings.Contains(ours[0]["message"].(string), "status-signature") {
-		t.Errorf("%s: got the conditions %v, expected FAILED status-signature", what, ours)
-	}
-}
 
 // The write that completes a TaskRun is signed with its condition, and so are later ones of Tekton's controller.
 func TestStatusIsSigned(t *testing.T) {
@@ -178,13 +27,13 @@ func TestStatusIsSigned(t *testing.T) {
 		t.Errorf("outcomes %v, conditions %v", s.outcomes, ourConditions(first))
 	}
 	again := s.write(t, tekton, first, first)
-	if diff := marksIn(again)[cluster.StatusHash]; diff != marksIn(first)[cluster.StatusHash] || len(s.outcomes) != 1 {
+	if diff := marksIn(again)[signing.StatusHash]; diff != marksIn(first)[signing.StatusHash] || len(s.outcomes) != 1 {
 		t.Errorf("signed again without a change: %d times", len(s.outcomes))
 	}
 	s.rotate(t)
 	later := s.write(t, tekton, first, edit(t, first, func(status fields) { status["sidecars"] = []any{fields{"name": "x"}} }))
 	s.wantSigned(t, "a later write of Tekton", later)
-	if marksIn(later)[cluster.StatusHash] == marksIn(first)[cluster.StatusHash] {
+	if marksIn(later)[signing.StatusHash] == marksIn(first)[signing.StatusHash] {
 		t.Error("the signature is the old one")
 	}
 	stale := s.write(t, tekton, later, edit(t, done(nil), func(status fields) { status["sidecars"] = []any{} }))
@@ -225,7 +74,7 @@ func TestStatusChangedByAnother(t *testing.T) {
 		"provenance":           func(status fields) { status["provenance"] = fields{"refSource": fields{"uri": "x"}} },
 		"and with a forged signature": func(status fields) {
 			status["sidecars"] = []any{fields{"name": "x"}}
-			status["annotations"].(fields)[cluster.StatusHash] = strings.Repeat("0", 64)
+			status["annotations"].(fields)[signing.StatusHash] = strings.Repeat("0", 64)
 		},
 	}
 	for name, change := range changes {
@@ -233,7 +82,7 @@ func TestStatusChangedByAnother(t *testing.T) {
 		first := s.complete(t)
 		changed := s.write(t, "alice", first, edit(t, first, change))
 		wantChanged(t, name, changed)
-		if len(s.outcomes) != 1 || marksIn(changed)[cluster.StatusHash] != marksIn(first)[cluster.StatusHash] {
+		if len(s.outcomes) != 1 || marksIn(changed)[signing.StatusHash] != marksIn(first)[signing.StatusHash] {
 			t.Errorf("%s: signed %d times", name, len(s.outcomes))
 		}
 		back := s.write(t, "alice", changed, edit(t, first, func(fields) {}))
@@ -341,13 +190,6 @@ func TestSignatureUndecided(t *testing.T) {
 	s.wantSigned(t, "kept", kept)
 }
 
-func (s *statusSigning) wantVerdict(t *testing.T, object fields) {
-	t.Helper()
-	if ours := ourConditions(object); len(ours) != 1 || ours[0]["status"] != "True" {
-		t.Errorf("got the conditions %v, expected VERIFIED", ours)
-	}
-}
-
 // The signature of Tekton's own signer is left alone, and verified.
 func TestTektonsOwnStatusSignature(t *testing.T) {
 	s := newStatusSigning(t)
@@ -379,7 +221,7 @@ func TestTektonsOwnStatusSignature(t *testing.T) {
 		forged := s.write(t, tekton, run("Unknown", nil), signedBy(verifytest.StatusSigning{Path: path}))
 		wantChanged(t, name, forged)
 	}
-	noted := edit(t, done(nil), func(status fields) { status["annotations"] = fields{cluster.StatusNotVerified: "no"} })
+	noted := edit(t, done(nil), func(status fields) { status["annotations"] = fields{signing.StatusNotVerified: "no"} })
 	wantChanged(t, "noted by Tekton", s.write(t, tekton, run("Unknown", nil), noted))
 	wantUnsigned(t, "noted by others", s.write(t, "alice", done(nil), noted))
 }
@@ -403,11 +245,11 @@ func TestNoRoomForSignature(t *testing.T) {
 	s.wantSigned(t, "below", s.write(t, tekton, run("Unknown", nil), large(limit-added)))
 }
 
-// largest returns the largest number for which ok holds.
+// largest returns the largest number of bytes for which ok holds, with less than 256 to spare.
 func largest(t *testing.T, ok func(int) bool) int {
 	t.Helper()
-	low, high := 100, 4<<20
-	for low+1 < high {
+	low, high := 1<<20, 2<<20
+	for low+256 < high {
 		if middle := (low + high) / 2; ok(middle) {
 			low = middle
 		} else {

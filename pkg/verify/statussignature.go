@@ -9,7 +9,7 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // checkStatus is the stage status: it checks the signature of a controller over the status as a whole. Such a
@@ -28,7 +28,7 @@ func (v *Verifier) checkStatus(ctx context.Context, r run, found *findings) {
 func withoutStatusSignature(status v1.TaskRunStatus) v1.TaskRunStatus {
 	status.Annotations = maps.Clone(status.Annotations)
 	for _, name := range []string{
-		cluster.StatusHash, cluster.StatusSignature, cluster.StatusCertificates, cluster.StatusNotVerified,
+		signing.StatusHash, signing.StatusSignature, signing.StatusCertificates, signing.StatusNotVerified,
 	} {
 		delete(status.Annotations, name)
 	}

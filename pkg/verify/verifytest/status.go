@@ -13,7 +13,6 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/statushash"
 )
@@ -54,7 +53,9 @@ func (c *Cluster) SignStatus(tr *v1.TaskRun, change StatusSigning) error {
 }
 
 // AddOnSVID returns a key and an SVID of the add-on, the leaf first.
-func (c *CA) AddOnSVID() (crypto.Signer, []*x509.Certificate, error) { return c.controller(StatusSigning{}) }
+func (c *CA) AddOnSVID() (crypto.Signer, []*x509.Certificate, error) {
+	return c.controller(StatusSigning{})
+}
 
 // controller issues the SVID of a controller.
 func (c *CA) controller(change StatusSigning) (crypto.Signer, []*x509.Certificate, error) {
@@ -93,8 +94,8 @@ func signAsTekton(tr *v1.TaskRun, chain []*x509.Certificate, key crypto.Signer) 
 	if tr.Status.Annotations == nil {
 		tr.Status.Annotations = map[string]string{}
 	}
-	tr.Status.Annotations[cluster.StatusHash] = hash
-	tr.Status.Annotations[cluster.StatusSignature] = signature
-	tr.Status.Annotations[cluster.StatusCertificates] = spire.FormatLegacy(chain[0])
+	tr.Status.Annotations[signing.StatusHash] = hash
+	tr.Status.Annotations[signing.StatusSignature] = signature
+	tr.Status.Annotations[signing.StatusCertificates] = spire.FormatLegacy(chain[0])
 	return nil
 }

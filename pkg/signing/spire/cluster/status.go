@@ -48,9 +48,10 @@ func NewStatus(o RegistrarOptions, svids x509svid.Source) *Status {
 	return &Status{settings: o.Settings, svids: svids, trusted: o.Trusted, now: o.Now}
 }
 
-// AppendStatusInternalAnnotation implements cluster.StatusClient.
-func (s *Status) AppendStatusInternalAnnotation(_ context.Context, tr *v1.TaskRun) error {
-	now, current := s.settings(), s.now()
+// AppendStatusInternalAnnotation implements cluster.StatusClient. It adds nothing that it would refute itself, such as
+// a signature at a time at which the SVID is not valid by the clock of this replica.
+func (s *Status) AppendStatusInternalAnnotation(ctx context.Context, tr *v1.TaskRun) error {
+	now := s.settings()
 	if now.Backend != signing.BackendSPIRE {
 		return nil
 	}
@@ -63,14 +64,24 @@ func (s *Status) AppendStatusInternalAnnotation(_ context.Context, tr *v1.TaskRu
 		return fmt.Errorf("expected the SPIFFE ID %s, got %s: register the add-on with that ID",
 			strings.Join(wanted, " or "), id)
 	}
-	if end := svid.Certificates[0].NotAfter; current.After(end) {
-		return fmt.Errorf("the add-on's SVID ended at %s: check SPIRE's agent", end.UTC().Format(time.RFC3339))
+	leaf, at := svid.Certificates[0], s.now()
+	if at.Before(leaf.NotBefore) || at.After(leaf.NotAfter) {
+		return fmt.Errorf("expected a time %s, while the add-on's SVID is valid, got %s: check the clock and SPIRE's agent",
+			check.Window(leaf.NotBefore, leaf.NotAfter), at.UTC().Format(time.RFC3339))
 	}
-	return statushash.Sign(rand.Reader, tr, svid.Certificates, svid.PrivateKey, current)
+	signed := tr.DeepCopy()
+	if err := statushash.Sign(rand.Reader, signed, svid.Certificates, svid.PrivateKey, at); err != nil {
+		return err
+	}
+	var refuted *cluster.StatusRefutedError
+	if err := s.VerifyStatusInternalAnnotation(ctx, signed); errors.As(err, &refuted) {
+		return fmt.Errorf("the signature would not be accepted: %w", err)
+	}
+	tr.Status.Annotations = signed.Status.Annotations
+	return nil
 }
 
-// VerifyStatusInternalAnnotation implements cluster.StatusClient. Its error wraps a *cluster.StatusRefutedError if
-// the annotations do not vouch for the status.
+// VerifyStatusInternalAnnotation implements cluster.StatusClient.
 func (s *Status) VerifyStatusInternalAnnotation(ctx context.Context, tr *v1.TaskRun) error {
 	_, err := statushash.Parse(tr.Status.Annotations)
 	if errors.Is(err, statushash.ErrNone) && s.CheckSpireVerifiedFlag(tr) {
@@ -97,7 +108,7 @@ func (s *Status) VerifyStatusInternalAnnotation(ctx context.Context, tr *v1.Task
 }
 
 // CheckSpireVerifiedFlag implements cluster.StatusClient.
-func (s *Status) CheckSpireVerifiedFlag(tr *v1.TaskRun) bool { return cluster.CheckStatusFlag(tr) }
+func (s *Status) CheckSpireVerifiedFlag(tr *v1.TaskRun) bool { return statushash.Unchanged(tr) }
 
 // current returns a reader for the authorities that are known now.
 func (s *Status) current() (*proof.Reader, error) {

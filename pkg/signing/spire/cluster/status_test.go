@@ -113,12 +113,12 @@ func TestStatusRefuted(t *testing.T) {
 		want   string
 	}{
 		"a status that was changed": {func(tr *v1.TaskRun) { tr.Status.PodName = "x" }, "changed after it was signed"},
-		"a note": {func(tr *v1.TaskRun) { tr.Status.Annotations[cluster.StatusNotVerified] = "no" },
+		"a note": {func(tr *v1.TaskRun) { tr.Status.Annotations[signing.StatusNotVerified] = "no" },
 			"had been changed"},
 		"a note alone": {func(tr *v1.TaskRun) {
-			tr.Status.Annotations = map[string]string{cluster.StatusNotVerified: ""}
+			tr.Status.Annotations = map[string]string{signing.StatusNotVerified: ""}
 		}, "had been changed"},
-		"half of a signature": {func(tr *v1.TaskRun) { delete(tr.Status.Annotations, cluster.StatusSignature) },
+		"half of a signature": {func(tr *v1.TaskRun) { delete(tr.Status.Annotations, signing.StatusSignature) },
 			"only some of them"},
 		"messages that are gone": {func(tr *v1.TaskRun) { tr.Status.Conditions = nil; tr.Status.PodName = "" },
 			"changed after it was signed"},
@@ -162,11 +162,15 @@ func TestStatusNotSigned(t *testing.T) {
 		t.Error("signed with an SVID of another trust domain")
 	}
 	s.has(t, a, adminPath)
-	s.now = s.now.Add(48 * time.Hour)
-	if err := s.Status().AppendStatusInternalAnnotation(t.Context(), s.completed()); err == nil ||
-		!strings.Contains(err.Error(), "check SPIRE's agent") {
-		t.Errorf("with an SVID that ended: got %v", err)
+	right := s.now
+	for _, off := range []time.Duration{48 * time.Hour, -time.Hour} {
+		s.now = right.Add(off)
+		if err := s.Status().AppendStatusInternalAnnotation(t.Context(), s.completed()); err == nil ||
+			!strings.Contains(err.Error(), "check the clock and SPIRE's agent") {
+			t.Errorf("with an SVID that is not valid at %s: got %v", off, err)
+		}
 	}
+	s.now = right
 	s.settings.set(signing.BackendOIDCSAToken, nil)
 	tr := s.completed()
 	if err := s.Status().AppendStatusInternalAnnotation(t.Context(), tr); err != nil || tr.Status.Annotations != nil {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/statushash"
 )
@@ -23,8 +22,8 @@ import (
 // checks have the ID StatusSignature. A status that is not signed refutes and proves nothing, nor does one whose SVID
 // leads to no known authority. The judgement is Trusted if the annotations vouch for the status as it is.
 func (r *Reader) Status(ctx context.Context, tr *v1.TaskRun, run check.Run) check.Judgement {
-	if !cluster.CheckStatusFlag(tr) {
-		return refuted("no annotation "+cluster.StatusNotVerified, "one", "someone found that the status had been changed")
+	if !statushash.Unchanged(tr) {
+		return refuted("no annotation "+signing.StatusNotVerified, "one", "someone found that the status had been changed")
 	}
 	s, err := statushash.Parse(tr.Status.Annotations)
 	switch {
@@ -101,25 +100,21 @@ func (s *status) identity() *check.Judgement {
 	return nil
 }
 
-// time returns when the status was signed, or a judgement if that is not possible. Form v1 does not name a time, and
-// is judged at the time when the TaskRun completed.
+// time returns when the status was signed, or a judgement if that is not known. Form v2 names the time: by the clock
+// of the signer, which may differ from those of the TaskRun. Form v1 does not, and is judged at the time when the
+// TaskRun completed.
 func (s *status) time() (time.Time, check.Judgement) {
-	at, completed := s.At, s.run.Completed
+	at := s.At
 	if s.Form == statushash.FormV1 {
-		at = completed
+		at = s.run.Completed
 	}
-	earliest, latest := completed.Add(-check.RunTolerance), s.run.Now.Add(s.run.Skew)
-	shown := at.UTC().Format(check.TimeFormat)
+	latest := s.run.Now.Add(s.run.Skew)
 	switch {
-	case completed.IsZero():
-		return time.Time{}, refuted("the time at which the TaskRun completed", "none", "nothing shows when the status was signed")
-	case at.Before(earliest):
-		return time.Time{}, refuted("a signature from after "+earliest.UTC().Format(check.TimeFormat), shown,
-			"the status was signed before the TaskRun completed")
+	case at.IsZero():
+		return at, warned("the time at which the TaskRun completed", "none", "nothing shows when the status was signed")
 	case at.After(latest):
-		return time.Time{}, judgement(check.Check{ID: check.StatusSignature, Status: check.Warn,
-			Expected: "before " + latest.UTC().Format(check.TimeFormat), Got: shown,
-			Message: "the status was signed later than the local clock: set this clock and verify again"})
+		return time.Time{}, warned("before "+latest.UTC().Format(check.TimeFormat), at.UTC().Format(check.TimeFormat),
+			"the status was signed later than the local clock: set this clock and verify again")
 	}
 	return at, check.Judgement{}
 }
@@ -157,6 +152,12 @@ func judgement(c check.Check) check.Judgement { return check.Judgement{Checks: [
 
 func refuted(expected, got, message string) check.Judgement {
 	return judgement(check.Refuted(check.StatusSignature, expected, got, message))
+}
+
+func warned(expected, got, message string) check.Judgement {
+	return judgement(check.Check{
+		ID: check.StatusSignature, Status: check.Warn, Expected: expected, Got: got, Message: message,
+	})
 }
 
 func noted(message string) check.Judgement {

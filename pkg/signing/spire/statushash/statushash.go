@@ -25,7 +25,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/canonical"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 )
 
@@ -45,7 +44,7 @@ const (
 )
 
 // prefix begins a hash of form v2.
-const prefix = cluster.OwnStatusForm
+const prefix = signing.OwnStatusForm
 
 // Errors of Parse about annotations that are not wrong.
 var (
@@ -57,6 +56,12 @@ var (
 	plainHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	otherForm = regexp.MustCompile(`^v[0-9]{1,4}\.[ -~]+$`)
 )
+
+// Unchanged reports whether nobody has noted that the status was changed since it was signed.
+func Unchanged(tr *v1.TaskRun) bool {
+	_, noted := tr.Status.Annotations[signing.StatusNotVerified]
+	return !noted
+}
 
 // Signature is a signature over a status, parsed. Nothing in it is proven.
 type Signature struct {
@@ -71,15 +76,15 @@ type Signature struct {
 // Parse reads the annotations of a status. It returns ErrNone if there are none, and ErrOtherForm for a form that
 // this version does not know.
 func Parse(annotations map[string]string) (*Signature, error) {
-	text, hashed := annotations[cluster.StatusHash]
-	signature, signed := annotations[cluster.StatusSignature]
-	certificates, certified := annotations[cluster.StatusCertificates]
+	text, hashed := annotations[signing.StatusHash]
+	signature, signed := annotations[signing.StatusSignature]
+	certificates, certified := annotations[signing.StatusCertificates]
 	switch {
 	case !hashed && !signed && !certified:
 		return nil, ErrNone
 	case !hashed || !signed || !certified:
-		return nil, fmt.Errorf("expected the three annotations %s, %s and %s, got only some of them", cluster.StatusHash,
-			cluster.StatusSignature, cluster.StatusCertificates)
+		return nil, fmt.Errorf("expected the three annotations %s, %s and %s, got only some of them", signing.StatusHash,
+			signing.StatusSignature, signing.StatusCertificates)
 	case len(text) > maxHash || len(signature) > maxSignature:
 		return nil, fmt.Errorf("expected a hash of at most %d bytes and a signature of at most %d, got %d and %d", maxHash,
 			maxSignature, len(text), len(signature))
@@ -217,8 +222,8 @@ func Sign(random io.Reader, tr *v1.TaskRun, chain []*x509.Certificate, key crypt
 	if tr.Status.Annotations == nil {
 		tr.Status.Annotations = map[string]string{}
 	}
-	tr.Status.Annotations[cluster.StatusHash] = text
-	tr.Status.Annotations[cluster.StatusSignature] = signature
-	tr.Status.Annotations[cluster.StatusCertificates] = spire.FormatPEM(chain)
+	tr.Status.Annotations[signing.StatusHash] = text
+	tr.Status.Annotations[signing.StatusSignature] = signature
+	tr.Status.Annotations[signing.StatusCertificates] = spire.FormatPEM(chain)
 	return nil
 }

@@ -25,7 +25,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/statushash"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spiretest"
@@ -74,8 +73,8 @@ func TestTektonAcceptsHash(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.Status.Annotations = map[string]string{
-		cluster.StatusHash: hash, cluster.StatusSignature: signature,
-		cluster.StatusCertificates: spire.FormatLegacy(svid.Certificates[0]),
+		signing.StatusHash: hash, signing.StatusSignature: signature,
+		signing.StatusCertificates: spire.FormatLegacy(svid.Certificates[0]),
 	}
 	tekton := d.Controller(t)
 	if err := tekton.VerifyStatusInternalAnnotation(t.Context(), beta(t, tr), zap.NewNop().Sugar()); err != nil {
@@ -142,8 +141,8 @@ func TestFormsDiffer(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "hash does not match") {
 		t.Errorf("Tekton: got %v", err)
 	}
-	_, digits, _ := strings.Cut(strings.TrimPrefix(tr.Status.Annotations[cluster.StatusHash], "v2."), ".")
-	tr.Status.Annotations[cluster.StatusHash] = digits
+	_, digits, _ := strings.Cut(strings.TrimPrefix(tr.Status.Annotations[signing.StatusHash], "v2."), ".")
+	tr.Status.Annotations[signing.StatusHash] = digits
 	if _, err := check(t, tr); !errors.Is(err, signing.ErrSignature) {
 		t.Errorf("our hash without its form: got %v", err)
 	}
@@ -186,28 +185,28 @@ func TestParseRefuses(t *testing.T) {
 		change     func(string) string
 		want       string
 	}{
-		"no hash":          {cluster.StatusHash, nil, "only some of them"},
-		"no signature":     {cluster.StatusSignature, nil, "only some of them"},
-		"no SVID":          {cluster.StatusCertificates, nil, "only some of them"},
-		"a long hash":      {cluster.StatusHash, func(s string) string { return s + strings.Repeat("0", 2<<20) }, "at most 128"},
-		"a long signature": {cluster.StatusSignature, func(s string) string { return strings.Repeat(s, 1<<16) }, "at most 1024"},
-		"a long SVID": {cluster.StatusCertificates, func(s string) string { return strings.Repeat(s, 1<<12) },
+		"no hash":          {signing.StatusHash, nil, "only some of them"},
+		"no signature":     {signing.StatusSignature, nil, "only some of them"},
+		"no SVID":          {signing.StatusCertificates, nil, "only some of them"},
+		"a long hash":      {signing.StatusHash, func(s string) string { return s + strings.Repeat("0", 2<<20) }, "at most 128"},
+		"a long signature": {signing.StatusSignature, func(s string) string { return strings.Repeat(s, 1<<16) }, "at most 1024"},
+		"a long SVID": {signing.StatusCertificates, func(s string) string { return strings.Repeat(s, 1<<12) },
 			"at most 32768"},
-		"SVID twice":         {cluster.StatusCertificates, func(s string) string { return s + s }, "got one twice"},
-		"data after an SVID": {cluster.StatusCertificates, func(s string) string { return s + "x" }, "nothing around"},
-		"data before":        {cluster.StatusCertificates, func(s string) string { return "x\n" + s }, "nothing around"},
-		"nonsense":           {cluster.StatusCertificates, func(string) string { return "x" }, "PEM"},
-		"many SVIDs": {cluster.StatusCertificates, func(s string) string {
+		"SVID twice":         {signing.StatusCertificates, func(s string) string { return s + s }, "got one twice"},
+		"data after an SVID": {signing.StatusCertificates, func(s string) string { return s + "x" }, "nothing around"},
+		"data before":        {signing.StatusCertificates, func(s string) string { return "x\n" + s }, "nothing around"},
+		"nonsense":           {signing.StatusCertificates, func(string) string { return "x" }, "PEM"},
+		"many SVIDs": {signing.StatusCertificates, func(s string) string {
 			for range spire.MaxCertificates {
 				s += spire.FormatPEM(d.CA.CreateX509SVID(other.ID).Certificates)
 			}
 			return s
 		}, "1 to 10"},
-		"another zone":  {cluster.StatusHash, func(s string) string { return strings.Replace(s, "Z", "+00:00", 1) }, "UTC"},
-		"capitals":      {cluster.StatusHash, strings.ToUpper, "expected a SHA-256"},
-		"short":         {cluster.StatusHash, func(s string) string { return s[:80] }, "a point and a SHA-256"},
-		"a later form":  {cluster.StatusHash, func(string) string { return "v3.x" }, "form of another version"},
-		"half a second": {cluster.StatusHash, func(s string) string { return strings.Replace(s, "Z", ".5Z", 1) }, "UTC"},
+		"another zone":  {signing.StatusHash, func(s string) string { return strings.Replace(s, "Z", "+00:00", 1) }, "UTC"},
+		"capitals":      {signing.StatusHash, strings.ToUpper, "expected a SHA-256"},
+		"short":         {signing.StatusHash, func(s string) string { return s[:80] }, "a point and a SHA-256"},
+		"a later form":  {signing.StatusHash, func(string) string { return "v3.x" }, "form of another version"},
+		"half a second": {signing.StatusHash, func(s string) string { return strings.Replace(s, "Z", ".5Z", 1) }, "UTC"},
 	} {
 		tr := signed(t, svid)
 		if tc.change == nil {
@@ -271,7 +270,7 @@ func TestFormFollowsTypes(t *testing.T) {
 	sum := sha256.Sum256([]byte(strings.Join(paths, "\n")))
 	if got := hex.EncodeToString(sum[:]); got != schema {
 		t.Errorf("the %d fields of a status have the digest %s, expected %s: the types have changed, so call the form v3 "+
-			"(cluster.OwnStatusForm)", len(paths), got, schema)
+			"(signing.OwnStatusForm)", len(paths), got, schema)
 	}
 }
 
