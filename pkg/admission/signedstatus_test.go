@@ -31,7 +31,7 @@ func TestStatusIsSigned(t *testing.T) {
 		t.Errorf("signed again without a change: %d times", len(s.outcomes))
 	}
 	s.rotate(t)
-	later := s.write(t, tekton, first, edit(t, first, func(status fields) { status["sidecars"] = []any{fields{"name": "x"}} }))
+	later := s.write(t, tekton, first, edit(t, first, withSidecar))
 	s.wantSigned(t, "a later write of Tekton", later)
 	if marksIn(later)[signing.StatusHash] == marksIn(first)[signing.StatusHash] {
 		t.Error("the signature is the old one")
@@ -69,9 +69,11 @@ func TestStatusChangedByAnother(t *testing.T) {
 	changes := map[string]func(status fields){
 		"message of Succeeded": func(status fields) { status["conditions"].([]any)[0].(fields)["message"] = "x" },
 		"reason of Succeeded":  func(status fields) { status["conditions"].([]any)[0].(fields)["reason"] = "x" },
-		"a condition":          func(status fields) { status["conditions"] = append(status["conditions"].([]any), fields{"type": "x"}) },
-		"a result":             func(status fields) { status["results"] = []any{} },
-		"provenance":           func(status fields) { status["provenance"] = fields{"refSource": fields{"uri": "x"}} },
+		"a condition": func(status fields) {
+			status["conditions"] = append(status["conditions"].([]any), fields{"type": "x"})
+		},
+		"a result":   func(status fields) { status["results"] = []any{} },
+		"provenance": func(status fields) { status["provenance"] = fields{"refSource": fields{"uri": "x"}} },
 		"and with a forged signature": func(status fields) {
 			status["sidecars"] = []any{fields{"name": "x"}}
 			status["annotations"].(fields)[signing.StatusHash] = strings.Repeat("0", 64)
@@ -123,9 +125,7 @@ func TestEnforceKeepsSignedStatus(t *testing.T) {
 	if response.Allowed || !strings.Contains(response.Result.Message, "its status is signed") {
 		t.Errorf("allowed %v: %v", response.Allowed, response.Result)
 	}
-	s.wantSigned(t, "written by Tekton", s.write(t, tekton, first, edit(t, first, func(status fields) {
-		status["sidecars"] = []any{fields{"name": "x"}}
-	})))
+	s.wantSigned(t, "written by Tekton", s.write(t, tekton, first, edit(t, first, withSidecar)))
 }
 
 // Nothing is signed without an identity, for other backends, for writes of others, while a TaskRun runs, or if the
@@ -181,7 +181,7 @@ func TestSignatureUndecided(t *testing.T) {
 	s.trusted = nil
 	kept := s.write(t, tekton, first, first)
 	s.wantVerdict(t, kept)
-	gone := s.write(t, tekton, first, edit(t, first, func(status fields) { status["sidecars"] = []any{fields{"name": "x"}} }))
+	gone := s.write(t, tekton, first, edit(t, first, withSidecar))
 	wantUnsigned(t, "changed by Tekton", gone)
 	var err error
 	if s.trusted, err = s.cluster.Trust(); err != nil {
@@ -263,7 +263,7 @@ func largest(t *testing.T, ok func(int) bool) int {
 func TestChangedStatusIsSealed(t *testing.T) {
 	s := newStatusSigning(t)
 	first := s.complete(t)
-	changed := s.write(t, "alice", first, edit(t, first, func(status fields) { status["sidecars"] = []any{fields{"name": "x"}} }))
+	changed := s.write(t, "alice", first, edit(t, first, withSidecar))
 	found := unsealed(t, changed)
 	if found.Verdict != string(verify.Failed) || !slices.Contains(found.Checks, "status-signature fail") {
 		t.Errorf("sealed %+v", found)
@@ -282,3 +282,6 @@ func unsealed(t *testing.T, object fields) seal.Facts {
 	}
 	return found
 }
+
+// withSidecar changes what a signature covers, and no verdict depends on.
+func withSidecar(status fields) { status["sidecars"] = []any{fields{"name": "x"}} }

@@ -157,7 +157,8 @@ func wantChanged(t *testing.T, what string, object fields) {
 		t.Errorf("%s: nothing notes the change", what)
 	}
 	ours := ourConditions(object)
-	if len(ours) != 1 || ours[0]["status"] != "False" || !strings.Contains(ours[0]["message"].(string), "status-signature") {
+	if len(ours) != 1 || ours[0]["status"] != "False" ||
+		!strings.Contains(ours[0]["message"].(string), "status-signature") {
 		t.Errorf("%s: got the conditions %v, expected FAILED status-signature", what, ours)
 	}
 }

@@ -81,10 +81,13 @@ func honestStatuses() map[string]statusCase {
 		"signed late": {
 			sign: verifytest.StatusSigning{At: verifytest.Start().Add(50 * time.Minute)}, want: verified(),
 		},
-		"not signed":           {want: verified(), tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }},
-		"another annotation":   {want: verified(), tamper: annotate("example.com/x", func(string) string { return "x" })},
-		"of a later version":   {want: verified(), tamper: annotate(signing.StatusHash, func(string) string { return "v3.x" })},
-		"metadata's own":       {want: verified(), tamper: func(tr *v1.TaskRun) { tr.Annotations = map[string]string{"x": "y"} }},
+		"not signed":         {want: verified(), tamper: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }},
+		"another annotation": {want: verified(), tamper: annotate("example.com/x", func(string) string { return "x" })},
+		"of a later version": {want: verified(), tamper: annotate(signing.StatusHash,
+			func(string) string { return "v3.x" })},
+		"metadata's own": {want: verified(), tamper: func(tr *v1.TaskRun) {
+			tr.Annotations = map[string]string{"x": "y"}
+		}},
 		"a condition reported": {want: verified(), before: func(tr *v1.TaskRun) { setCondition(tr, "Custom", "True", "X") }},
 	}
 }
@@ -164,7 +167,9 @@ func (m *maker) forgedStatuses() map[string]statusCase {
 	svid := func(name string, change func(string) string) {
 		cases[name] = statusCase{want: bad, tamper: annotate(signing.StatusCertificates, change)}
 	}
-	svid("SVID as another block", func(s string) string { return strings.ReplaceAll(s, "CERTIFICATE", "TRUSTED CERTIFICATE") })
+	svid("SVID as another block", func(s string) string {
+		return strings.ReplaceAll(s, "CERTIFICATE", "TRUSTED CERTIFICATE")
+	})
 	svid("SVID with text before", func(s string) string { return "x\n" + s })
 	svid("SVID in Windows lines", func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") })
 	cases["SVID cut to the leaf"] = statusCase{want: verified(), // nobody knows who issued it: a warning

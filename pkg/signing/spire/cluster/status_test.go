@@ -134,7 +134,8 @@ func TestStatusRefuted(t *testing.T) {
 			t.Errorf("%s: expected a refutation with %q, got %v", name, tc.want, err)
 		}
 	}
-	if err := client.VerifyStatusInternalAnnotation(t.Context(), s.completed()); !errors.Is(err, cluster.ErrStatusUnsigned) {
+	err := client.VerifyStatusInternalAnnotation(t.Context(), s.completed())
+	if !errors.Is(err, cluster.ErrStatusUnsigned) {
 		t.Errorf("no annotations: got %v", err)
 	}
 	if !client.CheckSpireVerifiedFlag(s.completed()) {

@@ -185,11 +185,13 @@ func TestParseRefuses(t *testing.T) {
 		change     func(string) string
 		want       string
 	}{
-		"no hash":          {signing.StatusHash, nil, "only some of them"},
-		"no signature":     {signing.StatusSignature, nil, "only some of them"},
-		"no SVID":          {signing.StatusCertificates, nil, "only some of them"},
-		"a long hash":      {signing.StatusHash, func(s string) string { return s + strings.Repeat("0", 2<<20) }, "at most 128"},
-		"a long signature": {signing.StatusSignature, func(s string) string { return strings.Repeat(s, 1<<16) }, "at most 1024"},
+		"no hash":      {signing.StatusHash, nil, "only some of them"},
+		"no signature": {signing.StatusSignature, nil, "only some of them"},
+		"no SVID":      {signing.StatusCertificates, nil, "only some of them"},
+		"a long hash": {signing.StatusHash, func(s string) string { return s + strings.Repeat("0", 2<<20) },
+			"at most 128"},
+		"a long signature": {signing.StatusSignature, func(s string) string { return strings.Repeat(s, 1<<16) },
+			"at most 1024"},
 		"a long SVID": {signing.StatusCertificates, func(s string) string { return strings.Repeat(s, 1<<12) },
 			"at most 32768"},
 		"SVID twice":         {signing.StatusCertificates, func(s string) string { return s + s }, "got one twice"},
