@@ -138,8 +138,9 @@ func TestStatusIsNotSigned(t *testing.T) {
 		old, submitted fields
 		outcomes       int
 	}{
-		"no SVID":             {func(s *statusSigning) { s.svid = nil }, tekton, running, done(nil), 1},
-		"another backend":     {func(s *statusSigning) { s.backend = signing.BackendOIDCSAToken }, tekton, running, done(nil), 0},
+		"no SVID": {func(s *statusSigning) { s.svid = nil }, tekton, running, done(nil), 1},
+		"another backend": {func(s *statusSigning) { s.backend = signing.BackendOIDCSAToken }, tekton, running,
+			done(nil), 0},
 		"completed by others": {nil, "alice", running, done(nil), 0},
 		"still running":       {nil, tekton, running, run("Unknown", func(s fields) { s["steps"] = []any{} }), 0},
 		"completed before":    {nil, tekton, done(nil), done(nil), 0},

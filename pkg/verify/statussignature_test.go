@@ -125,7 +125,8 @@ func TestStatusSignature(t *testing.T) {
 		"changed, found years later": {
 			change: flip, now: years, want: verify.Fail, verdict: verify.Failed,
 		},
-		"not signed":                {change: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, now: soon, want: verify.Note},
+		"not signed": {change: func(tr *v1.TaskRun) { tr.Status.Annotations = nil }, now: soon,
+			want: verify.Note},
 		"by a clock that is behind": {sign: verifytest.StatusSigning{At: verifytest.Start()}, now: soon, want: verify.Pass},
 		"no completion": {now: soon, want: verify.Pass,
 			change: func(tr *v1.TaskRun) {
