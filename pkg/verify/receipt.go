@@ -107,10 +107,7 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName),
 			"Tekton gives the pod of this attempt another name")
 	}
-	if slices.Contains(stoppedReasons, r.failureReason()) {
-		found.add(check.Doubted(CheckReceipt, "a pod that ended by itself", r.outcomeText(),
-			"Tekton ended the run, and the kubelet did not report how it ended"))
-	}
+	stage.endedByItself(reported)
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
@@ -286,6 +283,30 @@ func (r *receiver) exitCodes(reported *Reported) {
 			})
 		}
 	}
+}
+
+// endedByItself doubts a run that Tekton stopped, and one whose pod has not ended: someone else may have ended that.
+func (r *receiver) endedByItself(reported *Reported) {
+	if slices.Contains(stoppedReasons, r.failureReason()) || !reported.ended() {
+		r.found.add(check.Doubted(CheckReceipt, "a pod that has ended by itself",
+			fmt.Sprintf("%s, and the pod's phase %q", r.outcomeText(), reported.Phase),
+			"the run was ended while its pod ran, so the kubelet did not report how all of it ended"))
+	}
+}
+
+// ended reports whether Tekton takes the pod as ended: as soon as its steps have ended, or one ran out of memory.
+func (r *Reported) ended() bool {
+	running := 0
+	for _, c := range r.Steps {
+		switch t := c.State.Terminated; {
+		case t == nil:
+			running++
+		case t.Reason == oomKilled:
+			return true
+		}
+	}
+	all := len(r.Steps) > 0 && len(r.Steps) == r.Containers && running == 0
+	return all || r.Phase == corev1.PodSucceeded || r.Phase == corev1.PodFailed
 }
 
 // receiptOf returns the report in the form of a record.

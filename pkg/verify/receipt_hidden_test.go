@@ -143,3 +143,39 @@ func TestReceiptShowsNoMessage(t *testing.T) {
 		t.Errorf("got %s: %+v", got.Verdict, decided)
 	}
 }
+
+// TestReceiptOfARunThatGoesOn: who can write the status can end a TaskRun whose pod still runs, and its results are not
+// the last ones. Tekton does so only if a container runs out of memory.
+func TestReceiptOfARunThatGoesOn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		first  string // the reason of the first step
+		change func(pod *corev1.Pod)
+		want   verify.Verdict
+	}{
+		"the last step runs":   {"Completed", func(*corev1.Pod) {}, verify.Indeterminate},
+		"the kubelet ended it": {"Completed", func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed }, verify.Verified},
+		"the first ran out":    {"OOMKilled", func(*corev1.Pod) {}, verify.Verified},
+		"the last one is not there": {"Completed", func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = p.Status.ContainerStatuses[:1]
+		}, verify.Indeterminate},
+		"nothing was started": {"Completed", func(p *corev1.Pod) {
+			p.Status.Phase, p.Status.ContainerStatuses = corev1.PodPending, nil
+		}, verify.Indeterminate},
+	} {
+		run := bareRun()
+		run.Failed, run.Steps[0].Reason, run.Steps[1].Running, run.Steps[1].Entries = true, tc.first, true, nil
+		r := newReceived(t, run)
+		r.pod.Status.Phase = corev1.PodRunning
+		tc.change(r.pod)
+		r.tr.Status.Steps = r.tr.Status.Steps[:len(r.pod.Status.ContainerStatuses)]
+		if len(r.tr.Status.Steps) == 0 {
+			r.tr.Status.Results = nil
+		}
+		r.tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: corev1.ConditionFalse,
+			Reason: string(v1.TaskRunReasonFailed)})
+		r.look()
+		if got := r.verify(t); got.Verdict != tc.want {
+			t.Errorf("%s: got %s %s: %+v", name, got.Verdict, got.Reason, got.Checks)
+		}
+	}
+}
