@@ -359,7 +359,8 @@ func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool 
 	if got == want {
 		found.caveat(receiptCaveat(anySigned(steps)))
 	} else {
-		found.caveat("the steps' messages are gone: the add-on compared the attempt with what the kubelet reported of its pod")
+		found.caveat("the steps' messages are gone: the add-on compared the attempt with what the kubelet reported of " +
+			"its pod")
 	}
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
 	outcome{r, found, steps, nil}.check()
