@@ -44,10 +44,16 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if plan.Warnings, err = (warner{c, plan, before}).warnings(ctx); err != nil {
 		return Plan{}, err
 	}
-	if missing != "" {
+	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
+		return Plan{}, err
+	}
+	switch {
+	case missing != "" && plan.Settings.TektonSigns():
+		plan.Obstacles = append(plan.Obstacles, missing)
+	case missing != "":
 		plan.Warnings = append(plan.Warnings, missing)
 	}
-	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
+	if err := plan.checkTektonsSigner(ctx, c.Kube); err != nil {
 		return Plan{}, err
 	}
 	plan.Changes, err = planner{Clients: c, live: live, request: r}.changes(ctx, env, desired)

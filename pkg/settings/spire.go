@@ -16,10 +16,20 @@ import (
 
 // Keys of ConfigMap config-signing for the backend spire. The others are in Tekton's ConfigMap config-spire.
 const (
+	KeySPIRESigner   = "spire-signer"            // a value of Signer
 	KeySPIREEntries  = "spire-entries"           // a value of SPIREEntries
 	KeySPIRECluster  = "spire-cluster"           // name of the cluster in SPIRE's k8s_psat attestation; absent: found
 	KeySPIREServerID = "spire-server-id"         // SPIFFE ID; absent: that of every SPIRE server
 	KeySVIDWait      = "spire-svid-wait-seconds" // how long a step waits for its SVID
+)
+
+// Signer is whose program signs in the steps.
+type Signer string
+
+// The signers.
+const (
+	SignerAddOn  Signer = "add-on" // ours, which the inject webhook adds
+	SignerTekton Signer = "tekton" // Tekton's own, which signs in format v1
 )
 
 // SPIREEntries is who registers TaskRuns with SPIRE.
@@ -37,6 +47,7 @@ const DefaultSVIDWait = 30 * time.Second
 // SPIRE are the settings of the backend spire.
 type SPIRE struct {
 	config.Config // ConfigMap config-spire
+	Signer        Signer
 	Entries       SPIREEntries
 	Cluster       string // name of the cluster in SPIRE's k8s_psat attestation; empty: found
 	OtherServerID string // SPIFFE ID of SPIRE's server, if it is not that of every server
@@ -44,7 +55,7 @@ type SPIRE struct {
 }
 
 func defaultSPIRE() SPIRE {
-	return SPIRE{Config: config.Default(), Entries: EntriesAPI, Wait: DefaultSVIDWait}
+	return SPIRE{Config: config.Default(), Signer: SignerAddOn, Entries: EntriesAPI, Wait: DefaultSVIDWait}
 }
 
 // ServerID returns the SPIFFE ID that SPIRE's server must have.
@@ -60,6 +71,25 @@ func (s Settings) WithSPIRE(data map[string]string) (Settings, error) {
 	return s, err
 }
 
+// TektonSigns reports whether the steps are left to Tekton's own signer.
+func (s Settings) TektonSigns() bool {
+	return s.Backend == signing.BackendSPIRE && s.SPIRE.Signer == SignerTekton
+}
+
+// SignedFormat returns the format in which steps sign.
+func (s Settings) SignedFormat() signing.Format {
+	if s.TektonSigns() {
+		return signing.FormatV1
+	}
+	return s.Format
+}
+
+// AcceptsTektonIn reports whether what Tekton's own signer signs can count in a mode.
+func (s Settings) AcceptsTektonIn(mode Enforcement) bool {
+	minimum := s.MinimumFormatIn(mode)
+	return s.Backend == signing.BackendSPIRE && (minimum == "" || signing.FormatV1.AtLeast(minimum))
+}
+
 // StepWait returns how long a step waits for its identity, or 0 if the settings do not define it.
 func (s Settings) StepWait() time.Duration {
 	if s.Backend != signing.BackendSPIRE {
@@ -67,6 +97,8 @@ func (s Settings) StepWait() time.Duration {
 	}
 	return s.SPIRE.Wait
 }
+
+func parseSigner(value string) (Signer, error) { return oneOf(value, SignerAddOn, SignerTekton) }
 
 func parseEntries(value string) (SPIREEntries, error) { return oneOf(value, EntriesAPI, EntriesNone) }
 
@@ -103,6 +135,13 @@ func spireFields() []Field {
 		func(s *Settings) *time.Duration { return &s.SPIRE.Wait }, checkSVIDWait)
 	wait.Of = signing.BackendSPIRE
 	return []Field{
+		{
+			Key: KeySPIRESigner, Of: signing.BackendSPIRE, Flag: "signer", Name: "signer",
+			Only: words([]Signer{SignerAddOn, SignerTekton}),
+			Help: "who signs in the steps: add-on, tekton (Tekton's own signer, in format v1; turn it on in ConfigMap " +
+				"feature-flags first)",
+			access: word(func(s *Settings) *Signer { return &s.SPIRE.Signer }, parseSigner),
+		},
 		{
 			Key: KeySPIREEntries, Of: signing.BackendSPIRE, Flag: "spire-entries", Name: "SPIRE entries",
 			Only: words([]SPIREEntries{EntriesAPI, EntriesNone}),
