@@ -3,6 +3,7 @@
 package enable
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -28,19 +29,23 @@ func (p *Plan) checkTektonsSigner(ctx context.Context, client kubeclient.Interfa
 	case err != nil:
 		return err
 	}
-	f := backends.CheckTektonsSigner(p.Settings, p.Environment.TektonNamespace, flags)
-	text := fmt.Sprintf("%s: %s", f.Message, f.Next)
-	switch {
-	case f.Level == cluster.Broken:
-		p.Obstacles = append(p.Obstacles, text)
-	case f.Level != cluster.Fine:
-		p.Warnings = append(p.Warnings, text)
-	}
+	p.add(backends.CheckTektonsSigner(p.Settings, p.Environment.TektonNamespace, flags))
 	if p.Settings.TektonSigns() && !p.Settings.AcceptsTektonIn(settings.Enforce) {
 		p.Warnings = append(p.Warnings, "namespaces with the label "+settings.LabelEnforcement+"=enforce accept no evidence "+
 			"of format v1, so their TaskRuns fail: --minimum-format v1 accepts it")
 	}
 	return nil
+}
+
+// add adds a finding: an obstacle if nothing works with it, else a warning.
+func (p *Plan) add(f cluster.Finding) {
+	switch text := fmt.Sprintf("%s: %s", f.Message, cmp.Or(f.Next, f.Got)); f.Level {
+	case cluster.Broken:
+		p.Obstacles = append(p.Obstacles, text)
+	case cluster.Warning, cluster.Unread:
+		p.Warnings = append(p.Warnings, text)
+	case cluster.Fine:
+	}
 }
 
 // readFlags returns Tekton's switches, none if they are all at their defaults.

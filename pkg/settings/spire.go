@@ -18,6 +18,7 @@ import (
 const (
 	KeySPIRESigner   = "spire-signer"            // a value of Signer
 	KeySPIREEntries  = "spire-entries"           // a value of SPIREEntries
+	KeySPIREClass    = "spire-class"             // of spire-controller-manager; absent: none
 	KeySPIRECluster  = "spire-cluster"           // name of the cluster in SPIRE's k8s_psat attestation; absent: found
 	KeySPIREServerID = "spire-server-id"         // SPIFFE ID; absent: that of every SPIRE server
 	KeySVIDWait      = "spire-svid-wait-seconds" // how long a step waits for its SVID
@@ -37,8 +38,9 @@ type SPIREEntries string
 
 // The ways to register TaskRuns.
 const (
-	EntriesAPI  SPIREEntries = "api"  // the add-on, by SPIRE's entry API
-	EntriesNone SPIREEntries = "none" // somebody else
+	EntriesAPI     SPIREEntries = "api"                // the add-on, by SPIRE's entry API
+	EntriesManager SPIREEntries = "controller-manager" // spire-controller-manager, by a ClusterSPIFFEID
+	EntriesNone    SPIREEntries = "none"               // somebody else
 )
 
 // DefaultSVIDWait is how long a step waits for its SVID.
@@ -49,6 +51,7 @@ type SPIRE struct {
 	config.Config // ConfigMap config-spire
 	Signer        Signer
 	Entries       SPIREEntries
+	Class         string // className of spire-controller-manager; empty: none
 	Cluster       string // name of the cluster in SPIRE's k8s_psat attestation; empty: found
 	OtherServerID string // SPIFFE ID of SPIRE's server, if it is not that of every server
 	Wait          time.Duration
@@ -100,7 +103,14 @@ func (s Settings) StepWait() time.Duration {
 
 func parseSigner(value string) (Signer, error) { return oneOf(value, SignerAddOn, SignerTekton) }
 
-func parseEntries(value string) (SPIREEntries, error) { return oneOf(value, EntriesAPI, EntriesNone) }
+// Registers reports whether the add-on registers TaskRuns with SPIRE.
+func (s Settings) Registers() bool {
+	return s.Backend == signing.BackendSPIRE && s.SPIRE.Entries == EntriesAPI
+}
+
+func parseEntries(value string) (SPIREEntries, error) {
+	return oneOf(value, EntriesAPI, EntriesManager, EntriesNone)
+}
 
 // clusterName is what a path of a SPIFFE ID can have between two slashes.
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,253}$`)
@@ -144,10 +154,16 @@ func spireFields() []Field {
 		},
 		{
 			Key: KeySPIREEntries, Of: signing.BackendSPIRE, Flag: "spire-entries", Name: "SPIRE entries",
-			Only: words([]SPIREEntries{EntriesAPI, EntriesNone}),
+			Only: words([]SPIREEntries{EntriesAPI, EntriesManager, EntriesNone}),
 			Help: "who registers TaskRuns with SPIRE: api (the add-on, whose SVID must be that of an admin), " +
-				"none (you do)",
+				"controller-manager (spire-controller-manager, best effort), none (you do)",
 			access: word(func(s *Settings) *SPIREEntries { return &s.SPIRE.Entries }, parseEntries),
+		},
+		{
+			Key: KeySPIREClass, Of: signing.BackendSPIRE, Flag: "spire-class", Name: "SPIRE class",
+			Help:   "class of spire-controller-manager, with --spire-entries controller-manager (default: none)",
+			access: word(func(s *Settings) *string { return &s.SPIRE.Class }, parseClusterName),
+			text:   func(s Settings) string { return orElse(s.SPIRE.Class, "none") },
 		},
 		{
 			Key: KeySPIRECluster, Of: signing.BackendSPIRE, Flag: "spire-cluster", Name: "SPIRE cluster",
