@@ -50,6 +50,8 @@ type Descriptor struct {
 	Kind schema.GroupVersionKind
 	// Check checks what the backend needs in a cluster; nil if nothing.
 	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
+	// Preflight are the checks of what the backend needs before it is enabled.
+	Preflight []cluster.Check
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
 }
@@ -101,6 +103,7 @@ func All() []Descriptor {
 			Name:    signing.BackendOIDCSAToken,
 			Summary: "signs with the cluster's own service account tokens and needs nothing else",
 			Enabled: true, Signs: true, Tokens: true,
+			Preflight: oidccluster.Preflight(),
 			Reader: func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error) {
 				return oidccluster.NewReader(cluster, policy)
 			},
@@ -113,7 +116,7 @@ func All() []Descriptor {
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
 			},
-			Check:       spirecluster.Check,
+			Check: spirecluster.Check, Preflight: spirecluster.Preflight(),
 			StepVolumes: spirecluster.StepVolumes(), AddOnVolumes: spirecluster.AddOnVolumes(),
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)

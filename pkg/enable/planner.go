@@ -53,7 +53,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	case missing != "" && plan.Settings.TektonSigns():
 		plan.Obstacles = append(plan.Obstacles, missing)
 	case missing != "":
-		plan.Warnings = append(plan.Warnings, missing)
+		plan.Warnings = append(plan.Warnings, Warning{TopicBackend, missing})
 	}
 	if err := plan.checkTektonsSigner(ctx, c.Kube); err != nil {
 		return Plan{}, err

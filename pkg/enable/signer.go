@@ -31,8 +31,8 @@ func (p *Plan) checkTektonsSigner(ctx context.Context, client kubeclient.Interfa
 	}
 	p.add(backends.CheckTektonsSigner(p.Settings, p.Environment.TektonNamespace, flags))
 	if p.Settings.TektonSigns() && !p.Settings.AcceptsTektonIn(settings.Enforce) {
-		p.Warnings = append(p.Warnings, "namespaces with the label "+settings.LabelEnforcement+"=enforce accept no evidence "+
-			"of format v1, so their TaskRuns fail: --minimum-format v1 accepts it")
+		p.Warnings = append(p.Warnings, Warning{TopicTaskRuns, "namespaces with the label " + settings.LabelEnforcement +
+			"=enforce accept no evidence of format v1, so their TaskRuns fail: --minimum-format v1 accepts it"})
 	}
 	return nil
 }
@@ -43,7 +43,7 @@ func (p *Plan) add(f cluster.Finding) {
 	case cluster.Broken:
 		p.Obstacles = append(p.Obstacles, text)
 	case cluster.Warning, cluster.Unread:
-		p.Warnings = append(p.Warnings, text)
+		p.Warnings = append(p.Warnings, Warning{TopicBackend, text})
 	case cluster.Fine:
 	}
 }

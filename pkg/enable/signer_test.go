@@ -56,7 +56,10 @@ func TestPlanTektonsSigner(t *testing.T) {
 			tc.change(&r.Settings)
 		}
 		plan := planEnable(t, c, r)
-		obstacles, warnings := strings.Join(plan.Obstacles, "\n"), strings.Join(plan.Warnings, "\n")
+		obstacles, warnings := strings.Join(plan.Obstacles, "\n"), ""
+		for _, w := range plan.Warnings {
+			warnings += w.Text + "\n"
+		}
 		if (obstacles == "") != (tc.obstacle == "") || !strings.Contains(obstacles, tc.obstacle) ||
 			(warnings == "") != (tc.warnings == "") || !strings.Contains(warnings, tc.warnings) {
 			t.Errorf("%s: obstacles %q, warnings %q", name, obstacles, warnings)

@@ -21,8 +21,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkPodStatus warns of accounts that can forge receipts, because RBAC lets them write what the kubelet reports.
-func checkPodStatus(ctx context.Context, c *Cluster) []status.Check {
+// CheckPodStatus warns of accounts that can forge receipts, because RBAC lets them write what the kubelet reports.
+func CheckPodStatus(ctx context.Context, c *Cluster) []status.Check {
 	if !c.Known() || !c.Listed() || !c.receipts() {
 		return nil
 	}
@@ -39,8 +39,7 @@ func checkPodStatus(ctx context.Context, c *Cluster) []status.Check {
 		Part: status.PartCluster, ID: status.CheckPodStatus, Status: verify.Warn,
 		Expected: wanted, Got: names.Few(found),
 		Message: "these can forge receipts, because they can write what the kubelet reports",
-		Next: "take that permission away, or refuse receipts: " + c.Options.Program +
-			" enable --minimum-assurance key-bound",
+		Next:    "take that permission away, or refuse receipts: " + c.enableCommand() + " --minimum-assurance key-bound",
 	})
 }
 

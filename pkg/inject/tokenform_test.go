@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package inject_test
 
 import (
 	"strings"
@@ -36,20 +36,20 @@ func TestShortestTokens(t *testing.T) {
 		want := inject.TokenForm{
 			Issuer: verifytest.Issuer, KeyID: len(c.KeyID), Signature: len(token) - strings.LastIndex(token, ".") - 1,
 		}
-		if diff := cmp.Diff(want, shortestTokens(known[c])); diff != "" {
+		if diff := cmp.Diff(want, inject.ShortestTokens(known[c])); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.Algorithm, diff)
 		}
 	}
 	both := *known[rsa]
 	both.ServiceAccountIssuers = append(both.ServiceAccountIssuers, known[ec].ServiceAccountIssuers...)
-	if got := shortestTokens(&both).Signature; got != 86 {
+	if got := inject.ShortestTokens(&both).Signature; got != 86 {
 		t.Errorf("both keys: got a signature of %d characters, want the shorter one", got)
 	}
 	both.ServiceAccountIssuers[1].Keys[0].NotAfter = trust.At(time.Now())
-	if got := shortestTokens(&both).Signature; got != 342 {
+	if got := inject.ShortestTokens(&both).Signature; got != 342 {
 		t.Errorf("the other one is retired: got a signature of %d characters", got)
 	}
-	if got := shortestTokens(nil); got != (inject.TokenForm{}) {
+	if got := inject.ShortestTokens(nil); got != (inject.TokenForm{}) {
 		t.Errorf("no keys: got %+v", got)
 	}
 }
