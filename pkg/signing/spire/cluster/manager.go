@@ -98,7 +98,7 @@ func taskRunsSpec(namespaces map[string]any) map[string]any {
 func CheckManager(ctx context.Context, objects dynamic.Interface, s settings.Settings) cluster.Finding {
 	const fine = "spire-controller-manager registers TaskRuns, best effort: it starts when their pods run"
 	if !managed(s) {
-		return cluster.Finding{Level: cluster.Fine}
+		return cluster.Finding{Level: cluster.Fine, Message: "spire-controller-manager is not asked to register TaskRuns"}
 	}
 	list, err := objects.Resource(managerResource()).List(ctx, metav1.ListOptions{})
 	switch {
