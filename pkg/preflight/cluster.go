@@ -149,6 +149,11 @@ func checkNodes(ctx context.Context, f *Facts) []status.Check {
 	return found
 }
 
+func parses(v string) bool {
+	_, err := version.ParseGeneric(v)
+	return err == nil
+}
+
 // older reports whether a version is known and below another one.
 func older(v, than string) bool {
 	parsed, err := version.ParseGeneric(v)
