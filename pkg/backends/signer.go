@@ -30,13 +30,13 @@ func Leave(s settings.Settings, mode settings.Enforcement, active bool) (l Left,
 		return Left{}, false
 	case !active:
 		return Left{Reason: "the settings leave signing to Tekton's own signer, and that is off (" +
-			spirecluster.TektonsSwitch + "): " + "turn it on, or let the add-on sign (enable --signer add-on)"}, true
+			spirecluster.TektonsSwitch + "): turn it on, or let the add-on sign (enable --signer add-on)"}, true
 	}
 	l = Left{Signs: s.AcceptsTektonIn(mode)}
 	switch {
 	case s.Backend == signing.BackendSPIRE && !l.Signs:
-		l.Reason = fmt.Sprintf("Tekton's own signer is on (%s), and its format v1 does not count here: turn it off, or accept "+
-			"it (enable --minimum-format v1)", spirecluster.TektonsSwitch)
+		l.Reason = fmt.Sprintf("Tekton's own signer is on (%s), and its format v1 does not count here: turn it off, or "+
+			"accept it (enable --minimum-format v1)", spirecluster.TektonsSwitch)
 	case !s.TektonSigns():
 		l.Reason = fmt.Sprintf("Tekton's own signer is on (%s), and so is the add-on's (%s: %s in ConfigMap %s): "+
 			"the pod is left to Tekton's: turn one of them off", spirecluster.TektonsSwitch, settings.KeyBackend, s.Backend,

@@ -13,7 +13,7 @@ import (
 
 // TestLeave checks that no pod gets both signers, and that what Tekton's signs counts only where format v1 does.
 func TestLeave(t *testing.T) {
-	const bothOn = "and so is the add-on's"
+	const bothOn, tektonsSwitch = "and so is the add-on's", "enforce-nonfalsifiability in ConfigMap feature-flags"
 	for name, tc := range map[string]struct {
 		backend signing.Backend
 		signer  settings.Signer
@@ -56,7 +56,7 @@ func TestLeave(t *testing.T) {
 			!strings.Contains(got.Reason, tc.reason) {
 			t.Errorf("%s: left %t, %+v", name, left, got)
 		}
-		if left && got.Reason != "" && !strings.Contains(got.Reason, "enforce-nonfalsifiability in ConfigMap feature-flags") {
+		if left && got.Reason != "" && !strings.Contains(got.Reason, tektonsSwitch) {
 			t.Errorf("%s: the reason does not name Tekton's switch: %s", name, got.Reason)
 		}
 	}

@@ -25,6 +25,7 @@ func TestPlanTektonsSigner(t *testing.T) {
 	config := &corev1.ConfigMap{
 		ObjectMeta: metav1.ObjectMeta{Namespace: testEnvironment.TektonNamespace, Name: "config-spire"},
 	}
+	v2Only := func(s *settings.Settings) { s.MinimumFormat = signing.FormatV2 }
 	byTekton := func(s *settings.Settings) { s.SPIRE.Signer = settings.SignerTekton }
 	for name, tc := range map[string]struct {
 		change             func(*settings.Settings)
@@ -39,7 +40,7 @@ func TestPlanTektonsSigner(t *testing.T) {
 		"no config-spire":  {byTekton, flags("spire"), nil, "create the ConfigMap", "v1"},
 		"both":             {nil, flags("spire"), config, "", "enable spire --signer tekton"},
 		"ours, no config":  {nil, flags("none"), nil, "", "create the ConfigMap"},
-		"both, v2 is must": {func(s *settings.Settings) { s.MinimumFormat = "v2" }, flags("spire"), config, "does not count", ""},
+		"both, v2 is must": {v2Only, flags("spire"), config, "does not count", ""},
 	} {
 		c := newFakeCluster(t)
 		for _, cm := range []*corev1.ConfigMap{tc.flags, tc.config} {

@@ -145,7 +145,8 @@ func (s *spireSuite) testManaged(t *testing.T) {
 
 // testManagerDrift changes the object by hand: status shows it, enable puts it right.
 func (s *spireSuite) testManagerDrift(t *testing.T) {
-	s.mustKubectl(t, "patch", "clusterspiffeid", "tekton-sign-taskruns", "--type", "merge", "-p", `{"spec":{"podSelector":null}}`)
+	s.mustKubectl(t, "patch", "clusterspiffeid", "tekton-sign-taskruns", "--type", "merge", "-p",
+		`{"spec":{"podSelector":null}}`)
 	s.wantStatusLine(t, "objects", "was changed")
 	s.enableAgain(t, byManager...)
 	if out := s.kubectl(t, "tekton-sign", "status", "-o", "json"); strings.Contains(out.stdout, "was changed") {

@@ -166,7 +166,8 @@ func (s *spireSuite) testBothSigners(t *testing.T) {
 	}
 	enable("--minimum-format", "v1")
 	audit, enforce := s.scope(t, false), s.scope(t, true)
-	const reason = "Tekton's own signer is on (enforce-nonfalsifiability in ConfigMap feature-flags), and so is the add-on's"
+	const reason = "Tekton's own signer is on (enforce-nonfalsifiability in ConfigMap feature-flags), " +
+		"and so is the add-on's"
 	for _, ns := range []string{audit, enforce} {
 		tr := s.finish(t, ns, another(t, "results"))
 		s.wantOneEvidence(t, tr, "legacy")

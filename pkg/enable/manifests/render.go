@@ -58,7 +58,8 @@ func Render(o Options) ([]runtime.Object, error) {
 // registrations returns the objects of other controllers by which TaskRuns are registered, and those that the settings
 // do not ask for.
 func (o Options) registrations() (wanted, unneeded []runtime.Object, err error) {
-	wanted, unneeded, err = backends.Objects(o.Settings, o.Settings.Scope.LabelSelector(settings.Reserved(o.TektonNamespace)))
+	namespaces := o.Settings.Scope.LabelSelector(settings.Reserved(o.TektonNamespace))
+	wanted, unneeded, err = backends.Objects(o.Settings, namespaces)
 	for _, object := range wanted {
 		if m, ok := object.(metav1.Object); ok {
 			m.SetLabels(map[string]string{"app.kubernetes.io/name": m.GetName(), LabelPartOf: PartOf})

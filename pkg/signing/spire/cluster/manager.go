@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,13 +36,16 @@ const (
 
 // ManagerObjects returns the objects from which spire-controller-manager registers the pods of TaskRuns in the
 // namespaces, and those of the add-on. wanted is false if the settings do without.
-func ManagerObjects(s settings.Settings, namespaces *metav1.LabelSelector) (objects []runtime.Object, wanted bool, err error) {
+func ManagerObjects(
+	s settings.Settings, namespaces *metav1.LabelSelector,
+) (objects []runtime.Object, wanted bool, err error) {
 	selector, err := runtime.DefaultUnstructuredConverter.ToUnstructured(namespaces)
 	if err != nil {
 		return nil, false, fmt.Errorf("the namespaces of the settings: %w", err)
 	}
 	objects = []runtime.Object{
-		managerObject(addOnID, s.SPIRE.Class, addOnSpec()), managerObject(taskRunsID, s.SPIRE.Class, taskRunsSpec(selector)),
+		managerObject(addOnID, s.SPIRE.Class, addOnSpec()),
+		managerObject(taskRunsID, s.SPIRE.Class, taskRunsSpec(selector)),
 	}
 	return objects, managed(s), nil
 }
@@ -67,10 +71,13 @@ func managerObject(name, class string, spec map[string]any) *unstructured.Unstru
 
 // addOnSpec registers the add-on. It needs no rights in SPIRE: it only reads the authorities.
 func addOnSpec() map[string]any {
+	is := func(label, value string) map[string]any {
+		return map[string]any{"matchLabels": map[string]any{label: value}}
+	}
 	return map[string]any{
 		"spiffeIDTemplate":  "spiffe://{{ .TrustDomain }}/tekton-sign/controller",
-		"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": settings.Namespace}},
-		"podSelector":       map[string]any{"matchLabels": map[string]any{"app.kubernetes.io/name": "controller"}},
+		"namespaceSelector": is(corev1.LabelMetadataName, settings.Namespace),
+		"podSelector":       is("app.kubernetes.io/name", "controller"),
 	}
 }
 
@@ -85,8 +92,9 @@ const (
 func taskRunsSpec(namespaces map[string]any) map[string]any {
 	label := func(name string) string { return fmt.Sprintf("{{ index .PodMeta.Labels %q }}", name) }
 	has := func(name string) any { return map[string]any{"key": name, "operator": "Exists"} }
+	const namespace = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}"
 	return map[string]any{
-		"spiffeIDTemplate":          "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}/taskrun/" + label(labelTaskRun),
+		"spiffeIDTemplate":          namespace + "/taskrun/" + label(labelTaskRun),
 		"workloadSelectorTemplates": []any{"k8s:pod-owner-uid:TaskRun:" + label(labelTaskRunUID)},
 		"namespaceSelector":         namespaces,
 		"podSelector":               map[string]any{"matchExpressions": []any{has(labelTaskRun), has(labelTaskRunUID)}},

@@ -72,7 +72,8 @@ func TestManagerObjects(t *testing.T) {
 		}
 		return out.String()
 	}
-	if got, want := render(spec["spiffeIDTemplate"]), "spiffe://lab.test/ns/ci/taskrun/"+strings.Repeat("x", 63); got != want {
+	want := "spiffe://lab.test/ns/ci/taskrun/" + strings.Repeat("x", 63)
+	if got := render(spec["spiffeIDTemplate"]); got != want {
 		t.Errorf("SPIFFE ID %s, want %s", got, want)
 	}
 	selectors, _ := spec["workloadSelectorTemplates"].([]any)
@@ -80,10 +81,12 @@ func TestManagerObjects(t *testing.T) {
 		render(selectors[0]) != "k8s:pod-owner-uid:TaskRun:6340374f-3a88-4ff2-812e-c155a2d8e142" {
 		t.Errorf("selectors %v", selectors)
 	}
-	if diff := cmp.Diff(map[string]any{"matchLabels": map[string]any{"team": "ci"}}, spec["namespaceSelector"]); diff != "" {
+	namespaces := map[string]any{"matchLabels": map[string]any{"team": "ci"}}
+	if diff := cmp.Diff(namespaces, spec["namespaceSelector"]); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
-	if got := render(specs["tekton-sign-controller"]["spiffeIDTemplate"]); got != "spiffe://lab.test/tekton-sign/controller" {
+	want = "spiffe://lab.test/tekton-sign/controller"
+	if got := render(specs["tekton-sign-controller"]["spiffeIDTemplate"]); got != want {
 		t.Errorf("SPIFFE ID of the add-on %s", got)
 	}
 	for name, spec := range specs {
@@ -135,7 +138,7 @@ func TestCheckManager(t *testing.T) {
 		level   cluster.Level
 		text    string // of message and next
 	}{
-		"registers":        {object(map[string]any{"podsSelected": int64(3)}), nil, settings.EntriesManager, cluster.Fine, "best effort"},
+		"registers":        {object(map[string]any{}), nil, settings.EntriesManager, cluster.Fine, "best effort"},
 		"not there yet":    {nil, nil, settings.EntriesManager, cluster.Fine, "best effort"},
 		"of another class": {object(nil), nil, settings.EntriesManager, cluster.Warning, "--spire-class NAME"},
 		"fails to render": {object(map[string]any{"podEntryRenderFailures": int64(2)}), nil, settings.EntriesManager,
@@ -154,7 +157,9 @@ func TestCheckManager(t *testing.T) {
 		client := dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 			map[schema.GroupVersionResource]string{resource: "ClusterSPIFFEIDList"}, objects...)
 		if tc.err != nil {
-			client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) { return true, nil, tc.err })
+			client.PrependReactor("list", "*", func(clienttesting.Action) (bool, runtime.Object, error) {
+				return true, nil, tc.err
+			})
 		}
 		s := byManager()
 		s.SPIRE.Entries = tc.entries

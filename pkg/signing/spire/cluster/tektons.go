@@ -46,8 +46,8 @@ func conflict(s settings.Settings, f cluster.Finding) cluster.Finding {
 		settings.ConfigMapName
 	switch {
 	case s.Backend != signing.BackendSPIRE:
-		f.Message = both + ": pods are left to Tekton's signer, whose SVIDs this backend does not verify, and no pod starts " +
-			"without SPIRE's CSI volume"
+		f.Message = both + ": pods are left to Tekton's signer, whose SVIDs this backend does not verify, and no pod " +
+			"starts without SPIRE's CSI volume"
 	case !s.AcceptsTektonIn(s.Enforcement):
 		f.Level = cluster.Broken
 		f.Message = both + ": pods are left to Tekton's signer, and what it signs, in format v1, does not count"
@@ -73,7 +73,9 @@ func checkLeft(s settings.Settings, namespace, value string) cluster.Finding {
 			Got: got, Next: "give SPIRE's agent that socket, or let the add-on sign: kubectl tekton-sign enable spire",
 		}
 	}
-	return cluster.Finding{Level: cluster.Fine, Message: tektonsKey + " is " + value + ": Tekton itself signs, in format v1"}
+	return cluster.Finding{
+		Level: cluster.Fine, Message: tektonsKey + " is " + value + ": Tekton itself signs, in format v1",
+	}
 }
 
 // setTektonsSwitch returns the command that turns Tekton's own signer on or off. Tekton's switches are never ours to

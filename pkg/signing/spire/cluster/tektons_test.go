@@ -34,8 +34,8 @@ func TestTektonsSigner(t *testing.T) {
 			s.SPIRE.SocketPath = "unix:///run/spire/api.sock"
 		}, "spire", cluster.Broken, "no other socket than spire-agent.sock", "enable spire"},
 		"both": {
-			signing.BackendSPIRE, nil, "spire", cluster.Warning, "so is enforce-nonfalsifiability: spire in ConfigMap config-signing",
-			"enable spire --signer tekton",
+			signing.BackendSPIRE, nil, "spire", cluster.Warning,
+			"so is enforce-nonfalsifiability: spire in ConfigMap config-signing", "enable spire --signer tekton",
 		},
 		"both, and v1 does not count": {signing.BackendSPIRE, func(s *settings.Settings) { s.MinimumFormat = "v2" }, "spire",
 			cluster.Broken, "does not count", turn + "none"},
