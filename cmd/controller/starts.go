@@ -59,7 +59,7 @@ func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals
 
 // wanted reports whether pods of a namespace get the signer.
 func (a *addOn) wanted(namespace string) bool {
-	return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
+	return backends.Injects(a.settings.Get()) && a.namespaces.InScope(namespace)
 }
 
 // enforced reports whether TaskRuns of a namespace fail without the signer.

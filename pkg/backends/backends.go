@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
@@ -38,10 +41,13 @@ type Descriptor struct {
 	Tokens bool
 	// StepVolumes are what the signer of a step needs in its pod, and AddOnVolumes what the add-on needs in its own.
 	StepVolumes, AddOnVolumes []cluster.Volume
-	// Registers is whether TaskRuns must be registered, so that their steps get an identity.
-	Registers bool
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
 	ConfigMap *ConfigMap
+	// Objects returns the objects of other controllers by which TaskRuns are registered in namespaces, and whether the
+	// settings ask for them; nil if there are none.
+	Objects func(settings.Settings, *metav1.LabelSelector) (objects []runtime.Object, wanted bool, err error)
+	// Kind is the kind of Objects.
+	Kind schema.GroupVersionKind
 	// Check checks what the backend needs in a cluster; nil if nothing.
 	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
 	// Preflight are the checks of what the backend needs before it is enabled.
@@ -105,7 +111,8 @@ func All() []Descriptor {
 		{
 			Name:    signing.BackendSPIRE,
 			Summary: "signs with X.509 SVIDs of a SPIRE that runs in the cluster",
-			Enabled: true, Signs: true, Registers: true,
+			Enabled: true, Signs: true,
+			Objects: spirecluster.ManagerObjects, Kind: spirecluster.ManagerKind(),
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
 			},

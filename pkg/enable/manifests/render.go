@@ -51,7 +51,21 @@ func Render(o Options) ([]runtime.Object, error) {
 			return nil, err
 		}
 	}
-	return objects, nil
+	wanted, _, err := o.registrations()
+	return append(objects, wanted...), err
+}
+
+// registrations returns the objects of other controllers by which TaskRuns are registered, and those that the settings
+// do not ask for.
+func (o Options) registrations() (wanted, unneeded []runtime.Object, err error) {
+	namespaces := o.Settings.Scope.LabelSelector(settings.Reserved(o.TektonNamespace))
+	wanted, unneeded, err = backends.Objects(o.Settings, namespaces)
+	for _, object := range wanted {
+		if m, ok := object.(metav1.Object); ok {
+			m.SetLabels(map[string]string{"app.kubernetes.io/name": m.GetName(), LabelPartOf: PartOf})
+		}
+	}
+	return wanted, unneeded, err
 }
 
 // unneeded reports whether the backend does not need an object: the webhook that injects pods, or the role that
@@ -72,7 +86,9 @@ func Unneeded(o Options) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) }), nil
+	objects = slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) })
+	_, unneeded, err := o.registrations()
+	return append(objects, unneeded...), err
 }
 
 // set writes the options into an object.

@@ -28,7 +28,11 @@ import (
 func Check(
 	ctx context.Context, kube kubeclient.Interface, objects dynamic.Interface, s settings.Settings, now time.Time,
 ) []cluster.Finding {
-	return append(checkDriver(ctx, kube, objects), checkAuthorities(ctx, kube, s.SPIRE.TrustDomain, now))
+	found := append(checkDriver(ctx, kube, objects), checkAuthorities(ctx, kube, s.SPIRE.TrustDomain, now))
+	if managed(s) {
+		found = append(found, CheckManager(ctx, objects, s))
+	}
+	return found
 }
 
 const installDriver = "install the SPIFFE CSI driver (spiffe-csi-driver), for example with SPIRE's Helm chart"

@@ -78,7 +78,7 @@ func (r *Registrar) Client() (cluster.ControllerClient, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.settings()
-	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries == settings.EntriesNone {
+	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries != settings.EntriesAPI {
 		if r.entries == nil {
 			return cluster.NoopControllerClient{}, nil
 		}
