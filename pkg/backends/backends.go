@@ -11,9 +11,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"k8s.io/client-go/dynamic"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
@@ -43,9 +41,20 @@ type Descriptor struct {
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
 	ConfigMap *ConfigMap
 	// Check checks what the backend needs in a cluster; nil if nothing.
-	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
+	Check func(context.Context, cluster.Inspected, settings.Settings) []cluster.Finding
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
+}
+
+// Drivers returns the CSI drivers that mount the backend's volumes into the pods of TaskRuns.
+func (d Descriptor) Drivers() []string {
+	var drivers []string
+	for _, v := range d.StepVolumes {
+		if v.Source.CSI != nil {
+			drivers = append(drivers, v.Source.CSI.Driver)
+		}
+	}
+	return drivers
 }
 
 // ConfigMap is one of Tekton's own, with settings of one backend.
@@ -78,6 +87,8 @@ type Registrar interface {
 	Client() (cluster.ControllerClient, error)
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
+	// Federated returns keys in use now of others, which identify no TaskRun of this cluster. They are not kept.
+	Federated() []trust.SPIFFEBundle
 }
 
 // NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the

@@ -127,9 +127,10 @@ func TestStarts(t *testing.T) {
 				Wanted:   func(string) bool { return !tc.unwanted },
 				Enforced: func(string) bool { return tc.enforced },
 				Stopped:  func(string) bool { return tc.stopped },
-				Stop: func(_ context.Context, namespace string, e delivery.Exception) error {
-					if namespace != "ci" {
-						t.Errorf("namespace %s was stopped", namespace)
+				Drivers:  func() []string { return nil },
+				Stop: func(_ context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
+					if namespace != "ci" || source != delivery.Start {
+						t.Errorf("namespace %s was stopped by %s", namespace, source)
 					}
 					got = e
 					return nil
@@ -137,13 +138,13 @@ func TestStarts(t *testing.T) {
 				OnStuck: func(stopped bool) { counted = append(counted, stopped) }, Recorder: recorder, Now: time.Now,
 				Log: zap.NewNop().Sugar(),
 			})
-			var queue keys
-			s.Start(&queue)
+			var queue laterKeys
+			s.Start(t.Context(), &queue, func(context.Context) {})
 			if err := s.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 				t.Fatal(err)
 			}
 			s.Seen(tc.taskRun)
-			if seen := len(queue) > 0; seen != tc.seen {
+			if seen := len(queue.keys) > 0; seen != tc.seen {
 				t.Errorf("put into the queue: got %t, want %t", seen, tc.seen)
 			}
 			err := s.Reconcile(t.Context(), "ci/build")
@@ -182,3 +183,13 @@ func TestStarts(t *testing.T) {
 type keys []types.NamespacedName
 
 func (k *keys) EnqueueKey(key types.NamespacedName) { *k = append(*k, key) }
+
+// laterKeys remembers also what was put there for later.
+type laterKeys struct {
+	keys
+	later []time.Duration
+}
+
+func (k *laterKeys) EnqueueKeyAfter(_ types.NamespacedName, delay time.Duration) {
+	k.later = append(k.later, delay)
+}

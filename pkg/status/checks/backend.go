@@ -24,7 +24,8 @@ func checkBackend(ctx context.Context, c *Cluster) []status.Check {
 	if c.Settings.Missing != "" {
 		checks = append(checks, note(status.PartCluster, status.CheckBackend, "%s", c.Settings.Missing))
 	}
-	for _, f := range check(ctx, c.Clients.Kube, c.Clients.Dynamic, c.Settings.Settings, c.Options.Now()) {
+	in := cluster.Inspected{Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, History: c.history, Now: c.Options.Now()}
+	for _, f := range check(ctx, in, c.Settings.Settings) {
 		checks = append(checks, status.Check{
 			Part: status.PartCluster, ID: status.CheckBackend, Status: statusOf(f.Level),
 			Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,

@@ -118,11 +118,22 @@ func (r *Registrar) ready(s settings.SPIRE) error {
 	return nil
 }
 
-// Trust adds the authorities in use now to a cluster.
+// Trust adds the authorities in use now to a cluster, except for those of federated trust domains.
 func (r *Registrar) Trust(c *trust.Cluster) {
 	s := r.settings()
 	if s.Backend != signing.BackendSPIRE {
 		return
 	}
-	c.TrustDomain, c.SPIFFE = s.SPIRE.TrustDomain, r.identity.Bundles(s.SPIRE.TrustDomain)
+	c.TrustDomain = s.SPIRE.TrustDomain
+	c.SPIFFE, _ = r.identity.Bundles(s.SPIRE.TrustDomain)
+}
+
+// Federated returns the authorities of federated trust domains that are in use now.
+func (r *Registrar) Federated() []trust.SPIFFEBundle {
+	s := r.settings()
+	if s.Backend != signing.BackendSPIRE {
+		return nil
+	}
+	_, federated := r.identity.Bundles(s.SPIRE.TrustDomain)
+	return federated
 }
