@@ -62,7 +62,7 @@ func TestShortestTokens(t *testing.T) {
 // against any of it is found.
 func TestTrialPod(t *testing.T) {
 	k := &keeper{common: &common{signerImage: "reg.example/signer:v1", api: apiServer{
-		address: "https://api.example", caData: []byte(certificatePEM("ca")),
+		address: "https://api.example:443", caData: []byte(certificatePEM("ca")),
 	}}}
 	s := settings.Default()
 	s.Backend = signing.BackendSPIRE

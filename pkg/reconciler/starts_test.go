@@ -76,7 +76,7 @@ func TestStarts(t *testing.T) {
 		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told,
 			event: "TaskRuns of this namespace run unsigned from now on"},
 		"enforced": {taskRun: pulling, pod: stuck, enforced: true, seen: true,
-			event: "no TaskRun starts until nodes get the signer"},
+			event: "no TaskRun starts until this is fixed"},
 		"failed, and its pod is gone": {
 			taskRun: startingRun("False", "TaskRunImagePullFailed",
 				`failed to pull the image "": Back-off pulling image "`+signerImage+`"`), seen: true,
@@ -101,7 +101,8 @@ func TestStarts(t *testing.T) {
 		"an image of its own": {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
 		"a signer of before": {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer,
 			"ErrImagePull", "x"), seen: true},
-		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
+		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`),
+			pod: startingPod(signerImage, delivery.InitContainer, "PodInitializing", "")},
 		"failed long ago": {taskRun: func() *unstructured.Unstructured {
 			tr := startingRun("False", "TaskRunImagePullFailed", signerImage)
 			//nolint:forcetypeassert // made above
