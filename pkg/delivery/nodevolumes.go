@@ -50,10 +50,11 @@ const (
 )
 
 // The kubelet tries again after pauses that double from half a second to about two minutes. So its last failure is no
-// longer ago than the time before it, and no longer than mountRetry. mountSlack is for the attempt itself.
+// longer ago than the time before it, and no longer than mountRetry. mountSlack is for the attempt itself: with a driver
+// that does not answer, it takes 20 seconds.
 const (
 	mountRetry = 2*time.Minute + 2*time.Second
-	mountSlack = 15 * time.Second
+	mountSlack = 30 * time.Second
 )
 
 // Failed returns what the kubelet reported last, if that is that it cannot mount the volume into the pod. scheduled is

@@ -69,6 +69,7 @@ const (
 		`failed to get CSI client: driver name csi.example not found in the list of registered CSI drivers`
 	notInTime = `Unable to attach or mount volumes: unmounted volumes=[cache tekton-internal-sign-backend], ` +
 		`unattached volumes=[], failed to process volumes=[]: context deadline exceeded`
+	combined = "(combined from similar events): "
 )
 
 // TestMountFailed: only a recent report of the kubelet about this pod and this volume counts, and nothing that the
@@ -93,7 +94,7 @@ func TestMountFailed(t *testing.T) {
 	}{
 		"no driver":      {event(noDriver), "FailedMount: " + noDriver},
 		"not in time":    {event(notInTime), "FailedMount: " + notInTime},
-		"many errors":    {event("(combined from similar events): " + noDriver), "FailedMount: (combined from similar events): " + noDriver},
+		"many errors":    {event(combined + noDriver), "FailedMount: " + combined + noDriver},
 		"another volume": {event(`MountVolume.SetUp failed for volume "cache" : secret "x" not found`), ""},
 		"a longer name":  {event(`MountVolume.SetUp failed for volume "tekton-internal-sign-backend-2" : no`), ""},
 		"quoted by another": {event(`MountVolume.SetUp failed for volume "nfs" : mount failed: exit status 32: ` +

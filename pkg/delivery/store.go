@@ -189,9 +189,9 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals
-// and of mounts, because only another TaskRun can show whether pods are still refused, or do not start. Namespaces without room for a request
-// are tried later, in turn.
+// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals and of
+// mounts, because only another TaskRun can show whether pods are still refused, or do not start. Namespaces without
+// room for a request are tried later, in turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {

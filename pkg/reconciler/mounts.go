@@ -18,9 +18,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 )
 
-// mountPatience is how long a pod may wait on its node for a volume of the backend. A CSI driver that is updated comes
-// back within seconds, and the kubelet mounts the volume then.
-const mountPatience = time.Minute
+// How long a pod may wait on its node for a volume of the backend, and how often it is examined from then on. A CSI
+// driver that is updated comes back within seconds, and the kubelet mounts the volume then.
+const (
+	mountPatience = time.Minute
+	mountRecheck  = 20 * time.Second
+)
 
 // maxMountEvents bounds the events that are read about one pod. There is one for each volume that is not mounted, and
 // for each different error.
@@ -46,7 +49,7 @@ func (s *Starts) awaitsVolume(ctx context.Context, pod *corev1.Pod) (stuckPod, e
 			return notMounted(pod, m, why), nil
 		}
 	}
-	return stuckPod{again: mountPatience}, nil
+	return stuckPod{again: mountRecheck}, nil
 }
 
 // notMounted describes a pod whose node does not mount a volume.
@@ -60,8 +63,8 @@ func notMounted(pod *corev1.Pod, m delivery.NodeVolume, why string) stuckPod {
 }
 
 // whyNotMounted returns why the node of a pod does not mount a volume, empty if nothing shows that.
-func (s *Starts) whyNotMounted(ctx context.Context, pod *corev1.Pod, m delivery.NodeVolume, scheduled time.Time) (string,
-	error) {
+func (s *Starts) whyNotMounted(ctx context.Context, pod *corev1.Pod, m delivery.NodeVolume, scheduled time.Time) (
+	string, error) {
 	has, err := hasDriver(ctx, s.Client, pod.Spec.NodeName, m.Driver)
 	if err != nil {
 		return "", err

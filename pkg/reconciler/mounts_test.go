@@ -58,7 +58,8 @@ func newMountRig() *mountRig {
 	}}}
 	pod.Status.Phase = corev1.PodPending
 	pod.Status.Conditions = []corev1.PodCondition{
-		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-2 * time.Minute))},
+		{Type: corev1.PodScheduled, Status: corev1.ConditionTrue,
+			LastTransitionTime: metav1.NewTime(now.Add(-2 * time.Minute))},
 		{Type: corev1.PodReadyToStartContainers, Status: corev1.ConditionFalse},
 	}
 	return &mountRig{
@@ -145,12 +146,16 @@ func TestStartsMounts(t *testing.T) {
 		"not for long": {func(r *mountRig) {
 			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now.Add(-time.Minute / 4))
 		}, "", "", false, mountPatience * 3 / 4},
-		"for something else":      {noEvent, "", "", false, mountPatience},
-		"for its containers":      {func(r *mountRig) { r.pod.Status.Conditions[1].Status = corev1.ConditionTrue }, "", "", false, 0},
+		"for something else": {noEvent, "", "", false, mountRecheck},
+		"for its containers": {func(r *mountRig) {
+			r.pod.Status.Conditions[1].Status = corev1.ConditionTrue
+		}, "", "", false, 0},
 		"made before spire":       {func(r *mountRig) { r.pod.Spec.Volumes = nil }, "", "", false, 0},
 		"for a volume of its own": {func(r *mountRig) { r.pod.Spec.Volumes[0].Name = "own" }, "", "", false, 0},
 		"the pod of another":      {func(r *mountRig) { r.pod.OwnerReferences[0].UID = "another" }, "", "", false, 0},
-		"it runs":                 {func(r *mountRig) { r.taskRun = startingRun("Unknown", "Running", "") }, "", "", false, 0},
+		"it runs": {func(r *mountRig) {
+			r.taskRun = startingRun("Unknown", "Running", "")
+		}, "", "", false, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newMountRig()
@@ -221,7 +226,8 @@ func TestMountEnds(t *testing.T) {
 		drivers []string
 		want    []string
 	}{
-		"it mounts":        {nodeWithDriver("node-1", "other", mountDriver), true, []string{mountDriver}, []string{"held", "twice"}},
+		"it mounts": {nodeWithDriver("node-1", "other", mountDriver), true, []string{mountDriver},
+			[]string{"held", "twice"}},
 		"no driver":        {nodeWithDriver("node-1", "other"), true, []string{mountDriver}, nil},
 		"no CSINode":       {nodeWithDriver("node-2", mountDriver), true, []string{mountDriver}, nil},
 		"cordoned or gone": {nodeWithDriver("node-1"), false, []string{mountDriver}, []string{"held", "twice"}},

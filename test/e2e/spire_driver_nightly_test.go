@@ -44,7 +44,7 @@ func TestNightlySPIREWithoutDriver(t *testing.T) {
 	began = time.Now()
 	s.wantWithoutSigner(t, s.finish(t, audit, another(t, "results")))
 	t.Logf("the next TaskRun took %s", time.Since(began).Round(time.Second))
-	s.wantEvent(t, audit, "TaskRuns of this namespace run unsigned from now on. Next: make the CSI driver csi.spiffe.io work")
+	s.wantEvent(t, audit, "run unsigned from now on. Next: make the CSI driver csi.spiffe.io work")
 	s.wantEvent(t, enforce, "no TaskRun starts until this is fixed. Next: make the CSI driver csi.spiffe.io work")
 	s.wantStatus(t, nil, 4, "Namespace "+audit, "csi.spiffe.io")
 	if e = s.now(t, e); e.IsDone() || len(e.Status.Results) > 0 {
