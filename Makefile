@@ -37,6 +37,7 @@ test-unit: ## Unit tests, with the race detector.
 	go test -race -timeout 30m ./...
 	cd test/tekton && go test ./... # Tekton's own functions, in a module of its own: they link much that nothing else needs
 	go test -timeout 30m ./test/corpus ./internal/tekton/merge ./cmd/controller/internal/serve # not with the race detector, which takes many times as much time and memory
+	go test -short -run '^$$' -bench . -benchtime 1x ./test/bench # the benchmarks still work
 
 test-e2e: build lab-up lab-load ## End-to-end tests in the lab.
 	$(IN_LAB) go test -tags e2e -count=1 -timeout 50m ./test/e2e/...

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command gendocs writes the generated files in docs: the command reference, the schemas of the reports of
-// verify and status, and the picture of the README.
+// Command gendocs writes the generated files in docs: the command reference, the checks of preflight, the schemas of
+// the reports, and the picture of the README.
 package main
 
 import (
@@ -44,7 +44,7 @@ func generate(docs, root string) error {
 		return fmt.Errorf("writing the command reference: %w", err)
 	}
 	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema,
-		statusSchemaFile: statusSchema} {
+		statusSchemaFile: statusSchema, preflightSchemaFile: preflightSchema} {
 		schema, err := schemaOfReport()
 		if err != nil {
 			return fmt.Errorf("writing the schema: %w", err)
@@ -52,6 +52,9 @@ func generate(docs, root string) error {
 		if err := os.WriteFile(filepath.Join(docs, "schema", file), schema, 0o600); err != nil {
 			return err
 		}
+	}
+	if err := os.WriteFile(filepath.Join(docs, preflightFile), preflightDocs(), 0o600); err != nil {
+		return err
 	}
 	picture, err := verifyPicture(filepath.Join(root, "docs", "examples"))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/preflight"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
@@ -17,8 +18,9 @@ import (
 
 // Names of the schemas in docs/schema.
 const (
-	schemaFile       = "verificationreport.v1alpha1.json"
-	statusSchemaFile = "statusreport.v1alpha1.json"
+	schemaFile          = "verificationreport.v1alpha1.json"
+	statusSchemaFile    = "statusreport.v1alpha1.json"
+	preflightSchemaFile = "preflightreport.v1alpha1.json"
 )
 
 // schema is the part of a JSON schema (2020-12) that the reports need.
@@ -34,6 +36,10 @@ func statusSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.StatusReport](), report.StatusKind, statusSchemaFile)
 }
 
+func preflightSchema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[report.PreflightReport](), report.PreflightKind, preflightSchemaFile)
+}
+
 // schemaOf makes the JSON schema of a kind of object from its Go type.
 func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 	g := &schemas{defs: schema{}, known: map[reflect.Type]schema{
@@ -44,6 +50,9 @@ func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 		reflect.TypeFor[status.Outcome]():    names(status.Outcomes()),
 		reflect.TypeFor[status.Part]():       names(status.Parts()),
 		reflect.TypeFor[status.CheckID]():    names(status.CheckIDs()),
+		reflect.TypeFor[preflight.Outcome](): names(preflight.Outcomes()),
+		reflect.TypeFor[preflight.State]():   names(preflight.States()),
+		reflect.TypeFor[preflight.Group]():   names(preflight.Groups()),
 		reflect.TypeFor[signing.Format]():    names(signing.Formats()),
 		reflect.TypeFor[signing.Assurance](): names(signing.Assurances()),
 	}}

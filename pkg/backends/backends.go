@@ -40,8 +40,10 @@ type Descriptor struct {
 	Registers bool
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
 	ConfigMap *ConfigMap
-	// Check checks what the backend needs in a cluster; nil if nothing.
-	Check func(context.Context, cluster.Inspected, settings.Settings) []cluster.Finding
+	// Check checks what the backend needs in a cluster with an installation; nil if nothing.
+	Check func(context.Context, cluster.Target) []cluster.Finding
+	// Preflight are the checks of what the backend needs before it is enabled.
+	Preflight []cluster.Check
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
 }
@@ -106,6 +108,7 @@ func All() []Descriptor {
 			Name:    signing.BackendOIDCSAToken,
 			Summary: "signs with the cluster's own service account tokens and needs nothing else",
 			Enabled: true, Signs: true, Tokens: true,
+			Preflight: oidccluster.Preflight(),
 			Reader: func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error) {
 				return oidccluster.NewReader(cluster, policy)
 			},
@@ -117,7 +120,7 @@ func All() []Descriptor {
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
 			},
-			Check:       spirecluster.Check,
+			Check: spirecluster.Check, Preflight: spirecluster.Preflight(),
 			StepVolumes: spirecluster.StepVolumes(), AddOnVolumes: spirecluster.AddOnVolumes(),
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)

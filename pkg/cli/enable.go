@@ -45,12 +45,17 @@ func newEnableCommand(e *env) *cobra.Command {
 	}
 	addSettings(cmd)
 	f := cmd.Flags()
-	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
-	f.StringVar(&o.tektonNamespace, "tekton-namespace", "",
-		"namespace of Tekton's controller (default: found by its labels)")
+	o.addClusterFlags(f)
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
 	o.change.addFlags(f)
 	return cmd
+}
+
+// addClusterFlags adds the flags that say what an installation has to fit, besides the settings.
+func (o *enableOptions) addClusterFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.registry, "registry", manifests.DefaultRegistry, "where the images are")
+	f.StringVar(&o.tektonNamespace, "tekton-namespace", "",
+		"namespace of Tekton's controller (default: found by its labels)")
 }
 
 // enableExample is the examples in the help text of enable.
@@ -291,7 +296,7 @@ func signingText(s settings.Settings) string {
 // warn prints the warnings of a plan.
 func warn(e *env, plan enable.Plan) {
 	for _, warning := range plan.Warnings {
-		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning))
+		fmt.Fprintf(e.ErrOut, "\nwarning: %s\n", display.Safe(warning.Text))
 	}
 }
 

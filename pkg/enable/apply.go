@@ -24,7 +24,7 @@ type Progress func(format string, args ...any)
 func (p Plan) Apply(ctx context.Context, c Clients, timeout time.Duration, progress Progress) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	healed, err := p.proveSigner(ctx, c, progress)
+	healed, err := p.ProveSigner(ctx, c, progress)
 	if err != nil {
 		return err
 	}

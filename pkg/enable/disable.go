@@ -224,7 +224,7 @@ func (f finder) restore(ctx context.Context) ([]Change, error) {
 }
 
 // settingsThatStay warns of settings of the user's that ask for signing, which nothing acts on any more.
-func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]string, error) {
+func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]Warning, error) {
 	if f.tektonNamespace == "" {
 		return nil, nil
 	}
@@ -243,10 +243,10 @@ func (f finder) settingsThatStay(ctx context.Context, restore []Change) ([]strin
 	if stays == nil || *stays == string(signing.BackendNone) {
 		return nil, nil
 	}
-	return []string{fmt.Sprintf("ConfigMap %s/%s existed before enable and has %s: %s. "+
+	return []Warning{{TopicKept, fmt.Sprintf("ConfigMap %s/%s existed before enable and has %s: %s. "+
 		"It is yours and stays; nothing uses it any more. To delete it: kubectl delete configmap -n %s %s",
 		f.tektonNamespace, settings.ConfigMapName, settings.KeyBackend, *stays,
-		f.tektonNamespace, settings.ConfigMapName)}, nil
+		f.tektonNamespace, settings.ConfigMapName)}}, nil
 }
 
 // FindTektonNamespace returns the namespace with ConfigMap config-signing of an installation: the namespace of its

@@ -246,7 +246,7 @@ func TestDisableNeverTouchesTheUsers(t *testing.T) {
 					}
 				}
 				const warning = "has enforce-nonfalsifiability: oidc-sa-token"
-				if warned := strings.Contains(strings.Join(plan.Warnings, ""), warning); warned != (backend != "none") {
+				if warned := strings.Contains(strings.Join(texts(plan.Warnings), ""), warning); warned != (backend != "none") {
 					t.Errorf("got warnings %q", plan.Warnings)
 				}
 			})

@@ -150,3 +150,12 @@ func silent(string, ...any) {}
 func (c *fakeCluster) reachable(answer error) {
 	enabletest.Answer(c.kube, func() error { return answer })
 }
+
+// texts returns the texts of warnings.
+func texts(warnings []Warning) []string {
+	var all []string
+	for _, w := range warnings {
+		all = append(all, w.Text)
+	}
+	return all
+}

@@ -31,7 +31,7 @@ func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace s
 		return Environment{}, fmt.Errorf("asking the API server for its version: %w", err)
 	}
 	env := Environment{KubernetesVersion: version.GitVersion}
-	if err := requirePolicies(client, env.KubernetesVersion); err != nil {
+	if err := RequirePolicies(client, env.KubernetesVersion); err != nil {
 		return Environment{}, err
 	}
 	controller, err := FindTekton(ctx, client, tektonNamespace)
@@ -48,9 +48,9 @@ func Inspect(ctx context.Context, client kubeclient.Interface, tektonNamespace s
 	return env, nil
 }
 
-// requirePolicies is an error where the API server has no ValidatingAdmissionPolicies: without them a right to request
+// RequirePolicies is an error where the API server has no ValidatingAdmissionPolicies: without them a right to request
 // tokens cannot be limited to signing.
-func requirePolicies(client kubeclient.Interface, version string) error {
+func RequirePolicies(client kubeclient.Interface, version string) error {
 	const group = "admissionregistration.k8s.io/v1"
 	list, err := client.Discovery().ServerResourcesForGroupVersion(group)
 	if err != nil {

@@ -152,7 +152,7 @@ func TestEnforceWithWeakerPolicies(t *testing.T) {
 			if !matches(err, tc.err) {
 				t.Fatalf("got error %v, want %q", err, tc.err)
 			}
-			got := strings.Join(plan.Warnings, "\n")
+			got := strings.Join(texts(plan.Warnings), "\n")
 			if (got == "") != (tc.warning == "") || !strings.Contains(got, tc.warning) {
 				t.Errorf("got warnings %q, want %q", got, tc.warning)
 			}
@@ -217,7 +217,7 @@ func TestUnreadSettings(t *testing.T) {
 				if err != nil || len(plan.Settings.ManagedBy) != 1 {
 					t.Fatalf("got %v and %v, want what can be read to be kept", plan.Settings.ManagedBy, err)
 				}
-				if !strings.Contains(strings.Join(plan.Warnings, " "), "not enforced any more") {
+				if !strings.Contains(strings.Join(texts(plan.Warnings), " "), "not enforced any more") {
 					t.Errorf("got warnings %q, want the one that enforcement ends", plan.Warnings)
 				}
 			}
@@ -282,7 +282,7 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 				all = append([]runtime.Object{tc.live.DeepCopy()}, objects...)
 			}
 			c := newFakeCluster(t, all...)
-			got := strings.Join(planEnable(t, c, enforcing("", true)).Warnings, "\n")
+			got := strings.Join(texts(planEnable(t, c, enforcing("", true)).Warnings), "\n")
 			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
@@ -293,7 +293,7 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 		return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, "", nil)
 	})
 	if got := planEnable(t, c, enforcing("", true)).Warnings; len(got) != 1 ||
-		!strings.Contains(got[0], "They were not counted") {
+		!strings.Contains(got[0].Text, "They were not counted") {
 		t.Errorf("without the right to list pods: got %q", got)
 	}
 }

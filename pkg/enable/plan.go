@@ -38,9 +38,9 @@ type Plan struct {
 	Settings    settings.Settings
 	SignerImage string // of a plan to enable: the image that pods will get
 	Changes     []Change
-	Purge       bool     // of a plan to disable: the trust history is deleted, too
-	Warnings    []string // of a plan to enable: what the user should know before agreeing to it, a sentence each
-	Obstacles   []string // of a plan to enable: why it must not be carried out
+	Purge       bool      // of a plan to disable: the trust history is deleted, too
+	Warnings    []Warning // what the user should know before agreeing to it
+	Obstacles   []string  // of a plan to enable: why it must not be carried out
 }
 
 // Empty reports whether the plan changes nothing.

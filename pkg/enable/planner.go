@@ -45,7 +45,7 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 		return Plan{}, err
 	}
 	if missing != "" {
-		plan.Warnings = append(plan.Warnings, missing)
+		plan.Warnings = append(plan.Warnings, Warning{TopicBackend, missing})
 	}
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err

@@ -55,11 +55,11 @@ type pullPlace struct {
 	own       bool // the service account has some of them, which the namespace's editors choose
 }
 
-// proveSigner starts pods that show whether nodes get the signer, before anything is changed: no TaskRun should wait
+// ProveSigner starts pods that show whether nodes get the signer, before anything is changed: no TaskRun should wait
 // for an image that cannot be pulled. An error is the proof that some nodes do not get it. progress is called for
 // what could not be shown. It returns the namespaces that the add-on has left alone since a pod did not start there,
 // and that it need not leave alone any longer.
-func (p Plan) proveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
+func (p Plan) ProveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
 	if !backends.Of(p.Settings.Backend).Signs {
 		return nil, nil
 	}

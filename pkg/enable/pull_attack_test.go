@@ -26,7 +26,7 @@ func TestHealMany(t *testing.T) {
 		c := newFakeCluster(t, append(objects, exceptions(t, entries))...)
 		c.kubelet(starts)
 		p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}
-		healed, err := p.proveSigner(t.Context(), c.Clients, silent)
+		healed, err := p.ProveSigner(t.Context(), c.Clients, silent)
 		if err != nil || len(healed) != many {
 			t.Errorf("got %d namespaces that are given the signer again, want %d; %v", len(healed), many, err)
 		}

@@ -103,7 +103,7 @@ func prove(ctx context.Context, t *testing.T, c *fakeCluster, s settings.Setting
 	t.Helper()
 	p := Plan{Environment: testEnvironment, Settings: s, SignerImage: testSigner}
 	var said []string
-	_, err := p.proveSigner(ctx, c.Clients, func(format string, args ...any) {
+	_, err := p.ProveSigner(ctx, c.Clients, func(format string, args ...any) {
 		said = append(said, fmt.Sprintf(format, args...))
 	})
 	return strings.Join(said, "\n"), err
@@ -287,7 +287,7 @@ func TestHeal(t *testing.T) {
 				c := newFakeCluster(t, objects...)
 				c.kubelet(tc.state)
 				p := Plan{Environment: testEnvironment, Settings: testRequest().Settings, SignerImage: testSigner}
-				healed, err := p.proveSigner(t.Context(), c.Clients, silent)
+				healed, err := p.ProveSigner(t.Context(), c.Clients, silent)
 				slices.Sort(healed)
 				slices.Sort(tc.want)
 				if diff := cmp.Diff(tc.want, healed); diff != "" || !matches(err, tc.err) {

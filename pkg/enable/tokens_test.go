@@ -158,7 +158,7 @@ func TestPlanNamesTokenRights(t *testing.T) {
 					return true, nil, apierrors.NewForbidden(schema.GroupResource{Resource: tc.forbidden}, "", errors.New("no"))
 				})
 			}
-			got := strings.Join(planEnable(t, c, testRequest()).Warnings, "\n")
+			got := strings.Join(texts(planEnable(t, c, testRequest()).Warnings), "\n")
 			for _, want := range tc.want {
 				if !strings.Contains(got, want) {
 					t.Errorf("got warnings %q, want one with %q", got, want)

@@ -16,6 +16,33 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
+// Topic is what a warning is about.
+type Topic string
+
+// The topics.
+const (
+	TopicWeaker      Topic = "weaker"      // settings that are weaker than they should be, or than before
+	TopicControllers Topic = "controllers" // of Tekton, that may be in conflict
+	TopicTokens      Topic = "tokens"      // accounts that will not get the tokens that they get now
+	TopicTaskRuns    Topic = "taskruns"    // that will fail
+	TopicBackend     Topic = "backend"     // what the backend lacks
+	TopicKept        Topic = "kept"        // settings that stay
+)
+
+// Warning is something that the user should know before agreeing to a plan.
+type Warning struct {
+	Topic Topic
+	Text  string // a sentence or two
+}
+
+func warningsAbout(topic Topic, texts ...string) []Warning {
+	var warnings []Warning
+	for _, text := range texts {
+		warnings = append(warnings, Warning{topic, text})
+	}
+	return warnings
+}
+
 // warner finds what the user should know before agreeing to a plan.
 type warner struct {
 	Clients
@@ -24,19 +51,20 @@ type warner struct {
 }
 
 // warnings lists what the plan gives up, and which TaskRuns will fail because of it.
-func (w warner) warnings(ctx context.Context) ([]string, error) {
-	warnings := w.weaker()
+func (w warner) warnings(ctx context.Context) ([]Warning, error) {
+	warnings := warningsAbout(TopicWeaker, w.weaker()...)
 	if !w.plan.Environment.OthersSeen {
-		warnings = append(warnings, "you may not list Deployments and StatefulSets in all namespaces: "+
-			"no other controller of Tekton was looked for. "+
-			"If there is one, its TaskRuns in the namespaces in scope will fail")
+		warnings = append(warnings, Warning{TopicControllers, "you may not list Deployments and StatefulSets in all " +
+			"namespaces: no other controller of Tekton was looked for. " +
+			"If there is one, its TaskRuns in the namespaces in scope will fail"})
 	}
 	lost, err := w.tokenWarnings(ctx)
 	if err != nil {
 		return nil, err
 	}
 	failing, err := w.failingTaskRuns(ctx)
-	return append(append(warnings, lost...), failing...), err
+	warnings = append(warnings, warningsAbout(TopicTokens, lost...)...)
+	return append(warnings, warningsAbout(TopicTaskRuns, failing...)...), err
 }
 
 // weaker lists in what the settings of the plan are weaker than they should be, or than before.

@@ -3,6 +3,7 @@
 package inject
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
@@ -18,11 +19,23 @@ const (
 	modelUID  = "00000000-0000-4000-8000-000000000000"
 )
 
+// Shape is which containers Tekton gives the pod of a TaskRun.
+type Shape struct {
+	Steps, Sidecars int
+	Scripts         bool // a step or a sidecar is a script
+	WorkingDirs     bool // Tekton makes the working directory of a step
+}
+
 // Model returns a pod with one step, a script, in the form in which Tekton makes it for a task of a pipeline
 // (v1.15.0, pkg/pod), with image in all containers. It is for dry runs, which try the injection and whether
 // the API server accepts the pod. It fits the strictest Pod Security level and small quotas.
 func Model(namespace, image string) *corev1.Pod {
-	return &corev1.Pod{
+	return ModelOf(namespace, image, Shape{Steps: 1, Scripts: true})
+}
+
+// ModelOf returns such a pod with other containers.
+func ModelOf(namespace, image string, shape Shape) *corev1.Pod {
+	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: modelName + "-pod", Namespace: namespace,
 			Annotations: map[string]string{"pipeline.tekton.dev/release": "v1.15.0", "tekton.dev/ready": "READY"},
@@ -41,25 +54,55 @@ func Model(namespace, image string) *corev1.Pod {
 		Spec: corev1.PodSpec{
 			RestartPolicy:         corev1.RestartPolicyNever,
 			ActiveDeadlineSeconds: new(int64(5400)), // one and a half times Tekton's default timeout
-			InitContainers: []corev1.Container{
-				modelContainer("prepare", image,
-					[]string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, "step-canary"}, nil,
-					"bin:/tekton/bin", "steps:"+pipeline.StepsDir),
-				modelContainer("place-scripts", image, []string{"sh"}, []string{"-c", "true"},
-					"scripts:/tekton/scripts", "bin:/tekton/bin"),
-			},
-			Containers: []corev1.Container{modelStep(image)},
-			Volumes:    modelVolumes(),
+			InitContainers:        modelInit(image, shape),
+			Volumes:               modelVolumes(shape.Steps),
 		},
 	}
+	for i := range shape.Steps {
+		pod.Spec.Containers = append(pod.Spec.Containers, modelStep(image, i))
+	}
+	for i := range shape.Sidecars {
+		name := fmt.Sprintf("sidecar-%d", i)
+		pod.Spec.Containers = append(pod.Spec.Containers, modelContainer(name, image, []string{"sh"}, nil))
+	}
+	return pod
 }
 
-func modelStep(image string) corev1.Container {
-	step := modelContainer("step-canary", image, []string{tekton.Entrypoint}, []string{
-		"-wait_file", "/tekton/downward/ready", "-wait_file_content",
-		"-post_file", "/tekton/run/0/out", "-termination_path", "/tekton/termination",
-		"-step_metadata_dir", "/tekton/run/0/status", "-entrypoint", "/tekton/scripts/script-0-canary", "--",
-	}, "run-0:/tekton/run/0", "workspace:/workspace", "home:/tekton/home",
+func modelInit(image string, shape Shape) []corev1.Container {
+	init := []corev1.Container{modelContainer("prepare", image,
+		[]string{"/ko-app/entrypoint", "init", "/ko-app/entrypoint", tekton.Entrypoint, stepName(0)}, nil,
+		"bin:/tekton/bin", "steps:"+pipeline.StepsDir)}
+	if shape.WorkingDirs {
+		init = append(init, modelContainer("working-dir-initializer", image, []string{"/ko-app/workingdirinit"}, nil,
+			"workspace:/workspace"))
+	}
+	if shape.Scripts {
+		init = append(init, modelContainer("place-scripts", image, []string{"sh"}, []string{"-c", "true"},
+			"scripts:/tekton/scripts", "bin:/tekton/bin"))
+	}
+	return init
+}
+
+// stepName returns the name of a step's container. The first one is shown in trials of the injection.
+func stepName(i int) string {
+	if i == 0 {
+		return "step-canary"
+	}
+	return fmt.Sprintf("step-canary-%d", i)
+}
+
+// modelStep returns the step with an index. The first one waits until the pod is ready, and each of the others for the
+// step before it.
+func modelStep(image string, i int) corev1.Container {
+	wait := []string{"-wait_file", "/tekton/downward/ready", "-wait_file_content"}
+	if i > 0 {
+		wait = []string{"-wait_file", fmt.Sprintf("/tekton/run/%d/out", i-1)}
+	}
+	run := fmt.Sprintf("/tekton/run/%d", i)
+	step := modelContainer(stepName(i), image, []string{tekton.Entrypoint}, append(wait,
+		"-post_file", run+"/out", "-termination_path", "/tekton/termination",
+		"-step_metadata_dir", run+"/status", "-entrypoint", "/tekton/scripts/script-0-canary", "--",
+	), fmt.Sprintf("run-%d:%s", i, run), "workspace:/workspace", "home:/tekton/home",
 		"results:/tekton/results", "artifacts:/tekton/artifacts")
 	for _, place := range []string{
 		"scripts:/tekton/scripts", "downward:/tekton/downward", "bin:/tekton/bin", "steps:" + pipeline.StepsDir,
@@ -69,7 +112,7 @@ func modelStep(image string) corev1.Container {
 		step.VolumeMounts = append(step.VolumeMounts, mount)
 	}
 	step.VolumeMounts = append(step.VolumeMounts,
-		corev1.VolumeMount{Name: "tekton-creds-init-home-0", MountPath: pipeline.CredsDir})
+		corev1.VolumeMount{Name: fmt.Sprintf("tekton-creds-init-home-%d", i), MountPath: pipeline.CredsDir})
 	step.TerminationMessagePath = "/tekton/termination"
 	return step
 }
@@ -105,9 +148,13 @@ func modelMount(place string) corev1.VolumeMount {
 
 const internalVolume = "tekton-internal-"
 
-func modelVolumes() []corev1.Volume {
+func modelVolumes(steps int) []corev1.Volume {
+	names := []string{"workspace", "home", "results", "steps", "artifacts", "scripts", "bin"}
+	for i := range steps {
+		names = append(names, fmt.Sprintf("run-%d", i))
+	}
 	var volumes []corev1.Volume
-	for _, name := range []string{"workspace", "home", "results", "steps", "artifacts", "scripts", "bin", "run-0"} {
+	for _, name := range names {
 		volumes = append(volumes, corev1.Volume{
 			Name: internalVolume + name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}},
 		})
@@ -115,11 +162,16 @@ func modelVolumes() []corev1.Volume {
 	ready := corev1.DownwardAPIVolumeFile{
 		Path: "ready", FieldRef: &corev1.ObjectFieldSelector{FieldPath: "metadata.annotations['tekton.dev/ready']"},
 	}
-	return append(volumes,
-		corev1.Volume{Name: internalVolume + "downward", VolumeSource: corev1.VolumeSource{
-			DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{ready}},
-		}},
-		corev1.Volume{Name: "tekton-creds-init-home-0", VolumeSource: corev1.VolumeSource{
-			EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
-		}})
+	volumes = append(volumes, corev1.Volume{Name: internalVolume + "downward", VolumeSource: corev1.VolumeSource{
+		DownwardAPI: &corev1.DownwardAPIVolumeSource{Items: []corev1.DownwardAPIVolumeFile{ready}},
+	}})
+	for i := range steps {
+		volumes = append(volumes, corev1.Volume{
+			Name: fmt.Sprintf("tekton-creds-init-home-%d", i),
+			VolumeSource: corev1.VolumeSource{
+				EmptyDir: &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory},
+			},
+		})
+	}
+	return volumes
 }

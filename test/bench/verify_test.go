@@ -9,7 +9,6 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -51,19 +50,21 @@ func typicalRun(name, uid string) *verifytest.Run {
 	return r
 }
 
-// typicalJSON returns a typical TaskRun as the API server serves it.
+// typicalJSON returns a typical TaskRun as the API server serves it before the add-on has recorded it.
 func typicalJSON(tb testing.TB, cluster *verifytest.Cluster, run *verifytest.Run) []byte {
+	tb.Helper()
+	tr := signed(tb, cluster, run)
+	verifytest.DropCarriers(tr)
+	return encode(tb, tr)
+}
+
+func signed(tb testing.TB, cluster *verifytest.Cluster, run *verifytest.Run) *v1.TaskRun {
 	tb.Helper()
 	tr, err := run.TaskRun(cluster)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	verifytest.DropCarriers(tr)
-	data, err := json.Marshal(tr)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return data
+	return tr
 }
 
 func newCluster(tb testing.TB) (*verifytest.Cluster, *verify.Verifier) {

@@ -134,17 +134,21 @@ func receiver(e ast.Expr) string {
 var layers = []string{
 	"internal", "config", "pkg/version", "pkg/signing", "pkg/settings", "pkg/verify/trust", clusterHalves, "pkg/backends",
 	"pkg/verify", "pkg/evidence", "pkg/chains", "pkg/seal",
-	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/status", "pkg/report", "pkg/runs",
+	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/status", "pkg/preflight", "pkg/report", "pkg/runs",
 	"pkg/admission", "pkg/reconciler", "pkg/metrics",
 	"pkg/cli", "cmd", "test", "hack",
 }
 
-// clusterHalves matches the cluster halves of the backends, each in the folder cluster of its backend.
-const clusterHalves = "pkg/signing/*/cluster"
+// clusterHalves matches the cluster halves of the backends, each in the folder cluster of its backend. What they share
+// is in sharedHalf.
+const (
+	clusterHalves = "pkg/signing/*/cluster"
+	sharedHalf    = "pkg/signing/cluster"
+)
 
 // layerOf returns the index of a package's folder in layers, or -1 if it is not there.
 func layerOf(folder string) int {
-	if ok, _ := path.Match(clusterHalves, folder); ok {
+	if ok, _ := path.Match(clusterHalves, folder); ok || folder == sharedHalf {
 		return slices.Index(layers, clusterHalves)
 	}
 	return slices.IndexFunc(layers, func(l string) bool { return folder == l || strings.HasPrefix(folder, l+"/") })

@@ -2,25 +2,6 @@
 
 package cluster
 
-import (
-	"context"
-	"time"
-
-	"k8s.io/client-go/dynamic"
-
-	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
-)
-
-// Inspected is a cluster in which a backend checks what it needs.
-type Inspected struct {
-	Kube    kubeclient.Interface
-	Objects dynamic.Interface
-	// History returns the trust history.
-	History func(context.Context) (trust.History, error)
-	Now     time.Time
-}
-
 // Level is how bad a finding is.
 type Level int
 

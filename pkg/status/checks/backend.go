@@ -24,8 +24,10 @@ func checkBackend(ctx context.Context, c *Cluster) []status.Check {
 	if c.Settings.Missing != "" {
 		checks = append(checks, note(status.PartCluster, status.CheckBackend, "%s", c.Settings.Missing))
 	}
-	in := cluster.Inspected{Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, History: c.history, Now: c.Options.Now()}
-	for _, f := range check(ctx, in, c.Settings.Settings) {
+	for _, f := range check(ctx, cluster.Target{
+		Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, Settings: c.Settings.Settings, Now: c.Options.Now(),
+		History: c.history,
+	}) {
 		checks = append(checks, status.Check{
 			Part: status.PartCluster, ID: status.CheckBackend, Status: statusOf(f.Level),
 			Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,

@@ -36,17 +36,17 @@ type Checker func(ctx context.Context, c *Cluster) []status.Check
 // whileOn are the checkers of a cluster in which signing is on.
 func whileOn() []Checker {
 	return []Checker{
-		checkSettings, checkNamespaces, checkPolicies, checkPodStatus,
-		checkAddOn, checkLeaders, checkCertificate, checkTrustHistory, checkPods, checkDelivery,
+		checkSettings, CheckNamespaces, checkPolicies, CheckPodStatus,
+		checkAddOn, checkLeaders, checkCertificate, checkTrustHistory, checkPods, CheckDelivery,
 		checkObjects, checkGrants, checkBackend,
-		checkTekton, checkFeatureFlags, checkOtherControllers,
+		CheckTekton, CheckFeatureFlags, CheckOtherControllers,
 		checkVerdicts,
 	}
 }
 
 // whileOff are the checkers of a cluster in which signing is off.
 func whileOff() []Checker {
-	return []Checker{checkSettings, checkLeftOver, checkKeptHistory, checkTekton}
+	return []Checker{checkSettings, checkLeftOver, checkKeptHistory, CheckTekton}
 }
 
 // Status reads the cluster and compares the installation with the settings. What the user may not read is a check of

@@ -185,7 +185,7 @@ func TestRun(t *testing.T) {
 	}
 	checks := Run(t.Context(), newInstalled(t, nil).read(), []Checker{
 		named(status.PartTekton, status.CheckBackoff), named(status.PartAddOn, status.CheckLeader),
-		checkTekton, named(status.PartAddOn, status.CheckClock),
+		CheckTekton, named(status.PartAddOn, status.CheckClock),
 	})
 	var got []status.CheckID
 	for _, c := range checks {

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,6 +96,18 @@ func Read(ctx context.Context, clients enable.Clients, o Options) (*Cluster, err
 		c.Verdicts = c.readVerdicts(ctx)
 	}
 	return c, nil
+}
+
+// With returns the cluster as it would be with other settings.
+func (c *Cluster) With(s settings.Settings) *Cluster {
+	with := *c
+	with.Settings = Settings{Settings: s, ConfigMap: cmp.Or(c.Settings.ConfigMap, &corev1.ConfigMap{})}
+	inScope := s.Scope.Matcher(settings.Reserved(c.Tekton.Namespace))
+	with.Namespaces.List = slices.Clone(c.Namespaces.List)
+	for i, ns := range with.Namespaces.List {
+		with.Namespaces.List[i].InScope = inScope(ns.Labels)
+	}
+	return &with
 }
 
 // Known reports whether the settings are known. Without a ConfigMap signing is off, unless there is an add-on: then

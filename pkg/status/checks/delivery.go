@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkDelivery checks for namespaces in which pods do not get the signer as the settings ask for it.
-func checkDelivery(ctx context.Context, c *Cluster) []status.Check {
+// CheckDelivery checks for namespaces in which pods do not get the signer as the settings ask for it.
+func CheckDelivery(ctx context.Context, c *Cluster) []status.Check {
 	list, err := c.Clients.Kube.CoreV1().ConfigMaps(manifests.Namespace).List(ctx,
 		metav1.ListOptions{LabelSelector: manifests.Selector})
 	if err != nil {

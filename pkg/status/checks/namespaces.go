@@ -13,8 +13,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkNamespaces checks the scope of the settings, and the labels of the namespaces in scope.
-func checkNamespaces(ctx context.Context, c *Cluster) []status.Check {
+// CheckNamespaces checks the scope of the settings, and the labels of the namespaces in scope.
+func CheckNamespaces(ctx context.Context, c *Cluster) []status.Check {
 	switch {
 	case !c.Listed():
 		const what = "the list of namespaces"

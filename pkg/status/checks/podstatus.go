@@ -21,8 +21,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkPodStatus warns of accounts that can forge receipts, because RBAC lets them write what the kubelet reports.
-func checkPodStatus(ctx context.Context, c *Cluster) []status.Check {
+// CheckPodStatus warns of accounts that can forge receipts, because RBAC lets them write what the kubelet reports.
+func CheckPodStatus(ctx context.Context, c *Cluster) []status.Check {
 	if !c.Known() || !c.Listed() || !c.receipts() {
 		return nil
 	}

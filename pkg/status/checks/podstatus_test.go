@@ -41,7 +41,7 @@ func TestPodStatus(t *testing.T) {
 		return func(in *installed) { in.role("reporter", resource, verb); in.bind("reporter", namespace, subject) }
 	}
 	const warned = "warn pod-status: these can forge receipts"
-	testAmiss(t, checkPodStatus, map[string]amissCase{
+	testAmiss(t, CheckPodStatus, map[string]amissCase{
 		"everywhere": {
 			grant("pods/status", "patch", "", user), status.Warnings, []string{warned, "user jane (by ClusterRole reporter)"},
 		},
@@ -77,7 +77,7 @@ func TestPodStatus(t *testing.T) {
 	} {
 		in := newInstalled(t, nil)
 		change(in)
-		if got := checkPodStatus(t.Context(), in.read()); len(got) != 1 || got[0].Status != verify.Pass {
+		if got := CheckPodStatus(t.Context(), in.read()); len(got) != 1 || got[0].Status != verify.Pass {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
@@ -103,7 +103,7 @@ func TestPodStatusWhereReceiptsCount(t *testing.T) {
 		in := newInstalled(t, func(s *settings.Settings) { s.Receipts = tc.receipts })
 		in.admin()
 		in.bind("admin-of-all", "ci", user)
-		got := checkPodStatus(t.Context(), in.read())
+		got := CheckPodStatus(t.Context(), in.read())
 		if len(got) != tc.want || tc.want > 0 && got[0].Status != verify.Warn {
 			t.Errorf("%s: got %+v", name, got)
 		}

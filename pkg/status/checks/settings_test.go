@@ -40,7 +40,7 @@ func TestPolicies(t *testing.T) {
 }
 
 func TestNamespaces(t *testing.T) {
-	testAmiss(t, checkNamespaces, map[string]amissCase{
+	testAmiss(t, CheckNamespaces, map[string]amissCase{
 		"the settings name a namespace that does not exist": {
 			func(in *installed) {
 				in.objects = newInstalled(in.t, func(s *settings.Settings) {

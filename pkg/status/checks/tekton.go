@@ -15,8 +15,8 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// checkTekton checks that Tekton was found.
-func checkTekton(_ context.Context, c *Cluster) []status.Check {
+// CheckTekton checks that Tekton was found.
+func CheckTekton(_ context.Context, c *Cluster) []status.Check {
 	switch t := c.Tekton; {
 	case t.Err == nil:
 		return one(pass(status.PartTekton, status.CheckTekton, "version %s", cmp.Or(t.Controller.Version, "unknown")))
@@ -43,8 +43,8 @@ const (
 	resultsByLog   = "sidecar-logs"
 )
 
-// checkFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
-func checkFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
+// CheckFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
+func CheckFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
 	object := &status.Object{Kind: "ConfigMap", Namespace: c.Tekton.Namespace, Name: featureFlags}
 	cm, err := c.Clients.Kube.CoreV1().ConfigMaps(object.Namespace).Get(ctx, featureFlags, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
@@ -114,9 +114,9 @@ func patchFlag(namespace, flag, value string) string {
 		` --type merge -p '{"data":{"` + flag + `":"` + value + `"}}'`
 }
 
-// checkOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their
+// CheckOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their
 // TaskRuns.
-func checkOtherControllers(ctx context.Context, c *Cluster) []status.Check {
+func CheckOtherControllers(ctx context.Context, c *Cluster) []status.Check {
 	if c.Tekton.Err != nil || !c.Known() {
 		return nil // other checks report it
 	}

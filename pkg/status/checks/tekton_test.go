@@ -13,7 +13,7 @@ import (
 )
 
 func TestTekton(t *testing.T) {
-	testAmiss(t, checkTekton, map[string]amissCase{
+	testAmiss(t, CheckTekton, map[string]amissCase{
 		"Tekton is gone": {
 			dropped[deployment]("tekton-pipelines-controller"), status.Broken,
 			[]string{"fail tekton: no Tekton Pipelines in namespace openshift-pipelines"},
@@ -22,7 +22,7 @@ func TestTekton(t *testing.T) {
 }
 
 func TestFeatureFlags(t *testing.T) {
-	testAmiss(t, checkFeatureFlags, map[string]amissCase{
+	testAmiss(t, CheckFeatureFlags, map[string]amissCase{
 		"Tekton signs, too": {
 			edited("feature-flags", func(c settingsMap) { c.Data["enforce-nonfalsifiability"] = "spire" }), status.Warnings,
 			[]string{"warn tekton-signer ConfigMap openshift-pipelines/feature-flags", "expected none, got spire"},
@@ -50,7 +50,7 @@ func TestSidecarLogs(t *testing.T) {
 		in := newInstalled(t, func(s *settings.Settings) { s.Backend, s.SidecarLogs = tc.backend, tc.read })
 		edited("feature-flags", func(c settingsMap) { c.Data["results-from"] = tc.from })(in)
 		var got verify.Status
-		for _, c := range checkFeatureFlags(t.Context(), in.read()) {
+		for _, c := range CheckFeatureFlags(t.Context(), in.read()) {
 			if c.ID == status.CheckSidecarLogs {
 				got = c.Status
 			}
@@ -62,7 +62,7 @@ func TestSidecarLogs(t *testing.T) {
 }
 
 func TestOtherControllers(t *testing.T) {
-	testAmiss(t, checkOtherControllers, map[string]amissCase{
+	testAmiss(t, CheckOtherControllers, map[string]amissCase{
 		"a second controller of Tekton": {
 			func(in *installed) { in.add(enabletest.Tenant("-namespace", "ci")) }, status.Broken,
 			[]string{"fail tekton: more than one controller", "Deployment b/tekton-pipelines-controller", "namespace ci"},

@@ -18,15 +18,14 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // Check checks what the backend spire needs in a cluster: the CSI driver on the nodes, and the authorities of
 // the trust domain in the trust history.
-func Check(ctx context.Context, in cluster.Inspected, s settings.Settings) []cluster.Finding {
-	return append(checkDriver(ctx, in.Kube, in.Objects), checkAuthorities(ctx, in, s.SPIRE.TrustDomain))
+func Check(ctx context.Context, t cluster.Target) []cluster.Finding {
+	return append(checkDriver(ctx, t.Kube, t.Objects), checkAuthorities(ctx, t, t.Settings.SPIRE.TrustDomain))
 }
 
 const installDriver = "install the SPIFFE CSI driver (spiffe-csi-driver), for example with SPIRE's Helm chart"
@@ -97,8 +96,8 @@ func lackingDriver(nodes []corev1.Node, with map[string]bool) []string {
 
 // checkAuthorities checks that the add-on sees the authorities of the trust domain. It sees them only with an
 // SVID of its own, from an agent that works.
-func checkAuthorities(ctx context.Context, in cluster.Inspected, domain string) cluster.Finding {
-	history, err := in.History(ctx)
+func checkAuthorities(ctx context.Context, t cluster.Target, domain string) cluster.Finding {
+	history, err := t.History(ctx)
 	if err != nil {
 		return unread("the trust history", err)
 	}
@@ -118,7 +117,7 @@ func checkAuthorities(ctx context.Context, in cluster.Inspected, domain string) 
 			Next: "register the add-on with SPIRE (docs/spire.md), and see kubectl logs -n tekton-sign " +
 				"deployment/tekton-sign-controller",
 		}
-	case in.Now.After(expires):
+	case t.Now.After(expires):
 		return cluster.Finding{
 			Message:  "SPIRE's authority has expired: the add-on does not see the next one",
 			Expected: want + " that is valid", Got: "valid until " + expires.UTC().Format(time.RFC3339),

@@ -44,10 +44,10 @@ func (s sample) check(t *testing.T) []cluster.Finding {
 	)
 	current := settings.Default()
 	current.Backend, current.SPIRE.TrustDomain = signing.BackendSPIRE, verifytest.TrustDomain
-	return spirecluster.Check(t.Context(), cluster.Inspected{
-		Kube: kube, Objects: s.objects(), Now: verifytest.Start().Add(s.after),
+	return spirecluster.Check(t.Context(), cluster.Target{
+		Kube: kube, Objects: s.objects(), Settings: current, Now: verifytest.Start().Add(s.after),
 		History: func(context.Context) (trust.History, error) { return historyOf(t, s.domain), s.unread },
-	}, current)
+	})
 }
 
 // objects are the objects of the API group storage.k8s.io.

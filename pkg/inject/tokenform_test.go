@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+package inject_test
 
 import (
 	"strings"
@@ -9,11 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
@@ -40,41 +36,20 @@ func TestShortestTokens(t *testing.T) {
 		want := inject.TokenForm{
 			Issuer: verifytest.Issuer, KeyID: len(c.KeyID), Signature: len(token) - strings.LastIndex(token, ".") - 1,
 		}
-		if diff := cmp.Diff(want, shortestTokens(known[c])); diff != "" {
+		if diff := cmp.Diff(want, inject.ShortestTokens(known[c])); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.Algorithm, diff)
 		}
 	}
 	both := *known[rsa]
 	both.ServiceAccountIssuers = append(both.ServiceAccountIssuers, known[ec].ServiceAccountIssuers...)
-	if got := shortestTokens(&both).Signature; got != 86 {
+	if got := inject.ShortestTokens(&both).Signature; got != 86 {
 		t.Errorf("both keys: got a signature of %d characters, want the shorter one", got)
 	}
 	both.ServiceAccountIssuers[1].Keys[0].NotAfter = trust.At(time.Now())
-	if got := shortestTokens(&both).Signature; got != 342 {
+	if got := inject.ShortestTokens(&both).Signature; got != 342 {
 		t.Errorf("the other one is retired: got a signature of %d characters", got)
 	}
-	if got := shortestTokens(nil); got != (inject.TokenForm{}) {
+	if got := inject.ShortestTokens(nil); got != (inject.TokenForm{}) {
 		t.Errorf("no keys: got %+v", got)
-	}
-}
-
-// TestTrialPod: the keeper tries pods with everything that the backend adds to those of TaskRuns, so that a policy
-// against any of it is found.
-func TestTrialPod(t *testing.T) {
-	k := &keeper{common: &common{signerImage: "reg.example/signer:v1", api: apiServer{
-		address: "https://api.example:443", caData: []byte(certificatePEM("ca")),
-	}}}
-	s := settings.Default()
-	s.Backend = signing.BackendSPIRE
-	pod, err := k.inject(inject.Model("ci", "reg.example/entrypoint:v1"), settings.DeliveryImage, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, m := range delivery.NodeVolumes(pod) {
-		got = append(got, m.Driver)
-	}
-	if diff := cmp.Diff(backends.Of(s.Backend).Drivers(), got); diff != "" {
-		t.Errorf("CSI drivers (-want +got):\n%s", diff)
 	}
 }
