@@ -89,8 +89,8 @@ type Registrar interface {
 	Client() (cluster.ControllerClient, error)
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
-	// Federated returns keys in use now of others, which identify no TaskRun of this cluster. They are not kept.
-	Federated() []trust.SPIFFEBundle
+	// Federated adds keys in use now of others, which identify no TaskRun of the cluster. They are not kept.
+	Federated(c *trust.Cluster)
 }
 
 // NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the

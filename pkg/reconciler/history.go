@@ -48,7 +48,7 @@ const (
 type History struct {
 	client   kubernetes.Interface
 	fetch    func(context.Context) (*trust.Cluster, error)
-	others   func() []trust.SPIFFEBundle
+	others   func(*trust.Cluster)
 	recorder record.EventRecorder
 	log      *zap.SugaredLogger
 	now      func() time.Time
@@ -67,9 +67,9 @@ type History struct {
 type HistoryConfig struct {
 	Client kubernetes.Interface
 	Fetch  func(context.Context) (*trust.Cluster, error) // reads the keys in use now
-	// Federated returns keys in use now with which nothing verifies. They name who signed instead. They are never
+	// Federated adds keys in use now with which nothing verifies. They name who signed instead. They are never
 	// stored: others decide how many there are, and the history could have no room for the cluster's own. May be nil.
-	Federated func() []trust.SPIFFEBundle
+	Federated func(*trust.Cluster)
 	Recorder  record.EventRecorder
 	Log       *zap.SugaredLogger
 	Now       func() time.Time
@@ -126,7 +126,7 @@ func (h *History) Run(ctx context.Context) {
 func (h *History) Cluster(ctx context.Context) (*trust.Cluster, error) {
 	c, err := h.own(ctx)
 	if err == nil && h.others != nil {
-		c.SPIFFE = append(c.SPIFFE, h.others()...)
+		h.others(c)
 	}
 	return c, err
 }

@@ -162,7 +162,7 @@ func (l *historyLab) replica() *History {
 			}
 			return &trust.Cluster{UID: clusterUID, ServiceAccountIssuers: []trust.Issuer{issuer}, SPIFFE: l.spiffe}, nil
 		},
-		Federated: func() []trust.SPIFFEBundle { return l.foreign },
+		Federated: func(c *trust.Cluster) { c.SPIFFE = append(c.SPIFFE, l.foreign...) },
 	})
 }
 

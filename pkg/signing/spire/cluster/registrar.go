@@ -128,12 +128,11 @@ func (r *Registrar) Trust(c *trust.Cluster) {
 	c.SPIFFE, _ = r.identity.Bundles(s.SPIRE.TrustDomain)
 }
 
-// Federated returns the authorities of federated trust domains that are in use now.
-func (r *Registrar) Federated() []trust.SPIFFEBundle {
+// Federated adds the authorities of federated trust domains that are in use now to a cluster.
+func (r *Registrar) Federated(c *trust.Cluster) {
 	s := r.settings()
-	if s.Backend != signing.BackendSPIRE {
-		return nil
+	if s.Backend == signing.BackendSPIRE {
+		_, federated := r.identity.Bundles(s.SPIRE.TrustDomain)
+		c.SPIFFE = append(c.SPIFFE, federated...)
 	}
-	_, federated := r.identity.Bundles(s.SPIRE.TrustDomain)
-	return federated
 }
