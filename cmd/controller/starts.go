@@ -45,6 +45,7 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 			return stores[source].Set(ctx, namespace, e)
 		},
 		Drivers:  a.drivers,
+		Nodes:    func() []string { return a.exceptions.Table().Nodes() },
 		OnStuck:  a.metrics.Stuck,
 		Recorder: a.recorder,
 		Now:      time.Now,

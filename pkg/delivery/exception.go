@@ -199,6 +199,18 @@ func (t Table) Entries() []Entry {
 	return entries
 }
 
+// Nodes returns the nodes on which pods did not start.
+func (t Table) Nodes() []string {
+	var nodes []string
+	for i, e := range t.exceptions {
+		if i.source == Mount && !slices.Contains(nodes, e.Node) {
+			nodes = append(nodes, e.Node)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
+}
+
 // Refused returns the namespaces with a requested trial.
 func (t Table) Refused() []string { return slices.Sorted(maps.Keys(t.refused)) }
 

@@ -68,6 +68,9 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff([]string{"c"}, table.Refused()); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff([]string{"node-1.example"}, table.Nodes()); diff != "" {
+		t.Error(diff)
+	}
 	var keys []string
 	for _, e := range table.Entries() {
 		keys = append(keys, id{e.Namespace, e.Source}.key())

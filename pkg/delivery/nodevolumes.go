@@ -54,7 +54,7 @@ const (
 // that does not answer, it takes 20 seconds.
 const (
 	mountRetry = 2*time.Minute + 2*time.Second
-	mountSlack = 30 * time.Second
+	mountSlack = 20 * time.Second
 )
 
 // Failed returns what the kubelet reported last, if that is that it cannot mount the volume into the pod. scheduled is

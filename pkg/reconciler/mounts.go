@@ -19,11 +19,29 @@ import (
 )
 
 // How long a pod may wait on its node for a volume of the backend, and how often it is examined from then on. A CSI
-// driver that is updated comes back within seconds, and the kubelet mounts the volume then.
+// driver that is updated comes back within seconds, and the kubelet mounts the volume then. On a node where another
+// pod did not start, a pod waits only until the kubelet has tried several times.
 const (
 	mountPatience = time.Minute
+	mountAgain    = 15 * time.Second
 	mountRecheck  = 20 * time.Second
 )
+
+// patience returns how long a pod of which only its TaskRun is known may wait.
+func (s *Starts) patience() time.Duration {
+	if len(s.Nodes()) > 0 {
+		return mountAgain
+	}
+	return mountPatience
+}
+
+// patienceOn returns how long a pod may wait on a node.
+func (s *Starts) patienceOn(node string) time.Duration {
+	if slices.Contains(s.Nodes(), node) {
+		return mountAgain
+	}
+	return mountPatience
+}
 
 // maxMountEvents bounds the events that are read about one pod. There is one for each volume that is not mounted, and
 // for each different error.
@@ -37,10 +55,13 @@ func (s *Starts) awaitsVolume(ctx context.Context, pod *corev1.Pod) (stuckPod, e
 		return stuckPod{}, nil
 	}
 	scheduled := scheduledAt(pod)
-	if young := mountPatience - s.Now().Sub(scheduled); young > 0 {
+	if young := s.patienceOn(pod.Spec.NodeName) - s.Now().Sub(scheduled); young > 0 {
 		return stuckPod{again: young}, nil
 	}
 	for _, m := range mounts {
+		if !slices.Contains(s.Drivers(), m.Driver) {
+			return stuckPod{why: "the pod waits for a volume that another backend needed", uid: pod.UID}, nil
+		}
 		why, err := s.whyNotMounted(ctx, pod, m, scheduled)
 		if err != nil {
 			return stuckPod{}, err

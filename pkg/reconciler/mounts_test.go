@@ -43,6 +43,7 @@ type mountRig struct {
 	enforced bool
 	stopped  bool
 	drivers  []string
+	nodes    []string
 
 	client *fake.Clientset
 	queue  laterKeys
@@ -91,6 +92,7 @@ func (r *mountRig) starts(t *testing.T) *Starts {
 			map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, r.taskRun),
 		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return r.enforced },
 		Stopped: func(string) bool { return r.stopped }, Drivers: func() []string { return r.drivers },
+		Nodes: func() []string { return r.nodes },
 		Stop: func(_ context.Context, _ string, source delivery.Source, e delivery.Exception) error {
 			r.stops[source] = e
 			return nil
@@ -146,7 +148,13 @@ func TestStartsMounts(t *testing.T) {
 		"not for long": {func(r *mountRig) {
 			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now.Add(-time.Minute / 4))
 		}, "", "", false, mountPatience * 3 / 4},
-		"for something else": {noEvent, "", "", false, mountRecheck},
+		"not for long, but on such a node": {func(r *mountRig) {
+			r.nodes = []string{"node-1"}
+			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now.Add(-time.Minute / 4))
+		}, failed, "run unsigned from now on", false, seenEverywhere},
+		"of another backend":           {func(r *mountRig) { r.drivers = nil }, "", "", true, 0},
+		"of another backend, enforced": {func(r *mountRig) { r.drivers, r.enforced = nil, true }, "", "", true, 0},
+		"for something else":           {noEvent, "", "", false, mountRecheck},
 		"for its containers": {func(r *mountRig) {
 			r.pod.Status.Conditions[1].Status = corev1.ConditionTrue
 		}, "", "", false, 0},
@@ -193,6 +201,7 @@ func TestStartsSeenPending(t *testing.T) {
 		want   []time.Duration
 	}{
 		"pending":         {func(*mountRig) {}, []time.Duration{mountPatience}},
+		"after others":    {func(r *mountRig) { r.nodes = []string{"node-2"} }, []time.Duration{mountAgain}},
 		"without drivers": {func(r *mountRig) { r.drivers = nil }, nil},
 		"running":         {func(r *mountRig) { r.taskRun = startingRun("Unknown", "Running", "") }, nil},
 		"done":            {func(r *mountRig) { r.taskRun = startingRun("True", "Succeeded", "") }, nil},

@@ -71,6 +71,8 @@ type StartsConfig struct {
 	Stop func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error
 	// Drivers returns the CSI drivers that mount the volumes of the backend into pods.
 	Drivers func() []string
+	// Nodes returns the nodes on which pods did not start for want of a volume.
+	Nodes func() []string
 	// OnStuck is called when a pod does not start because of the signer, with whether its namespace is left alone from
 	// now on.
 	OnStuck  func(stopped bool)
@@ -103,7 +105,7 @@ func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
 	case s.maySuffer(taskRun):
 		s.queue.EnqueueKey(key)
 	case isPending(taskRun) && len(s.Drivers()) > 0:
-		s.queue.EnqueueKeyAfter(key, mountPatience)
+		s.queue.EnqueueKeyAfter(key, s.patience())
 	}
 }
 
@@ -174,6 +176,8 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 		return controller.NewRequeueAfter(found.again)
 	case found.why == "":
 		return nil
+	case found.source == "":
+		return s.replace(ctx, taskRun, found)
 	case s.Enforced(namespace):
 		return s.report(ctx, taskRun, found, "results are enforced here: no TaskRun starts until this is fixed", false)
 	case s.Stopped(namespace):
@@ -184,12 +188,12 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 
 // stuckPod is a pod that does not start because of the signer.
 type stuckPod struct {
-	why    string // empty: it starts, or the reason is a different one
-	next   string // what the user can do
-	source delivery.Source
-	node   string        // that does not mount a volume; of source Mount
-	uid    types.UID     // empty: Tekton has deleted it
-	again  time.Duration // until it must be examined again, before anything is done; 0: it need not
+	why    string          // empty: it starts, or the reason is a different one
+	next   string          // what the user can do
+	source delivery.Source // of the exception; empty: none is needed
+	node   string          // that does not mount a volume; of source Mount
+	uid    types.UID       // empty: Tekton has deleted it
+	again  time.Duration   // until it must be examined again, before anything is done; 0: it need not
 }
 
 // secondAttempt is how long after scheduling the kubelet has tried twice: it tries again after ten seconds. One

@@ -34,7 +34,7 @@ func startsRig(t *testing.T, taskRun *unstructured.Unstructured, pod *corev1.Pod
 		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return false },
 		Stopped: func(string) bool { return stopped },
 		Stop:    func(context.Context, string, delivery.Source, delivery.Exception) error { *stops++; return nil },
-		Drivers: func() []string { return nil },
+		Drivers: func() []string { return nil }, Nodes: func() []string { return nil },
 		OnStuck: func(bool) {}, Recorder: record.NewFakeRecorder(10), Now: time.Now, Log: zap.NewNop().Sugar(),
 	})
 	s.Start(t.Context(), controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(),

@@ -128,7 +128,7 @@ func TestStarts(t *testing.T) {
 				Wanted:   func(string) bool { return !tc.unwanted },
 				Enforced: func(string) bool { return tc.enforced },
 				Stopped:  func(string) bool { return tc.stopped },
-				Drivers:  func() []string { return nil },
+				Drivers:  func() []string { return nil }, Nodes: func() []string { return nil },
 				Stop: func(_ context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
 					if namespace != "ci" || source != delivery.Start {
 						t.Errorf("namespace %s was stopped by %s", namespace, source)
