@@ -191,7 +191,8 @@ func TestOtherControllersUnseen(t *testing.T) {
 		t.Fatalf("got %+v and %v, want the Deployment found all the same", environment, err)
 	}
 	plan, err := PlanEnable(t.Context(), c.Clients, environment, testRequest())
-	if err != nil || !strings.Contains(strings.Join(texts(plan.Warnings), "\n"), "no other controller of Tekton was looked for") {
+	const unseen = "no other controller of Tekton was looked for"
+	if err != nil || !strings.Contains(strings.Join(texts(plan.Warnings), "\n"), unseen) {
 		t.Errorf("got warnings %q and %v", plan.Warnings, err)
 	}
 }

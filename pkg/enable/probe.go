@@ -25,13 +25,16 @@ const (
 	probeRemoval  = 15 * time.Second
 )
 
+// ProbeRefused begins the doubt about a probe whose pod the API server refused.
+const ProbeRefused = "the pod that would show it was refused"
+
 // try runs the pod of a probe and deletes it. failure is why the node does not get the signer, doubt why that is not
 // known. Both are empty where the node gets it.
 func try(ctx context.Context, client kubeclient.Interface, p pullProbe) (failure, doubt string) {
 	pods := client.CoreV1().Pods(p.place.namespace)
 	pod, err := pods.Create(ctx, p.pod(), metav1.CreateOptions{FieldManager: FieldManager})
 	if err != nil { // a quota, Pod Security, another policy, or a missing permission: each has no effect on TaskRuns
-		return "", fmt.Sprintf("the pod that would show it was refused: %v", err)
+		return "", fmt.Sprintf(ProbeRefused+": %v", err)
 	}
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeRemoval)

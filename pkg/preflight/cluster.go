@@ -18,8 +18,17 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
+// Answers is the check that the API server answers.
+const Answers ID = "TS000"
+
 func clusterChecks() []Check {
 	return []Check{
+		{
+			ID: Answers, Group: GroupCluster, Title: "the API server answers",
+			Why: "all other checks ask it",
+			Fix: "Check the context of your kubeconfig, and that you are logged in.",
+			Run: func(_ context.Context, f *Facts) []status.Check { return pass("Kubernetes %s", f.Kubernetes) },
+		},
 		{
 			ID: "TS001", Group: GroupCluster, Title: "the cluster has admission policies",
 			Why: "ValidatingAdmissionPolicies restrict who can request signing tokens and who can imitate a TaskRun's pod",
@@ -137,6 +146,11 @@ func checkNodes(ctx context.Context, f *Facts) []status.Check {
 		return pass("nodes: %d", len(linux))
 	}
 	return found
+}
+
+func parses(v string) bool {
+	_, err := version.ParseGeneric(v)
+	return err == nil
 }
 
 // older reports whether a version is known and below another one.

@@ -99,9 +99,22 @@ func checkPull(ctx context.Context, f *Facts) []status.Check {
 			Next: f.Enable + " --pull-secret NAME, or --registry with one that your nodes reach",
 		})
 	case len(doubts) > 0:
-		return one(status.Check{Status: verify.Unknown, Message: strings.Join(doubts, "; ")})
+		return findingsOf(doubts)
 	}
 	return pass("nodes get %s", f.Plan.SignerImage)
+}
+
+// findingsOf reports what could not be shown. TS603 reports the namespaces that refuse pods.
+func findingsOf(doubts []string) []status.Check {
+	var found []status.Check
+	for _, doubt := range doubts {
+		c := status.Check{Status: verify.Unknown, Message: doubt}
+		if strings.Contains(doubt, enable.ProbeRefused) {
+			c.Status = verify.Note
+		}
+		found = append(found, c)
+	}
+	return found
 }
 
 func namespaceChecks() []Check {

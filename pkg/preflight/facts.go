@@ -5,6 +5,7 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
@@ -93,6 +94,17 @@ func (f *Facts) Report(ctx context.Context, selected []Check, progress Progress)
 		},
 		Checks: Run(ctx, f, selected, progress),
 	}
+	r.Conclude()
+	return r
+}
+
+// Unreachable is the report about a cluster that did not answer.
+func Unreachable(backend string, err error) *Report {
+	c := Checks()[slices.IndexFunc(Checks(), func(c Check) bool { return c.ID == Answers })]
+	r := &Report{Backend: backend, Checks: []Result{{
+		ID: c.ID, Group: c.Group, Title: c.Title, Why: c.Why, Docs: c.Docs(), State: Unknown,
+		Findings: []Finding{{Status: verify.Unknown, Message: err.Error()}},
+	}}}
 	r.Conclude()
 	return r
 }

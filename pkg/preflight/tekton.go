@@ -98,7 +98,7 @@ func checkTektonVersion(_ context.Context, f *Facts) []status.Check {
 			Expected: "label app.kubernetes.io/version", Got: "none",
 			Next: "kubectl get deployments,statefulsets -n " + f.Tekton.Namespace + " --show-labels",
 		})
-	case older(v, oldestTekton):
+	case !parses(v) || older(v, oldestTekton):
 		return one(status.Check{
 			Status: verify.Warn, Expected: "v1.9 or later", Got: v,
 			Message: "this version of Tekton is not tested", Next: "upgrade Tekton to one of its long-term releases",
@@ -124,7 +124,8 @@ func checkOperator(ctx context.Context, f *Facts) []status.Check {
 	found := []status.Check{{
 		Status: verify.Note,
 		Message: "Tekton Operator manages Tekton (TektonConfig " + config.GetName() + "). " +
-			"enable changes nothing that it manages. Set Tekton's own switches in the TektonConfig, not in ConfigMap feature-flags",
+			"enable changes nothing that it manages. Set Tekton's own switches in the TektonConfig, " +
+			"not in ConfigMap feature-flags",
 	}}
 	disabled, _, _ := unstructured.NestedBool(config.Object, "spec", "pruner", "disabled")
 	schedule, _, _ := unstructured.NestedString(config.Object, "spec", "pruner", "schedule")
@@ -132,7 +133,8 @@ func checkOperator(ctx context.Context, f *Facts) []status.Check {
 		found = append(found, status.Check{
 			Status: verify.Note,
 			Message: "its pruner deletes finished TaskRuns (schedule " + schedule + "). " +
-				"The add-on records a TaskRun within seconds of its end; export those that an auditor needs before they are deleted",
+				"The add-on records a TaskRun within seconds of its end; export those that an auditor needs " +
+				"before they are deleted",
 		})
 	}
 	return found

@@ -128,11 +128,7 @@ func (t *lines) preflightCheck(c preflight.Result, verbose bool) {
 		if !verbose && f.Status == verify.Pass {
 			continue
 		}
-		message := display.Short(f.Message, 8*display.DefaultWidth)
-		if f.Object != nil && f.Status != verify.Pass {
-			message = display.Short(f.Object.String(), display.DefaultWidth) + ": " + message
-		}
-		t.line("           " + message)
+		t.line("           " + display.Short(messageOf(f), 8*display.DefaultWidth))
 		for _, d := range []struct{ label, text string }{
 			{"expected", f.Expected}, {"got", f.Got}, {"next", f.Next},
 		} {
@@ -145,6 +141,14 @@ func (t *lines) preflightCheck(c preflight.Result, verbose bool) {
 		t.line(fmt.Sprintf("           %-8s %s", "why", display.Safe(c.Why)))
 		t.line(fmt.Sprintf("           %-8s %s", "docs", t.style.render(t.style.dim, display.Safe(c.Docs))))
 	}
+}
+
+// messageOf returns what was found, with the object that is not as it should be.
+func messageOf(f preflight.Finding) string {
+	if f.Object == nil || f.Status == verify.Pass {
+		return f.Message
+	}
+	return f.Object.String() + ": " + f.Message
 }
 
 // junitSuite is a test suite in the format of JUnit that CI systems read.
@@ -213,7 +217,7 @@ func findingsText(c preflight.Result) string {
 	var b strings.Builder
 	for _, f := range c.Findings {
 		for _, part := range []struct{ label, text string }{
-			{"", f.Message}, {"expected: ", f.Expected}, {"got: ", f.Got}, {"next: ", f.Next},
+			{"", messageOf(f)}, {"expected: ", f.Expected}, {"got: ", f.Got}, {"next: ", f.Next},
 		} {
 			if part.text != "" {
 				b.WriteString(part.label + display.Safe(part.text) + "\n")
@@ -232,7 +236,7 @@ func (r *PreflightReport) markdown(w io.Writer) error {
 	for _, c := range r.Checks {
 		found, next := c.Reason, ""
 		for _, f := range c.Findings {
-			found = strings.TrimSpace(found + " " + f.Message)
+			found = strings.TrimSpace(found + " " + messageOf(f))
 			next = strings.TrimSpace(next + " " + f.Next)
 		}
 		fmt.Fprintf(&b, "| [%s](%s) %s | %s | %s | %s |\n", markdownText(string(c.ID)), c.Docs, markdownText(c.Title),

@@ -96,7 +96,8 @@ func recordedJSON(b *testing.B, cluster *verifytest.Cluster, run *verifytest.Run
 	return encode(b, tr)
 }
 
-// verifyBulk returns how long the plugin took for a number of TaskRuns on a number of cores, and its peak of memory in bytes.
+// verifyBulk returns how long the plugin took for a number of TaskRuns on a number of cores, and its peak of memory in
+// bytes.
 func verifyBulk(b *testing.B, plugin, dir string, total, cores int) (time.Duration, int64) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 30*time.Minute)

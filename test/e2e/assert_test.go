@@ -166,3 +166,11 @@ func wantFailure(t *testing.T, out output, code int, mentions ...string) {
 		}
 	}
 }
+
+// must ends a test that cannot prepare what it needs.
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -166,31 +166,6 @@ func TestNightlyExamples(t *testing.T) {
 	}
 }
 
-// setFlags changes feature flags of Tekton until the end of the test.
-func (c *cluster) setFlags(t *testing.T, wanted map[string]string) {
-	t.Helper()
-	configMaps := c.kube.CoreV1().ConfigMaps("tekton-pipelines")
-	flags, err := configMaps.Get(t.Context(), "feature-flags", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	before := maps.Clone(flags.Data)
-	maps.Copy(flags.Data, wanted)
-	if _, err := configMaps.Update(t.Context(), flags, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		flags, err := configMaps.Get(context.Background(), "feature-flags", metav1.GetOptions{})
-		if err == nil {
-			flags.Data = before
-			_, err = configMaps.Update(context.Background(), flags, metav1.UpdateOptions{})
-		}
-		if err != nil {
-			t.Errorf("restoring the feature flags: %v", err)
-		}
-	})
-}
-
 // testExample reports whether the example succeeded without injection.
 func testExample(t *testing.T, c *cluster, e example) bool {
 	stock, signed := c.namespace(t, false), c.namespace(t, true)

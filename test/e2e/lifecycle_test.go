@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"maps"
 	"strings"
 	"testing"
 
@@ -199,4 +200,29 @@ func testFlagsFlipped(t *testing.T, c *cluster) {
 			}
 		})
 	}
+}
+
+// setFlags changes feature flags of Tekton until the end of the test.
+func (c *cluster) setFlags(t *testing.T, wanted map[string]string) {
+	t.Helper()
+	configMaps := c.kube.CoreV1().ConfigMaps("tekton-pipelines")
+	flags, err := configMaps.Get(t.Context(), "feature-flags", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := maps.Clone(flags.Data)
+	maps.Copy(flags.Data, wanted)
+	if _, err := configMaps.Update(t.Context(), flags, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		flags, err := configMaps.Get(context.Background(), "feature-flags", metav1.GetOptions{})
+		if err == nil {
+			flags.Data = before
+			_, err = configMaps.Update(context.Background(), flags, metav1.UpdateOptions{})
+		}
+		if err != nil {
+			t.Errorf("restoring the feature flags: %v", err)
+		}
+	})
 }

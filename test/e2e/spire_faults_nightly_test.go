@@ -56,14 +56,6 @@ func TestNightlySPIREFaults(t *testing.T) {
 	s.wantNoEntries(t)
 }
 
-// must ends a test that cannot prepare what it needs.
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to
 // do.
 func (s *spireSuite) wantUnsignedIn(t *testing.T, audit, enforce, log string) {

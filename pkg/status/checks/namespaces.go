@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -45,12 +46,12 @@ func checkScope(_ context.Context, c *Cluster) []status.Check {
 
 // checkLabels warns of labels whose value is not a mode.
 func checkLabels(_ context.Context, c *Cluster) []status.Check {
-	var wrong []string
+	var wrong, affected []string
 	for _, ns := range c.Namespaces.List {
 		label, ok := ns.Labels[settings.LabelEnforcement]
 		mode := c.Settings.EnforcementOf(ns.Labels)
 		if ns.InScope && ok && mode == c.Settings.Enforcement && label != string(mode) {
-			wrong = append(wrong, fmt.Sprintf("%s=%s", ns.Name, label))
+			wrong, affected = append(wrong, fmt.Sprintf("%s=%s", ns.Name, label)), append(affected, ns.Name)
 		}
 	}
 	if len(wrong) == 0 {
@@ -60,7 +61,7 @@ func checkLabels(_ context.Context, c *Cluster) []status.Check {
 		Part: status.PartSettings, ID: status.CheckEnforcementLabels, Status: verify.Warn,
 		Expected: "audit or enforce", Got: names.Few(wrong),
 		Message: fmt.Sprintf("label %s is no mode and counts as none", settings.LabelEnforcement),
-		Next:    "kubectl label namespace NAME " + settings.LabelEnforcement + "-",
+		Next:    "kubectl label namespace " + strings.Join(affected, " ") + " " + settings.LabelEnforcement + "-",
 	})
 }
 

@@ -39,8 +39,7 @@ func CheckPodStatus(ctx context.Context, c *Cluster) []status.Check {
 		Part: status.PartCluster, ID: status.CheckPodStatus, Status: verify.Warn,
 		Expected: wanted, Got: names.Few(found),
 		Message: "these can forge receipts, because they can write what the kubelet reports",
-		Next: "take that permission away, or refuse receipts: " + c.Options.Program +
-			" enable --minimum-assurance key-bound",
+		Next:    "take that permission away, or refuse receipts: " + c.enableCommand() + " --minimum-assurance key-bound",
 	})
 }
 

@@ -73,7 +73,7 @@ func checkSidecarLogs(c *Cluster, object *status.Object) status.Check {
 		Field: "data." + flagResults, Expected: "termination-message, or the setting read-sidecar-logs",
 		Got:     resultsByLog,
 		Message: "results travel by log, and the add-on may not read logs: TaskRuns with results are INDETERMINATE",
-		Next:    c.Options.Program + " enable --read-sidecar-logs",
+		Next:    c.enableCommand() + " --read-sidecar-logs",
 	}
 }
 

@@ -90,12 +90,12 @@ func checkToken(ctx context.Context, t cluster.Target) []cluster.Finding {
 			Next:    "kubectl create token " + probeAccount + " -n " + t.Namespace + " --audience " + audience,
 		}}
 	}
-	found := []cluster.Finding{judgeToken(t, got.Status.Token)}
+	found := []cluster.Finding{judgeToken(got.Status.Token)}
 	return append(found, checkUseless(ctx, t, got.Status.Token)...)
 }
 
 // judgeToken checks whether the signer and the verifier can use a token.
-func judgeToken(t cluster.Target, token string) cluster.Finding {
+func judgeToken(token string) cluster.Finding {
 	if len(token) > oidc.MaxToken {
 		return cluster.Finding{
 			Message:  "the cluster's tokens are longer than verifiers accept",
