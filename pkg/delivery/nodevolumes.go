@@ -50,8 +50,8 @@ const (
 )
 
 // The kubelet tries again after pauses that double from half a second to about two minutes. So its last failure is no
-// longer ago than the time before it, and no longer than mountRetry. mountSlack is for the attempt itself: with a driver
-// that does not answer, it takes 20 seconds.
+// longer ago than the time before it, and no longer than mountRetry. mountSlack is for the attempt itself, which takes
+// 20 seconds with a driver that does not answer.
 const (
 	mountRetry = 2*time.Minute + 2*time.Second
 	mountSlack = 20 * time.Second

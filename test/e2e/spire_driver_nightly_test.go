@@ -26,7 +26,8 @@ const (
 )
 
 // TestNightlySPIREWithoutDriver takes the CSI driver away. In audit the first TaskRun is delayed, and the next ones are
-// not, or less in another namespace. In enforce none runs. Once the driver is back, results are signed again without anybody's doing.
+// not, or less in another namespace. In enforce none runs. Once the driver is back, results are signed again by
+// themselves.
 func TestNightlySPIREWithoutDriver(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t)

@@ -120,17 +120,12 @@ func TestRegistrarTrust(t *testing.T) {
 
 // TestRegistrarFederated: the authorities of federated trust domains are apart from those that are kept.
 func TestRegistrarFederated(t *testing.T) {
-	r, c := newRegistrar(signing.BackendOIDCSAToken)
+	r, c := newRegistrar(signing.BackendSPIRE)
 	own, foreign := newAuthority(t, testDomain), newAuthority(t, "foreign.test")
 	r.identity.OnX509ContextUpdate(&workloadapi.X509Context{
 		SVIDs: []*x509svid.SVID{own.svid(t, adminPath)}, Bundles: x509bundle.NewSet(own.bundle(), foreign.bundle()),
 	})
 	var got trust.Cluster
-	r.Federated(&got)
-	if got.SPIFFE != nil {
-		t.Errorf("another backend: got %v", got.SPIFFE)
-	}
-	c.set(signing.BackendSPIRE, nil)
 	r.Federated(&got)
 	if diff := gocmp.Diff(bundleOf(foreign, true), got.SPIFFE); diff != "" {
 		t.Errorf("federated authorities (-want +got):\n%s", diff)
@@ -138,6 +133,12 @@ func TestRegistrarFederated(t *testing.T) {
 	r.Trust(&got)
 	if diff := gocmp.Diff(bundleOf(own, false), got.SPIFFE); diff != "" {
 		t.Errorf("authorities that are kept (-want +got):\n%s", diff)
+	}
+	c.set(signing.BackendOIDCSAToken, nil)
+	var none trust.Cluster
+	r.Federated(&none)
+	if none.SPIFFE != nil {
+		t.Errorf("another backend: got %v", none.SPIFFE)
 	}
 }
 
