@@ -233,8 +233,13 @@ func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode s
 	return e.Delivery, e
 }
 
+// doNotStart reports whether pods with the signer are created, but do not start.
+func doNotStart(e delivery.Entry) bool {
+	return e.Source == delivery.Start || e.Source == delivery.Mount
+}
+
 func leftBy(e delivery.Entry) LeftAlone {
-	if e.Source == delivery.Start {
+	if doNotStart(e) {
 		return LeftStart
 	}
 	return LeftRefused
@@ -242,7 +247,7 @@ func leftBy(e delivery.Entry) LeftAlone {
 
 // notDelivered describes why the signer is not delivered to a namespace.
 func notDelivered(e delivery.Entry) string {
-	if e.Source == delivery.Start {
+	if doNotStart(e) {
 		return "pods of this namespace do not start with the signer: " + e.Reason
 	}
 	return "pods of this namespace with the signer are refused: " + e.Reason

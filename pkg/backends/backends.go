@@ -14,9 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/client-go/dynamic"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
@@ -48,12 +46,23 @@ type Descriptor struct {
 	Objects func(settings.Settings, *metav1.LabelSelector) (objects []runtime.Object, wanted bool, err error)
 	// Kind is the kind of Objects.
 	Kind schema.GroupVersionKind
-	// Check checks what the backend needs in a cluster; nil if nothing.
-	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
+	// Check checks what the backend needs in a cluster with an installation; nil if nothing.
+	Check func(context.Context, cluster.Target) []cluster.Finding
 	// Preflight are the checks of what the backend needs before it is enabled.
 	Preflight []cluster.Check
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
+}
+
+// Drivers returns the CSI drivers that mount the backend's volumes into the pods of TaskRuns.
+func (d Descriptor) Drivers() []string {
+	var drivers []string
+	for _, v := range d.StepVolumes {
+		if v.Source.CSI != nil {
+			drivers = append(drivers, v.Source.CSI.Driver)
+		}
+	}
+	return drivers
 }
 
 // ConfigMap is one of Tekton's own, with settings of one backend.
@@ -86,6 +95,8 @@ type Registrar interface {
 	Client() (cluster.ControllerClient, error)
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
+	// Federated adds keys in use now of others, which identify no TaskRun of the cluster. They are not kept.
+	Federated(c *trust.Cluster)
 }
 
 // NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the

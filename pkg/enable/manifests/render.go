@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -108,18 +109,28 @@ func (o Options) set(object runtime.Object) error {
 	case *admissionv1.ValidatingAdmissionPolicy:
 		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
-		switch {
-		case obj.Name == ChainsGate && !o.Settings.GateChains:
-			obj.Rules = nil
-		case obj.Name == SidecarLogs && o.Settings.SidecarLogs:
-			obj.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
-		}
+		o.setRole(obj)
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
 		o.setBinding(obj)
 	case *admissionv1.MutatingWebhookConfiguration:
 		return o.setWebhooks(obj)
 	}
 	return nil
+}
+
+// setRole writes the rules of a role that depend on the settings.
+func (o Options) setRole(role *rbacv1.ClusterRole) {
+	switch {
+	case role.Name == ChainsGate && !o.Settings.GateChains:
+		role.Rules = nil
+	case role.Name == SidecarLogs && o.Settings.SidecarLogs:
+		role.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
+	case role.Name == VolumeMounts && len(backends.Of(o.Settings.Backend).Drivers()) > 0:
+		role.Rules = []rbacv1.PolicyRule{
+			{APIGroups: []string{storagev1.GroupName}, Resources: []string{"csinodes"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
+		}
+	}
 }
 
 // tektonAccount returns the service account of Tekton's controller.
