@@ -65,7 +65,10 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 	a.grants = reconciler.NewGrantTimes(a.client)
 	a.sealSecret = reconciler.NewSecretInformer(a.client, manifests.SealKeySecret)
 	a.pods = pods{a.metadata, a.client}
-	a.registrar = backends.NewRegistrar(a.settings.Get, func() { a.trust.Changed() }, time.Now, a.log)
+	a.registrar = backends.NewRegistrar(backends.RegistrarOptions{
+		Settings: a.settings.Get, OnChange: func() { a.trust.Changed() },
+		Trusted: func() *trust.Cluster { return a.trust.Cluster() }, Now: time.Now, Log: a.log,
+	})
 	a.settings.OnChange(a.registrar.SettingsChanged)
 	a.history = reconciler.NewHistory(reconciler.HistoryConfig{
 		Client: a.client, Recorder: a.recorder, Log: a.log, Now: time.Now, OnSync: a.metrics.TrustHistory,

@@ -147,7 +147,7 @@ func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	status := &admission.StatusHandler{
 		Scope: a, Accounts: a.accounts(), Verifier: a.trust, Pods: admission.OwnPods{Pods: a.pods},
 		SealKey: a.sealKey, Since: a.grants.Since, Recorded: a.trust.Recorded, OnRetry: a.metrics.Retry, Now: time.Now,
-		Log: a.log,
+		Signer: a.registrar.Status(), OnSigned: a.metrics.StatusSigned, Log: a.log,
 	}
 	chains := &admission.ChainsHandler{Scope: a, Now: time.Now, Log: a.log}
 	limiter, mux, asked := admission.NewLimiter(runtime.GOMAXPROCS(0)), http.NewServeMux(), rules()

@@ -5,31 +5,52 @@ package admission
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/record"
 )
 
-// marks are the add-on's annotations in a status: JSON values, empty if absent.
-type marks struct{ record, seal string }
+// marks are the annotations in a status that the add-on reads or writes: JSON values, empty if absent.
+type marks struct {
+	record, seal string
+	signed       signedMarks
+}
 
-// parseMarks reads the add-on's annotations and drops the others, because there can be any number of them.
+// signedMarks are a controller's signature over the status, and the note that it was changed.
+type signedMarks struct{ hash, signature, certificates, changed string }
+
+// present reports whether there is a signature, or a part of one.
+func (m signedMarks) present() bool { return m.hash != "" || m.signature != "" || m.certificates != "" }
+
+// own reports whether the signature is in the add-on's own form. It may still be anybody's.
+func (m signedMarks) own() bool { return strings.HasPrefix(text(m.hash), signing.OwnStatusForm) }
+
+// parseMarks reads these annotations and drops the others, because there can be any number of them.
 func parseMarks(annotations json.RawMessage) (m marks, err error) {
 	if !isObject(annotations) {
 		return m, nil // nobody reads any in it
 	}
+	places := m.places()
 	err = walk(annotations, func(key, value []byte) {
-		switch string(unquote(key)) {
-		case record.Annotation:
-			m.record = string(value)
-		case seal.Annotation:
-			m.seal = string(value)
+		if place := places[string(unquote(key))]; place != nil {
+			*place = string(value)
 		}
 	})
 	if err != nil {
 		return marks{}, fmt.Errorf("reading status.annotations: %w", err)
 	}
 	return m, nil
+}
+
+// places returns where each annotation is kept.
+func (m *marks) places() map[string]*string {
+	return map[string]*string{
+		record.Annotation: &m.record, seal.Annotation: &m.seal,
+		signing.StatusHash: &m.signed.hash, signing.StatusSignature: &m.signed.signature,
+		signing.StatusCertificates: &m.signed.certificates, signing.StatusNotVerified: &m.signed.changed,
+	}
 }
 
 func isObject(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '{' }
@@ -53,12 +74,11 @@ func quoted(value string) string {
 
 // changes lists the marks that changed, by key. An empty value is removed.
 func (m marks) changes(came marks) map[string]string {
-	changed := map[string]string{}
-	if m.record != came.record {
-		changed[record.Annotation] = m.record
-	}
-	if m.seal != came.seal {
-		changed[seal.Annotation] = m.seal
+	before, changed := came.places(), map[string]string{}
+	for key, value := range m.places() {
+		if *value != *before[key] {
+			changed[key] = *value
+		}
 	}
 	return changed
 }
@@ -71,10 +91,10 @@ func (m marks) in(annotations json.RawMessage) (json.RawMessage, error) {
 			return nil, fmt.Errorf("reading status.annotations: %w", err)
 		}
 	}
-	for key, value := range map[string]string{record.Annotation: m.record, seal.Annotation: m.seal} {
+	for key, value := range m.places() {
 		delete(all, key)
-		if value != "" {
-			all[key] = json.RawMessage(value)
+		if *value != "" {
+			all[key] = json.RawMessage(*value)
 		}
 	}
 	if len(all) == 0 {

@@ -105,13 +105,13 @@ func (h *StatusHandler) isRecorded(ctx context.Context, w write, recorded string
 func (h *StatusHandler) carry(w write) state {
 	wanted := w.carried()
 	recorded := text(w.submitted.marks.record)
-	if recorded == "" || w.submitted.marks == wanted.marks {
+	offered := wanted
+	offered.marks.record, offered.marks.seal = w.submitted.marks.record, w.submitted.marks.seal
+	if recorded == "" || offered.marks == wanted.marks {
 		return wanted
 	}
-	offered := wanted
-	offered.marks = w.submitted.marks
 	if facts, ok := h.opened(w.old.id, offered); ok && facts.Record == seal.RecordDigest(recorded) {
-		wanted.marks = offered.marks
+		return offered
 	}
 	return wanted
 }

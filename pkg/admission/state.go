@@ -35,7 +35,7 @@ const (
 type state struct {
 	fields     map[string]json.RawMessage // nil: there is no status
 	conditions []entry                    // what the field of that name holds
-	came       marks                      // the add-on's annotations
+	came       marks                      // its annotations
 	marks      marks                      // what it is to hold
 }
 
@@ -142,7 +142,7 @@ func (s state) hasAny(fields ...string) bool {
 // withoutVerdict returns a copy without the add-on's condition, seal and record.
 func (s state) withoutVerdict() state {
 	wanted := s.clone()
-	wanted.marks = marks{}
+	wanted.marks.record, wanted.marks.seal = "", ""
 	if slices.ContainsFunc(s.conditions, isOurs) {
 		wanted.setConditions(slices.DeleteFunc(slices.Clone(s.conditions), isOurs))
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
@@ -84,6 +85,10 @@ type StatusHandler struct {
 	// is; it may be nil.
 	Recorded func(ctx context.Context, rules Rules, tr *v1.TaskRun) (verify.Verdict, bool)
 	OnRetry  func() // is told every attempt that was sent into the next; it may be nil
+	// Signer signs the status of completed TaskRuns; nil if nothing does.
+	Signer cluster.StatusClient
+	// OnSigned is told every status that was to be signed; it may be nil.
+	OnSigned func(error)
 	Now      func() time.Time
 	Log      *zap.SugaredLogger
 }
@@ -161,6 +166,7 @@ func (h *StatusHandler) admit(
 	}
 	pinned := w.changesDeclaration() && !old.managedByOther()
 	w = w.pinned()
+	w.signed = h.signedBefore(ctx, w)
 	wanted, err := h.decide(ctx, w)
 	if err != nil && mode != settings.Enforce {
 		logging.FromContext(ctx).Errorw("this TaskRun cannot be read", zap.Error(err))
@@ -173,6 +179,7 @@ func (h *StatusHandler) admit(
 	if err != nil {
 		return nil, err
 	}
+	wanted = h.withSignature(ctx, w, wanted, noRoom == "")
 	dryRun := request.DryRun != nil && *request.DryRun
 	if h.OnRetry != nil && !dryRun && submitted.complete() && !wanted.complete() {
 		h.OnRetry()
@@ -201,7 +208,7 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	}
 	w.before = h.standing(ctx, w)
 	switch {
-	case w.before.judged && sameJudged(w.old.state, w.submitted.state):
+	case w.before.judged && sameJudged(w.old.state, w.submitted.state) && !w.losesVerdict():
 		return h.carry(w), nil
 	case !w.submitted.complete():
 		return h.running(ctx, w)
@@ -213,7 +220,7 @@ func (h *StatusHandler) decide(ctx context.Context, w write) (state, error) {
 	if w.submitted.succeeded().Status == "False" && w.submitted.ranNothing() && w.old.ranNothing() {
 		return unjudged(w.submitted.state), nil
 	}
-	result, facts, err := h.judge(ctx, w, w.submitted.state)
+	result, facts, err := h.judgeWhole(ctx, w)
 	switch {
 	case err != nil:
 		return state{}, err

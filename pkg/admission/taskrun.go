@@ -153,7 +153,12 @@ func asStored(old object, status state) (*v1.TaskRun, error) {
 	wanted.came, wanted.marks = marks{}, marks{}
 	outcomes := slices.DeleteFunc(slices.Clone(status.conditions), func(e entry) bool { return !isSucceeded(e) })
 	wanted.setConditions(outcomes[:min(len(outcomes), maxOutcomes)])
-	encoded, err := encode(wanted)
+	return wholly(old, wanted)
+}
+
+// wholly returns the TaskRun with this status, and everything else from the old object.
+func wholly(old object, status state) (*v1.TaskRun, error) {
+	encoded, err := encode(status)
 	if err != nil {
 		return nil, err
 	}

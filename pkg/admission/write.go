@@ -21,8 +21,9 @@ type write struct {
 	settings       settings.Settings
 	mode           settings.Enforcement
 	accounts       Accounts
-	by             string   // the user who writes
-	before         standing // of the verdict in old
+	by             string       // the user who writes
+	before         standing     // of the verdict in old
+	signed         signedStatus // how far the signature over the old status is good
 }
 
 // standing is how far the verdict in a status is the add-on's own. The zero value means that nothing proves that the
@@ -73,6 +74,8 @@ func (w write) refused() error {
 		return w.forbidden("only Tekton's controller retries a TaskRun")
 	case w.old.complete() && !sameJudged(w.old.state, w.submitted.state):
 		return w.forbidden("the TaskRun is completed, and its results are enforced")
+	case w.old.complete() && w.old.marks.signed.own() && !sameSigned(w.old.state, w.submitted.state):
+		return w.forbidden("the TaskRun is completed, and its status is signed")
 	}
 	return nil
 }
@@ -185,6 +188,8 @@ func (w write) condition(result verify.Result, now time.Time) *condition {
 		said, good = cond.Message, cond.Status == corev1.ConditionTrue
 	}
 	switch {
+	case w.signed.standing == statusChanged:
+		return cond
 	case w.before.good && w.by != w.accounts.Tekton:
 		if good {
 			said = "FAILED: what was verified has changed since"

@@ -8,9 +8,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
-	"go.uber.org/zap"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -52,6 +51,13 @@ type Descriptor struct {
 	Preflight []cluster.Check
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
 	Reader func(cluster *trust.Cluster, policy check.Policy) (check.Reader, error)
+	// Status returns what verifies a status that is signed as a whole; nil if the backend signs none.
+	Status func(cluster *trust.Cluster) (StatusReader, error)
+}
+
+// StatusReader verifies the status of completed TaskRuns that is signed as a whole. It is safe for concurrent use.
+type StatusReader interface {
+	Status(ctx context.Context, tr *v1.TaskRun, run check.Run) check.Judgement
 }
 
 // Drivers returns the CSI drivers that mount the backend's volumes into the pods of TaskRuns.
@@ -93,19 +99,19 @@ type Registrar interface {
 	SettingsChanged()
 	// Client returns the client with which TaskRuns are registered now.
 	Client() (cluster.ControllerClient, error)
+	// Status returns the client that signs and verifies the status of TaskRuns.
+	Status() cluster.StatusClient
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
 	// Federated adds keys in use now of others, which identify no TaskRun of the cluster. They are not kept.
 	Federated(c *trust.Cluster)
 }
 
-// NewRegistrar returns the registrar of the only backend that has one. onChange is called when the keys of the
-// backend have changed.
-func NewRegistrar(
-	current func() settings.Settings, onChange func(), now func() time.Time, log *zap.SugaredLogger,
-) Registrar {
-	return spirecluster.NewRegistrar(current, onChange, now, log)
-}
+// RegistrarOptions are what NewRegistrar needs.
+type RegistrarOptions = spirecluster.RegistrarOptions
+
+// NewRegistrar returns the registrar of the only backend that has one.
+func NewRegistrar(options RegistrarOptions) Registrar { return spirecluster.NewRegistrar(options) }
 
 // All returns the table, in the order in which help shows it.
 func All() []Descriptor {
@@ -132,6 +138,7 @@ func All() []Descriptor {
 			Reader: func(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 				return spirecluster.NewReader(cluster)
 			},
+			Status: func(cluster *trust.Cluster) (StatusReader, error) { return spirecluster.NewReader(cluster) },
 		},
 		{
 			Name:    signing.BackendReceipt,
@@ -197,6 +204,22 @@ func Readers(cluster *trust.Cluster, policy check.Policy) (map[signing.Backend]c
 			return nil, err
 		}
 		readers[d.Name] = reader
+	}
+	return readers, nil
+}
+
+// StatusReaders returns what verifies the status of TaskRuns of a cluster.
+func StatusReaders(cluster *trust.Cluster) ([]StatusReader, error) {
+	var readers []StatusReader
+	for _, d := range All() {
+		if d.Status == nil {
+			continue
+		}
+		reader, err := d.Status(cluster)
+		if err != nil {
+			return nil, err
+		}
+		readers = append(readers, reader)
 	}
 	return readers, nil
 }

@@ -39,6 +39,7 @@ type Metrics struct {
 	stuck     *prometheus.CounterVec
 	refusals  *prometheus.CounterVec
 	entries   *prometheus.CounterVec
+	signed    *prometheus.CounterVec
 	leader    prometheus.Gauge
 	keys      prometheus.Gauge
 	looked    prometheus.Gauge
@@ -75,6 +76,8 @@ func New(build version.Info) *Metrics {
 			"found the reason, by what happened to the namespace.", outcome),
 		entries: counters("entries_total",
 			"Attempts to register TaskRuns with the backend, or to end a registration.", outcome),
+		signed: counters("status_signatures_total",
+			"Attempts to sign the status of completed TaskRuns with the add-on's own identity, by outcome.", outcome),
 		leader: gauge("leader", "1 in the replica that reconciles, 0 in the others."),
 		keys:   gauge("trust_history_keys", "Keys in the trust history."),
 		looked: gauge("trust_history_checked_timestamp_seconds",
@@ -92,6 +95,7 @@ func New(build version.Info) *Metrics {
 		m.catchUps.WithLabelValues(o)
 		m.records.WithLabelValues(o)
 		m.entries.WithLabelValues(o)
+		m.signed.WithLabelValues(o)
 	}
 	m.records.WithLabelValues(givenUp)
 	for _, kind := range admission.LeftAlones() {
@@ -102,7 +106,7 @@ func New(build version.Info) *Metrics {
 		m.refusals.WithLabelValues(o)
 	}
 	m.registry.MustRegister(m.verdicts, m.webhooks, m.works, m.leftAlone, m.retries, m.catchUps, m.records, m.stuck,
-		m.refusals, m.entries, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
+		m.refusals, m.entries, m.signed, m.leader, m.keys, m.looked, m.apiCalls, m.logLines, m.buildInfo,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.queues.collectors()...)
 	return m
@@ -183,6 +187,9 @@ func (m *Metrics) Record(err error) { m.records.WithLabelValues(outcomeOf(err)).
 
 // Entry counts an attempt to register a TaskRun, or to end its registration.
 func (m *Metrics) Entry(err error) { m.entries.WithLabelValues(outcomeOf(err)).Inc() }
+
+// StatusSigned counts a status that was to be signed.
+func (m *Metrics) StatusSigned(err error) { m.signed.WithLabelValues(outcomeOf(err)).Inc() }
 
 // RecordGivenUp counts a record that can never be written.
 func (m *Metrics) RecordGivenUp() { m.records.WithLabelValues(givenUp).Inc() }

@@ -29,6 +29,8 @@ import (
 
 // registry is what TaskRuns are registered with. It holds until when, by namespace/name/UID.
 type registry struct {
+	signingcluster.NoopControllerClient
+
 	now   func() time.Time
 	until map[string]time.Time
 	calls []string

@@ -24,7 +24,7 @@ func Attempt(tr *v1.TaskRun, n int) (*v1.TaskRun, error) {
 			n, tr.Namespace, tr.Name, count(Attempts(tr), "attempt"))
 	}
 	attempt := *tr
-	attempt.Status = tr.Status.RetriesStatus[n]
+	attempt.Status = withoutStatusSignature(tr.Status.RetriesStatus[n])
 	attempt.Status.RetriesStatus = tr.Status.RetriesStatus[:n:n]
 	return &attempt, nil
 }

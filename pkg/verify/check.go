@@ -42,8 +42,11 @@ const (
 	CheckSucceeded      = check.Succeeded
 	CheckLog            = check.Log
 	CheckRecord         = check.Record
-	CheckAssurance      = check.Assurance
-	CheckCondition      = check.Condition
+
+	CheckStatusSignature = check.StatusSignature
+
+	CheckAssurance = check.Assurance
+	CheckCondition = check.Condition
 )
 
 // The statuses of a check. Fail makes the verdict FAILED, Unknown makes it INDETERMINATE, and Missing makes

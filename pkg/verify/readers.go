@@ -47,6 +47,9 @@ func (v *Verifier) setReaders(cluster *trust.Cluster) error {
 	if v.hasRecorder {
 		v.recorder = cluster.Recorders[0].Subject
 	}
+	if v.status, err = backends.StatusReaders(cluster); err != nil {
+		return err
+	}
 	v.readers, err = backends.Readers(cluster, v.policy)
 	return err
 }

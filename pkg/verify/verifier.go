@@ -10,6 +10,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	"knative.dev/pkg/apis"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -23,6 +24,7 @@ const DefaultClockSkew = 300 * time.Second
 type Verifier struct {
 	cluster ClusterRef
 	readers map[signing.Backend]check.Reader
+	status  []backends.StatusReader
 	policy  check.Policy
 	now     func() time.Time
 	skew    time.Duration
@@ -77,7 +79,7 @@ func New(cluster *trust.Cluster, options ...Option) (*Verifier, error) {
 // TaskRun verifies one TaskRun. It never changes tr. If a key is missing, its ID is in Result.MissingKey, so
 // that a caller with a stale bundle can fetch a new one and verify again.
 //
-// It runs the stages in turn: record, read, place, identify, replay, conclude. Each adds what it found to the
+// It runs the stages in turn: record, status, read, place, identify, replay, conclude. Each adds what it found to the
 // findings. A stage that needs what an earlier one could not provide is left out.
 func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Result {
 	r := v.run(tr, facts)
@@ -87,6 +89,7 @@ func (v *Verifier) TaskRun(ctx context.Context, tr *v1.TaskRun, facts Facts) Res
 		return c.result()
 	}
 	c.record = v.readRecord(ctx, r, found)
+	v.checkStatus(ctx, r, found)
 	steps, restored := readSteps(r, c.record, found)
 	place := placement{run: r, found: found, steps: steps, record: c.record, receipts: v.receipts}
 	place.livePod()

@@ -60,6 +60,7 @@ func Generate(seed uint64) ([]Case, error) {
 	m.setUp()
 	groups := []func(){
 		m.evidence, m.records, m.keptMaterial, m.keys, m.parsers, m.resources, m.display, m.hostile,
+		m.signedStatuses,
 	}
 	for _, group := range groups {
 		if m.err == nil {

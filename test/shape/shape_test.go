@@ -291,7 +291,7 @@ var (
 	// tests.
 	mayName = []string{
 		"pkg/signing/oidc/", "pkg/signing/spire/", "pkg/signing/sigstore/", "pkg/signing/spiretest/", "pkg/signing/scheme.go",
-		"pkg/backends/", "cmd/signer/backends.go",
+		"pkg/backends/", "cmd/signer/backends.go", "pkg/signing/status.go", "pkg/signing/cluster/client.go", // names of TEP-0089
 		"pkg/verify/verifytest/", "test/", "hack/",
 	}
 )

@@ -35,9 +35,11 @@ const (
 	Artifacts      ID = "artifacts"       // status.artifacts is what the steps emitted
 	Succeeded      ID = "succeeded"       // the outcome agrees with the steps' exit codes
 	Log            ID = "log"
-	Record         ID = "record"    // the add-on's record matches this TaskRun
-	Assurance      ID = "assurance" // the identity proves at least the minimum
-	Condition      ID = "condition" // the condition SignedResultsVerified agrees with the verdict
+	Record         ID = "record" // the add-on's record matches this TaskRun
+	// StatusSignature passes if the controller signed the status as it is.
+	StatusSignature ID = "status-signature"
+	Assurance       ID = "assurance" // the identity proves at least the minimum
+	Condition       ID = "condition" // the condition SignedResultsVerified agrees with the verdict
 )
 
 // Order lists every ID in the order in which checks are reported. The first check that decides a verdict is
@@ -46,7 +48,7 @@ func Order() []ID {
 	return []ID{
 		Message, Reserved, Coverage, Receipt, Format, TaskRunUID, Pod, Position, CredentialLeak, Token,
 		Key, Signature, Payload, TokenReuse, Certificate, TrustDomain, Subject, Time, Declaration,
-		Results, StepResults, Artifacts, Succeeded, Log, Record, Assurance, Condition,
+		Results, StepResults, Artifacts, Succeeded, Log, Record, StatusSignature, Assurance, Condition,
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -41,15 +43,7 @@ func ParseChain(carrier string) (*SVID, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the certificates: %w", err)
 	}
-	if n := len(certificates); n == 0 || n > MaxCertificates {
-		return nil, fmt.Errorf("expected 1 to %d certificates, got %d", MaxCertificates, n)
-	}
-	for _, c := range certificates {
-		if err := checkKey(c.PublicKey); err != nil {
-			return nil, err
-		}
-	}
-	return &SVID{Leaf: certificates[0], Intermediates: certificates[1:]}, nil
+	return newSVID(certificates)
 }
 
 // FormatChain writes what ParseChain reads.
@@ -86,6 +80,55 @@ func ParseLegacy(carrier string) (*SVID, error) {
 
 // FormatLegacy writes what ParseLegacy reads.
 func FormatLegacy(leaf *x509.Certificate) string { return encodePEM(leaf.Raw) }
+
+// ParsePEM reads what FormatPEM writes, byte for byte: PEM blocks, the leaf first, each certificate once, with
+// nothing around them.
+func ParsePEM(text string) (*SVID, error) {
+	if len(text) > maxChain {
+		return nil, fmt.Errorf("expected certificates of at most %d bytes, got %d", maxChain, len(text))
+	}
+	var certificates []*x509.Certificate
+	for rest := []byte(text); len(rest) > 0; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			return nil, fmt.Errorf("expected certificates in PEM with nothing around them")
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading the certificates: %w", err)
+		}
+		if slices.ContainsFunc(certificates, certificate.Equal) {
+			return nil, fmt.Errorf("expected every certificate once, got one twice")
+		}
+		certificates = append(certificates, certificate)
+	}
+	if text != FormatPEM(certificates) {
+		return nil, fmt.Errorf("expected PEM blocks CERTIFICATE with nothing around them")
+	}
+	return newSVID(certificates)
+}
+
+// FormatPEM writes certificates as PEM blocks.
+func FormatPEM(certificates []*x509.Certificate) string {
+	var text strings.Builder
+	for _, c := range certificates {
+		text.WriteString(encodePEM(c.Raw))
+	}
+	return text.String()
+}
+
+// newSVID returns the SVID of certificates, the leaf first.
+func newSVID(certificates []*x509.Certificate) (*SVID, error) {
+	if n := len(certificates); n == 0 || n > MaxCertificates {
+		return nil, fmt.Errorf("expected 1 to %d certificates, got %d", MaxCertificates, n)
+	}
+	for _, c := range certificates {
+		if err := checkKey(c.PublicKey); err != nil {
+			return nil, err
+		}
+	}
+	return &SVID{Leaf: certificates[0], Intermediates: certificates[1:]}, nil
+}
 
 func encodePEM(der []byte) string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))

@@ -176,3 +176,23 @@ func ParseTaskRunPath(path string) (namespace, name string, ok bool) {
 	}
 	return parts[2], parts[4], true
 }
+
+// The paths of the SPIFFE IDs that may sign the status of TaskRuns. They are fixed: otherwise, every workload
+// of the trust domain could sign for a controller. Nobody but an admin of SPIRE assigns them.
+const (
+	addOnPath        = "/tekton-sign/controller"       // as in the quick start
+	addOnAccountPath = "/ns/tekton-sign/sa/controller" // as SPIRE's controller manager names workloads
+	tektonPath       = "/tekton/controller"            // as in Tekton's own guide
+
+	tektonAccountPath = "/ns/tekton-pipelines/sa/tekton-pipelines-controller"
+)
+
+// AddOnIDs returns the SPIFFE IDs of the add-on in a trust domain.
+func AddOnIDs(trustDomain string) []string {
+	return []string{"spiffe://" + trustDomain + addOnPath, "spiffe://" + trustDomain + addOnAccountPath}
+}
+
+// TektonIDs returns the SPIFFE IDs of Tekton's controller in a trust domain.
+func TektonIDs(trustDomain string) []string {
+	return []string{"spiffe://" + trustDomain + tektonPath, "spiffe://" + trustDomain + tektonAccountPath}
+}

@@ -11,16 +11,16 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cyberphone/json-canonicalization/go/src/webpki.org/jsoncanonicalizer"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"knative.dev/pkg/apis"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/canonical"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
-// maxMembers caps one object in a projection, because sorting compares all names with each other.
-const maxMembers = 512
+// maxMembers caps one object in a projection.
+const maxMembers = canonical.MaxMembers
 
 // fieldDigits is how many hex digits of a member's SHA-256 a record keeps, to name the member that changed.
 const fieldDigits = 16
@@ -129,24 +129,12 @@ func (p Projection) Fields() (map[string]string, error) { return fieldsOf(p.p) }
 
 // digestOf returns the hex SHA-256 of the RFC 8785 form of v.
 func digestOf(v any) (string, error) {
-	b, err := canonical(v)
+	b, err := canonical.JSON(v)
 	if err != nil {
 		return "", err
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:]), nil
-}
-
-// canonical returns the RFC 8785 form of v.
-func canonical(v any) ([]byte, error) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("encoding: %w", err)
-	}
-	if b, err = jsoncanonicalizer.Transform(b); err != nil {
-		return nil, fmt.Errorf("bringing into the form of RFC 8785: %w", err)
-	}
-	return b, nil
 }
 
 func fieldsOf(p projection) (map[string]string, error) {

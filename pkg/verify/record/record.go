@@ -13,6 +13,7 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/canonical"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -151,7 +152,7 @@ func (r Record) Statement() ([]byte, error) {
 		Subject: []subject{{Name: subjectName}},
 	}
 	s.Subject[0].Digest.SHA256 = r.TaskRun
-	return canonical(s)
+	return canonical.JSON(s)
 }
 
 // DigestOf returns the digest of a statement, for which the proof vouches.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/canonical"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -22,7 +23,7 @@ func TestVector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	projected, err := canonical(p)
+	projected, err := canonical.JSON(p)
 	if err != nil {
 		t.Fatal(err)
 	}

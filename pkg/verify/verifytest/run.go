@@ -66,11 +66,14 @@ type Step struct {
 	Message  func(entries []result.RunResult) any // replaces the message: a string, or entries
 }
 
+// RunUID is the UID of the TaskRun of a new Run.
+const RunUID = "6340374f-3a88-4ff2-812e-c155a2d8e142"
+
 // NewRun returns a TaskRun with two steps and a string, an array and an object result.
 func NewRun() *Run {
 	return &Run{
 		Namespace: "ci", Name: "build",
-		UID: "6340374f-3a88-4ff2-812e-c155a2d8e142", PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
+		UID: RunUID, PodUID: "3db15e48-971f-4815-84b3-272e52f61a10",
 		ServiceAccount: "builder",
 		Spec: v1.TaskSpec{
 			Results: []v1.TaskResult{

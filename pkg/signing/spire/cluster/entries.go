@@ -54,7 +54,7 @@ type Entries struct {
 	parent *spiretypes.SPIFFEID // of all entries; nil before it is registered
 }
 
-var _ cluster.ControllerClient = (*Entries)(nil)
+var _ cluster.EntryClient = (*Entries)(nil)
 
 // entryPrefix begins the IDs of the add-on's entries. The UID of the TaskRun follows.
 const entryPrefix = "tekton-sign.taskrun."
@@ -165,7 +165,7 @@ func (e *Entries) update(ctx context.Context, entry *spiretypes.Entry, what *spi
 	return nil
 }
 
-// DeleteEntry implements cluster.ControllerClient.
+// DeleteEntry implements cluster.EntryClient.
 func (e *Entries) DeleteEntry(ctx context.Context, tr *v1.TaskRun, _ *corev1.Pod) error {
 	id := entryPrefix + string(tr.UID)
 	answer, err := e.entries.BatchDeleteEntry(ctx, &entryv1.BatchDeleteEntryRequest{Ids: []string{id}})
@@ -183,7 +183,7 @@ func (e *Entries) DeleteEntry(ctx context.Context, tr *v1.TaskRun, _ *corev1.Pod
 // maxPages bounds how many pages are read.
 const pageSize, maxPages = 500, 1000
 
-// ListEntries implements cluster.ControllerClient.
+// ListEntries implements cluster.EntryClient.
 func (e *Entries) ListEntries(ctx context.Context, f func(cluster.Registered)) error {
 	parent, err := e.registerAliasAgain(ctx)
 	if err != nil {

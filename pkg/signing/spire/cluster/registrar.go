@@ -21,6 +21,7 @@ import (
 type Registrar struct {
 	settings func() settings.Settings
 	identity *Identity
+	status   *Status
 	log      *zap.SugaredLogger
 	now      func() time.Time
 	changed  chan struct{}
@@ -30,14 +31,27 @@ type Registrar struct {
 	of      settings.SPIRE // what entries was made for
 }
 
-// NewRegistrar returns a registrar. onChange is called when the authorities of a trust domain have changed.
-func NewRegistrar(
-	current func() settings.Settings, onChange func(), now func() time.Time, log *zap.SugaredLogger,
-) *Registrar {
+// RegistrarOptions are what NewRegistrar needs.
+type RegistrarOptions struct {
+	Settings func() settings.Settings
+	OnChange func() // is called when the authorities of a trust domain have changed
+	// Trusted returns the authorities that the add-on has seen, nil if it knows none yet.
+	Trusted func() *trust.Cluster
+	Now     func() time.Time
+	Log     *zap.SugaredLogger
+}
+
+// NewRegistrar returns a registrar.
+func NewRegistrar(o RegistrarOptions) *Registrar {
+	identity := NewIdentity(o.OnChange)
 	return &Registrar{
-		settings: current, identity: NewIdentity(onChange), log: log, now: now, changed: make(chan struct{}, 1),
+		settings: o.Settings, identity: identity, log: o.Log, now: o.Now, changed: make(chan struct{}, 1),
+		status: NewStatus(o, identity),
 	}
 }
+
+// Status returns the client that signs and verifies the status of TaskRuns, whatever the backend is.
+func (r *Registrar) Status() cluster.StatusClient { return r.status }
 
 // SettingsChanged makes Run read the settings again.
 func (r *Registrar) SettingsChanged() {
@@ -80,15 +94,15 @@ func (r *Registrar) Client() (cluster.ControllerClient, error) {
 	s := r.settings()
 	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries != settings.EntriesAPI {
 		if r.entries == nil {
-			return cluster.NoopControllerClient{}, nil
+			return withStatus{cluster.NoopControllerClient{}, r.status}, nil
 		}
-		return r.entries, nil
+		return withStatus{r.entries, r.status}, nil
 	}
 	if err := r.ready(s.SPIRE); err != nil {
 		return nil, err
 	}
 	if r.entries != nil && r.of == s.SPIRE {
-		return r.entries, nil
+		return withStatus{r.entries, r.status}, nil
 	}
 	entries, err := NewEntries(EntriesOptions{
 		Address: s.SPIRE.ServerAddr, ServerID: s.SPIRE.ServerID(), TrustDomain: s.SPIRE.TrustDomain,
@@ -102,7 +116,13 @@ func (r *Registrar) Client() (cluster.ControllerClient, error) {
 		_ = r.entries.Close() // it is replaced
 	}
 	r.entries, r.of = entries, s.SPIRE
-	return entries, nil
+	return withStatus{entries, r.status}, nil
+}
+
+// withStatus is a ControllerClient.
+type withStatus struct {
+	cluster.EntryClient
+	cluster.StatusClient
 }
 
 // ready returns an error unless the add-on has an identity of the trust domain.

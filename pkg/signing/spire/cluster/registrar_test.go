@@ -41,7 +41,10 @@ func (c *current) set(backend signing.Backend, change func(*settings.SPIRE)) {
 func newRegistrar(backend signing.Backend) (*Registrar, *current) {
 	c := &current{}
 	c.set(backend, nil)
-	return NewRegistrar(c.get, func() {}, noon, zap.NewNop().Sugar()), c
+	return NewRegistrar(RegistrarOptions{
+		Settings: c.get, OnChange: func() {}, Trusted: func() *trust.Cluster { return nil }, Now: noon,
+		Log: zap.NewNop().Sugar(),
+	}), c
 }
 
 // identify gives the registrar an identity, as an agent does.
@@ -64,7 +67,7 @@ func (r *Registrar) want(t *testing.T, what string) cluster.ControllerClient {
 // TestRegistrarClient returns the client that fits the settings.
 func TestRegistrarClient(t *testing.T) {
 	r, c := newRegistrar(signing.BackendOIDCSAToken)
-	noop := cluster.ControllerClient(cluster.NoopControllerClient{})
+	noop := cluster.ControllerClient(withStatus{cluster.NoopControllerClient{}, r.status})
 	if got := r.want(t, "another backend"); got != noop {
 		t.Errorf("another backend: got %T", got)
 	}

@@ -104,7 +104,7 @@ func (p *proof) settleAuthority(j *check.Judgement, found []spire.Authority) {
 	}
 	j.Checks = append(j.Checks, check.Refuted(check.Certificate,
 		"a signature from before "+latest.Format(check.TimeFormat),
-		p.at.UTC().Format(check.TimeFormat), "the authority was retired when the step signed"))
+		p.at.UTC().Format(check.TimeFormat), "the authority was retired at the time of signing"))
 }
 
 // early adds a note if the authority was first seen after the step signed.
@@ -115,6 +115,6 @@ func (p *proof) early(a *spire.Authority) []check.Check {
 	return []check.Check{{
 		ID: check.Certificate, Status: check.Note,
 		Expected: "a signature from after " + a.NotBefore.Format(check.TimeFormat), Got: p.at.UTC().Format(check.TimeFormat),
-		Message: "the authority was first seen later than the step signed",
+		Message: "the authority was first seen after the time of signing",
 	}}
 }
