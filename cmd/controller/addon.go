@@ -79,6 +79,7 @@ func newAddOn(shared *common, config *rest.Config) (*addOn, error) {
 			}
 			return cluster, err
 		},
+		Federated: a.registrar.Federated,
 	})
 	a.trust = admission.NewTrust(a.history.Cluster, reviewer{apiserver.NewReviewer(a.client.AuthenticationV1())}, time.Now,
 		a.log)

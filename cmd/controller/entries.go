@@ -9,7 +9,6 @@ import (
 	"knative.dev/pkg/controller"
 	"knative.dev/pkg/logging"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/reconciler"
 )
 
@@ -22,7 +21,7 @@ func newEntriesController(ctx context.Context, a *addOn) (*reconciler.Entries, *
 		Dynamic: a.dynamic,
 		Client:  a.registrar.Client,
 		Wanted: func(namespace string) bool {
-			return backends.Of(a.settings.Get().Backend).Registers && a.namespaces.InScope(namespace)
+			return a.settings.Get().Registers() && a.namespaces.InScope(namespace)
 		},
 		OnEntry:  a.metrics.Entry,
 		Recorder: a.recorder,

@@ -17,6 +17,20 @@ import (
 
 // newStartsController makes the reconciler of TaskRuns whose pods do not start.
 func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *controller.Impl) {
+	stores := map[delivery.Source]*delivery.Store{}
+	for _, source := range []delivery.Source{delivery.Start, delivery.Mount} {
+		stores[source] = delivery.NewStore(a.client, a.exceptions, source, manifests.Controller)
+	}
+	ends := reconciler.NewMountEnds(reconciler.MountEndsConfig{
+		Client:   a.client,
+		Drivers:  a.drivers,
+		Takes:    a.delivery.Takes,
+		Entries:  func() []delivery.Entry { return a.exceptions.Table().Entries() },
+		Clear:    stores[delivery.Mount].Clear,
+		Recorder: a.recorder,
+		Now:      time.Now,
+		Log:      a.log,
+	})
 	starts := reconciler.NewStarts(reconciler.StartsConfig{
 		Client:   a.client,
 		Dynamic:  a.dynamic,
@@ -27,14 +41,18 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 			e, ok := a.exceptions.For(namespace)
 			return ok && e.Delivery == delivery.None
 		},
-		Stop:     delivery.NewStore(a.client, a.exceptions, delivery.Start, manifests.Controller).Set,
+		Stop: func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
+			return stores[source].Set(ctx, namespace, e)
+		},
+		Drivers:  a.drivers,
+		Nodes:    func() []string { return a.exceptions.Table().Nodes() },
 		OnStuck:  a.metrics.Stuck,
 		Recorder: a.recorder,
 		Now:      time.Now,
 		Log:      a.log,
 	})
 	queue := newQueue(ctx, starts, "starts")
-	starts.Start(queue)
+	starts.Start(ctx, queue, ends.Run)
 	return starts, queue
 }
 
@@ -57,9 +75,12 @@ func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals
 	return refusals, queue
 }
 
+// drivers returns the CSI drivers that mount the volumes of the backend into pods.
+func (a *addOn) drivers() []string { return backends.Of(a.settings.Get().Backend).Drivers() }
+
 // wanted reports whether pods of a namespace get the signer.
 func (a *addOn) wanted(namespace string) bool {
-	return backends.Of(a.settings.Get().Backend).Signs && a.namespaces.InScope(namespace)
+	return backends.Injects(a.settings.Get()) && a.namespaces.InScope(namespace)
 }
 
 // enforced reports whether TaskRuns of a namespace fail without the signer.

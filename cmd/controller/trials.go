@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"knative.dev/pkg/controller"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
@@ -52,6 +53,6 @@ func (k *keeper) inject(pod *corev1.Pod, by settings.Delivery, s settings.Settin
 	return inject.Pod(pod, inject.Options{
 		SignerImage: k.signerImage, PullPolicy: corev1.PullIfNotPresent, PullSecrets: s.PullSecrets,
 		Delivery: inject.Delivery(by),
-		Step:     s.Step(), API: api, Patience: trialPatience,
+		Step:     s.Step(), API: api, Patience: trialPatience, Volumes: backends.Of(s.Backend).StepVolumes,
 	})
 }

@@ -185,6 +185,32 @@ func TestMaterialIsKeptOnRequest(t *testing.T) {
 	}
 }
 
+// TestMaterialIsRemoved takes what a signer added out of the results, in each format.
+func TestMaterialIsRemoved(t *testing.T) {
+	for format, want := range map[signing.Format][]string{
+		signing.FormatV2: {"digest", "digest.sig"}, signing.FormatV1: {"digest"},
+	} {
+		with := func(s fields) {
+			var results []any
+			for _, name := range []string{"digest", "digest.sig", "RESULT_MANIFEST", "RESULT_MANIFEST.sig", "SVID"} {
+				results = append(results, fields{"name": name, "type": "string", "value": "y"})
+			}
+			s["results"] = results
+		}
+		result := verified()
+		result.Format = format
+		request := statusWrite(t, run("Unknown", nil), run("True", with))
+		after := stored(t, newStatusHandler(&fakeVerifier{result: result}).Admit(t.Context(), request), request.Object)
+		var got []string
+		for _, r := range after["status"].(fields)["results"].([]any) {
+			got = append(got, r.(fields)["name"].(string))
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("format %s (-want +got):\n%s", format, diff)
+		}
+	}
+}
+
 func withSpec(object, spec fields) fields {
 	object = maps.Clone(object)
 	object["spec"] = spec

@@ -42,6 +42,8 @@ type fakeScope struct {
 	material bool // is kept
 	gate     bool // in front of Chains
 	logs     bool // of the results sidecar are read
+	signer   settings.Signer
+	minimum  signing.Format
 }
 
 func (f fakeScope) Ready() bool { return !f.starting }
@@ -49,7 +51,8 @@ func (f fakeScope) Ready() bool { return !f.starting }
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
 	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
-	s.GateChains, s.SidecarLogs = f.gate, f.logs
+	s.GateChains, s.SidecarLogs, s.MinimumFormat = f.gate, f.logs, f.minimum
+	s.SPIRE.Signer = cmp.Or(f.signer, s.SPIRE.Signer)
 	return s
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
@@ -84,11 +85,14 @@ const (
 	LeftRefused LeftAlone = "refused"       // a policy refuses pods with the signer
 	LeftStart   LeftAlone = "cannot-start"  // pods do not start with it
 	LeftSkipped LeftAlone = "cannot-inject" // a property of this pod
+	LeftTekton  LeftAlone = "tekton-signs"  // it signs, with Tekton's own signer, although the settings ask for ours
 	LeftError   LeftAlone = "error"
 )
 
 // LeftAlones lists all kinds.
-func LeftAlones() []LeftAlone { return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftError} }
+func LeftAlones() []LeftAlone {
+	return []LeftAlone{LeftRefused, LeftStart, LeftSkipped, LeftTekton, LeftError}
+}
 
 // Admit answers for one pod that is being created. It refuses none but where results are enforced and the pod will
 // not sign: that would fail its TaskRun in the end.
@@ -142,29 +146,61 @@ func (h *InjectHandler) admit(
 	if pod.Namespace == "" { // left to the API server, which fills it in later
 		pod.Namespace = request.Namespace
 	}
-	injected, kind, reason := pod, LeftSkipped, ""
-	by, exception := h.deliveryIn(request.Namespace, s, mode)
-	if by == delivery.None {
-		kind, reason = leftBy(exception), notDelivered(exception)
-	} else {
-		var err error
-		injected, reason, err = h.Inject(pod, Injection{
-			Delivery: by, Step: s.Step(), Patience: h.patience(s, mode, request.Namespace), Required: mode == settings.Enforce,
-			PullSecrets: s.PullSecrets,
-		})
-		if err != nil {
-			return nil, err
-		}
+	d, err := h.decide(pod, s, mode)
+	if err != nil {
+		return nil, err
 	}
-	if reason != "" {
-		h.OnLeftAlone(kind)
-		log.Infow("this pod will not sign", "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", reason)
-		if mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
+	if d.reason != "" {
+		h.OnLeftAlone(d.kind)
+		log.Infow(d.effect(), "pod", cmp.Or(pod.Name, pod.GenerateName), "reason", d.reason)
+		if !d.signs() && mode == settings.Enforce && h.Tekton != "" && request.UserInfo.Username == h.Tekton {
 			return refuse(&refusal{metav1.StatusReasonForbidden, http.StatusForbidden,
-				"this pod would not sign, and results are enforced in its namespace: " + display.Safe(reason)}), nil
+				"this pod would not sign, and results are enforced in its namespace: " + display.Safe(d.reason)}), nil
 		}
 	}
-	patch, err := podPatch(pod, noted(injected, reason))
+	return d.answer(pod)
+}
+
+// decision is what becomes of a pod.
+type decision struct {
+	pod    *corev1.Pod // with the signer, or as Tekton made it
+	kind   LeftAlone
+	reason string // why it has no signer of the add-on; empty if it is as the settings ask
+}
+
+// decide wraps the steps of a pod in the signer, or leaves the pod alone.
+func (h *InjectHandler) decide(pod *corev1.Pod, s settings.Settings, mode settings.Enforcement) (decision, error) {
+	switch left, ok := backends.Leave(s, mode, inject.TektonSigns(pod)); {
+	case ok && left.Signs:
+		return decision{pod, LeftTekton, left.Reason}, nil
+	case ok:
+		return decision{pod, LeftSkipped, left.Reason}, nil
+	}
+	by, exception := h.deliveryIn(pod.Namespace, s, mode)
+	if by == delivery.None {
+		return decision{pod, leftBy(exception), notDelivered(exception)}, nil
+	}
+	injected, reason, err := h.Inject(pod, Injection{
+		Delivery: by, Step: s.Step(), Patience: h.patience(s, mode, pod.Namespace), Required: mode == settings.Enforce,
+		PullSecrets: s.PullSecrets,
+	})
+	return decision{injected, LeftSkipped, reason}, err
+}
+
+// signs reports whether the pod signs although it has no signer of the add-on.
+func (d decision) signs() bool { return d.kind == LeftTekton }
+
+// effect is what the reason leads to, for people.
+func (d decision) effect() string {
+	if d.signs() {
+		return "this pod gets no signer of the add-on"
+	}
+	return "this pod will not sign"
+}
+
+// answer returns the response with the pod and the reason.
+func (d decision) answer(pod *corev1.Pod) (*admissionv1.AdmissionResponse, error) {
+	patch, err := podPatch(pod, noted(d.pod, d.reason))
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +210,8 @@ func (h *InjectHandler) admit(
 			return nil, err
 		}
 	}
-	if reason != "" {
-		response.Warnings = append(response.Warnings, warning("this pod will not sign: %s", display.Safe(reason)))
+	if d.reason != "" {
+		response.Warnings = append(response.Warnings, warning("%s: %s", d.effect(), display.Safe(d.reason)))
 	}
 	return response, nil
 }
@@ -197,8 +233,13 @@ func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode s
 	return e.Delivery, e
 }
 
+// doNotStart reports whether pods with the signer are created, but do not start.
+func doNotStart(e delivery.Entry) bool {
+	return e.Source == delivery.Start || e.Source == delivery.Mount
+}
+
 func leftBy(e delivery.Entry) LeftAlone {
-	if e.Source == delivery.Start {
+	if doNotStart(e) {
 		return LeftStart
 	}
 	return LeftRefused
@@ -206,7 +247,7 @@ func leftBy(e delivery.Entry) LeftAlone {
 
 // notDelivered describes why the signer is not delivered to a namespace.
 func notDelivered(e delivery.Entry) string {
-	if e.Source == delivery.Start {
+	if doNotStart(e) {
 		return "pods of this namespace do not start with the signer: " + e.Reason
 	}
 	return "pods of this namespace with the signer are refused: " + e.Reason

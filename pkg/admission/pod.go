@@ -93,11 +93,26 @@ func (h *StatusHandler) readLog(ctx context.Context, pod *corev1.Pod, log *verif
 	}
 	text, err := h.Pods.Log(ctx, pod.Namespace, pod.Name, tektonnames.ResultsSidecar, verify.MaxLog+1)
 	if err == nil {
+		err = h.stillThere(ctx, pod)
+	}
+	if err == nil {
 		err = log.Read(text)
 	}
 	if err != nil {
 		log.Missing = err.Error()
 	}
+}
+
+// stillThere returns an error if another pod may have taken the place of this one. A log is read by the pod's name.
+func (h *StatusHandler) stillThere(ctx context.Context, pod *corev1.Pod) error {
+	now, err := h.Pods.Get(ctx, pod.Namespace, pod.Name, false)
+	switch {
+	case err != nil:
+		return fmt.Errorf("reading the pod again after its log: %w", err)
+	case now.UID != pod.UID:
+		return errors.New("the pod was replaced while its log was read")
+	}
+	return nil
 }
 
 // unfenced reports whether the pod may be older than the protection of its namespace. Without a grant no step has a

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/seal"
@@ -235,6 +236,7 @@ func TestReadLog(t *testing.T) {
 		"nothing to expect": {true, true, true, fakePods{log: "x"}, "line 1"},
 	} {
 		handler := newStatusHandler(&fakeVerifier{})
+		tc.pods.pod = &metav1.PartialObjectMetadata{}
 		handler.Pods, handler.Scope = tc.pods, fakeScope{backend: signing.BackendReceipt, logs: tc.on}
 		log := verify.ResultsLog{Used: tc.used, Ended: tc.ended, Missing: "not tried"}
 		handler.readLog(t.Context(), &corev1.Pod{}, &log)
@@ -243,6 +245,28 @@ func TestReadLog(t *testing.T) {
 		}
 		if tc.missing != "" && !strings.Contains(log.Missing, tc.missing) {
 			t.Errorf("%s: got %q, want %q in it", name, log.Missing, tc.missing)
+		}
+	}
+}
+
+// A log is read by the name of the pod: whoever puts another pod in its place meanwhile has forged nothing.
+func TestLogOfAReplacedPod(t *testing.T) {
+	for name, tc := range map[string]struct {
+		after *metav1.PartialObjectMetadata
+		err   error
+		want  string // in what is said; empty: the log was read
+	}{
+		"the same pod": {&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: podUID}}, nil, ""},
+		"another pod":  {&metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{UID: "b"}}, nil, "was replaced"},
+		"no pod":       {nil, context.DeadlineExceeded, context.DeadlineExceeded.Error()},
+	} {
+		handler := newStatusHandler(&fakeVerifier{})
+		handler.Scope = fakeScope{backend: signing.BackendReceipt, logs: true}
+		handler.Pods = fakePods{pod: tc.after, err: tc.err, log: `{"name":"a","value":"b","type":"task"}`}
+		log := verify.ResultsLog{Used: true, Ended: true}
+		handler.readLog(t.Context(), &corev1.Pod{ObjectMeta: metav1.ObjectMeta{UID: podUID}}, &log)
+		if read := log.Digest != ""; read != (tc.want == "") || !strings.Contains(log.Missing, tc.want) {
+			t.Errorf("%s: read %v, %q", name, read, log.Missing)
 		}
 	}
 }

@@ -166,7 +166,7 @@ func (p *recordingPods) Log(_ context.Context, namespace, name, container string
 func TestOwnLogs(t *testing.T) {
 	for owner, want := range map[string]string{"build": "log", "build-all": "", "": ""} {
 		pods := &recordingPods{owner: owner}
-		ctx := withSubject(t.Context(), &admissionv1.AdmissionRequest{Namespace: "ci", Name: "build"})
+		ctx := withStored(t.Context(), identity{"ci", "build", "secret"})
 		text, err := OwnPods{pods}.Log(ctx, "ci", "build-pod", "sidecar", 1)
 		if string(text) != want || (err == nil) != (want != "") {
 			t.Errorf("owner %q: got %q, %v, read %v", owner, text, err, pods.read)
@@ -192,7 +192,7 @@ func TestOwnPods(t *testing.T) {
 		"a review without a name": {"", "ci", "build-pod", "build", false, false, true},
 	} {
 		pods := &recordingPods{owner: c.owner}
-		ctx := withSubject(t.Context(), &admissionv1.AdmissionRequest{Namespace: "ci", Name: c.subject})
+		ctx := withStored(t.Context(), identity{"ci", c.subject, "secret"})
 		got, err := OwnPods{pods}.Get(ctx, c.namespace, c.pod, false)
 		if (err != nil) != c.fails || (len(pods.read) > 0) != c.read {
 			t.Errorf("%s: error %v, read %v", name, err, pods.read)
@@ -201,7 +201,31 @@ func TestOwnPods(t *testing.T) {
 			t.Errorf("%s: told %v, want %v: %+v", name, told, c.told, got)
 		}
 	}
+	for _, uid := range []string{"", "guessed"} {
+		ctx := withStored(t.Context(), identity{"ci", "build", uid})
+		got, err := OwnPods{&recordingPods{owner: "build"}}.Get(ctx, "ci", "build-pod", true)
+		if err != nil || got.UID != "" || got.OwnerReferences != nil {
+			t.Errorf("a review with the UID %q: got %+v, %v", uid, got, err)
+		}
+	}
 	if _, err := (OwnPods{&recordingPods{owner: "build"}}).Get(t.Context(), "ci", "build-pod", false); err == nil {
 		t.Error("a pod is read without a review")
+	}
+}
+
+// TestOwnPodsOfAWrite judges a write with the pod of its TaskRun, as the webhook does.
+func TestOwnPodsOfAWrite(t *testing.T) {
+	for owner, own := range map[string]bool{"build": true, "other": false} {
+		yes := true
+		pod := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: "ci", Name: "build-pod", UID: podUID,
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "tekton.dev/v1", Kind: "TaskRun", Name: owner, UID: runUID,
+				Controller: &yes}}}}
+		verifier := &fakeVerifier{result: verified()}
+		handler := newStatusHandler(verifier)
+		handler.Pods = OwnPods{fakePods{pod: pod}}
+		handler.Admit(t.Context(), statusWrite(t, run("Unknown", nil), run("True", nil)))
+		if got := verifier.facts.Pod; got == nil || (got.ControllerUID == runUID) != own {
+			t.Errorf("a pod of %s: %+v", owner, got)
+		}
 	}
 }

@@ -150,7 +150,19 @@ func (s state) withoutVerdict() state {
 }
 
 // stripMaterial removes the signing material from status.results.
-func (s state) stripMaterial() error {
+func (s state) stripMaterial() error { return s.stripResults(signing.IsReserved) }
+
+// stripMaterialOf removes the signing material of a verified TaskRun. In format v1, that is every name with the suffix
+// of a signature: no declared result may have it.
+func (s state) stripMaterialOf(result verify.Result) error {
+	if result.Format == signing.FormatV1 {
+		return s.stripResults(signing.IsLegacyCarrier)
+	}
+	return s.stripMaterial()
+}
+
+// stripResults removes the results with these names from status.results.
+func (s state) stripResults(material func(name string) bool) error {
 	all, err := s.list(fieldResults)
 	if err != nil {
 		return err
@@ -163,7 +175,7 @@ func (s state) stripMaterial() error {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(r, &head); err != nil {
 			return fmt.Errorf("reading status.results: %w", err)
 		}
-		if !signing.IsReserved(head.Name) {
+		if !material(head.Name) {
 			kept = append(kept, r)
 		}
 	}

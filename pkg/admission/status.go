@@ -152,6 +152,7 @@ func (h *StatusHandler) admit(
 		return nil, fmt.Errorf("expected TaskRun %s/%s, got an object that says it is another", request.Namespace,
 			request.Name)
 	}
+	ctx = withStored(ctx, old.id)
 	submitted, err := parseObject(request.Object.Raw)
 	if err != nil {
 		return nil, err

@@ -10,21 +10,30 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 )
 
-// Subject is the object of a review.
-type Subject struct{ Namespace, Name string }
+// Subject is the object of a review. Its UID is empty until the old object was read.
+type Subject struct {
+	Namespace, Name string
+	UID             types.UID
+}
 
 type subjectKey struct{}
 
 func withSubject(ctx context.Context, request *admissionv1.AdmissionRequest) context.Context {
-	return context.WithValue(ctx, subjectKey{}, Subject{request.Namespace, request.Name})
+	return context.WithValue(ctx, subjectKey{}, Subject{Namespace: request.Namespace, Name: request.Name})
+}
+
+// withStored returns a context for reading the pods of the TaskRun that is stored.
+func withStored(ctx context.Context, id identity) context.Context {
+	return context.WithValue(ctx, subjectKey{}, Subject{id.Namespace, id.Name, types.UID(id.UID)})
 }
 
 // OwnPods reads the pods of the TaskRun that a review asks about, and no others. Nobody proves to be an API server:
-// a review that names another pod must tell nothing about that.
+// a review that names another pod, or another UID of the TaskRun, must tell nothing about that.
 type OwnPods struct {
 	Pods PodGetter
 }
@@ -59,7 +68,7 @@ func (p OwnPods) Get(ctx context.Context, namespace, name string, whole bool) (*
 	if err != nil {
 		return nil, err
 	}
-	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.Name != subject.Name {
+	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.Name != subject.Name || ref.UID != subject.UID {
 		return stranger, nil
 	}
 	return pod, nil

@@ -148,7 +148,7 @@ func (w write) judged(result verify.Result, now time.Time) (state, error) {
 	unproven := result.Verdict == verify.Indeterminate && w.old.complete() && sameJudged(w.old.state, w.submitted.state)
 	switch {
 	case good && !w.settings.KeepMaterial:
-		return wanted, wanted.stripMaterial()
+		return wanted, wanted.stripMaterialOf(result)
 	case good || unproven || w.mode != settings.Enforce:
 		return wanted, nil
 	}

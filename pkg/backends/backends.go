@@ -8,12 +8,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
-	"k8s.io/client-go/dynamic"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
@@ -38,12 +38,15 @@ type Descriptor struct {
 	Tokens bool
 	// StepVolumes are what the signer of a step needs in its pod, and AddOnVolumes what the add-on needs in its own.
 	StepVolumes, AddOnVolumes []cluster.Volume
-	// Registers is whether TaskRuns must be registered, so that their steps get an identity.
-	Registers bool
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
 	ConfigMap *ConfigMap
-	// Check checks what the backend needs in a cluster; nil if nothing.
-	Check func(context.Context, kubeclient.Interface, dynamic.Interface, settings.Settings, time.Time) []cluster.Finding
+	// Objects returns the objects of other controllers by which TaskRuns are registered in namespaces, and whether the
+	// settings ask for them; nil if there are none.
+	Objects func(settings.Settings, *metav1.LabelSelector) (objects []runtime.Object, wanted bool, err error)
+	// Kind is the kind of Objects.
+	Kind schema.GroupVersionKind
+	// Check checks what the backend needs in a cluster with an installation; nil if nothing.
+	Check func(context.Context, cluster.Target) []cluster.Finding
 	// Preflight are the checks of what the backend needs before it is enabled.
 	Preflight []cluster.Check
 	// Reader returns the verifying half for evidence of a cluster; nil if nothing in the pod signs.
@@ -55,6 +58,17 @@ type Descriptor struct {
 // StatusReader verifies the status of completed TaskRuns that is signed as a whole. It is safe for concurrent use.
 type StatusReader interface {
 	Status(ctx context.Context, tr *v1.TaskRun, run check.Run) check.Judgement
+}
+
+// Drivers returns the CSI drivers that mount the backend's volumes into the pods of TaskRuns.
+func (d Descriptor) Drivers() []string {
+	var drivers []string
+	for _, v := range d.StepVolumes {
+		if v.Source.CSI != nil {
+			drivers = append(drivers, v.Source.CSI.Driver)
+		}
+	}
+	return drivers
 }
 
 // ConfigMap is one of Tekton's own, with settings of one backend.
@@ -89,6 +103,8 @@ type Registrar interface {
 	Status() cluster.StatusClient
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
+	// Federated adds keys in use now of others, which identify no TaskRun of the cluster. They are not kept.
+	Federated(c *trust.Cluster)
 }
 
 // RegistrarOptions are what NewRegistrar needs.
@@ -112,7 +128,8 @@ func All() []Descriptor {
 		{
 			Name:    signing.BackendSPIRE,
 			Summary: "signs with X.509 SVIDs of a SPIRE that runs in the cluster",
-			Enabled: true, Signs: true, Registers: true,
+			Enabled: true, Signs: true,
+			Objects: spirecluster.ManagerObjects, Kind: spirecluster.ManagerKind(),
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,
 			},

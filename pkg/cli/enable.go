@@ -284,8 +284,11 @@ func signingIsOn(s settings.Settings) string {
 func signingText(s settings.Settings) string {
 	text := fmt.Sprintf("%s, %s, policies %s, %s", s.Backend, s.Enforcement, policiesText(s), s.Scope)
 	backend := backends.Of(s.Backend)
-	if backend.Signs {
+	switch {
+	case backends.Injects(s):
 		text += fmt.Sprintf(", delivery %s, format %s", s.Delivery, s.Format)
+	case backend.Signs:
+		text += fmt.Sprintf(", Tekton's own signer, format %s", s.SignedFormat())
 	}
 	if backend.Tokens {
 		text += fmt.Sprintf(", tokens bound to the %s", s.Binding)

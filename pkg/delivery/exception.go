@@ -31,13 +31,16 @@ type Source string
 const (
 	Trial Source = "trial" // the keeper: the API server refused a dry run of a pod with the signer
 	Start Source = "start" // the leading controller: a pod could not start because of the signer
+	// Mount is also the leading controller: a pod could not start because its node did not mount a volume of the
+	// backend.
+	Mount Source = "mount"
 	// Refusal is also the leading controller: a policy refused the pod of a TaskRun, and a dry run did not show
 	// why.
 	Refusal Source = "refusal"
 )
 
 // sources lists all sources, in order of precedence.
-func sources() []Source { return []Source{Trial, Start, Refusal} }
+func sources() []Source { return []Source{Trial, Start, Mount, Refusal} }
 
 // keyRefused is the last part of the key with which the leading controller requests a trial after a pod was
 // refused.
@@ -57,6 +60,8 @@ type Exception struct {
 	// the signer's image at that time; the exception does not apply to other images
 	Image string    `json:"image"`
 	Since time.Time `json:"since"`
+	// Node is where a volume was not mounted, of source Mount only.
+	Node string `json:"node,omitempty"`
 }
 
 // Same reports whether two exceptions are equal except for their time.
@@ -90,6 +95,8 @@ func parseException(value string) (Exception, error) {
 			settings.DeliveryInit, None, e.Delivery)
 	case e.Image == "":
 		return Exception{}, fmt.Errorf("image: expected the signer's, got none")
+	case e.Node != "" && len(validation.IsDNS1123Subdomain(e.Node)) > 0:
+		return Exception{}, fmt.Errorf("node: expected the name of a node, got %q", display.Cut(e.Node, MaxReason))
 	case len(e.Reason) > MaxReason:
 		return Exception{}, fmt.Errorf("reason: expected at most %d bytes, got %d", MaxReason, len(e.Reason))
 	}
@@ -123,7 +130,8 @@ func parseKey(key string) (namespace, last string, err error) {
 	namespace, last, ok := strings.Cut(key, ".")
 	known := last == keyRefused || slices.Contains(sources(), Source(last))
 	if !ok || !known || len(validation.IsDNS1123Label(namespace)) > 0 {
-		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s or .%s", Trial, Start, Refusal, keyRefused)
+		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s, .%s or .%s", Trial, Start, Mount, Refusal,
+			keyRefused)
 	}
 	return namespace, last, nil
 }
@@ -160,7 +168,7 @@ func (t Table) Of(namespace string, source Source) (Exception, bool) {
 }
 
 // For returns the entry that applies to a namespace for a signer's image. None takes precedence over another
-// delivery, a trial over a start, and a start over a refusal. Exceptions with another image do not count.
+// delivery, and sources have the order of sources. Exceptions with another image do not count.
 func (t Table) For(namespace, image string) (Entry, bool) {
 	var found []Entry
 	for _, source := range sources() {
@@ -189,6 +197,18 @@ func (t Table) Entries() []Entry {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Source, b.Source))
 	})
 	return entries
+}
+
+// Nodes returns the nodes on which pods did not start.
+func (t Table) Nodes() []string {
+	var nodes []string
+	for i, e := range t.exceptions {
+		if i.source == Mount && !slices.Contains(nodes, e.Node) {
+			nodes = append(nodes, e.Node)
+		}
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // Refused returns the namespaces with a requested trial.

@@ -27,6 +27,8 @@ func encoded(t *testing.T, e Exception) string {
 
 func TestParse(t *testing.T) {
 	refused := Exception{Delivery: None, Reason: "no image volumes here", Image: image, Since: since}
+	unmounted := refused
+	unmounted.Node = "node-1.example"
 	byInit := Exception{Delivery: settings.DeliveryInit, Image: image, Since: since}
 	table := Parse(map[string]string{
 		"a.trial":   encoded(t, byInit),
@@ -46,11 +48,15 @@ func TestParse(t *testing.T) {
 		"j.else":  "{}",
 		"k":       "{}",
 		"L.trial": encoded(t, refused),
+		"n.mount": encoded(t, unmounted), "n.refusal": encoded(t, refused),
+		"o.mount": `{"delivery":"none","reason":"","image":"i","since":"2026-01-02T03:04:05Z","node":"../a"}`,
 	})
 	for namespace, want := range map[string]Entry{
 		"a": {"a", Trial, byInit},
 		"b": {"b", Start, refused}, // None takes precedence
 		"m": {"m", Refusal, refused},
+		"n": {"n", Mount, unmounted},
+		"o": {},
 		"c": {}, // another image
 		"d": {}, "e": {}, "f": {}, "g": {}, "h": {}, "i": {}, "z": {},
 	} {
@@ -62,18 +68,23 @@ func TestParse(t *testing.T) {
 	if diff := cmp.Diff([]string{"c"}, table.Refused()); diff != "" {
 		t.Error(diff)
 	}
+	if diff := cmp.Diff([]string{"node-1.example"}, table.Nodes()); diff != "" {
+		t.Error(diff)
+	}
 	var keys []string
 	for _, e := range table.Entries() {
 		keys = append(keys, id{e.Namespace, e.Source}.key())
 	}
-	if diff := cmp.Diff([]string{"a.trial", "b.start", "b.trial", "c.start", "m.refusal", "m.start"}, keys); diff != "" {
+	if diff := cmp.Diff([]string{"a.trial", "b.start", "b.trial", "c.start", "m.refusal", "m.start", "n.mount",
+		"n.refusal"}, keys); diff != "" {
 		t.Error(diff)
 	}
 	var named []string
 	for _, line := range table.Unreadable() {
 		named = append(named, strings.Fields(line)[1])
 	}
-	want := []string{"L.trial:", "d.trial:", "e.trial:", "f.trial:", "g.trial:", "h.trial:", "i.trial:", "j.else:", "k:"}
+	want := []string{"L.trial:", "d.trial:", "e.trial:", "f.trial:", "g.trial:", "h.trial:", "i.trial:", "j.else:", "k:",
+		"o.mount:"}
 	if diff := cmp.Diff(want, named); diff != "" {
 		t.Error(diff)
 	}

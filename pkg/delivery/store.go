@@ -37,7 +37,7 @@ func shareOf(last string) (lasts []string, room int) {
 	case keyRefused:
 		return []string{last}, maxMarks
 	}
-	return []string{string(Start), string(Refusal)}, maxSize
+	return []string{string(Start), string(Mount), string(Refusal)}, maxSize
 }
 
 // hasRoom reports whether data has room for a key with this value.
@@ -189,9 +189,9 @@ func create(ctx context.Context, client Client, owner string, data map[string]an
 	return err
 }
 
-// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals,
-// because only another TaskRun can show whether pods are still refused. Namespaces without room for a request
-// are tried later, in turn.
+// AskForTrials requests new trials in every namespace with an exception. It removes exceptions of refusals and of
+// mounts, because only another TaskRun can show whether pods are still refused, or do not start. Namespaces without
+// room for a request are tried later, in turn.
 func AskForTrials(ctx context.Context, client Client, owner string, now time.Time) error {
 	cm, err := client.CoreV1().ConfigMaps(settings.Namespace).Get(ctx, ConfigMapName, metav1.GetOptions{})
 	if err != nil {
@@ -199,7 +199,7 @@ func AskForTrials(ctx context.Context, client Client, owner string, now time.Tim
 	}
 	data, asked := map[string]any{}, maps.Clone(cm.Data)
 	for _, e := range Parse(cm.Data).Entries() {
-		if e.Source == Refusal {
+		if e.Source == Refusal || e.Source == Mount {
 			data[id{e.Namespace, e.Source}.key()] = nil
 		}
 		if key, value := refusedKey(e.Namespace), now.UTC().Format(time.RFC3339); hasRoom(asked, key, value) {

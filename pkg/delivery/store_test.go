@@ -136,6 +136,7 @@ func TestShares(t *testing.T) {
 	}{
 		"starts take the room of refusals":    {full("start", maxSize), Refusal, false, true},
 		"refusals take that of starts":        {full("refusal", maxSize), Start, false, true},
+		"mounts take that of starts":          {full("mount", maxSize), Start, false, true},
 		"trials do not":                       {full("trial", maxSize), Refusal, true, true},
 		"nor do marks":                        {full("refused", maxMarks), Refusal, true, false},
 		"refusals do not take that of trials": {full("refusal", maxSize), Trial, true, true},
@@ -156,13 +157,17 @@ func TestShares(t *testing.T) {
 
 func TestAskForTrials(t *testing.T) {
 	e := encoded(t, Exception{Delivery: None, Image: image, Since: since})
-	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e, "d.refusal": e})
+	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e, "d.refusal": e,
+		"e.mount": e})
 	if err := AskForTrials(t.Context(), client, "test", since); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c", "d"}, s.view.Table().Refused()) })
+	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c", "d", "e"}, s.view.Table().Refused()) })
 	if _, ok := s.view.Table().Of("d", Refusal); ok {
 		t.Error("the exception of a refusal is kept, which nothing else ends")
+	}
+	if _, ok := s.view.Table().Of("e", Mount); ok {
+		t.Error("the exception of a mount is kept, although the user may have repaired the node")
 	}
 	s, client = newStore(t, map[string]string{"a.start": e, "full.refused": strings.Repeat("x", maxMarks-20)})
 	if err := AskForTrials(t.Context(), client, "test", since); err != nil || writes(client) != 0 {

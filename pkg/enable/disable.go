@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -29,22 +30,23 @@ import (
 )
 
 // RemovedKinds lists the kinds that disable removes, in their order. First the webhooks, so that nothing calls the
-// add-on any more; then the add-on, which would restore grants; then everything that grants rights; and only then the
-// policies that limit them, and the holds of the gate in front of Chains. What else is in the namespace is deleted
-// with it.
+// add-on any more; then the add-on, which would restore grants; then everything that grants rights or identities; and
+// only then the policies that limit them, and the holds of the gate in front of Chains. What else is in the namespace
+// is deleted with it.
 func RemovedKinds() []schema.GroupVersionKind {
-	return []schema.GroupVersionKind{
+	return slices.Concat([]schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("MutatingWebhookConfiguration"),
 		appsv1.SchemeGroupVersion.WithKind("Deployment"),
 		schedulingv1.SchemeGroupVersion.WithKind("PriorityClass"),
 		rbacv1.SchemeGroupVersion.WithKind("RoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("ClusterRoleBinding"),
 		rbacv1.SchemeGroupVersion.WithKind("Role"),
+	}, backends.Kinds(), []schema.GroupVersionKind{
 		admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicyBinding"),
 		admissionv1.SchemeGroupVersion.WithKind("ValidatingAdmissionPolicy"),
 		rbacv1.SchemeGroupVersion.WithKind("ClusterRole"),
 		corev1.SchemeGroupVersion.WithKind("Namespace"),
-	}
+	})
 }
 
 // kindsInside lists the kinds that disable removes one by one from the add-on's namespace when it keeps the
@@ -173,11 +175,16 @@ func (f finder) insideNamespace(ctx context.Context) ([]Change, error) {
 	return changes, nil
 }
 
-// FindOwn lists the objects of a kind that have the label of tekton-sign.
+// FindOwn lists the objects of a kind that have the label of tekton-sign. Who may not list objects of another
+// controller has made none.
 func FindOwn(
 	ctx context.Context, client dynamic.Interface, kind schema.GroupVersionKind,
 ) ([]*unstructured.Unstructured, error) {
-	return find(ctx, client, kind, metav1.NamespaceAll, manifests.Selector)
+	found, err := find(ctx, client, kind, metav1.NamespaceAll, manifests.Selector)
+	if IsForbidden(err) && slices.Contains(backends.Kinds(), kind) {
+		return nil, nil
+	}
+	return found, err
 }
 
 // find lists the objects of a kind in a namespace, or in all: their names, and whether they are being deleted.

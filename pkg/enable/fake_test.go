@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/enabletest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -47,9 +48,15 @@ type fakeCluster struct {
 
 func newFakeCluster(t *testing.T, kube ...runtime.Object) *fakeCluster {
 	t.Helper()
-	c := &fakeCluster{
-		kube: kubefake.NewClientset(kube...), dynamic: dynamicfake.NewSimpleDynamicClient(scheme.Scheme),
+	known := runtime.NewScheme()
+	if err := scheme.AddToScheme(known); err != nil {
+		t.Fatal(err)
 	}
+	for _, kind := range backends.Kinds() {
+		known.AddKnownTypeWithName(kind, &unstructured.Unstructured{})
+		known.AddKnownTypeWithName(kind.GroupVersion().WithKind(kind.Kind+"List"), &unstructured.UnstructuredList{})
+	}
+	c := &fakeCluster{kube: kubefake.NewClientset(kube...), dynamic: dynamicfake.NewSimpleDynamicClient(known)}
 	c.Clients = Clients{Kube: c.kube, Dynamic: c.dynamic}
 	c.dynamic.PrependReactor("patch", "*", c.apply)
 	c.dynamic.PrependReactor("update", "*", c.update)

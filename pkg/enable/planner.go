@@ -5,6 +5,7 @@ package enable
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/object"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -44,12 +46,19 @@ func PlanEnable(ctx context.Context, c Clients, env Environment, r Request) (Pla
 	if plan.Warnings, err = (warner{c, plan, before}).warnings(ctx); err != nil {
 		return Plan{}, err
 	}
-	if missing != "" {
-		plan.Warnings = append(plan.Warnings, Warning{TopicBackend, missing})
-	}
 	if plan.Obstacles, err = obstacles(ctx, c.Kube, plan); err != nil {
 		return Plan{}, err
 	}
+	switch {
+	case missing != "" && plan.Settings.TektonSigns():
+		plan.Obstacles = append(plan.Obstacles, missing)
+	case missing != "":
+		plan.Warnings = append(plan.Warnings, Warning{TopicBackend, missing})
+	}
+	if err := plan.checkTektonsSigner(ctx, c.Kube); err != nil {
+		return Plan{}, err
+	}
+	plan.add(backends.CheckObjects(ctx, c.Dynamic, plan.Settings))
 	plan.Changes, err = planner{Clients: c, live: live, request: r}.changes(ctx, env, desired)
 	return plan, err
 }
@@ -129,6 +138,7 @@ func (p planner) planDelete(ctx context.Context, candidates []Change) ([]Change,
 		switch {
 		case err == nil:
 			changes = append(changes, Change{Action: Delete, Object: live, Note: c.Note})
+		case IsForbidden(err) && slices.Contains(backends.Kinds(), c.Object.GroupVersionKind()):
 		case !apierrors.IsNotFound(err):
 			return nil, fmt.Errorf("reading %s: %w", object.Describe(c.Object), err)
 		}

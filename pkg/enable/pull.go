@@ -60,7 +60,7 @@ type pullPlace struct {
 // what could not be shown. It returns the namespaces that the add-on has left alone since a pod did not start there,
 // and that it need not leave alone any longer.
 func (p Plan) ProveSigner(ctx context.Context, c Clients, progress Progress) (healed []string, err error) {
-	if !backends.Of(p.Settings.Backend).Signs {
+	if !backends.Injects(p.Settings) {
 		return nil, nil
 	}
 	before, err := delivery.Read(ctx, c.Kube)

@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -134,7 +135,7 @@ func (w warner) unsignedPods(ctx context.Context) ([]string, error) {
 			return nil, fmt.Errorf("looking for TaskRuns that run unsigned: %w", err)
 		}
 		for i := range page.Items {
-			if pod := &page.Items[i]; affected[pod.Namespace] && !signs(pod) {
+			if pod := &page.Items[i]; affected[pod.Namespace] && !w.signs(pod) {
 				found = append(found, pod.Namespace+"/"+pod.Labels[pipeline.TaskRunLabelKey])
 			}
 		}
@@ -164,8 +165,13 @@ func (w warner) newlyEnforced(ctx context.Context) (map[string]bool, error) {
 	return found, nil
 }
 
-// signs reports whether the signer wraps every step of a TaskRun's pod.
-func signs(pod *corev1.Pod) bool {
+// signs reports whether what a TaskRun's pod signs can count where results are enforced.
+func (w warner) signs(pod *corev1.Pod) bool {
+	return wrapped(pod) || w.plan.Settings.AcceptsTektonIn(settings.Enforce) && inject.TektonSigns(pod)
+}
+
+// wrapped reports whether the signer wraps every step of a TaskRun's pod.
+func wrapped(pod *corev1.Pod) bool {
 	for _, container := range pod.Spec.Containers {
 		if tekton.IsStep(container.Name) && len(container.Command) > 0 && container.Command[0] == tekton.Entrypoint {
 			return false

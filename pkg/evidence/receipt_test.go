@@ -83,7 +83,7 @@ func TestInspectNoReceipt(t *testing.T) {
 	if got.Receipt != nil || len(got.Notes) != 1 || !strings.Contains(got.Notes[0], "cannot be read") {
 		t.Errorf("a record that cannot be read: %+v, notes %q", got.Receipt, got.Notes)
 	}
-	attempts := []record.Attempt{{Number: 1, TaskRun: strings.Repeat("ab", 32)}}
+	attempts := []record.Attempt{{Number: 1, TaskRun: strings.Repeat("ab", 32), WithoutMessages: strings.Repeat("ab", 32)}}
 	alone := inspectRecorded(t, record.Predicate{Basis: record.BasisEvidence, Attempts: attempts}).Receipt
 	if alone == nil || len(alone.Steps) != 0 || len(alone.Attempts) != 1 {
 		t.Errorf("a record with attempts alone: %+v", alone)

@@ -8,6 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 )
 
 // Flags of the entrypoint (Tekton Pipelines, cmd/entrypoint) on which the injection depends.
@@ -76,4 +80,15 @@ func parseEntrypoint(args []string) (entrypointFlags, error) {
 func (f entrypointFlags) has(name string) bool {
 	on, err := strconv.ParseBool(f.values[name])
 	return err == nil && on
+}
+
+// TektonSigns reports whether Tekton's own signer is on in a step of a pod.
+func TektonSigns(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
+		if !tekton.IsStep(c.Name) || !slices.Equal(c.Command, []string{tekton.Entrypoint}) {
+			return false
+		}
+		flags, err := parseEntrypoint(c.Args)
+		return err == nil && flags.has(flagSPIRE)
+	})
 }

@@ -4,6 +4,7 @@ package inject
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,6 +89,51 @@ func TestPodSkips(t *testing.T) {
 				t.Errorf("the pod was changed (-before +after):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestTektonSigns recognizes Tekton's own signer in the pods that Tekton's code builds.
+func TestTektonSigns(t *testing.T) {
+	on := map[string]string{"enforce-nonfalsifiability": "spire"}
+	edited := func(edit func(*corev1.Pod)) *corev1.Pod {
+		pod := stockPod(t, on, "build", scripts("build", "push"), nil)
+		edit(pod)
+		return pod
+	}
+	off := func(p *corev1.Pod, i int) {
+		p.Spec.Containers[i].Args = append([]string{"-enable_spire=false"}, slices.DeleteFunc(p.Spec.Containers[i].Args,
+			func(arg string) bool { return arg == "-enable_spire" })...)
+	}
+	injected, err := Pod(stockPod(t, nil, "build", scripts("build"), nil), testOptions(DeliveryInit))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		pod  *corev1.Pod
+		want bool
+	}{
+		"on":          {edited(func(*corev1.Pod) {}), true},
+		"in one step": {edited(func(p *corev1.Pod) { off(p, 0) }), true},
+		"in none":     {edited(func(p *corev1.Pod) { off(p, 0); off(p, 1) }), false},
+		"off":         {stockPod(t, nil, "build", scripts("build"), nil), false},
+		"in a sidecar": {edited(func(p *corev1.Pod) {
+			off(p, 1)
+			p.Spec.Containers[0].Name = "sidecar-x"
+		}), false},
+		"an argument of the step": {edited(func(p *corev1.Pod) {
+			off(p, 0)
+			off(p, 1)
+			p.Spec.Containers[0].Args = append(p.Spec.Containers[0].Args, "-enable_spire")
+		}), false},
+		"wrapped by another webhook": {edited(func(p *corev1.Pod) {
+			p.Spec.Containers = p.Spec.Containers[:1]
+			p.Spec.Containers[0].Command = []string{"/vault"}
+		}), false},
+		"the add-on's signer": {injected, false},
+	} {
+		if got := TektonSigns(c.pod); got != c.want {
+			t.Errorf("%s: got %t", name, got)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/version"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -53,7 +54,7 @@ func clusterChecks() []Check {
 
 // nothingInPods is why checks of pods do not apply to a backend that leaves pods alone.
 func nothingInPods(f *Facts) string {
-	if f.backend().Signs {
+	if backends.Injects(f.Settings.Settings) {
 		return ""
 	}
 	return "backend " + string(f.Settings.Backend) + " adds nothing to pods"

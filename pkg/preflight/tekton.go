@@ -46,10 +46,10 @@ func tektonChecks() []Check {
 			Run: checkOperator, Skip: withoutTekton,
 		},
 		{
-			ID: "TS105", Group: GroupTekton, Title: "Tekton's own signer is off",
-			Why: "otherwise steps are signed twice, and no step starts without the CSI volume of Tekton's signer",
-			Fix: "Turn Tekton's own signer off: set enforce-nonfalsifiability to none in ConfigMap " +
-				"feature-flags.",
+			ID: "TS105", Group: GroupTekton, Title: "one signer signs, the add-on's or Tekton's own",
+			Why: "pods in which Tekton's own signer is on get no other, and evidence of it counts only where format v1 does",
+			Fix: "Turn Tekton's own signer off: set enforce-nonfalsifiability to none in ConfigMap feature-flags. " +
+				"Or leave signing to it: --signer tekton with backend spire.",
 			Run: shared(checks.CheckFeatureFlags, status.CheckTektonSigner), Skip: withoutTekton,
 		},
 		{

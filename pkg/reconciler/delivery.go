@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -92,7 +93,16 @@ func (d *Delivery) Choose(wanted settings.Delivery) settings.Delivery {
 	return chosen
 }
 
-// stripNode removes everything from a node that delivery.LacksImageVolumes does not read.
+// Takes reports whether new pods can get to a node. A node that is cordoned, or that does not answer, takes none.
+func (d *Delivery) Takes(name string) bool {
+	obj, _, _ := d.informer.GetStore().GetByKey(name)
+	node, ok := obj.(*corev1.Node)
+	return ok && !node.Spec.Unschedulable && !slices.ContainsFunc(node.Spec.Taints, func(t corev1.Taint) bool {
+		return t.Key == corev1.TaintNodeNotReady || t.Key == corev1.TaintNodeUnreachable
+	})
+}
+
+// stripNode removes everything from a node that delivery.LacksImageVolumes and Takes do not read.
 func stripNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
 	if !ok {
@@ -100,7 +110,7 @@ func stripNode(obj any) (any, error) {
 	}
 	stripped := &corev1.Node{}
 	stripped.Name, stripped.ResourceVersion, stripped.UID = node.Name, node.ResourceVersion, node.UID
-	stripped.Spec.Unschedulable = node.Spec.Unschedulable
+	stripped.Spec.Unschedulable, stripped.Spec.Taints = node.Spec.Unschedulable, node.Spec.Taints
 	stripped.Status.NodeInfo.OperatingSystem = node.Status.NodeInfo.OperatingSystem
 	stripped.Status.NodeInfo.KubeletVersion = node.Status.NodeInfo.KubeletVersion
 	stripped.Status.NodeInfo.ContainerRuntimeVersion = node.Status.NodeInfo.ContainerRuntimeVersion

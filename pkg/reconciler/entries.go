@@ -44,6 +44,8 @@ const (
 	// sweepInterval is how often entries are removed that no event removed.
 	sweepInterval = 5 * time.Minute
 	sweepRetry    = 20 * time.Second
+	// unseenAfter is how long a TaskRun is not seen before it may be gone: all are listed every feedResync.
+	unseenAfter = feedResync * 3 / 2
 	// eventPause is how long an error is not shown again.
 	eventPause = 5 * time.Minute
 	// entryTimeout bounds one call of the backend.
@@ -72,6 +74,7 @@ type Entries struct {
 type registration struct {
 	uid   types.UID
 	until time.Time // zero: the backend has not answered yet
+	seen  time.Time // last
 }
 
 // EntriesConfig is what NewEntries needs.
@@ -111,7 +114,7 @@ func (e *Entries) Start(ctx context.Context, queue keyQueue) {
 // Seen puts a TaskRun into the work queue if it must be registered, or its registration must end.
 func (e *Entries) Seen(taskRun *unstructured.Unstructured) {
 	key := keyOf(taskRun)
-	known, ok := e.find(key)
+	known, ok := e.touch(key, taskRun.GetUID())
 	state := stateOf(taskRun)
 	switch {
 	case ok && known.uid != taskRun.GetUID():
@@ -140,6 +143,18 @@ func (e *Entries) find(key types.NamespacedName) (registration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	r, ok := e.known[key]
+	return r, ok
+}
+
+// touch does what find does, and notes that the TaskRun has been seen.
+func (e *Entries) touch(key types.NamespacedName, uid types.UID) (registration, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	r, ok := e.known[key]
+	if ok && r.uid == uid {
+		r.seen = e.Now()
+		e.known[key] = r
+	}
 	return r, ok
 }
 
@@ -223,13 +238,14 @@ func (e *Entries) register(ctx context.Context, id types.NamespacedName, tr *v1.
 	if err != nil {
 		return e.report(id, err)
 	}
-	e.know(id, registration{tr.UID, e.Now().Add(ttl)})
+	e.know(id, registration{uid: tr.UID, until: e.Now().Add(ttl)})
 	return nil
 }
 
 func (e *Entries) know(id types.NamespacedName, r registration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	r.seen = e.Now()
 	e.known[id] = r
 }
 
@@ -301,26 +317,28 @@ func (e *Entries) sweepRegularly(ctx context.Context) {
 }
 
 // Sweep ends the registrations of TaskRuns that are done or gone, which this replica has not noticed because
-// it did not lead, or had ended. It registers those again whose registration someone else has ended.
+// it did not lead, had ended, or did not watch at that moment. It registers those again whose registration someone
+// else has ended.
 func (e *Entries) Sweep(ctx context.Context) error {
 	client, err := e.Client()
 	if err != nil {
 		return err
 	}
-	missing := e.all()
+	again := e.all()
 	var unknown []signingcluster.Registered
 	err = client.ListEntries(ctx, func(r signingcluster.Registered) {
 		id := types.NamespacedName{Namespace: r.Namespace, Name: r.Name}
 		if known, ok := e.find(id); !ok || known.uid != r.UID {
 			unknown = append(unknown, r)
 			return
+		} else if e.Now().Sub(known.seen) < unseenAfter {
+			delete(again, id)
 		}
-		delete(missing, id)
 	})
 	if err != nil {
 		return err
 	}
-	for id := range missing {
+	for id := range again {
 		e.queue.EnqueueKey(id)
 	}
 	var errs []error

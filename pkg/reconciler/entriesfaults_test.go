@@ -125,6 +125,27 @@ func TestEntriesSweep(t *testing.T) {
 	}
 }
 
+// TestEntriesSweepUnseen: a TaskRun that was deleted while nobody watched does not stay registered. It is no longer
+// seen when all TaskRuns are listed. One that is seen costs no request.
+func TestEntriesSweepUnseen(t *testing.T) {
+	r := newRegistering(t)
+	running := registrable("running", "u1", map[string]any{"timeout": "10h"})
+	r.mustSee(t, running)
+	r.mustSee(t, registrable("gone", "u2", map[string]any{"timeout": "10h"}))
+	if err := r.taskRuns.Namespace("ci").Delete(t.Context(), "gone", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.registry.calls = nil
+	for range 2 {
+		r.now = r.now.Add(feedResync)
+		r.mustSee(t, running)
+		if err := errors.Join(r.Sweep(t.Context()), r.work(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.want(t, "swept", []string{"delete u2"}, map[string]string{"ci/running/u1": "23:00:00"})
+}
+
 // TestEntriesLeader: only the leader registers; one that leads again begins anew.
 func TestEntriesLeader(t *testing.T) {
 	r := newRegistering(t)

@@ -173,9 +173,10 @@ func (g *Grants) examinePolicies(ctx context.Context, leading bool) error {
 		return nil // nobody gets a grant; a change of the settings calls again
 	}
 	g.mu.Lock()
-	before := g.guard.state
+	before, wasReady := g.guard.state, g.guard.ready()
 	again := g.guard.examine(ctx)
 	after, reason, told := g.guard.state, g.guard.reason, g.told
+	more := g.guard.ready() && !wasReady
 	if leading {
 		g.told = after
 	}
@@ -186,7 +187,7 @@ func (g *Grants) examinePolicies(ctx context.Context, leading bool) error {
 	case reason != nil:
 		g.log.Warn(reason)
 	}
-	if before != after {
+	if before != after || more {
 		g.enqueueAll()
 	}
 	return controller.NewRequeueAfter(again)
@@ -209,14 +210,14 @@ func (g *Grants) report(state verdict, reason error) {
 // reconcileNamespace creates or withdraws the grant of a namespace.
 func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 	g.mu.Lock()
-	state := g.guard.state
+	state, ready := g.guard.state, g.guard.ready()
 	g.mu.Unlock()
 	wanted := g.wanted(name)
 	live := g.given.of(name)
 	switch {
 	case live != nil && (!wanted || state == fails):
 		return g.withdraw(ctx, live)
-	case wanted && state == inEffect:
+	case wanted && state == inEffect && (live != nil || ready):
 		return g.give(ctx, name, live)
 	case live != nil && live.Annotations[manifests.AnnotationFence] != g.fence && len(live.Subjects) > 0:
 		return g.suspend(ctx, live)
@@ -227,7 +228,7 @@ func (g *Grants) reconcileNamespace(ctx context.Context, name string) error {
 // giveFirst creates the first grant of a namespace.
 func (g *Grants) giveFirst(ctx context.Context, name string) error {
 	g.mu.Lock()
-	first := g.guard.state == inEffect && !g.known[name]
+	first := g.guard.ready() && !g.known[name]
 	g.mu.Unlock()
 	if !first || g.given.of(name) != nil || !g.wanted(name) {
 		return nil

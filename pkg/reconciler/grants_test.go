@@ -34,7 +34,7 @@ func TestGrantsWithoutALeader(t *testing.T) {
 	g.reconcile("ci")
 	g.want("before the policies were seen to bite", "ci", false)
 
-	g.guard.state = inEffect
+	g.prove()
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
 	g.make("other")
@@ -56,7 +56,7 @@ func TestGrantsOfTheLeader(t *testing.T) {
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = inEffect
+	g.prove()
 	g.make("ci")
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
@@ -75,9 +75,10 @@ func TestGrantsOfReceipts(t *testing.T) {
 	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
-	g.guard.state = inEffect
+	g.prove()
 	g.make("ci")
 	g.use(signing.BackendReceipt)
+	g.prove()
 	g.reconcile("ci")
 	g.want("of a new namespace", "ci", true)
 	g.wantRight("with receipts", false)
@@ -90,11 +91,41 @@ func TestGrantsOfReceipts(t *testing.T) {
 	g.guard.state = fails
 	g.reconcile("ci")
 	g.want("while the policies fail", "ci", false)
-	g.guard.state = inEffect
+	g.prove()
 	g.reconcile("ci")
 	g.use(signing.BackendNone)
 	g.reconcile("ci")
 	g.want("without a backend", "ci", false)
+}
+
+// TestGrantsOfAWiderScope: the age of a grant counts, so a namespace that comes into scope by a change of the settings
+// gets none before the policies were seen to refuse again. What was given stays.
+func TestGrantsOfAWiderScope(t *testing.T) {
+	g := newGrantsTest(t)
+	if err := g.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
+		t.Fatal(err)
+	}
+	g.prove()
+	g.make("ci")
+	g.reconcile("ci")
+	g.make("late")
+	s := g.settings.Get()
+	s.Scope.Names = []string{"ci", "late"}
+	g.settings.set(s)
+	g.reconcile("ci")
+	g.want("that was given before", "ci", true)
+	g.reconcile("late")
+	g.want("before the policies' bindings can know the namespace", "late", false)
+	g.prove()
+	g.reconcile("late")
+	g.want("after they refused again", "late", true)
+}
+
+// prove has the policies seen to refuse.
+func (g grantsTest) prove() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.guard.state, g.guard.refusals = inEffect, probesNeeded
 }
 
 // use turns a backend on.

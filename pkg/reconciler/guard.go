@@ -147,5 +147,10 @@ func (g *guard) examine(ctx context.Context) (again time.Duration) {
 	return probeAgain
 }
 
+// ready reports whether a first grant can be given: the policies refused often enough since the last change of them
+// and of the settings. The age of that grant shows since when they protect its namespace, and a namespace that has
+// just come into scope may not be in their bindings yet.
+func (g *guard) ready() bool { return g.state == inEffect && g.refusals >= probesNeeded }
+
 // restart forgets the refusals so far, after a change of the policies or of the settings behind them.
 func (g *guard) restart() { g.refusals = 0 }

@@ -65,6 +65,25 @@ func TestGuardGivesAfterRefusalsInARow(t *testing.T) {
 	}
 }
 
+// A first grant needs refusals since the last change, other grants stay as they are meanwhile.
+func TestGuardGivesNothingNewAfterAChange(t *testing.T) {
+	c := &cluster{}
+	g := c.guard()
+	lookOften(t, g, probesNeeded)
+	if !g.ready() {
+		t.Fatal("after refusals in a row no grant is given")
+	}
+	g.restart()
+	lookOften(t, g, probesNeeded-1)
+	if g.ready() || g.state != inEffect {
+		t.Errorf("after a change: ready %v, state %v", g.ready(), g.state)
+	}
+	lookOften(t, g, 1)
+	if !g.ready() {
+		t.Error("after more refusals no grant is given")
+	}
+}
+
 func TestGuardWithdraws(t *testing.T) {
 	for name, c := range map[string]struct {
 		then  func(*cluster)

@@ -48,6 +48,7 @@ const (
 type History struct {
 	client   kubernetes.Interface
 	fetch    func(context.Context) (*trust.Cluster, error)
+	others   func(*trust.Cluster)
 	recorder record.EventRecorder
 	log      *zap.SugaredLogger
 	now      func() time.Time
@@ -64,18 +65,21 @@ type History struct {
 
 // HistoryConfig is what NewHistory needs.
 type HistoryConfig struct {
-	Client   kubernetes.Interface
-	Fetch    func(context.Context) (*trust.Cluster, error) // reads the keys in use now
-	Recorder record.EventRecorder
-	Log      *zap.SugaredLogger
-	Now      func() time.Time
-	OnSync   func(keys int, at time.Time) // is told whenever the history is up to date; may be nil
+	Client kubernetes.Interface
+	Fetch  func(context.Context) (*trust.Cluster, error) // reads the keys in use now
+	// Federated adds keys in use now with which nothing verifies. They name who signed instead. They are never
+	// stored: others decide how many there are, and the history could have no room for the cluster's own. May be nil.
+	Federated func(*trust.Cluster)
+	Recorder  record.EventRecorder
+	Log       *zap.SugaredLogger
+	Now       func() time.Time
+	OnSync    func(keys int, at time.Time) // is told whenever the history is up to date; may be nil
 }
 
 // NewHistory returns the keeper of the history. Run starts it.
 func NewHistory(c HistoryConfig) *History {
 	h := &History{
-		client: c.Client, fetch: c.Fetch, recorder: c.Recorder, log: c.Log, now: c.Now, onSync: c.OnSync,
+		client: c.Client, fetch: c.Fetch, others: c.Federated, recorder: c.Recorder, log: c.Log, now: c.Now, onSync: c.OnSync,
 		informer: coreinformers.NewFilteredConfigMapInformer(c.Client, manifests.Namespace, 0, cache.Indexers{},
 			func(o *metav1.ListOptions) { o.LabelSelector = manifests.LabelPartOf + "=" + manifests.PartOf }),
 		wake: make(chan struct{}, 1),
@@ -120,6 +124,15 @@ func (h *History) Run(ctx context.Context) {
 // Cluster returns the keys with which to verify: those in use now, read from the issuer, and all that the history
 // has. The keys in use are enough where the history cannot be used.
 func (h *History) Cluster(ctx context.Context) (*trust.Cluster, error) {
+	c, err := h.own(ctx)
+	if err == nil && h.others != nil {
+		h.others(c)
+	}
+	return c, err
+}
+
+// own returns Cluster without federated keys.
+func (h *History) own(ctx context.Context) (*trust.Cluster, error) {
 	live, err := h.fetch(ctx)
 	if err != nil {
 		return nil, err

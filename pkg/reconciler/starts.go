@@ -33,21 +33,28 @@ import (
 // ReasonNotStarted is the reason of the events about pods that did not start because of the signer.
 const ReasonNotStarted = "SignerNotDelivered"
 
-// Starts handles TaskRuns whose pods do not start because of the signer. If results are audited, it writes an
-// exception, so that the inject webhook leaves the namespace's pods alone. Then it deletes the pod, and Tekton
-// creates another one for the TaskRun. While this replica leads, Seen gets every TaskRun. Starts keeps only keys in
-// memory.
+// Starts handles TaskRuns whose pods do not start because of the signer: nodes do not get its image, or do not mount
+// a volume that it needs. If results are audited, it writes an exception, so that the inject webhook leaves the
+// namespace's pods alone. Then it deletes the pod, and Tekton creates another one for the TaskRun. While this replica
+// leads, Seen gets every TaskRun. Starts keeps only keys in memory.
 type Starts struct {
 	pkgreconciler.LeaderAwareFuncs
 	StartsConfig
 
 	taskRuns dynamic.NamespaceableResourceInterface
-	queue    keyQueue
+	queue    delayedQueue
+	leading  Leading
 }
 
 // keyQueue is where a reconciler puts its keys: a controller.Impl.
 type keyQueue interface {
 	EnqueueKey(key types.NamespacedName)
+}
+
+// delayedQueue is a keyQueue that also takes keys for later.
+type delayedQueue interface {
+	keyQueue
+	EnqueueKeyAfter(key types.NamespacedName, delay time.Duration)
 }
 
 // StartsConfig is what NewStarts needs.
@@ -60,8 +67,12 @@ type StartsConfig struct {
 	Wanted, Enforced func(namespace string) bool
 	// Stopped reports whether a namespace has an exception already.
 	Stopped func(namespace string) bool
-	// Stop writes an exception for a namespace.
-	Stop func(ctx context.Context, namespace string, e delivery.Exception) error
+	// Stop writes an exception of a source for a namespace.
+	Stop func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error
+	// Drivers returns the CSI drivers that mount the volumes of the backend into pods.
+	Drivers func() []string
+	// Nodes returns the nodes on which pods did not start for want of a volume.
+	Nodes func() []string
 	// OnStuck is called when a pod does not start because of the signer, with whether its namespace is left alone from
 	// now on.
 	OnStuck  func(stopped bool)
@@ -75,13 +86,26 @@ func NewStarts(c StartsConfig) *Starts {
 	return &Starts{StartsConfig: c, taskRuns: c.Dynamic.Resource(tektonResource(TaskRuns))}
 }
 
-// Start puts what Seen selects into the work queue.
-func (s *Starts) Start(queue keyQueue) { s.queue = queue }
+// Start puts what Seen selects into the work queue, and runs a function while this replica leads, until ctx ends.
+func (s *Starts) Start(ctx context.Context, queue delayedQueue, whileLeading func(context.Context)) {
+	s.queue = queue
+	s.PromoteFunc = func(pkgreconciler.Bucket, func(pkgreconciler.Bucket, types.NamespacedName)) error {
+		s.leading.Promote(ctx, whileLeading)
+		return nil
+	}
+	s.DemoteFunc = func(pkgreconciler.Bucket) { s.leading.Demote() }
+}
 
-// Seen puts a TaskRun into the work queue if its pod may not start.
+// Seen puts a TaskRun into the work queue if its pod may not start. Tekton does not write that a volume is not
+// mounted, so a pod that may wait for one is examined later.
 func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
-	if s.maySuffer(taskRun) && s.Wanted(taskRun.GetNamespace()) {
-		s.queue.EnqueueKey(types.NamespacedName{Namespace: taskRun.GetNamespace(), Name: taskRun.GetName()})
+	key := keyOf(taskRun)
+	switch {
+	case !s.Wanted(key.Namespace):
+	case s.maySuffer(taskRun):
+		s.queue.EnqueueKey(key)
+	case isPending(taskRun) && len(s.Drivers()) > 0:
+		s.queue.EnqueueKeyAfter(key, s.patience())
 	}
 }
 
@@ -110,6 +134,13 @@ func (s *Starts) maySuffer(taskRun *unstructured.Unstructured) bool {
 	return false
 }
 
+// isPending reports whether the pod of a TaskRun has not started, as Tekton last wrote.
+func isPending(taskRun *unstructured.Unstructured) bool {
+	state := stateOf(taskRun)
+	c := state.succeeded
+	return state.hasPod && !state.foreign && c.status == string(corev1.ConditionUnknown) && c.reason == reasonPending
+}
+
 // failedToStart are Tekton's reasons for a TaskRun whose pod never started.
 func failedToStart() []string {
 	return []string{
@@ -134,20 +165,21 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if !s.maySuffer(taskRun) || !s.Wanted(namespace) {
+	if !s.maySuffer(taskRun) && !isPending(taskRun) || !s.Wanted(namespace) {
 		return nil
 	}
 	found, err := s.examine(ctx, taskRun)
-	if err != nil || found.why == "" {
-		return err
-	}
-	if young := secondAttempt - s.Now().Sub(found.since); found.uid != "" && !stateOf(taskRun).complete() && young > 0 {
-		return controller.NewRequeueAfter(young)
-	}
 	switch {
+	case err != nil:
+		return err
+	case found.again > 0:
+		return controller.NewRequeueAfter(found.again)
+	case found.why == "":
+		return nil
+	case found.source == "":
+		return s.replace(ctx, taskRun, found)
 	case s.Enforced(namespace):
-		return s.report(ctx, taskRun, found.why, "results are enforced here: no TaskRun starts until nodes get the signer",
-			false)
+		return s.report(ctx, taskRun, found, "results are enforced here: no TaskRun starts until this is fixed", false)
 	case s.Stopped(namespace):
 		return s.replace(ctx, taskRun, found)
 	}
@@ -156,9 +188,12 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 
 // stuckPod is a pod that does not start because of the signer.
 type stuckPod struct {
-	why   string    // empty: it starts, or the reason is a different one
-	uid   types.UID // empty: Tekton has deleted it
-	since time.Time // when its node got it
+	why    string          // empty: it starts, or the reason is a different one
+	next   string          // what the user can do
+	source delivery.Source // of the exception; empty: none is needed
+	node   string          // that does not mount a volume; of source Mount
+	uid    types.UID       // empty: Tekton has deleted it
+	again  time.Duration   // until it must be examined again, before anything is done; 0: it need not
 }
 
 // secondAttempt is how long after scheduling the kubelet has tried twice: it tries again after ten seconds. One
@@ -168,11 +203,12 @@ const secondAttempt = 20 * time.Second
 // examine returns why the pod of a TaskRun does not start, if the signer is the reason. If Tekton has deleted the
 // pod, its message has the kubelet's words.
 func (s *Starts) examine(ctx context.Context, taskRun *unstructured.Unstructured) (stuckPod, error) {
+	state := stateOf(taskRun)
 	pod, err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Get(ctx, podNameOf(taskRun), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		if c := stateOf(taskRun).succeeded; strings.Contains(c.message, s.Image) {
-			return stuckPod{why: c.reason + ": " + c.message}, nil
+		if c := state.succeeded; strings.Contains(c.message, s.Image) {
+			return s.withoutImage(c.reason + ": " + c.message), nil
 		}
 		return stuckPod{}, nil
 	case err != nil:
@@ -181,10 +217,21 @@ func (s *Starts) examine(ctx context.Context, taskRun *unstructured.Unstructured
 	if ref := owner.Controller(pod, owner.TaskRun); ref == nil || ref.UID != taskRun.GetUID() {
 		return stuckPod{}, nil // the author of the status can name any pod
 	}
-	if image, why := delivery.Stuck(pod); image == s.Image {
-		return stuckPod{why, pod.UID, scheduledAt(pod)}, nil
+	if image, why := delivery.Stuck(pod); image == s.Image && why != "" {
+		found := s.withoutImage(why)
+		found.uid = pod.UID
+		if !state.complete() {
+			found.again = secondAttempt - s.Now().Sub(scheduledAt(pod))
+		}
+		return found, nil
 	}
-	return stuckPod{}, nil
+	return s.awaitsVolume(ctx, pod)
+}
+
+// withoutImage describes a pod that cannot start with the signer's image.
+func (s *Starts) withoutImage(why string) stuckPod {
+	return stuckPod{why: why, source: delivery.Start, next: fmt.Sprintf("let nodes pull %s (enable --pull-secret or "+
+		"--registry), and run kubectl tekton-sign enable again", s.Image)}
 }
 
 // scheduledAt returns when the pod got its node, or when it was created if that is not known. A pod can wait for a
@@ -208,15 +255,16 @@ const seenEverywhere = time.Second
 
 // stop leaves the pods of a namespace alone from now on, and returns to this one.
 func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
-	err := s.Stop(ctx, taskRun.GetNamespace(), delivery.Exception{Delivery: delivery.None, Reason: found.why,
-		Since: s.Now()})
+	err := s.Stop(ctx, taskRun.GetNamespace(), found.source, delivery.Exception{
+		Delivery: delivery.None, Reason: found.why, Since: s.Now(), Node: found.node,
+	})
 	if errors.Is(err, delivery.ErrFull) {
-		return s.report(ctx, taskRun, found.why, "TaskRuns here go on hanging: "+err.Error(), false)
+		return s.report(ctx, taskRun, found, "TaskRuns here go on hanging: "+err.Error(), false)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.report(ctx, taskRun, found.why, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
+	if err := s.report(ctx, taskRun, found, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
 		return err
 	}
 	return controller.NewRequeueAfter(seenEverywhere)
@@ -244,15 +292,13 @@ func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured
 }
 
 // report makes events about the TaskRun and the add-on: what is wrong, what follows, and how to fix it.
-func (s *Starts) report(ctx context.Context, taskRun *unstructured.Unstructured, why, outcome string,
+func (s *Starts) report(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod, outcome string,
 	stopped bool) error {
 	namespace := taskRun.GetNamespace()
-	message := display.Safe(fmt.Sprintf(
-		"the pod does not start because of the signer (%s); %s. Next: "+
-			"let nodes pull %s (enable --pull-secret or --registry), "+
-			"and run kubectl tekton-sign enable again", display.Cut(why, maxEventMessage/2), outcome, s.Image))
+	message := display.Safe(fmt.Sprintf("the pod does not start because of the signer (%s); %s. Next: %s",
+		display.Cut(found.why, maxEventMessage/2), outcome, found.next))
 	s.Log.Errorw("a pod does not start because of the signer", "namespace", namespace, "taskRun", taskRun.GetName(),
-		"reason", why, "outcome", outcome)
+		"reason", found.why, "outcome", outcome)
 	s.Recorder.Event(ownDeployment(manifests.Controller), corev1.EventTypeWarning, ReasonNotStarted,
 		display.Cut("namespace "+namespace+": "+message, maxEventMessage))
 	s.OnStuck(stopped)

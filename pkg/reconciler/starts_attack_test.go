@@ -33,11 +33,12 @@ func startsRig(t *testing.T, taskRun *unstructured.Unstructured, pod *corev1.Pod
 			map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, taskRun),
 		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return false },
 		Stopped: func(string) bool { return stopped },
-		Stop:    func(context.Context, string, delivery.Exception) error { *stops++; return nil },
+		Stop:    func(context.Context, string, delivery.Source, delivery.Exception) error { *stops++; return nil },
+		Drivers: func() []string { return nil }, Nodes: func() []string { return nil },
 		OnStuck: func(bool) {}, Recorder: record.NewFakeRecorder(10), Now: time.Now, Log: zap.NewNop().Sugar(),
 	})
-	s.Start(controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(),
-		Logger: zap.NewNop().Sugar()}))
+	s.Start(t.Context(), controller.NewContext(t.Context(), s, controller.ControllerOptions{WorkQueueName: t.Name(),
+		Logger: zap.NewNop().Sugar()}), func(context.Context) {})
 	if err := s.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func TestStarts(t *testing.T) {
 		"first failure": {taskRun: pulling, pod: stuck, seen: true, want: told,
 			event: "TaskRuns of this namespace run unsigned from now on"},
 		"enforced": {taskRun: pulling, pod: stuck, enforced: true, seen: true,
-			event: "no TaskRun starts until nodes get the signer"},
+			event: "no TaskRun starts until this is fixed"},
 		"failed, and its pod is gone": {
 			taskRun: startingRun("False", "TaskRunImagePullFailed",
 				`failed to pull the image "": Back-off pulling image "`+signerImage+`"`), seen: true,
@@ -101,7 +101,8 @@ func TestStarts(t *testing.T) {
 		"an image of its own": {taskRun: pulling, pod: startingPod(signerImage, "prepare", "ErrImagePull", "x"), seen: true},
 		"a signer of before": {taskRun: pulling, pod: startingPod("reg.example/signer:v0", delivery.InitContainer,
 			"ErrImagePull", "x"), seen: true},
-		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`), pod: stuck},
+		"starting": {taskRun: startingRun("Unknown", "Pending", `pod status "Initialized":"False"`),
+			pod: startingPod(signerImage, delivery.InitContainer, "PodInitializing", "")},
 		"failed long ago": {taskRun: func() *unstructured.Unstructured {
 			tr := startingRun("False", "TaskRunImagePullFailed", signerImage)
 			//nolint:forcetypeassert // made above
@@ -127,9 +128,10 @@ func TestStarts(t *testing.T) {
 				Wanted:   func(string) bool { return !tc.unwanted },
 				Enforced: func(string) bool { return tc.enforced },
 				Stopped:  func(string) bool { return tc.stopped },
-				Stop: func(_ context.Context, namespace string, e delivery.Exception) error {
-					if namespace != "ci" {
-						t.Errorf("namespace %s was stopped", namespace)
+				Drivers:  func() []string { return nil }, Nodes: func() []string { return nil },
+				Stop: func(_ context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
+					if namespace != "ci" || source != delivery.Start {
+						t.Errorf("namespace %s was stopped by %s", namespace, source)
 					}
 					got = e
 					return nil
@@ -137,13 +139,13 @@ func TestStarts(t *testing.T) {
 				OnStuck: func(stopped bool) { counted = append(counted, stopped) }, Recorder: recorder, Now: time.Now,
 				Log: zap.NewNop().Sugar(),
 			})
-			var queue keys
-			s.Start(&queue)
+			var queue laterKeys
+			s.Start(t.Context(), &queue, func(context.Context) {})
 			if err := s.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
 				t.Fatal(err)
 			}
 			s.Seen(tc.taskRun)
-			if seen := len(queue) > 0; seen != tc.seen {
+			if seen := len(queue.keys) > 0; seen != tc.seen {
 				t.Errorf("put into the queue: got %t, want %t", seen, tc.seen)
 			}
 			err := s.Reconcile(t.Context(), "ci/build")
@@ -182,3 +184,13 @@ func TestStarts(t *testing.T) {
 type keys []types.NamespacedName
 
 func (k *keys) EnqueueKey(key types.NamespacedName) { *k = append(*k, key) }
+
+// laterKeys remembers also what was put there for later.
+type laterKeys struct {
+	keys
+	later []time.Duration
+}
+
+func (k *laterKeys) EnqueueKeyAfter(_ types.NamespacedName, delay time.Duration) {
+	k.later = append(k.later, delay)
+}

@@ -181,7 +181,7 @@ func (t *Trials) Reconcile(ctx context.Context, key string) error {
 		return t.Store.Forget(ctx, name)
 	}
 	s := t.Settings.Get()
-	if !backends.Of(s.Backend).Signs || !t.Namespaces.InScope(name) {
+	if !backends.Injects(s) || !t.Namespaces.InScope(name) {
 		t.known(name)
 		return t.Store.Clear(ctx, name)
 	}

@@ -206,13 +206,20 @@ func ParseDelivery(value string) (Delivery, error) {
 
 // checkMinimum returns an error if every TaskRun would fail.
 func (s Settings) checkMinimum() error {
-	if minimum := s.MinimumFormatIn(s.Enforcement); minimum != "" && !s.Format.AtLeast(minimum) {
-		return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s "+
-			"is wanted: "+
-			"sign in %s, or set %s to %s", ConfigMapName, KeyFormat, KeyMinimumFormat, s.Format, minimum, minimum,
-			KeyMinimumFormat, s.Format)
+	minimum := s.MinimumFormatIn(s.Enforcement)
+	switch {
+	case minimum == "" || s.SignedFormat().AtLeast(minimum):
+		return nil
+	case s.TektonSigns():
+		return fmt.Errorf("ConfigMap %s: keys %s and %s: Tekton's own signer signs in format %s and would be refused, "+
+			"because at least %s is wanted: set %s to %s (enable --minimum-format %s), or let the add-on sign",
+			ConfigMapName, KeySPIRESigner, KeyMinimumFormat, s.SignedFormat(), minimum, KeyMinimumFormat,
+			s.SignedFormat(), s.SignedFormat())
 	}
-	return nil
+	return fmt.Errorf("ConfigMap %s: keys %s and %s: steps would sign in format %s and be refused, because at least %s "+
+		"is wanted: "+
+		"sign in %s, or set %s to %s", ConfigMapName, KeyFormat, KeyMinimumFormat, s.Format, minimum, minimum,
+		KeyMinimumFormat, s.Format)
 }
 
 // Data returns the ConfigMap's data for the settings: always backend and enforcement, and every other key

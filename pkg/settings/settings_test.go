@@ -111,6 +111,17 @@ func TestParse(t *testing.T) {
 		},
 		"enforced v1": {data: map[string]string{KeyEnforcement: "enforce", KeyFormat: "v1"},
 			err: "steps would sign in format v1 and be refused, because at least v2 is wanted"},
+		"Tekton's signer, enforced": {
+			data: map[string]string{KeyBackend: "spire", KeySPIRESigner: "tekton", KeyEnforcement: "enforce"},
+			err:  "keys spire-signer and minimum-format: Tekton's own signer signs in format v1 and would be refused",
+		},
+		"Tekton's signer below the minimum": {
+			data: map[string]string{KeyBackend: "spire", KeySPIRESigner: "tekton", KeyMinimumFormat: "v2"},
+			err:  "set minimum-format to v1 (enable --minimum-format v1), or let the add-on sign",
+		},
+		"unknown signer": {
+			data: map[string]string{KeySPIRESigner: "none"}, err: `spire-signer: expected one of add-on, tekton, got "none"`,
+		},
 		"minimum above format": {
 			data: map[string]string{KeyMinimumFormat: "v2", KeyFormat: "v1"}, err: "at least v2 is wanted",
 		},

@@ -16,10 +16,21 @@ import (
 
 // Keys of ConfigMap config-signing for the backend spire. The others are in Tekton's ConfigMap config-spire.
 const (
+	KeySPIRESigner   = "spire-signer"            // a value of Signer
 	KeySPIREEntries  = "spire-entries"           // a value of SPIREEntries
+	KeySPIREClass    = "spire-class"             // of spire-controller-manager; absent: none
 	KeySPIRECluster  = "spire-cluster"           // name of the cluster in SPIRE's k8s_psat attestation; absent: found
 	KeySPIREServerID = "spire-server-id"         // SPIFFE ID; absent: that of every SPIRE server
 	KeySVIDWait      = "spire-svid-wait-seconds" // how long a step waits for its SVID
+)
+
+// Signer is whose program signs in the steps.
+type Signer string
+
+// The signers.
+const (
+	SignerAddOn  Signer = "add-on" // ours, which the inject webhook adds
+	SignerTekton Signer = "tekton" // Tekton's own, which signs in format v1
 )
 
 // SPIREEntries is who registers TaskRuns with SPIRE.
@@ -27,8 +38,9 @@ type SPIREEntries string
 
 // The ways to register TaskRuns.
 const (
-	EntriesAPI  SPIREEntries = "api"  // the add-on, by SPIRE's entry API
-	EntriesNone SPIREEntries = "none" // somebody else
+	EntriesAPI     SPIREEntries = "api"                // the add-on, by SPIRE's entry API
+	EntriesManager SPIREEntries = "controller-manager" // spire-controller-manager, by a ClusterSPIFFEID
+	EntriesNone    SPIREEntries = "none"               // somebody else
 )
 
 // DefaultSVIDWait is how long a step waits for its SVID.
@@ -37,14 +49,16 @@ const DefaultSVIDWait = 30 * time.Second
 // SPIRE are the settings of the backend spire.
 type SPIRE struct {
 	config.Config // ConfigMap config-spire
+	Signer        Signer
 	Entries       SPIREEntries
+	Class         string // className of spire-controller-manager; empty: none
 	Cluster       string // name of the cluster in SPIRE's k8s_psat attestation; empty: found
 	OtherServerID string // SPIFFE ID of SPIRE's server, if it is not that of every server
 	Wait          time.Duration
 }
 
 func defaultSPIRE() SPIRE {
-	return SPIRE{Config: config.Default(), Entries: EntriesAPI, Wait: DefaultSVIDWait}
+	return SPIRE{Config: config.Default(), Signer: SignerAddOn, Entries: EntriesAPI, Wait: DefaultSVIDWait}
 }
 
 // ServerID returns the SPIFFE ID that SPIRE's server must have.
@@ -60,6 +74,25 @@ func (s Settings) WithSPIRE(data map[string]string) (Settings, error) {
 	return s, err
 }
 
+// TektonSigns reports whether the steps are left to Tekton's own signer.
+func (s Settings) TektonSigns() bool {
+	return s.Backend == signing.BackendSPIRE && s.SPIRE.Signer == SignerTekton
+}
+
+// SignedFormat returns the format in which steps sign.
+func (s Settings) SignedFormat() signing.Format {
+	if s.TektonSigns() {
+		return signing.FormatV1
+	}
+	return s.Format
+}
+
+// AcceptsTektonIn reports whether what Tekton's own signer signs can count in a mode.
+func (s Settings) AcceptsTektonIn(mode Enforcement) bool {
+	minimum := s.MinimumFormatIn(mode)
+	return s.Backend == signing.BackendSPIRE && (minimum == "" || signing.FormatV1.AtLeast(minimum))
+}
+
 // StepWait returns how long a step waits for its identity, or 0 if the settings do not define it.
 func (s Settings) StepWait() time.Duration {
 	if s.Backend != signing.BackendSPIRE {
@@ -68,7 +101,16 @@ func (s Settings) StepWait() time.Duration {
 	return s.SPIRE.Wait
 }
 
-func parseEntries(value string) (SPIREEntries, error) { return oneOf(value, EntriesAPI, EntriesNone) }
+func parseSigner(value string) (Signer, error) { return oneOf(value, SignerAddOn, SignerTekton) }
+
+// Registers reports whether the add-on registers TaskRuns with SPIRE.
+func (s Settings) Registers() bool {
+	return s.Backend == signing.BackendSPIRE && s.SPIRE.Entries == EntriesAPI
+}
+
+func parseEntries(value string) (SPIREEntries, error) {
+	return oneOf(value, EntriesAPI, EntriesManager, EntriesNone)
+}
 
 // clusterName is what a path of a SPIFFE ID can have between two slashes.
 var clusterName = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,253}$`)
@@ -104,11 +146,24 @@ func spireFields() []Field {
 	wait.Of = signing.BackendSPIRE
 	return []Field{
 		{
+			Key: KeySPIRESigner, Of: signing.BackendSPIRE, Flag: "signer", Name: "signer",
+			Only: words([]Signer{SignerAddOn, SignerTekton}),
+			Help: "who signs in the steps: add-on, tekton (Tekton's own signer, in format v1; turn it on in ConfigMap " +
+				"feature-flags first)",
+			access: word(func(s *Settings) *Signer { return &s.SPIRE.Signer }, parseSigner),
+		},
+		{
 			Key: KeySPIREEntries, Of: signing.BackendSPIRE, Flag: "spire-entries", Name: "SPIRE entries",
-			Only: words([]SPIREEntries{EntriesAPI, EntriesNone}),
+			Only: words([]SPIREEntries{EntriesAPI, EntriesManager, EntriesNone}),
 			Help: "who registers TaskRuns with SPIRE: api (the add-on, whose SVID must be that of an admin), " +
-				"none (you do)",
+				"controller-manager (spire-controller-manager, best effort), none (you do)",
 			access: word(func(s *Settings) *SPIREEntries { return &s.SPIRE.Entries }, parseEntries),
+		},
+		{
+			Key: KeySPIREClass, Of: signing.BackendSPIRE, Flag: "spire-class", Name: "SPIRE class",
+			Help:   "class of spire-controller-manager, with --spire-entries controller-manager (default: none)",
+			access: word(func(s *Settings) *string { return &s.SPIRE.Class }, parseClusterName),
+			text:   func(s Settings) string { return orElse(s.SPIRE.Class, "none") },
 		},
 		{
 			Key: KeySPIRECluster, Of: signing.BackendSPIRE, Flag: "spire-cluster", Name: "SPIRE cluster",

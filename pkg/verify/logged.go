@@ -18,11 +18,12 @@ const MaxLog = 1 << 20
 
 // ResultsLog is the log of Tekton's results sidecar, by which values travel with results-from: sidecar-logs.
 type ResultsLog struct {
-	Used    bool      // the pod has the sidecar
-	Ended   bool      // the sidecar has ended, so that its log is complete
-	Missing string    // why the log was not read, if the add-on tried
-	Entries merge.Log // what the sidecar logged
-	Digest  string    // hex SHA-256 of the log; empty if it was not read
+	Used      bool      // the pod has the sidecar
+	Ended     bool      // the sidecar has ended, so that its log is complete
+	Restarted bool      // it ran more than once
+	Missing   string    // why the log was not read, if the add-on tried
+	Entries   merge.Log // what the sidecar logged
+	Digest    string    // hex SHA-256 of the log; empty if it was not read
 }
 
 // logOf returns what a pod's status shows about its results sidecar.
@@ -35,7 +36,10 @@ func logOf(pod *corev1.Pod) (log ResultsLog) {
 	}
 	for _, statuses := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
 		for _, s := range statuses {
-			log.Ended = log.Ended || s.Name == tekton.ResultsSidecar && s.State.Terminated != nil
+			if s.Name == tekton.ResultsSidecar {
+				log.Ended = log.Ended || s.State.Terminated != nil
+				log.Restarted = log.Restarted || restarted(s)
+			}
 		}
 	}
 	return log

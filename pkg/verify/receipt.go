@@ -107,6 +107,7 @@ func (v *Verifier) receive(r run, steps []*step, found *findings) *record.Receip
 		found.fail(CheckPod, want, fmt.Sprintf("%q", r.tr.Status.PodName),
 			"Tekton gives the pod of this attempt another name")
 	}
+	stage.endedByItself(reported)
 	stage.compare(reported.Steps)
 	stage.exitCodes(reported)
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
@@ -139,6 +140,9 @@ func (r *receiver) report() *Reported {
 	case len(pod.Reported.Steps) > record.MaxReceiptSteps:
 		return doubt(count(len(pod.Reported.Steps), "step"),
 			fmt.Sprintf("a receipt describes at most %d steps: split the Task", record.MaxReceiptSteps))
+	case pod.Reported.Log.Restarted || slices.ContainsFunc(pod.Reported.Steps, restarted):
+		return doubt("a container that was restarted",
+			"containers of Tekton run once: someone changed the image of this one, so that another program ran")
 	case slices.ContainsFunc(pod.Reported.Steps, tooLongFor):
 		return doubt("a container with a name, reason or image of more than a receipt holds", "the record would be too long")
 	case len(r.declared().Results)*len(pod.Reported.Steps) > maxDeclarations:
@@ -166,6 +170,10 @@ func tooLongFor(c corev1.ContainerStatus) bool {
 	}
 	return n > maxText
 }
+
+// restarted reports whether the kubelet ran a container more than once. It restarts a container whose image was
+// changed, whatever the pod's restart policy.
+func restarted(c corev1.ContainerStatus) bool { return c.RestartCount > 0 }
 
 // compare checks that the steps of the TaskRun are what Tekton makes from the report.
 func (r *receiver) compare(reported []corev1.ContainerStatus) {
@@ -216,14 +224,14 @@ func (r *receiver) compareStep(want *v1.StepState, s *step) {
 	}
 	for _, c := range []struct{ what, want, got string }{
 		{"state", stateText(want.ContainerState), stateText(s.state.ContainerState)},
-		{"termination message", messageText(want.Terminated), message},
+		{"termination message", shownMessage(messageText(want.Terminated)), shownMessage(message)},
 		{"image", want.ImageID, s.state.ImageID},
 		{"name", want.Name, s.state.Name},
 	} {
 		if c.want != c.got {
 			r.found.add(Check{
-				ID: CheckReceipt, Status: Fail, Step: s.state.Container, Expected: fmt.Sprintf("%q", c.want),
-				Got: fmt.Sprintf("%q", c.got), Message: "the TaskRun shows another " + c.what + " than the kubelet reported",
+				ID: CheckReceipt, Status: Fail, Step: s.state.Container, Expected: cmp.Or(c.want, "none"),
+				Got: cmp.Or(c.got, "none"), Message: "the TaskRun shows another " + c.what + " than the kubelet reported",
 			})
 		}
 	}
@@ -244,6 +252,14 @@ func messageText(t *corev1.ContainerStateTerminated) string {
 		return ""
 	}
 	return t.Message
+}
+
+// shownMessage is how a check shows a message: it contains results that did not verify.
+func shownMessage(message string) string {
+	if message == "" {
+		return "none"
+	}
+	return "sha256:" + record.MessageDigest(message)
 }
 
 // oomKilled is the reason of a container that Tekton takes as failed whatever its exit code.
@@ -267,6 +283,30 @@ func (r *receiver) exitCodes(reported *Reported) {
 			})
 		}
 	}
+}
+
+// endedByItself doubts a run that Tekton stopped, and one whose pod has not ended: someone else may have ended that.
+func (r *receiver) endedByItself(reported *Reported) {
+	if slices.Contains(stoppedReasons, r.failureReason()) || !reported.ended() {
+		r.found.add(check.Doubted(CheckReceipt, "a pod that has ended by itself",
+			fmt.Sprintf("%s, and the pod's phase %q", r.outcomeText(), reported.Phase),
+			"the run was ended while its pod ran, so the kubelet did not report how all of it ended"))
+	}
+}
+
+// ended reports whether Tekton takes the pod as ended: as soon as its steps have ended, or one ran out of memory.
+func (r *Reported) ended() bool {
+	running := 0
+	for _, c := range r.Steps {
+		switch t := c.State.Terminated; {
+		case t == nil:
+			running++
+		case t.Reason == oomKilled:
+			return true
+		}
+	}
+	all := len(r.Steps) > 0 && len(r.Steps) == r.Containers && running == 0
+	return all || r.Phase == corev1.PodSucceeded || r.Phase == corev1.PodFailed
 }
 
 // receiptOf returns the report in the form of a record.
@@ -310,13 +350,18 @@ func (v *Verifier) receipted(r run, made *recorded, steps []*step, found *findin
 func (v *Verifier) receiptedAttempt(r run, steps []*step, found *findings) bool {
 	want := *r.facts.Attempt
 	got, err := record.AttemptOf(r.tr, Attempts(r.tr))
-	if err != nil || got != want {
+	if err != nil || !want.Covers(got) {
 		found.fail(CheckReceipt, "sha256:"+want.TaskRun, "sha256:"+got.TaskRun,
 			"the attempt was changed after it was recorded")
 		return false
 	}
 	found.pass(CheckReceipt, "the add-on recorded that the attempt was as the kubelet reported its pod")
-	found.caveat(receiptCaveat(anySigned(steps)))
+	if got == want {
+		found.caveat(receiptCaveat(anySigned(steps)))
+	} else {
+		found.caveat("the steps' messages are gone: the add-on compared the attempt with what the kubelet reported of " +
+			"its pod")
+	}
 	found.add(v.minimum.checkAssurance(signing.AssuranceReceipt)...)
 	outcome{r, found, steps, nil}.check()
 	found.proven = true

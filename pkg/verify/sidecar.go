@@ -164,9 +164,10 @@ func artifactsJSON(state *v1.StepState) string {
 }
 
 // log returns the log that leads to the status. It contains the steps that signed; a step without evidence
-// logged nothing.
+// logged nothing. A log that is too long for a receipt is not merged beside evidence either.
 func (r *replay) log() merge.Log {
-	if pod := r.facts.Pod; pod != nil && pod.Reported != nil && pod.Reported.Log.Digest != "" {
+	if pod := r.facts.Pod; pod != nil && pod.Reported != nil && pod.Reported.Log.Digest != "" &&
+		mergeable(nil, pod.Reported.Log.Entries) {
 		return pod.Reported.Log.Entries
 	}
 	var log merge.Log

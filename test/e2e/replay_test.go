@@ -169,6 +169,7 @@ func taken(tr *pipelinev1.TaskRun, features map[string]string) bool {
 		"enable-artifacts":                       boolText(got.EnableArtifacts),
 		"enable-termination-message-compression": boolText(got.EnableTerminationMessageCompression),
 		"results-from":                           got.ResultExtractionMethod,
+		"enforce-nonfalsifiability":              got.EnforceNonfalsifiability,
 	}
 	for key, want := range features {
 		if value, known := values[key]; known && value != want {

@@ -32,7 +32,7 @@ func TestNightlySPIREBurst(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t, "--svid-wait", "5m")
 	t.Run("registered when the TaskRun is made", func(t *testing.T) {
-		s.testBurst(t, func(context.Context, *pipelinev1.TaskRun) {})
+		s.testBurst(t, burst, func(context.Context, *pipelinev1.TaskRun) {})
 	})
 	s.wantNoEntries(t)
 	s.mustKubectl(t, append([]string{"tekton-sign", "enable", "--yes"},
@@ -40,7 +40,7 @@ func TestNightlySPIREBurst(t *testing.T) {
 	time.Sleep(5 * time.Second)
 	entries := s.entryClient(t)
 	t.Run("registered when the pod runs", func(t *testing.T) {
-		s.testBurst(t, func(ctx context.Context, tr *pipelinev1.TaskRun) {
+		s.testBurst(t, burst, func(ctx context.Context, tr *pipelinev1.TaskRun) {
 			if s.podRuns(ctx, tr) {
 				if err := entries.CreateEntries(ctx, tr, nil, time.Hour); err != nil {
 					t.Errorf("registering TaskRun %s: %v", tr.Name, err)
@@ -78,11 +78,11 @@ func (s *spireSuite) podRuns(ctx context.Context, tr *pipelinev1.TaskRun) bool {
 }
 
 // testBurst starts the TaskRuns, each with one step that does nothing, and calls with for each of them.
-func (s *spireSuite) testBurst(t *testing.T, with func(context.Context, *pipelinev1.TaskRun)) {
+func (s *spireSuite) testBurst(t *testing.T, n int, with func(context.Context, *pipelinev1.TaskRun)) {
 	ns := s.scope(t, false)
 	began := time.Now()
 	ended := make(chan *pipelinev1.TaskRun)
-	for range burst {
+	for range n {
 		tr := emitting("", "x", "", 1)
 		tr.GenerateName = "burst-"
 		tr = s.start(t, ns, tr)
@@ -98,14 +98,14 @@ func (s *spireSuite) testBurst(t *testing.T, with func(context.Context, *pipelin
 		}()
 	}
 	var fromPod, inStep []time.Duration
-	for range burst {
+	for range n {
 		tr := <-ended
 		wantSucceeded(t, tr)
 		wantCondition(t, tr, "True", "TaskRunResultsVerified")
 		pod, step := s.waited(t, tr)
 		fromPod, inStep = append(fromPod, pod), append(inStep, step)
 	}
-	t.Logf("%d TaskRuns in %v", burst, time.Since(began).Round(time.Second))
+	t.Logf("%d TaskRuns in %v", n, time.Since(began).Round(time.Second))
 	logQuantiles(t, "from the start of the pod to the signature", fromPod)
 	logQuantiles(t, "from the start of the step to the signature", inStep)
 }

@@ -104,22 +104,3 @@ func (s *spireSuite) testAgentRestarted(t *testing.T, ns string) {
 	wantReport(t, tr, "x")
 	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 }
-
-// TestNightlySPIREWithoutDriver takes the CSI driver away: pods do not start until it is back.
-func TestNightlySPIREWithoutDriver(t *testing.T) {
-	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
-	s.enableSPIRE(t)
-	audit, enforce := s.scope(t, false), s.scope(t, true)
-	must(t, s.CSIDriver.Stop(t.Context()))
-	t.Cleanup(func() { must(t, s.CSIDriver.Start(context.Background())) })
-	a, e := s.start(t, audit, another(t, "results")), s.start(t, enforce, another(t, "results"))
-	time.Sleep(time.Minute)
-	for _, tr := range []*pipelinev1.TaskRun{s.now(t, a), s.now(t, e)} {
-		t.Logf("a minute without the driver: %s: %v", tr.Name, tr.Status.Conditions)
-		if len(tr.Status.Results) > 0 {
-			t.Errorf("TaskRun %s has results", tr.Name)
-		}
-	}
-	a = s.watchUntil(t, s.now(t, a), "is done", (*pipelinev1.TaskRun).IsDone)
-	wantSucceeded(t, a)
-}

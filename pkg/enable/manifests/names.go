@@ -38,6 +38,7 @@ const (
 	SealKeySecret     = "seal-key"                    // #nosec G101 -- the name of a Secret
 	TokenRequester    = "tekton-sign-token-requester" // ClusterRole, and the RoleBinding in each namespace in scope
 	SidecarLogs       = "tekton-sign-sidecar-logs"    // ClusterRole and its binding
+	VolumeMounts      = "tekton-sign-volume-mounts"   // ClusterRole and its binding
 	SigningTokens     = "tekton-sign-signing-tokens"  // policy and binding: who may obtain a signing token
 	TokenRequesters   = "tekton-sign-token-requesters"
 	PodTokens         = "tekton-sign-pod-tokens"         // who may obtain a token that is bound to a pod

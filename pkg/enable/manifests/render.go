@@ -12,6 +12,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	storagev1 "k8s.io/api/storage/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
@@ -51,7 +52,21 @@ func Render(o Options) ([]runtime.Object, error) {
 			return nil, err
 		}
 	}
-	return objects, nil
+	wanted, _, err := o.registrations()
+	return append(objects, wanted...), err
+}
+
+// registrations returns the objects of other controllers by which TaskRuns are registered, and those that the settings
+// do not ask for.
+func (o Options) registrations() (wanted, unneeded []runtime.Object, err error) {
+	namespaces := o.Settings.Scope.LabelSelector(settings.Reserved(o.TektonNamespace))
+	wanted, unneeded, err = backends.Objects(o.Settings, namespaces)
+	for _, object := range wanted {
+		if m, ok := object.(metav1.Object); ok {
+			m.SetLabels(map[string]string{"app.kubernetes.io/name": m.GetName(), LabelPartOf: PartOf})
+		}
+	}
+	return wanted, unneeded, err
 }
 
 // unneeded reports whether the backend does not need an object: the webhook that injects pods, or the role that
@@ -72,7 +87,9 @@ func Unneeded(o Options) ([]runtime.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) }), nil
+	objects = slices.DeleteFunc(objects, func(object runtime.Object) bool { return !o.unneeded(object) })
+	_, unneeded, err := o.registrations()
+	return append(objects, unneeded...), err
 }
 
 // set writes the options into an object.
@@ -92,18 +109,28 @@ func (o Options) set(object runtime.Object) error {
 	case *admissionv1.ValidatingAdmissionPolicy:
 		return o.setPolicy(obj)
 	case *rbacv1.ClusterRole:
-		switch {
-		case obj.Name == ChainsGate && !o.Settings.GateChains:
-			obj.Rules = nil
-		case obj.Name == SidecarLogs && o.Settings.SidecarLogs:
-			obj.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
-		}
+		o.setRole(obj)
 	case *admissionv1.ValidatingAdmissionPolicyBinding:
 		o.setBinding(obj)
 	case *admissionv1.MutatingWebhookConfiguration:
 		return o.setWebhooks(obj)
 	}
 	return nil
+}
+
+// setRole writes the rules of a role that depend on the settings.
+func (o Options) setRole(role *rbacv1.ClusterRole) {
+	switch {
+	case role.Name == ChainsGate && !o.Settings.GateChains:
+		role.Rules = nil
+	case role.Name == SidecarLogs && o.Settings.SidecarLogs:
+		role.Rules = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods/log"}, Verbs: []string{"get"}}}
+	case role.Name == VolumeMounts && len(backends.Of(o.Settings.Backend).Drivers()) > 0:
+		role.Rules = []rbacv1.PolicyRule{
+			{APIGroups: []string{storagev1.GroupName}, Resources: []string{"csinodes"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
+		}
+	}
 }
 
 // tektonAccount returns the service account of Tekton's controller.

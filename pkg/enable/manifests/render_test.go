@@ -275,3 +275,35 @@ func TestSidecarLogsAreOptional(t *testing.T) {
 		}
 	}
 }
+
+// TestVolumeMountsAreOptional: the add-on may read the CSI drivers of nodes, and events, only with a backend whose
+// volumes a CSI driver mounts.
+func TestVolumeMountsAreOptional(t *testing.T) {
+	for backend, want := range map[signing.Backend][]rbacv1.PolicyRule{
+		signing.BackendOIDCSAToken: {},
+		signing.BackendReceipt:     {},
+		signing.BackendSPIRE: {
+			{APIGroups: []string{"storage.k8s.io"}, Resources: []string{"csinodes"}, Verbs: []string{"get"}},
+			{APIGroups: []string{""}, Resources: []string{"events"}, Verbs: []string{"list"}},
+		},
+	} {
+		o := testOptions()
+		o.Settings.Backend = backend
+		objects, err := Render(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got *rbacv1.ClusterRole
+		for _, object := range objects {
+			if role, ok := object.(*rbacv1.ClusterRole); ok && role.Name == VolumeMounts {
+				got = role
+			}
+		}
+		if got == nil {
+			t.Fatalf("backend %s: there is no ClusterRole %s", backend, VolumeMounts)
+		}
+		if diff := cmp.Diff(want, got.Rules); diff != "" {
+			t.Errorf("backend %s: rules (-want +got):\n%s", backend, diff)
+		}
+	}
+}

@@ -38,6 +38,7 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 		settings.KeyFormat:           {"v1", "v2", "v3", ""},
 		settings.KeyMinimumFormat:    {"v1", "v2", "v0", ""},
 		settings.KeyMinimumAssurance: {"receipt", "key-bound", "legacy", "none", ""},
+		settings.KeySPIRESigner:      {"add-on", "tekton", "none", ""},
 		settings.KeyReceipts:         {"fallback", "never", "auto", ""},
 		settings.KeyBinding:          {"payload", "key", "audience", "pod"},
 		settings.KeyAudience: {
@@ -69,6 +70,9 @@ func TestSettingsPolicyAgreesWithTheParser(t *testing.T) {
 		{settings.KeyFormat: "v1"}, {settings.KeyFormat: "v1", settings.KeyBinding: "audience"},
 		{settings.KeyFormat: "v1", settings.KeyMinimumFormat: "v1", settings.KeyEnforcement: "enforce"},
 		{settings.KeyNamespaces: "ci"}, {settings.KeyNamespaceSelector: "a=b"}, {settings.KeyPolicies: "none"},
+		{settings.KeyBackend: "spire", settings.KeySPIRESigner: "tekton"},
+		{settings.KeyBackend: "spire", settings.KeySPIRESigner: "tekton", settings.KeyMinimumFormat: "v1"},
+		{settings.KeySPIRESigner: "tekton", settings.KeyEnforcement: "enforce"},
 		{settings.KeyEnforcementAlias: "enforce"}, {settings.KeyEnforcementAlias: "enforce", settings.KeyFormat: "v1"},
 	}
 	accepted, rejected := 0, 0
@@ -122,6 +126,9 @@ func TestSettingsPolicyIsClear(t *testing.T) {
 		},
 		"expected signing-format v2, or minimum-format v1": {
 			settings.KeyFormat: "v1", settings.KeyEnforcement: "enforce",
+		},
+		"expected minimum-format v1, or spire-signer add-on": {
+			settings.KeyBackend: "spire", settings.KeySPIRESigner: "tekton", settings.KeyMinimumFormat: "v2",
 		},
 		"key enforce-nonfalsifiability: expected one of none, oidc-sa-token, spire, receipt, got 'sigstore-keyless'": {
 			settings.KeyBackend: "sigstore-keyless",

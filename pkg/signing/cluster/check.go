@@ -10,6 +10,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // Check is one thing that a backend needs in a cluster. Preflight shows it under its ID.
@@ -28,4 +29,6 @@ type Target struct {
 	Settings  settings.Settings // wanted
 	Namespace string            // one whose TaskRuns will sign; empty: none is in scope
 	Now       time.Time
+	// History returns the trust history; nil before there is an installation.
+	History func(context.Context) (trust.History, error)
 }

@@ -24,7 +24,10 @@ func checkBackend(ctx context.Context, c *Cluster) []status.Check {
 	if c.Settings.Missing != "" {
 		checks = append(checks, note(status.PartCluster, status.CheckBackend, "%s", c.Settings.Missing))
 	}
-	for _, f := range check(ctx, c.Clients.Kube, c.Clients.Dynamic, c.Settings.Settings, c.Options.Now()) {
+	for _, f := range check(ctx, cluster.Target{
+		Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, Settings: c.Settings.Settings, Now: c.Options.Now(),
+		History: c.history,
+	}) {
 		checks = append(checks, status.Check{
 			Part: status.PartCluster, ID: status.CheckBackend, Status: statusOf(f.Level),
 			Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,

@@ -35,6 +35,8 @@ type Cluster struct {
 	AddOn      AddOn
 	Namespaces Namespaces
 	Verdicts   Verdicts
+
+	keys *readHistory // the trust history; nil: not read yet
 }
 
 // Tekton is the installation of Tekton that the add-on works with.

@@ -82,6 +82,9 @@ func (x exceptions) waysOut(source delivery.Source) (refused, wayOut string) {
 		return "are refused", "have the policy admit pods of TaskRuns with the signer in them" + again
 	case delivery.Start:
 		return "do not start", "let the nodes pull the image (enable --pull-secret or --registry)" + again
+	case delivery.Mount:
+		return "do not start", "make the CSI driver work on that node, and pods there get the signer again within minutes" +
+			leaveOut
 	case delivery.Trial: // it ends by itself
 	}
 	return "are refused", "have the policy admit image volumes and the image" + leaveOut

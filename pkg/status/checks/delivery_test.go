@@ -38,6 +38,10 @@ func TestStatusDelivery(t *testing.T) {
 			"ci.refusal", value("none", signerImage), status.Broken,
 			"pods with the signer are refused: TaskRuns run there unsigned",
 		},
+		"not mounted": {
+			"ci.mount", value("none", signerImage), status.Broken,
+			"pods with the signer do not start: TaskRuns run there unsigned",
+		},
 		"the other way": {
 			"ci.trial", value("init", signerImage), status.Warnings,
 			"since 2026-01-02T03:04:05Z the signer gets there by init, because pods are refused otherwise",

@@ -19,30 +19,52 @@ import (
 // historyAge is how long ago a key in use may have been seen last. The add-on records it about every hour.
 const historyAge = 2 * time.Hour
 
-// checkTrustHistory checks whether the add-on keeps the cluster's keys for later verification.
-func checkTrustHistory(ctx context.Context, c *Cluster) []status.Check {
-	unread := func(what string, err error) []status.Check {
-		return one(unreadable(status.PartAddOn, status.CheckTrustHistory, what, err))
+// readHistory is the trust history as it was read.
+type readHistory struct {
+	sightings trust.History
+	problems  []error // parts that are not used
+	what      string  // what err is about
+	err       error
+}
+
+// history returns the trust history. It is read once.
+func (c *Cluster) history(ctx context.Context) (trust.History, error) {
+	if c.keys == nil {
+		c.keys = c.readHistory(ctx)
 	}
+	return c.keys.sightings, c.keys.err
+}
+
+func (c *Cluster) readHistory(ctx context.Context) *readHistory {
 	core := c.Clients.Kube.CoreV1()
 	list, err := core.ConfigMaps(manifests.Namespace).List(ctx, metav1.ListOptions{LabelSelector: manifests.Selector})
 	if err != nil {
-		return unread("the ConfigMaps of namespace "+manifests.Namespace, err)
+		return &readHistory{what: "the ConfigMaps of namespace " + manifests.Namespace, err: err}
 	}
 	cluster, err := core.Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
 	if err != nil {
-		return unread("namespace "+metav1.NamespaceSystem+", whose UID names the cluster", err)
+		return &readHistory{what: "namespace " + metav1.NamespaceSystem + ", whose UID names the cluster", err: err}
 	}
-	history, problems := trust.ReadHistory(list.Items, string(cluster.UID))
-	problems = append(problems, history.DropFuture(c.Options.Now())...)
+	read := &readHistory{}
+	read.sightings, read.problems = trust.ReadHistory(list.Items, string(cluster.UID))
+	read.problems = append(read.problems, read.sightings.DropFuture(c.Options.Now())...)
+	return read
+}
+
+// checkTrustHistory checks whether the add-on keeps the cluster's keys for later verification.
+func checkTrustHistory(ctx context.Context, c *Cluster) []status.Check {
+	keys, err := c.history(ctx)
+	if err != nil {
+		return one(unreadable(status.PartAddOn, status.CheckTrustHistory, c.keys.what, err))
+	}
 	var checks []status.Check
-	for _, problem := range problems {
+	for _, problem := range c.keys.problems {
 		checks = append(checks, status.Check{
 			Part: status.PartAddOn, ID: status.CheckTrustHistory, Status: verify.Warn,
 			Message: "a part of the trust history is not used: " + problem.Error(),
 		})
 	}
-	return append(checks, checkKeys(history, c.Options.Now()))
+	return append(checks, checkKeys(keys, c.Options.Now()))
 }
 
 // checkKeys checks that the history has keys, and that the add-on has seen one of them recently.

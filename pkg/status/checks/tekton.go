@@ -9,8 +9,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -35,25 +37,26 @@ func CheckTekton(_ context.Context, c *Cluster) []status.Check {
 
 // Tekton's own switches, in its ConfigMap feature-flags.
 const (
-	featureFlags   = "feature-flags"
-	flagSigner     = "enforce-nonfalsifiability"
-	flagBackoff    = "enable-wait-exponential-backoff"
-	signerOfTekton = "spire"
-	flagResults    = "results-from"
-	resultsByLog   = "sidecar-logs"
+	featureFlags = "feature-flags"
+	flagSigner   = "enforce-nonfalsifiability"
+	flagBackoff  = "enable-wait-exponential-backoff"
+	flagResults  = "results-from"
+	resultsByLog = "sidecar-logs"
 )
 
 // CheckFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
 func CheckFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
 	object := &status.Object{Kind: "ConfigMap", Namespace: c.Tekton.Namespace, Name: featureFlags}
 	cm, err := c.Clients.Kube.CoreV1().ConfigMaps(object.Namespace).Get(ctx, featureFlags, metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
+	switch {
+	case apierrors.IsNotFound(err) && c.Settings.TektonSigns():
+		return one(checkTektonSigner(c, object, nil))
+	case apierrors.IsNotFound(err):
 		return nil // the defaults: Tekton does not sign, and does not wait
-	}
-	if err != nil {
+	case err != nil:
 		return one(unreadable(status.PartTekton, status.CheckTektonSigner, object.String(), err))
 	}
-	checks := one(checkTektonSigner(c, object, cm.Data[flagSigner]))
+	checks := one(checkTektonSigner(c, object, cm.Data))
 	if c.Known() && c.enforces() {
 		checks = append(checks, checkBackoff(object, cm.Data[flagBackoff]))
 	}
@@ -77,19 +80,15 @@ func checkSidecarLogs(c *Cluster, object *status.Object) status.Check {
 	}
 }
 
-// checkTektonSigner checks whether Tekton's own entrypoint signs: every step of the cluster, with SPIRE and in format
-// v1.
-func checkTektonSigner(c *Cluster, object *status.Object, value string) status.Check {
-	value = cmp.Or(value, "none")
-	if value != signerOfTekton || c.Settings.Backend == signing.BackendSPIRE {
-		return pass(status.PartTekton, status.CheckTektonSigner, "%s is %s: Tekton itself does not sign", flagSigner, value)
+// checkTektonSigner checks that Tekton's own signer and the settings agree on who signs.
+func checkTektonSigner(c *Cluster, object *status.Object, flags map[string]string) status.Check {
+	f := backends.CheckTektonsSigner(c.Settings.Settings, c.Tekton.Namespace, flags)
+	if f.Level == cluster.Fine {
+		return pass(status.PartTekton, status.CheckTektonSigner, "%s", f.Message)
 	}
 	return status.Check{
-		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: verify.Warn, Object: object,
-		Field:    "data." + flagSigner,
-		Expected: "none", Got: value,
-		Message: "steps are signed twice: Tekton itself signs with SPIRE, and no step starts without SPIRE's CSI volume",
-		Next:    patchFlag(object.Namespace, flagSigner, "none"),
+		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: statusOf(f.Level), Object: object,
+		Field: "data." + flagSigner, Expected: f.Expected, Got: f.Got, Message: f.Message, Next: f.Next,
 	}
 }
 

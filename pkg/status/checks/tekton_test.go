@@ -34,6 +34,34 @@ func TestFeatureFlags(t *testing.T) {
 	})
 }
 
+// TestTektonsSignerWithoutFlags: a missing ConfigMap means that Tekton's own signer is off.
+func TestTektonsSignerWithoutFlags(t *testing.T) {
+	for name, tc := range map[string]struct {
+		signer settings.Signer
+		drop   bool
+		want   verify.Status // empty: no check
+	}{
+		"left to Tekton":           {settings.SignerTekton, false, verify.Fail},
+		"left to Tekton, no flags": {settings.SignerTekton, true, verify.Fail},
+		"of the add-on":            {settings.SignerAddOn, false, verify.Pass},
+		"of the add-on, no flags":  {settings.SignerAddOn, true, ""},
+	} {
+		in := newInstalled(t, func(s *settings.Settings) { s.Backend, s.SPIRE.Signer = signing.BackendSPIRE, tc.signer })
+		if tc.drop {
+			drop[settingsMap](in, "feature-flags")
+		}
+		var got verify.Status
+		for _, c := range CheckFeatureFlags(t.Context(), in.read()) {
+			if c.ID == status.CheckTektonSigner {
+				got = c.Status
+			}
+		}
+		if got != tc.want {
+			t.Errorf("%s: got %q, want %q", name, got, tc.want)
+		}
+	}
+}
+
 // TestSidecarLogs: with receipts alone, the add-on needs to see the results that travel by log.
 func TestSidecarLogs(t *testing.T) {
 	for name, tc := range map[string]struct {

@@ -54,8 +54,9 @@ type Step struct {
 // Attempt is an earlier attempt of the TaskRun that left no evidence, and that the add-on verified by a
 // receipt when Tekton archived it.
 type Attempt struct {
-	Number  int    `json:"number"`  // from 0
-	TaskRun string `json:"taskRun"` // hex SHA-256 of the projection of the attempt
+	Number          int    `json:"number"`          // from 0
+	TaskRun         string `json:"taskRun"`         // hex SHA-256 of the projection of the attempt
+	WithoutMessages string `json:"withoutMessages"` // digest of Projection.WithoutMessages of the attempt
 }
 
 // MaxAttempts is the maximum number of attempts in a record.
@@ -67,8 +68,18 @@ func AttemptOf(attempt *v1.TaskRun, number int) (Attempt, error) {
 	if err != nil {
 		return Attempt{}, err
 	}
-	digest, err := p.Digest()
-	return Attempt{Number: number, TaskRun: digest}, err
+	a := Attempt{Number: number}
+	if a.TaskRun, err = p.Digest(); err != nil {
+		return Attempt{}, err
+	}
+	a.WithoutMessages, err = p.WithoutMessages().Digest()
+	return a, err
+}
+
+// Covers reports whether this is the entry for an attempt as it is now, perhaps without its messages.
+func (a Attempt) Covers(now Attempt) bool {
+	bare := now.TaskRun == now.WithoutMessages
+	return now == a || bare && now.Number == a.Number && now.WithoutMessages == a.WithoutMessages
 }
 
 // MessageDigest returns the form of a termination message in a receipt.
@@ -118,7 +129,7 @@ func (p Predicate) validateReceipt() error {
 func (p Predicate) receiptDigests() []string {
 	var digests []string
 	for _, a := range p.Attempts {
-		digests = append(digests, a.TaskRun)
+		digests = append(digests, a.TaskRun, a.WithoutMessages)
 	}
 	if p.Receipt == nil {
 		return digests

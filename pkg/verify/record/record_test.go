@@ -61,7 +61,7 @@ func testReceiptPredicate() Predicate {
 			Message: MessageDigest("[]"),
 		}},
 	}
-	p.Attempts = []Attempt{{Number: 0, TaskRun: strings.Repeat("cd", 32)}}
+	p.Attempts = []Attempt{{TaskRun: strings.Repeat("cd", 32), WithoutMessages: strings.Repeat("ef", 32)}}
 	return p
 }
 

@@ -18,17 +18,18 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // Check checks what the backend spire needs in a cluster: the CSI driver on the nodes, and the authorities of
 // the trust domain in the trust history.
-func Check(
-	ctx context.Context, kube kubeclient.Interface, objects dynamic.Interface, s settings.Settings, now time.Time,
-) []cluster.Finding {
-	return append(checkDriver(ctx, kube, objects), checkAuthorities(ctx, kube, s.SPIRE.TrustDomain, now))
+func Check(ctx context.Context, t cluster.Target) []cluster.Finding {
+	found := append(checkDriver(ctx, t.Kube, t.Objects), checkAuthorities(ctx, t, t.Settings.SPIRE.TrustDomain))
+	if managed(t.Settings) {
+		found = append(found, CheckManager(ctx, t.Objects, t.Settings))
+	}
+	return found
 }
 
 const installDriver = "install the SPIFFE CSI driver (spiffe-csi-driver), for example with SPIRE's Helm chart"
@@ -99,10 +100,8 @@ func lackingDriver(nodes []corev1.Node, with map[string]bool) []string {
 
 // checkAuthorities checks that the add-on sees the authorities of the trust domain. It sees them only with an
 // SVID of its own, from an agent that works.
-func checkAuthorities(
-	ctx context.Context, kube kubeclient.Interface, domain string, now time.Time,
-) cluster.Finding {
-	history, err := readHistory(ctx, kube)
+func checkAuthorities(ctx context.Context, t cluster.Target, domain string) cluster.Finding {
+	history, err := t.History(ctx)
 	if err != nil {
 		return unread("the trust history", err)
 	}
@@ -122,7 +121,7 @@ func checkAuthorities(
 			Next: "register the add-on with SPIRE (docs/spire.md), and see kubectl logs -n tekton-sign " +
 				"deployment/tekton-sign-controller",
 		}
-	case now.After(expires):
+	case t.Now.After(expires):
 		return cluster.Finding{
 			Message:  "SPIRE's authority has expired: the add-on does not see the next one",
 			Expected: want + " that is valid", Got: "valid until " + expires.UTC().Format(time.RFC3339),
@@ -132,19 +131,6 @@ func checkAuthorities(
 	return cluster.Finding{Level: cluster.Fine, Message: fmt.Sprintf(
 		"the authorities of trust domain %s are known, the newest is valid until %s",
 		domain, expires.UTC().Format(time.RFC3339))}
-}
-
-func readHistory(ctx context.Context, kube kubeclient.Interface) (trust.History, error) {
-	list, err := kube.CoreV1().ConfigMaps(settings.Namespace).List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, err
-	}
-	system, err := kube.CoreV1().Namespaces().Get(ctx, metav1.NamespaceSystem, metav1.GetOptions{})
-	if err != nil {
-		return nil, err
-	}
-	history, _ := trust.ReadHistory(list.Items, string(system.UID)) // the check trust-history reports problems
-	return history, nil
 }
 
 // authoritiesOf returns when the newest authority of the trust domain that is in use expires, zero if there is

@@ -3,7 +3,9 @@
 package cluster_test
 
 import (
+	"context"
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -24,32 +26,28 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/verifytest"
 )
 
-const clusterUID = "3db15e48-971f-4815-84b3-272e52f61a10"
-
 // sample is a cluster with what the backend needs. Tests change one part of it.
 type sample struct {
 	driver bool
 	on     []string      // nodes with the driver
 	domain string        // whose authority the add-on has seen; empty: none
 	after  time.Duration // after the authority was made
+	unread error         // of the trust history
 }
 
 func (s sample) check(t *testing.T) []cluster.Finding {
 	t.Helper()
 	kube := kubefake.NewClientset(
-		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "kube-system", UID: clusterUID}},
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}}, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "b"}},
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{corev1.LabelOSStable: "windows"}}},
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "drained"}, Spec: corev1.NodeSpec{Unschedulable: true}},
 	)
-	if s.domain != "" {
-		if err := kube.Tracker().Add(historyOf(t, s.domain)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	current := settings.Default()
 	current.Backend, current.SPIRE.TrustDomain = signing.BackendSPIRE, verifytest.TrustDomain
-	return spirecluster.Check(t.Context(), kube, s.objects(), current, verifytest.Start().Add(s.after))
+	return spirecluster.Check(t.Context(), cluster.Target{
+		Kube: kube, Objects: s.objects(), Settings: current, Now: verifytest.Start().Add(s.after),
+		History: func(context.Context) (trust.History, error) { return historyOf(t, s.domain), s.unread },
+	})
 }
 
 // objects are the objects of the API group storage.k8s.io.
@@ -74,14 +72,17 @@ func (s sample) objects() *dynamicfake.FakeDynamicClient {
 	return dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(), kinds, all...)
 }
 
-// historyOf returns a trust history with an authority of the trust domain.
-func historyOf(t *testing.T, domain string) *corev1.ConfigMap {
+// historyOf returns a trust history with an authority of the trust domain, if it has a name.
+func historyOf(t *testing.T, domain string) trust.History {
 	t.Helper()
+	history := trust.History{}
+	if domain == "" {
+		return history
+	}
 	ca, err := verifytest.NewCA(domain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	history := trust.History{}
 	err = history.Observe(&trust.Cluster{SPIFFE: []trust.SPIFFEBundle{{
 		TrustDomain: domain, X509Authorities: []trust.X509Authority{
 			{DER: base64.StdEncoding.EncodeToString(ca.Certificate.Raw)},
@@ -90,16 +91,7 @@ func historyOf(t *testing.T, domain string) *corev1.ConfigMap {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Namespace: settings.Namespace, Name: trust.HistoryName(1),
-		Annotations: map[string]string{trust.AnnotationCluster: clusterUID},
-	}, Data: map[string]string{}}
-	for key, sightings := range history {
-		if cm.Data[key], err = trust.EncodeEntry(sightings); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cm
+	return history
 }
 
 func TestCheck(t *testing.T) {
@@ -116,7 +108,10 @@ func TestCheck(t *testing.T) {
 		"not on one node": {func(s *sample) { s.on = []string{"a"} }, cluster.Broken, "not on b"},
 		"no SVID":         {func(s *sample) { s.domain = "" }, cluster.Broken, "the add-on has no SVID"},
 		"other domain":    {func(s *sample) { s.domain = "other.example" }, cluster.Broken, "authorities of other.example"},
-		"expired":         {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
+		"no history": {
+			func(s *sample) { s.unread = errors.New("forbidden") }, cluster.Unread, "cannot read the trust history",
+		},
+		"expired": {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := good()

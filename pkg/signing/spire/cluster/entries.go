@@ -180,7 +180,7 @@ func (e *Entries) DeleteEntry(ctx context.Context, tr *v1.TaskRun, _ *corev1.Pod
 	return nil
 }
 
-// maxPages bounds how many pages of entries are read.
+// maxPages bounds how many pages are read.
 const pageSize, maxPages = 500, 1000
 
 // ListEntries implements cluster.EntryClient.
@@ -189,25 +189,33 @@ func (e *Entries) ListEntries(ctx context.Context, f func(cluster.Registered)) e
 	if err != nil {
 		return err
 	}
-	request := &entryv1.ListEntriesRequest{
-		Filter:     &entryv1.ListEntriesRequest_Filter{ByParentId: parent},
-		OutputMask: &spiretypes.EntryMask{SpiffeId: true}, PageSize: pageSize,
-	}
-	for range maxPages {
-		page, err := e.entries.ListEntries(ctx, request)
+	return eachPage("entries of TaskRuns", func(token string) (string, error) {
+		page, err := e.entries.ListEntries(ctx, &entryv1.ListEntriesRequest{
+			Filter:     &entryv1.ListEntriesRequest_Filter{ByParentId: parent},
+			OutputMask: &spiretypes.EntryMask{SpiffeId: true}, PageSize: pageSize, PageToken: token,
+		})
 		if err != nil {
-			return e.refused("listing entries", err)
+			return "", e.refused("listing entries", err)
 		}
 		for _, entry := range page.Entries {
 			if r, ok := registered(entry); ok {
 				f(r)
 			}
 		}
-		if request.PageToken = page.NextPageToken; request.PageToken == "" {
-			return nil
+		return page.NextPageToken, nil
+	})
+}
+
+// eachPage calls read with the token of each page, the first one without. read returns the token of the next page.
+func eachPage(what string, read func(token string) (next string, err error)) error {
+	token := ""
+	for range maxPages {
+		var err error
+		if token, err = read(token); err != nil || token == "" {
+			return err
 		}
 	}
-	return fmt.Errorf("SPIRE has more than %d entries of TaskRuns", pageSize*maxPages)
+	return fmt.Errorf("SPIRE has more than %d %s", pageSize*maxPages, what)
 }
 
 // registered reads the TaskRun from an entry of the add-on.
@@ -277,12 +285,11 @@ func (e *Entries) clusterName(ctx context.Context) (string, error) {
 		return e.options.Cluster, nil
 	}
 	names := map[string]bool{}
-	request := &agentv1.ListAgentsRequest{
-		Filter:     &agentv1.ListAgentsRequest_Filter{ByAttestationType: "k8s_psat"},
-		OutputMask: &spiretypes.AgentMask{}, PageSize: pageSize,
-	}
-	for range maxPages {
-		page, err := e.agents.ListAgents(ctx, request)
+	err := eachPage("agents", func(token string) (string, error) {
+		page, err := e.agents.ListAgents(ctx, &agentv1.ListAgentsRequest{
+			Filter:     &agentv1.ListAgentsRequest_Filter{ByAttestationType: "k8s_psat"},
+			OutputMask: &spiretypes.AgentMask{}, PageSize: pageSize, PageToken: token,
+		})
 		if err != nil {
 			return "", e.refused("listing agents", err)
 		}
@@ -292,9 +299,10 @@ func (e *Entries) clusterName(ctx context.Context) (string, error) {
 				names[name] = true
 			}
 		}
-		if request.PageToken = page.NextPageToken; request.PageToken == "" {
-			break
-		}
+		return page.NextPageToken, nil
+	})
+	if err != nil {
+		return "", err
 	}
 	return onlyCluster(names)
 }

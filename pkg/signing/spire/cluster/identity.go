@@ -111,14 +111,21 @@ func (i *Identity) GetX509BundleForTrustDomain(domain spiffeid.TrustDomain) (*x5
 	return current.Bundles.GetX509BundleForTrustDomain(domain)
 }
 
-// Bundles returns the authorities in use now, for a trust bundle. own is the cluster's own trust domain. It
-// returns nothing before the agent has answered.
-func (i *Identity) Bundles(own string) []trust.SPIFFEBundle {
+// Limits of the authorities of federated trust domains: their operators decide how many there are.
+const (
+	maxFederated            = 64 // trust domains
+	maxFederatedAuthorities = 32 // of each
+)
+
+// Bundles returns the authorities in use now: those of the cluster's own trust domain, and those of federated trust
+// domains. own is the name of the cluster's own one. Where SPIRE's server has another one, its authorities are in
+// the first list, too. Bundles returns nothing before the agent has answered.
+func (i *Identity) Bundles(own string) (ours, federated []trust.SPIFFEBundle) {
 	current, err := i.get()
 	if err != nil {
-		return nil
+		return nil, nil
 	}
-	var all []trust.SPIFFEBundle
+	server := current.DefaultSVID().ID.TrustDomain().Name()
 	for _, bundle := range current.Bundles.Bundles() {
 		name := bundle.TrustDomain().Name()
 		b, err := spiffeBundle(name, bundle.X509Authorities())
@@ -126,7 +133,13 @@ func (i *Identity) Bundles(own string) []trust.SPIFFEBundle {
 			continue // it has none
 		}
 		b.Federated = name != own
-		all = append(all, b)
+		switch {
+		case name == own || name == server:
+			ours = append(ours, b)
+		case len(federated) < maxFederated:
+			b.X509Authorities = b.X509Authorities[:min(len(b.X509Authorities), maxFederatedAuthorities)]
+			federated = append(federated, b)
+		}
 	}
-	return all
+	return ours, federated
 }

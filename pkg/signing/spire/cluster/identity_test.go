@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/base64"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,7 +15,11 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/proto/spiffe/workload"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+	"github.com/spiffe/go-spiffe/v2/workloadapi"
 	"google.golang.org/grpc"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
@@ -106,9 +111,7 @@ func TestIdentity(t *testing.T) {
 	if _, err := i.GetX509BundleForTrustDomain(newAuthority(t, testDomain).domain); err == nil {
 		t.Error("bundle before the agent answered: expected an error")
 	}
-	if got := i.Bundles(testDomain); got != nil {
-		t.Errorf("bundles before the agent answered: got %v", got)
-	}
+	wantBundles(t, i, nil, nil)
 
 	socket := filepath.Join(shortFolder(t), "agent.sock")
 	up := strings.Repeat("../", strings.Count(SocketDir, "/")) // Follow looks in SocketDir
@@ -126,11 +129,11 @@ func TestIdentity(t *testing.T) {
 	agent.updates <- update(t, first, foreign)
 	<-changes
 	wantIdentity(t, i, first)
-	wantBundles(t, i, bundleOf(foreign, true), bundleOf(first, false))
+	wantBundles(t, i, bundleOf(first, false), bundleOf(foreign, true))
 	agent.updates <- update(t, second, nil)
 	<-changes
 	wantIdentity(t, i, second)
-	wantBundles(t, i, bundleOf(second, false))
+	wantBundles(t, i, bundleOf(second, false), nil)
 
 	stop()
 	wantEventually(t, "an error after the agent was stopped", func() bool { return i.Err() != nil })
@@ -156,16 +159,51 @@ func wantIdentity(t *testing.T, i *Identity, of *authority) {
 	}
 }
 
-func bundleOf(a *authority, federated bool) trust.SPIFFEBundle {
-	return trust.SPIFFEBundle{
+// bundleOf returns a list of one bundle.
+func bundleOf(a *authority, federated bool) []trust.SPIFFEBundle {
+	return []trust.SPIFFEBundle{{
 		TrustDomain: a.domain.Name(), Federated: federated,
 		X509Authorities: []trust.X509Authority{{DER: base64.StdEncoding.EncodeToString(a.certificate.Raw)}},
+	}}
+}
+
+func wantBundles(t *testing.T, i *Identity, ours, federated []trust.SPIFFEBundle) {
+	t.Helper()
+	gotOurs, gotFederated := i.Bundles(testDomain)
+	if diff := gocmp.Diff(ours, gotOurs); diff != "" {
+		t.Errorf("own bundles (-want +got):\n%s", diff)
+	}
+	if diff := gocmp.Diff(federated, gotFederated); diff != "" {
+		t.Errorf("federated bundles (-want +got):\n%s", diff)
 	}
 }
 
-func wantBundles(t *testing.T, i *Identity, want ...trust.SPIFFEBundle) {
-	t.Helper()
-	if diff := gocmp.Diff(want, i.Bundles(testDomain)); diff != "" {
-		t.Errorf("bundles (-want +got):\n%s", diff)
+// TestIdentityManyFederated: operators of federated trust domains cannot make the add-on read any number of
+// authorities.
+func TestIdentityManyFederated(t *testing.T) {
+	own, foreign := newAuthority(t, testDomain), newAuthority(t, "foreign.test")
+	bundles := []*x509bundle.Bundle{own.bundle()}
+	for n := range maxFederated + 1 {
+		bundle := x509bundle.New(spiffeid.RequireTrustDomainFromString(fmt.Sprintf("a%d.test", n)))
+		bundle.AddX509Authority(foreign.certificate)
+		bundles = append(bundles, bundle)
+	}
+	for range maxFederatedAuthorities + 1 { // of the first one
+		bundles[1].AddX509Authority(newAuthority(t, "a0.test").certificate)
+	}
+	i := NewIdentity(func() {})
+	i.OnX509ContextUpdate(&workloadapi.X509Context{
+		SVIDs: []*x509svid.SVID{own.svid(t, adminPath)}, Bundles: x509bundle.NewSet(bundles...),
+	})
+	ours, federated := i.Bundles(testDomain)
+	if diff := gocmp.Diff(bundleOf(own, false), ours); diff != "" {
+		t.Errorf("own bundles (-want +got):\n%s", diff)
+	}
+	if len(federated) != maxFederated || len(federated[0].X509Authorities) != maxFederatedAuthorities {
+		t.Errorf("got %d federated bundles, with %d authorities in the first one", len(federated),
+			len(federated[0].X509Authorities))
+	}
+	if ours, _ = i.Bundles("mistyped.test"); len(ours) != 1 || !ours[0].Federated {
+		t.Errorf("expected the authorities of SPIRE's own trust domain, as others', got %v", ours)
 	}
 }

@@ -17,5 +17,12 @@ func Preflight() []cluster.Check {
 		Run: func(ctx context.Context, t cluster.Target) []cluster.Finding {
 			return checkDriver(ctx, t.Kube, t.Objects)
 		},
+	}, {
+		ID: "TS422", Title: "somebody registers TaskRuns with SPIRE",
+		Why: "SPIRE issues SVIDs only to pods that are registered: by the add-on, or by spire-controller-manager",
+		Fix: "Install spire-controller-manager with its CRDs, or let the add-on register TaskRuns (--spire-entries api).",
+		Run: func(ctx context.Context, t cluster.Target) []cluster.Finding {
+			return []cluster.Finding{CheckManager(ctx, t.Objects, t.Settings)}
+		},
 	}}
 }

@@ -92,7 +92,7 @@ func (r *Registrar) Client() (cluster.ControllerClient, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.settings()
-	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries == settings.EntriesNone {
+	if s.Backend != signing.BackendSPIRE || s.SPIRE.Entries != settings.EntriesAPI {
 		if r.entries == nil {
 			return withStatus{cluster.NoopControllerClient{}, r.status}, nil
 		}
@@ -138,11 +138,21 @@ func (r *Registrar) ready(s settings.SPIRE) error {
 	return nil
 }
 
-// Trust adds the authorities in use now to a cluster.
+// Trust adds the authorities in use now to a cluster, except for those of federated trust domains.
 func (r *Registrar) Trust(c *trust.Cluster) {
 	s := r.settings()
 	if s.Backend != signing.BackendSPIRE {
 		return
 	}
-	c.TrustDomain, c.SPIFFE = s.SPIRE.TrustDomain, r.identity.Bundles(s.SPIRE.TrustDomain)
+	c.TrustDomain = s.SPIRE.TrustDomain
+	c.SPIFFE, _ = r.identity.Bundles(s.SPIRE.TrustDomain)
+}
+
+// Federated adds the authorities of federated trust domains that are in use now to a cluster.
+func (r *Registrar) Federated(c *trust.Cluster) {
+	s := r.settings()
+	if s.Backend == signing.BackendSPIRE {
+		_, federated := r.identity.Bundles(s.SPIRE.TrustDomain)
+		c.SPIFFE = append(c.SPIFFE, federated...)
+	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
@@ -117,6 +118,30 @@ func TestRegistrarTrust(t *testing.T) {
 	r.Trust(&got)
 	if got.TrustDomain != "corrected.test" || !got.SPIFFE[0].Federated {
 		t.Errorf("a wrong trust domain must not name the agent's authorities as its own, got %v", got.SPIFFE)
+	}
+}
+
+// TestRegistrarFederated: the authorities of federated trust domains are apart from those that are kept.
+func TestRegistrarFederated(t *testing.T) {
+	r, c := newRegistrar(signing.BackendSPIRE)
+	own, foreign := newAuthority(t, testDomain), newAuthority(t, "foreign.test")
+	r.identity.OnX509ContextUpdate(&workloadapi.X509Context{
+		SVIDs: []*x509svid.SVID{own.svid(t, adminPath)}, Bundles: x509bundle.NewSet(own.bundle(), foreign.bundle()),
+	})
+	var got trust.Cluster
+	r.Federated(&got)
+	if diff := gocmp.Diff(bundleOf(foreign, true), got.SPIFFE); diff != "" {
+		t.Errorf("federated authorities (-want +got):\n%s", diff)
+	}
+	r.Trust(&got)
+	if diff := gocmp.Diff(bundleOf(own, false), got.SPIFFE); diff != "" {
+		t.Errorf("authorities that are kept (-want +got):\n%s", diff)
+	}
+	c.set(signing.BackendOIDCSAToken, nil)
+	var none trust.Cluster
+	r.Federated(&none)
+	if none.SPIFFE != nil {
+		t.Errorf("another backend: got %v", none.SPIFFE)
 	}
 }
 
