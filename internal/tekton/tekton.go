@@ -22,6 +22,15 @@ const StepPrefix = "step-"
 // ResultsSidecar is the name of the container that logs the values of results (results-from: sidecar-logs).
 const ResultsSidecar = "sidecar-tekton-log-results"
 
+// FeatureFlags is Tekton's ConfigMap with its switches, in the namespace of its controller.
+const FeatureFlags = "feature-flags"
+
+// SetFlag returns the command that sets one of Tekton's switches. They are never ours to change.
+func SetFlag(namespace, flag, value string) string {
+	return "kubectl patch configmap -n " + namespace + " " + FeatureFlags +
+		` --type merge -p '{"data":{"` + flag + `":"` + value + `"}}'`
+}
+
 // StepContainer returns the name of a step's container.
 func StepContainer(step string) string { return StepPrefix + step }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tektoncd/pipeline/pkg/apis/config"
 	"github.com/tektoncd/pipeline/pkg/pod"
 	"github.com/tektoncd/pipeline/pkg/result"
 	"github.com/tektoncd/pipeline/pkg/termination"
@@ -23,6 +24,9 @@ func TestAsTekton(t *testing.T) {
 		if got, want := IsStep(name), pod.IsContainerStep(name); got != want {
 			t.Errorf("that container %q is a step's is %t, want %t", name, got, want)
 		}
+	}
+	if got := config.GetFeatureFlagsConfigName(); got != FeatureFlags {
+		t.Errorf("Tekton's switches are in ConfigMap %s, want %s", got, FeatureFlags)
 	}
 	file := filepath.Join(t.TempDir(), "message")
 	value := strings.Repeat("a", 1000)

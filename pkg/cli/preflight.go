@@ -115,7 +115,10 @@ func (o *preflightOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, ar
 	}
 	found, err := o.untilReady(ctx, e, f, args, selected)
 	if err != nil {
-		return o.outOfReach(e.Out, write, strings.Join(args, ""), explainCluster(err))
+		err = explainCluster(err)
+		return outOfReach(o.output, err, func() error {
+			return write(report.NewPreflight(preflight.Unreachable(strings.Join(args, ""), err)), e.Out)
+		})
 	}
 	if err := write(report.NewPreflight(found), e.Out); err != nil {
 		return err
@@ -124,19 +127,6 @@ func (o *preflightOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, ar
 		return withExit(code, nil)
 	}
 	return nil
-}
-
-// outOfReach writes the report about a cluster that did not answer. The table leaves that to the error on standard
-// error.
-func (o *preflightOptions) outOfReach(
-	w io.Writer, write func(*report.PreflightReport, io.Writer) error, backend string, err error,
-) error {
-	if o.output != "table" {
-		if failed := write(report.NewPreflight(preflight.Unreachable(backend, err)), w); failed != nil {
-			return failed
-		}
-	}
-	return err
 }
 
 // waitInterval is the time between two runs with --wait.

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -91,7 +90,8 @@ func (o *statusOptions) run(ctx context.Context, e *env) error {
 	}
 	found, err := o.check(ctx, e)
 	if err != nil {
-		return o.outOfReach(e.Out, write, explainCluster(err))
+		err = explainCluster(err)
+		return outOfReach(o.output, err, func() error { return write(report.NewStatus(unreachable(err)), e.Out) })
 	}
 	if err := write(report.NewStatus(found), e.Out); err != nil {
 		return err
@@ -115,17 +115,22 @@ func (o *statusOptions) check(ctx context.Context, e *env) (*status.Status, erro
 
 // outOfReach writes the report about a cluster that did not answer. The table leaves that to the error on standard
 // error.
-func (o *statusOptions) outOfReach(w io.Writer, write func(*report.StatusReport, io.Writer) error, err error) error {
-	found := &status.Status{Checks: []status.Check{{
-		Part: status.PartCluster, ID: status.CheckCluster, Status: verify.Unknown, Message: err.Error(),
-	}}}
-	found.Conclude(false)
-	if o.output != "table" {
-		if failed := write(report.NewStatus(found), w); failed != nil {
+func outOfReach(format string, err error, write func() error) error {
+	if format != "table" {
+		if failed := write(); failed != nil {
 			return failed
 		}
 	}
 	return err
+}
+
+// unreachable is the status of a cluster that did not answer.
+func unreachable(err error) *status.Status {
+	found := &status.Status{Checks: []status.Check{{
+		Part: status.PartCluster, ID: status.CheckCluster, Status: verify.Unknown, Message: err.Error(),
+	}}}
+	found.Conclude(false)
+	return found
 }
 
 func (o *statusOptions) exitCode(outcome status.Outcome) int {

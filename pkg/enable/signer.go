@@ -11,18 +11,16 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 )
 
-// featureFlags is Tekton's ConfigMap with its switches. Enable reads it and never changes it.
-const featureFlags = "feature-flags"
-
 // checkTektonsSigner adds what keeps the plan's signer and Tekton's own from working together: an obstacle if nothing
 // that steps sign would count, else a warning.
 func (p *Plan) checkTektonsSigner(ctx context.Context, client kubeclient.Interface) error {
-	flags, err := readFlags(ctx, client, p.Environment.TektonNamespace)
+	flags, err := ReadFlags(ctx, client, p.Environment.TektonNamespace)
 	switch {
 	case IsForbidden(err) && !p.Settings.TektonSigns():
 		return nil // status reports it
@@ -48,14 +46,16 @@ func (p *Plan) add(f cluster.Finding) {
 	}
 }
 
-// readFlags returns Tekton's switches, none if they are all at their defaults.
-func readFlags(ctx context.Context, client kubeclient.Interface, namespace string) (map[string]string, error) {
-	cm, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, featureFlags, metav1.GetOptions{})
+// ReadFlags returns Tekton's switches, nil if there is no ConfigMap, which means the defaults.
+func ReadFlags(ctx context.Context, client kubeclient.Interface, namespace string) (map[string]string, error) {
+	cm, err := client.CoreV1().ConfigMaps(namespace).Get(ctx, tekton.FeatureFlags, metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, featureFlags, err)
+		return nil, fmt.Errorf("reading ConfigMap %s/%s: %w", namespace, tekton.FeatureFlags, err)
+	case cm.Data == nil:
+		return map[string]string{}, nil
 	}
 	return cm.Data, nil
 }

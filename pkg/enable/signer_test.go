@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
@@ -18,7 +19,7 @@ import (
 func TestPlanTektonsSigner(t *testing.T) {
 	flags := func(value string) *corev1.ConfigMap {
 		return &corev1.ConfigMap{
-			ObjectMeta: metav1.ObjectMeta{Namespace: testEnvironment.TektonNamespace, Name: featureFlags},
+			ObjectMeta: metav1.ObjectMeta{Namespace: testEnvironment.TektonNamespace, Name: tekton.FeatureFlags},
 			Data:       map[string]string{"enforce-nonfalsifiability": value},
 		}
 	}
@@ -66,7 +67,7 @@ func TestPlanTektonsSigner(t *testing.T) {
 			t.Errorf("%s: obstacles %q, warnings %q", name, obstacles, warnings)
 		}
 		for _, change := range plan.Changes {
-			if change.Object.GetName() == featureFlags {
+			if change.Object.GetName() == tekton.FeatureFlags {
 				t.Errorf("%s: the plan changes Tekton's switches", name)
 			}
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -17,6 +16,7 @@ import (
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
@@ -52,34 +52,21 @@ func checkBudget(ctx context.Context, f *Facts) []status.Check {
 	return f.judgeTasks(ctx, options)
 }
 
-// maxTasks is how many Tasks are looked at.
-const maxTasks = 10_000
-
 // judgeTasks looks at every Task in scope, page by page.
 func (f *Facts) judgeTasks(ctx context.Context, options inject.Options) []status.Check {
-	scope := map[string]bool{}
-	for _, name := range f.inScope() {
-		scope[name] = true
-	}
 	j := taskJudge{options: options, lacking: map[settings.Enforcement][]string{}}
-	page := metav1.ListOptions{Limit: 250}
-	for {
-		list, err := f.Clients.Dynamic.Resource(tasks).List(ctx, page)
-		if apierrors.IsNotFound(err) {
-			return pass("there are no Tasks")
+	err := enable.Each(ctx, f.Clients.Dynamic.Resource(tasks).List, func(task *unstructured.Unstructured) {
+		if f.InScope(task.GetNamespace()) {
+			j.judge(task, f.modeOf(task.GetNamespace()))
 		}
-		if err != nil {
-			return unread("the Tasks of all namespaces", err)
-		}
-		for i := range list.Items {
-			if task := &list.Items[i]; scope[task.GetNamespace()] {
-				j.judge(task, f.modeOf(task.GetNamespace()))
-			}
-		}
-		if page.Continue = list.GetContinue(); page.Continue == "" || j.seen >= maxTasks {
-			return f.budgetFindings(j)
-		}
+	})
+	switch {
+	case apierrors.IsNotFound(err):
+		return pass("there are no Tasks")
+	case err != nil:
+		return unread("the Tasks of all namespaces", err)
 	}
+	return f.budgetFindings(j)
 }
 
 func (f *Facts) modeOf(namespace string) settings.Enforcement {

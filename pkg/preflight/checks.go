@@ -12,7 +12,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
 )
 
 // Checks returns the table of checks, in the order of their IDs, with those of all backends.
@@ -48,17 +48,9 @@ func otherBackend(f *Facts, name signing.Backend) string {
 func findings(all []cluster.Finding) []status.Check {
 	var found []status.Check
 	for _, f := range all {
-		found = append(found, status.Check{
-			Status: levels()[f.Level], Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,
-		})
+		found = append(found, checks.FromFinding("", "", f))
 	}
 	return found
-}
-
-func levels() map[cluster.Level]verify.Status {
-	return map[cluster.Level]verify.Status{
-		cluster.Fine: verify.Pass, cluster.Warning: verify.Warn, cluster.Unread: verify.Unknown, cluster.Broken: verify.Fail,
-	}
 }
 
 // Select returns the checks that only names, without those that skip names. A name is an ID or a group. Without only,

@@ -102,8 +102,12 @@ func checkClock(ctx context.Context, f *Facts) []status.Check {
 
 // checkNodes checks that there are Linux nodes for ordinary pods, and that every platform has a signer.
 func checkNodes(ctx context.Context, f *Facts) []status.Check {
+	nodes, err := f.nodes(ctx)
+	if err != nil {
+		return unread("the nodes", err)
+	}
 	var linux, other, windows, old []string
-	err := enable.Each(ctx, f.Clients.Kube.CoreV1().Nodes().List, func(n *corev1.Node) {
+	for _, n := range nodes {
 		info := n.Status.NodeInfo
 		switch {
 		case info.OperatingSystem == string(corev1.Windows):
@@ -115,9 +119,6 @@ func checkNodes(ctx context.Context, f *Facts) []status.Check {
 		default:
 			linux = append(linux, n.Name)
 		}
-	})
-	if err != nil {
-		return unread("the nodes", err)
 	}
 	var found []status.Check
 	if len(linux) == 0 {

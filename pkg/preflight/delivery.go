@@ -5,9 +5,10 @@ package preflight
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
-	"sync"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -71,8 +72,7 @@ func (f *Facts) delivery(ctx context.Context) (by settings.Delivery, why string,
 	if f.Settings.Delivery != settings.DeliveryAuto {
 		return f.Settings.Delivery, "the setting delivery is " + string(f.Settings.Delivery), nil
 	}
-	var nodes []*corev1.Node
-	err = enable.Each(ctx, f.Clients.Kube.CoreV1().Nodes().List, func(n *corev1.Node) { nodes = append(nodes, n) })
+	nodes, err := f.nodes(ctx)
 	if err != nil {
 		return settings.DeliveryInit, "", err
 	}
@@ -177,20 +177,16 @@ func checkPods(ctx context.Context, f *Facts) []status.Check {
 	scope := f.inScope()
 	untried := max(0, len(scope)-maxTrials)
 	found := make([][]status.Check, len(scope)-untried)
-	var wg sync.WaitGroup
-	slots := make(chan struct{}, atOnce)
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i, namespace := range scope[:len(scope)-untried] {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+		group.Go(func() error {
 			found[i] = f.tryPod(ctx, namespace, by)
+			return nil
 		})
 	}
-	wg.Wait()
-	var all []status.Check
-	for _, checks := range found {
-		all = append(all, checks...)
-	}
+	_ = group.Wait() // each namespace has its own finding
+	all := slices.Concat(found...)
 	if untried > 0 {
 		all = append(all, status.Check{Status: verify.Note,
 			Message: fmt.Sprintf("%d more namespaces were not tried; the add-on tries all of them", untried)})
@@ -254,13 +250,9 @@ func checkEgress(ctx context.Context, f *Facts) []status.Check {
 	if err != nil {
 		return unread("the NetworkPolicies of all namespaces", err)
 	}
-	scope := map[string]bool{}
-	for _, name := range f.inScope() {
-		scope[name] = true
-	}
 	var found []string
 	for i := range list.Items {
-		if p := &list.Items[i]; scope[p.GetNamespace()] && cutsOff(p) {
+		if p := &list.Items[i]; f.InScope(p.GetNamespace()) && cutsOff(p) {
 			found = append(found, p.GetNamespace()+"/"+p.GetName())
 		}
 	}

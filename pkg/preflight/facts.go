@@ -6,11 +6,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
@@ -23,6 +25,20 @@ type Facts struct {
 	Plan    enable.Plan
 	PlanErr error // why enable could not even make a plan
 	Enable  string
+
+	readNodes sync.Once
+	nodeList  []*corev1.Node
+	nodeErr   error
+}
+
+// nodes returns the nodes, which are read once, when the first check needs them.
+func (f *Facts) nodes(ctx context.Context) ([]*corev1.Node, error) {
+	f.readNodes.Do(func() {
+		f.nodeErr = enable.Each(ctx, f.Clients.Kube.CoreV1().Nodes().List, func(n *corev1.Node) {
+			f.nodeList = append(f.nodeList, n)
+		})
+	})
+	return f.nodeList, f.nodeErr
 }
 
 // Read reads the cluster and lets enable make its plan. An error means that the API server did not answer at all.
@@ -75,16 +91,6 @@ func (f *Facts) target() cluster.Target {
 	return t
 }
 
-// enforces reports whether results are enforced in any namespace.
-func (f *Facts) enforces() bool {
-	for _, ns := range f.Namespaces.List {
-		if ns.InScope && f.Settings.EnforcementOf(ns.Labels) == settings.Enforce {
-			return true
-		}
-	}
-	return f.Settings.Enforcement == settings.Enforce
-}
-
 // Report runs the checks and sums up their results.
 func (f *Facts) Report(ctx context.Context, selected []Check, progress Progress) *Report {
 	r := &Report{
@@ -100,7 +106,8 @@ func (f *Facts) Report(ctx context.Context, selected []Check, progress Progress)
 
 // Unreachable is the report about a cluster that did not answer.
 func Unreachable(backend string, err error) *Report {
-	c := Checks()[slices.IndexFunc(Checks(), func(c Check) bool { return c.ID == Answers })]
+	all := Checks()
+	c := all[slices.IndexFunc(all, func(c Check) bool { return c.ID == Answers })]
 	r := &Report{Backend: backend, Checks: []Result{{
 		ID: c.ID, Group: c.Group, Title: c.Title, Why: c.Why, Docs: c.Docs(), State: Unknown,
 		Findings: []Finding{{Status: verify.Unknown, Message: err.Error()}},
@@ -116,24 +123,15 @@ func pass(format string, args ...any) []status.Check {
 }
 
 // unread is the finding about something that could not be read.
-func unread(what string, err error) []status.Check {
-	c := status.Check{Status: verify.Unknown, Message: fmt.Sprintf("%s: %v", what, err)}
-	if enable.IsForbidden(err) {
-		c.Message = "you may not read " + what
-		c.Next = "ask a cluster administrator to run preflight, or for that permission"
-	}
-	return one(c)
-}
+func unread(what string, err error) []status.Check { return one(checks.Unreadable("", "", what, err)) }
 
-// shared runs a checker of the command status, and returns its findings with one of these IDs.
-func shared(checker checks.Checker, ids ...status.CheckID) func(context.Context, *Facts) []status.Check {
+// shared runs a checker of the command status, and returns its findings with this ID.
+func shared(checker checks.Checker, id status.CheckID) func(context.Context, *Facts) []status.Check {
 	return func(ctx context.Context, f *Facts) []status.Check {
 		var found []status.Check
 		for _, c := range checker(ctx, f.Cluster) {
-			for _, id := range ids {
-				if c.ID == id {
-					found = append(found, c)
-				}
+			if c.ID == id {
+				found = append(found, c)
 			}
 		}
 		return found

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
@@ -110,23 +112,22 @@ type Progress func(done, all int, r Result)
 // Run runs the checks, and returns their results in the order of the checks.
 func Run(ctx context.Context, f *Facts, checks []Check, progress Progress) []Result {
 	results := make([]Result, len(checks))
-	var wg sync.WaitGroup
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	var mu sync.Mutex
 	done := 0
-	slots := make(chan struct{}, atOnce)
 	for i, c := range checks {
-		wg.Go(func() {
-			slots <- struct{}{}
-			defer func() { <-slots }()
+		group.Go(func() error {
 			r := c.result(ctx, f)
 			mu.Lock()
 			defer mu.Unlock()
 			results[i] = r
 			done++
 			progress(done, len(checks), r)
+			return nil
 		})
 	}
-	wg.Wait()
+	_ = group.Wait() // each check has its own result
 	return results
 }
 

@@ -57,7 +57,7 @@ func tektonChecks() []Check {
 			Why:  "where results are enforced, a TaskRun that starts during an outage of the webhooks fails at once",
 			Fix:  "Set enable-wait-exponential-backoff to true in ConfigMap feature-flags.",
 			Run:  shared(checks.CheckFeatureFlags, status.CheckBackoff),
-			Skip: func(f *Facts) string { return unless(f.enforces(), "results are enforced nowhere") },
+			Skip: func(f *Facts) string { return unless(f.Enforces(), "results are enforced nowhere") },
 		},
 		{
 			ID: "TS107", Group: GroupTekton, Title: "results travel in a way that the add-on sees",

@@ -11,7 +11,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/preflight"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
@@ -53,15 +52,6 @@ func PreflightPrinter(format string, style Style, verbose bool) (func(*Preflight
 	return nil, fmt.Errorf("--output: expected one of %s, got %q", strings.Join(PreflightFormats(), ", "), format)
 }
 
-func writeText(w io.Writer, marshal func(any, string) (string, error), r any) error {
-	text, err := marshal(r, "")
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	_, err = io.WriteString(w, strings.TrimSpace(text)+"\n")
-	return err
-}
-
 // statusOf returns the status whose mark and colour a state has.
 func statusOf(s preflight.State) verify.Status {
 	switch s {
@@ -95,17 +85,25 @@ func (r *PreflightReport) table(w io.Writer, style Style, verbose bool) error {
 		}
 	}
 	t.line("")
-	outcome := map[preflight.Outcome]status.Outcome{
-		preflight.Ready: status.Healthy, preflight.Drawbacks: status.Warnings, preflight.Undecided: status.Unknown,
-	}
-	known := status.Broken
-	if o, ok := outcome[r.Outcome]; ok {
-		known = o
-	}
-	t.line(style.verdict(outcomeVerdict(known), fmt.Sprintf("%s %s: %s", mark(outcomeStatus(known)),
-		strings.ToUpper(string(r.Outcome)), display.Safe(r.String()))))
+	outcome := outcomeOf(r.Outcome)
+	t.line(style.verdict(verdictOf(outcome), fmt.Sprintf("%s %s: %s", mark(outcome), strings.ToUpper(string(r.Outcome)),
+		display.Safe(r.String()))))
 	_, err := io.WriteString(w, t.b.String())
 	return err
+}
+
+// outcomeOf returns the status whose mark and colour an outcome has.
+func outcomeOf(o preflight.Outcome) verify.Status {
+	switch o {
+	case preflight.Ready:
+		return verify.Pass
+	case preflight.Drawbacks:
+		return verify.Warn
+	case preflight.Undecided:
+		return verify.Unknown
+	case preflight.NotReady:
+	}
+	return verify.Fail
 }
 
 func orNone(s string) string {

@@ -63,30 +63,22 @@ func StatusPrinter(format string, options StatusOptions) (func(*StatusReport, io
 	case "name":
 		return (*StatusReport).names, nil
 	case "json":
-		return (*StatusReport).json, nil
+		return func(r *StatusReport, w io.Writer) error { return writeText(w, marshalJSON, r) }, nil
 	case "yaml":
-		return (*StatusReport).yaml, nil
+		return func(r *StatusReport, w io.Writer) error { return writeText(w, marshalYAML, r) }, nil
 	case "jsonpath", "go-template":
 		return templated(name, argument)
 	}
 	return func(r *StatusReport, w io.Writer) error { return r.table(w, options) }, nil
 }
 
-func (r *StatusReport) json(w io.Writer) error {
-	text, err := marshalJSON(r, "")
+// writeText writes a report as text for machines.
+func writeText(w io.Writer, marshal func(any, string) (string, error), r any) error {
+	text, err := marshal(r, "")
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
-	_, err = io.WriteString(w, text+"\n")
-	return err
-}
-
-func (r *StatusReport) yaml(w io.Writer) error {
-	text, err := marshalYAML(r, "")
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	_, err = io.WriteString(w, strings.TrimPrefix(text, "\n"))
+	_, err = io.WriteString(w, strings.TrimSpace(text)+"\n")
 	return err
 }
 

@@ -35,7 +35,7 @@ func (r *StatusReport) table(w io.Writer, options StatusOptions) error {
 		t.part(r, part)
 	}
 	text := fmt.Sprintf("%s %s: %s", mark(outcomeStatus(r.Outcome)), strings.ToUpper(string(r.Outcome)), &r.Status)
-	t.line(t.style.verdict(outcomeVerdict(r.Outcome), text))
+	t.line(t.style.verdict(verdictOf(outcomeStatus(r.Outcome)), text))
 	_, err := io.WriteString(w, t.b.String())
 	return err
 }
@@ -55,9 +55,9 @@ func outcomeStatus(o status.Outcome) verify.Status {
 	return verify.Fail
 }
 
-// outcomeVerdict returns the verdict whose colour an outcome has.
-func outcomeVerdict(o status.Outcome) verify.Verdict {
-	switch outcomeStatus(o) {
+// verdictOf returns the verdict whose colour a status has.
+func verdictOf(s verify.Status) verify.Verdict {
+	switch s {
 	case verify.Pass:
 		return verify.Verified
 	case verify.Warn, verify.Note, verify.Missing:

@@ -15,7 +15,6 @@ import (
 	"math/big"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,17 +35,7 @@ import (
 // replaceSPIRE runs SPIRE with another configuration until the test ends.
 func replaceSPIRE(t *testing.T, options testlab.SPIREOptions) *spireSuite {
 	t.Helper()
-	t.Cleanup(func() {
-		var out []byte
-		for range 20 { // while pods end that have a volume of the driver
-			var err error
-			if out, err = exec.Command("../../bin/lab", "remove", "spire").CombinedOutput(); err == nil {
-				return
-			}
-			time.Sleep(3 * time.Second)
-		}
-		t.Errorf("removing SPIRE: %s", out)
-	})
+	removeSPIRELater(t)
 	s := newSPIRESuite(t, spiretest.Replace(t, options))
 	s.enableSPIRE(t)
 	return s

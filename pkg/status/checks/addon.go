@@ -21,7 +21,7 @@ func checkAddOn(ctx context.Context, c *Cluster) []status.Check {
 	object := own("apps", "Deployment", manifests.Controller)
 	switch {
 	case c.AddOn.Err != nil:
-		return one(unreadable(status.PartAddOn, status.CheckDeployment, object.String(), c.AddOn.Err))
+		return one(Unreadable(status.PartAddOn, status.CheckDeployment, object.String(), c.AddOn.Err))
 	case c.AddOn.Deployment == nil:
 		return one(status.Check{
 			Part: status.PartAddOn, ID: status.CheckDeployment, Status: verify.Fail,
@@ -112,7 +112,7 @@ func checkKeeper(ctx context.Context, c *Cluster) []status.Check {
 		return nil
 	}
 	if err != nil {
-		return one(unreadable(status.PartAddOn, status.CheckDeployment, object.String(), err))
+		return one(Unreadable(status.PartAddOn, status.CheckDeployment, object.String(), err))
 	}
 	complete, missing := enable.Available(ctx, c.Clients.Kube, d)
 	if complete {

@@ -28,12 +28,16 @@ func checkBackend(ctx context.Context, c *Cluster) []status.Check {
 		Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, Settings: c.Settings.Settings, Now: c.Options.Now(),
 		History: c.history,
 	}) {
-		checks = append(checks, status.Check{
-			Part: status.PartCluster, ID: status.CheckBackend, Status: statusOf(f.Level),
-			Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,
-		})
+		checks = append(checks, FromFinding(status.PartCluster, status.CheckBackend, f))
 	}
 	return checks
+}
+
+// FromFinding returns the check about something that a backend found.
+func FromFinding(part status.Part, id status.CheckID, f cluster.Finding) status.Check {
+	return status.Check{
+		Part: part, ID: id, Status: statusOf(f.Level), Message: f.Message, Expected: f.Expected, Got: f.Got, Next: f.Next,
+	}
 }
 
 func statusOf(l cluster.Level) verify.Status {

@@ -48,7 +48,7 @@ func checkCertificate(ctx context.Context, c *Cluster) []status.Check {
 		return one(note(status.PartAddOn, status.CheckCertificate,
 			"its authority is valid until %s (you may not read %s, which tells the rest)", timeOf(ends), named))
 	case err != nil:
-		return one(unreadable(status.PartAddOn, status.CheckCertificate, named.String(), err))
+		return one(Unreadable(status.PartAddOn, status.CheckCertificate, named.String(), err))
 	}
 	return one(checkServer(secret.Data[serverCertificate], roots, c.Options.Now(), named))
 }

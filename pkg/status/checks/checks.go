@@ -97,8 +97,8 @@ func note(part status.Part, id status.CheckID, format string, args ...any) statu
 	return status.Check{Part: part, ID: id, Status: verify.Note, Message: fmt.Sprintf(format, args...)}
 }
 
-// unreadable is the check of something that could not be read. what names it.
-func unreadable(part status.Part, id status.CheckID, what string, err error) status.Check {
+// Unreadable is the check of something that could not be read. what names it.
+func Unreadable(part status.Part, id status.CheckID, what string, err error) status.Check {
 	check := status.Check{Part: part, ID: id, Status: verify.Unknown, Message: fmt.Sprintf("%s: %v", what, err)}
 	switch {
 	case apierrors.IsForbidden(err):

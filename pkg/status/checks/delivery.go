@@ -21,7 +21,7 @@ func CheckDelivery(ctx context.Context, c *Cluster) []status.Check {
 		metav1.ListOptions{LabelSelector: manifests.Selector})
 	if err != nil {
 		what := "the ConfigMaps of namespace " + manifests.Namespace
-		return one(unreadable(status.PartAddOn, status.CheckDelivery, what, err))
+		return one(Unreadable(status.PartAddOn, status.CheckDelivery, what, err))
 	}
 	for i := range list.Items {
 		if list.Items[i].Name == delivery.ConfigMapName {

@@ -24,7 +24,7 @@ func checkGrants(ctx context.Context, c *Cluster) []status.Check {
 	}
 	grants, err := c.grants(ctx)
 	if err != nil {
-		return one(unreadable(status.PartInstallation, status.CheckGrants, "the RoleBindings of all namespaces", err))
+		return one(Unreadable(status.PartInstallation, status.CheckGrants, "the RoleBindings of all namespaces", err))
 	}
 	on := backends.Of(c.Settings.Backend).Enabled
 	var checks []status.Check
@@ -104,7 +104,7 @@ func (c *Cluster) grants(ctx context.Context) (map[string]*rbacv1.RoleBinding, e
 func checkGrant(c *Cluster, namespace string, grant *rbacv1.RoleBinding) []status.Check {
 	fence, err := manifests.FenceVersion()
 	if err != nil {
-		return one(unreadable(status.PartInstallation, status.CheckGrants, "the policies of this plugin", err))
+		return one(Unreadable(status.PartInstallation, status.CheckGrants, "the policies of this plugin", err))
 	}
 	wanted := manifests.GrantInstead(grant, c.Settings.Backend, namespace, fence)
 	if manifests.SameGrant(grant, wanted) {

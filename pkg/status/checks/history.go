@@ -55,7 +55,7 @@ func (c *Cluster) readHistory(ctx context.Context) *readHistory {
 func checkTrustHistory(ctx context.Context, c *Cluster) []status.Check {
 	keys, err := c.history(ctx)
 	if err != nil {
-		return one(unreadable(status.PartAddOn, status.CheckTrustHistory, c.keys.what, err))
+		return one(Unreadable(status.PartAddOn, status.CheckTrustHistory, c.keys.what, err))
 	}
 	var checks []status.Check
 	for _, problem := range c.keys.problems {

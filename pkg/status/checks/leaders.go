@@ -41,7 +41,7 @@ func checkLease(ctx context.Context, c *Cluster, name, idle string) []status.Che
 	case apierrors.IsNotFound(err):
 		check.Expected, check.Got = "a Lease", "none"
 	case err != nil:
-		return one(unreadable(status.PartAddOn, status.CheckLeader, object.String(), err))
+		return one(Unreadable(status.PartAddOn, status.CheckLeader, object.String(), err))
 	case lease.Spec.HolderIdentity == nil || *lease.Spec.HolderIdentity == "" || lease.Spec.RenewTime == nil:
 		check.Expected, check.Got = "a holder", "none"
 	default:

@@ -34,7 +34,7 @@ func checkLeftOver(ctx context.Context, c *Cluster) []status.Check {
 				"you may not list every %s: none was looked for", kind.Kind))
 			continue
 		case err != nil:
-			return append(checks, unreadable(status.PartInstallation, status.CheckLeftOver, "what may be left over", err))
+			return append(checks, Unreadable(status.PartInstallation, status.CheckLeftOver, "what may be left over", err))
 		}
 		left.add(found, c.AddOn.Deployment != nil)
 	}

@@ -19,7 +19,7 @@ func CheckNamespaces(ctx context.Context, c *Cluster) []status.Check {
 	switch {
 	case !c.Listed():
 		const what = "the list of namespaces"
-		return one(unreadable(status.PartSettings, status.CheckNamespaces, what, c.Namespaces.Err))
+		return one(Unreadable(status.PartSettings, status.CheckNamespaces, what, c.Namespaces.Err))
 	case !c.Known():
 		return nil // checkSettings reports it
 	}
@@ -86,8 +86,8 @@ func (c *Cluster) modes() *status.NamespaceModes {
 	return m
 }
 
-// enforces reports whether results are enforced in any namespace, as far as the namespaces are known.
-func (c *Cluster) enforces() bool {
+// Enforces reports whether results are enforced in any namespace, as far as the namespaces are known.
+func (c *Cluster) Enforces() bool {
 	if !c.Listed() {
 		return c.Settings.Enforcement == settings.Enforce
 	}

@@ -41,7 +41,7 @@ func checkObjects(ctx context.Context, c *Cluster) []status.Check {
 	wanted, err := c.wantedObjects()
 	if err != nil {
 		const what = "the manifests of this plugin"
-		return one(unreadable(status.PartInstallation, status.CheckObjects, what, err))
+		return one(Unreadable(status.PartInstallation, status.CheckObjects, what, err))
 	}
 	var checks []status.Check
 	good, unread := 0, map[string][]string{} // names, by what could not be read and why

@@ -41,7 +41,7 @@ func checkPods(ctx context.Context, c *Cluster) []status.Check {
 		return one(note(status.PartAddOn, status.CheckSignerImage,
 			"you may not list pods: whether some wait for the signer's image was not looked at"))
 	case err != nil:
-		return one(unreadable(status.PartAddOn, status.CheckSignerImage, "the pods of all namespaces", err))
+		return one(Unreadable(status.PartAddOn, status.CheckSignerImage, "the pods of all namespaces", err))
 	case len(stuck) == 0:
 		return nil
 	}

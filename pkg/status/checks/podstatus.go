@@ -28,7 +28,7 @@ func CheckPodStatus(ctx context.Context, c *Cluster) []status.Check {
 	}
 	w := podStatusWriters{cluster: c, roles: map[string]reach{}, found: map[string]bool{}}
 	if err := w.read(ctx); err != nil {
-		return one(unreadable(status.PartCluster, status.CheckPodStatus, "the roles of the cluster and their bindings", err))
+		return one(Unreadable(status.PartCluster, status.CheckPodStatus, "the roles of the cluster and their bindings", err))
 	}
 	const wanted = "only Kubernetes itself and administrators can write pods/status"
 	if len(w.found) == 0 {

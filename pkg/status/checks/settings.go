@@ -19,7 +19,7 @@ func checkSettings(_ context.Context, c *Cluster) []status.Check {
 	failed := status.Check{Part: status.PartSettings, ID: status.CheckSettings, Status: verify.Fail, Object: object}
 	switch s := c.Settings; {
 	case s.ReadErr != nil:
-		return one(unreadable(status.PartSettings, status.CheckSettings, object.String(), s.ReadErr))
+		return one(Unreadable(status.PartSettings, status.CheckSettings, object.String(), s.ReadErr))
 	case s.UseErr != nil:
 		failed.Message = "the add-on cannot use the settings and goes by the last good ones, if it has seen any: " +
 			s.UseErr.Error()
@@ -40,7 +40,7 @@ func checkSettings(_ context.Context, c *Cluster) []status.Check {
 // checkPolicies warns of policies that are too weak where results are enforced.
 func checkPolicies(_ context.Context, c *Cluster) []status.Check {
 	level := c.Settings.Policies
-	if !c.Known() || !c.enforces() || level == settings.PoliciesAuto || level == settings.PoliciesStrict {
+	if !c.Known() || !c.Enforces() || level == settings.PoliciesAuto || level == settings.PoliciesStrict {
 		return nil
 	}
 	strict := *c

@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"context"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -27,7 +25,7 @@ func CheckTekton(_ context.Context, c *Cluster) []status.Check {
 		if t.Searched != "" {
 			where = "namespace " + t.Searched
 		}
-		return one(unreadable(status.PartTekton, status.CheckTekton, "the Deployments and StatefulSets of "+where, t.Err))
+		return one(Unreadable(status.PartTekton, status.CheckTekton, "the Deployments and StatefulSets of "+where, t.Err))
 	default:
 		return one(status.Check{
 			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail, Message: t.Err.Error(),
@@ -37,7 +35,6 @@ func CheckTekton(_ context.Context, c *Cluster) []status.Check {
 
 // Tekton's own switches, in its ConfigMap feature-flags.
 const (
-	featureFlags = "feature-flags"
 	flagSigner   = "enforce-nonfalsifiability"
 	flagBackoff  = "enable-wait-exponential-backoff"
 	flagResults  = "results-from"
@@ -46,21 +43,22 @@ const (
 
 // CheckFeatureFlags checks those of Tekton's switches on which signing and enforcement depend.
 func CheckFeatureFlags(ctx context.Context, c *Cluster) []status.Check {
-	object := &status.Object{Kind: "ConfigMap", Namespace: c.Tekton.Namespace, Name: featureFlags}
-	cm, err := c.Clients.Kube.CoreV1().ConfigMaps(object.Namespace).Get(ctx, featureFlags, metav1.GetOptions{})
+	object := &status.Object{Kind: "ConfigMap", Namespace: c.Tekton.Namespace, Name: tekton.FeatureFlags}
+	flags, err := enable.ReadFlags(ctx, c.Clients.Kube, object.Namespace)
 	switch {
-	case apierrors.IsNotFound(err) && c.Settings.TektonSigns():
-		return one(checkTektonSigner(c, object, nil))
-	case apierrors.IsNotFound(err):
-		return nil // the defaults: Tekton does not sign, and does not wait
 	case err != nil:
-		return one(unreadable(status.PartTekton, status.CheckTektonSigner, object.String(), err))
+		return one(Unreadable(status.PartTekton, status.CheckTektonSigner, object.String(), err))
+	case flags == nil && !c.Settings.TektonSigns():
+		return nil // the defaults: Tekton does not sign, and does not wait
 	}
-	checks := one(checkTektonSigner(c, object, cm.Data))
-	if c.Known() && c.enforces() {
-		checks = append(checks, checkBackoff(object, cm.Data[flagBackoff]))
+	checks := one(checkTektonSigner(c, object, flags))
+	if flags == nil {
+		return checks
 	}
-	if c.Known() && c.Settings.Backend == signing.BackendReceipt && cm.Data[flagResults] == resultsByLog {
+	if c.Known() && c.Enforces() {
+		checks = append(checks, checkBackoff(object, flags[flagBackoff]))
+	}
+	if c.Known() && c.Settings.Backend == signing.BackendReceipt && flags[flagResults] == resultsByLog {
 		checks = append(checks, checkSidecarLogs(c, object))
 	}
 	return checks
@@ -83,13 +81,11 @@ func checkSidecarLogs(c *Cluster, object *status.Object) status.Check {
 // checkTektonSigner checks that Tekton's own signer and the settings agree on who signs.
 func checkTektonSigner(c *Cluster, object *status.Object, flags map[string]string) status.Check {
 	f := backends.CheckTektonsSigner(c.Settings.Settings, c.Tekton.Namespace, flags)
-	if f.Level == cluster.Fine {
-		return pass(status.PartTekton, status.CheckTektonSigner, "%s", f.Message)
+	check := FromFinding(status.PartTekton, status.CheckTektonSigner, f)
+	if f.Level != cluster.Fine {
+		check.Object, check.Field = object, "data."+flagSigner
 	}
-	return status.Check{
-		Part: status.PartTekton, ID: status.CheckTektonSigner, Status: statusOf(f.Level), Object: object,
-		Field: "data." + flagSigner, Expected: f.Expected, Got: f.Got, Message: f.Message, Next: f.Next,
-	}
+	return check
 }
 
 // checkBackoff checks whether Tekton tries again when it cannot create a pod because no webhook answers. If it does
@@ -103,14 +99,8 @@ func checkBackoff(object *status.Object, value string) status.Check {
 		Part: status.PartTekton, ID: status.CheckBackoff, Status: verify.Warn, Object: object, Field: "data." + flagBackoff,
 		Expected: "true", Got: cmp.Or(value, none),
 		Message: "results are enforced: a TaskRun that starts while no webhook answers fails at once (PodCreationFailed)",
-		Next:    patchFlag(object.Namespace, flagBackoff, "true"),
+		Next:    tekton.SetFlag(object.Namespace, flagBackoff, "true"),
 	}
-}
-
-// patchFlag returns the command that sets one of Tekton's switches.
-func patchFlag(namespace, flag, value string) string {
-	return "kubectl patch configmap -n " + namespace + " " + featureFlags +
-		` --type merge -p '{"data":{"` + flag + `":"` + value + `"}}'`
 }
 
 // CheckOtherControllers checks for other installations of Tekton. The policies and webhooks do not admit their
@@ -123,7 +113,7 @@ func CheckOtherControllers(ctx context.Context, c *Cluster) []status.Check {
 	switch {
 	case err != nil && !enable.IsForbidden(err):
 		const what = "the Deployments and StatefulSets of all namespaces"
-		return one(unreadable(status.PartTekton, status.CheckTekton, what, err))
+		return one(Unreadable(status.PartTekton, status.CheckTekton, what, err))
 	case len(others) == 0:
 		return nil
 	}
@@ -131,7 +121,7 @@ func CheckOtherControllers(ctx context.Context, c *Cluster) []status.Check {
 	switch {
 	case err != nil:
 		const what = "the namespaces of other controllers of Tekton"
-		return one(unreadable(status.PartTekton, status.CheckTekton, what, err))
+		return one(Unreadable(status.PartTekton, status.CheckTekton, what, err))
 	case len(conflicting) > 0:
 		return one(status.Check{
 			Part: status.PartTekton, ID: status.CheckTekton, Status: verify.Fail,

@@ -35,7 +35,7 @@ type Verdicts struct {
 func checkVerdicts(_ context.Context, c *Cluster) []status.Check {
 	v := c.Verdicts
 	if v.Err != nil {
-		return one(unreadable(status.PartVerdicts, status.CheckVerdicts, "the TaskRuns of all namespaces", v.Err))
+		return one(Unreadable(status.PartVerdicts, status.CheckVerdicts, "the TaskRuns of all namespaces", v.Err))
 	}
 	var found []status.Check
 	if len(v.Large) > 0 {

@@ -14,6 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 
+	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
+
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
@@ -81,24 +83,21 @@ func addOnSpec() map[string]any {
 	}
 }
 
-// Labels that Tekton gives to the pods of TaskRuns. It admits no TaskRun whose name is too long for a label.
-const (
-	labelTaskRun    = "tekton.dev/taskRun"
-	labelTaskRunUID = "tekton.dev/taskRunUID"
-)
-
 // taskRunsSpec registers the pods of TaskRuns, each with the selectors of its own pod and of its own TaskRun: agents
-// check that the TaskRun owns the pod, so labels alone give no identity.
+// check that the TaskRun owns the pod, so labels alone give no identity. Tekton admits no TaskRun whose name is too
+// long for a label.
 func taskRunsSpec(namespaces map[string]any) map[string]any {
 	label := func(name string) string { return fmt.Sprintf("{{ index .PodMeta.Labels %q }}", name) }
 	has := func(name string) any { return map[string]any{"key": name, "operator": "Exists"} }
 	const namespace = "spiffe://{{ .TrustDomain }}/ns/{{ .PodMeta.Namespace }}"
 	return map[string]any{
-		"spiffeIDTemplate":          namespace + "/taskrun/" + label(labelTaskRun),
-		"workloadSelectorTemplates": []any{"k8s:pod-owner-uid:TaskRun:" + label(labelTaskRunUID)},
+		"spiffeIDTemplate":          namespace + "/taskrun/" + label(pipeline.TaskRunLabelKey),
+		"workloadSelectorTemplates": []any{"k8s:pod-owner-uid:TaskRun:" + label(pipeline.TaskRunUIDLabelKey)},
 		"namespaceSelector":         namespaces,
-		"podSelector":               map[string]any{"matchExpressions": []any{has(labelTaskRun), has(labelTaskRunUID)}},
-		"ttl":                       "1h0m0s",
+		"podSelector": map[string]any{
+			"matchExpressions": []any{has(pipeline.TaskRunLabelKey), has(pipeline.TaskRunUIDLabelKey)},
+		},
+		"ttl": "1h0m0s",
 	}
 }
 

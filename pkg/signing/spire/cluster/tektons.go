@@ -6,22 +6,22 @@ import (
 	"cmp"
 	"path"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 )
 
-// Tekton's own switch for its signer, in its ConfigMap feature-flags, and its values.
+// Tekton's own switch for its signer, and its values.
 const (
-	featureFlags = "feature-flags"
-	tektonsKey   = "enforce-nonfalsifiability"
-	tektonsOn    = "spire"
-	tektonsOff   = "none"
+	tektonsKey = "enforce-nonfalsifiability"
+	tektonsOn  = "spire"
+	tektonsOff = "none"
 )
 
 // TektonsSwitch names the switch of Tekton's own signer, for people.
-const TektonsSwitch = tektonsKey + " in ConfigMap " + featureFlags
+const TektonsSwitch = tektonsKey + " in ConfigMap " + tekton.FeatureFlags
 
 // CheckTektonsSigner compares who signs by the settings with Tekton's own switches, the data of ConfigMap
 // feature-flags in its namespace. A finding that is Broken means that nothing which steps sign can count.
@@ -36,7 +36,7 @@ func CheckTektonsSigner(s settings.Settings, namespace string, flags map[string]
 		return cluster.Finding{Level: cluster.Fine, Message: tektonsKey + " is " + value + ": Tekton itself signs"}
 	}
 	return conflict(s, cluster.Finding{
-		Level: cluster.Warning, Expected: tektonsOff, Got: value, Next: setTektonsSwitch(namespace, tektonsOff),
+		Level: cluster.Warning, Expected: tektonsOff, Got: value, Next: tekton.SetFlag(namespace, tektonsKey, tektonsOff),
 	})
 }
 
@@ -63,7 +63,7 @@ func checkLeft(s settings.Settings, namespace, value string) cluster.Finding {
 	if value != tektonsOn {
 		return cluster.Finding{
 			Message: "the settings leave signing to Tekton's own signer, and that is off: no step signs", Expected: tektonsOn,
-			Got: value, Next: setTektonsSwitch(namespace, tektonsOn),
+			Got: value, Next: tekton.SetFlag(namespace, tektonsKey, tektonsOn),
 		}
 	}
 	want, got := path.Base(config.Default().SocketPath), path.Base(s.SPIRE.SocketPath)
@@ -76,11 +76,4 @@ func checkLeft(s settings.Settings, namespace, value string) cluster.Finding {
 	return cluster.Finding{
 		Level: cluster.Fine, Message: tektonsKey + " is " + value + ": Tekton itself signs, in format v1",
 	}
-}
-
-// setTektonsSwitch returns the command that turns Tekton's own signer on or off. Tekton's switches are never ours to
-// change.
-func setTektonsSwitch(namespace, value string) string {
-	return "kubectl patch configmap -n " + namespace + " " + featureFlags +
-		` --type merge -p '{"data":{"` + tektonsKey + `":"` + value + `"}}'`
 }
