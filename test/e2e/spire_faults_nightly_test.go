@@ -35,12 +35,13 @@ func TestNightlySPIREFaults(t *testing.T) {
 		s.wantUnsignedIn(t, audit, enforce, "SPIRE's agent on this node does not answer: check its pod and the CSI driver")
 	})
 	t.Run("agent restarted during a step", func(t *testing.T) { s.testAgentRestarted(t, audit) })
-	t.Run("entry deleted by hand", func(t *testing.T) {
+	t.Run("entry changed by hand", func(t *testing.T) {
 		tr := s.finishWithoutEntry(t, audit)
 		wantReport(t, tr, "x")
 		wantUnsigned(t, s.cluster, tr, "svid-timeout")
 		s.wantLogged(t, tr, "check its entries (spire-server entry show)")
 	})
+	t.Run("entry deleted by hand", func(t *testing.T) { s.testEntryDeleted(t, audit) })
 	t.Run("wrong trust domain in config-spire", func(t *testing.T) {
 		s.setConfig(t, map[string]string{"spire-trust-domain": "wrong.test"})
 		time.Sleep(5 * time.Second) // until the add-on goes by it
@@ -54,6 +55,15 @@ func TestNightlySPIREFaults(t *testing.T) {
 		wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	})
 	s.wantNoEntries(t)
+}
+
+// testEntryDeleted deletes the entry of a TaskRun that runs for longer than the pause between two sweeps of the add-on.
+func (s *spireSuite) testEntryDeleted(t *testing.T, ns string) {
+	tr := s.start(t, ns, emitting("deleted", "x", "; sleep 340", 1))
+	s.DeleteEntry(t, s.awaitEntry(t, tr).ID)
+	s.wantGone(t, tr)
+	s.mustKubectl(t, "wait", "-n", ns, "taskrun/"+tr.Name, "--for=condition=Succeeded", "--timeout=8m")
+	s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
 }
 
 // wantUnsignedIn wants a TaskRun to succeed unsigned under audit and to fail under enforce, and its log to say what to

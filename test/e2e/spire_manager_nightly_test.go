@@ -131,8 +131,8 @@ func (s *spireSuite) testManaged(t *testing.T) {
 		tr := s.finish(t, s.scope(t, enforced), another(t, "results"))
 		wantSucceeded(t, tr)
 		wantCondition(t, tr, "True", "TaskRunResultsVerified")
-		if id, ok := s.entryOf(t, tr); ok {
-			t.Errorf("the add-on has registered TaskRun %s: %s", tr.Name, id)
+		if e, ok := s.entryOf(t, tr); ok {
+			t.Errorf("the add-on has registered TaskRun %s: %s", tr.Name, e.ID)
 		}
 	}
 	s.wantStatusLine(t, "backend", "spire-controller-manager registers TaskRuns, best effort")

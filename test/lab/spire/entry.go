@@ -30,8 +30,8 @@ type Entry struct {
 	FederatesWith []spiffeid.TrustDomain
 }
 
-func (e Entry) args() []string {
-	args := []string{"entry", "create", "-output", "json", "-spiffeID", e.SPIFFEID.String()}
+func (e Entry) args(verb string) []string {
+	args := []string{"entry", verb, "-output", "json", "-spiffeID", e.SPIFFEID.String()}
 	if e.Node {
 		args = append(args, "-node")
 	} else {
@@ -64,7 +64,7 @@ func (e Entry) args() []string {
 // CreateEntry registers an entry and returns its ID. Where a similar one exists, by SPIFFE ID, parent and selectors, it
 // returns that one's. An agent learns of the entry within 10 s.
 func (s *Server) CreateEntry(ctx context.Context, entry Entry) (id string, err error) {
-	out, err := s.CLI(ctx, "", entry.args()...)
+	out, err := s.CLI(ctx, "", entry.args("create")...)
 	var answer struct{ Results []entryResult }
 	if decoded := json.Unmarshal(out, &answer); decoded != nil {
 		return "", errors.Join(err, fmt.Errorf("create the entry of %s: %w", entry.SPIFFEID, decoded))
@@ -115,6 +115,12 @@ type entryResult struct {
 		Message string
 	}
 	Entry entryJSON
+}
+
+// UpdateEntry gives the entry with the ID the rest of entry.
+func (s *Server) UpdateEntry(ctx context.Context, entry Entry) error {
+	_, err := s.CLI(ctx, "", entry.args("update")...)
+	return err
 }
 
 // DeleteEntry removes the entry with an ID.

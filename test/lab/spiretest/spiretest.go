@@ -81,6 +81,12 @@ func (s *SPIRE) DeleteEntry(t testing.TB, id string) {
 	must(t, s.Server.DeleteEntry(t.Context(), id))
 }
 
+// UpdateEntry gives the entry with the ID the rest of entry.
+func (s *SPIRE) UpdateEntry(t testing.TB, entry spire.Entry) {
+	t.Helper()
+	must(t, s.Server.UpdateEntry(t.Context(), entry))
+}
+
 // Entries lists all entries.
 func (s *SPIRE) Entries(t testing.TB) []spire.Entry {
 	t.Helper()
