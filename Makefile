@@ -75,8 +75,8 @@ lab-up: $(LAB) ## Start a real one-node Kubernetes with stock Tekton on this mac
 	$(LAB) up
 
 lab-load: build $(LAB) ## Import the local builds of signer and add-on into the lab under their release names.
-	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/signer --entrypoint /signer
-	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/controller --entrypoint /controller
+	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/ko-app/signer --entrypoint /ko-app/signer
+	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/ko-app/controller --entrypoint /ko-app/controller
 
 lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 	$(LAB) down
