@@ -86,11 +86,17 @@ generate: docs ## Everything that is generated.
 docs: ## Generate the command reference, the schema of the report and the picture of the README.
 	go run ./hack/gendocs docs
 
-release-snapshot: $(TOOLS)/goreleaser ## Build the release archives into dist/ without publishing.
+release-snapshot: $(TOOLS)/goreleaser $(TOOLS)/cyclonedx-gomod $(TOOLS)/images ## Build archives, krew manifest and images into dist/ without publishing.
 	$(TOOLS)/goreleaser release --snapshot --clean
+	$(TOOLS)/images --out dist/images --version $$(git describe --tags --abbrev=0 2>/dev/null || echo v0.0.0)
 
 clean: ## Remove what was built.
 	rm -rf bin dist
+
+# This one has its program in its own folder, for it uses ko as a library.
+$(TOOLS)/images: tools/images/go.mod tools/images/go.sum tools/images/main.go
+	@mkdir -p $(TOOLS)
+	cd tools/images && go build -o $(CURDIR)/$@ .
 
 $(TOOLS)/%: tools/%/go.mod tools/%/go.sum
 	@mkdir -p $(TOOLS)
