@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,24 +14,16 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 )
 
-// fill is how the signer fills the message of this step.
-func (w wrapper) fill() room.Fill {
-	c := w.config
-	return room.Fill{
-		Share: c.Share, Room: w.room(), Compress: c.Compress, MayCompress: c.MayCompress, Required: c.Required,
-	}
-}
-
 // room returns how long a message may be without being cut, even after someone adds a container to the pod.
-func (w wrapper) room() int { return cmp.Or(w.config.Room, w.config.Share) }
+func (w wrapper) room() int { return room.Of(w.config).Room }
 
 // encode returns the message with more entries.
 func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, error) {
-	return w.fill().Text(slices.Concat(m.Results, more))
+	return room.Of(w.config).Text(slices.Concat(m.Results, more))
 }
 
 // limit returns how long the message may be with evidence.
-func (w wrapper) limit(m message.Message) int { return w.fill().Limit(m.Results, emits(m)) }
+func (w wrapper) limit(m message.Message) int { return room.Of(w.config).Limit(m.Results, emits(m)) }
 
 // emits reports whether the step has results or artifacts in its message.
 func emits(m message.Message) bool {

@@ -71,7 +71,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	e.config.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().Var(e.color, "color", "colour the output: auto (on a terminal), always, never")
 	root.AddCommand(
-		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e),
+		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e), newBudgetCommand(e),
 		newEvidenceCommand(e), newTrustCommand(e), newVersionCommand(e),
 	)
 	return root

@@ -107,7 +107,12 @@ func readsCompressed(pod *corev1.Pod) bool {
 	if i < 0 {
 		return false
 	}
-	match := release.FindStringSubmatch(pod.Spec.InitContainers[i].Image)
+	return ReadsCompressed(pod.Spec.InitContainers[i].Image)
+}
+
+// ReadsCompressed reports whether an image is the entrypoint of a release of Tekton that reads compressed messages.
+func ReadsCompressed(image string) bool {
+	match := release.FindStringSubmatch(image)
 	if match == nil {
 		return false
 	}

@@ -6,6 +6,7 @@ package room
 
 import (
 	"bytes"
+	"cmp"
 	"compress/flate"
 	"encoding/base64"
 	"encoding/json"
@@ -90,4 +91,11 @@ func deflate(text []byte) ([]byte, error) {
 		return nil, err
 	}
 	return base64.RawStdEncoding.AppendEncode([]byte(tekton.CompressedPrefix), b.Bytes()), nil
+}
+
+// Of returns how the signer with this configuration fills its message.
+func Of(c step.Config) Fill {
+	return Fill{
+		Share: c.Share, Room: cmp.Or(c.Room, c.Share), Compress: c.Compress, MayCompress: c.MayCompress, Required: c.Required,
+	}
 }
