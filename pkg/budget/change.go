@@ -145,7 +145,7 @@ func (e *Environment) enable(s settings.Settings) string {
 
 // receipts returns the change by which receipts take the place of evidence. The results themselves must arrive.
 func (e *Environment) receipts(s *Subject, fit Fit) (Change, bool) {
-	if fit.State == Lost || !e.leavesEvidence() || e.Settings.Receipts == settings.ReceiptsFallback {
+	if fit.State == Lost || !e.leavesEvidence() || e.Settings.ReceiptsIn(s.Mode) {
 		return Change{}, false
 	}
 	stock := e.Way

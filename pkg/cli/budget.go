@@ -70,7 +70,7 @@ the results are those that it emitted. For others, each declared result is assum
 A Task that comes from a resolver is not read, and shown as unknown: name a TaskRun of it.
 
 The settings are those of the cluster. With -f they are the defaults, and budget does not use the network.
-Flags such as --signing-format simulate others, in both cases.
+Flags such as --format simulate others, in both cases.
 
 EFFECT is what happens to TaskRuns: signed, close (signed, unless a few bytes are missing), receipt
 (verified by receipt, without evidence), unsigned, fails (where results are enforced), lost (the kubelet
@@ -122,7 +122,7 @@ func (o *budgetOptions) addFlags(cmd *cobra.Command) {
 	for _, key := range budgetSettings() {
 		field, _ := settings.FieldOf(key)
 		f.String(field.Flag, "", "simulate: "+field.Help)
-		completeWords(cmd, field.Flag, slices.Concat(field.FlagOnly, field.Only)...)
+		completeWords(cmd, field.Flag, field.Only...)
 	}
 	completeWords(cmd, "output", report.BudgetFormats()...)
 	completeWords(cmd, "backend", backends.Names(backends.Enabled())...)
