@@ -29,7 +29,9 @@ const budgetMargin = 32
 
 // budgetTasks returns Tasks of several shapes.
 func budgetTasks() map[string]pipelinev1.TaskSpec {
-	of := func(steps int, value string) pipelinev1.TaskSpec { return *emitting("", value, "", steps).Spec.TaskSpec }
+	of := func(steps int, value string) pipelinev1.TaskSpec {
+		return *emitting("", value, "", steps).Spec.TaskSpec
+	}
 	tasks := map[string]pipelinev1.TaskSpec{
 		"one": of(1, "v"), "two": of(2, strings.Repeat("a", 71)), "five": of(5, noise(71)), "eight": of(8, ""),
 		"full":       of(2, noise(1500)),
