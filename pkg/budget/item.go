@@ -91,7 +91,7 @@ func (e *Environment) Judge(s *Subject, all bool) Item {
 	item.Results, item.ResultBytes = s.seen(messages)
 	fit := e.simulate(s, e.Way)
 	item.Fit, item.State, item.Reason = &fit, fit.State, fit.Reason
-	item.CanSign = fit.State != Never && fit.State.Known()
+	item.CanSign = !fit.leftAlone && fit.State.Known()
 	item.Effect = e.effect(s.Mode, fit.State)
 	if all || !fit.State.Ok() {
 		item.Ways = e.ways(s)

@@ -3,6 +3,7 @@
 package budget
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,6 +31,8 @@ type Fit struct {
 	Containers int    `json:"containers"`
 	Share      int    `json:"share"` // bytes of each message
 	Steps      []Step `json:"steps,omitempty"`
+
+	leftAlone bool // no signer enters the pod
 }
 
 // Step is how one message fills, in bytes.
@@ -57,8 +60,7 @@ func (e *Environment) simulate(s *Subject, w Way) Fit {
 		var skipped *inject.SkippedError
 		switch {
 		case errors.As(err, &skipped):
-			fit.State, fit.Reason = Never, skipped.Reason
-			return fit
+			return e.leftAlone(s, w, fit, skipped.Reason)
 		case err != nil:
 			fit.State, fit.Reason = Unknown, err.Error()
 			return fit
@@ -67,16 +69,40 @@ func (e *Environment) simulate(s *Subject, w Way) Fit {
 		fit.Containers = containers(pod)
 		fit.Share = room.Share(fit.Containers)
 	}
+	return e.fillAll(s, w, pod, options, fit)
+}
+
+// fillAll fills the messages of all steps. Those of steps that emit nothing are alike.
+func (e *Environment) fillAll(s *Subject, w Way, pod *corev1.Pod, options step.Options, fit Fit) Fit {
+	var silent Step
 	for i, c := range stepsOf(pod) {
-		filled, state, err := e.fill(s, w, pod, c, i, options)
-		if err != nil {
-			return Fit{Containers: fit.Containers, Share: fit.Share, State: Unknown, Reason: err.Error()}
+		filled, state := silent, fit.State
+		alike := s.ran == nil && len(s.entries(i, w)) == 0
+		if !alike || silent.Message == 0 {
+			var err error
+			if filled, state, err = e.fill(s, w, pod, c, i, options); err != nil {
+				return Fit{Containers: fit.Containers, Share: fit.Share, State: Unknown, Reason: err.Error()}
+			}
 		}
-		if s.name(i) != "" {
-			filled.Container = s.name(i)
+		if alike {
+			silent = filled
 		}
+		filled.Container = cmp.Or(s.name(i), filled.Container)
 		fit.State, fit.Steps = worse(fit.State, state), append(fit.Steps, filled)
 	}
+	return fit
+}
+
+// leftAlone returns how messages fill in a pod that no signer enters. Their results can be lost all the same.
+func (e *Environment) leftAlone(s *Subject, w Way, fit Fit, reason string) Fit {
+	stock := w
+	stock.Backend, stock.Format, stock.Binding, stock.Delivery = signing.BackendReceipt, "", "", ""
+	if filled := e.simulate(s, stock); filled.State == Lost {
+		fit = filled
+	} else {
+		fit.State = Never
+	}
+	fit.Reason, fit.leftAlone = reason, true
 	return fit
 }
 
@@ -113,10 +139,6 @@ func measure(name string, fill room.Fill, internal, bare, evidence []result.RunR
 	if err != nil {
 		return Step{}, Unknown, err
 	}
-	alone, err := fill.Text(without)
-	if err != nil {
-		return Step{}, Unknown, err
-	}
 	f := Step{
 		Container: name, Overhead: sizes[0], Results: sizes[1] - sizes[0], Evidence: sizes[2] - sizes[1],
 		Message: len(text), Limit: fill.Limit(without, emits(bare)), Compressed: len(text) != sizes[2],
@@ -132,7 +154,12 @@ func measure(name string, fill room.Fill, internal, bare, evidence []result.RunR
 		return f, Fits, nil
 	case f.Message-doubt <= f.Limit:
 		return f, Tight, nil
-	case len(alone) > fill.Share:
+	}
+	alone, err := fill.Text(without)
+	if err != nil {
+		return Step{}, Unknown, err
+	}
+	if len(alone) > fill.Share {
 		return f, Lost, nil
 	}
 	return f, TooLong, nil

@@ -123,15 +123,18 @@ func signature() result.RunResult {
 
 // legacy returns the carriers of format v1 that every backend has.
 func legacy(results []result.RunResult) []result.RunResult {
-	signature := base64.StdEncoding.EncodeToString(noise(sizeLegacySignature))
+	signature := func(name string) result.RunResult {
+		value := base64.StdEncoding.EncodeToString(noise(sizeLegacySignature, name))
+		return signing.NewCarrier(name+signing.LegacySuffix, value)
+	}
 	var signed []result.RunResult
 	for _, r := range results {
 		if r.ResultType == result.TaskRunResultType && !signing.IsLegacyCarrier(r.Key) {
-			signed = append(signed, signing.NewCarrier(r.Key+signing.LegacySuffix, signature))
+			signed = append(signed, signature(r.Key))
 		}
 	}
 	return append(signed, signing.NewCarrier(signing.CarrierManifest, signing.LegacyManifest(results)),
-		signing.NewCarrier(signing.CarrierManifestSignature, signature))
+		signature(signing.CarrierManifest))
 }
 
 // jwt returns a token of the pod for an audience (Kubernetes 1.30 and later).
@@ -166,11 +169,11 @@ func uid(seed int) []byte {
 // word returns n characters of base64url that do not compress.
 func word(n int) string { return base64.RawURLEncoding.EncodeToString(noise(n))[:n] }
 
-// noise returns n bytes that do not compress, always the same.
-func noise(n int) []byte {
+// noise returns n bytes that do not compress, always the same for a length and a seed.
+func noise(n int, seed ...string) []byte {
 	b := make([]byte, 0, n+sha256.Size)
 	for i := 0; len(b) < n; i++ {
-		sum := sha256.Sum256(fmt.Append(nil, n, i))
+		sum := sha256.Sum256(fmt.Append(nil, n, i, seed))
 		b = append(b, sum[:]...)
 	}
 	return b[:n]

@@ -173,7 +173,7 @@ func wantMessage(t *testing.T, got budget.Step, status corev1.ContainerStatus) {
 		if !signing.IsSignedKind(r.ResultType) {
 			internal = append(internal, r)
 		}
-		if !signing.IsCarrier(r) {
+		if !signing.IsLegacyCarrier(r.Key) {
 			bare = append(bare, r)
 		}
 	}
