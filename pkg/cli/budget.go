@@ -230,13 +230,14 @@ func (o *budgetOptions) simulate(ctx context.Context, e *env, w read.Wanted, r *
 	}
 	clients, err := e.enableClients()
 	if err != nil {
-		return err
+		return outOfReach(o.output, err, func() error { return r.unreachable(err) })
 	}
 	c, err := read.Live(ctx, clients, checks.Options{
 		Program: e.name, Version: version.Get().Version, TektonNamespace: o.tektonNamespace, Now: time.Now,
 	}, w)
 	if err != nil {
-		return explainCluster(err)
+		err = explainCluster(err)
+		return outOfReach(o.output, err, func() error { return r.unreachable(err) })
 	}
 	if r.start(c) {
 		read.FromCluster(ctx, o.selected, read.Source{
@@ -259,10 +260,22 @@ type budgetRun struct {
 // start writes the beginning of the report, and reports whether to go on.
 func (r *budgetRun) start(c *read.Cluster) bool {
 	r.cluster = c
-	r.failed = r.printer.Start(report.BudgetFacts{
+	r.failed = r.printer.Start(&report.BudgetFacts{
 		Way: c.Way, Issuer: c.Tokens.Issuer, TokensFrom: c.TokensFrom, ResultBytes: c.ResultBytes, Notes: c.Notes,
 	})
 	return r.failed == nil
+}
+
+// unreachable writes the report about a cluster that did not answer.
+func (r *budgetRun) unreachable(err error) error {
+	if err := r.printer.Start(nil); err != nil {
+		return err
+	}
+	if err := r.printer.Problem(report.Problem{Message: err.Error()}); err != nil {
+		return err
+	}
+	r.summary.Errors++
+	return r.printer.End(r.summary)
 }
 
 func (r *budgetRun) sink(s *budget.Subject, err error) bool {

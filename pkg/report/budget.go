@@ -19,7 +19,7 @@ type BudgetReport struct {
 	APIVersion  string        `json:"apiVersion"`
 	Kind        string        `json:"kind"`
 	Tool        version.Info  `json:"tool"`
-	Environment BudgetFacts   `json:"environment"`
+	Environment *BudgetFacts  `json:"environment,omitempty"` // absent if the cluster is out of reach
 	Items       []budget.Item `json:"items"`
 	Errors      []Problem     `json:"errors,omitempty"`
 	Summary     BudgetSummary `json:"summary"`
@@ -90,7 +90,7 @@ func (s BudgetSummary) String() string {
 
 // BudgetPrinter writes a report while it is made.
 type BudgetPrinter interface {
-	Start(facts BudgetFacts) error
+	Start(facts *BudgetFacts) error // nil: the cluster is out of reach
 	Item(item *budget.Item) error
 	Problem(p Problem) error
 	End(s BudgetSummary) error
@@ -116,14 +116,19 @@ func NewBudgetPrinter(format string, w io.Writer, style Style, verbose bool) (Bu
 type budgetStream struct{ *stream }
 
 // Start implements BudgetPrinter.
-func (s *budgetStream) Start(facts BudgetFacts) error {
+func (s *budgetStream) Start(facts *BudgetFacts) error {
 	if err := s.write(s.encode.begin()); err != nil {
 		return err
 	}
-	for i, f := range []struct {
+	type field struct {
 		name  string
 		value any
-	}{{"apiVersion", APIVersion}, {"kind", BudgetKind}, {"tool", version.Get()}, {"environment", facts}} {
+	}
+	fields := []field{{"apiVersion", APIVersion}, {"kind", BudgetKind}, {"tool", version.Get()}}
+	if facts != nil {
+		fields = append(fields, field{"environment", facts})
+	}
+	for i, f := range fields {
 		if err := s.field(f.name, f.value, i == 0); err != nil {
 			return err
 		}

@@ -25,7 +25,7 @@ type budgetTable struct {
 const maxBudgetText = 8 * display.DefaultWidth
 
 // Start implements BudgetPrinter.
-func (t *budgetTable) Start(facts BudgetFacts) error {
+func (t *budgetTable) Start(facts *BudgetFacts) error {
 	lines := []string{"for " + display.Safe(facts.Way.String()) + ", " + display.Safe(facts.Way.Through())}
 	for _, note := range facts.Notes {
 		lines = append(lines, t.style.render(t.style.dim, display.Short(note, maxBudgetText)))
