@@ -175,15 +175,16 @@ func TestPipeline(t *testing.T) {
 	}
 	want := map[string]string{
 		"by-name": "fits", "last": "fits", "action": "fits",
-		"gone":          "unknown Task gone cannot be read: there is none",
-		"remote":        "unknown its Task comes from the resolver git, which is not asked here: name a TaskRun of it",
-		"parameter":     "unknown the name of its Task is a parameter: name a TaskRun of it",
-		"custom":        "unknown it is a custom task, which has no pod of Tekton",
-		"child":         "unknown it is a child Pipeline: name that one",
-		"matrix":        "fits it has a matrix: each of its TaskRuns is like this one, with other values",
-		"no-action":     "unknown step 1: StepAction gone cannot be read: there is none",
-		"remote-action": "unknown step 1: its StepAction comes from the resolver git, which is not asked here: name a TaskRun of it",
-		"empty":         "unknown it has no steps",
+		"gone":      "unknown Task gone cannot be read: there is none",
+		"remote":    "unknown its Task comes from the resolver git, which is not asked here: name a TaskRun of it",
+		"parameter": "unknown the name of its Task is a parameter: name a TaskRun of it",
+		"custom":    "unknown it is a custom task, which has no pod of Tekton",
+		"child":     "unknown it is a child Pipeline: name that one",
+		"matrix":    "fits it has a matrix: each of its TaskRuns is like this one, with other values",
+		"no-action": "unknown step 1: StepAction gone cannot be read: there is none",
+		"remote-action": "unknown step 1: its StepAction comes from the resolver git, which is not asked here: " +
+			"name a TaskRun of it",
+		"empty": "unknown it has no steps",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("tasks of the Pipeline (-want +got):\n%s", diff)
@@ -223,12 +224,13 @@ func TestTaskRun(t *testing.T) {
 // TestSubjectsRefuses refuses objects of other kinds, and hostile ones.
 func TestSubjectsRefuses(t *testing.T) {
 	for name, text := range map[string]string{
-		"another kind":   `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"}}`,
-		"another group":  `{"apiVersion":"example.dev/v1","kind":"Task","metadata":{"name":"x"}}`,
-		"twice":          `{"apiVersion":"tekton.dev/v1","kind":"Task","kind":"Pipeline"}`,
-		"no object":      `[]`,
-		"too many tasks": `{"apiVersion":"tekton.dev/v1","kind":"Pipeline","spec":{"tasks":[` + strings.Repeat(`{},`, 1000) + `{}]}}`,
-		"too large":      `{"apiVersion":"tekton.dev/v1","kind":"Task","x":"` + strings.Repeat("y", 8<<20) + `"}`,
+		"another kind":  `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"x"}}`,
+		"another group": `{"apiVersion":"example.dev/v1","kind":"Task","metadata":{"name":"x"}}`,
+		"twice":         `{"apiVersion":"tekton.dev/v1","kind":"Task","kind":"Pipeline"}`,
+		"no object":     `[]`,
+		"too many tasks": `{"apiVersion":"tekton.dev/v1","kind":"Pipeline","spec":{"tasks":[` +
+			strings.Repeat(`{},`, 1000) + `{}]}}`,
+		"too large": `{"apiVersion":"tekton.dev/v1","kind":"Task","x":"` + strings.Repeat("y", 8<<20) + `"}`,
 	} {
 		if all, err := budget.NewReader(files{}).Subjects(t.Context(), []byte(text), ""); err == nil {
 			t.Errorf("%s: got %d subjects, want an error", name, len(all))

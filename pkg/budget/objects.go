@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -67,6 +68,7 @@ type Head struct {
 	} `json:"metadata"`
 }
 
+// HeadOf reads what identifies an object.
 func HeadOf(data []byte) (Head, error) {
 	var h Head
 	if len(data) > maxObject {
@@ -99,7 +101,8 @@ func (r *Reader) Subjects(ctx context.Context, data []byte, place string) ([]*Su
 	case group == "tekton.dev" && h.Kind == KindPipeline:
 		return r.pipeline(ctx, h, data, s)
 	}
-	return nil, fmt.Errorf("expected a Task, a Pipeline or a TaskRun of tekton.dev, got kind %s of %s", h.Kind, h.APIVersion)
+	return nil, fmt.Errorf("expected a Task, a Pipeline or a TaskRun of tekton.dev, got kind %s of %s", h.Kind,
+		h.APIVersion)
 }
 
 // run names the TaskRun.
@@ -109,7 +112,7 @@ func (s *Subject) run(name string) { s.TaskRun, s.Pod = name, podName(name) }
 func taskSpecOf(ctx context.Context, h Head, data []byte) (v1.TaskSpec, error) {
 	var task v1.Task
 	if strings.HasSuffix(h.APIVersion, "/v1beta1") {
-		var old v1beta1.Task
+		var old v1beta1.Task //nolint:staticcheck // files may have this version
 		if err := strictjson.DecodeOpen(data, &old); err != nil {
 			return v1.TaskSpec{}, err
 		}
@@ -125,7 +128,7 @@ func taskSpecOf(ctx context.Context, h Head, data []byte) (v1.TaskSpec, error) {
 func pipelineSpecOf(ctx context.Context, h Head, data []byte) (v1.PipelineSpec, error) {
 	var pipeline v1.Pipeline
 	if strings.HasSuffix(h.APIVersion, "/v1beta1") {
-		var old v1beta1.Pipeline
+		var old v1beta1.Pipeline //nolint:staticcheck // files may have this version
 		if err := strictjson.DecodeOpen(data, &old); err != nil {
 			return v1.PipelineSpec{}, err
 		}
@@ -144,7 +147,7 @@ func (r *Reader) pipeline(ctx context.Context, h Head, data []byte, s Subject) (
 	if err != nil {
 		return nil, err
 	}
-	tasks := append(spec.Tasks[:len(spec.Tasks):len(spec.Tasks)], spec.Finally...)
+	tasks := slices.Concat(spec.Tasks, spec.Finally)
 	if len(tasks) > maxPipeline {
 		return nil, fmt.Errorf("expected at most %d tasks in a Pipeline, got %d", maxPipeline, len(tasks))
 	}

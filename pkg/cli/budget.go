@@ -95,7 +95,9 @@ Exit codes. They are the same for every output format. If several apply, the fir
   # Before you commit, without a cluster
   %[1]s budget -f tekton/ --trust-bundle bundle.json`, e.name),
 		ValidArgsFunction: e.completeBudget,
-		RunE:              func(cmd *cobra.Command, args []string) error { return o.run(cmd.Context(), e, cmd.Flags(), args) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.run(cmd.Context(), e, cmd.Flags(), args)
+		},
 	}
 	o.addFlags(cmd)
 	return cmd
@@ -116,7 +118,8 @@ func (o *budgetOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.backend, "backend", "", "simulate this backend")
 	f.StringVar(&o.compression, "compression", "", "simulate compression of messages: off, when-needed, always")
 	f.StringVar(&o.resultsFrom, "results-from", "", "simulate Tekton's results-from: termination-message, sidecar-logs")
-	f.StringVar(&o.trustBundle, "trust-bundle", "", "file with the keys of the cluster, which determine how long tokens are")
+	f.StringVar(&o.trustBundle, "trust-bundle", "",
+		"file with the keys of the cluster, which determine how long tokens are")
 	f.StringVar(&o.tektonNamespace, "tekton-namespace", "",
 		"namespace of Tekton's controller (default: found by its labels)")
 	for _, key := range budgetSettings() {
@@ -310,11 +313,14 @@ func (r *budgetRun) exitCode(files, strict bool) int {
 }
 
 // completeBudget completes the names of Tasks, Pipelines and TaskRuns.
-func (e *env) completeBudget(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+func (e *env) completeBudget(
+	cmd *cobra.Command, args []string, toComplete string,
+) ([]string, cobra.ShellCompDirective) {
 	kind, _, named := strings.Cut(toComplete, "/")
 	types := map[string]string{"task": runs.Tasks, "pipeline": runs.Pipelines, "taskrun": runs.TaskRuns}
 	if !named {
-		return []string{"task/", "pipeline/", "taskrun/"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+		return []string{"task/", "pipeline/", "taskrun/"},
+			cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	namespace, _, err := e.config.ToRawKubeConfigLoader().Namespace()
 	if err != nil || types[kind] == "" {

@@ -71,8 +71,8 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	e.config.AddFlags(root.PersistentFlags())
 	root.PersistentFlags().Var(e.color, "color", "colour the output: auto (on a terminal), always, never")
 	root.AddCommand(
-		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e), newBudgetCommand(e),
-		newEvidenceCommand(e), newTrustCommand(e), newVersionCommand(e),
+		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e),
+		newBudgetCommand(e), newEvidenceCommand(e), newTrustCommand(e), newVersionCommand(e),
 	)
 	return root
 }

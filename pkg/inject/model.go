@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
@@ -161,10 +162,11 @@ func modelStep(image string, i int, shape Shape) corev1.Container {
 		wait = []string{"-wait_file", fmt.Sprintf("/tekton/run/%d/out", i-1)}
 	}
 	run := fmt.Sprintf("/tekton/run/%d", i)
-	args := append(wait, "-post_file", run+"/out", "-termination_path", "/tekton/termination",
-		"-step_metadata_dir", run+"/status")
+	args := slices.Concat(wait, []string{"-post_file", run + "/out", "-termination_path", "/tekton/termination",
+		"-step_metadata_dir", run + "/status"})
 	args = append(append(args, shape.entrypointArgs()...), "-entrypoint", "/tekton/scripts/script-0-canary", "--")
-	step := modelContainer(stepName(i), image, []string{tekton.Entrypoint}, args, fmt.Sprintf("run-%d:%s", i, run), "workspace:/workspace", "home:/tekton/home",
+	step := modelContainer(stepName(i), image, []string{tekton.Entrypoint}, args,
+		fmt.Sprintf("run-%d:%s", i, run), "workspace:/workspace", "home:/tekton/home",
 		"results:/tekton/results", "artifacts:/tekton/artifacts")
 	for _, place := range []string{
 		"scripts:/tekton/scripts", "downward:/tekton/downward", "bin:/tekton/bin", "steps:" + pipeline.StepsDir,

@@ -53,7 +53,10 @@ func checkBudget(ctx context.Context, f *Facts) []status.Check {
 
 // judgeTasks looks at every Task in scope, page by page.
 func (f *Facts) judgeTasks(ctx context.Context, options inject.Options) []status.Check {
-	j := taskJudge{options: options, image: inject.ReleaseImage(f.Tekton.Controller.Version), lacking: map[settings.Enforcement][]string{}}
+	j := taskJudge{
+		options: options, image: inject.ReleaseImage(f.Tekton.Controller.Version),
+		lacking: map[settings.Enforcement][]string{},
+	}
 	err := enable.Each(ctx, f.Clients.Dynamic.Resource(tasks).List, func(task *unstructured.Unstructured) {
 		if f.InScope(task.GetNamespace()) {
 			j.judge(task, f.modeOf(task.GetNamespace()))

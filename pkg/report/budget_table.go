@@ -115,7 +115,7 @@ func (t *budgetTable) ways(b *strings.Builder, item *budget.Item) {
 			left = fmt.Sprintf("-%d", w.Over)
 		}
 		fmt.Fprintf(b, "      %-8s %2d  %5d  %6s  %s, %s\n", w.State, w.Containers, w.Share, left,
-			display.Safe(w.Way.String()), display.Safe(w.Through()))
+			display.Safe(w.String()), display.Safe(w.Through()))
 	}
 }
 
