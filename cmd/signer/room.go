@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,33 +11,19 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 )
 
 // room returns how long a message may be without being cut, even after someone adds a container to the pod.
-func (w wrapper) room() int { return cmp.Or(w.config.Room, w.config.Share) }
+func (w wrapper) room() int { return room.Of(w.config).Room }
 
-// encode returns the message with more entries. It is compressed if the entrypoint compresses, or if it is
-// too long otherwise.
+// encode returns the message with more entries.
 func (w wrapper) encode(m message.Message, more ...result.RunResult) ([]byte, error) {
-	text, err := m.With(more, w.config.Compress)
-	if err == nil && w.config.MayCompress && len(text) > w.room() {
-		return m.With(more, true)
-	}
-	return text, err
+	return room.Of(w.config).Text(slices.Concat(m.Results, more))
 }
 
-// limit returns how long the message may be with evidence. If a message is cut, its results are lost. So
-// results that would arrive without evidence, even after someone adds a container to the pod, must arrive
-// with it, unless they cannot be used without evidence.
-func (w wrapper) limit(m message.Message) int {
-	if w.config.Required || !emits(m) {
-		return w.config.Share
-	}
-	if bare, err := w.encode(m); err != nil || len(bare) > w.room() {
-		return w.config.Share
-	}
-	return w.room()
-}
+// limit returns how long the message may be with evidence.
+func (w wrapper) limit(m message.Message) int { return room.Of(w.config).Limit(m.Results, emits(m)) }
 
 // emits reports whether the step has results or artifacts in its message.
 func emits(m message.Message) bool {

@@ -44,7 +44,8 @@ func generate(docs, root string) error {
 		return fmt.Errorf("writing the command reference: %w", err)
 	}
 	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema,
-		statusSchemaFile: statusSchema, preflightSchemaFile: preflightSchema} {
+		statusSchemaFile: statusSchema, preflightSchemaFile: preflightSchema,
+		budgetSchemaFile: budgetSchema} {
 		schema, err := schemaOfReport()
 		if err != nil {
 			return fmt.Errorf("writing the schema: %w", err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/budget"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/preflight"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -21,6 +22,7 @@ const (
 	schemaFile          = "verificationreport.v1alpha1.json"
 	statusSchemaFile    = "statusreport.v1alpha1.json"
 	preflightSchemaFile = "preflightreport.v1alpha1.json"
+	budgetSchemaFile    = "budgetreport.v1alpha1.json"
 )
 
 // schema is the part of a JSON schema (2020-12) that the reports need.
@@ -40,6 +42,10 @@ func preflightSchema() ([]byte, error) {
 	return schemaOf(reflect.TypeFor[report.PreflightReport](), report.PreflightKind, preflightSchemaFile)
 }
 
+func budgetSchema() ([]byte, error) {
+	return schemaOf(reflect.TypeFor[report.BudgetReport](), report.BudgetKind, budgetSchemaFile)
+}
+
 // schemaOf makes the JSON schema of a kind of object from its Go type.
 func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 	g := &schemas{defs: schema{}, known: map[reflect.Type]schema{
@@ -47,14 +53,18 @@ func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 		reflect.TypeFor[verify.Verdict](): names(verify.Verdicts()),
 		reflect.TypeFor[verify.Status](): names(
 			[]verify.Status{verify.Pass, verify.Fail, verify.Unknown, verify.Missing, verify.Warn, verify.Note}),
-		reflect.TypeFor[status.Outcome]():    names(status.Outcomes()),
-		reflect.TypeFor[status.Part]():       names(status.Parts()),
-		reflect.TypeFor[status.CheckID]():    names(status.CheckIDs()),
-		reflect.TypeFor[preflight.Outcome](): names(preflight.Outcomes()),
-		reflect.TypeFor[preflight.State]():   names(preflight.States()),
-		reflect.TypeFor[preflight.Group]():   names(preflight.Groups()),
-		reflect.TypeFor[signing.Format]():    names(signing.Formats()),
-		reflect.TypeFor[signing.Assurance](): names(signing.Assurances()),
+		reflect.TypeFor[status.Outcome]():     names(status.Outcomes()),
+		reflect.TypeFor[status.Part]():        names(status.Parts()),
+		reflect.TypeFor[status.CheckID]():     names(status.CheckIDs()),
+		reflect.TypeFor[preflight.Outcome]():  names(preflight.Outcomes()),
+		reflect.TypeFor[preflight.State]():    names(preflight.States()),
+		reflect.TypeFor[preflight.Group]():    names(preflight.Groups()),
+		reflect.TypeFor[budget.State]():       names(budget.States()),
+		reflect.TypeFor[budget.Effect]():      names(budget.Effects()),
+		reflect.TypeFor[budget.Compression](): names(budget.Compressions()),
+		reflect.TypeFor[budget.Carrier]():     names(budget.Carriers()),
+		reflect.TypeFor[signing.Format]():     names(signing.Formats()),
+		reflect.TypeFor[signing.Assurance]():  names(signing.Assurances()),
 	}}
 	s := g.object(t)
 	s["$schema"] = "https://json-schema.org/draft/2020-12/schema"

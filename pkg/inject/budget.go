@@ -11,16 +11,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 )
-
-// allMessages is how many bytes all termination messages of a pod may have together (Kubernetes,
-// pkg/kubelet).
-const allMessages = 12288
-
-// shareOf returns how many bytes each container's termination message may have. The kubelet divides 12 KiB
-// among all containers of the pod, and cuts longer messages.
-func shareOf(containers int) int { return min(step.MaxMessage, allMessages/max(containers, 1)) }
 
 func containers(pod *corev1.Pod) int {
 	return len(pod.Spec.Containers) + len(pod.Spec.InitContainers) + len(pod.Spec.EphemeralContainers)
@@ -52,20 +44,20 @@ func budgetOf(pod *corev1.Pod, steps []stepContainer) budget {
 	return b
 }
 
-func (b budget) share() int { return shareOf(b.containers) }
+func (b budget) share() int { return room.Share(b.containers) }
 
 // room returns the share after someone adds a container to the pod, such as one for debugging.
-func (b budget) room() int { return shareOf(b.containers + 1) }
+func (b budget) room() int { return room.Share(b.containers + 1) }
 
 // lowered reports whether the signer's container reduces the share of the others.
-func (b budget) lowered() bool { return b.share() < shareOf(b.containers-b.own) }
+func (b budget) lowered() bool { return b.share() < room.Share(b.containers-b.own) }
 
 // check returns an error if the signer would cause results to be lost, or if no step could ever sign.
 func (b budget) check(evidence int) error {
 	if b.lowered() && b.emits && !b.reads {
 		return skipped("the signer's init container would leave results %d bytes, not %d, and longer ones would be lost; "+
 			"%s, or %s",
-			b.share(), shareOf(b.containers-b.own), byCompression, byImageVolume)
+			b.share(), room.Share(b.containers-b.own), byCompression, byImageVolume)
 	}
 	least := evidence
 	if b.reads {
@@ -91,7 +83,7 @@ func (b budget) advice(evidence int) string {
 	if b.reads {
 		need = compressed
 	}
-	most := allMessages / need
+	most := room.AllMessages / need
 	advice := []string{fmt.Sprintf("have at most %d", most)}
 	if b.own > 0 && b.containers-b.own <= most {
 		advice = append(advice, byImageVolume)
@@ -115,7 +107,12 @@ func readsCompressed(pod *corev1.Pod) bool {
 	if i < 0 {
 		return false
 	}
-	match := release.FindStringSubmatch(pod.Spec.InitContainers[i].Image)
+	return ReadsCompressed(pod.Spec.InitContainers[i].Image)
+}
+
+// ReadsCompressed reports whether an image is the entrypoint of a release of Tekton that reads compressed messages.
+func ReadsCompressed(image string) bool {
+	match := release.FindStringSubmatch(image)
 	if match == nil {
 		return false
 	}

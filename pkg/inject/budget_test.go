@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -134,7 +135,7 @@ func TestBudgetAgain(t *testing.T) {
 				t.Errorf("the pod itself was changed (-before +after):\n%s", diff)
 			}
 			if c.wrapped {
-				if err != nil || configOf(t, twice).Share != shareOf(containers(twice)) {
+				if err != nil || configOf(t, twice).Share != room.Share(containers(twice)) {
 					t.Errorf("got %v, want the pod wrapped with its new share", err)
 				}
 				return

@@ -73,7 +73,9 @@ func addVolume(pod *corev1.Pod, steps []stepContainer, volume corev1.Volume, pat
 	}
 }
 
-// isOwn reports whether a container is the signer's init container.
+// IsOwn reports whether a container is the signer's init container.
+func IsOwn(c corev1.Container) bool { return isOwn(c) }
+
 func isOwn(c corev1.Container) bool { return c.Name == initName }
 
 // unwrapPod turns a wrapped pod back into the stock pod.

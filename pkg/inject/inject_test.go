@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -206,7 +207,7 @@ func checkSteps(t *testing.T, stock, injected *corev1.Pod) {
 			config.TaskRunUID.String() != testUID || config.Namespace != "ci" {
 			t.Errorf("container %s, step %d: configured as %+v", c.Name, steps, config)
 		}
-		if want := shareOf(containers(injected)); config.Share != want {
+		if want := room.Share(containers(injected)); config.Share != want {
 			t.Errorf("container %s: share %d, want %d", c.Name, config.Share, want)
 		}
 		restored := slices.Clone(command)
@@ -254,7 +255,7 @@ func TestPodAgainAfterAContainerWasAdded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := 3072; signerShare(t, got) != want || want != shareOf(containers(got)) {
+	if want := 3072; signerShare(t, got) != want || want != room.Share(containers(got)) {
 		got, want := signerShare(t, got), want
 		t.Errorf("share %d after a container was added, want %d", got, want)
 	}
@@ -284,7 +285,7 @@ func TestShare(t *testing.T) {
 			}
 		}
 		spec := p.Spec
-		if got := shareOf(len(spec.Containers) + len(spec.InitContainers) + len(spec.EphemeralContainers)); got != want {
+		if got := room.Share(len(spec.Containers) + len(spec.InitContainers) + len(spec.EphemeralContainers)); got != want {
 			t.Errorf("%d containers: share %d, want %d", containers, got, want)
 		}
 	}

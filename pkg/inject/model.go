@@ -3,10 +3,14 @@
 package inject
 
 import (
+	"cmp"
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/tektoncd/pipeline/pkg/apis/pipeline"
+	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -19,12 +23,47 @@ const (
 	modelUID  = "00000000-0000-4000-8000-000000000000"
 )
 
-// Shape is which containers Tekton gives the pod of a TaskRun.
+// Shape is which containers Tekton gives the pod of a TaskRun, and what their entrypoints do.
 type Shape struct {
 	Steps, Sidecars int
-	Scripts         bool // a step or a sidecar is a script
-	WorkingDirs     bool // Tekton makes the working directory of a step
+	Scripts         bool     // a step or a sidecar is a script
+	WorkingDirs     bool     // Tekton makes the working directory of a step
+	Results         []string // of the task, which every step reads at its end
+	Compress        bool     // the entrypoint compresses messages
+	SidecarLogs     bool     // results travel by the log of one more sidecar
 }
+
+// ShapeOf returns which containers Tekton makes for a Task.
+func ShapeOf(spec v1.TaskSpec) Shape {
+	shape := Shape{Steps: len(spec.Steps), Sidecars: len(spec.Sidecars)}
+	var template string
+	if spec.StepTemplate != nil {
+		template = spec.StepTemplate.WorkingDir
+	}
+	for _, s := range spec.Steps {
+		shape.Scripts = shape.Scripts || s.Script != ""
+		shape.WorkingDirs = shape.WorkingDirs || relative(cmp.Or(s.WorkingDir, template))
+	}
+	for _, s := range spec.Sidecars {
+		shape.Scripts = shape.Scripts || s.Script != ""
+	}
+	for _, r := range spec.Results {
+		if r.Value == nil { // others are results of steps
+			shape.Results = append(shape.Results, r.Name)
+		}
+	}
+	return shape
+}
+
+// relative reports whether Tekton makes a directory for a step: it does so below /workspace (pkg/pod).
+func relative(dir string) bool {
+	clean := path.Clean(dir)
+	return dir != "" && (!path.IsAbs(clean) || strings.HasPrefix(clean, "/workspace/"))
+}
+
+// ReleaseImage returns an image reference of the entrypoint of a Tekton release, for models. version may be empty for
+// an unknown release.
+func ReleaseImage(version string) string { return "tekton/entrypoint:" + cmp.Or(version, "unknown") }
 
 // Model returns a pod with one step, a script, in the form in which Tekton makes it for a task of a pipeline
 // (v1.15.0, pkg/pod), with image in all containers. It is for dry runs, which try the injection and whether
@@ -59,13 +98,37 @@ func ModelOf(namespace, image string, shape Shape) *corev1.Pod {
 		},
 	}
 	for i := range shape.Steps {
-		pod.Spec.Containers = append(pod.Spec.Containers, modelStep(image, i))
+		pod.Spec.Containers = append(pod.Spec.Containers, modelStep(image, i, shape))
 	}
 	for i := range shape.Sidecars {
 		name := fmt.Sprintf("sidecar-%d", i)
 		pod.Spec.Containers = append(pod.Spec.Containers, modelContainer(name, image, []string{"sh"}, nil))
 	}
+	if shape.sidecar() {
+		pod.Spec.Containers = append(pod.Spec.Containers, modelContainer(resultsSidecar, image, []string{
+			"/ko-app/sidecarlogresults", "-results-dir", "/tekton/results", "-result-names", strings.Join(shape.Results, ","),
+			"-step-results", "{}",
+		}, nil))
+	}
 	return pod
+}
+
+// sidecar reports whether Tekton adds its results sidecar.
+func (s Shape) sidecar() bool { return s.SidecarLogs && len(s.Results) > 0 }
+
+// entrypointArgs returns the entrypoint's arguments that depend on how results travel.
+func (s Shape) entrypointArgs() []string {
+	var args []string
+	if len(s.Results) > 0 {
+		args = append(args, "-"+flagResults, strings.Join(s.Results, ","))
+	}
+	if s.sidecar() {
+		args = append(args, "-"+flagResultFrom, sidecarLogs)
+	}
+	if s.Compress {
+		args = append(args, "-"+flagCompress)
+	}
+	return args
 }
 
 func modelInit(image string, shape Shape) []corev1.Container {
@@ -93,16 +156,17 @@ func stepName(i int) string {
 
 // modelStep returns the step with an index. The first one waits until the pod is ready, and each of the others for the
 // step before it.
-func modelStep(image string, i int) corev1.Container {
+func modelStep(image string, i int, shape Shape) corev1.Container {
 	wait := []string{"-wait_file", "/tekton/downward/ready", "-wait_file_content"}
 	if i > 0 {
 		wait = []string{"-wait_file", fmt.Sprintf("/tekton/run/%d/out", i-1)}
 	}
 	run := fmt.Sprintf("/tekton/run/%d", i)
-	step := modelContainer(stepName(i), image, []string{tekton.Entrypoint}, append(wait,
-		"-post_file", run+"/out", "-termination_path", "/tekton/termination",
-		"-step_metadata_dir", run+"/status", "-entrypoint", "/tekton/scripts/script-0-canary", "--",
-	), fmt.Sprintf("run-%d:%s", i, run), "workspace:/workspace", "home:/tekton/home",
+	args := slices.Concat(wait, []string{"-post_file", run + "/out", "-termination_path", "/tekton/termination",
+		"-step_metadata_dir", run + "/status"})
+	args = append(append(args, shape.entrypointArgs()...), "-entrypoint", "/tekton/scripts/script-0-canary", "--")
+	step := modelContainer(stepName(i), image, []string{tekton.Entrypoint}, args,
+		fmt.Sprintf("run-%d:%s", i, run), "workspace:/workspace", "home:/tekton/home",
 		"results:/tekton/results", "artifacts:/tekton/artifacts")
 	for _, place := range []string{
 		"scripts:/tekton/scripts", "downward:/tekton/downward", "bin:/tekton/bin", "steps:" + pipeline.StepsDir,

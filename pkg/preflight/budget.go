@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -54,7 +53,10 @@ func checkBudget(ctx context.Context, f *Facts) []status.Check {
 
 // judgeTasks looks at every Task in scope, page by page.
 func (f *Facts) judgeTasks(ctx context.Context, options inject.Options) []status.Check {
-	j := taskJudge{options: options, lacking: map[settings.Enforcement][]string{}}
+	j := taskJudge{
+		options: options, image: inject.ReleaseImage(f.Tekton.Controller.Version),
+		lacking: map[settings.Enforcement][]string{},
+	}
 	err := enable.Each(ctx, f.Clients.Dynamic.Resource(tasks).List, func(task *unstructured.Unstructured) {
 		if f.InScope(task.GetNamespace()) {
 			j.judge(task, f.modeOf(task.GetNamespace()))
@@ -81,6 +83,7 @@ func (f *Facts) modeOf(namespace string) settings.Enforcement {
 // taskJudge collects the Tasks whose steps cannot sign.
 type taskJudge struct {
 	options inject.Options
+	image   string // of Tekton's entrypoint
 	seen    int
 	lacking map[settings.Enforcement][]string // by the mode of their namespaces: names
 	why     string                            // for the first of them
@@ -93,7 +96,7 @@ func (j *taskJudge) judge(object *unstructured.Unstructured, mode settings.Enfor
 		return // Tekton does not run it either
 	}
 	var skipped *inject.SkippedError
-	_, err := inject.Pod(inject.ModelOf(task.Namespace, "image", shapeOf(task.Spec)), j.options)
+	_, err := inject.Pod(inject.ModelOf(task.Namespace, j.image, inject.ShapeOf(task.Spec)), j.options)
 	if !errors.As(err, &skipped) {
 		return
 	}
@@ -102,28 +105,6 @@ func (j *taskJudge) judge(object *unstructured.Unstructured, mode settings.Enfor
 	if j.why == "" {
 		j.why = name + ": " + skipped.Reason
 	}
-}
-
-// shapeOf returns which containers Tekton makes for a Task.
-func shapeOf(spec v1.TaskSpec) inject.Shape {
-	shape := inject.Shape{Steps: len(spec.Steps), Sidecars: len(spec.Sidecars)}
-	for _, s := range spec.Steps {
-		shape.Scripts = shape.Scripts || s.Script != ""
-		shape.WorkingDirs = shape.WorkingDirs || relative(s.WorkingDir)
-	}
-	for _, s := range spec.Sidecars {
-		shape.Scripts = shape.Scripts || s.Script != ""
-		shape.WorkingDirs = shape.WorkingDirs || relative(s.WorkingDir)
-	}
-	if spec.StepTemplate != nil {
-		shape.WorkingDirs = shape.WorkingDirs || relative(spec.StepTemplate.WorkingDir)
-	}
-	return shape
-}
-
-// relative reports whether Tekton makes a directory for a step: it does so below /workspace.
-func relative(dir string) bool {
-	return dir != "" && (!strings.HasPrefix(dir, "/") || strings.HasPrefix(dir, "/workspace/"))
 }
 
 func (f *Facts) budgetFindings(j taskJudge) []status.Check {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -62,6 +63,28 @@ func (s Selection) FromCluster(ctx context.Context, c Cluster) iter.Seq[Subject]
 			}
 		}
 	}
+}
+
+// Visit calls do with each object of kubectl's arguments, until do returns false. It lists page by page.
+func (s Selection) Visit(ctx context.Context, c Cluster, do func(kind string, data []byte) bool) []error {
+	namespace, objects, err := s.find(c)
+	if err != nil {
+		return []error{err}
+	}
+	err = objects.Visit(func(info *resource.Info, err error) error {
+		if err != nil {
+			return err
+		}
+		data, err := marshal(info.Object)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil || !do(info.Object.GetObjectKind().GroupVersionKind().Kind, data) {
+			return errStopped
+		}
+		return nil
+	})
+	return s.explainEach(c, err, namespace)
 }
 
 // find asks kubectl's builder for the objects of the arguments.
@@ -144,8 +167,10 @@ func (s Selection) explainEach(c Cluster, err error, namespace string) []error {
 // kindOf returns kubectl's name for the kind of object that was not found.
 func kindOf(err error) string {
 	var status apierrors.APIStatus
-	if errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == PipelineRuns {
-		return PipelineRuns
+	if errors.As(err, &status) && status.Status().Details != nil {
+		if kind := status.Status().Details.Kind; slices.Contains([]string{PipelineRuns, Tasks, Pipelines}, kind) {
+			return kind
+		}
 	}
 	return TaskRuns
 }
@@ -154,4 +179,6 @@ func kindOf(err error) string {
 const (
 	TaskRuns     = "taskruns"
 	PipelineRuns = "pipelineruns"
+	Tasks        = "tasks"
+	Pipelines    = "pipelines"
 )

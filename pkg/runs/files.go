@@ -100,7 +100,7 @@ func readFile(stdin io.Reader, name string, yield func(Subject) bool) bool {
 		if object.Place != "" {
 			place += ", " + object.Place
 		}
-		if !yield(Subject{Place: place, Read: object.TaskRun, Size: object.Size()}) {
+		if !yield(Subject{Place: place, Read: object.TaskRun, JSON: object.JSON, Size: object.Size()}) {
 			return false
 		}
 	}

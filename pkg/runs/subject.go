@@ -40,6 +40,8 @@ type Subject struct {
 	Size  int                         // of the object in a file, in bytes
 	Note  string                      // a note for people in place of an object
 
+	JSON func() ([]byte, error) // the object in a file, of any kind; nil: a TaskRun, which Read returns
+
 	Running     bool         // the note is about something that still runs
 	PipelineRun *PipelineRun // it comes after its children
 

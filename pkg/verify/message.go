@@ -16,6 +16,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 )
 
 // Caps of termination messages: the inflated size of one (as in Tekton's pkg/termination), the number of its
@@ -96,13 +97,6 @@ func (r *stepReader) message(state *v1.StepState) ([]result.RunResult, error) {
 	return results, err
 }
 
-// The kubelet's limits for termination messages, in bytes: of one message, and of all containers of a pod
-// together.
-const (
-	maxMessage     = 4096
-	maxPodMessages = 12288
-)
-
 // brokenMessage explains a message that cannot be read. If it ends in the middle, at the kubelet's limit, the
 // kubelet cut it: nobody need have tampered with it.
 func (r *stepReader) brokenMessage(text string) string {
@@ -115,7 +109,7 @@ func (r *stepReader) brokenMessage(text string) string {
 	}
 	fewest := 1 + len(r.tr.Status.Steps) + len(r.tr.Status.Sidecars) // with Tekton's own init container
 	for containers := fewest; containers <= fewest+maxMoreContainers; containers++ {
-		share := min(maxMessage, maxPodMessages/containers)
+		share := room.Share(containers)
 		if len(whole) <= share && len(whole) > share-utf8.UTFMax && (len(whole) == share || len(whole) < len(text)) {
 			return fmt.Sprintf("the step's termination message was too long: it ends after %d bytes, where the kubelet cuts "+
 				"those of a "+

@@ -76,6 +76,23 @@ func (o Object) TaskRun() (*v1.TaskRun, error) {
 	return Decode(o.data)
 }
 
+// JSON returns an object of any kind as JSON. Records of Tekton Results have no other form than TaskRun.
+func (o Object) JSON() ([]byte, error) {
+	switch {
+	case o.err != nil:
+		return nil, o.err
+	case o.format == formatYAML:
+		data, err := yamlToJSON(o.data)
+		if err != nil {
+			return nil, fmt.Errorf("not plain YAML: %w", err)
+		}
+		return data, nil
+	case o.format == formatRecord:
+		return nil, nil
+	}
+	return o.data, nil
+}
+
 // Read returns every object in r, in order, while it reads. For input that cannot be read at all, it returns
 // an object whose TaskRun method returns the error. The sequence can be used once.
 func Read(r io.Reader) iter.Seq[Object] {

@@ -13,6 +13,8 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 	"github.com/tektoncd/pipeline/pkg/termination"
 	"go.uber.org/zap"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/room"
 )
 
 // Message is a step's termination message.
@@ -57,7 +59,7 @@ func sample(text []byte) string {
 // and shorter.
 func (m Message) With(carriers []result.RunResult, compress bool) ([]byte, error) {
 	all := make([]result.RunResult, 0, len(m.Results)+len(carriers))
-	return encode(append(append(all, m.Results...), carriers...), compress)
+	return room.Encode(append(append(all, m.Results...), carriers...), compress)
 }
 
 // Noted returns the text with one more entry. Unless an entry was refused or the text may be compressed, it
@@ -72,22 +74,4 @@ func (m Message) Noted(note result.RunResult, compress bool) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the entry %s: %w", note.Key, err)
 	}
 	return slices.Concat(array, []byte{','}, b, []byte{']'}), nil
-}
-
-func encode(results []result.RunResult, compress bool) ([]byte, error) {
-	text, err := json.Marshal(results)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the termination message: %w", err)
-	}
-	if !compress {
-		return text, nil
-	}
-	compressed, err := deflate(text)
-	if err != nil {
-		return nil, fmt.Errorf("compressing the termination message: %w", err)
-	}
-	if len(compressed) < len(text) {
-		return compressed, nil
-	}
-	return text, nil
 }
