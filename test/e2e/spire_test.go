@@ -99,19 +99,22 @@ func (s *spireSuite) scope(t *testing.T, enforced bool) string {
 	return ns
 }
 
-// testOutcomes runs the table of all backends.
+// testOutcomes runs the table of all backends, in audit and in enforce.
 func (s *spireSuite) testOutcomes(t *testing.T) {
 	for _, oc := range outcomeCases() {
-		t.Run(oc.fixture, func(t *testing.T) {
-			t.Parallel()
-			signed, plain := s.scope(t, false), s.namespace(t, false)
-			got, _ := s.sameOutcome(t, signed, plain, oc)
-			wantWrapped(t, s.cluster, got)
-			s.verify(t, oc.verdict, oc.code, "taskrun/"+got.Name, "-n", signed)
-			if oc.verdict == "VERIFIED" {
-				wantCondition(t, got, "True", "TaskRunResultsVerified")
-			}
-		})
+		for mode, enforced := range map[string]bool{"audit": false, "enforce": true} {
+			t.Run(oc.fixture+" in "+mode, func(t *testing.T) { t.Parallel(); s.testOutcome(t, oc, enforced) })
+		}
+	}
+}
+
+func (s *spireSuite) testOutcome(t *testing.T, oc outcomeCase, enforced bool) {
+	signed, plain := s.scope(t, enforced), s.namespace(t, false)
+	got, _ := s.sameOutcome(t, signed, plain, oc)
+	wantWrapped(t, s.cluster, got)
+	s.verify(t, oc.verdict, oc.code, "taskrun/"+got.Name, "-n", signed)
+	if oc.verdict == "VERIFIED" {
+		wantCondition(t, got, "True", "TaskRunResultsVerified")
 	}
 }
 
@@ -231,16 +234,18 @@ func (s *spireSuite) wantNoEntries(t *testing.T) {
 	})
 }
 
-// testSidecarLogs signs results that travel by the log of Tekton's sidecar.
+// testSidecarLogs signs results that travel by the log of Tekton's sidecar, in both modes.
 func (s *spireSuite) testSidecarLogs(t *testing.T) {
-	ns := s.scope(t, false)
+	namespaces := []string{s.scope(t, false), s.scope(t, true)}
 	s.allowLogs(t)
-	replays := &replaySuite{cluster: s.cluster, namespace: ns}
+	replays := &replaySuite{cluster: s.cluster, namespace: namespaces[0]}
 	replays.setFeatures(t, map[string]string{"results-from": "sidecar-logs"})
-	tr := s.finish(t, ns, another(t, "results"))
-	wantSucceeded(t, tr)
-	wantCondition(t, tr, "True", "TaskRunResultsVerified")
-	wantResultNames(t, tr, "digest", "tags", "image")
-	s.recorded(t, tr)
-	s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
+	for _, ns := range namespaces {
+		tr := s.finish(t, ns, another(t, "results"))
+		wantSucceeded(t, tr)
+		wantCondition(t, tr, "True", "TaskRunResultsVerified")
+		wantResultNames(t, tr, "digest", "tags", "image")
+		s.recorded(t, tr)
+		s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
+	}
 }
