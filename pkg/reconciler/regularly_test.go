@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	pkgreconciler "knative.dev/pkg/reconciler"
 )
 
@@ -26,7 +27,7 @@ func TestRegularly(t *testing.T) {
 	if err := r.Reconcile(t.Context(), "a/b"); err != nil || len(calls) > 0 {
 		t.Errorf("before this replica leads: got %d calls, %v", len(calls), err)
 	}
-	if err := r.Promote(pkgreconciler.UniversalBucket(), nil); err != nil {
+	if err := r.Promote(pkgreconciler.UniversalBucket(), func(pkgreconciler.Bucket, types.NamespacedName) {}); err != nil {
 		t.Fatal(err)
 	}
 	for want := 1; want <= 2; want++ {

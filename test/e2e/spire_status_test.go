@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,4 +95,21 @@ func (r report) passed(id string) bool {
 		}
 	}
 	return false
+}
+
+// testChecks: status and preflight show what Kubernetes shows of SPIRE, and what the add-on reports.
+func (s *spireSuite) testChecks(t *testing.T) {
+	for _, want := range []string{
+		"of statefulset/", "of daemonset/", "the add-on's SVID is spiffe://", "lets the add-on register TaskRuns",
+		"agents with a valid SVID", "SPIRE's agents are of version 1.15.3",
+	} {
+		s.eventually(t, "status to show: "+want, func(context.Context) (bool, error) {
+			return strings.Contains(s.kubectl(t, "tekton-sign", "status", "-o", "json").stdout, want), nil
+		})
+	}
+	for _, id := range []string{"TS421", "TS422", "TS423", "TS424", "TS425", "TS426"} {
+		if out := s.kubectl(t, "tekton-sign", "preflight", "spire", "--only", id); out.code != 0 {
+			t.Errorf("preflight %s: %s", id, out)
+		}
+	}
 }
