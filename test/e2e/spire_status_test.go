@@ -97,6 +97,22 @@ func (r report) passed(id string) bool {
 	return false
 }
 
+// testEndpoint reads the authorities from SPIRE's own bundle endpoint, which the ConfigMap's authorities authenticate.
+func (s *spireSuite) testEndpoint(t *testing.T) {
+	args := []string{"tekton-sign", "trust", "export", "--spire-bundle", s.Server.BundleEndpoint}
+	if out := s.kubectl(t, args...); out.code == 0 || !strings.Contains(out.stderr, "certificate") {
+		t.Errorf("with https_web: expected a refusal, got %s", out)
+	}
+	args = append(args, "--spire-endpoint-bundle", "configmap/spire/"+s.Server.ConfigMap)
+	if out := s.mustKubectl(t, args...); !strings.Contains(out, `"trustDomain": "`+s.TrustDomain().Name()+`"`) {
+		t.Errorf("with https_spiffe: got %s", out)
+	}
+	out := s.kubectl(t, append(args, "--spire-endpoint-id", "spiffe://"+s.TrustDomain().Name()+"/other")...)
+	if out.code == 0 || !strings.Contains(out.stderr, "unexpected ID") {
+		t.Errorf("with another ID: expected a refusal, got %s", out)
+	}
+}
+
 // testChecks: status and preflight show what Kubernetes shows of SPIRE, and what the add-on reports.
 func (s *spireSuite) testChecks(t *testing.T) {
 	for _, want := range []string{

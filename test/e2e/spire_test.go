@@ -38,6 +38,7 @@ func TestSPIRE(t *testing.T) {
 		t.Run("tampered status", func(t *testing.T) { t.Parallel(); s.testForged(t) })
 		t.Run("signed status", func(t *testing.T) { t.Parallel(); s.testSignedStatus(t) })
 		t.Run("checks", func(t *testing.T) { t.Parallel(); s.testChecks(t) })
+		t.Run("bundle endpoint", func(t *testing.T) { t.Parallel(); s.testEndpoint(t) })
 		t.Run("enforced", func(t *testing.T) { t.Parallel(); s.testEnforced(t) })
 	})
 	t.Run("sidecar logs", func(t *testing.T) { s.testSidecarLogs(t) })
