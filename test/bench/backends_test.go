@@ -25,8 +25,8 @@ type backend struct {
 
 // BenchmarkBackends measures spire beside oidc-sa-token, in turns in the same run: what a step adds to its termination
 // message, how long its signer takes until it has signed and how much it allocates, and how long verification takes for
-// a TaskRun of two steps and ten results. It also measures the most memory of a process that signs once: this test's own
-// program, which links more than the signer. API server and agent answer at once, from this process.
+// a TaskRun of two steps and ten results. It also measures the most memory of a process that signs once: this test's
+// own program, which links more than the signer. API server and agent answer at once, from this process.
 func BenchmarkBackends(b *testing.B) {
 	cluster, verifier := newSPIRECluster(b)
 	all := map[string]*backend{

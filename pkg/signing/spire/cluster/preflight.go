@@ -89,8 +89,8 @@ func checkTrustDomain(ctx context.Context, t cluster.Target) []cluster.Finding {
 		}
 	}
 	return []cluster.Finding{{
-		Level: cluster.Fine, Message: "SPIRE's trust domain is not known before the add-on runs: no ConfigMap " + notifierMap +
-			" beside SPIRE's server names it. status checks it then",
+		Level: cluster.Fine, Message: "SPIRE's trust domain is not known before the add-on runs: no ConfigMap " +
+			notifierMap + " beside SPIRE's server names it. status checks it then",
 	}}
 }
 

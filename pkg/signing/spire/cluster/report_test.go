@@ -53,7 +53,8 @@ func TestReportDenied(t *testing.T) {
 	kube := kubefake.NewClientset()
 	r.identifyAs(t, s.authority, "/somebody")
 	err := r.Report(t.Context(), kube.CoreV1())
-	if got := readBack(t, kube); err == nil || !got.Denied || !strings.Contains(got.Error, "register spiffe://lab.test/somebody") {
+	const next = "register spiffe://lab.test/somebody"
+	if got := readBack(t, kube); err == nil || !got.Denied || !strings.Contains(got.Error, next) {
 		t.Errorf("got %v, %+v", err, got)
 	}
 	c.set(signing.BackendSPIRE, func(o *settings.SPIRE) { o.Entries = settings.EntriesNone })
