@@ -75,8 +75,8 @@ lab-up: $(LAB) ## Start a real one-node Kubernetes with stock Tekton on this mac
 	$(LAB) up
 
 lab-load: build $(LAB) ## Import the local builds of signer and add-on into the lab under their release names.
-	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/ko-app/signer --entrypoint /ko-app/signer
-	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/ko-app/controller --entrypoint /ko-app/controller
+	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/ko-app/signer --entrypoint /ko-app/signer --user 65532
+	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/ko-app/controller --entrypoint /ko-app/controller --user 65532
 
 lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 	$(LAB) down

@@ -30,8 +30,8 @@ func main() {
 // command runs one of the signer's commands and returns its exit code.
 func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (signerFactory, error)) int {
 	say := speaker(stderr)
-	if len(args) == 2 && args[0] == step.CommandInstall {
-		if err := install(args[1]); err != nil {
+	if ran, err := runTool(args); ran {
+		if err != nil {
 			say("%v", err)
 			return exitFailed
 		}
@@ -47,6 +47,17 @@ func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (si
 		return exitUsage
 	}
 	return wrapper{config: config, newSigner: newSigner, say: say}.run(entrypoint)
+}
+
+// runTool runs the commands that sign nothing.
+func runTool(args []string) (ran bool, err error) {
+	switch {
+	case len(args) == 2 && args[0] == step.CommandInstall:
+		return true, install(args[1])
+	case len(args) == 3 && args[0] == step.CommandEmit:
+		return true, emit(args[1], args[2])
+	}
+	return false, nil
 }
 
 // speaker returns a function that writes a line to the step's log.

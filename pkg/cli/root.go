@@ -72,7 +72,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 	root.PersistentFlags().Var(e.color, "color", "colour the output: auto (on a terminal), always, never")
 	root.AddCommand(
 		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e),
-		newEvidenceCommand(e), newTrustCommand(e), newVersionCommand(e),
+		newEvidenceCommand(e), newTrustCommand(e), newSelftestCommand(e), newVersionCommand(e),
 	)
 	addCompletion(e, root)
 	return root

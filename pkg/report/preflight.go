@@ -202,7 +202,11 @@ func (r *PreflightReport) junit(w io.Writer) error {
 		}
 		suite.Cases = append(suite.Cases, one)
 	}
-	text, err := xml.MarshalIndent(suite, "", "  ")
+	return suite.write(w)
+}
+
+func (j *junitSuite) write(w io.Writer) error {
+	text, err := xml.MarshalIndent(j, "", "  ")
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}

@@ -35,6 +35,11 @@ func (v *Verifier) Verify(ctx context.Context, s Subject) Finding {
 	return s.shared.finding
 }
 
+// Live verifies a TaskRun in JSON as one of the cluster.
+func (v *Verifier) Live(ctx context.Context, taskRun []byte) Finding {
+	return v.Verify(ctx, liveSubject("", taskRun))
+}
+
 // verifyNow reads and verifies one subject. A panic becomes an error of this subject.
 func (v *Verifier) verifyNow(ctx context.Context, s Subject) (f Finding) {
 	defer func() {

@@ -39,6 +39,7 @@ func TestAddOn(t *testing.T) {
 		t.Run("same outcome", func(t *testing.T) { t.Parallel(); testSameOutcome(t, c) })
 		t.Run("long names", func(t *testing.T) { t.Parallel(); testLongNames(t, c) })
 		t.Run("verify", func(t *testing.T) { t.Parallel(); testVerify(t, c) })
+		t.Run("selftest", func(t *testing.T) { t.Parallel(); testSelftest(t, c) })
 		t.Run("verify says what is wrong", func(t *testing.T) { t.Parallel(); testVerifyErrors(t, c) })
 		t.Run("tampered status", func(t *testing.T) { t.Parallel(); testTamperedStatus(t, c) })
 		t.Run("replaced pod", func(t *testing.T) { t.Parallel(); testReplacedPod(t, c) })

@@ -44,7 +44,7 @@ func testKrew(t *testing.T, r release) {
 	}
 	k.publish(t, strings.Replace(manifest, "version: "+tag, "version: v0.2.0", 1))
 	k.run(t, "update")
-	if got := k.run(t, "upgrade", "tekton-sign/tekton-sign"); !strings.Contains(got, "Upgraded plugin: tekton-sign") {
+	if got := k.run(t, "upgrade", "tekton-sign"); !strings.Contains(got, "Upgraded plugin: tekton-sign") {
 		t.Errorf("krew upgrade: want it upgraded, got %q", got)
 	}
 	k.run(t, "uninstall", "tekton-sign")

@@ -24,6 +24,7 @@ import (
 const (
 	CommandRun     = "run"     // run [flags of Config] -- COMMAND [ARG...]
 	CommandInstall = "install" // install DESTINATION
+	CommandEmit    = "emit"    // emit PATH VALUE
 )
 
 // Paths of the signer: in its own image, and in a pod to which it was delivered.
