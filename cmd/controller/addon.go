@@ -111,6 +111,7 @@ func (a *addOn) controllers(ctx context.Context) ([]*controller.Impl, error) {
 		refusalsQueue,
 		startsQueue,
 		entriesQueue,
+		a.newReportController(ctx),
 		a.newRecordsController(ctx, taskRunHooks{
 			seen: []taskRunHook{starts.Seen, entries.Seen}, gone: entries.Gone, refused: refusals.Seen,
 		}),

@@ -32,5 +32,9 @@ func newEntriesController(ctx context.Context, a *addOn) (*reconciler.Entries, *
 		WorkQueueName: "entries", Logger: logging.FromContext(ctx).Named("entries"), Concurrency: registrars,
 	})
 	entries.Start(ctx, queue)
+	left := &leaving{
+		registers: func() bool { return a.settings.Get().Registers() }, sweep: entries.Sweep, log: a.log,
+	}
+	a.settings.OnChange(func() { left.changed(ctx) })
 	return entries, queue
 }

@@ -54,6 +54,6 @@ func writeCompletions(root *cobra.Command, folder string) error {
 		root.GenZshCompletionFile(filepath.Join(folder, "_"+name)),
 		root.GenFishCompletionFile(filepath.Join(folder, name+".fish"), true),
 		root.GenPowerShellCompletionFileWithDesc(filepath.Join(folder, name+".ps1")),
-		os.WriteFile(filepath.Join(folder, cli.KubectlCompletionFile), []byte(cli.KubectlCompletion), 0o755), // #nosec G306 -- a program
+		os.WriteFile(filepath.Join(folder, cli.KubectlCompletionFile), []byte(cli.KubectlCompletion), 0o755), // #nosec G306
 	)
 }

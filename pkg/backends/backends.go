@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -101,6 +102,8 @@ type Registrar interface {
 	Client() (cluster.ControllerClient, error)
 	// Status returns the client that signs and verifies the status of TaskRuns.
 	Status() cluster.StatusClient
+	// Report writes what the add-on sees of the backend, for the command status. The error is what is not in order.
+	Report(ctx context.Context, maps typedcorev1.ConfigMapsGetter) error
 	// Trust adds the keys in use now to a cluster.
 	Trust(c *trust.Cluster)
 	// Federated adds keys in use now of others, which identify no TaskRun of the cluster. They are not kept.

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,17 @@ import (
 type authorities struct {
 	source      string // a file, an https URL, or configmap/NAMESPACE/NAME[/KEY]
 	trustDomain string // empty: that of ConfigMap config-spire
+	// endpointBundle authenticates a bundle endpoint with the profile https_spiffe: a file or a ConfigMap. endpointID is
+	// the SPIFFE ID of the endpoint, by default that of the trust domain's server.
+	endpointBundle, endpointID string
 }
 
 const (
 	flagAuthorities = "spire-bundle"
 	flagTrustDomain = "spire-trust-domain"
+
+	flagEndpointBundle = "spire-endpoint-bundle"
+	flagEndpointID     = "spire-endpoint-id"
 )
 
 func (b *authorities) addFlags(cmd *cobra.Command) {
@@ -33,16 +40,19 @@ func (b *authorities) addFlags(cmd *cobra.Command) {
 		"(PEM or SPIFFE JSON), the https URL of a bundle endpoint, or configmap/NAMESPACE/NAME")
 	cmd.Flags().StringVar(&b.trustDomain, flagTrustDomain, "", "trust domain of SPIRE "+
 		"(default: that of ConfigMap config-spire)")
-	_ = cmd.RegisterFlagCompletionFunc(flagTrustDomain, cobra.NoFileCompletions)
+	cmd.Flags().StringVar(&b.endpointBundle, flagEndpointBundle, "", "authorities that you already have, a file or "+
+		"configmap/NAMESPACE/NAME: they authenticate a bundle endpoint with the profile https_spiffe")
+	cmd.Flags().StringVar(&b.endpointID, flagEndpointID, "", "SPIFFE ID of that bundle endpoint "+
+		"(default: spiffe://TRUST-DOMAIN/spire/server)")
+	for _, flag := range []string{flagTrustDomain, flagEndpointID} {
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.NoFileCompletions)
+	}
 }
 
 // addTo adds the authorities to a cluster.
 func (b *authorities) addTo(ctx context.Context, e *env, c *trust.Cluster) (*trust.Cluster, error) {
-	if b.source == "" {
-		if b.trustDomain != "" {
-			return nil, fmt.Errorf("--%s is for --%s: add it", flagTrustDomain, flagAuthorities)
-		}
-		return c, nil
+	if err := b.check(); err != nil || b.source == "" {
+		return c, err
 	}
 	domain, err := b.domain(ctx, e)
 	if err != nil {
@@ -59,6 +69,26 @@ func (b *authorities) addTo(ctx context.Context, e *env, c *trust.Cluster) (*tru
 	}
 	return both.Cluster(c.UID)
 }
+
+// check returns an error if a flag is without the one that it belongs to.
+func (b *authorities) check() error {
+	endpoint := isURL(b.source)
+	switch {
+	case b.source == "" && b.trustDomain != "":
+		return fmt.Errorf("--%s is for --%s: add it", flagTrustDomain, flagAuthorities)
+	case !endpoint && (b.endpointBundle != "" || b.endpointID != ""):
+		return fmt.Errorf("--%s and --%s are for the https URL of a bundle endpoint: add --%s URL",
+			flagEndpointBundle, flagEndpointID, flagAuthorities)
+	case b.endpointID != "" && b.endpointBundle == "":
+		return fmt.Errorf("--%s is authenticated by authorities that you already have: add --%s",
+			flagEndpointID, flagEndpointBundle)
+	case isURL(b.endpointBundle):
+		return fmt.Errorf("--%s: expected a file or configmap/NAMESPACE/NAME, got a URL", flagEndpointBundle)
+	}
+	return nil
+}
+
+func isURL(source string) bool { return strings.HasPrefix(source, "https://") }
 
 // domain returns the trust domain: the named one, or that of Tekton's own ConfigMap.
 func (b *authorities) domain(ctx context.Context, e *env) (string, error) {
@@ -80,24 +110,40 @@ func (b *authorities) domain(ctx context.Context, e *env) (string, error) {
 
 // read reads the authorities from the source.
 func (b *authorities) read(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
-	if strings.HasPrefix(b.source, "https://") {
-		return spire.FetchBundle(ctx, domain, b.source, nil)
+	if isURL(b.source) {
+		return b.fetch(ctx, e, domain)
 	}
-	data, err := b.bytes(ctx, e)
+	data, err := bundleBytes(ctx, e, b.source)
 	if err != nil {
 		return trust.SPIFFEBundle{}, err
 	}
 	return spire.ParseBundle(domain, data)
 }
 
-func (b *authorities) bytes(ctx context.Context, e *env) ([]byte, error) {
-	rest, ok := strings.CutPrefix(b.source, "configmap/")
+// fetch reads the authorities from a bundle endpoint, with the profile https_spiffe if there are authorities to
+// authenticate it, else with https_web.
+func (b *authorities) fetch(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
+	endpoint := spire.Endpoint{URL: b.source}
+	if b.endpointBundle != "" {
+		data, err := bundleBytes(ctx, e, b.endpointBundle)
+		if err != nil {
+			return trust.SPIFFEBundle{}, fmt.Errorf("--%s: %w", flagEndpointBundle, err)
+		}
+		endpoint.Bundle = data
+		endpoint.ID = cmp.Or(b.endpointID, config.Config{TrustDomain: domain}.ServerID())
+	}
+	return spire.FetchBundle(ctx, domain, endpoint)
+}
+
+// bundleBytes reads a file or a ConfigMap.
+func bundleBytes(ctx context.Context, e *env, source string) ([]byte, error) {
+	rest, ok := strings.CutPrefix(source, "configmap/")
 	if !ok {
-		return readBundleBytes(ctx, e.In, b.source)
+		return readBundleBytes(ctx, e.In, source)
 	}
 	parts := strings.Split(rest, "/")
 	if len(parts) < 2 || len(parts) > 3 {
-		return nil, fmt.Errorf("expected configmap/NAMESPACE/NAME or configmap/NAMESPACE/NAME/KEY, got %q", b.source)
+		return nil, fmt.Errorf("expected configmap/NAMESPACE/NAME or configmap/NAMESPACE/NAME/KEY, got %q", source)
 	}
 	kube, err := e.kube()
 	if err != nil {

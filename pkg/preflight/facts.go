@@ -84,6 +84,7 @@ func (f *Facts) inScope() []string {
 func (f *Facts) target() cluster.Target {
 	t := cluster.Target{
 		Kube: f.Clients.Kube, Objects: f.Clients.Dynamic, Settings: f.Settings.Settings, Now: f.Options.Now(),
+		TektonNamespace: f.Tekton.Namespace,
 	}
 	if names := f.inScope(); len(names) > 0 {
 		t.Namespace = names[0]

@@ -79,7 +79,8 @@ func testCompletion(t *testing.T, c *cluster) {
 	ns := c.namespace(t, false)
 	tr := c.start(t, ns, fixture(t, "results"))
 	dir := t.TempDir()
-	writeFile(t, filepath.Join(dir, "kubectl_complete-tekton_sign"), c.mustKubectl(t, "tekton-sign", "completion", "kubectl"))
+	writeFile(t, filepath.Join(dir, "kubectl_complete-tekton_sign"),
+		c.mustKubectl(t, "tekton-sign", "completion", "kubectl"))
 	must(t, os.Chmod(filepath.Join(dir, "kubectl_complete-tekton_sign"), 0o755))
 	withProgram := *c
 	withProgram.path = dir + ":" + c.path

@@ -5,6 +5,7 @@
 package e2e
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -94,4 +95,37 @@ func (r report) passed(id string) bool {
 		}
 	}
 	return false
+}
+
+// testEndpoint reads the authorities from SPIRE's own bundle endpoint, which the ConfigMap's authorities authenticate.
+func (s *spireSuite) testEndpoint(t *testing.T) {
+	args := []string{"tekton-sign", "trust", "export", "--spire-bundle", s.Server.BundleEndpoint}
+	if out := s.kubectl(t, args...); out.code == 0 || !strings.Contains(out.stderr, "certificate") {
+		t.Errorf("with https_web: expected a refusal, got %s", out)
+	}
+	args = append(args, "--spire-endpoint-bundle", "configmap/spire/"+s.Server.ConfigMap)
+	if out := s.mustKubectl(t, args...); !strings.Contains(out, `"trustDomain": "`+s.TrustDomain().Name()+`"`) {
+		t.Errorf("with https_spiffe: got %s", out)
+	}
+	out := s.kubectl(t, append(args, "--spire-endpoint-id", "spiffe://"+s.TrustDomain().Name()+"/other")...)
+	if out.code == 0 || !strings.Contains(out.stderr, "unexpected ID") {
+		t.Errorf("with another ID: expected a refusal, got %s", out)
+	}
+}
+
+// testChecks: status and preflight show what Kubernetes shows of SPIRE, and what the add-on reports.
+func (s *spireSuite) testChecks(t *testing.T) {
+	for _, want := range []string{
+		"of statefulset/", "of daemonset/", "the add-on's SVID is spiffe://", "lets the add-on register TaskRuns",
+		"agents with a valid SVID", "SPIRE's agents are of version 1.15.3",
+	} {
+		s.eventually(t, "status to show: "+want, func(context.Context) (bool, error) {
+			return strings.Contains(s.kubectl(t, "tekton-sign", "status", "-o", "json").stdout, want), nil
+		})
+	}
+	for _, id := range []string{"TS421", "TS422", "TS423", "TS424", "TS425", "TS426"} {
+		if out := s.kubectl(t, "tekton-sign", "preflight", "spire", "--only", id); out.code != 0 {
+			t.Errorf("preflight %s: %s", id, out)
+		}
+	}
 }

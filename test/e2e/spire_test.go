@@ -37,6 +37,8 @@ func TestSPIRE(t *testing.T) {
 		t.Run("verify", func(t *testing.T) { t.Parallel(); s.testVerify(t) })
 		t.Run("tampered status", func(t *testing.T) { t.Parallel(); s.testForged(t) })
 		t.Run("signed status", func(t *testing.T) { t.Parallel(); s.testSignedStatus(t) })
+		t.Run("checks", func(t *testing.T) { t.Parallel(); s.testChecks(t) })
+		t.Run("bundle endpoint", func(t *testing.T) { t.Parallel(); s.testEndpoint(t) })
 		t.Run("enforced", func(t *testing.T) { t.Parallel(); s.testEnforced(t) })
 	})
 	t.Run("sidecar logs", func(t *testing.T) { s.testSidecarLogs(t) })
@@ -99,19 +101,22 @@ func (s *spireSuite) scope(t *testing.T, enforced bool) string {
 	return ns
 }
 
-// testOutcomes runs the table of all backends.
+// testOutcomes runs the table of all backends, in audit and in enforce.
 func (s *spireSuite) testOutcomes(t *testing.T) {
 	for _, oc := range outcomeCases() {
-		t.Run(oc.fixture, func(t *testing.T) {
-			t.Parallel()
-			signed, plain := s.scope(t, false), s.namespace(t, false)
-			got, _ := s.sameOutcome(t, signed, plain, oc)
-			wantWrapped(t, s.cluster, got)
-			s.verify(t, oc.verdict, oc.code, "taskrun/"+got.Name, "-n", signed)
-			if oc.verdict == "VERIFIED" {
-				wantCondition(t, got, "True", "TaskRunResultsVerified")
-			}
-		})
+		for mode, enforced := range map[string]bool{"audit": false, "enforce": true} {
+			t.Run(oc.fixture+" in "+mode, func(t *testing.T) { t.Parallel(); s.testOutcome(t, oc, enforced) })
+		}
+	}
+}
+
+func (s *spireSuite) testOutcome(t *testing.T, oc outcomeCase, enforced bool) {
+	signed, plain := s.scope(t, enforced), s.namespace(t, false)
+	got, _ := s.sameOutcome(t, signed, plain, oc)
+	wantWrapped(t, s.cluster, got)
+	s.verify(t, oc.verdict, oc.code, "taskrun/"+got.Name, "-n", signed)
+	if oc.verdict == "VERIFIED" {
+		wantCondition(t, got, "True", "TaskRunResultsVerified")
 	}
 }
 
@@ -176,8 +181,8 @@ func (s *spireSuite) testEnforced(t *testing.T) {
 	wantEnforced(t, unsigned, "UNSIGNED: svid-timeout")
 }
 
-// finishWithoutEntry runs a TaskRun whose entry is given to other pods long before its step ends. If it were deleted, the
-// add-on could register the TaskRun again in time.
+// finishWithoutEntry runs a TaskRun whose entry is given to other pods long before its step ends. If it were deleted,
+// the add-on could register the TaskRun again in time.
 func (s *spireSuite) finishWithoutEntry(t *testing.T, ns string) *pipelinev1.TaskRun {
 	t.Helper()
 	tr := s.start(t, ns, emitting("without", "x", "; sleep 25", 1))
@@ -231,16 +236,18 @@ func (s *spireSuite) wantNoEntries(t *testing.T) {
 	})
 }
 
-// testSidecarLogs signs results that travel by the log of Tekton's sidecar.
+// testSidecarLogs signs results that travel by the log of Tekton's sidecar, in both modes.
 func (s *spireSuite) testSidecarLogs(t *testing.T) {
-	ns := s.scope(t, false)
+	namespaces := []string{s.scope(t, false), s.scope(t, true)}
 	s.allowLogs(t)
-	replays := &replaySuite{cluster: s.cluster, namespace: ns}
+	replays := &replaySuite{cluster: s.cluster, namespace: namespaces[0]}
 	replays.setFeatures(t, map[string]string{"results-from": "sidecar-logs"})
-	tr := s.finish(t, ns, another(t, "results"))
-	wantSucceeded(t, tr)
-	wantCondition(t, tr, "True", "TaskRunResultsVerified")
-	wantResultNames(t, tr, "digest", "tags", "image")
-	s.recorded(t, tr)
-	s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
+	for _, ns := range namespaces {
+		tr := s.finish(t, ns, another(t, "results"))
+		wantSucceeded(t, tr)
+		wantCondition(t, tr, "True", "TaskRunResultsVerified")
+		wantResultNames(t, tr, "digest", "tags", "image")
+		s.recorded(t, tr)
+		s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
+	}
 }

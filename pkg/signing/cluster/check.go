@@ -29,6 +29,8 @@ type Target struct {
 	Settings  settings.Settings // wanted
 	Namespace string            // one whose TaskRuns will sign; empty: none is in scope
 	Now       time.Time
+	// TektonNamespace is that of Tekton's controller.
+	TektonNamespace string
 	// History returns the trust history; nil before there is an installation.
 	History func(context.Context) (trust.History, error)
 }

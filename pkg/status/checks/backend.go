@@ -26,7 +26,7 @@ func checkBackend(ctx context.Context, c *Cluster) []status.Check {
 	}
 	for _, f := range check(ctx, cluster.Target{
 		Kube: c.Clients.Kube, Objects: c.Clients.Dynamic, Settings: c.Settings.Settings, Now: c.Options.Now(),
-		History: c.history,
+		History: c.history, TektonNamespace: c.Tekton.Namespace,
 	}) {
 		checks = append(checks, FromFinding(status.PartCluster, status.CheckBackend, f))
 	}

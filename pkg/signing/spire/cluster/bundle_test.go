@@ -59,11 +59,11 @@ func TestBundles(t *testing.T) {
 	defer server.Close()
 	roots := x509.NewCertPool()
 	roots.AddCert(server.Certificate())
-	got, err := spirecluster.FetchBundle(t.Context(), bundleDomain, server.URL, roots)
+	got, err := spirecluster.FetchBundle(t.Context(), bundleDomain, spirecluster.Endpoint{URL: server.URL, Roots: roots})
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("endpoint: %v (-want +got):\n%s", err, diff)
 	}
-	if _, err := spirecluster.FetchBundle(t.Context(), bundleDomain, server.URL, nil); err == nil {
+	if _, err := spirecluster.FetchBundle(t.Context(), bundleDomain, spirecluster.Endpoint{URL: server.URL}); err == nil {
 		t.Error("an endpoint with an unknown certificate is accepted")
 	}
 }

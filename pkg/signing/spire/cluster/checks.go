@@ -4,6 +4,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,13 +20,15 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/kubeclient"
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/names"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/cluster"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire/config"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
-// Check checks what the backend spire needs in a cluster: the CSI driver on the nodes, and the authorities of
-// the trust domain in the trust history.
+// Check checks what the backend spire needs in a cluster: the CSI driver on the nodes, SPIRE's server and its agents,
+// the authorities of the trust domain in the trust history, and what the add-on has reported.
 func Check(ctx context.Context, t cluster.Target) []cluster.Finding {
-	found := append(checkDriver(ctx, t.Kube, t.Objects), checkAuthorities(ctx, t, t.Settings.SPIRE.TrustDomain))
+	found := slices.Concat(checkDriver(ctx, t.Kube, t.Objects), checkServer(ctx, t), checkAgents(ctx, t),
+		[]cluster.Finding{checkAuthorities(ctx, t, t.Settings.SPIRE.TrustDomain)}, checkReport(ctx, t))
 	if managed(t.Settings) {
 		found = append(found, CheckManager(ctx, t.Objects, t.Settings))
 	}
@@ -105,14 +108,18 @@ func checkAuthorities(ctx context.Context, t cluster.Target, domain string) clus
 	if err != nil {
 		return unread("the trust history", err)
 	}
-	expires, others := authoritiesOf(history, domain)
+	newest, others := authoritiesOf(history, domain)
+	var expires time.Time
+	if newest != nil {
+		expires = newest.NotAfter
+	}
 	want := fmt.Sprintf("an authority of trust domain %s, as in ConfigMap config-spire", domain)
 	switch {
 	case expires.IsZero() && len(others) > 0:
 		return cluster.Finding{
 			Message:  "SPIRE has another trust domain than ConfigMap config-spire: nothing that steps sign can be verified",
 			Expected: want, Got: "authorities of " + strings.Join(others, ", "),
-			Next: "correct spire-trust-domain in ConfigMap config-spire, in Tekton's namespace",
+			Next: setConfig(t, config.KeyTrustDomain, others[0]),
 		}
 	case expires.IsZero():
 		return cluster.Finding{
@@ -127,15 +134,25 @@ func checkAuthorities(ctx context.Context, t cluster.Target, domain string) clus
 			Expected: want + " that is valid", Got: "valid until " + expires.UTC().Format(time.RFC3339),
 			Next: "check SPIRE's agents and its server: kubectl get pods -A",
 		}
+	case expires.Sub(t.Now) < expires.Sub(newest.NotBefore)/renewed:
+		return cluster.Finding{
+			Level: cluster.Warning, Message: "SPIRE's authority expires soon, and the add-on does not see the next one",
+			Expected: "another authority of trust domain " + domain, Got: "the newest is valid until " +
+				expires.UTC().Format(time.RFC3339),
+			Next: "see SPIRE's server: spire-server localauthority x509 show; renew an upstream authority yourself",
+		}
 	}
 	return cluster.Finding{Level: cluster.Fine, Message: fmt.Sprintf(
 		"the authorities of trust domain %s are known, the newest is valid until %s",
 		domain, expires.UTC().Format(time.RFC3339))}
 }
 
-// authoritiesOf returns when the newest authority of the trust domain that is in use expires, zero if there is
-// none, and the other trust domains with authorities in use.
-func authoritiesOf(history trust.History, domain string) (expires time.Time, others []string) {
+// renewed is the part of its lifetime that an authority has left at least: SPIRE signs with the next one from then on.
+const renewed = 6
+
+// authoritiesOf returns the authority of the trust domain that is in use and expires last, nil if there is none, and
+// the other trust domains with authorities in use.
+func authoritiesOf(history trust.History, domain string) (newest *x509.Certificate, others []string) {
 	for _, sightings := range history {
 		for _, s := range sightings {
 			switch {
@@ -144,14 +161,14 @@ func authoritiesOf(history trust.History, domain string) (expires time.Time, oth
 				others = append(others, s.TrustDomain)
 			default:
 				c, err := trust.X509Authority{DER: s.DER}.Certificate()
-				if err == nil && c.NotAfter.After(expires) {
-					expires = c.NotAfter
+				if err == nil && (newest == nil || c.NotAfter.After(newest.NotAfter)) {
+					newest = c
 				}
 			}
 		}
 	}
 	slices.Sort(others)
-	return expires, slices.Compact(others)
+	return newest, slices.Compact(others)
 }
 
 func unread(what string, err error) cluster.Finding {

@@ -33,6 +33,8 @@ type sample struct {
 	domain string        // whose authority the add-on has seen; empty: none
 	after  time.Duration // after the authority was made
 	unread error         // of the trust history
+	report *spirecluster.Report
+	more   *corev1.ConfigMap
 }
 
 func (s sample) check(t *testing.T) []cluster.Finding {
@@ -42,7 +44,14 @@ func (s sample) check(t *testing.T) []cluster.Finding {
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "w", Labels: map[string]string{corev1.LabelOSStable: "windows"}}},
 		&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "drained"}, Spec: corev1.NodeSpec{Unschedulable: true}},
 	)
+	if s.report != nil {
+		s.more = reportMap(t, s.report)
+	}
+	if s.more != nil {
+		_ = kube.Tracker().Add(s.more)
+	}
 	current := settings.Default()
+	current.SPIRE.ServerAddr = "spire.example:8081"
 	current.Backend, current.SPIRE.TrustDomain = signing.BackendSPIRE, verifytest.TrustDomain
 	return spirecluster.Check(t.Context(), cluster.Target{
 		Kube: kube, Objects: s.objects(), Settings: current, Now: verifytest.Start().Add(s.after),
@@ -111,11 +120,15 @@ func TestCheck(t *testing.T) {
 		"no history": {
 			func(s *sample) { s.unread = errors.New("forbidden") }, cluster.Unread, "cannot read the trust history",
 		},
+		"expires soon": {
+			func(s *sample) { s.after = 12 * 24 * time.Hour }, cluster.Warning, "expires soon",
+		},
 		"expired": {func(s *sample) { s.after = 100 * 365 * 24 * time.Hour }, cluster.Broken, "has expired"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := good()
 			tc.change(&s)
+			s.report = reportOf(verifytest.Start().Add(s.after), 2)
 			found := ""
 			for _, f := range s.check(t) {
 				text := strings.Join([]string{f.Message, f.Expected, f.Got, f.Next}, "\n")

@@ -276,31 +276,13 @@ func (e *Entries) putAlias(ctx context.Context) (*spiretypes.SPIFFEID, error) {
 	return e.parent, nil
 }
 
-// agentPath begins the path of the SPIFFE ID of an agent; the names of its cluster and of its node follow.
-const agentPath = "/spire/agent/k8s_psat/"
-
 // clusterName returns the name of the cluster in the k8s_psat attestation.
 func (e *Entries) clusterName(ctx context.Context) (string, error) {
 	if e.options.Cluster != "" {
 		return e.options.Cluster, nil
 	}
 	names := map[string]bool{}
-	err := eachPage("agents", func(token string) (string, error) {
-		page, err := e.agents.ListAgents(ctx, &agentv1.ListAgentsRequest{
-			Filter:     &agentv1.ListAgentsRequest_Filter{ByAttestationType: "k8s_psat"},
-			OutputMask: &spiretypes.AgentMask{}, PageSize: pageSize, PageToken: token,
-		})
-		if err != nil {
-			return "", e.refused("listing agents", err)
-		}
-		for _, agent := range page.Agents {
-			if rest, ok := strings.CutPrefix(agent.Id.GetPath(), agentPath); ok {
-				name, _, _ := strings.Cut(rest, "/")
-				names[name] = true
-			}
-		}
-		return page.NextPageToken, nil
-	})
+	err := e.eachAgent(ctx, &spiretypes.AgentMask{}, func(cluster string, _ *spiretypes.Agent) { names[cluster] = true })
 	if err != nil {
 		return "", err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 	"github.com/spiffe/go-spiffe/v2/workloadapi"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/spire"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
@@ -93,11 +94,17 @@ func (i *Identity) get() (*workloadapi.X509Context, error) {
 	return i.current, nil
 }
 
-// GetX509SVID implements x509svid.Source.
+// GetX509SVID implements x509svid.Source. Others may register all pods of the cluster too, as the default of SPIRE's
+// Helm chart does, and then the agent issues several SVIDs: the one that docs/spire.md registers is preferred.
 func (i *Identity) GetX509SVID() (*x509svid.SVID, error) {
 	current, err := i.get()
 	if err != nil {
 		return nil, err
+	}
+	for _, svid := range current.SVIDs {
+		if svid.ID.String() == spire.AddOnIDs(svid.ID.TrustDomain().Name())[0] {
+			return svid, nil
+		}
 	}
 	return current.DefaultSVID(), nil
 }

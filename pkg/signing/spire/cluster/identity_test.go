@@ -207,3 +207,22 @@ func TestIdentityManyFederated(t *testing.T) {
 		t.Errorf("expected the authorities of SPIRE's own trust domain, as others', got %v", ours)
 	}
 }
+
+// TestIdentityPrefers the SVID that is registered for the add-on to one that all pods of the cluster have.
+func TestIdentityPrefers(t *testing.T) {
+	a, i := newAuthority(t, testDomain), NewIdentity(func() {})
+	every, own := a.svid(t, "/ns/tekton-sign/sa/controller"), a.svid(t, adminPath)
+	for name, tc := range map[string]struct {
+		svids []*x509svid.SVID
+		want  *x509svid.SVID
+	}{
+		"own only": {[]*x509svid.SVID{own}, own},
+		"own last": {[]*x509svid.SVID{every, own}, own},
+		"none":     {[]*x509svid.SVID{every, a.svid(t, "/x")}, every},
+	} {
+		i.OnX509ContextUpdate(&workloadapi.X509Context{SVIDs: tc.svids, Bundles: x509bundle.NewSet(a.bundle())})
+		if got, err := i.GetX509SVID(); err != nil || got != tc.want {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+}

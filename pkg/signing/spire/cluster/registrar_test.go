@@ -50,8 +50,14 @@ func newRegistrar(backend signing.Backend) (*Registrar, *current) {
 // identify gives the registrar an identity, as an agent does.
 func (r *Registrar) identify(t *testing.T, a *authority) {
 	t.Helper()
+	r.identifyAs(t, a, adminPath)
+}
+
+// identifyAs does so with a path of the SPIFFE ID.
+func (r *Registrar) identifyAs(t *testing.T, a *authority, path string) {
+	t.Helper()
 	r.identity.OnX509ContextUpdate(&workloadapi.X509Context{
-		SVIDs: []*x509svid.SVID{a.svid(t, adminPath)}, Bundles: x509bundle.NewSet(a.bundle()),
+		SVIDs: []*x509svid.SVID{a.svid(t, path)}, Bundles: x509bundle.NewSet(a.bundle()),
 	})
 }
 

@@ -109,6 +109,9 @@ type server struct {
 	agents    []string // paths of their SPIFFE IDs
 	page      int      // entries in one answer at most
 	status    codes.Code
+	version   string               // of all agents
+	expires   map[string]time.Time // SVIDs of agents
+	banned    string               // path of an agent
 
 	mu      sync.Mutex
 	entries []*spiretypes.Entry
@@ -259,7 +262,8 @@ func (s *server) ListAgents(
 	answer := &agentv1.ListAgentsResponse{NextPageToken: next}
 	for _, path := range s.agents[from:to] {
 		answer.Agents = append(answer.Agents, &spiretypes.Agent{
-			Id: &spiretypes.SPIFFEID{TrustDomain: testDomain, Path: path},
+			Id: &spiretypes.SPIFFEID{TrustDomain: testDomain, Path: path}, AgentVersion: s.version,
+			X509SvidExpiresAt: s.expires[path].Unix(), Banned: s.banned == path,
 		})
 	}
 	return answer, err
