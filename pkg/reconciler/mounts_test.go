@@ -175,8 +175,10 @@ func TestStartsMounts(t *testing.T) {
 			r.pod.Spec.Volumes[0].CSI.Driver, r.enforced = "own.example", true
 		}, "", "", false, 0},
 		"without the signer": {func(r *mountRig) { r.pod.Spec.InitContainers = nil }, "", "", false, 0},
-		"left alone":         {func(r *mountRig) { r.pod.Annotations = map[string]string{signing.UnsignedAnnotation: "r"} }, "", "", false, 0},
-		"out of scope":       {func(r *mountRig) { r.unwanted = true }, "", "", true, 0},
+		"left alone": {func(r *mountRig) {
+			r.pod.Annotations = map[string]string{signing.UnsignedAnnotation: "r"}
+		}, "", "", false, 0},
+		"out of scope": {func(r *mountRig) { r.unwanted = true }, "", "", true, 0},
 		"out of scope, and not for long": {func(r *mountRig) {
 			r.unwanted = true
 			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now)

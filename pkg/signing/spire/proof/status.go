@@ -63,7 +63,7 @@ func (s *status) judge(ctx context.Context) check.Judgement {
 	}
 	if err := s.CheckStatus(ctx, s.tr); err != nil {
 		if !s.run.Live && !hasMessages(s.tr) {
-			return noted("messages of steps are gone, so that the signature of the status cannot be compared")
+			return noted("the steps' messages are gone, so that the signature of the status cannot be compared")
 		}
 		return refuted("the hash "+s.Hashed(), err.Error(), "the status was changed after it was signed")
 	}
@@ -142,11 +142,9 @@ func (s *status) chain(at time.Time) check.Judgement {
 	return j
 }
 
-// hasMessages reports whether every step that ended has its message. Archives drop them, some only the longest ones.
-// Someone who removes one hides other changes by that, as someone who removes the signature does.
 func hasMessages(tr *v1.TaskRun) bool {
-	return !slices.ContainsFunc(tr.Status.Steps, func(s v1.StepState) bool {
-		return s.Terminated != nil && s.Terminated.Message == ""
+	return slices.ContainsFunc(tr.Status.Steps, func(s v1.StepState) bool {
+		return s.Terminated != nil && s.Terminated.Message != ""
 	})
 }
 

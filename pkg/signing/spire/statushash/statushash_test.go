@@ -182,7 +182,7 @@ func TestHashV2LargeIntegers(t *testing.T) {
 	tr := signed(t, serveController(spiretest.New(t)))
 	for _, generation := range []int64{1 << 53, 1<<53 + 1, -1 << 53} {
 		tr.Status.ObservedGeneration = generation
-		if hash, err := HashV2(tr, signedAt); err == nil {
+		if hash, err := statushash.HashV2(tr, signedAt); err == nil {
 			t.Errorf("generation %d has the hash %s", generation, hash)
 		}
 		if _, err := check(t, tr); err == nil {
@@ -190,7 +190,7 @@ func TestHashV2LargeIntegers(t *testing.T) {
 		}
 	}
 	tr.Status.ObservedGeneration = 1<<53 - 1
-	if _, err := HashV2(tr, signedAt); err != nil {
+	if _, err := statushash.HashV2(tr, signedAt); err != nil {
 		t.Errorf("the largest integer: %v", err)
 	}
 }
