@@ -176,8 +176,8 @@ func (s *spireSuite) testEnforced(t *testing.T) {
 	wantEnforced(t, unsigned, "UNSIGNED: svid-timeout")
 }
 
-// finishWithoutEntry runs a TaskRun whose entry is given to other pods long before its step ends. If it were deleted, the
-// add-on could register the TaskRun again in time.
+// finishWithoutEntry runs a TaskRun whose entry is given to other pods long before its step ends. If it were deleted,
+// the add-on could register the TaskRun again in time.
 func (s *spireSuite) finishWithoutEntry(t *testing.T, ns string) *pipelinev1.TaskRun {
 	t.Helper()
 	tr := s.start(t, ns, emitting("without", "x", "; sleep 25", 1))
