@@ -75,8 +75,8 @@ lab-up: $(LAB) ## Start a real one-node Kubernetes with stock Tekton on this mac
 	$(LAB) up
 
 lab-load: build $(LAB) ## Import the local builds of signer and add-on into the lab under their release names.
-	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/signer --entrypoint /signer
-	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/controller --entrypoint /controller
+	$(LAB) load $(REGISTRY)/signer:$(VERSION) --file bin/signer=/ko-app/signer --entrypoint /ko-app/signer
+	$(LAB) load $(REGISTRY)/controller:$(VERSION) --file bin/controller=/ko-app/controller --entrypoint /ko-app/controller
 
 lab-down: $(LAB) ## Stop the lab and leave nothing behind.
 	$(LAB) down
@@ -86,11 +86,17 @@ generate: docs ## Everything that is generated.
 docs: ## Generate the command reference, the schema of the report and the picture of the README.
 	go run ./hack/gendocs docs
 
-release-snapshot: $(TOOLS)/goreleaser ## Build the release archives into dist/ without publishing.
+release-snapshot: $(TOOLS)/goreleaser $(TOOLS)/cyclonedx-gomod $(TOOLS)/images ## Build archives, krew manifest and images into dist/ without publishing.
 	$(TOOLS)/goreleaser release --snapshot --clean
+	$(TOOLS)/images --out dist/images --version $$(git describe --tags --abbrev=0 2>/dev/null || echo v0.0.0)
 
 clean: ## Remove what was built.
 	rm -rf bin dist
+
+# This one has its program in its own folder, for it uses ko as a library.
+$(TOOLS)/images: tools/images/go.mod tools/images/go.sum tools/images/main.go
+	@mkdir -p $(TOOLS)
+	cd tools/images && go build -o $(CURDIR)/$@ .
 
 $(TOOLS)/%: tools/%/go.mod tools/%/go.sum
 	@mkdir -p $(TOOLS)

@@ -23,9 +23,13 @@ func install(destination string) (err error) {
 		return fmt.Errorf("reading the signer's own file: %w", err)
 	}
 	defer source.Close()
-	file, err := os.CreateTemp(filepath.Dir(destination), ".signer-*")
+	folder := filepath.Dir(destination)
+	if err := os.MkdirAll(folder, installMode); err != nil {
+		return fmt.Errorf("installing the signer: %w; mount a writable volume above %s", err, folder)
+	}
+	file, err := os.CreateTemp(folder, ".signer-*")
 	if err != nil {
-		return fmt.Errorf("installing the signer: %w; mount a writable volume at %s", err, filepath.Dir(destination))
+		return fmt.Errorf("installing the signer: %w; mount a writable volume at %s", err, folder)
 	}
 	defer func() {
 		if err != nil {

@@ -22,6 +22,7 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 const podJSON = `{"metadata":{"name":"build-pod","later":"field"},"spec":{"containers":[{"name":"step-make",` +
@@ -155,7 +156,7 @@ func TestTrialPasses(t *testing.T) {
 // wrap is an injector that sets the command of the first container.
 func wrap(pod *corev1.Pod, _ Injection) (*corev1.Pod, string, error) {
 	injected := pod.DeepCopy()
-	injected.Spec.Containers[0].Command = []string{"/signer"}
+	injected.Spec.Containers[0].Command = []string{step.ImagePath}
 	return injected, "", nil
 }
 
@@ -176,7 +177,7 @@ func TestPodIsPatched(t *testing.T) {
 	if err := json.Unmarshal([]byte(podJSON), &want); err != nil {
 		t.Fatal(err)
 	}
-	want["spec"].(fields)["containers"].([]any)[0].(fields)["command"] = []any{"/signer"}
+	want["spec"].(fields)["containers"].([]any)[0].(fields)["command"] = []any{step.ImagePath}
 	if diff := cmp.Diff(want, after); diff != "" {
 		t.Error(diff)
 	}
@@ -310,7 +311,7 @@ func TestPodThatCannotSign(t *testing.T) {
 		command string
 	}{
 		"audit":                 {settings.Audit, tekton, skip, false, ""},
-		"audit, wrapped before": {settings.Audit, tekton, unwrap, false, "/signer"},
+		"audit, wrapped before": {settings.Audit, tekton, unwrap, false, step.ImagePath},
 		"enforce":               {settings.Enforce, tekton, skip, true, ""},
 		"enforce, of others":    {settings.Enforce, "system:serviceaccount:ci:other-controller", skip, false, ""},
 		"enforce, nobody":       {settings.Enforce, "", skip, false, ""},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // TestTektonsSigner leaves a pod that Tekton's own signer signs to that signer, and refuses it only where results are
@@ -70,7 +71,7 @@ func TestTektonsSigner(t *testing.T) {
 				t.Errorf("annotation %q, warnings %q", note, response.Warnings)
 			}
 			command := after["spec"].(fields)["containers"].([]any)[0].(fields)["command"].([]any)[0]
-			if got := command == "/signer"; got != c.wrapped {
+			if got := command == step.ImagePath; got != c.wrapped {
 				t.Errorf("command %v", command)
 			}
 		})

@@ -57,7 +57,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 		IOStreams: streams, config: genericclioptions.NewConfigFlags(true), color: &color, name: displayName(program),
 	}
 	root := &cobra.Command{
-		Use:           "kubectl-tekton_sign",
+		Use:           executable(program),
 		Short:         "Sign and verify the results of Tekton TaskRuns",
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: e.name},
 		SilenceErrors: true,
@@ -74,6 +74,7 @@ func newRoot(program string, streams genericiooptions.IOStreams) *cobra.Command 
 		newPreflightCommand(e), newEnableCommand(e), newDisableCommand(e), newStatusCommand(e), newVerifyCommand(e),
 		newEvidenceCommand(e), newTrustCommand(e), newVersionCommand(e),
 	)
+	addCompletion(e, root)
 	return root
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
 // liveWith returns ConfigMap config-signing with signing on and these keys.
@@ -254,7 +255,7 @@ func TestPlanCountsWhatWillFail(t *testing.T) {
 	objects := []runtime.Object{
 		namespace("ci", ""), namespace("tests", "audit"), namespace("release", "enforce"), namespace("kube-system", ""),
 		runningPod("ci", "a", tekton.Entrypoint), runningPod("ci", "b", tekton.Entrypoint),
-		runningPod("ci", "signed", "/signer"),
+		runningPod("ci", "signed", step.ImagePath),
 		runningPod("ci", "c", tekton.Entrypoint), runningPod("ci", "d", tekton.Entrypoint),
 		runningPod("tests", "e", tekton.Entrypoint), runningPod("release", "f", tekton.Entrypoint),
 		runningPod("kube-system", "g", tekton.Entrypoint),

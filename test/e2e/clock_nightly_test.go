@@ -48,7 +48,7 @@ func jumped(mono int64) int64 {
 func strikeClock(jumping string, jump, stay time.Duration) func(*testing.T, *cluster) {
 	return func(t *testing.T, c *cluster) {
 		image := "ghcr.io/tekton-sign/controller:clock"
-		lab(t, "load", image, "--file", jumping+"=/controller", "--entrypoint", "/controller")
+		lab(t, "load", image, "--file", jumping+"=/ko-app/controller", "--entrypoint", "/ko-app/controller")
 		patch := fmt.Sprintf(`{"spec":{"template":{"spec":{"containers":[{"name":"controller","image":%q,
 			"env":[{"name":"CLOCK_JUMP","value":%q}]}]}}}}`, image, jump)
 		c.mustKubectl(t, "patch", "deployment", "tekton-sign-controller", "-n", "tekton-sign", "-p", patch)

@@ -25,6 +25,7 @@ import (
 	"strconv"
 	"time"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
@@ -237,6 +238,19 @@ func (l *Lab) LoadImage(ctx context.Context, reference string, spec Image) (dige
 	if err != nil {
 		return "", err
 	}
+	return l.load(ctx, reference, built)
+}
+
+// LoadLayout gives the node the image for this machine out of an OCI layout.
+func (l *Lab) LoadLayout(ctx context.Context, reference, folder string) (digest string, err error) {
+	built, err := image.FromLayout(folder)
+	if err != nil {
+		return "", err
+	}
+	return l.load(ctx, reference, built)
+}
+
+func (l *Lab) load(ctx context.Context, reference string, built v1.Image) (digest string, err error) {
 	hash, err := built.Digest()
 	if err != nil {
 		return "", err

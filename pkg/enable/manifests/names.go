@@ -112,5 +112,5 @@ const (
 	EnvPodUID          = "POD_UID"
 	EnvTektonNamespace = "TEKTON_NAMESPACE"
 	EnvTektonAccount   = "TEKTON_SERVICE_ACCOUNT" // that of Tekton's controller
-	EnvSignerImage     = "SIGNER_IMAGE"           // the image with the signer as /signer
+	EnvSignerImage     = "SIGNER_IMAGE"           // the image with the signer at step.ImagePath
 )

@@ -28,7 +28,7 @@ const (
 
 // Paths of the signer: in its own image, and in a pod to which it was delivered.
 const (
-	ImagePath = "/signer"
+	ImagePath = "/ko-app/signer"
 	MountPath = "/tekton/sign"
 	PodPath   = MountPath + ImagePath
 )

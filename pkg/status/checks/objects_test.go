@@ -108,7 +108,7 @@ func TestObjects(t *testing.T) {
 		"the add-on runs another program": {
 			edited(manifests.Controller, func(d deployment) { d.Spec.Template.Spec.Containers[0].Command = []string{"/other"} }),
 			status.Broken,
-			[]string{"spec.template.spec.containers[controller].command[0]: expected /controller, got /other"},
+			[]string{"spec.template.spec.containers[controller].command[0]: expected /ko-app/controller, got /other"},
 		},
 		"the add-on has a container more": {
 			edited(manifests.Controller, func(d deployment) {

@@ -147,10 +147,10 @@ func newEnv(o *options) *cobra.Command {
 
 func newLoad(o *options) *cobra.Command {
 	var files, entrypoint []string
-	var user string
+	var user, layout string
 	cmd := &cobra.Command{
-		Use:   "load REPOSITORY:TAG --file SOURCE=/PATH/IN/IMAGE...",
-		Short: "Make an image of local static binaries and give it to the node",
+		Use:   "load REPOSITORY:TAG --file SOURCE=/PATH/IN/IMAGE...|--layout FOLDER",
+		Short: "Give the node an image made of local static binaries, or one of an OCI layout",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec := lab.Image{Entrypoint: entrypoint, User: user, Files: map[string]string{}}
@@ -165,7 +165,11 @@ func newLoad(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			digest, err := l.LoadImage(cmd.Context(), args[0], spec)
+			load := func() (string, error) { return l.LoadImage(cmd.Context(), args[0], spec) }
+			if layout != "" {
+				load = func() (string, error) { return l.LoadLayout(cmd.Context(), args[0], layout) }
+			}
+			digest, err := load()
 			if err != nil {
 				return err
 			}
@@ -174,6 +178,8 @@ func newLoad(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringArrayVar(&files, "file", nil, "a local file and its path in the image; may be repeated")
+	cmd.Flags().StringVar(&layout, "layout", "", "folder of an OCI layout with an image index")
+	cmd.MarkFlagsMutuallyExclusive("file", "layout")
 	cmd.Flags().StringArrayVar(&entrypoint, "entrypoint", nil, "what runs; repeat it for arguments")
 	cmd.Flags().StringVar(&user, "user", "", "user id, or user:group; the default is root")
 	return cmd

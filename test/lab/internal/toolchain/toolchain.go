@@ -96,6 +96,18 @@ func SPIREControllerManager() Binary {
 	return Binary{Name: "spire-controller-manager", Tools: "spirecm", Module: module, Package: module + "/cmd"}
 }
 
+// Clients are programs that people use beside the plugin: kubectl, tkn, krew and the checker of krew's manifests.
+func Clients() []Binary {
+	clients := commands("tkn", "github.com/tektoncd/cli", "tkn")
+	clients = append(clients, commands("krew", "sigs.k8s.io/krew", "krew", "validate-krew-manifest")...)
+	for _, binary := range Kubernetes() {
+		if binary.Name == "kubectl" {
+			clients = append(clients, binary)
+		}
+	}
+	return clients
+}
+
 func commands(tools, module string, names ...string) []Binary {
 	var all []Binary
 	for _, name := range names {
