@@ -140,7 +140,7 @@ func rules() map[string]admission.Rule {
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{
 		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.ForTaskRun, Inject: a.inject,
-		Granted: a.grants.InForce,
+		Granted:     a.grants.InForce,
 		Tekton:      a.accounts().Tekton,
 		Keeper:      settings.Account{Namespace: manifests.Namespace, Name: manifests.KeeperAccount}.Username(),
 		OnLeftAlone: a.metrics.LeftAlone, Log: a.log,
