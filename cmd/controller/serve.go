@@ -139,7 +139,8 @@ func rules() map[string]admission.Rule {
 // webhooks serves all webhooks.
 func (a *addOn) webhooks(take admission.TakeBody) http.Handler {
 	inject := &admission.InjectHandler{
-		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.For, Inject: a.inject, Granted: a.grants.InForce,
+		Scope: a, Delivery: a.delivery.Choose, Exception: a.exceptions.ForTaskRun, Inject: a.inject,
+		Granted:     a.grants.InForce,
 		Tekton:      a.accounts().Tekton,
 		Keeper:      settings.Account{Namespace: manifests.Namespace, Name: manifests.KeeperAccount}.Username(),
 		OnLeftAlone: a.metrics.LeftAlone, Log: a.log,

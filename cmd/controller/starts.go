@@ -6,6 +6,7 @@ import (
 	"context"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"knative.dev/pkg/controller"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
@@ -18,7 +19,7 @@ import (
 // newStartsController makes the reconciler of TaskRuns whose pods do not start.
 func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *controller.Impl) {
 	stores := map[delivery.Source]*delivery.Store{}
-	for _, source := range []delivery.Source{delivery.Start, delivery.Mount} {
+	for _, source := range []delivery.Source{delivery.Start, delivery.Mount, delivery.Once} {
 		stores[source] = delivery.NewStore(a.client, a.exceptions, source, manifests.Controller)
 	}
 	ends := reconciler.NewMountEnds(reconciler.MountEndsConfig{
@@ -26,7 +27,7 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 		Drivers:  a.drivers,
 		Takes:    a.delivery.Takes,
 		Entries:  func() []delivery.Entry { return a.exceptions.Table().Entries() },
-		Clear:    stores[delivery.Mount].Clear,
+		Clear:    stores[delivery.Mount].End,
 		Recorder: a.recorder,
 		Now:      time.Now,
 		Log:      a.log,
@@ -37,14 +38,15 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 		Image:    a.signerImage,
 		Wanted:   a.wanted,
 		Enforced: a.enforced,
-		Stopped: func(namespace string) bool {
-			e, ok := a.exceptions.For(namespace)
+		Stopped: func(namespace string, taskRun types.UID) bool {
+			e, ok := a.exceptions.ForTaskRun(namespace, taskRun)
 			return ok && e.Delivery == delivery.None
 		},
 		Stop: func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
 			return stores[source].Set(ctx, namespace, e)
 		},
 		Drivers:  a.drivers,
+		Volumes:  backends.NodeVolumes(),
 		Nodes:    func() []string { return a.exceptions.Table().Nodes() },
 		OnStuck:  a.metrics.Stuck,
 		Recorder: a.recorder,

@@ -26,10 +26,19 @@ func JSON(v any) ([]byte, error) {
 	return b, nil
 }
 
-// Check returns an error if an object in a decoded value has more than MaxMembers members.
+// maxInteger is the largest integer that RFC 8785 writes exactly, because it takes numbers for floats. Beyond it,
+// different integers have the same form.
+const maxInteger = 1<<53 - 1
+
+// Check returns an error if an object in a decoded value has more than MaxMembers members, or if a json.Number in it
+// is no integer that JSON writes exactly.
 func Check(v any) error {
 	var inner []any
 	switch v := v.(type) {
+	case json.Number:
+		if n, err := v.Int64(); err != nil || n > maxInteger || n < -maxInteger {
+			return fmt.Errorf("expected integers of at most %d, got %s", maxInteger, v)
+		}
 	case map[string]any:
 		if len(v) > MaxMembers {
 			return fmt.Errorf("expected objects with at most %d members, got one with %d", MaxMembers, len(v))

@@ -3,6 +3,7 @@
 package canonical
 
 import (
+	"encoding/json"
 	"fmt"
 	"testing"
 )
@@ -30,7 +31,12 @@ func TestCheck(t *testing.T) {
 		good  bool
 	}{
 		"text": {"x", true}, "at the limit": {object(MaxMembers), true}, "above": {object(MaxMembers + 1), false},
-		"above, nested": {[]any{map[string]any{"a": []any{object(MaxMembers + 1)}}}, false},
+		"the largest integer": {[]any{json.Number("9007199254740991"), json.Number("-9007199254740991")}, true},
+		"a larger one":        {map[string]any{"a": json.Number("9007199254740992")}, false},
+		"a smaller one":       {json.Number("-9007199254740992"), false},
+		"one beyond 64 bits":  {json.Number("36893488147419103232"), false},
+		"a fraction":          {json.Number("0.1"), false},
+		"above, nested":       {[]any{map[string]any{"a": []any{object(MaxMembers + 1)}}}, false},
 	} {
 		if err := Check(tc.value); (err == nil) != tc.good {
 			t.Errorf("%s: got %v", name, err)

@@ -16,9 +16,11 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
+	"github.com/tekton-sign/kubectl-tekton-sign/internal/owner"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
@@ -66,8 +68,8 @@ type Injector func(pod *corev1.Pod, injection Injection) (injected *corev1.Pod, 
 type InjectHandler struct {
 	Scope    Scope
 	Delivery func(wanted settings.Delivery) settings.Delivery
-	// Exception returns the exception of a namespace.
-	Exception func(namespace string) (delivery.Entry, bool)
+	// Exception returns the exception of a namespace or of a TaskRun.
+	Exception func(namespace string, taskRun types.UID) (delivery.Entry, bool)
 	Inject    Injector
 	Granted   func(namespace string) bool // whether its pods can request signing tokens
 	Tekton    string                      // the user that creates the pods of TaskRuns
@@ -176,7 +178,7 @@ func (h *InjectHandler) decide(pod *corev1.Pod, s settings.Settings, mode settin
 	case ok:
 		return decision{pod, LeftSkipped, left.Reason}, nil
 	}
-	by, exception := h.deliveryIn(pod.Namespace, s, mode)
+	by, exception := h.deliveryTo(pod, s, mode)
 	if by == delivery.None {
 		return decision{pod, leftBy(exception), notDelivered(exception)}, nil
 	}
@@ -216,13 +218,13 @@ func (d decision) answer(pod *corev1.Pod) (*admissionv1.AdmissionResponse, error
 	return response, nil
 }
 
-// deliveryIn returns how pods of the namespace get the signer, or delivery.None with the exception behind it. In
-// enforce, pods that could not start, or that a policy refused, are tried again, because no pod may run without the
-// signer, and the obstacle can have gone.
-func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode settings.Enforcement) (
+// deliveryTo returns how a pod gets the signer, or delivery.None with the exception behind it. In enforce, pods that
+// could not start, or that a policy refused, are tried again, because no pod may run without the signer, and the
+// obstacle can have gone.
+func (h *InjectHandler) deliveryTo(pod *corev1.Pod, s settings.Settings, mode settings.Enforcement) (
 	settings.Delivery, delivery.Entry) {
 	wanted := h.Delivery(s.Delivery)
-	e, ok := h.Exception(namespace)
+	e, ok := h.Exception(pod.Namespace, taskRunUID(pod))
 	switch {
 	case !ok, mode == settings.Enforce && e.Delivery == delivery.None && e.Source != delivery.Trial:
 		return wanted, delivery.Entry{}
@@ -233,9 +235,17 @@ func (h *InjectHandler) deliveryIn(namespace string, s settings.Settings, mode s
 	return e.Delivery, e
 }
 
+// taskRunUID returns the UID of the TaskRun that controls a pod. It is empty if none does.
+func taskRunUID(pod *corev1.Pod) types.UID {
+	if ref := owner.Controller(pod, owner.TaskRun); ref != nil {
+		return ref.UID
+	}
+	return ""
+}
+
 // doNotStart reports whether pods with the signer are created, but do not start.
 func doNotStart(e delivery.Entry) bool {
-	return e.Source == delivery.Start || e.Source == delivery.Mount
+	return e.Source == delivery.Start || e.Source == delivery.Mount || e.Source == delivery.Once
 }
 
 func leftBy(e delivery.Entry) LeftAlone {
@@ -247,7 +257,10 @@ func leftBy(e delivery.Entry) LeftAlone {
 
 // notDelivered describes why the signer is not delivered to a namespace.
 func notDelivered(e delivery.Entry) string {
-	if doNotStart(e) {
+	switch {
+	case e.Source == delivery.Once:
+		return "the pod of this TaskRun did not start with the signer: " + e.Reason
+	case doNotStart(e):
 		return "pods of this namespace do not start with the signer: " + e.Reason
 	}
 	return "pods of this namespace with the signer are refused: " + e.Reason

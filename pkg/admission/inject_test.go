@@ -17,6 +17,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
@@ -33,7 +34,7 @@ func newInjectHandler(inject Injector) *InjectHandler {
 		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryInit },
 		Inject:      inject,
 		Granted:     func(string) bool { return true },
-		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
+		Exception:   func(string, types.UID) (delivery.Entry, bool) { return delivery.Entry{}, false },
 		Keeper:      keeperUser,
 		OnLeftAlone: func(LeftAlone) {},
 		Log:         quiet(),
@@ -77,6 +78,10 @@ func TestExceptions(t *testing.T) {
 			cannotStart, LeftStart, false},
 		"not mounted": {settings.Audit, entry(delivery.Mount, delivery.None), settings.DeliveryImage, "",
 			cannotStart, LeftStart, false},
+		"not mounted for this TaskRun": {settings.Audit, entry(delivery.Once, delivery.None), settings.DeliveryImage, "",
+			`the pod of this TaskRun did not start with the signer: policy \x1b says no`, LeftStart, false},
+		"not mounted for this TaskRun, enforced": {settings.Enforce, entry(delivery.Once, delivery.None),
+			settings.DeliveryImage, settings.DeliveryImage, "", "", false},
 		"not mounted, enforced": {settings.Enforce, entry(delivery.Mount, delivery.None), settings.DeliveryImage,
 			settings.DeliveryImage, "", "", false},
 		"refused since": {settings.Audit, entry(delivery.Refusal, delivery.None), settings.DeliveryImage, "",
@@ -95,7 +100,7 @@ func TestExceptions(t *testing.T) {
 			})
 			handler.Scope = fakeScope{backend: signing.BackendOIDCSAToken, mode: tc.mode}
 			handler.Delivery = func(settings.Delivery) settings.Delivery { return tc.nodes }
-			handler.Exception = func(string) (delivery.Entry, bool) {
+			handler.Exception = func(string, types.UID) (delivery.Entry, bool) {
 				if tc.entry == nil {
 					return delivery.Entry{}, false
 				}

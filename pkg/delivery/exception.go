@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/display"
@@ -34,12 +35,15 @@ const (
 	// Mount is also the leading controller: a pod could not start because its node did not mount a volume of the
 	// backend.
 	Mount Source = "mount"
+	// Once is also the leading controller: the pod of one TaskRun waits for a volume of the backend, and nothing proves
+	// that other pods would. Anyone who can create events can make it appear so. These exceptions hold for one TaskRun.
+	Once Source = "once"
 	// Refusal is also the leading controller: a policy refused the pod of a TaskRun, and a dry run did not show
 	// why.
 	Refusal Source = "refusal"
 )
 
-// sources lists all sources, in order of precedence.
+// sources lists all sources of exceptions for namespaces, in order of precedence.
 func sources() []Source { return []Source{Trial, Start, Mount, Refusal} }
 
 // keyRefused is the last part of the key with which the leading controller requests a trial after a pod was
@@ -53,15 +57,17 @@ const MaxReason = 200
 // reference.
 const maxValue = 2048
 
-// Exception is how the signer reaches the pods of one namespace, if not as the settings require.
+// Exception is how the signer reaches the pods of one namespace or TaskRun, if not as the settings require.
 type Exception struct {
 	Delivery settings.Delivery `json:"delivery"` // image, init or None
 	Reason   string            `json:"reason"`   // for people, who see it escaped; at most MaxReason bytes
 	// the signer's image at that time; the exception does not apply to other images
 	Image string    `json:"image"`
 	Since time.Time `json:"since"`
-	// Node is where a volume was not mounted, of source Mount only.
+	// Node is where a volume was not mounted, of sources Mount and Once only.
 	Node string `json:"node,omitempty"`
+	// TaskRun is the UID of the TaskRun, of source Once only. It is a part of the key.
+	TaskRun types.UID `json:"-"`
 }
 
 // Same reports whether two exceptions are equal except for their time.
@@ -110,6 +116,8 @@ type Entry struct {
 	Exception
 }
 
+func (e Entry) id() id { return id{e.Namespace, e.Source, e.TaskRun} }
+
 // Table is the content of the ConfigMap.
 type Table struct {
 	exceptions map[id]Exception
@@ -121,35 +129,43 @@ type Table struct {
 type id struct {
 	namespace string
 	source    Source
+	taskRun   types.UID // of source Once only
 }
 
-func (i id) key() string { return i.namespace + "." + string(i.source) }
-
-// parseKey parses a key. The name of a namespace cannot have a dot.
-func parseKey(key string) (namespace, last string, err error) {
-	namespace, last, ok := strings.Cut(key, ".")
-	known := last == keyRefused || slices.Contains(sources(), Source(last))
-	if !ok || !known || len(validation.IsDNS1123Label(namespace)) > 0 {
-		return "", "", fmt.Errorf("expected a namespace with .%s, .%s, .%s, .%s or .%s", Trial, Start, Mount, Refusal,
-			keyRefused)
+func (i id) key() string {
+	if i.source == Once {
+		return i.namespace + "." + string(i.taskRun) + "." + string(i.source)
 	}
-	return namespace, last, nil
+	return i.namespace + "." + string(i.source)
+}
+
+// parseKey parses a key. Neither the name of a namespace nor the UID of a TaskRun can have a dot.
+func parseKey(key string) (id, error) {
+	parts := strings.Split(key, ".")
+	i := id{namespace: parts[0], source: Source(parts[len(parts)-1])}
+	known := len(parts) == 2 && (i.source == keyRefused || slices.Contains(sources(), i.source))
+	if len(parts) == 3 && i.source == Once {
+		i.taskRun = types.UID(parts[1])
+		known = len(validation.IsDNS1123Label(parts[1])) == 0
+	}
+	if !known || len(validation.IsDNS1123Label(i.namespace)) > 0 {
+		return id{}, fmt.Errorf("expected a namespace with .%s, .%s, .%s, .%s, .%s, or the UID of a TaskRun and .%s", Trial,
+			Start, Mount, Refusal, keyRefused, Once)
+	}
+	return i, nil
 }
 
 // Parse reads the data of the ConfigMap. It leaves out keys that cannot be read; Unreadable lists them.
 func Parse(data map[string]string) Table {
 	t := Table{exceptions: map[id]Exception{}, refused: map[string]string{}}
 	for _, key := range slices.Sorted(maps.Keys(data)) {
-		namespace, last, err := parseKey(key)
+		i, err := parseKey(key)
 		switch {
 		case err != nil:
-		case last == keyRefused:
-			t.refused[namespace] = data[key]
+		case i.source == keyRefused:
+			t.refused[i.namespace] = data[key]
 		default:
-			t.exceptions[id{namespace, Source(last)}], err = parseException(data[key])
-			if err != nil {
-				delete(t.exceptions, id{namespace, Source(last)})
-			}
+			err = t.read(i, data[key])
 		}
 		if err != nil {
 			t.unreadable = append(t.unreadable, fmt.Sprintf("key %s: %v", display.Safe(key), err))
@@ -158,12 +174,36 @@ func Parse(data map[string]string) Table {
 	return t
 }
 
+// read adds the exception of a key.
+func (t Table) read(i id, value string) error {
+	e, err := parseException(value)
+	if err != nil {
+		return err
+	}
+	e.TaskRun = i.taskRun
+	t.exceptions[i] = e
+	return nil
+}
+
 // Unreadable returns the errors of the keys that were left out.
 func (t Table) Unreadable() []string { return t.unreadable }
 
 // Of returns a source's exception for a namespace, with any image.
 func (t Table) Of(namespace string, source Source) (Exception, bool) {
-	e, ok := t.exceptions[id{namespace, source}]
+	e, ok := t.exceptions[id{namespace: namespace, source: source}]
+	return e, ok
+}
+
+// ForTaskRun returns the entry that applies to the pods of a TaskRun for a signer's image: that of its namespace, or
+// its own.
+func (t Table) ForTaskRun(namespace string, taskRun types.UID, image string) (Entry, bool) {
+	e, ok := t.For(namespace, image)
+	if ok && e.Delivery == None {
+		return e, true
+	}
+	if own, has := t.exceptions[id{namespace, Once, taskRun}]; has && own.Image == image {
+		return Entry{namespace, Once, own}, true
+	}
 	return e, ok
 }
 
@@ -194,7 +234,8 @@ func (t Table) Entries() []Entry {
 		entries = append(entries, Entry{i.namespace, i.source, e})
 	}
 	slices.SortFunc(entries, func(a, b Entry) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Source, b.Source))
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Source, b.Source),
+			cmp.Compare(a.TaskRun, b.TaskRun))
 	})
 	return entries
 }
@@ -203,7 +244,7 @@ func (t Table) Entries() []Entry {
 func (t Table) Nodes() []string {
 	var nodes []string
 	for i, e := range t.exceptions {
-		if i.source == Mount && !slices.Contains(nodes, e.Node) {
+		if (i.source == Mount || i.source == Once) && !slices.Contains(nodes, e.Node) {
 			nodes = append(nodes, e.Node)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
@@ -49,7 +50,10 @@ func TestParse(t *testing.T) {
 		"k":       "{}",
 		"L.trial": encoded(t, refused),
 		"n.mount": encoded(t, unmounted), "n.refusal": encoded(t, refused),
-		"o.mount": `{"delivery":"none","reason":"","image":"i","since":"2026-01-02T03:04:05Z","node":"../a"}`,
+		"n.u-1.once": encoded(t, unmounted), "p.u-2.once": encoded(t, unmounted),
+		"p.u-2.mount": encoded(t, unmounted), "p.once": encoded(t, unmounted), "p..once": encoded(t, unmounted),
+		"p.a.b.once": encoded(t, unmounted),
+		"o.mount":    `{"delivery":"none","reason":"","image":"i","since":"2026-01-02T03:04:05Z","node":"../a"}`,
 	})
 	for namespace, want := range map[string]Entry{
 		"a": {"a", Trial, byInit},
@@ -73,10 +77,10 @@ func TestParse(t *testing.T) {
 	}
 	var keys []string
 	for _, e := range table.Entries() {
-		keys = append(keys, id{e.Namespace, e.Source}.key())
+		keys = append(keys, e.id().key())
 	}
 	if diff := cmp.Diff([]string{"a.trial", "b.start", "b.trial", "c.start", "m.refusal", "m.start", "n.mount",
-		"n.refusal"}, keys); diff != "" {
+		"n.u-1.once", "n.refusal", "p.u-2.once"}, keys); diff != "" {
 		t.Error(diff)
 	}
 	var named []string
@@ -84,9 +88,38 @@ func TestParse(t *testing.T) {
 		named = append(named, strings.Fields(line)[1])
 	}
 	want := []string{"L.trial:", "d.trial:", "e.trial:", "f.trial:", "g.trial:", "h.trial:", "i.trial:", "j.else:", "k:",
-		"o.mount:"}
+		"o.mount:", "p..once:", "p.a.b.once:", "p.once:", "p.u-2.mount:"}
 	if diff := cmp.Diff(want, named); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestForTaskRun: an exception of one TaskRun leaves the pods of others as they are.
+func TestForTaskRun(t *testing.T) {
+	byInit := Exception{Delivery: settings.DeliveryInit, Image: image, Since: since}
+	alone := Exception{Delivery: None, Image: image, Since: since, Node: "node-1"}
+	old := alone
+	old.Image = "another:v1"
+	table := Parse(map[string]string{
+		"a.u.once": encoded(t, alone), "b.u.once": encoded(t, alone), "b.trial": encoded(t, byInit),
+		"c.u.once": encoded(t, alone), "c.trial": encoded(t, alone), "d.u.once": encoded(t, old),
+	})
+	for name, tc := range map[string]struct {
+		namespace string
+		taskRun   types.UID
+		want      Source
+	}{
+		"its own": {"a", "u", Once}, "another": {"a", "v", ""}, "no TaskRun": {"a", "", ""},
+		"before another way": {"b", "u", Once}, "another's way": {"b", "v", Trial},
+		"after the namespace's": {"c", "u", Trial}, "another image": {"d", "u", ""},
+	} {
+		got, ok := table.ForTaskRun(tc.namespace, tc.taskRun, image)
+		if got.Source != tc.want || ok != (tc.want != "") || tc.want == Once && got.TaskRun != tc.taskRun {
+			t.Errorf("%s: got %+v, %t", name, got, ok)
+		}
+	}
+	if e, ok := table.For("a", image); ok {
+		t.Errorf("the whole namespace has exception %+v", e)
 	}
 }
 

@@ -28,7 +28,7 @@ func Read(ctx context.Context, client Client) (Table, error) {
 func Forget(ctx context.Context, client Client, source Source, namespaces []string, owner string) error {
 	data := map[string]any{}
 	for _, namespace := range namespaces {
-		data[id{namespace, source}.key()] = nil
+		data[id{namespace: namespace, source: source}.key()] = nil
 	}
 	if len(data) == 0 {
 		return nil

@@ -9,20 +9,47 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // NodeVolume is a volume of the backend in a pod, which a CSI driver mounts on the pod's node.
 type NodeVolume struct{ Name, Driver string }
 
-// NodeVolumes returns the volumes of the backend that CSI drivers mount into a pod.
-func NodeVolumes(pod *corev1.Pod) []NodeVolume {
+// NodeVolumes returns which of the known volumes of backends CSI drivers mount into a pod. It returns none for a pod
+// without the signer: the author of a TaskRun can give volumes any name.
+func NodeVolumes(pod *corev1.Pod, known []NodeVolume) []NodeVolume {
+	if imageOf(pod) == "" || pod.Annotations[signing.UnsignedAnnotation] != "" {
+		return nil
+	}
 	var volumes []NodeVolume
 	for _, v := range pod.Spec.Volumes {
-		if strings.HasPrefix(v.Name, Volume+"-") && v.CSI != nil {
-			volumes = append(volumes, NodeVolume{Name: v.Name, Driver: v.CSI.Driver})
+		if v.CSI == nil {
+			continue
+		}
+		if volume := (NodeVolume{Name: v.Name, Driver: v.CSI.Driver}); slices.Contains(known, volume) {
+			volumes = append(volumes, volume)
 		}
 	}
 	return volumes
+}
+
+// ChoosesNode reports whether a pod may be on its node because of what its TaskRun wants. The author of a TaskRun
+// can choose a node by its pod template, or by the volume of a workspace.
+func ChoosesNode(pod *corev1.Pod) bool {
+	s := pod.Spec
+	return len(s.NodeSelector) > 0 || s.Affinity != nil || len(s.TopologySpreadConstraints) > 0 ||
+		s.SchedulerName != "" && s.SchedulerName != corev1.DefaultSchedulerName || s.RuntimeClassName != nil ||
+		s.HostNetwork || slices.ContainsFunc(s.Tolerations, isChosen) ||
+		slices.ContainsFunc(s.Volumes, func(v corev1.Volume) bool {
+			return v.PersistentVolumeClaim != nil || v.Ephemeral != nil
+		})
+}
+
+// isChosen reports whether a toleration is not one that Kubernetes adds to every pod.
+func isChosen(t corev1.Toleration) bool {
+	return t.Key != corev1.TaintNodeNotReady && t.Key != corev1.TaintNodeUnreachable &&
+		t.Key != corev1.TaintNodeMemoryPressure
 }
 
 // AwaitsVolumes reports whether a pod has a node, but not yet what its containers need. The kubelet mounts all

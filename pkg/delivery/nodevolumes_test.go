@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // waitingPod is a pod that waits on its node for a volume of the backend.
@@ -17,7 +19,8 @@ func waitingPod() *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{UID: "p"},
 		Spec: corev1.PodSpec{NodeName: "node-1", Volumes: []corev1.Volume{
-			{Name: Volume}, {Name: "own", VolumeSource: csi}, {Name: Volume + "-backend", VolumeSource: csi},
+			{Name: Volume, VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: image}}},
+			{Name: "own", VolumeSource: csi}, {Name: Volume + "-backend", VolumeSource: csi},
 			{Name: Volume + "-pod", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{}}},
 		}},
 		Status: corev1.PodStatus{
@@ -30,10 +33,61 @@ func waitingPod() *corev1.Pod {
 	}
 }
 
+// TestNodeVolumes: only the volumes of backends count, in pods with the signer.
 func TestNodeVolumes(t *testing.T) {
-	want := []NodeVolume{{Name: Volume + "-backend", Driver: "csi.example"}}
-	if diff := cmp.Diff(want, NodeVolumes(waitingPod())); diff != "" {
-		t.Error(diff)
+	known := []NodeVolume{{Name: Volume + "-backend", Driver: "csi.example"}}
+	for name, tc := range map[string]struct {
+		change func(*corev1.Pod)
+		want   []NodeVolume
+	}{
+		"ours":               {func(*corev1.Pod) {}, known},
+		"of another name":    {func(p *corev1.Pod) { p.Spec.Volumes[2].Name += "-2" }, nil},
+		"of another driver":  {func(p *corev1.Pod) { p.Spec.Volumes[2].CSI.Driver = "own.example" }, nil},
+		"without the signer": {func(p *corev1.Pod) { p.Spec.Volumes[0].Image = nil }, nil},
+		"left alone": {func(p *corev1.Pod) {
+			p.Annotations = map[string]string{signing.UnsignedAnnotation: "the pod already has a volume"}
+		}, nil},
+	} {
+		pod := waitingPod()
+		tc.change(pod)
+		if diff := cmp.Diff(tc.want, NodeVolumes(pod, known)); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestChoosesNode: what the author of a TaskRun can use to bring a pod to a node, and what every pod has.
+func TestChoosesNode(t *testing.T) {
+	tolerates := func(key string) corev1.PodSpec {
+		return corev1.PodSpec{Tolerations: []corev1.Toleration{{Key: key, Operator: corev1.TolerationOpExists}}}
+	}
+	holds := func(v corev1.VolumeSource) corev1.PodSpec {
+		return corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: v}}}
+	}
+	for name, tc := range map[string]struct {
+		spec corev1.PodSpec
+		want bool
+	}{
+		"nothing":            {corev1.PodSpec{SchedulerName: corev1.DefaultSchedulerName}, false},
+		"as every pod":       {tolerates(corev1.TaintNodeNotReady), false},
+		"unreachable":        {tolerates(corev1.TaintNodeUnreachable), false},
+		"an empty folder":    {holds(corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}), false},
+		"a selector":         {corev1.PodSpec{NodeSelector: map[string]string{"a": "b"}}, true},
+		"an affinity":        {corev1.PodSpec{Affinity: &corev1.Affinity{}}, true},
+		"a spread":           {corev1.PodSpec{TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{}}}, true},
+		"a taint":            {tolerates("example.com/builds"), true},
+		"every taint":        {tolerates(""), true},
+		"a cordon":           {tolerates(corev1.TaintNodeUnschedulable), true},
+		"a scheduler":        {corev1.PodSpec{SchedulerName: "mine"}, true},
+		"a runtime":          {corev1.PodSpec{RuntimeClassName: new("kata")}, true},
+		"the node's network": {corev1.PodSpec{HostNetwork: true}, true},
+		"a claim": {holds(corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}}), true},
+		"a claim of its own": {holds(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}}), true},
+	} {
+		if got := ChoosesNode(&corev1.Pod{Spec: tc.spec}); got != tc.want {
+			t.Errorf("%s: got %t", name, got)
+		}
 	}
 }
 

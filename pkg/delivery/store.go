@@ -21,36 +21,51 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 )
 
-// Shares of the ConfigMap, in bytes: of the keeper's exceptions, of the controller's exceptions, and of the
-// requests for trials. Each has its own share, so that none can take the room of another. Together they stay
-// below the limit for an object (1 MiB).
+// Shares of the ConfigMap, in bytes: of the keeper's exceptions, of the controller's exceptions for namespaces, of
+// those for TaskRuns, and of the requests for trials. Each has its own share, so that none can take the room of
+// another. Together they stay below the limit for an object (1 MiB).
 const (
 	maxSize  = 400 << 10 // for each of the first two
-	maxMarks = 200 << 10
+	maxOnce  = 100 << 10
+	maxMarks = 120 << 10
 )
+
+// maxOnceIn is how many TaskRuns of one namespace have an exception at most, so that no namespace takes the room of
+// the others.
+const maxOnceIn = 40
 
 // shareOf returns the last parts of keys that share room with last, and that room in bytes.
 func shareOf(last string) (lasts []string, room int) {
 	switch last {
 	case string(Trial):
 		return []string{last}, maxSize
+	case string(Once):
+		return []string{last}, maxOnce
 	case keyRefused:
 		return []string{last}, maxMarks
 	}
 	return []string{string(Start), string(Mount), string(Refusal)}, maxSize
 }
 
+// lastOf returns the last part of a key.
+func lastOf(key string) string { return key[strings.LastIndex(key, ".")+1:] }
+
 // hasRoom reports whether data has room for a key with this value.
 func hasRoom(data map[string]string, key, value string) bool {
-	_, last, _ := strings.Cut(key, ".")
+	last := lastOf(key)
 	lasts, room := shareOf(last)
-	used := len(key) + len(value)
+	namespace, _, _ := strings.Cut(key, ".")
+	used, there := len(key)+len(value), 1
 	for other, held := range data {
-		if _, last, _ := strings.Cut(other, "."); other != key && slices.Contains(lasts, last) {
-			used += len(other) + len(held)
+		if other == key || !slices.Contains(lasts, lastOf(other)) {
+			continue
+		}
+		used += len(other) + len(held)
+		if strings.HasPrefix(other, namespace+".") {
+			there++
 		}
 	}
-	return used <= room
+	return used <= room && (last != string(Once) || there <= maxOnceIn)
 }
 
 // ErrFull means that the ConfigMap has no room for more keys of this kind.
@@ -86,10 +101,15 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	if err != nil {
 		return fmt.Errorf("exception of namespace %s: %w", namespace, err)
 	}
-	if before, ok := s.view.Table().Of(namespace, s.source); ok && before.Same(stored) {
+	i := id{namespace, s.source, e.TaskRun}
+	stored.TaskRun = e.TaskRun
+	if before, ok := s.view.Table().exceptions[i]; ok && before.Same(stored) {
 		return nil
 	}
-	key := id{namespace, s.source}.key()
+	key := i.key()
+	if _, err := parseKey(key); err != nil {
+		return fmt.Errorf("exception of namespace %s: %w", namespace, err)
+	}
 	if !hasRoom(s.view.data(), key, value) {
 		return ErrFull
 	}
@@ -100,7 +120,14 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 func (s *Store) Clear(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.remove(ctx, id{namespace, s.source}.key())
+	return s.remove(ctx, id{namespace: namespace, source: s.source}.key())
+}
+
+// End removes one exception, whatever its source is.
+func (s *Store) End(ctx context.Context, e Entry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.remove(ctx, e.id().key())
 }
 
 // Forget removes the exceptions of all sources for a namespace that no longer exists.
@@ -108,9 +135,9 @@ func (s *Store) Forget(ctx context.Context, namespace string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	data, gone := s.view.data(), map[string]any{}
-	for _, source := range sources() {
-		if key := (id{namespace, source}).key(); data[key] != "" {
-			gone[key] = nil
+	for _, e := range Parse(data).Entries() {
+		if e.Namespace == namespace {
+			gone[e.id().key()] = nil
 		}
 	}
 	if len(gone) == 0 {
@@ -199,8 +226,12 @@ func AskForTrials(ctx context.Context, client Client, owner string, now time.Tim
 	}
 	data, asked := map[string]any{}, maps.Clone(cm.Data)
 	for _, e := range Parse(cm.Data).Entries() {
+		if e.Source == Once {
+			data[e.id().key()] = nil
+			continue // a trial does not show whether a node mounts a volume
+		}
 		if e.Source == Refusal || e.Source == Mount {
-			data[id{e.Namespace, e.Source}.key()] = nil
+			data[e.id().key()] = nil
 		}
 		if key, value := refusedKey(e.Namespace), now.UTC().Format(time.RFC3339); hasRoom(asked, key, value) {
 			data[key], asked[key] = value, value

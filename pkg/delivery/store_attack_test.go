@@ -23,7 +23,7 @@ func TestRoomForNamespaces(t *testing.T) {
 	}
 	used, n := 0, 0
 	for used < maxSize {
-		used += len(id{fmt.Sprintf("team-%05d-ci", n), Start}.key()) + len(value)
+		used += len(id{namespace: fmt.Sprintf("team-%05d-ci", n), source: Start}.key()) + len(value)
 		n++
 	}
 	if n < namespaces {

@@ -5,6 +5,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -122,7 +123,7 @@ func TestStoreFull(t *testing.T) {
 // TestShares checks that neither the exceptions of one writer nor the requests for trials take the room of
 // another, even with many namespaces.
 func TestShares(t *testing.T) {
-	if total := 2*maxSize + maxMarks; total >= 1<<20 {
+	if total := 2*maxSize + maxOnce + maxMarks; total >= 1<<20 {
 		t.Errorf("all together may take %d bytes, more than an object may have", total)
 	}
 	e := Exception{Delivery: None, Reason: strings.Repeat("x", MaxReason), Since: since}
@@ -139,6 +140,7 @@ func TestShares(t *testing.T) {
 		"mounts take that of starts":          {full("mount", maxSize), Start, false, true},
 		"trials do not":                       {full("trial", maxSize), Refusal, true, true},
 		"nor do marks":                        {full("refused", maxMarks), Refusal, true, false},
+		"nor do those of TaskRuns":            {full("u.once", maxOnce), Refusal, true, true},
 		"refusals do not take that of trials": {full("refusal", maxSize), Trial, true, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,16 +157,48 @@ func TestShares(t *testing.T) {
 	}
 }
 
+// TestStoreTaskRuns: exceptions of TaskRuns come and go one by one, and no namespace takes the room of the others.
+func TestStoreTaskRuns(t *testing.T) {
+	e := Exception{Delivery: None, Reason: "r", Since: since, TaskRun: "u"}
+	many := map[string]string{}
+	for i := range maxOnceIn {
+		many[fmt.Sprintf("many.u-%d.once", i)] = encoded(t, Exception{Delivery: None, Image: image, Since: since})
+	}
+	s, _ := newStore(t, many)
+	s.source = Once
+	if err := s.Set(t.Context(), "many", e); !errors.Is(err, ErrFull) {
+		t.Errorf("one namespace gets more than %d: %v", maxOnceIn, err)
+	}
+	if err := s.Set(t.Context(), "ci", Exception{Delivery: None, Since: since}); err == nil {
+		t.Error("an exception without a TaskRun was stored")
+	}
+	if err := s.Set(t.Context(), "ci", e); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, func() bool { _, ok := s.view.ForTaskRun("ci", "u"); return ok })
+	if err := s.End(t.Context(), Entry{"ci", Once, e}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, func() bool { return len(s.view.data()) == maxOnceIn })
+	if err := s.Forget(t.Context(), "many"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, s, func() bool { return len(s.view.data()) == 0 })
+}
+
 func TestAskForTrials(t *testing.T) {
 	e := encoded(t, Exception{Delivery: None, Image: image, Since: since})
 	s, client := newStore(t, map[string]string{"a.trial": e, "b.trial": "nonsense", "c.start": e, "d.refusal": e,
-		"e.mount": e})
+		"e.mount": e, "f.u.once": e})
 	if err := AskForTrials(t.Context(), client, "test", since); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, s, func() bool { return cmp.Equal([]string{"a", "c", "d", "e"}, s.view.Table().Refused()) })
 	if _, ok := s.view.Table().Of("d", Refusal); ok {
 		t.Error("the exception of a refusal is kept, which nothing else ends")
+	}
+	if _, ok := s.view.ForTaskRun("f", "u"); ok {
+		t.Error("the exception of a TaskRun is kept, although the user may have repaired the node")
 	}
 	if _, ok := s.view.Table().Of("e", Mount); ok {
 		t.Error("the exception of a mount is kept, although the user may have repaired the node")

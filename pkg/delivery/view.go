@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/cache"
@@ -74,6 +75,11 @@ func (v *View) Table() Table { return *v.table.Load() }
 
 // For returns the entry that applies to a namespace now, with this version's image.
 func (v *View) For(namespace string) (Entry, bool) { return v.Table().For(namespace, v.image) }
+
+// ForTaskRun returns the entry that applies to the pods of a TaskRun now, with this version's image.
+func (v *View) ForTaskRun(namespace string, taskRun types.UID) (Entry, bool) {
+	return v.Table().ForTaskRun(namespace, taskRun, v.image)
+}
 
 func (v *View) update(obj any) {
 	if cm, ok := obj.(*corev1.ConfigMap); ok {

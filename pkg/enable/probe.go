@@ -32,7 +32,7 @@ const ProbeRefused = "the pod that would show it was refused"
 // known. Both are empty where the node gets it.
 func try(ctx context.Context, client kubeclient.Interface, p pullProbe) (failure, doubt string) {
 	pods := client.CoreV1().Pods(p.place.namespace)
-	pod, err := pods.Create(ctx, p.pod(), metav1.CreateOptions{FieldManager: FieldManager})
+	pod, err := create(ctx, pods, p.pod())
 	if err != nil { // a quota, Pod Security, another policy, or a missing permission: each has no effect on TaskRuns
 		return "", fmt.Sprintf(ProbeRefused+": %v", err)
 	}
@@ -48,6 +48,17 @@ func try(ctx context.Context, client kubeclient.Interface, p pullProbe) (failure
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
 	return watch(ctx, pods, pod)
+}
+
+// create creates a pod. Who interrupts it meanwhile waits for the answer: without its name, the pod could not be
+// deleted.
+func create(ctx context.Context, pods typedcorev1.PodInterface, pod *corev1.Pod) (*corev1.Pod, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeRemoval)
+	defer cancel()
+	return pods.Create(ctx, pod, metav1.CreateOptions{FieldManager: FieldManager})
 }
 
 // watch waits until the pod of a probe has ended, or does not start for a while.

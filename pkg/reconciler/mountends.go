@@ -37,9 +37,9 @@ type MountEndsConfig struct {
 	Drivers func() []string
 	// Takes reports whether new pods can get to a node.
 	Takes func(node string) bool
-	// Entries returns all exceptions, and Clear removes that of a namespace with source Mount.
+	// Entries returns all exceptions, and Clear removes one of them.
 	Entries  func() []delivery.Entry
-	Clear    func(ctx context.Context, namespace string) error
+	Clear    func(ctx context.Context, e delivery.Entry) error
 	Recorder record.EventRecorder
 	Now      func() time.Time
 	Log      *zap.SugaredLogger
@@ -61,19 +61,25 @@ func (m *MountEnds) Run(ctx context.Context) {
 	}
 }
 
-// End ends the exceptions that have held for long enough, and whose node mounts volumes again.
+// End ends the exceptions that have held for long enough, and whose node mounts volumes again. An exception of one
+// TaskRun ends in any case: it has another pod by then. A node that cannot be read does not keep others from ending.
 func (m *MountEnds) End(ctx context.Context) error {
 	well := map[string]bool{}
 	var errs []error
 	for _, e := range m.Entries() {
-		if e.Source != delivery.Mount || len(m.Drivers()) > 0 && m.Now().Sub(e.Since) < mountHolds {
+		switch {
+		case len(m.Drivers()) > 0 && m.Now().Sub(e.Since) < mountHolds:
+			continue
+		case e.Source == delivery.Once:
+			errs = append(errs, m.Clear(ctx, e))
+			continue
+		case e.Source != delivery.Mount:
 			continue
 		}
 		if _, known := well[e.Node]; !known {
 			var err error
-			if well[e.Node], err = m.isWell(ctx, e.Node); err != nil {
-				return err
-			}
+			well[e.Node], err = m.isWell(ctx, e.Node)
+			errs = append(errs, err)
 		}
 		if well[e.Node] {
 			errs = append(errs, m.end(ctx, e))
@@ -96,7 +102,7 @@ func (m *MountEnds) isWell(ctx context.Context, node string) (bool, error) {
 }
 
 func (m *MountEnds) end(ctx context.Context, e delivery.Entry) error {
-	if err := m.Clear(ctx, e.Namespace); err != nil {
+	if err := m.Clear(ctx, e); err != nil {
 		return err
 	}
 	m.Log.Infow("pods get the signer again", "namespace", e.Namespace)

@@ -50,7 +50,7 @@ const maxMountEvents = 100
 // awaitsVolume returns why a pod does not start if its node does not mount a volume of the backend. While the pod waits
 // for volumes, it is examined again: the kubelet may report the reason later.
 func (s *Starts) awaitsVolume(ctx context.Context, pod *corev1.Pod) (stuckPod, error) {
-	mounts := delivery.NodeVolumes(pod)
+	mounts := delivery.NodeVolumes(pod, s.Volumes)
 	if len(mounts) == 0 || !delivery.AwaitsVolumes(pod) {
 		return stuckPod{}, nil
 	}
@@ -60,49 +60,58 @@ func (s *Starts) awaitsVolume(ctx context.Context, pod *corev1.Pod) (stuckPod, e
 	}
 	for _, m := range mounts {
 		if !slices.Contains(s.Drivers(), m.Driver) {
-			return stuckPod{why: "the pod waits for a volume that another backend needed", uid: pod.UID}, nil
+			return stuckPod{
+				why: "the pod waits for a volume that another backend needed", uid: pod.UID, seen: pod.ResourceVersion,
+			}, nil
 		}
-		why, err := s.whyNotMounted(ctx, pod, m, scheduled)
+		why, source, err := s.whyNotMounted(ctx, pod, m, scheduled)
 		if err != nil {
 			return stuckPod{}, err
 		}
 		if why != "" {
-			return notMounted(pod, m, why), nil
+			return notMounted(pod, m, why, source), nil
 		}
 	}
 	return stuckPod{again: mountRecheck}, nil
 }
 
 // notMounted describes a pod whose node does not mount a volume.
-func notMounted(pod *corev1.Pod, m delivery.NodeVolume, why string) stuckPod {
+func notMounted(pod *corev1.Pod, m delivery.NodeVolume, why string, source delivery.Source) stuckPod {
 	node := pod.Spec.NodeName
 	return stuckPod{
-		why: why, source: delivery.Mount, uid: pod.UID, node: node,
+		why: why, source: source, uid: pod.UID, seen: pod.ResourceVersion, node: node,
 		next: fmt.Sprintf("make the CSI driver %s work on node %s (kubectl get pods -A --field-selector spec.nodeName=%s); "+
 			"pods get the signer again when it does", m.Driver, node, node),
 	}
 }
 
-// whyNotMounted returns why the node of a pod does not mount a volume, empty if nothing shows that.
+// whyNotMounted returns why the node of a pod does not mount a volume, empty if nothing shows that. The source is
+// Mount if that concerns the pods of other TaskRuns, too: only a node writes its CSINode, and the pod got there by no
+// choice of its TaskRun. Anyone who can create events can make one of the kubelet's, so an event concerns this TaskRun
+// only.
 func (s *Starts) whyNotMounted(ctx context.Context, pod *corev1.Pod, m delivery.NodeVolume, scheduled time.Time) (
-	string, error) {
+	why string, source delivery.Source, err error) {
 	has, err := hasDriver(ctx, s.Client, pod.Spec.NodeName, m.Driver)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	if !has {
-		return fmt.Sprintf("the CSI driver %s does not run on node %s", m.Driver, pod.Spec.NodeName), nil
+		source = delivery.Mount
+		if delivery.ChoosesNode(pod) {
+			source = delivery.Once
+		}
+		return fmt.Sprintf("the CSI driver %s does not run on node %s", m.Driver, pod.Spec.NodeName), source, nil
 	}
 	list, err := s.Client.CoreV1().Events(pod.Namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.OneTermEqualSelector("involvedObject.uid", string(pod.UID)).String(), Limit: maxMountEvents,
 	})
 	if err != nil {
-		return "", fmt.Errorf("reading the events of the TaskRun's pod: %w", err)
+		return "", "", fmt.Errorf("reading the events of the TaskRun's pod: %w", err)
 	}
-	if why := m.Failed(pod, list.Items, scheduled, s.Now()); why != "" {
-		return fmt.Sprintf("node %s: %s", pod.Spec.NodeName, why), nil
+	if why = m.Failed(pod, list.Items, scheduled, s.Now()); why != "" {
+		return fmt.Sprintf("node %s: %s", pod.Spec.NodeName, why), delivery.Once, nil
 	}
-	return "", nil
+	return "", "", nil
 }
 
 // hasDriver reports whether a CSI driver is registered with the kubelet of a node.

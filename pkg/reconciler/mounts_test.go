@@ -4,6 +4,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -17,14 +18,17 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 	"knative.dev/pkg/controller"
 	pkgreconciler "knative.dev/pkg/reconciler"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 const (
@@ -42,6 +46,9 @@ type mountRig struct {
 	event    *corev1.Event
 	enforced bool
 	stopped  bool
+	unwanted bool
+	full     bool // no room for exceptions
+	changed  bool // the pod, since it was read
 	drivers  []string
 	nodes    []string
 
@@ -53,7 +60,7 @@ type mountRig struct {
 func newMountRig() *mountRig {
 	now := time.Now().Truncate(time.Second)
 	pod := startingPod(signerImage, delivery.InitContainer, "PodInitializing", "")
-	pod.Spec.NodeName = "node-1"
+	pod.Spec.NodeName, pod.ResourceVersion = "node-1", "7"
 	pod.Spec.Volumes = []corev1.Volume{{Name: mountVolume, VolumeSource: corev1.VolumeSource{
 		CSI: &corev1.CSIVolumeSource{Driver: mountDriver},
 	}}}
@@ -86,14 +93,29 @@ func nodeWithDriver(name string, drivers ...string) *storagev1.CSINode {
 func (r *mountRig) starts(t *testing.T) *Starts {
 	t.Helper()
 	r.client = fake.NewClientset(r.pod, r.csiNode, r.event)
+	r.client.PrependReactor("delete", "pods", func(action k8stesting.Action) (bool, runtime.Object, error) {
+		only := action.(k8stesting.DeleteAction).GetDeleteOptions().Preconditions
+		if only == nil || only.UID == nil || *only.UID != r.pod.UID || only.ResourceVersion == nil ||
+			*only.ResourceVersion != r.pod.ResourceVersion {
+			t.Errorf("the pod is deleted with preconditions %v", only)
+		}
+		if r.changed {
+			return true, nil, apierrors.NewConflict(corev1.Resource("pods"), r.pod.Name, errors.New("it has changed"))
+		}
+		return false, nil, nil
+	})
 	s := NewStarts(StartsConfig{
 		Client: r.client, Image: signerImage,
 		Dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 			map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, r.taskRun),
-		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return r.enforced },
-		Stopped: func(string) bool { return r.stopped }, Drivers: func() []string { return r.drivers },
-		Nodes: func() []string { return r.nodes },
+		Wanted: func(string) bool { return !r.unwanted }, Enforced: func(string) bool { return r.enforced },
+		Stopped: func(string, types.UID) bool { return r.stopped }, Drivers: func() []string { return r.drivers },
+		Volumes: []delivery.NodeVolume{{Name: mountVolume, Driver: mountDriver}},
+		Nodes:   func() []string { return r.nodes },
 		Stop: func(_ context.Context, _ string, source delivery.Source, e delivery.Exception) error {
+			if r.full {
+				return delivery.ErrFull
+			}
 			r.stops[source] = e
 			return nil
 		},
@@ -135,15 +157,39 @@ func TestStartsMounts(t *testing.T) {
 		deleted bool
 		again   time.Duration
 	}{
-		"the driver does not mount": {func(*mountRig) {}, failed, "TaskRuns of this namespace run unsigned from now on",
-			false, seenEverywhere},
+		"the driver does not mount": {func(*mountRig) {}, failed, "this TaskRun runs unsigned", false, seenEverywhere},
 		"no driver": {func(r *mountRig) { noEvent(r); r.csiNode.Spec.Drivers = nil }, withoutDriver,
 			"spec.nodeName=node-1", false, seenEverywhere},
 		"other drivers": {func(r *mountRig) { noEvent(r); r.csiNode = nodeWithDriver("node-1", "other.example") },
 			withoutDriver, withoutDriver, false, seenEverywhere},
 		"an unknown node": {func(r *mountRig) { noEvent(r); r.csiNode.Name = "node-2" }, withoutDriver, withoutDriver,
 			false, seenEverywhere},
-		"enforced":       {func(r *mountRig) { r.enforced = true }, "", "no TaskRun starts until this is fixed", false, 0},
+		"enforced": {func(r *mountRig) { r.enforced = true }, "", "no TaskRun starts until this is fixed", false, 0},
+		"not the signer's": {func(r *mountRig) {
+			r.pod.Spec.Volumes[0].Name += "-2"
+		}, "", "", false, 0},
+		"of its own driver": {func(r *mountRig) {
+			r.pod.Spec.Volumes[0].CSI.Driver = "own.example"
+		}, "", "", false, 0},
+		"of its own driver, enforced": {func(r *mountRig) {
+			r.pod.Spec.Volumes[0].CSI.Driver, r.enforced = "own.example", true
+		}, "", "", false, 0},
+		"without the signer": {func(r *mountRig) { r.pod.Spec.InitContainers = nil }, "", "", false, 0},
+		"left alone": {func(r *mountRig) {
+			r.pod.Annotations = map[string]string{signing.UnsignedAnnotation: "r"}
+		}, "", "", false, 0},
+		"out of scope": {func(r *mountRig) { r.unwanted = true }, "", "", true, 0},
+		"out of scope, and not for long": {func(r *mountRig) {
+			r.unwanted = true
+			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now)
+		}, "", "", false, mountPatience},
+		"chosen by its pod template, without the driver": {func(r *mountRig) {
+			r.csiNode.Spec.Drivers, r.pod.Spec.NodeSelector = nil, map[string]string{"disk": "ssd"}
+		}, withoutDriver, "this TaskRun runs unsigned", false, seenEverywhere},
+		"no room": {func(r *mountRig) { r.full = true }, "", "", false, mountRecheck},
+		"no room for the namespace": {func(r *mountRig) { r.csiNode.Spec.Drivers, r.full = nil, true }, "",
+			"TaskRuns here go on hanging", false, 0},
+		"changed since":  {func(r *mountRig) { r.stopped, r.changed = true, true }, "", "", false, seenEverywhere},
 		"stopped before": {func(r *mountRig) { r.stopped = true }, "", "", true, 0},
 		"not for long": {func(r *mountRig) {
 			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now.Add(-time.Minute / 4))
@@ -151,7 +197,7 @@ func TestStartsMounts(t *testing.T) {
 		"not for long, but on such a node": {func(r *mountRig) {
 			r.nodes = []string{"node-1"}
 			r.pod.Status.Conditions[0].LastTransitionTime = metav1.NewTime(r.now.Add(-time.Minute / 4))
-		}, failed, "run unsigned from now on", false, seenEverywhere},
+		}, failed, "this TaskRun runs unsigned", false, seenEverywhere},
 		"of another backend":           {func(r *mountRig) { r.drivers = nil }, "", "", true, 0},
 		"of another backend, enforced": {func(r *mountRig) { r.drivers, r.enforced = nil, true }, "", "", true, 0},
 		"for something else":           {noEvent, "", "", false, mountRecheck},
@@ -175,9 +221,12 @@ func TestStartsMounts(t *testing.T) {
 			}
 			want := map[delivery.Source]delivery.Exception{}
 			if tc.reason != "" {
-				want[delivery.Mount] = delivery.Exception{
-					Delivery: delivery.None, Reason: tc.reason, Since: r.now, Node: "node-1",
+				e := delivery.Exception{Delivery: delivery.None, Reason: tc.reason, Since: r.now, Node: "node-1"}
+				source := delivery.Mount
+				if strings.Contains(tc.event, "this TaskRun") {
+					source, e.TaskRun = delivery.Once, r.taskRun.GetUID()
 				}
+				want[source] = e
 			}
 			if diff := cmp.Diff(want, r.stops); diff != "" {
 				t.Errorf("exceptions (-want +got):\n%s", diff)
@@ -203,6 +252,7 @@ func TestStartsSeenPending(t *testing.T) {
 		"pending":         {func(*mountRig) {}, []time.Duration{mountPatience}},
 		"after others":    {func(r *mountRig) { r.nodes = []string{"node-2"} }, []time.Duration{mountAgain}},
 		"without drivers": {func(r *mountRig) { r.drivers = nil }, nil},
+		"out of scope":    {func(r *mountRig) { r.unwanted = true }, nil},
 		"running":         {func(r *mountRig) { r.taskRun = startingRun("Unknown", "Running", "") }, nil},
 		"done":            {func(r *mountRig) { r.taskRun = startingRun("True", "Succeeded", "") }, nil},
 	} {
@@ -214,6 +264,58 @@ func TestStartsSeenPending(t *testing.T) {
 				t.Errorf("queue %v, later (-want +got):\n%s", r.queue.keys, diff)
 			}
 		})
+	}
+}
+
+// TestStartsSeenLeftovers: a TaskRun that waits for long is examined also if the settings ask for no volume any more:
+// its pod is of the backend from before.
+func TestStartsSeenLeftovers(t *testing.T) {
+	for name, change := range map[string]func(*mountRig){
+		"another backend": func(r *mountRig) { r.drivers = nil },
+		"none":            func(r *mountRig) { r.drivers, r.unwanted = nil, true },
+		"out of scope":    func(r *mountRig) { r.unwanted = true },
+	} {
+		r := newMountRig()
+		change(r)
+		r.now = r.now.Add(2 * mountPatience)
+		r.starts(t).Seen(r.taskRun)
+		if len(r.queue.keys) != 1 {
+			t.Errorf("%s: queue %v", name, r.queue.keys)
+		}
+	}
+}
+
+// TestMountEndsUnreadable: a node that cannot be read keeps only the exceptions because of it, and an exception of one
+// TaskRun ends in any case.
+func TestMountEndsUnreadable(t *testing.T) {
+	now := time.Now()
+	entry := func(namespace, node string, source delivery.Source) delivery.Entry {
+		return delivery.Entry{Namespace: namespace, Source: source, Exception: delivery.Exception{
+			Delivery: delivery.None, Since: now.Add(-mountHolds), Node: node,
+		}}
+	}
+	client := fake.NewClientset(nodeWithDriver("node-1", mountDriver))
+	client.PrependReactor("get", "csinodes", func(action k8stesting.Action) (bool, runtime.Object, error) {
+		if action.(k8stesting.GetAction).GetName() == "bad" {
+			return true, nil, errors.New("no answer")
+		}
+		return false, nil, nil
+	})
+	var got []string
+	m := NewMountEnds(MountEndsConfig{
+		Client: client, Drivers: func() []string { return []string{mountDriver} }, Takes: func(string) bool { return true },
+		Entries: func() []delivery.Entry {
+			return []delivery.Entry{entry("a", "bad", delivery.Mount), entry("b", "bad", delivery.Mount),
+				entry("c", "node-1", delivery.Mount), entry("d", "bad", delivery.Once)}
+		},
+		Clear:    func(_ context.Context, e delivery.Entry) error { got = append(got, e.Namespace); return nil },
+		Recorder: record.NewFakeRecorder(10), Now: func() time.Time { return now }, Log: zap.NewNop().Sugar(),
+	})
+	if err := m.End(t.Context()); err == nil {
+		t.Error("the node that cannot be read is not reported")
+	}
+	if diff := cmp.Diff([]string{"c", "d"}, got); diff != "" || len(client.Actions()) != 2 {
+		t.Errorf("%d reads; ended (-want +got):\n%s", len(client.Actions()), diff)
 	}
 }
 
@@ -248,7 +350,7 @@ func TestMountEnds(t *testing.T) {
 			m := NewMountEnds(MountEndsConfig{
 				Client: client, Drivers: func() []string { return tc.drivers }, Takes: func(string) bool { return tc.takes },
 				Entries:  func() []delivery.Entry { return entries },
-				Clear:    func(_ context.Context, namespace string) error { got = append(got, namespace); return nil },
+				Clear:    func(_ context.Context, e delivery.Entry) error { got = append(got, e.Namespace); return nil },
 				Recorder: recorder, Now: func() time.Time { return now }, Log: zap.NewNop().Sugar(),
 			})
 			if err := m.End(t.Context()); err != nil {

@@ -34,9 +34,9 @@ import (
 const ReasonNotStarted = "SignerNotDelivered"
 
 // Starts handles TaskRuns whose pods do not start because of the signer: nodes do not get its image, or do not mount
-// a volume that it needs. If results are audited, it writes an exception, so that the inject webhook leaves the
-// namespace's pods alone. Then it deletes the pod, and Tekton creates another one for the TaskRun. While this replica
-// leads, Seen gets every TaskRun. Starts keeps only keys in memory.
+// a volume that it needs. If results are audited, it writes an exception, so that the inject webhook leaves the pods of
+// the namespace, or of this TaskRun, alone. Then it deletes the pod, and Tekton creates another one for the TaskRun.
+// While this replica leads, Seen gets every TaskRun. Starts keeps only keys in memory.
 type Starts struct {
 	pkgreconciler.LeaderAwareFuncs
 	StartsConfig
@@ -65,12 +65,14 @@ type StartsConfig struct {
 	Image string
 	// Wanted reports whether pods of a namespace get the signer, and Enforced whether TaskRuns there fail without it.
 	Wanted, Enforced func(namespace string) bool
-	// Stopped reports whether a namespace has an exception already.
-	Stopped func(namespace string) bool
+	// Stopped reports whether new pods of a TaskRun are left alone already.
+	Stopped func(namespace string, taskRun types.UID) bool
 	// Stop writes an exception of a source for a namespace.
 	Stop func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error
-	// Drivers returns the CSI drivers that mount the volumes of the backend into pods.
+	// Drivers returns the CSI drivers that mount the volumes of the backend into pods. Volumes are those of all
+	// backends.
 	Drivers func() []string
+	Volumes []delivery.NodeVolume
 	// Nodes returns the nodes on which pods did not start for want of a volume.
 	Nodes func() []string
 	// OnStuck is called when a pod does not start because of the signer, with whether its namespace is left alone from
@@ -97,15 +99,19 @@ func (s *Starts) Start(ctx context.Context, queue delayedQueue, whileLeading fun
 }
 
 // Seen puts a TaskRun into the work queue if its pod may not start. Tekton does not write that a volume is not
-// mounted, so a pod that may wait for one is examined later.
+// mounted, so a pod that may wait for one is examined later. A pod may also wait for what the settings of before
+// wanted: every TaskRun is seen again from time to time, and then it is examined, too.
 func (s *Starts) Seen(taskRun *unstructured.Unstructured) {
 	key := keyOf(taskRun)
+	wanted := s.Wanted(key.Namespace)
 	switch {
-	case !s.Wanted(key.Namespace):
-	case s.maySuffer(taskRun):
+	case wanted && s.maySuffer(taskRun):
 		s.queue.EnqueueKey(key)
-	case isPending(taskRun) && len(s.Drivers()) > 0:
+	case !isPending(taskRun):
+	case wanted && len(s.Drivers()) > 0:
 		s.queue.EnqueueKeyAfter(key, s.patience())
+	case s.Now().Sub(taskRun.GetCreationTimestamp().Time) > mountPatience:
+		s.queue.EnqueueKey(key)
 	}
 }
 
@@ -165,7 +171,7 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 	if err != nil {
 		return err
 	}
-	if !s.maySuffer(taskRun) && !isPending(taskRun) || !s.Wanted(namespace) {
+	if !s.maySuffer(taskRun) && !isPending(taskRun) {
 		return nil
 	}
 	found, err := s.examine(ctx, taskRun)
@@ -176,14 +182,21 @@ func (s *Starts) Reconcile(ctx context.Context, key string) error {
 		return controller.NewRequeueAfter(found.again)
 	case found.why == "":
 		return nil
-	case found.source == "":
+	case found.source == "" || s.isLeftover(namespace, found.source): // new pods do without
 		return s.replace(ctx, taskRun, found)
+	case !s.Wanted(namespace):
+		return nil
 	case s.Enforced(namespace):
 		return s.report(ctx, taskRun, found, "results are enforced here: no TaskRun starts until this is fixed", false)
-	case s.Stopped(namespace):
+	case s.Stopped(namespace, taskRun.GetUID()):
 		return s.replace(ctx, taskRun, found)
 	}
 	return s.stop(ctx, taskRun, found)
+}
+
+// isLeftover reports whether a pod waits for a volume although new pods of its namespace do not need it.
+func (s *Starts) isLeftover(namespace string, source delivery.Source) bool {
+	return source != delivery.Start && !s.Wanted(namespace)
 }
 
 // stuckPod is a pod that does not start because of the signer.
@@ -191,8 +204,9 @@ type stuckPod struct {
 	why    string          // empty: it starts, or the reason is a different one
 	next   string          // what the user can do
 	source delivery.Source // of the exception; empty: none is needed
-	node   string          // that does not mount a volume; of source Mount
+	node   string          // that does not mount a volume; of sources Mount and Once
 	uid    types.UID       // empty: Tekton has deleted it
+	seen   string          // the version of the pod that was examined
 	again  time.Duration   // until it must be examined again, before anything is done; 0: it need not
 }
 
@@ -219,7 +233,7 @@ func (s *Starts) examine(ctx context.Context, taskRun *unstructured.Unstructured
 	}
 	if image, why := delivery.Stuck(pod); image == s.Image && why != "" {
 		found := s.withoutImage(why)
-		found.uid = pod.UID
+		found.uid, found.seen = pod.UID, pod.ResourceVersion
 		if !state.complete() {
 			found.again = secondAttempt - s.Now().Sub(scheduledAt(pod))
 		}
@@ -253,37 +267,48 @@ func podNameOf(taskRun *unstructured.Unstructured) string {
 // seenEverywhere is how long it takes until every replica of the webhooks knows of an exception.
 const seenEverywhere = time.Second
 
-// stop leaves the pods of a namespace alone from now on, and returns to this one.
+// stop leaves the pods of a namespace, or of a TaskRun, alone from now on, and returns to this one.
 func (s *Starts) stop(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
-	err := s.Stop(ctx, taskRun.GetNamespace(), found.source, delivery.Exception{
-		Delivery: delivery.None, Reason: found.why, Since: s.Now(), Node: found.node,
-	})
-	if errors.Is(err, delivery.ErrFull) {
-		return s.report(ctx, taskRun, found, "TaskRuns here go on hanging: "+err.Error(), false)
+	e := delivery.Exception{Delivery: delivery.None, Reason: found.why, Since: s.Now(), Node: found.node}
+	outcome := "TaskRuns of this namespace run unsigned from now on"
+	if found.source == delivery.Once {
+		e.TaskRun, outcome = taskRun.GetUID(), "this TaskRun runs unsigned"
 	}
-	if err != nil {
+	err := s.Stop(ctx, taskRun.GetNamespace(), found.source, e)
+	switch {
+	case errors.Is(err, delivery.ErrFull) && found.source == delivery.Once: // others end within minutes
+		s.Log.Warnw("the pod of a TaskRun waits for longer", "namespace", taskRun.GetNamespace(), "taskRun",
+			taskRun.GetName(), zap.Error(err))
+		return controller.NewRequeueAfter(mountRecheck)
+	case errors.Is(err, delivery.ErrFull):
+		return s.report(ctx, taskRun, found, "TaskRuns here go on hanging: "+err.Error(), false)
+	case err != nil:
 		return err
 	}
-	if err := s.report(ctx, taskRun, found, "TaskRuns of this namespace run unsigned from now on", true); err != nil {
+	if err := s.report(ctx, taskRun, found, outcome, true); err != nil {
 		return err
 	}
 	return controller.NewRequeueAfter(seenEverywhere)
 }
 
-// replace deletes a pod without a started step, in a namespace whose pods are left alone. Tekton creates another one
-// without the signer. If Tekton has failed the TaskRun already, nothing helps.
+// replace deletes a pod without a started step, where new pods are left alone. Tekton creates another one without the
+// signer. If the pod has changed since it was examined, it is examined again: a step may have started. If Tekton has
+// failed the TaskRun already, nothing helps.
 func (s *Starts) replace(ctx context.Context, taskRun *unstructured.Unstructured, found stuckPod) error {
 	if found.uid == "" || stateOf(taskRun).complete() {
 		return nil
 	}
 	now := int64(0)
 	err := s.Client.CoreV1().Pods(taskRun.GetNamespace()).Delete(ctx, podNameOf(taskRun), metav1.DeleteOptions{
-		GracePeriodSeconds: &now, Preconditions: &metav1.Preconditions{UID: &found.uid},
+		GracePeriodSeconds: &now,
+		Preconditions:      &metav1.Preconditions{UID: &found.uid, ResourceVersion: &found.seen},
 	})
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsNotFound(err):
 		return nil
-	}
-	if err != nil {
+	case apierrors.IsConflict(err):
+		return controller.NewRequeueAfter(seenEverywhere)
+	case err != nil:
 		return fmt.Errorf("deleting a pod that does not start: %w", err)
 	}
 	s.Log.Infow("a pod that did not start because of the signer was deleted: Tekton makes another one without it",

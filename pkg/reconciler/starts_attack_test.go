@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	dynamicfake "k8s.io/client-go/dynamic/fake"
 	"k8s.io/client-go/kubernetes/fake"
 	"k8s.io/client-go/tools/record"
@@ -32,7 +33,7 @@ func startsRig(t *testing.T, taskRun *unstructured.Unstructured, pod *corev1.Pod
 		Dynamic: dynamicfake.NewSimpleDynamicClientWithCustomListKinds(runtime.NewScheme(),
 			map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, taskRun),
 		Wanted: func(string) bool { return true }, Enforced: func(string) bool { return false },
-		Stopped: func(string) bool { return stopped },
+		Stopped: func(string, types.UID) bool { return stopped },
 		Stop:    func(context.Context, string, delivery.Source, delivery.Exception) error { *stops++; return nil },
 		Drivers: func() []string { return nil }, Nodes: func() []string { return nil },
 		OnStuck: func(bool) {}, Recorder: record.NewFakeRecorder(10), Now: time.Now, Log: zap.NewNop().Sugar(),

@@ -33,7 +33,9 @@ const signerImage = "reg.example/signer:v1"
 func startingRun(status, reason, message string) *unstructured.Unstructured {
 	return &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "tekton.dev/v1", "kind": "TaskRun",
-		"metadata": map[string]any{"namespace": "ci", "name": "build", "uid": "u"},
+		"metadata": map[string]any{
+			"namespace": "ci", "name": "build", "uid": "u", "creationTimestamp": time.Now().UTC().Format(time.RFC3339),
+		},
 		"status": map[string]any{
 			"podName": "build-pod", "completionTime": time.Now().UTC().Format(time.RFC3339),
 			"conditions": []any{map[string]any{"type": "Succeeded", "status": status, "reason": reason, "message": message}},
@@ -127,7 +129,7 @@ func TestStarts(t *testing.T) {
 					map[schema.GroupVersionResource]string{tektonResource(TaskRuns): "TaskRunList"}, tc.taskRun),
 				Wanted:   func(string) bool { return !tc.unwanted },
 				Enforced: func(string) bool { return tc.enforced },
-				Stopped:  func(string) bool { return tc.stopped },
+				Stopped:  func(string, types.UID) bool { return tc.stopped },
 				Drivers:  func() []string { return nil }, Nodes: func() []string { return nil },
 				Stop: func(_ context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
 					if namespace != "ci" || source != delivery.Start {

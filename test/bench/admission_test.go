@@ -94,7 +94,7 @@ func BenchmarkInjectWebhook(b *testing.B) {
 	handler := &admission.InjectHandler{
 		Scope: everything{signing.BackendOIDCSAToken}, Log: zap.NewNop().Sugar(),
 		Delivery:    func(settings.Delivery) settings.Delivery { return settings.DeliveryImage },
-		Exception:   func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
+		Exception:   func(string, types.UID) (delivery.Entry, bool) { return delivery.Entry{}, false },
 		Granted:     func(string) bool { return true },
 		OnLeftAlone: func(admission.LeftAlone) {},
 		Inject: func(pod *corev1.Pod, i admission.Injection) (*corev1.Pod, string, error) {

@@ -277,7 +277,7 @@ func TestGrowthOfInjection(t *testing.T) {
 					handler := &admission.InjectHandler{
 						Scope: enforced(settings.Audit), Log: zap.NewNop().Sugar(),
 						Delivery:  func(settings.Delivery) settings.Delivery { return settings.Delivery(by) },
-						Exception: func(string) (delivery.Entry, bool) { return delivery.Entry{}, false },
+						Exception: func(string, types.UID) (delivery.Entry, bool) { return delivery.Entry{}, false },
 						Inject: func(pod *corev1.Pod, _ admission.Injection) (*corev1.Pod, string, error) {
 							injected, err := inject.Pod(pod, options(by))
 							var skipped *inject.SkippedError

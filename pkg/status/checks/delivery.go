@@ -50,12 +50,37 @@ func (x exceptions) check() []status.Check {
 	for _, ns := range x.Namespaces.List {
 		if e, ok := x.of(ns); ok {
 			checks = append(checks, x.report(ns, e))
+			continue
 		}
+		checks = append(checks, x.ofTaskRuns(ns)...)
 	}
 	if len(checks) == 0 && x.Listed() {
 		return one(pass(status.PartAddOn, status.CheckDelivery, "no namespace is known to refuse the signer"))
 	}
 	return checks
+}
+
+// ofTaskRuns reports the exceptions of single TaskRuns in a namespace, of which the add-on keeps those of the last
+// minutes.
+func (x exceptions) ofTaskRuns(ns Namespace) []status.Check {
+	var found []delivery.Entry
+	for _, e := range x.table.Entries() {
+		if e.Source == delivery.Once && e.Namespace == ns.Name {
+			found = append(found, e)
+		}
+	}
+	if len(found) == 0 || !ns.InScope || x.enforcesIn(ns) {
+		return nil
+	}
+	return one(status.Check{
+		Part: status.PartAddOn, ID: status.CheckDelivery, Status: verify.Warn,
+		Object:   &status.Object{Kind: "Namespace", Name: ns.Name},
+		Expected: "every pod to start with the signer", Got: found[0].Reason,
+		Message: fmt.Sprintf("TaskRuns that ran unsigned in the last minutes, because their pods did not start with "+
+			"the signer: %d", len(found)),
+		Next: "make the CSI driver work on node " + found[0].Node + "; if it does, somebody makes such events: see who can " +
+			"create events in that namespace (docs/operations.md)",
+	})
 }
 
 // of returns the exception that applies to a namespace in scope, with the signer's image of the add-on.
@@ -85,7 +110,7 @@ func (x exceptions) waysOut(source delivery.Source) (refused, wayOut string) {
 	case delivery.Mount:
 		return "do not start", "make the CSI driver work on that node, and pods there get the signer again within minutes" +
 			leaveOut
-	case delivery.Trial: // it ends by itself
+	case delivery.Trial, delivery.Once: // it ends by itself
 	}
 	return "are refused", "have the policy admit image volumes and the image" + leaveOut
 }

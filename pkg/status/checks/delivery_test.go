@@ -42,6 +42,11 @@ func TestStatusDelivery(t *testing.T) {
 			"ci.mount", value("none", signerImage), status.Broken,
 			"pods with the signer do not start: TaskRuns run there unsigned",
 		},
+		"one TaskRun": {
+			"ci.u.once", value("none", signerImage), status.Warnings,
+			"TaskRuns that ran unsigned in the last minutes, because their pods did not start with the signer: 1",
+		},
+		"one TaskRun, out of scope": {"other.u.once", value("none", signerImage), status.Healthy, ""},
 		"the other way": {
 			"ci.trial", value("init", signerImage), status.Warnings,
 			"since 2026-01-02T03:04:05Z the signer gets there by init, because pods are refused otherwise",

@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -38,7 +39,7 @@ type Status struct {
 
 	mu     sync.Mutex
 	reader *proof.Reader
-	of     *trust.Cluster // what reader was made of
+	of     *trust.Cluster // what reader was made of; nil: nothing was known
 }
 
 var _ cluster.StatusClient = (*Status)(nil)
@@ -113,15 +114,12 @@ func (s *Status) CheckSpireVerifiedFlag(tr *v1.TaskRun) bool { return statushash
 // current returns a reader for the authorities that are known now.
 func (s *Status) current() (*proof.Reader, error) {
 	known := s.trusted()
-	if known == nil {
-		known = &trust.Cluster{} // which decides nothing
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.of == known {
+	if s.reader != nil && s.of == known {
 		return s.reader, nil
 	}
-	reader, err := NewReader(known)
+	reader, err := NewReader(cmp.Or(known, &trust.Cluster{})) // an empty one decides nothing
 	if err != nil {
 		return nil, err
 	}

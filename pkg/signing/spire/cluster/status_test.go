@@ -143,6 +143,21 @@ func TestStatusRefuted(t *testing.T) {
 	}
 }
 
+// TestStatusReaderOnce makes a reader once for what is known, also while nothing is.
+func TestStatusReaderOnce(t *testing.T) {
+	s := newStatusSigning()
+	for _, known := range []*trust.Cluster{nil, {UID: "u", TrustDomain: testDomain}} {
+		s.trusted = known
+		first, err := s.status.current()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := s.status.current(); err != nil || again != first {
+			t.Errorf("%v: got another reader, %v", known, err)
+		}
+	}
+}
+
 // TestStatusNotSigned signs nothing with an identity that no verifier accepts, or after its end.
 func TestStatusNotSigned(t *testing.T) {
 	s, a := newStatusSigning(), newAuthority(t, testDomain)

@@ -7,6 +7,7 @@
 package statushash
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -179,7 +180,7 @@ type document struct {
 
 // HashV2 returns the hash annotation of form v2: v2, the time, and the hex SHA-256 of the RFC 8785 form of an
 // object with the TaskRun's namespace, name and UID, the time, and the whole status but its annotations. A status
-// with an object of too many members cannot be hashed.
+// with an object of too many members, or with an integer that a float cannot hold, cannot be hashed.
 func HashV2(tr *v1.TaskRun, at time.Time) (string, error) {
 	d := document{Namespace: tr.Namespace, Name: tr.Name, UID: string(tr.UID), SignedAt: textOf(at), Status: tr.Status}
 	d.Status.Annotations = nil
@@ -188,11 +189,13 @@ func HashV2(tr *v1.TaskRun, at time.Time) (string, error) {
 		return "", fmt.Errorf("encoding the status: %w", err)
 	}
 	var value any
-	if err := json.Unmarshal(encoded, &value); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(encoded))
+	decoder.UseNumber() // a float would make other integers of large ones, and so would the canonical form
+	if err := decoder.Decode(&value); err != nil {
 		return "", fmt.Errorf("encoding the status: %w", err)
 	}
 	if err := canonical.Check(value); err != nil {
-		return "", fmt.Errorf("the status is too large to be signed: %w", err)
+		return "", fmt.Errorf("the status cannot be signed: %w", err)
 	}
 	if encoded, err = canonical.JSON(value); err != nil {
 		return "", fmt.Errorf("the status: %w", err)

@@ -176,6 +176,25 @@ func TestHashV2Covers(t *testing.T) {
 	}
 }
 
+// TestHashV2LargeIntegers: the canonical form has floats only, in which large integers are the same. So a status with
+// such an integer is not signed, and a signed one that gets one is not the same.
+func TestHashV2LargeIntegers(t *testing.T) {
+	tr := signed(t, serveController(spiretest.New(t)))
+	for _, generation := range []int64{1 << 53, 1<<53 + 1, -1 << 53} {
+		tr.Status.ObservedGeneration = generation
+		if hash, err := statushash.HashV2(tr, signedAt); err == nil {
+			t.Errorf("generation %d has the hash %s", generation, hash)
+		}
+		if _, err := check(t, tr); err == nil {
+			t.Errorf("generation %d: the signature holds", generation)
+		}
+	}
+	tr.Status.ObservedGeneration = 1<<53 - 1
+	if _, err := statushash.HashV2(tr, signedAt); err != nil {
+		t.Errorf("the largest integer: %v", err)
+	}
+}
+
 func TestParseRefuses(t *testing.T) {
 	d := spiretest.New(t)
 	svid := serveController(d)
