@@ -178,7 +178,9 @@ func plainSizes(messages ...[]result.RunResult) ([]int, error) {
 	return sizes, nil
 }
 
-func isCertificate(r result.RunResult) bool { return r.Key == signing.CarrierSVID }
+func isCertificate(r result.RunResult) bool {
+	return slices.Contains(signing.CertificateCarriers(), r.Key)
+}
 
 func emits(bare []result.RunResult) bool {
 	return slices.ContainsFunc(bare, func(r result.RunResult) bool { return signing.IsSignedKind(r.ResultType) })

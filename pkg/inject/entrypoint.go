@@ -25,13 +25,13 @@ const (
 	flagCompress        = "compress_termination_message"
 	flagBreakpoint      = "breakpoint_on_failure"
 	flagBeforeStep      = "debug_before_step"
-	flagSPIRE           = "enable_spire"
+	flagSigner          = "enable_spire" // Tekton's own signer
 	flagWaitFileContent = "wait_file_content"
 )
 
 // switches returns the entrypoint's flags that take no value from the next argument.
 func switches() []string {
-	return []string{flagCompress, flagBreakpoint, flagBeforeStep, flagSPIRE, flagWaitFileContent}
+	return []string{flagCompress, flagBreakpoint, flagBeforeStep, flagSigner, flagWaitFileContent}
 }
 
 // entrypointFlags are the flags of one step's entrypoint.
@@ -82,6 +82,12 @@ func (f entrypointFlags) has(name string) bool {
 	return err == nil && on
 }
 
+// tektonSigns is why a step with Tekton's own signer gets no other.
+const tektonSigns = "Tekton's own signing with SPIRE is on"
+
+// tektonSigns reports whether Tekton's own signer is on.
+func (f entrypointFlags) tektonSigns() bool { return f.has(flagSigner) }
+
 // TektonSigns reports whether Tekton's own signer is on in a step of a pod.
 func TektonSigns(pod *corev1.Pod) bool {
 	return slices.ContainsFunc(pod.Spec.Containers, func(c corev1.Container) bool {
@@ -89,6 +95,6 @@ func TektonSigns(pod *corev1.Pod) bool {
 			return false
 		}
 		flags, err := parseEntrypoint(c.Args)
-		return err == nil && flags.has(flagSPIRE)
+		return err == nil && flags.tektonSigns()
 	})
 }

@@ -67,8 +67,8 @@ func readStep(c *corev1.Container) (stepContainer, error) {
 	}
 	s.flags = flags
 	switch {
-	case flags.has(flagSPIRE):
-		return stepContainer{}, skipped("Tekton's own signing with SPIRE is on")
+	case flags.tektonSigns():
+		return stepContainer{}, skipped(tektonSigns)
 	case flags.values[flagTerminationPath] != c.TerminationMessagePath:
 		return stepContainer{},
 			skipped("container %s: expected the entrypoint to write to the terminationMessagePath %q, got %q",

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
@@ -49,7 +50,7 @@ func tektonChecks() []Check {
 			ID: "TS105", Group: GroupTekton, Title: "one signer signs, the add-on's or Tekton's own",
 			Why: "pods in which Tekton's own signer is on get no other, and evidence of it counts only where format v1 does",
 			Fix: "Turn Tekton's own signer off: set enforce-nonfalsifiability to none in ConfigMap feature-flags. " +
-				"Or leave signing to it: --signer tekton with backend spire.",
+				"Or leave signing to it: " + settings.LeaveToTekton + ".",
 			Run: shared(checks.CheckFeatureFlags, status.CheckTektonSigner), Skip: withoutTekton,
 		},
 		{

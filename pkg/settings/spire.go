@@ -33,6 +33,9 @@ const (
 	SignerTekton Signer = "tekton" // Tekton's own, which signs in format v1
 )
 
+// LeaveToTekton is how a person leaves signing to Tekton's own signer.
+const LeaveToTekton = "--signer " + string(SignerTekton) + " with backend " + string(signing.BackendSPIRE)
+
 // SPIREEntries is who registers TaskRuns with SPIRE.
 type SPIREEntries string
 
@@ -72,6 +75,15 @@ func (s Settings) WithSPIRE(data map[string]string) (Settings, error) {
 		s.SPIRE.Config = c
 	}
 	return s, err
+}
+
+// Reread parses the data of ConfigMap config-signing again. What Tekton's own ConfigMap has stays as it is.
+func (s Settings) Reread(data map[string]string) (Settings, error) {
+	read, err := Parse(data)
+	if err == nil {
+		read.SPIRE.Config = s.SPIRE.Config
+	}
+	return read, err
 }
 
 // TektonSigns reports whether the steps are left to Tekton's own signer.

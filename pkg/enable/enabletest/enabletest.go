@@ -8,6 +8,7 @@ import (
 	"context"
 	"io"
 	"maps"
+	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -19,8 +20,8 @@ import (
 	restclient "k8s.io/client-go/rest"
 	clienttesting "k8s.io/client-go/testing"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable/manifests"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // TektonController returns the Deployment by which Tekton is found.
@@ -66,13 +67,15 @@ func Namespace(name string, labels map[string]string) *corev1.Namespace {
 	return &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, UID: types.UID("uid-of-" + name), Labels: all}}
 }
 
-// Grant returns the token grant that this version gives a namespace with backend oidc-sa-token.
+// Grant returns the token grant that this version gives a namespace with the backend that signs with tokens.
 func Grant(namespace string) *rbacv1.RoleBinding {
 	fence, err := manifests.FenceVersion()
 	if err != nil {
 		panic(err) // the manifests are embedded
 	}
-	return manifests.Grant(signing.BackendOIDCSAToken, namespace, fence)
+	all := backends.Enabled()
+	tokens := slices.IndexFunc(all, func(d backends.Descriptor) bool { return d.Tokens })
+	return manifests.Grant(all[tokens].Name, namespace, fence)
 }
 
 // Answer makes the add-on's port answer with an error, or without one, when the API server is asked to call it.
