@@ -33,32 +33,6 @@ type EnvelopeSignature struct {
 	Signature string `json:"sig"` // base64
 }
 
-// Bundle is a Sigstore bundle in its JSON form (sigstore/protobuf-specs, dev.sigstore.bundle.v1).
-type Bundle struct {
-	MediaType            string               `json:"mediaType"`
-	VerificationMaterial VerificationMaterial `json:"verificationMaterial"`
-	DSSEEnvelope         Envelope             `json:"dsseEnvelope"`
-}
-
-// VerificationMaterial names the key: exactly one of the two is set.
-type VerificationMaterial struct {
-	PublicKey   *KeyHint         `json:"publicKey,omitempty"`
-	Certificate *LeafCertificate `json:"certificate,omitempty"`
-}
-
-// KeyHint names a key that the verifier must already have.
-type KeyHint struct {
-	Hint string `json:"hint"`
-}
-
-// LeafCertificate is a certificate, DER in base64. Intermediate certificates belong in the verifier's trusted
-// root.
-type LeafCertificate struct {
-	RawBytes string `json:"rawBytes"`
-}
-
-const bundleMediaType = "application/vnd.dev.sigstore.bundle.v0.3+json"
-
 // signed is a statement with the signature over it, in the form that other tools read.
 type signed struct {
 	statement   []byte
@@ -84,7 +58,7 @@ func signedOf(in verify.InspectedStep, unit signing.Unit) (signed, error) {
 	if signing.AlgorithmOf(key) != unit.Header.Algorithm {
 		return s, fmt.Errorf("expected a key for %s, got %s", algorithmText(unit.Header.Algorithm), keyText(key))
 	}
-	if unit.Header.Scheme == signing.SchemeSigstore {
+	if unit.Header.Scheme.SignsCode() {
 		s.certificate = leaf
 	}
 	s.keyID, err = keyIDOf(key)
@@ -127,18 +101,6 @@ func envelopeOf(s signed) Envelope {
 		Payload: base64Of(s.statement), PayloadType: signing.PayloadType,
 		Signatures: []EnvelopeSignature{{KeyID: s.keyID, Signature: base64Of(s.signature)}},
 	}
-}
-
-// bundleOf returns a bundle with the key's ID, or with its certificate. An SVID is for TLS and not for
-// signing code. A Sigstore verifier refuses it as a certificate, so the bundle has the ID of its key.
-func bundleOf(s signed) Bundle {
-	b := Bundle{MediaType: bundleMediaType, DSSEEnvelope: envelopeOf(s)}
-	if s.certificate != nil {
-		b.VerificationMaterial.Certificate = &LeafCertificate{RawBytes: base64Of(s.certificate)}
-	} else {
-		b.VerificationMaterial.PublicKey = &KeyHint{Hint: s.keyID}
-	}
-	return b
 }
 
 // keyIDOf returns the SSH fingerprint of a key (RFC 4253 and 8709), which is the default key ID in DSSE's own

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package evidence parses the evidence of TaskRuns for people and for other tools: it decodes the carriers,
-// shows the statement that a verifier rebuilds, and exports signed statements as DSSE envelopes, Sigstore
-// bundles and in-toto statements. It verifies nothing: no signature, no certificate chain and no token, and
+// shows the statement that a verifier rebuilds, and exports signed statements in the forms of
+// [ExportFormats]. It verifies nothing: no signature, no certificate chain and no token, and
 // it compares no digests. It returns strings as they are: escape them before you show them to a person.
 package evidence
 

@@ -7,40 +7,77 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // ExportFormat is a form that other tools read.
 type ExportFormat string
 
-// The forms of exported evidence. docs/evidence.md describes them.
+// The forms of exported evidence that do not belong to one backend. docs/evidence.md describes all forms.
 const (
-	ExportDSSE           ExportFormat = "dsse"            // a DSSE envelope
-	ExportSigstoreBundle ExportFormat = "sigstore-bundle" // a Sigstore bundle, version 0.3
-	ExportInToto         ExportFormat = "in-toto"         // a statement with the token that vouches for it
+	ExportDSSE   ExportFormat = "dsse"    // a DSSE envelope
+	ExportInToto ExportFormat = "in-toto" // a statement with the token that vouches for it
 )
+
+// form is a row of the table of forms.
+type form struct {
+	name    ExportFormat
+	summary string           // one line for help
+	of      func(signed) any // evidence with a signature in this form; nil if the form is for payload-bound evidence
+}
+
+// forms returns the table, in the order in which help shows it.
+func forms() []form {
+	return []form{
+		{
+			name: ExportDSSE, summary: "a DSSE envelope, for evidence that has a signature",
+			of: func(s signed) any { return envelopeOf(s) },
+		},
+		bundleForm(),
+		{
+			name:    ExportInToto,
+			summary: "the statement with the token that binds it, for payload-bound evidence, which has no signature",
+		},
+	}
+}
+
+// formOf returns the row of a format. It is the first one for an unknown format.
+func formOf(f ExportFormat) form {
+	all := forms()
+	return all[max(0, slices.IndexFunc(all, func(row form) bool { return row.name == f }))]
+}
 
 // ExportFormats lists every form.
 func ExportFormats() []ExportFormat {
-	return []ExportFormat{ExportDSSE, ExportSigstoreBundle, ExportInToto}
+	var names []ExportFormat
+	for _, f := range forms() {
+		names = append(names, f.name)
+	}
+	return names
 }
 
-// Summary describes a form in one line for help.
+// Summary describes a form in one line for help. It is empty for an unknown form.
 func (f ExportFormat) Summary() string {
-	switch f {
-	case ExportDSSE:
-		return "a DSSE envelope, for evidence that has a signature"
-	case ExportSigstoreBundle:
-		return "a Sigstore bundle, for evidence that has a signature"
-	case ExportInToto:
-		return "the statement with the token that binds it, for payload-bound evidence, which has no signature"
+	if row := formOf(f); row.name == f {
+		return row.summary
 	}
 	return ""
+}
+
+// withSignature returns the flags that export evidence with a signature, for people.
+func withSignature() string {
+	var flags []string
+	for _, f := range forms() {
+		if f.of != nil {
+			flags = append(flags, "-o "+string(f.name))
+		}
+	}
+	return strings.Join(flags, " or ")
 }
 
 // ExportOptions define what to export, and how.
@@ -95,28 +132,24 @@ func exportStep(in verify.InspectedStep, options ExportOptions) (data []byte, no
 	if err != nil {
 		return nil, "", err
 	}
-	payloadBound := unit.Header.Scheme.KeyCarrier() == ""
+	payloadBound, row := unit.Header.Scheme.KeyCarrier() == "", formOf(options.Format)
 	switch {
-	case payloadBound && options.Format != ExportInToto:
+	case payloadBound && row.of != nil:
 		return nil, "",
 			fmt.Errorf("payload-bound evidence has no signature over the statement: the cluster's issuer signed a token "+
 				"whose audience carries its digest: export it with -o %s", ExportInToto)
 	case payloadBound:
 		return exportStatement(in, unit, options)
-	case options.Format == ExportInToto:
+	case row.of == nil:
 		return nil, "",
-			fmt.Errorf("-o %s is for payload-bound evidence, this evidence has a signature: export it with -o %s or -o %s",
-				ExportInToto, ExportDSSE, ExportSigstoreBundle)
+			fmt.Errorf("-o %s is for payload-bound evidence, this evidence has a signature: export it with %s",
+				row.name, withSignature())
 	}
 	signed, err := signedOf(in, unit)
 	if err != nil {
 		return nil, "", fmt.Errorf("the evidence is not well-formed: %w: see -o table", err)
 	}
-	if options.Format == ExportSigstoreBundle {
-		data, err = json.Marshal(bundleOf(signed))
-	} else {
-		data, err = json.Marshal(envelopeOf(signed))
-	}
+	data, err = json.Marshal(row.of(signed))
 	return data, "", err
 }
 
@@ -146,56 +179,4 @@ func unitOf(in verify.InspectedStep) (signing.Unit, error) {
 		return signing.Unit{}, fmt.Errorf("the evidence has more or fewer parts than its backend's: see -o table")
 	}
 	return in.Rebuild(header)
-}
-
-// PayloadBound is the exported form of payload-bound evidence: a statement with the token that vouches for
-// it.
-type PayloadBound struct {
-	APIVersion  string `json:"apiVersion"` // tekton-sign.dev/v1alpha1
-	Kind        string `json:"kind"`       // PayloadBoundStatement
-	PayloadType string `json:"payloadType"`
-	Payload     string `json:"payload"` // the statement's bytes, base64
-	Token       string `json:"token"`   // compact JWS, RFC 7515
-	JWKS        *JWKS  `json:"jwks,omitempty"`
-}
-
-// Values of PayloadBound.
-const (
-	PayloadBoundAPIVersion = "tekton-sign.dev/v1alpha1"
-	PayloadBoundKind       = "PayloadBoundStatement"
-)
-
-// JWKS is a JSON Web Key Set (RFC 7517) with the key that signed the token.
-type JWKS struct {
-	Keys []json.RawMessage `json:"keys"`
-}
-
-// exportStatement exports payload-bound evidence.
-func exportStatement(
-	in verify.InspectedStep, unit signing.Unit, options ExportOptions,
-) (data []byte, note string, err error) {
-	raw := in.Carriers[signing.CarrierToken]
-	token, err := oidc.ParseToken(raw)
-	if err != nil {
-		return nil, "", fmt.Errorf("the evidence is not well-formed: %w: see -o table", err)
-	}
-	if kind, _ := audienceOf(token.Claims, options.Audience); kind != audiencePayload {
-		return nil, "", fmt.Errorf("the token is %s and vouches for no statement, so it is not exported: "+
-			"anyone who holds it may be able to use it", kind)
-	}
-	out := PayloadBound{
-		APIVersion: PayloadBoundAPIVersion, Kind: PayloadBoundKind,
-		PayloadType: signing.PayloadType, Payload: base64Of(unit.Statement()), Token: raw,
-	}
-	if options.IssuerKey != nil {
-		if key := options.IssuerKey(token.Claims.Issuer, token.KeyID); key != nil {
-			out.JWKS = &JWKS{Keys: []json.RawMessage{key}}
-		}
-	}
-	if out.JWKS == nil {
-		note = fmt.Sprintf("without jwks: key %q of issuer %q is not known: pass --trust-bundle FILE", token.KeyID,
-			token.Claims.Issuer)
-	}
-	data, err = json.Marshal(out)
-	return data, note, err
 }

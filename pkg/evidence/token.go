@@ -4,10 +4,13 @@ package evidence
 
 import (
 	"encoding/hex"
+	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
 // The kinds of audiences, by what anyone who reads the token can do with it.
@@ -103,4 +106,56 @@ func audienceOf(c oidc.Claims, prefix string) (kind, digest string) {
 		return audienceKey, hex.EncodeToString(sum[:])
 	}
 	return audienceOnly, ""
+}
+
+// PayloadBound is the exported form of payload-bound evidence: a statement with the token that vouches for
+// it.
+type PayloadBound struct {
+	APIVersion  string `json:"apiVersion"` // tekton-sign.dev/v1alpha1
+	Kind        string `json:"kind"`       // PayloadBoundStatement
+	PayloadType string `json:"payloadType"`
+	Payload     string `json:"payload"` // the statement's bytes, base64
+	Token       string `json:"token"`   // compact JWS, RFC 7515
+	JWKS        *JWKS  `json:"jwks,omitempty"`
+}
+
+// Values of PayloadBound.
+const (
+	PayloadBoundAPIVersion = "tekton-sign.dev/v1alpha1"
+	PayloadBoundKind       = "PayloadBoundStatement"
+)
+
+// JWKS is a JSON Web Key Set (RFC 7517) with the key that signed the token.
+type JWKS struct {
+	Keys []json.RawMessage `json:"keys"`
+}
+
+// exportStatement exports payload-bound evidence.
+func exportStatement(
+	in verify.InspectedStep, unit signing.Unit, options ExportOptions,
+) (data []byte, note string, err error) {
+	raw := in.Carriers[signing.CarrierToken]
+	token, err := oidc.ParseToken(raw)
+	if err != nil {
+		return nil, "", fmt.Errorf("the evidence is not well-formed: %w: see -o table", err)
+	}
+	if kind, _ := audienceOf(token.Claims, options.Audience); kind != audiencePayload {
+		return nil, "", fmt.Errorf("the token is %s and vouches for no statement, so it is not exported: "+
+			"anyone who holds it may be able to use it", kind)
+	}
+	out := PayloadBound{
+		APIVersion: PayloadBoundAPIVersion, Kind: PayloadBoundKind,
+		PayloadType: signing.PayloadType, Payload: base64Of(unit.Statement()), Token: raw,
+	}
+	if options.IssuerKey != nil {
+		if key := options.IssuerKey(token.Claims.Issuer, token.KeyID); key != nil {
+			out.JWKS = &JWKS{Keys: []json.RawMessage{key}}
+		}
+	}
+	if out.JWKS == nil {
+		note = fmt.Sprintf("without jwks: key %q of issuer %q is not known: pass --trust-bundle FILE", token.KeyID,
+			token.Claims.Issuer)
+	}
+	data, err = json.Marshal(out)
+	return data, note, err
 }

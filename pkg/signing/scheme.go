@@ -54,6 +54,20 @@ func NewCarrier(name, value string) result.RunResult {
 	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}
 }
 
+// The annotations with which a controller vouches for the status of a TaskRun (TEP-0089, phase 2), in
+// status.annotations.
+const (
+	StatusHash         = "tekton.dev/status-hash"     // what is signed
+	StatusSignature    = "tekton.dev/status-hash-sig" // over the hash, as format v1 signs a value
+	StatusCertificates = "tekton.dev/controller-svid" // PEM
+	// StatusNotVerified exists, with any value, if somebody has changed the status since it was signed. It stays
+	// for ever.
+	StatusNotVerified = "tekton.dev/spire-verified"
+)
+
+// OwnStatusForm begins the hash in the add-on's own form. Tekton's form has only hex digits.
+const OwnStatusForm = "v2."
+
 // Scheme is the header's backend byte. It defines which identity vouches, and for what.
 type Scheme uint8
 
@@ -75,10 +89,11 @@ type schemeRow struct {
 	// Of format v1, besides the signatures of results. Nil if v1 has no such evidence, or cannot distinguish it.
 	legacy []string
 	// The carrier of the key, or of its certificate. Empty if the identity itself vouches for the digest.
-	key        string
-	algorithms []Algorithm // with which a header may be combined
-	assurance  Assurance   // what the identity proves in format v2
-	words      string      // for people
+	key         string
+	codeSigning bool        // the certificate of the key is for signing code, not for TLS
+	algorithms  []Algorithm // with which a header may be combined
+	assurance   Assurance   // what the identity proves in format v2
+	words       string      // for people
 }
 
 // schemes is the table of schemes. Nothing may change it.
@@ -110,9 +125,9 @@ var schemes = []schemeRow{
 	},
 	{
 		scheme: SchemeSigstore, backend: BackendSigstoreKeyless,
-		carriers:   []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
-		legacy:     []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
-		key:        CarrierCertificate,
+		carriers: []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
+		legacy:   []string{CarrierManifest, CarrierManifestSignature, CarrierCertificate},
+		key:      CarrierCertificate, codeSigning: true,
 		algorithms: []Algorithm{AlgorithmECDSAP256},
 		assurance:  AssuranceServiceAccount,
 		words:      "certificate of Sigstore's Fulcio",
@@ -157,6 +172,9 @@ func CertificateCarriers() []string {
 	}
 	return names
 }
+
+// SignsCode reports whether the key has a certificate for signing code, which other tools accept.
+func (s Scheme) SignsCode() bool { return s.row().codeSigning }
 
 // Assurance returns what the identity proves in format v2, empty for an unknown scheme.
 func (s Scheme) Assurance() Assurance { return s.row().assurance }
