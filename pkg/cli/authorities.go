@@ -62,7 +62,7 @@ func (b *authorities) addTo(ctx context.Context, e *env, c *trust.Cluster) (*tru
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagAuthorities, err)
 	}
-	more := trust.Cluster{UID: c.UID, TrustDomain: domain, SPIFFE: []trust.SPIFFEBundle{bundle}}
+	more := trust.Cluster{UID: c.UID, TrustDomain: domain, Domains: []trust.Domain{bundle}}
 	both, err := trust.Merge(&trust.Bundle{Clusters: []trust.Cluster{*c}}, &trust.Bundle{Clusters: []trust.Cluster{more}})
 	if err != nil {
 		return nil, fmt.Errorf("--%s: %w", flagAuthorities, err)
@@ -109,25 +109,25 @@ func (b *authorities) domain(ctx context.Context, e *env) (string, error) {
 }
 
 // read reads the authorities from the source.
-func (b *authorities) read(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
+func (b *authorities) read(ctx context.Context, e *env, domain string) (trust.Domain, error) {
 	if isURL(b.source) {
 		return b.fetch(ctx, e, domain)
 	}
 	data, err := bundleBytes(ctx, e, b.source)
 	if err != nil {
-		return trust.SPIFFEBundle{}, err
+		return trust.Domain{}, err
 	}
 	return spire.ParseBundle(domain, data)
 }
 
 // fetch reads the authorities from a bundle endpoint, with the profile https_spiffe if there are authorities to
 // authenticate it, else with https_web.
-func (b *authorities) fetch(ctx context.Context, e *env, domain string) (trust.SPIFFEBundle, error) {
+func (b *authorities) fetch(ctx context.Context, e *env, domain string) (trust.Domain, error) {
 	endpoint := spire.Endpoint{URL: b.source}
 	if b.endpointBundle != "" {
 		data, err := bundleBytes(ctx, e, b.endpointBundle)
 		if err != nil {
-			return trust.SPIFFEBundle{}, fmt.Errorf("--%s: %w", flagEndpointBundle, err)
+			return trust.Domain{}, fmt.Errorf("--%s: %w", flagEndpointBundle, err)
 		}
 		endpoint.Bundle = data
 		endpoint.ID = cmp.Or(b.endpointID, config.Config{TrustDomain: domain}.ServerID())

@@ -14,13 +14,13 @@ import (
 )
 
 // bundleOf returns a new authority of a trust domain.
-func bundleOf(t *testing.T, domain string, federated bool) []trust.SPIFFEBundle {
+func bundleOf(t *testing.T, domain string, federated bool) []trust.Domain {
 	t.Helper()
 	ca, err := verifytest.NewCA(domain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return []trust.SPIFFEBundle{{TrustDomain: domain, Federated: federated, X509Authorities: []trust.X509Authority{
+	return []trust.Domain{{TrustDomain: domain, Federated: federated, X509Authorities: []trust.X509Authority{
 		{DER: base64.StdEncoding.EncodeToString(ca.Certificate.Raw)},
 	}}}
 }
@@ -38,10 +38,10 @@ func TestHistoryFederated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got.SPIFFE) != 2 {
-			t.Fatalf("got bundles %v, want the own one and the federated one", got.SPIFFE)
+		if len(got.Domains) != 2 {
+			t.Fatalf("got bundles %v, want the own one and the federated one", got.Domains)
 		}
-		if diff := cmp.Diff(l.foreign[0], got.SPIFFE[1]); diff != "" {
+		if diff := cmp.Diff(l.foreign[0], got.Domains[1]); diff != "" {
 			t.Errorf("federated authorities (-want +got):\n%s", diff)
 		}
 		l.sync(h)

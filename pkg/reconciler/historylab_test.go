@@ -42,9 +42,9 @@ type historyLab struct {
 	version int
 	fail    func(verb, name string) error // nil: nothing fails
 	live    []trust.JWK
-	spiffe  []trust.SPIFFEBundle // in use now
-	foreign []trust.SPIFFEBundle // in use now, of federated trust domains
-	down    bool                 // the issuer does not answer
+	spiffe  []trust.Domain // in use now
+	foreign []trust.Domain // in use now, of federated trust domains
+	down    bool           // the issuer does not answer
 }
 
 func newHistoryLab(t *testing.T) *historyLab {
@@ -160,9 +160,9 @@ func (l *historyLab) replica() *History {
 			for _, k := range l.live {
 				issuer.Keys = append(issuer.Keys, trust.IssuerKey{JWK: k})
 			}
-			return &trust.Cluster{UID: clusterUID, ServiceAccountIssuers: []trust.Issuer{issuer}, SPIFFE: l.spiffe}, nil
+			return &trust.Cluster{UID: clusterUID, ServiceAccountIssuers: []trust.Issuer{issuer}, Domains: l.spiffe}, nil
 		},
-		Federated: func(c *trust.Cluster) { c.SPIFFE = append(c.SPIFFE, l.foreign...) },
+		Federated: func(c *trust.Cluster) { c.Domains = append(c.Domains, l.foreign...) },
 	})
 }
 

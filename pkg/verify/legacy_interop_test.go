@@ -165,13 +165,13 @@ func TestTektonRefusesWhatWeVerify(t *testing.T) {
 			now(tr)
 			bundle := &trust.Cluster{
 				UID: verifytest.ClusterUID, TrustDomain: spiretest.TrustDomain,
-				SPIFFE: []trust.SPIFFEBundle{{TrustDomain: spiretest.TrustDomain}},
+				Domains: []trust.Domain{{TrustDomain: spiretest.TrustDomain}},
 			}
 			for _, certificate := range c.own {
-				bundle.SPIFFE[0].X509Authorities = append(bundle.SPIFFE[0].X509Authorities, verifytest.Authority(certificate))
+				bundle.Domains[0].X509Authorities = append(bundle.Domains[0].X509Authorities, verifytest.Authority(certificate))
 			}
 			if c.federated {
-				bundle.SPIFFE = append(bundle.SPIFFE, trust.SPIFFEBundle{
+				bundle.Domains = append(bundle.Domains, trust.Domain{
 					TrustDomain: "another.example", Federated: true,
 					X509Authorities: []trust.X509Authority{verifytest.Authority(foreign)},
 				})
@@ -219,7 +219,7 @@ func TestTektonLeavesTheManifestEmpty(t *testing.T) {
 	}
 	bundle := &trust.Cluster{
 		UID: verifytest.ClusterUID, TrustDomain: spiretest.TrustDomain,
-		SPIFFE: []trust.SPIFFEBundle{{
+		Domains: []trust.Domain{{
 			TrustDomain:     spiretest.TrustDomain,
 			X509Authorities: []trust.X509Authority{verifytest.Authority(domain.CA.X509Authorities()[0])},
 		}},

@@ -48,8 +48,8 @@ func (c *statusCluster) trusted(t *testing.T, retired time.Time) *trust.Cluster 
 	if err != nil {
 		t.Fatal(err)
 	}
-	known.SPIFFE[0].X509Authorities[0].NotAfter = trust.At(retired)
-	known.SPIFFE[0].X509Authorities = append(known.SPIFFE[0].X509Authorities, c.next.Bundle(false).X509Authorities...)
+	known.Domains[0].X509Authorities[0].NotAfter = trust.At(retired)
+	known.Domains[0].X509Authorities = append(known.Domains[0].X509Authorities, c.next.Bundle(false).X509Authorities...)
 	return known
 }
 
@@ -178,7 +178,7 @@ func TestStatusSignatureWithoutTrustDomain(t *testing.T) {
 		t.Fatal(err)
 	}
 	known := c.trusted(t, time.Time{})
-	known.TrustDomain, known.SPIFFE = "", nil
+	known.TrustDomain, known.Domains = "", nil
 	v, err := verify.New(known, verify.WithUnrecorded(), verify.WithClock(verifytest.StatusSignedAt))
 	if err != nil {
 		t.Fatal(err)

@@ -219,13 +219,13 @@ func changed(t *testing.T, change func(*trust.Cluster)) *verify.Verifier {
 
 func TestAuthorities(t *testing.T) {
 	stamp := func(after time.Duration) trust.Timestamp { return trust.Timestamp{Time: verifytest.Start().Add(after)} }
-	own := func(c *trust.Cluster) *trust.X509Authority { return &c.SPIFFE[0].X509Authorities[0] }
+	own := func(c *trust.Cluster) *trust.X509Authority { return &c.Domains[0].X509Authorities[0] }
 	others := func(c *trust.Cluster) { // authorities of the same name, as a rotation leaves them behind
 		for range 300 {
-			c.SPIFFE[0].X509Authorities = append(c.SPIFFE[0].X509Authorities,
+			c.Domains[0].X509Authorities = append(c.Domains[0].X509Authorities,
 				verifytest.Authority(newCA(t, verifytest.TrustDomain).Certificate))
 		}
-		slices.Reverse(c.SPIFFE[0].X509Authorities)
+		slices.Reverse(c.Domains[0].X509Authorities)
 	}
 	for name, c := range map[string]struct {
 		change func(*trust.Cluster)
@@ -244,11 +244,11 @@ func TestAuthorities(t *testing.T) {
 			}, verdictCase{want: verify.Failed, checks: []string{"certificate"}},
 		},
 		"no SPIFFE": {
-			func(c *trust.Cluster) { c.SPIFFE = nil }, verdictCase{want: verify.Indeterminate, checks: []string{"certificate"}},
+			func(c *trust.Cluster) { c.Domains = nil }, verdictCase{want: verify.Indeterminate, checks: []string{"certificate"}},
 		},
 		"marked federated": {
 			func(c *trust.Cluster) {
-				c.SPIFFE[0].Federated = true
+				c.Domains[0].Federated = true
 			}, verdictCase{want: verify.Failed, checks: []string{"trust-domain"}},
 		},
 		"no trust domain": {

@@ -230,7 +230,7 @@ func federate(t *testing.T, bundle string, authority *x509.Certificate) (file st
 	must(t, err)
 	parsed, err := trust.Parse(raw)
 	must(t, err)
-	parsed.Clusters[0].SPIFFE = append(parsed.Clusters[0].SPIFFE, trust.SPIFFEBundle{
+	parsed.Clusters[0].Domains = append(parsed.Clusters[0].Domains, trust.Domain{
 		TrustDomain: "foreign.test", Federated: true,
 		X509Authorities: []trust.X509Authority{{DER: base64.StdEncoding.EncodeToString(authority.Raw)}},
 	})

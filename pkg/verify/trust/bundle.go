@@ -23,12 +23,15 @@
 package trust
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
 // APIVersion and Kind of the trust bundle file.
@@ -47,12 +50,12 @@ type Bundle struct {
 
 // Cluster holds the keys and identities to trust for one cluster.
 type Cluster struct {
-	Name                  string         `json:"name,omitempty"`
-	UID                   string         `json:"uid"` // of the namespace kube-system
-	ServiceAccountIssuers []Issuer       `json:"serviceAccountIssuers,omitempty"`
-	TrustDomain           string         `json:"trustDomain,omitempty"`
-	SPIFFE                []SPIFFEBundle `json:"spiffe,omitempty"`
-	Recorders             []Recorder     `json:"recorders,omitempty"`
+	Name                  string     `json:"name,omitempty"`
+	UID                   string     `json:"uid"` // of the namespace kube-system
+	ServiceAccountIssuers []Issuer   `json:"serviceAccountIssuers,omitempty"`
+	TrustDomain           string     `json:"trustDomain,omitempty"`
+	Domains               []Domain   `json:"spiffe,omitempty"`
+	Recorders             []Recorder `json:"recorders,omitempty"`
 }
 
 // Issuer is a service account issuer of a cluster.
@@ -81,8 +84,23 @@ type JWK struct {
 	Y         string `json:"y,omitempty"`
 }
 
-// SPIFFEBundle holds the X.509 authorities of one trust domain.
-type SPIFFEBundle struct {
+// Key returns the public key, parsed.
+func (j JWK) Key() (oidc.Key, error) {
+	data, err := json.Marshal(j)
+	if err != nil {
+		return oidc.Key{}, err
+	}
+	return oidc.ParseJWK(data)
+}
+
+// Names of SPIFFE in what this package writes.
+const (
+	prefixAuthority = "spiffe."   // of the data keys of a trust history
+	domainURL       = "spiffe://" // before the name of a trust domain, for people
+)
+
+// Domain holds the X.509 authorities of one SPIFFE trust domain.
+type Domain struct {
 	TrustDomain     string          `json:"trustDomain"`
 	Federated       bool            `json:"federated"`
 	X509Authorities []X509Authority `json:"x509Authorities"`
@@ -118,6 +136,43 @@ type SigstoreIdentity struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
 }
+
+// absorbRoot adds the trust root of other. Either may be absent. TrustedRoot is a message of Sigstore
+// (protobuf-specs, sigstore_trustroot.proto).
+func (b *Bundle) absorbRoot(other *Bundle) error {
+	if other.Sigstore == nil {
+		return nil
+	}
+	own, more := b.Sigstore, other.Sigstore
+	if own == nil {
+		own = &Sigstore{}
+	}
+	root, err := mergeJSON(own.TrustedRoot, more.TrustedRoot)
+	if err != nil {
+		return fmt.Errorf("sigstore: trustedRoot: %w", err)
+	}
+	b.Sigstore = &Sigstore{TrustedRoot: root, Identities: unite(unite(nil, own.Identities), more.Identities)}
+	slices.SortFunc(b.Sigstore.Identities, func(x, y SigstoreIdentity) int {
+		return cmp.Or(cmp.Compare(x.Issuer, y.Issuer), cmp.Compare(x.Subject, y.Subject))
+	})
+	return nil
+}
+
+// Identities are the issuers and subjects that certificates may have.
+type Identities struct {
+	Sigstore []SigstoreIdentity `json:"sigstoreIdentities,omitempty"`
+}
+
+// CertificateRoot returns those identities, and whether the bundle also has the root of their certificates.
+func (b *Bundle) CertificateRoot() (identities Identities, hasRoot bool) {
+	if b.Sigstore == nil {
+		return Identities{}, false
+	}
+	return Identities{Sigstore: b.Sigstore.Identities}, len(b.Sigstore.TrustedRoot) > 0
+}
+
+// List returns all identities.
+func (i Identities) List() []SigstoreIdentity { return i.Sigstore }
 
 // Timestamp is a time in RFC 3339 form, UTC, whole seconds. The zero value means unknown and is written as
 // "".

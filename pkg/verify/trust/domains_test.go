@@ -10,9 +10,9 @@ import (
 
 // withSPIRE adds an authority of each trust domain to a cluster whose own one is own, as the add-on does.
 func withSPIRE(c *trust.Cluster, own string, authorities map[string]string) *trust.Cluster {
-	c.TrustDomain, c.SPIFFE = own, nil
+	c.TrustDomain, c.Domains = own, nil
 	for domain, der := range authorities {
-		c.SPIFFE = append(c.SPIFFE, trust.SPIFFEBundle{
+		c.Domains = append(c.Domains, trust.Domain{
 			TrustDomain: domain, Federated: domain != own, X509Authorities: []trust.X509Authority{{DER: der}},
 		})
 	}
@@ -57,7 +57,7 @@ func TestHistoryOutlivesATrustDomain(t *testing.T) {
 			if got.TrustDomain != tc.want || len(got.ServiceAccountIssuers[0].Keys) != 2 {
 				t.Errorf("got %+v, want trust domain %s and both keys of the issuer", got, tc.want)
 			}
-			for _, b := range got.SPIFFE {
+			for _, b := range got.Domains {
 				if b.Federated != (b.TrustDomain != tc.want) {
 					t.Errorf("bundle of %s: federated %v", b.TrustDomain, b.Federated)
 				}

@@ -14,12 +14,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 )
 
-// History is what the add-on saw of a cluster's keys, by data key: "sa." and the hex SHA-256 of an issuer key
-// (SPKI, DER), or "spiffe." and that of an X.509 authority (DER). It only grows. docs/trust-bundle.md, "Trust
-// history", describes its layout in ConfigMaps.
+// History is what the add-on saw of a cluster's keys, by data key: a prefix and the hex SHA-256 of an issuer key
+// (SPKI, DER), or of an X.509 authority (DER). It only grows. docs/trust-bundle.md, "Trust history", describes its
+// layout in ConfigMaps.
 type History map[string][]Sighting
 
-// Sighting is one use of a key: by an issuer under a key ID, or by a SPIFFE trust domain. Only LastSeen and
+// Sighting is one use of a key: by an issuer under a key ID, or by a trust domain. Only LastSeen and
 // Current change.
 type Sighting struct {
 	Issuer string `json:"issuer,omitempty"`
@@ -34,11 +34,8 @@ type Sighting struct {
 	Current   bool      `json:"current"` // it was in use at the last observation
 }
 
-// Prefixes of data keys.
-const (
-	prefixIssuerKey = "sa."
-	prefixSPIFFE    = "spiffe."
-)
+// prefixIssuerKey begins the data keys of issuer keys. prefixAuthority begins those of authorities.
+const prefixIssuerKey = "sa."
 
 // maxEntry caps the text of one entry, in bytes: an issuer key of 4096 bits in 60 uses.
 const maxEntry = 64 << 10
@@ -119,7 +116,7 @@ func (h History) Observe(live *Cluster, at time.Time) error {
 	}
 	for key, sightings := range h {
 		looked := strings.HasPrefix(key, prefixIssuerKey) && len(live.ServiceAccountIssuers) > 0 ||
-			strings.HasPrefix(key, prefixSPIFFE) && len(live.SPIFFE) > 0
+			strings.HasPrefix(key, prefixAuthority) && len(live.Domains) > 0
 		for _, s := range sightings {
 			if _, still := now.Find(key, s); looked && s.Current && !still {
 				s.Current = false
@@ -156,13 +153,13 @@ func sightingsOf(c *Cluster, now Timestamp) (History, error) {
 			})
 		}
 	}
-	for _, s := range c.SPIFFE {
+	for _, s := range c.Domains {
 		for _, a := range s.X509Authorities {
 			certificate, err := a.Certificate()
 			if err != nil {
 				return nil, fmt.Errorf("authority of trust domain %q: %w", s.TrustDomain, err)
 			}
-			h.Put(prefixSPIFFE+SHA256(certificate.Raw), Sighting{
+			h.Put(prefixAuthority+SHA256(certificate.Raw), Sighting{
 				TrustDomain: s.TrustDomain, Federated: s.Federated, DER: a.DER, FirstSeen: now, LastSeen: now, Current: true,
 			})
 		}
@@ -195,8 +192,8 @@ func (h History) Cluster(name, uid string) (*Cluster, error) {
 	return &c, nil
 }
 
-// ownDomain returns the trust domain that was seen last as the cluster's own, empty if none was. SPIRE may get
-// another one, and ConfigMap config-spire may have named a wrong one for a while.
+// ownDomain returns the trust domain that was seen last as the cluster's own, empty if none was. A cluster may
+// get another one, and its settings may have named a wrong one for a while.
 func (h History) ownDomain() string {
 	var last Sighting
 	for _, sightings := range h {
@@ -233,13 +230,13 @@ func (s Sighting) addTo(c *Cluster) {
 	}
 	authority := X509Authority{DER: s.DER}
 	authority.setWindow(s.window())
-	like := SPIFFEBundle{TrustDomain: s.TrustDomain, Federated: s.Federated}
-	i := slices.IndexFunc(c.SPIFFE, func(x SPIFFEBundle) bool { return x.compare(like) == 0 })
+	like := Domain{TrustDomain: s.TrustDomain, Federated: s.Federated}
+	i := slices.IndexFunc(c.Domains, func(x Domain) bool { return x.compare(like) == 0 })
 	if i < 0 {
-		i = len(c.SPIFFE)
-		c.SPIFFE = append(c.SPIFFE, like)
+		i = len(c.Domains)
+		c.Domains = append(c.Domains, like)
 	}
-	c.SPIFFE[i].X509Authorities = append(c.SPIFFE[i].X509Authorities, authority)
+	c.Domains[i].X509Authorities = append(c.Domains[i].X509Authorities, authority)
 }
 
 // EncodeEntry returns the text of one data key.

@@ -69,7 +69,7 @@ func TestHistoryKeepsKindsApart(t *testing.T) {
 	live.ServiceAccountIssuers = append(live.ServiceAccountIssuers,
 		trust.Issuer{Issuer: "https://j", Keys: live.ServiceAccountIssuers[0].Keys})
 	live.TrustDomain = "d"
-	live.SPIFFE = []trust.SPIFFEBundle{{TrustDomain: "d", X509Authorities: []trust.X509Authority{{DER: newAuthority(t)}}}}
+	live.Domains = []trust.Domain{{TrustDomain: "d", X509Authorities: []trust.X509Authority{{DER: newAuthority(t)}}}}
 	h := trust.History{}
 	observe(t, h, live, day(1))
 	if len(h) != 2 {
@@ -80,7 +80,7 @@ func TestHistoryKeepsKindsApart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a := got.SPIFFE[0].X509Authorities[0]; !a.NotAfter.IsZero() || a.LastSeen != day(1) || got.TrustDomain != "d" {
+	if a := got.Domains[0].X509Authorities[0]; !a.NotAfter.IsZero() || a.LastSeen != day(1) || got.TrustDomain != "d" {
 		t.Errorf("the authority was retired by a look at other keys: %+v", a)
 	}
 	if n := len(got.ServiceAccountIssuers); n != 2 {
@@ -272,7 +272,7 @@ func TestFetchWithHistory(t *testing.T) {
 func FuzzDecodeEntry(f *testing.F) {
 	h := trust.History{}
 	live := liveCluster(newJWK(f, "a"))
-	live.SPIFFE = []trust.SPIFFEBundle{{TrustDomain: "d", X509Authorities: []trust.X509Authority{{DER: newAuthority(f)}}}}
+	live.Domains = []trust.Domain{{TrustDomain: "d", X509Authorities: []trust.X509Authority{{DER: newAuthority(f)}}}}
 	if err := h.Observe(live, time.Unix(1, 0)); err != nil {
 		f.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import "fmt"
 
 // Key is a key of a cluster in a bundle, of any kind.
 type Key struct {
-	Issuer      string // of service account tokens, or spiffe:// and the trust domain
+	Issuer      string // of service account tokens, or the URL of the trust domain
 	ID          string // empty for an X.509 authority
 	Algorithm   string // of tokens (RFC 7518), or X.509
 	Federated   bool
@@ -31,14 +31,14 @@ func (c *Cluster) Keys() ([]Key, error) {
 			})
 		}
 	}
-	for _, s := range c.SPIFFE {
+	for _, s := range c.Domains {
 		for _, a := range s.X509Authorities {
 			certificate, err := a.Certificate()
 			if err != nil {
 				return nil, fmt.Errorf("authority of trust domain %q: %w", s.TrustDomain, err)
 			}
 			keys = append(keys, Key{
-				Issuer: "spiffe://" + s.TrustDomain, Algorithm: "X.509", Federated: s.Federated,
+				Issuer: domainURL + s.TrustDomain, Algorithm: "X.509", Federated: s.Federated,
 				Fingerprint: SHA256(certificate.Raw), NotBefore: a.NotBefore, NotAfter: a.NotAfter, LastSeen: a.LastSeen,
 			})
 		}
@@ -60,7 +60,7 @@ func (b *Bundle) CountKeys() (all, retired int) {
 				count(k.NotAfter)
 			}
 		}
-		for _, s := range c.SPIFFE {
+		for _, s := range c.Domains {
 			for _, a := range s.X509Authorities {
 				count(a.NotAfter)
 			}
@@ -68,19 +68,3 @@ func (b *Bundle) CountKeys() (all, retired int) {
 	}
 	return all, retired
 }
-
-// Identities are the issuers and subjects that certificates may have.
-type Identities struct {
-	Sigstore []SigstoreIdentity `json:"sigstoreIdentities,omitempty"`
-}
-
-// CertificateRoot returns those identities, and whether the bundle also has the root of their certificates.
-func (b *Bundle) CertificateRoot() (identities Identities, hasRoot bool) {
-	if b.Sigstore == nil {
-		return Identities{}, false
-	}
-	return Identities{Sigstore: b.Sigstore.Identities}, len(b.Sigstore.TrustedRoot) > 0
-}
-
-// List returns all identities.
-func (i Identities) List() []SigstoreIdentity { return i.Sigstore }

@@ -11,7 +11,7 @@ import (
 )
 
 // Merge merges trust bundles and loses no key. It merges clusters by their UID, keys by issuer and
-// fingerprint, and SPIFFE authorities by trust domain and certificate. The merged window of a key has the
+// fingerprint, and authorities by trust domain and certificate. The merged window of a key has the
 // earliest notBefore and the latest end (docs/trust-bundle.md, "Merging"). The order of bundles does not
 // matter, nor does repeating one.
 //
@@ -32,11 +32,9 @@ func Merge(bundles ...*Bundle) (*Bundle, error) {
 				return nil, fmt.Errorf("cluster %s: %w", c.String(), err)
 			}
 		}
-		sigstore, err := mergeSigstore(merged.Sigstore, b.Sigstore)
-		if err != nil {
-			return nil, fmt.Errorf("sigstore: %w", err)
+		if err := merged.absorbRoot(b); err != nil {
+			return nil, err
 		}
-		merged.Sigstore = sigstore
 	}
 	slices.SortFunc(merged.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
 	for i := range merged.Clusters {
@@ -69,15 +67,15 @@ func (c *Cluster) absorb(other Cluster) error {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
-	domains := indexOf(c.SPIFFE, SPIFFEBundle.domain)
-	for _, s := range other.SPIFFE {
-		i, ok := domains[s.domain()]
+	domains := indexOf(c.Domains, Domain.id)
+	for _, s := range other.Domains {
+		i, ok := domains[s.id()]
 		if !ok {
-			i = len(c.SPIFFE)
-			domains[s.domain()] = i
-			c.SPIFFE = append(c.SPIFFE, SPIFFEBundle{TrustDomain: s.TrustDomain, Federated: s.Federated})
+			i = len(c.Domains)
+			domains[s.id()] = i
+			c.Domains = append(c.Domains, Domain{TrustDomain: s.TrustDomain, Federated: s.Federated})
 		}
-		c.SPIFFE[i].absorb(s.X509Authorities)
+		c.Domains[i].absorb(s.X509Authorities)
 	}
 	c.Recorders = unite(c.Recorders, other.Recorders)
 	return nil
@@ -143,7 +141,7 @@ func firstText(a, b JWK) JWK {
 }
 
 // absorb adds certificates.
-func (s *SPIFFEBundle) absorb(authorities []X509Authority) {
+func (s *Domain) absorb(authorities []X509Authority) {
 	known := make(map[string]int, len(s.X509Authorities))
 	for n, a := range s.X509Authorities {
 		known[a.DER] = n
@@ -185,27 +183,8 @@ func indexOf[T any, K comparable](list []T, key func(T) K) map[K]int {
 	return places
 }
 
-// mergeSigstore merges two Sigstore roots, either of which may be absent.
-func mergeSigstore(a, b *Sigstore) (*Sigstore, error) {
-	if b == nil {
-		return a, nil
-	}
-	if a == nil {
-		a = &Sigstore{}
-	}
-	root, err := mergeJSON(a.TrustedRoot, b.TrustedRoot)
-	if err != nil {
-		return nil, fmt.Errorf("trustedRoot: %w", err)
-	}
-	merged := &Sigstore{TrustedRoot: root, Identities: unite(unite(nil, a.Identities), b.Identities)}
-	slices.SortFunc(merged.Identities, func(x, y SigstoreIdentity) int {
-		return cmp.Or(cmp.Compare(x.Issuer, y.Issuer), cmp.Compare(x.Subject, y.Subject))
-	})
-	return merged, nil
-}
-
-// mergeJSON merges two TrustedRoot messages of Sigstore (protobuf-specs, sigstore_trustroot.proto) without
-// knowing their fields. They are objects of lists, and it merges the lists.
+// mergeJSON merges two trusted roots without knowing their fields. They are objects of lists, and it merges the
+// lists.
 func mergeJSON(a, b json.RawMessage) (json.RawMessage, error) {
 	merged := map[string]any{}
 	for _, data := range []json.RawMessage{a, b} {

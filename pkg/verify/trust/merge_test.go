@@ -140,8 +140,8 @@ func TestMergeUnites(t *testing.T) {
 		len(c.ServiceAccountIssuers[0].Keys) != 2 {
 		t.Errorf("cluster %+v", c)
 	}
-	if len(c.SPIFFE) != 2 || c.SPIFFE[0].Federated || !c.SPIFFE[1].Federated {
-		t.Errorf("own and federated authorities are not kept apart: %+v", c.SPIFFE)
+	if len(c.Domains) != 2 || c.Domains[0].Federated || !c.Domains[1].Federated {
+		t.Errorf("own and federated authorities are not kept apart: %+v", c.Domains)
 	}
 	if want := []trust.Recorder{{Subject: "r"}, {Subject: "s"}}; !slices.Equal(c.Recorders, want) {
 		t.Errorf("recorders: got %v, want %v", c.Recorders, want)
@@ -249,7 +249,7 @@ func (m material) bundle(r *mathrand.Rand) *trust.Bundle {
 			r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 			c.ServiceAccountIssuers = append(c.ServiceAccountIssuers, trust.Issuer{Issuer: issuer, Keys: list})
 		}
-		s := trust.SPIFFEBundle{TrustDomain: "d", Federated: r.IntN(2) == 0}
+		s := trust.Domain{TrustDomain: "d", Federated: r.IntN(2) == 0}
 		for _, der := range m.authorities {
 			if r.IntN(2) == 0 {
 				a := trust.X509Authority{DER: der}
@@ -257,7 +257,7 @@ func (m material) bundle(r *mathrand.Rand) *trust.Bundle {
 				s.X509Authorities = append(s.X509Authorities, a)
 			}
 		}
-		c.SPIFFE = append(c.SPIFFE, s)
+		c.Domains = append(c.Domains, s)
 		if r.IntN(2) == 0 {
 			c.Recorders = append(c.Recorders, trust.Recorder{Subject: fmt.Sprint("s", r.IntN(3))})
 		}
@@ -281,7 +281,7 @@ func keysOf(b *trust.Bundle) []string {
 				all = append(all, c.UID+" "+i.Issuer+" "+k.JWK.KeyID)
 			}
 		}
-		for _, s := range c.SPIFFE {
+		for _, s := range c.Domains {
 			for _, a := range s.X509Authorities {
 				all = append(all, fmt.Sprint(c.UID, s.TrustDomain, s.Federated, a.DER))
 			}

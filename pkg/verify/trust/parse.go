@@ -14,7 +14,6 @@ import (
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/strictjson"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 )
 
 // Caps of a trust bundle.
@@ -131,15 +130,15 @@ func (c *Cluster) Validate() error {
 			return fmt.Errorf("issuer %q: %w", issuer.Issuer, err)
 		}
 	}
-	if len(c.SPIFFE) > maxDomains {
-		return fmt.Errorf("expected at most %d trust domains, got %d", maxDomains, len(c.SPIFFE))
+	if len(c.Domains) > maxDomains {
+		return fmt.Errorf("expected at most %d trust domains, got %d", maxDomains, len(c.Domains))
 	}
 	if len(c.Recorders) > maxRecorders {
 		return fmt.Errorf("expected at most %d recorders, got %d", maxRecorders, len(c.Recorders))
 	}
-	domains := map[domain]bool{}
-	for _, s := range c.SPIFFE {
-		d := s.domain()
+	domains := map[domainID]bool{}
+	for _, s := range c.Domains {
+		d := s.id()
 		if domains[d] {
 			return fmt.Errorf("trust domain %q occurs twice: merge its authorities in one place", s.TrustDomain)
 		}
@@ -185,15 +184,15 @@ func (i Issuer) validate(fingerprints map[string]string) error {
 	return nil
 }
 
-// domain identifies a trust domain.
-type domain struct {
+// domainID identifies a trust domain.
+type domainID struct {
 	name      string
 	federated bool
 }
 
-func (s SPIFFEBundle) domain() domain { return domain{s.TrustDomain, s.Federated} }
+func (s Domain) id() domainID { return domainID{s.TrustDomain, s.Federated} }
 
-func (s SPIFFEBundle) validate() error {
+func (s Domain) validate() error {
 	if len(s.X509Authorities) > maxKeys {
 		return fmt.Errorf("expected at most %d authorities, got %d", maxKeys, len(s.X509Authorities))
 	}
@@ -227,15 +226,6 @@ func (a X509Authority) Certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(der)
 }
 
-// Key returns the public key, parsed.
-func (j JWK) Key() (oidc.Key, error) {
-	data, err := json.Marshal(j)
-	if err != nil {
-		return oidc.Key{}, err
-	}
-	return oidc.ParseJWK(data)
-}
-
 // Fingerprint returns the hex SHA-256 of the key's SubjectPublicKeyInfo in DER (RFC 5280). It does not depend
 // on the key's ID.
 func (j JWK) Fingerprint() (string, error) {
@@ -252,7 +242,8 @@ func (j JWK) Fingerprint() (string, error) {
 
 // Marshal returns the bytes of the file. Bundles with the same content in another order have the same bytes.
 func (b *Bundle) Marshal() ([]byte, error) {
-	sorted := Bundle{APIVersion: APIVersion, Kind: Kind, Sigstore: b.Sigstore, Clusters: slices.Clone(b.Clusters)}
+	sorted := *b
+	sorted.APIVersion, sorted.Kind, sorted.Clusters = APIVersion, Kind, slices.Clone(b.Clusters)
 	slices.SortFunc(sorted.Clusters, func(x, y Cluster) int { return cmp.Compare(x.UID, y.UID) })
 	for i := range sorted.Clusters {
 		sorted.Clusters[i] = sorted.Clusters[i].sorted()
@@ -273,12 +264,12 @@ func (c Cluster) sorted() Cluster {
 		slices.SortFunc(keys, func(x, y IssuerKey) int { return cmp.Compare(x.JWK.KeyID, y.JWK.KeyID) })
 		c.ServiceAccountIssuers[i].Keys = keys
 	}
-	c.SPIFFE = slices.Clone(c.SPIFFE)
-	slices.SortStableFunc(c.SPIFFE, SPIFFEBundle.compare)
-	for i := range c.SPIFFE {
-		authorities := slices.Clone(c.SPIFFE[i].X509Authorities)
+	c.Domains = slices.Clone(c.Domains)
+	slices.SortStableFunc(c.Domains, Domain.compare)
+	for i := range c.Domains {
+		authorities := slices.Clone(c.Domains[i].X509Authorities)
 		slices.SortStableFunc(authorities, func(x, y X509Authority) int { return cmp.Compare(x.DER, y.DER) })
-		c.SPIFFE[i].X509Authorities = authorities
+		c.Domains[i].X509Authorities = authorities
 	}
 	c.Recorders = slices.Clone(c.Recorders)
 	slices.SortStableFunc(c.Recorders, func(x, y Recorder) int { return cmp.Compare(x.Subject, y.Subject) })
@@ -286,7 +277,7 @@ func (c Cluster) sorted() Cluster {
 }
 
 // compare sorts by trust domain, the cluster's own before a federated one.
-func (s SPIFFEBundle) compare(other SPIFFEBundle) int {
+func (s Domain) compare(other Domain) int {
 	federated := map[bool]int{true: 1}
 	return cmp.Or(cmp.Compare(s.TrustDomain, other.TrustDomain),
 		cmp.Compare(federated[s.Federated], federated[other.Federated]))

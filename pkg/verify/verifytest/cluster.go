@@ -88,10 +88,10 @@ func (c *Cluster) Trust() (*trust.Cluster, error) {
 	}
 	if c.CA != nil {
 		cluster.TrustDomain = c.CA.TrustDomain
-		cluster.SPIFFE = append(cluster.SPIFFE, c.CA.Bundle(false))
+		cluster.Domains = append(cluster.Domains, c.CA.Bundle(false))
 	}
 	for _, ca := range c.Federated {
-		cluster.SPIFFE = append(cluster.SPIFFE, ca.Bundle(true))
+		cluster.Domains = append(cluster.Domains, ca.Bundle(true))
 	}
 	return cluster, nil
 }

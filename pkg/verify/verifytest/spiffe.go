@@ -123,8 +123,8 @@ func (c *CA) SVID(
 }
 
 // Bundle returns the authority in the form of a trust bundle.
-func (c *CA) Bundle(federated bool) trust.SPIFFEBundle {
-	return trust.SPIFFEBundle{
+func (c *CA) Bundle(federated bool) trust.Domain {
+	return trust.Domain{
 		TrustDomain: c.TrustDomain, Federated: federated, X509Authorities: []trust.X509Authority{Authority(c.root)},
 	}
 }

@@ -26,24 +26,24 @@ const MaxBundle = 1 << 20
 
 // ParseBundle reads the authorities of a trust domain, as spire-server bundle show prints them: certificates in
 // PEM, or a bundle in JSON (SPIFFE Trust Domain and Bundle, section 4).
-func ParseBundle(domain string, data []byte) (trust.SPIFFEBundle, error) {
+func ParseBundle(domain string, data []byte) (trust.Domain, error) {
 	name, err := spiffeid.TrustDomainFromString(domain)
 	if err != nil {
-		return trust.SPIFFEBundle{}, fmt.Errorf("trust domain %q: %w", domain, err)
+		return trust.Domain{}, fmt.Errorf("trust domain %q: %w", domain, err)
 	}
 	if len(data) > MaxBundle {
-		return trust.SPIFFEBundle{}, fmt.Errorf("expected a bundle of at most %d bytes, got %d", MaxBundle, len(data))
+		return trust.Domain{}, fmt.Errorf("expected a bundle of at most %d bytes, got %d", MaxBundle, len(data))
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		bundle, err := spiffebundle.Parse(name, data)
 		if err != nil {
-			return trust.SPIFFEBundle{}, fmt.Errorf("reading a SPIFFE bundle in JSON: %w", err)
+			return trust.Domain{}, fmt.Errorf("reading a SPIFFE bundle in JSON: %w", err)
 		}
 		return spiffeBundle(domain, bundle.X509Authorities())
 	}
 	bundle, err := x509bundle.Parse(name, data)
 	if err != nil {
-		return trust.SPIFFEBundle{}, fmt.Errorf("reading certificates in PEM: %w", err)
+		return trust.Domain{}, fmt.Errorf("reading certificates in PEM: %w", err)
 	}
 	return spiffeBundle(domain, bundle.X509Authorities())
 }
@@ -63,16 +63,16 @@ type Endpoint struct {
 const fetchTimeout = 30 * time.Second
 
 // FetchBundle reads the authorities of a trust domain from its bundle endpoint.
-func FetchBundle(ctx context.Context, domain string, endpoint Endpoint) (trust.SPIFFEBundle, error) {
+func FetchBundle(ctx context.Context, domain string, endpoint Endpoint) (trust.Domain, error) {
 	config, err := endpoint.tls()
 	if err != nil {
-		return trust.SPIFFEBundle{}, err
+		return trust.Domain{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	data, err := fetch(ctx, endpoint.URL, config)
 	if err != nil {
-		return trust.SPIFFEBundle{}, fmt.Errorf("reading the bundle endpoint: %w", err)
+		return trust.Domain{}, fmt.Errorf("reading the bundle endpoint: %w", err)
 	}
 	return ParseBundle(domain, data)
 }
@@ -125,11 +125,11 @@ func fetch(ctx context.Context, url string, config *tls.Config) ([]byte, error) 
 	return io.ReadAll(io.LimitReader(response.Body, MaxBundle+1)) // ParseBundle refuses what is longer
 }
 
-func spiffeBundle(domain string, authorities []*x509.Certificate) (trust.SPIFFEBundle, error) {
+func spiffeBundle(domain string, authorities []*x509.Certificate) (trust.Domain, error) {
 	if len(authorities) == 0 {
-		return trust.SPIFFEBundle{}, fmt.Errorf("expected X.509 authorities of trust domain %s, got none", domain)
+		return trust.Domain{}, fmt.Errorf("expected X.509 authorities of trust domain %s, got none", domain)
 	}
-	b := trust.SPIFFEBundle{TrustDomain: domain}
+	b := trust.Domain{TrustDomain: domain}
 	for _, a := range authorities {
 		b.X509Authorities = append(b.X509Authorities,
 			trust.X509Authority{DER: base64.StdEncoding.EncodeToString(a.Raw)})

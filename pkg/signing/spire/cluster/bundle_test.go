@@ -40,7 +40,7 @@ func TestBundles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := trust.SPIFFEBundle{TrustDomain: bundleDomain, X509Authorities: []trust.X509Authority{
+	want := trust.Domain{TrustDomain: bundleDomain, X509Authorities: []trust.X509Authority{
 		{DER: base64.StdEncoding.EncodeToString(ca.Certificate.Raw)},
 	}}
 	asPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.Certificate.Raw})

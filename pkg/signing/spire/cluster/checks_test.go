@@ -92,7 +92,7 @@ func historyOf(t *testing.T, domain string) trust.History {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = history.Observe(&trust.Cluster{SPIFFE: []trust.SPIFFEBundle{{
+	err = history.Observe(&trust.Cluster{Domains: []trust.Domain{{
 		TrustDomain: domain, X509Authorities: []trust.X509Authority{
 			{DER: base64.StdEncoding.EncodeToString(ca.Certificate.Raw)},
 		},

@@ -127,7 +127,7 @@ const (
 // Bundles returns the authorities in use now: those of the cluster's own trust domain, and those of federated trust
 // domains. own is the name of the cluster's own one. Where SPIRE's server has another one, its authorities are in
 // the first list, too. Bundles returns nothing before the agent has answered.
-func (i *Identity) Bundles(own string) (ours, federated []trust.SPIFFEBundle) {
+func (i *Identity) Bundles(own string) (ours, federated []trust.Domain) {
 	current, err := i.get()
 	if err != nil {
 		return nil, nil

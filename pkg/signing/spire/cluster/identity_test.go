@@ -160,14 +160,14 @@ func wantIdentity(t *testing.T, i *Identity, of *authority) {
 }
 
 // bundleOf returns a list of one bundle.
-func bundleOf(a *authority, federated bool) []trust.SPIFFEBundle {
-	return []trust.SPIFFEBundle{{
+func bundleOf(a *authority, federated bool) []trust.Domain {
+	return []trust.Domain{{
 		TrustDomain: a.domain.Name(), Federated: federated,
 		X509Authorities: []trust.X509Authority{{DER: base64.StdEncoding.EncodeToString(a.certificate.Raw)}},
 	}}
 }
 
-func wantBundles(t *testing.T, i *Identity, ours, federated []trust.SPIFFEBundle) {
+func wantBundles(t *testing.T, i *Identity, ours, federated []trust.Domain) {
 	t.Helper()
 	gotOurs, gotFederated := i.Bundles(testDomain)
 	if diff := gocmp.Diff(ours, gotOurs); diff != "" {

@@ -145,7 +145,7 @@ func (r *Registrar) Trust(c *trust.Cluster) {
 		return
 	}
 	c.TrustDomain = s.SPIRE.TrustDomain
-	c.SPIFFE, _ = r.identity.Bundles(s.SPIRE.TrustDomain)
+	c.Domains, _ = r.identity.Bundles(s.SPIRE.TrustDomain)
 }
 
 // Federated adds the authorities of federated trust domains that are in use now to a cluster.
@@ -153,6 +153,6 @@ func (r *Registrar) Federated(c *trust.Cluster) {
 	s := r.settings()
 	if s.Backend == signing.BackendSPIRE {
 		_, federated := r.identity.Bundles(s.SPIRE.TrustDomain)
-		c.SPIFFE = append(c.SPIFFE, federated...)
+		c.Domains = append(c.Domains, federated...)
 	}
 }

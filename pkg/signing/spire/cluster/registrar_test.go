@@ -112,18 +112,18 @@ func TestRegistrarTrust(t *testing.T) {
 	r.identify(t, newAuthority(t, testDomain))
 	var got trust.Cluster
 	r.Trust(&got)
-	if got.TrustDomain != "" || got.SPIFFE != nil {
-		t.Errorf("another backend: got %q, %v", got.TrustDomain, got.SPIFFE)
+	if got.TrustDomain != "" || got.Domains != nil {
+		t.Errorf("another backend: got %q, %v", got.TrustDomain, got.Domains)
 	}
 	c.set(signing.BackendSPIRE, nil)
 	r.Trust(&got)
-	if got.TrustDomain != testDomain || len(got.SPIFFE) != 1 || got.SPIFFE[0].Federated {
-		t.Errorf("expected the trust domain's own authority, got %q, %v", got.TrustDomain, got.SPIFFE)
+	if got.TrustDomain != testDomain || len(got.Domains) != 1 || got.Domains[0].Federated {
+		t.Errorf("expected the trust domain's own authority, got %q, %v", got.TrustDomain, got.Domains)
 	}
 	c.set(signing.BackendSPIRE, func(s *settings.SPIRE) { s.TrustDomain = "corrected.test" })
 	r.Trust(&got)
-	if got.TrustDomain != "corrected.test" || !got.SPIFFE[0].Federated {
-		t.Errorf("a wrong trust domain must not name the agent's authorities as its own, got %v", got.SPIFFE)
+	if got.TrustDomain != "corrected.test" || !got.Domains[0].Federated {
+		t.Errorf("a wrong trust domain must not name the agent's authorities as its own, got %v", got.Domains)
 	}
 }
 
@@ -136,18 +136,18 @@ func TestRegistrarFederated(t *testing.T) {
 	})
 	var got trust.Cluster
 	r.Federated(&got)
-	if diff := gocmp.Diff(bundleOf(foreign, true), got.SPIFFE); diff != "" {
+	if diff := gocmp.Diff(bundleOf(foreign, true), got.Domains); diff != "" {
 		t.Errorf("federated authorities (-want +got):\n%s", diff)
 	}
 	r.Trust(&got)
-	if diff := gocmp.Diff(bundleOf(own, false), got.SPIFFE); diff != "" {
+	if diff := gocmp.Diff(bundleOf(own, false), got.Domains); diff != "" {
 		t.Errorf("authorities that are kept (-want +got):\n%s", diff)
 	}
 	c.set(signing.BackendOIDCSAToken, nil)
 	var none trust.Cluster
 	r.Federated(&none)
-	if none.SPIFFE != nil {
-		t.Errorf("another backend: got %v", none.SPIFFE)
+	if none.Domains != nil {
+		t.Errorf("another backend: got %v", none.Domains)
 	}
 }
 

@@ -94,8 +94,8 @@ func TestStatus(t *testing.T) {
 	s.has(t, newAuthority(t, testDomain), adminPath)
 	s.know()
 	both := *history
-	both.SPIFFE = append([]trust.SPIFFEBundle{}, history.SPIFFE...)
-	both.SPIFFE[0].X509Authorities = append(both.SPIFFE[0].X509Authorities, s.trusted.SPIFFE[0].X509Authorities...)
+	both.Domains = append([]trust.Domain{}, history.Domains...)
+	both.Domains[0].X509Authorities = append(both.Domains[0].X509Authorities, s.trusted.Domains[0].X509Authorities...)
 	s.trusted = &both
 	good("with the history of both authorities")
 	s.settings.set(signing.BackendOIDCSAToken, nil)

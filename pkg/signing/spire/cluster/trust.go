@@ -15,7 +15,7 @@ import (
 func NewReader(cluster *trust.Cluster) (*proof.Reader, error) {
 	var own []spire.Authority
 	federated := map[string][]spire.Authority{}
-	for _, bundle := range cluster.SPIFFE {
+	for _, bundle := range cluster.Domains {
 		for _, a := range bundle.X509Authorities {
 			certificate, err := a.Certificate()
 			if err != nil {

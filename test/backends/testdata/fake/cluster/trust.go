@@ -14,7 +14,7 @@ import (
 // NewReader trusts the keys of the cluster's own authorities.
 func NewReader(cluster *trust.Cluster, _ check.Policy) (check.Reader, error) {
 	var r proof.Reader
-	for _, bundle := range cluster.SPIFFE {
+	for _, bundle := range cluster.Domains {
 		for _, a := range bundle.X509Authorities {
 			certificate, err := a.Certificate()
 			if err != nil {
