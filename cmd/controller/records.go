@@ -104,7 +104,7 @@ func (a *addOn) clusterUID(ctx context.Context) (string, error) {
 func (a *addOn) recordToken(ctx context.Context, digest signing.Digest) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
-	audience := signing.RecordAudience(a.settings.Get().Tokens().Audience, digest)
+	audience := signing.RecordAudience(a.settings.Get().Tokens.Audience, digest)
 	granted, err := a.client.CoreV1().ServiceAccounts(manifests.Namespace).CreateToken(ctx, manifests.ServiceAccount,
 		apiserver.NewPodRequest(audience, a.pod.name, types.UID(a.pod.uid)), metav1.CreateOptions{})
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/inpod"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
@@ -24,11 +25,11 @@ const (
 )
 
 func main() {
-	os.Exit(command(os.Args[1:], os.Stderr, signerOf))
+	os.Exit(command(os.Args[1:], os.Stderr, inpod.Of))
 }
 
 // command runs one of the signer's commands and returns its exit code.
-func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (signerFactory, error)) int {
+func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (inpod.Factory, error)) int {
 	say := speaker(stderr)
 	if ran, err := runTool(args); ran {
 		if err != nil {
@@ -38,7 +39,7 @@ func command(args []string, stderr io.Writer, signerOf func(signing.Backend) (si
 		return 0
 	}
 	config, entrypoint, err := step.Parse(args)
-	var newSigner signerFactory
+	var newSigner inpod.Factory
 	if err == nil {
 		newSigner, err = signerOf(config.Backend)
 	}

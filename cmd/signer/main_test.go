@@ -27,6 +27,7 @@ import (
 	"github.com/tektoncd/pipeline/pkg/result"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/message"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/inpod"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/oidc"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
@@ -50,10 +51,10 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// testSignerOf is signerOf for steps of oidc-sa-token, with the credentials of the test.
-func testSignerOf(backend signing.Backend) (signerFactory, error) {
+// testSignerOf is inpod.Of for steps of oidc-sa-token, with the credentials of the test.
+func testSignerOf(backend signing.Backend) (inpod.Factory, error) {
 	if backend != signing.BackendOIDCSAToken {
-		return signerOf(backend)
+		return inpod.Of(backend)
 	}
 	return newTestSigner, nil
 }
@@ -120,7 +121,7 @@ func newBench(t *testing.T) *bench {
 		PostFile: filepath.Join(dir, "out"), TerminationPath: filepath.Join(dir, "termination"),
 		Options: step.Options{
 			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
-			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+			Tokens: signing.DefaultTokens(),
 		},
 		API:      step.APIServer{Address: server.URL, CAs: []string{hex.EncodeToString(digest[:])}},
 		Patience: 5 * time.Second,

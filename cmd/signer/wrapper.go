@@ -11,7 +11,7 @@ import (
 	"unicode"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/cmd/signer/internal/process"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends/inpod"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
@@ -22,13 +22,10 @@ const (
 	terminatedLimit = 900 * time.Millisecond // for signing after the container received a signal to end
 )
 
-// signerFactory makes the backend's signer of a step.
-type signerFactory func(step.Ended) signing.EntrypointerClient
-
 // wrapper runs one step.
 type wrapper struct {
 	config    step.Config
-	newSigner signerFactory
+	newSigner inpod.Factory
 	say       func(format string, args ...any)
 }
 

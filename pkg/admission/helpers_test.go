@@ -50,7 +50,7 @@ func (f fakeScope) Ready() bool { return !f.starting }
 
 func (f fakeScope) Settings() settings.Settings {
 	s := settings.Default()
-	s.Backend, s.AudiencePrefix, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
+	s.Backend, s.Tokens.Audience, s.KeepMaterial = f.backend, cmp.Or(f.prefix, "lab-prefix"), f.material
 	s.GateChains, s.SidecarLogs, s.MinimumFormat = f.gate, f.logs, f.minimum
 	s.SPIRE.Signer = cmp.Or(f.signer, s.SPIRE.Signer)
 	return s

@@ -184,7 +184,7 @@ func TestPodIsPatched(t *testing.T) {
 	on := settings.Default()
 	on.Backend = signing.BackendOIDCSAToken
 	wantStep := on.Step()
-	wantStep.AudiencePrefix = "lab-prefix"
+	wantStep.Tokens.Audience = "lab-prefix"
 	if diff := cmp.Diff(Injection{Delivery: settings.DeliveryInit, Step: wantStep, Patience: 5 * time.Second},
 		got); diff != "" {
 		t.Error(diff)

@@ -319,7 +319,7 @@ func (h *StatusHandler) attempt(ctx context.Context, w write, attempts []state, 
 // RulesOf returns what the settings require of evidence in a mode.
 func RulesOf(s settings.Settings, mode settings.Enforcement) Rules {
 	return Rules{
-		Tokens: s.Tokens(), MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance,
+		Tokens: s.Tokens, MinimumFormat: s.MinimumFormatIn(mode), MinimumAssurance: s.MinimumAssurance,
 		Receipts: s.ReceiptsIn(mode),
 	}
 }

@@ -239,7 +239,7 @@ func TestNextStepKeepsTheSettings(t *testing.T) {
 	s := settings.Default()
 	s.Backend, s.Delivery, s.Format, s.Binding = signing.BackendOIDCSAToken, settings.DeliveryInit, signing.FormatV2,
 		signing.BindingKey
-	s.AudiencePrefix, s.TokenLifetime = "our-results", 20*time.Minute
+	s.Tokens.Audience, s.Tokens.Lifetime = "our-results", 20*time.Minute
 	s.Enforcement, s.Policies, s.MinimumFormat, s.KeepMaterial, s.GateChains = settings.Enforce, settings.PoliciesStrict,
 		signing.FormatV2, true, true
 	s.Scope.Names = []string{"cd", "ci"}

@@ -50,12 +50,12 @@ var completeAudience = cobra.FixedCompletions([]string{verify.DefaultTokens().Au
 
 func (o *tokenFlags) check() error {
 	if o.audience != "" {
-		if err := settings.CheckAudiencePrefix(o.audience); err != nil {
+		if err := settings.CheckAudience(o.audience); err != nil {
 			return fmt.Errorf("--audience: %w", err)
 		}
 	}
 	if o.lifetime != 0 {
-		if err := signing.CheckTokenLifetime(o.lifetime); err != nil {
+		if err := signing.CheckLifetime(o.lifetime); err != nil {
 			return fmt.Errorf("--token-lifetime: %w", err)
 		}
 	}
@@ -79,7 +79,7 @@ func (o *tokenFlags) rules(ctx context.Context, kube kubeclient.Interface) (toke
 			unread = err
 		}
 	}
-	tokens := s.Tokens()
+	tokens := s.Tokens
 	tokens.Audience, tokens.Lifetime = cmp.Or(o.audience, tokens.Audience), cmp.Or(o.lifetime, tokens.Lifetime)
 	return tokenRules{Tokens: tokens, unread: unread, live: live}, nil
 }

@@ -17,7 +17,7 @@ func TestCommand(t *testing.T) {
 	if got, want := Command(s, manifests.DefaultRegistry), "enable oidc-sa-token"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	s.Scope.Selector, s.Enforcement, s.TokenLifetime = "team in (a,b)", settings.Enforce, 20*time.Minute
+	s.Scope.Selector, s.Enforcement, s.Tokens.Lifetime = "team in (a,b)", settings.Enforce, 20*time.Minute
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}}
 	want := "enable oidc-sa-token --enforcement=enforce --namespace-selector='team in (a,b)' --token-lifetime=20m0s " +
 		"--exempt-service-account=ci/vault --registry=reg.example/x"

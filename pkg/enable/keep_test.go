@@ -69,7 +69,7 @@ func TestPlanKeepsSettings(t *testing.T) {
 		"pull secrets": {
 			[]string{settings.KeyPullSecrets}, func(s *settings.Settings) { s.PullSecrets = before.PullSecrets },
 		},
-		"audience": {[]string{settings.KeyAudience}, func(s *settings.Settings) { s.AudiencePrefix = "ours" }},
+		"audience": {[]string{settings.KeyAudience}, func(s *settings.Settings) { s.Tokens.Audience = "ours" }},
 		"none":     {nil, func(*settings.Settings) {}},
 		"all": {keepAll(), func(s *settings.Settings) {
 			*s = before

@@ -92,8 +92,8 @@ func TestReadLive(t *testing.T) {
 				}
 				return
 			}
-			if err != nil || got.Settings.AudiencePrefix != c.want {
-				t.Errorf("got %q and %v, want %q", got.Settings.AudiencePrefix, err, c.want)
+			if err != nil || got.Settings.Tokens.Audience != c.want {
+				t.Errorf("got %q and %v, want %q", got.Settings.Tokens.Audience, err, c.want)
 			}
 		})
 	}

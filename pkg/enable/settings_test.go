@@ -48,7 +48,7 @@ func TestSettingsComeBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			again := signingOn()
-			again.Format, again.Binding, again.AudiencePrefix, again.TokenLifetime = "v1", "audience", "ours", time.Hour
+			again.Format, again.Binding, again.Tokens.Audience, again.Tokens.Lifetime = "v1", "audience", "ours", time.Hour
 			second, err := mergeSettings(first, "tekton", again)
 			if err != nil {
 				t.Fatal(err)

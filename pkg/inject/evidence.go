@@ -93,7 +93,7 @@ func (e sample) spire(results []result.RunResult) []result.RunResult {
 }
 
 func (e sample) token(results []result.RunResult) []result.RunResult {
-	prefix, key := e.options.AudiencePrefix, noise(sizePublicKey)
+	prefix, key := e.options.Tokens.Audience, noise(sizePublicKey)
 	audience := signing.PayloadAudience(prefix, signing.Digest(noise(len(signing.Digest{}))))
 	if e.options.Binding == signing.BindingAudience {
 		audience = signing.FixedAudience(prefix)

@@ -41,7 +41,7 @@ func testOptions(delivery Delivery) Options {
 		SignerImage: "ghcr.io/tekton-sign/signer:v1", PullPolicy: corev1.PullIfNotPresent,
 		Delivery: delivery, Step: step.Options{
 			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
-			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+			Tokens: signing.DefaultTokens(),
 		},
 		API:      step.APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},
 		Patience: 5 * time.Second,

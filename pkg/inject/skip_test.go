@@ -164,7 +164,7 @@ func TestPodFails(t *testing.T) {
 			p.Spec.Containers[0].Command = []string{step.PodPath}
 		}, "other arguments than the add-on's"},
 		"no image":         {func(_ *corev1.Pod, o *Options) { o.SignerImage = "" }, "image is missing"},
-		"no prefix":        {func(_ *corev1.Pod, o *Options) { o.Step.AudiencePrefix = "" }, "prefix is missing"},
+		"no prefix":        {func(_ *corev1.Pod, o *Options) { o.Step.Tokens.Audience = "" }, "prefix is missing"},
 		"unknown delivery": {func(_ *corev1.Pod, o *Options) { o.Delivery = "auto" }, `got "auto"`},
 	} {
 		t.Run(name, func(t *testing.T) {

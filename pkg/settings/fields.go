@@ -158,11 +158,6 @@ func FromFlags(backend signing.Backend, valueOf func(Field) (value string, ok bo
 	return s, nil
 }
 
-// Fields returns the table of settings, in the order in which status shows them.
-func Fields() []Field {
-	return slices.Concat(mainFields(), signingFields(), spireFields(), trustedFields(), switches())
-}
-
 func mainFields() []Field {
 	return []Field{
 		{
@@ -246,20 +241,20 @@ func signingFields() []Field {
 		},
 		{
 			Key: KeyAudience, Flag: "audience", Name: "audience", Kept: true,
-			Help:   "first part of the audience of signing tokens (default: as it is, at first " + signing.AudiencePrefix + ")",
-			access: word(func(s *Settings) *string { return &s.AudiencePrefix }, parseAudiencePrefix),
+			Help:   "first part of the audience of signing tokens (default: as it is, at first " + signing.DefaultTokens().Audience + ")",
+			access: word(func(s *Settings) *string { return &s.Tokens.Audience }, parseAudience),
 		},
 		seconds(KeyTokenSeconds, "token-lifetime", "token lifetime", "how long a signing token is valid: 10m to 1h",
-			lifetimeAt, signing.CheckTokenLifetime),
+			lifetimeAt, signing.CheckLifetime),
 	}
 }
 
 func namesAt(s *Settings) *[]string         { return &s.Scope.Names }
-func lifetimeAt(s *Settings) *time.Duration { return &s.TokenLifetime }
+func lifetimeAt(s *Settings) *time.Duration { return &s.Tokens.Lifetime }
 
 func joinNames(names []string) string { return strings.Join(names, ",") }
 
-func parseAudiencePrefix(value string) (string, error) { return value, CheckAudiencePrefix(value) }
+func parseAudience(value string) (string, error) { return value, CheckAudience(value) }
 
 // parseSelectorFlag reads the value of --namespace-selector: an empty one selects all namespaces.
 func parseSelectorFlag(s *Settings, value string) (err error) {

@@ -8,7 +8,6 @@ package settings
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -77,8 +76,7 @@ type Settings struct {
 	MinimumAssurance signing.Assurance
 	Receipts         Receipts
 	Binding          signing.Binding
-	AudiencePrefix   string
-	TokenLifetime    time.Duration
+	Tokens           signing.Tokens
 	SPIRE            SPIRE
 	Scope            Scope
 	Exempt           []Account // service accounts that may still request tokens with any audience
@@ -96,15 +94,14 @@ type Settings struct {
 // Default returns the settings of a cluster without configuration: signing is off.
 func Default() Settings {
 	return Settings{
-		Backend:        signing.BackendNone,
-		Enforcement:    Audit,
-		Policies:       PoliciesAuto,
-		Delivery:       DeliveryAuto,
-		Format:         signing.FormatV2,
-		Binding:        signing.DefaultBinding(signing.FormatV2),
-		AudiencePrefix: signing.AudiencePrefix,
-		TokenLifetime:  signing.DefaultTokenLifetime,
-		SPIRE:          defaultSPIRE(),
+		Backend:     signing.BackendNone,
+		Enforcement: Audit,
+		Policies:    PoliciesAuto,
+		Delivery:    DeliveryAuto,
+		Format:      signing.FormatV2,
+		Binding:     signing.DefaultBinding(signing.FormatV2),
+		Tokens:      signing.DefaultTokens(),
+		SPIRE:       defaultSPIRE(),
 	}
 }
 
@@ -112,12 +109,17 @@ func Default() Settings {
 func (s Settings) Step() step.Options {
 	o := step.Options{Backend: s.Backend, Format: s.Format}
 	if s.Backend.HasBindings() {
-		o.Binding, o.AudiencePrefix, o.TokenLifetime = s.Binding, s.AudiencePrefix, s.TokenLifetime
+		o.Binding, o.Tokens = s.Binding, s.Tokens
 	}
 	if s.Backend == signing.BackendSPIRE {
 		o.SPIRE = s.SPIRE.Step()
 	}
 	return o
+}
+
+// Fields returns the table of settings, in the order in which status shows them.
+func Fields() []Field {
+	return slices.Concat(mainFields(), signingFields(), spireFields(), trustedFields(), switches())
 }
 
 // unset returns the defaults of all settings except the binding, whose default depends on the format.
@@ -232,18 +234,6 @@ func (s Settings) Data() map[string]string {
 		}
 	}
 	return data
-}
-
-// audiencePrefix excludes all characters with a special meaning in an audience, a CEL string or a regular
-// expression, because the prefix is used in all of them.
-var audiencePrefix = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// CheckAudiencePrefix returns an error for a value that cannot be the first part of signing audiences.
-func CheckAudiencePrefix(value string) error {
-	if !audiencePrefix.MatchString(value) {
-		return fmt.Errorf("expected lower case letters, digits and hyphens, at most 63 of them, got %q", value)
-	}
-	return nil
 }
 
 // parseSeconds reads a number of whole seconds.

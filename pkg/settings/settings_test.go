@@ -16,21 +16,20 @@ import (
 
 func TestParse(t *testing.T) {
 	full := Settings{
-		Backend:        signing.BackendOIDCSAToken,
-		Enforcement:    Enforce,
-		Policies:       PoliciesStandard,
-		KeepMaterial:   true,
-		GateChains:     true,
-		Delivery:       DeliveryInit,
-		Format:         signing.FormatV1,
-		MinimumFormat:  signing.FormatV1,
-		Binding:        signing.BindingAudience,
-		AudiencePrefix: "our-results",
-		TokenLifetime:  time.Hour,
-		SPIRE:          defaultSPIRE(),
-		Scope:          Scope{Names: []string{"a", "b"}},
-		Exempt:         []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
-		PullSecrets:    []string{"mirror", "other.one"},
+		Backend:       signing.BackendOIDCSAToken,
+		Enforcement:   Enforce,
+		Policies:      PoliciesStandard,
+		KeepMaterial:  true,
+		GateChains:    true,
+		Delivery:      DeliveryInit,
+		Format:        signing.FormatV1,
+		MinimumFormat: signing.FormatV1,
+		Binding:       signing.BindingAudience,
+		Tokens:        signing.Tokens{Audience: "our-results", Lifetime: time.Hour},
+		SPIRE:         defaultSPIRE(),
+		Scope:         Scope{Names: []string{"a", "b"}},
+		Exempt:        []Account{{Namespace: "a", Name: "vault.agent"}, {Namespace: "b", Name: "x"}},
+		PullSecrets:   []string{"mirror", "other.one"},
 	}
 	bySelector := Default()
 	bySelector.Scope.Selector = "team in (a,b),signed=yes"
@@ -166,16 +165,16 @@ func TestDataRoundTrip(t *testing.T) {
 	for name, s := range map[string]Settings{
 		"default": Default(),
 		"names": {
-			Backend: signing.BackendOIDCSAToken, Enforcement: Audit, Delivery: DeliveryImage, AudiencePrefix: "x",
-			Format: signing.FormatV2, Binding: signing.BindingAudience, TokenLifetime: 20 * time.Minute, SPIRE: defaultSPIRE(),
-			Scope: Scope{Names: []string{"a", "b"}}, Exempt: []Account{{"a", "b"}},
+			Backend: signing.BackendOIDCSAToken, Enforcement: Audit, Delivery: DeliveryImage,
+			Format: signing.FormatV2, Binding: signing.BindingAudience, SPIRE: defaultSPIRE(),
+			Tokens: signing.Tokens{Audience: "x", Lifetime: 20 * time.Minute},
+			Scope:  Scope{Names: []string{"a", "b"}}, Exempt: []Account{{"a", "b"}},
 		},
 		"selector": {
 			Backend: signing.BackendNone, Enforcement: Enforce, Delivery: DeliveryAuto,
 			Format: signing.FormatV1, MinimumFormat: signing.FormatV1, Binding: signing.BindingKey,
-			TokenLifetime:  signing.DefaultTokenLifetime,
-			SPIRE:          defaultSPIRE(),
-			AudiencePrefix: signing.AudiencePrefix, Scope: Scope{Selector: "a=b,c"},
+			SPIRE:  defaultSPIRE(),
+			Tokens: signing.DefaultTokens(), Scope: Scope{Selector: "a=b,c"},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

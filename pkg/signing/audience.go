@@ -14,6 +14,17 @@ import (
 // a token, and the admission policies restrict who can request one.
 const AudiencePrefix = "tekton-result-signing"
 
+// Tokens defines which tokens are signing tokens.
+type Tokens struct {
+	Audience string        // first part of their audience
+	Lifetime time.Duration // their longest lifetime, from iat to exp; whole seconds if signers request it
+}
+
+// DefaultTokens are the signing tokens of a cluster whose settings do not change them.
+func DefaultTokens() Tokens {
+	return Tokens{Audience: AudiencePrefix, Lifetime: DefaultTokenLifetime}
+}
+
 // AudienceKind is what a signing token vouches for: the middle part of its audience.
 type AudienceKind string
 
@@ -92,8 +103,8 @@ const (
 	MaxTokenLifetime     = time.Hour
 )
 
-// CheckTokenLifetime returns an error for a lifetime that a signing token must not have.
-func CheckTokenLifetime(d time.Duration) error {
+// CheckLifetime returns an error for a lifetime that a signing token must not have.
+func CheckLifetime(d time.Duration) error {
 	if d < MinTokenLifetime || d > MaxTokenLifetime || d%time.Second != 0 {
 		return fmt.Errorf("expected %d to %d whole seconds, got %v",
 			int(MinTokenLifetime.Seconds()), int(MaxTokenLifetime.Seconds()), d)

@@ -4,12 +4,13 @@ package verify
 
 import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
 
 // Tokens defines which tokens are signing tokens. The settings of a cluster can change it.
-type Tokens = check.Tokens
+type Tokens = signing.Tokens
 
 // Reviewer asks the cluster's API server about a token.
 type Reviewer = check.Reviewer
@@ -27,7 +28,7 @@ func WithReviewer(reviewer Reviewer) Option {
 func WithTokens(t Tokens) Option { return func(v *Verifier) { v.policy.Tokens = t } }
 
 // DefaultTokens are the signing tokens of a cluster whose settings do not change them.
-func DefaultTokens() Tokens { return check.DefaultTokens() }
+func DefaultTokens() Tokens { return signing.DefaultTokens() }
 
 // WithStaleKeys is for keys that may be older than the evidence, such as those of a running process. A key of
 // another issuer, or a retired one, then refutes nothing, because the cluster may have changed since. The key

@@ -25,7 +25,8 @@ type row struct {
 
 // rows are the rows of the backend: all that is changed outside of its folder.
 func rows() []row {
-	const scheme, table, signer = "pkg/signing/scheme.go", "pkg/backends/backends.go", "cmd/signer/backends.go"
+	const scheme, table = "pkg/signing/scheme.go", "pkg/backends/backends.go"
+	const signer = "pkg/backends/inpod/inpod.go"
 	const module = `"github.com/tekton-sign/kubectl-tekton-sign/pkg/`
 	return []row{
 		{scheme, "	BackendSigstoreKeyless Backend = ", "	BackendFake Backend = \"fake\"\n"},

@@ -120,8 +120,8 @@ func (s stepSigner) client(ended step.Ended) signing.EntrypointerClient {
 func (s stepSigner) options() step.Options {
 	return step.Options{
 		Backend: s.Backend, Format: signing.FormatV2, Binding: signing.BindingPayload,
-		AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
-		SPIRE: step.SPIRE{TrustDomain: verifytest.TrustDomain, Socket: "agent.sock"},
+		Tokens: signing.DefaultTokens(),
+		SPIRE:  step.SPIRE{TrustDomain: verifytest.TrustDomain, Socket: "agent.sock"},
 	}
 }
 

@@ -248,7 +248,7 @@ func TestFixedAudience(t *testing.T) {
 		for _, prefix := range []string{signing.AudiencePrefix, "our-results"} {
 			name := fmt.Sprintf("%s with prefix %s", binding, prefix)
 			signingTokens, requesters := policiesFor(t, func(s *settings.Settings) {
-				s.Binding, s.AudiencePrefix = binding, prefix
+				s.Binding, s.Tokens.Audience = binding, prefix
 			})
 			want, ordinary := "", "service accounts of this namespace may request tokens with a signing audience only"
 			if binding != signing.BindingAudience {
@@ -287,7 +287,7 @@ func TestFixedAudience(t *testing.T) {
 
 func TestTokenLifetime(t *testing.T) {
 	for _, lifetime := range []time.Duration{signing.MinTokenLifetime, 20 * time.Minute, signing.MaxTokenLifetime} {
-		policy, _ := policiesFor(t, func(s *settings.Settings) { s.TokenLifetime = lifetime })
+		policy, _ := policiesFor(t, func(s *settings.Settings) { s.Tokens.Lifetime = lifetime })
 		r := podsOwn("tekton-result-signing:p:" + digest)
 		r.seconds = int64(lifetime / time.Second)
 		checkDenial(t, lifetime.String(), denial(t, policy, r), "")

@@ -24,7 +24,7 @@ import (
 func testOptions() Options {
 	s := settings.Default()
 	s.Backend = signing.BackendOIDCSAToken
-	s.AudiencePrefix = "our-results"
+	s.Tokens.Audience = "our-results"
 	s.Scope.Names = []string{"cd", "ci"}
 	s.Exempt = []settings.Account{{Namespace: "ci", Name: "vault"}, {Namespace: "cd", Name: "argo"}}
 	return Options{

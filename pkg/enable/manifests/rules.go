@@ -131,7 +131,7 @@ const stockNamespace = "tekton-pipelines"
 // it, because anyone who reads a token with that audience can sign with it. No name has a character with a meaning
 // in expressions.
 func (o Options) rules() *strings.Replacer {
-	prefix, seconds := o.Settings.AudiencePrefix, strconv.Itoa(int(o.Settings.TokenLifetime/time.Second))
+	prefix, seconds := o.Settings.Tokens.Audience, strconv.Itoa(int(o.Settings.Tokens.Lifetime/time.Second))
 	bound, all, message := stepAudience(prefix), "a.startsWith('"+prefix+":')", audienceMessage
 	if o.Settings.Binding == signing.BindingAudience {
 		bound = "'^" + prefix + "(" + stepPattern() + ")?$'"

@@ -39,9 +39,9 @@ func newStepKey(random io.Reader) (stepKey, error) {
 // audience returns the audience of the token that vouches for the key, or only for the pod.
 func (k stepKey) audience(c step.Config) string {
 	if c.Binding == signing.BindingAudience {
-		return signing.FixedAudience(c.AudiencePrefix)
+		return signing.FixedAudience(c.Tokens.Audience)
 	}
-	return signing.KeyAudience(c.AudiencePrefix, k.spki)
+	return signing.KeyAudience(c.Tokens.Audience, k.spki)
 }
 
 // signUnit returns the carriers of format v2 without the token.

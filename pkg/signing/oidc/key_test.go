@@ -35,7 +35,7 @@ func signWith(
 	var audience string
 	f := newFakeAPI(t, func(_ int, a string, w http.ResponseWriter) { audience = a; grant(w, []string{a}) })
 	f.options.Step.Config.Format, f.options.Step.Config.Binding = format, binding
-	f.options.Step.Config.TokenLifetime = 20 * time.Minute
+	f.options.Step.Config.Tokens.Lifetime = 20 * time.Minute
 	if change != nil {
 		change(&f.options)
 	}

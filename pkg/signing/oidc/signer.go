@@ -78,7 +78,7 @@ func (s *Signer) request() (tokenRequest, error) {
 	if err := files.exist(); err != nil {
 		return tokenRequest{}, noCredential(err)
 	}
-	r := tokenRequest{address: api.Address, lifetime: s.options.Step.Config.TokenLifetime, hasty: s.options.Step.Hasty}
+	r := tokenRequest{address: api.Address, lifetime: s.options.Step.Config.Tokens.Lifetime, hasty: s.options.Step.Hasty}
 	var err error
 	if r.roots, err = files.roots(api.CAs); err != nil {
 		return tokenRequest{}, unreachable(err)
@@ -102,7 +102,7 @@ func (s *Signer) evidence(id identity, results []result.RunResult) ([]result.Run
 			return nil, "", err
 		}
 		return []result.RunResult{signing.NewCarrier(signing.CarrierManifest, unit.Header.Manifest())},
-			signing.PayloadAudience(c.AudiencePrefix, unit.Digest()), nil
+			signing.PayloadAudience(c.Tokens.Audience, unit.Digest()), nil
 	}
 	key, err := newStepKey(s.options.Random)
 	if err != nil {

@@ -96,7 +96,7 @@ func newFakeAPI(t *testing.T, answer func(call int, audience string, w http.Resp
 			Share: 4096,
 			Options: step.Options{
 				Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
-				AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+				Tokens: signing.DefaultTokens(),
 			},
 			API: step.APIServer{Address: server.URL, CAs: []string{digestOf(server.Certificate())}},
 		}},

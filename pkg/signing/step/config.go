@@ -17,6 +17,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -70,10 +72,9 @@ type Options struct {
 	Backend signing.Backend
 	Format  signing.Format
 	// Only for backends that sign with tokens.
-	Binding        signing.Binding
-	AudiencePrefix string
-	TokenLifetime  time.Duration // whole seconds
-	SPIRE          SPIRE         // only for the backend spire
+	Binding signing.Binding
+	Tokens  signing.Tokens
+	SPIRE   SPIRE // only for the backend spire
 }
 
 // Validate returns an error for the first option with which no signer can sign.
@@ -96,10 +97,10 @@ func (o Options) Validate() error {
 	if err := signing.CheckBinding(o.Format, o.Binding); err != nil {
 		return err
 	}
-	if o.AudiencePrefix == "" {
+	if o.Tokens.Audience == "" {
 		return errors.New("the audience prefix is missing")
 	}
-	if err := signing.CheckTokenLifetime(o.TokenLifetime); err != nil {
+	if err := signing.CheckLifetime(o.Tokens.Lifetime); err != nil {
 		return fmt.Errorf("lifetime of tokens: %w", err)
 	}
 	return nil
@@ -107,11 +108,53 @@ func (o Options) Validate() error {
 
 // noTokens returns an error if any option for tokens is set.
 func (o Options) noTokens() error {
-	if o.Binding != "" || o.AudiencePrefix != "" || o.TokenLifetime != 0 {
+	if o.Binding != "" || o.Tokens != (signing.Tokens{}) {
 		return fmt.Errorf("backend %s signs without tokens, got a binding, an audience prefix or a lifetime of tokens",
 			o.Backend)
 	}
 	return nil
+}
+
+// SPIRE describes how a signer gets its SVID, only for the backend spire.
+type SPIRE struct {
+	TrustDomain string // of the SVID
+	Socket      string // file name of the agent's socket in the folder that the add-on mounts
+}
+
+const (
+	flagTrustDomain = "spire-trust-domain"
+	flagSocket      = "spire-socket"
+)
+
+// validate returns an error for the first part that no signer can use.
+func (s SPIRE) validate(backend signing.Backend) error {
+	if backend != signing.BackendSPIRE {
+		if s != (SPIRE{}) {
+			return fmt.Errorf("backend %s signs without SPIRE, got -%s or -%s", backend, flagTrustDomain, flagSocket)
+		}
+		return nil
+	}
+	domain, err := spiffeid.TrustDomainFromString(s.TrustDomain)
+	if err != nil || domain.Name() != s.TrustDomain {
+		return fmt.Errorf("expected the name of a SPIFFE trust domain for -%s, got %q", flagTrustDomain, s.TrustDomain)
+	}
+	if s.Socket == "" || s.Socket == "." || s.Socket == ".." || s.Socket != path.Base(s.Socket) {
+		return errors.New("expected the name of a file for -" + flagSocket)
+	}
+	return nil
+}
+
+// args returns the arguments that addFlags reads.
+func (s SPIRE) args() []string {
+	if s == (SPIRE{}) {
+		return nil
+	}
+	return []string{"-" + flagTrustDomain, s.TrustDomain, "-" + flagSocket, s.Socket}
+}
+
+func (s *SPIRE) addFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.TrustDomain, flagTrustDomain, "", "")
+	fs.StringVar(&s.Socket, flagSocket, "", "")
 }
 
 // PrivatePostFile returns the post file of a wrapped entrypoint: the signer renames it to postFile after it
@@ -152,8 +195,8 @@ func (o Options) args() []string {
 	if !o.Backend.HasBindings() {
 		return args
 	}
-	return append(args, "-binding", string(o.Binding), "-audience-prefix", o.AudiencePrefix,
-		"-token-seconds", strconv.Itoa(int(o.TokenLifetime/time.Second)))
+	return append(args, "-binding", string(o.Binding), "-audience-prefix", o.Tokens.Audience,
+		"-token-seconds", strconv.Itoa(int(o.Tokens.Lifetime/time.Second)))
 }
 
 // budgetArgs returns the arguments that define how the signer fills the message.
@@ -228,8 +271,8 @@ func (o *Options) addFlags(fs *flag.FlagSet) {
 	fs.StringVar((*string)(&o.Backend), "backend", "", "")
 	fs.StringVar((*string)(&o.Format), "format", "", "")
 	fs.StringVar((*string)(&o.Binding), "binding", "", "")
-	fs.StringVar(&o.AudiencePrefix, "audience-prefix", "", "")
-	fs.Func("token-seconds", "", secondsVar(&o.TokenLifetime))
+	fs.StringVar(&o.Tokens.Audience, "audience-prefix", "", "")
+	fs.Func("token-seconds", "", secondsVar(&o.Tokens.Lifetime))
 	o.SPIRE.addFlags(fs)
 }
 

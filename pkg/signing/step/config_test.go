@@ -21,7 +21,7 @@ func validConfig() Config {
 		PostFile: "/tekton/run/0/out", TerminationPath: "/tekton/termination",
 		Options: Options{
 			Backend: signing.BackendOIDCSAToken, Format: signing.FormatV2, Binding: signing.BindingPayload,
-			AudiencePrefix: signing.AudiencePrefix, TokenLifetime: signing.DefaultTokenLifetime,
+			Tokens: signing.DefaultTokens(),
 		},
 		API:      APIServer{Address: "https://10.96.0.1:443", CAs: []string{strings.Repeat("0a", 32)}},
 		Patience: 5 * time.Second,
@@ -52,7 +52,7 @@ func TestParseReadsWhatArgsWrites(t *testing.T) {
 		"IPv6":           func(c *Config) { c.API.Address = "https://[fd00::1]:6443" },
 		"name":           func(c *Config) { c.API.Address = "https://api.example:443" },
 		"CA rotation":    func(c *Config) { c.API.CAs = append(c.API.CAs, strings.Repeat("0b", 32)) },
-		"hour":           func(c *Config) { c.TokenLifetime = time.Hour },
+		"hour":           func(c *Config) { c.Tokens.Lifetime = time.Hour },
 		"sidecar logs":   func(c *Config) { *c = sidecarConfig() },
 		"sidecar logs without names": func(c *Config) {
 			*c = sidecarConfig()

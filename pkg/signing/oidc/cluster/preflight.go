@@ -72,9 +72,9 @@ func checkToken(ctx context.Context, t cluster.Target) []cluster.Finding {
 	if t.Namespace == "" {
 		return []cluster.Finding{{Level: cluster.Unread, Message: "no namespace is in scope in which to request one"}}
 	}
-	audience := signing.PayloadAudience(t.Settings.AudiencePrefix, signing.Digest{})
+	audience := signing.PayloadAudience(t.Settings.Tokens.Audience, signing.Digest{})
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		Audiences: []string{audience}, ExpirationSeconds: new(int64(t.Settings.TokenLifetime / time.Second)),
+		Audiences: []string{audience}, ExpirationSeconds: new(int64(t.Settings.Tokens.Lifetime / time.Second)),
 	}}
 	accounts := t.Kube.CoreV1().ServiceAccounts(t.Namespace)
 	got, err := accounts.CreateToken(ctx, probeAccount, request, metav1.CreateOptions{})
@@ -124,7 +124,7 @@ func checkUseless(ctx context.Context, t cluster.Target, token string) []cluster
 	case review.Status.Authenticated:
 		return []cluster.Finding{{
 			Message: "the API server accepts signing tokens as credentials: a step's evidence would give access to the cluster",
-			Next:    "remove audiences that begin with " + t.Settings.AudiencePrefix + " from --api-audiences of the API server",
+			Next:    "remove audiences that begin with " + t.Settings.Tokens.Audience + " from --api-audiences of the API server",
 		}}
 	}
 	return []cluster.Finding{{Level: cluster.Fine, Message: "the API server does not accept it as a credential"}}

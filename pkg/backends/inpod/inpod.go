@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package main
+// Package inpod is the table of the backends' in-pod halves. It is not part of package backends, because that would link
+// a Kubernetes client into the signer.
+package inpod
 
 import (
 	"crypto/rand"
@@ -13,10 +15,12 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/step"
 )
 
-// signers is the table of the backends' in-pod halves. The table of package backends would link a Kubernetes
-// client.
-func signers() map[signing.Backend]signerFactory {
-	return map[signing.Backend]signerFactory{
+// Factory makes the backend's signer of a step.
+type Factory func(step.Ended) signing.EntrypointerClient
+
+// factories returns the table.
+func factories() map[signing.Backend]Factory {
+	return map[signing.Backend]Factory{
 		signing.BackendOIDCSAToken: func(s step.Ended) signing.EntrypointerClient {
 			return oidc.NewSigner(oidc.SignerOptions{
 				Step: s, CredentialDir: oidc.CredentialDir, Now: time.Now, Random: rand.Reader,
@@ -30,9 +34,9 @@ func signers() map[signing.Backend]signerFactory {
 	}
 }
 
-// signerOf returns the function that makes the signer of a step.
-func signerOf(backend signing.Backend) (signerFactory, error) {
-	if factory, ok := signers()[backend]; ok {
+// Of returns the function that makes the signer of a step.
+func Of(backend signing.Backend) (Factory, error) {
+	if factory, ok := factories()[backend]; ok {
 		return factory, nil
 	}
 	return nil, fmt.Errorf("this signer has no backend %q", backend)
