@@ -181,3 +181,12 @@ func spireFields() []Field {
 		wait,
 	}
 }
+
+// With returns the settings in other data of ConfigMap config-signing, and what s has from Tekton's own ConfigMaps.
+func (s Settings) With(data map[string]string) (Settings, error) {
+	read, err := Parse(data)
+	if err == nil {
+		read.SPIRE.TrustDomain = s.SPIRE.TrustDomain
+	}
+	return read, err
+}

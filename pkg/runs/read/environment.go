@@ -12,12 +12,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/internal/tekton"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/budget"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -87,20 +87,19 @@ func (c *Cluster) want(w Wanted) error {
 	for key, value := range w.Settings {
 		data[key] = value
 	}
-	if data[settings.KeyBackend] == string(signing.BackendNone) {
-		data[settings.KeyBackend] = string(signing.BackendOIDCSAToken)
-		c.Notes = append(c.Notes, fmt.Sprintf("signing is off: simulated with backend %s", signing.BackendOIDCSAToken))
+	if data[settings.KeyBackend] == string(settings.Default().Backend) {
+		first := string(backends.Enabled()[0].Name)
+		data[settings.KeyBackend] = first
+		c.Notes = append(c.Notes, fmt.Sprintf("signing is off: simulated with backend %s", first))
 	}
 	if w.Settings[settings.KeyFormat] != "" && w.Settings[settings.KeyBinding] == "" {
 		delete(data, settings.KeyBinding)
 	}
-	spire := c.Settings.SPIRE
-	read, err := settings.Parse(data)
+	read, err := c.Settings.With(data)
 	if err != nil {
 		return err
 	}
 	c.Settings = read
-	c.Settings.SPIRE = spire
 	c.ResultBytes, c.Program = w.ResultBytes, w.Program
 	c.Tokens, c.TokensFrom = usualTokens(), fromNowhere
 	if form := inject.ShortestTokens(w.Bundle); form != (inject.TokenForm{}) {
