@@ -111,7 +111,7 @@ func (t *lines) selftestStep(s selftest.Step) {
 	}
 }
 
-func seconds(milliseconds int64) string {
+func seconds(milliseconds int) string {
 	return fmt.Sprintf("%d.%03d s", milliseconds/1000, milliseconds%1000)
 }
 
