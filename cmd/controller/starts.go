@@ -22,9 +22,10 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 	for _, source := range []delivery.Source{delivery.Start, delivery.Mount, delivery.Once} {
 		stores[source] = delivery.NewStore(a.client, a.exceptions, source, manifests.Controller)
 	}
+	drivers := func() []string { return backends.Of(a.settings.Get().Backend).Drivers() }
 	ends := reconciler.NewMountEnds(reconciler.MountEndsConfig{
 		Client:   a.client,
-		Drivers:  a.drivers,
+		Drivers:  drivers,
 		Takes:    a.delivery.Takes,
 		Entries:  func() []delivery.Entry { return a.exceptions.Table().Entries() },
 		Clear:    stores[delivery.Mount].End,
@@ -45,8 +46,8 @@ func (a *addOn) newStartsController(ctx context.Context) (*reconciler.Starts, *c
 		Stop: func(ctx context.Context, namespace string, source delivery.Source, e delivery.Exception) error {
 			return stores[source].Set(ctx, namespace, e)
 		},
-		Drivers:  a.drivers,
-		Volumes:  backends.NodeVolumes(),
+		Drivers:  drivers,
+		Volumes:  delivery.BackendVolumes(),
 		Nodes:    func() []string { return a.exceptions.Table().Nodes() },
 		OnStuck:  a.metrics.Stuck,
 		Recorder: a.recorder,
@@ -76,9 +77,6 @@ func (a *addOn) newRefusalsController(ctx context.Context) (*reconciler.Refusals
 	refusals.Start(queue)
 	return refusals, queue
 }
-
-// drivers returns the CSI drivers that mount the volumes of the backend into pods.
-func (a *addOn) drivers() []string { return backends.Of(a.settings.Get().Backend).Drivers() }
 
 // wanted reports whether pods of a namespace get the signer.
 func (a *addOn) wanted(namespace string) bool {

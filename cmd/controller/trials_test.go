@@ -27,7 +27,7 @@ func TestTrialPod(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	for _, v := range delivery.NodeVolumes(pod, backends.NodeVolumes()) {
+	for _, v := range delivery.NodeVolumes(pod, delivery.BackendVolumes()) {
 		got = append(got, v.Driver)
 	}
 	if diff := cmp.Diff(backends.Of(s.Backend).Drivers(), got); diff != "" {

@@ -43,16 +43,8 @@ func generate(docs, root string) error {
 	if err := doc.GenMarkdownTree(cli.NewCommand(), reference); err != nil {
 		return fmt.Errorf("writing the command reference: %w", err)
 	}
-	for file, schemaOfReport := range map[string]func() ([]byte, error){schemaFile: reportSchema,
-		statusSchemaFile: statusSchema, preflightSchemaFile: preflightSchema,
-		budgetSchemaFile: budgetSchema} {
-		schema, err := schemaOfReport()
-		if err != nil {
-			return fmt.Errorf("writing the schema: %w", err)
-		}
-		if err := os.WriteFile(filepath.Join(docs, "schema", file), schema, 0o600); err != nil {
-			return err
-		}
+	if err := writeSchemas(filepath.Join(docs, "schema")); err != nil {
+		return err
 	}
 	if err := os.WriteFile(filepath.Join(docs, preflightFile), preflightDocs(), 0o600); err != nil {
 		return err

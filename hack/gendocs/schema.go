@@ -4,6 +4,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,38 +15,39 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/budget"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/preflight"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/selftest"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify"
 )
 
-// Names of the schemas in docs/schema.
-const (
-	schemaFile          = "verificationreport.v1alpha1.json"
-	statusSchemaFile    = "statusreport.v1alpha1.json"
-	preflightSchemaFile = "preflightreport.v1alpha1.json"
-	budgetSchemaFile    = "budgetreport.v1alpha1.json"
-)
-
 // schema is the part of a JSON schema (2020-12) that the reports need.
 type schema map[string]any
 
-// reportSchema returns the JSON schema of the report that verify writes.
-func reportSchema() ([]byte, error) {
-	return schemaOf(reflect.TypeFor[report.Report](), report.Kind, schemaFile)
+// reports are the kinds of objects that commands print, each with a schema in docs/schema.
+func reports() map[string]reflect.Type {
+	return map[string]reflect.Type{
+		report.Kind:          reflect.TypeFor[report.Report](),
+		report.StatusKind:    reflect.TypeFor[report.StatusReport](),
+		report.PreflightKind: reflect.TypeFor[report.PreflightReport](),
+		report.BudgetKind:    reflect.TypeFor[report.BudgetReport](),
+		report.SelftestKind:  reflect.TypeFor[report.SelftestReport](),
+	}
 }
 
-// statusSchema returns the JSON schema of the report that status writes.
-func statusSchema() ([]byte, error) {
-	return schemaOf(reflect.TypeFor[report.StatusReport](), report.StatusKind, statusSchemaFile)
-}
-
-func preflightSchema() ([]byte, error) {
-	return schemaOf(reflect.TypeFor[report.PreflightReport](), report.PreflightKind, preflightSchemaFile)
-}
-
-func budgetSchema() ([]byte, error) {
-	return schemaOf(reflect.TypeFor[report.BudgetReport](), report.BudgetKind, budgetSchemaFile)
+// writeSchemas writes the schemas of all reports.
+func writeSchemas(folder string) error {
+	for kind, of := range reports() {
+		file := strings.ToLower(kind) + ".v1alpha1.json"
+		schema, err := schemaOf(of, kind, file)
+		if err != nil {
+			return fmt.Errorf("writing the schema of %s: %w", kind, err)
+		}
+		if err := os.WriteFile(filepath.Join(folder, file), schema, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // schemaOf makes the JSON schema of a kind of object from its Go type.
@@ -63,6 +67,8 @@ func schemaOf(t reflect.Type, kind, file string) ([]byte, error) {
 		reflect.TypeFor[budget.Effect]():      names(budget.Effects()),
 		reflect.TypeFor[budget.Compression](): names(budget.Compressions()),
 		reflect.TypeFor[budget.Carrier]():     names(budget.Carriers()),
+		reflect.TypeFor[selftest.State]():     names(selftest.States()),
+		reflect.TypeFor[selftest.StepID]():    names(selftest.Steps()),
 		reflect.TypeFor[signing.Format]():     names(signing.Formats()),
 		reflect.TypeFor[signing.Assurance]():  names(signing.Assurances()),
 	}}

@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	typedcorev1 "k8s.io/client-go/kubernetes/typed/core/v1"
 
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing/check"
@@ -60,20 +59,6 @@ type Descriptor struct {
 // StatusReader verifies the status of completed TaskRuns that is signed as a whole. It is safe for concurrent use.
 type StatusReader interface {
 	Status(ctx context.Context, tr *v1.TaskRun, run check.Run) check.Judgement
-}
-
-// NodeVolumes returns the volumes that CSI drivers mount into the pods of TaskRuns, by their names in a pod, with any
-// backend: pods can be older than the settings.
-func NodeVolumes() []delivery.NodeVolume {
-	var all []delivery.NodeVolume
-	for _, d := range All() {
-		for _, v := range d.StepVolumes {
-			if v.Source.CSI != nil {
-				all = append(all, delivery.NodeVolume{Name: delivery.Volume + "-" + v.Name, Driver: v.Source.CSI.Driver})
-			}
-		}
-	}
-	return all
 }
 
 // Drivers returns the CSI drivers that mount the backend's volumes into the pods of TaskRuns.

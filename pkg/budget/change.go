@@ -12,7 +12,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
 // Change is something that makes messages fit. All in one list do so independently of each other.
@@ -52,7 +51,7 @@ func (e *Environment) changes(s *Subject, fit Fit, ways []WayFit) []Change {
 // cheapest returns the cheapest way to sign in which messages fit.
 func (e *Environment) cheapest(ways []WayFit) (Way, bool) {
 	fitting := slices.DeleteFunc(slices.Clone(ways), func(w WayFit) bool {
-		return w.State != Fits || w.Backend == signing.BackendReceipt
+		return w.State != Fits || !w.signs()
 	})
 	if len(fitting) == 0 {
 		return Way{}, false
@@ -148,9 +147,7 @@ func (e *Environment) receipts(s *Subject, fit Fit) (Change, bool) {
 	if fit.State == Lost || !e.leavesEvidence() || e.Settings.ReceiptsIn(s.Mode) {
 		return Change{}, false
 	}
-	stock := e.Way
-	stock.Backend, stock.Format, stock.Binding, stock.Delivery = signing.BackendReceipt, "", "", ""
-	if e.simulate(s, stock).State != Fits {
+	if e.simulate(s, e.Way.stock()).State != Fits {
 		return Change{}, false
 	}
 	wanted := e.Settings

@@ -95,9 +95,7 @@ func (e *Environment) fillAll(s *Subject, w Way, pod *corev1.Pod, options step.O
 
 // leftAlone returns how messages fill in a pod that no signer enters. Their results can be lost all the same.
 func (e *Environment) leftAlone(s *Subject, w Way, fit Fit, reason string) Fit {
-	stock := w
-	stock.Backend, stock.Format, stock.Binding, stock.Delivery = signing.BackendReceipt, "", "", ""
-	if filled := e.simulate(s, stock); filled.State == Lost {
+	if filled := e.simulate(s, w.stock()); filled.State == Lost {
 		fit = filled
 	} else {
 		fit.State = Never
@@ -178,9 +176,7 @@ func plainSizes(messages ...[]result.RunResult) ([]int, error) {
 	return sizes, nil
 }
 
-func isCertificate(r result.RunResult) bool {
-	return slices.Contains(signing.CertificateCarriers(), r.Key)
-}
+func isCertificate(r result.RunResult) bool { return signing.IsCertificate(r.Key) }
 
 func emits(bare []result.RunResult) bool {
 	return slices.ContainsFunc(bare, func(r result.RunResult) bool { return signing.IsSignedKind(r.ResultType) })

@@ -72,6 +72,17 @@ func (w Way) settings(s settings.Settings) settings.Settings {
 	return s
 }
 
+// stock returns the way in which no step signs, and results travel as before.
+func (w Way) stock() Way {
+	for _, d := range backends.Enabled() {
+		if !d.Signs {
+			w.Backend = d.Name
+		}
+	}
+	w.Format, w.Binding, w.Delivery = "", "", ""
+	return w
+}
+
 // signs reports whether steps sign.
 func (w Way) signs() bool { return backends.Of(w.Backend).Signs }
 

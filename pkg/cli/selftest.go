@@ -68,7 +68,8 @@ Exit codes. They are the same for every output format. If several apply, the fir
 	f := cmd.Flags()
 	f.StringSliceVar(&o.namespaces, "namespaces", nil, "test in these namespaces instead of the current one")
 	f.BoolVarP(&o.all, "all-namespaces", "A", false, "test in every namespace in which signing is on")
-	f.StringVar(&o.serviceAccount, "service-account", "", "service account of the canary (default: the namespace's default)")
+	f.StringVar(&o.serviceAccount, "service-account", "",
+		"service account of the canary (default: the namespace's default)")
 	f.DurationVar(&o.timeout, "timeout", 3*time.Minute, "how long a canary may take")
 	f.BoolVar(&o.keep, "keep", false, "do not delete the canary")
 	f.StringVarP(&o.output, "output", "o", "table", "output format: "+strings.Join(report.SelftestFormats(), ", "))

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 )
 
@@ -122,4 +123,18 @@ func lastTime(e *corev1.Event) time.Time {
 		}
 	}
 	return last
+}
+
+// BackendVolumes returns the volumes that CSI drivers mount into the pods of TaskRuns, by their names in a pod, with
+// any backend: pods can be older than the settings.
+func BackendVolumes() []NodeVolume {
+	var all []NodeVolume
+	for _, d := range backends.All() {
+		for _, v := range d.StepVolumes {
+			if v.Source.CSI != nil {
+				all = append(all, NodeVolume{Name: Volume + "-" + v.Name, Driver: v.Source.CSI.Driver})
+			}
+		}
+	}
+	return all
 }

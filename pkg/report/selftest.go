@@ -94,11 +94,12 @@ func (r *SelftestReport) table(w io.Writer, style Style) error {
 func (t *lines) selftestStep(s selftest.Step) {
 	state := stateOf(s.State)
 	text := s.ID.Title()
-	switch {
-	case s.State == selftest.Passed:
+	switch s.State {
+	case selftest.Passed:
 		text += fmt.Sprintf(" (%s)", seconds(s.Milliseconds))
-	case s.State == selftest.Skipped:
+	case selftest.Skipped:
 		text += " (skipped)"
+	case selftest.Failed:
 	}
 	t.line(fmt.Sprintf("  %s %s", t.style.status(state, mark(state)), text))
 	for _, d := range []struct{ label, text string }{
@@ -110,7 +111,7 @@ func (t *lines) selftestStep(s selftest.Step) {
 	}
 }
 
-func seconds(milliseconds int64) string {
+func seconds(milliseconds int) string {
 	return fmt.Sprintf("%d.%03d s", milliseconds/1000, milliseconds%1000)
 }
 

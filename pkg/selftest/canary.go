@@ -103,7 +103,8 @@ func (c *canary) manifest() *v1.TaskRun {
 // await waits until the canary has ended, and wants its result.
 func (c *canary) await(ctx context.Context) Step {
 	err := wait.PollUntilContextTimeout(ctx, pollInterval, c.tester.Timeout, true, c.done)
-	describe := fmt.Sprintf("run it again with --keep, then kubectl describe taskrun,pod -n %s -l %s=true", c.namespace, Label)
+	describe := fmt.Sprintf("run it again with --keep, then kubectl describe taskrun,pod -n %s -l %s=true",
+		c.namespace, Label)
 	switch {
 	case ctx.Err() != nil:
 		return failed("interrupted before TaskRun %s had ended", c.name)

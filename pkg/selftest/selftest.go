@@ -56,6 +56,9 @@ const (
 	Skipped State = "skipped"
 )
 
+// States lists every state.
+func States() []State { return []State{Passed, Failed, Skipped} }
+
 // Step is the outcome of one step.
 type Step struct {
 	ID           StepID `json:"id"`
@@ -64,7 +67,7 @@ type Step struct {
 	Expected     string `json:"expected,omitempty"`
 	Got          string `json:"got,omitempty"`
 	Next         string `json:"next,omitempty"` // what to do
-	Milliseconds int64  `json:"milliseconds,omitempty"`
+	Milliseconds int    `json:"milliseconds,omitempty"`
 }
 
 // Result is the outcome for one namespace.
@@ -137,7 +140,7 @@ func (t *Tester) step(ctx context.Context, c *canary, id StepID) Step {
 	}[id]
 	started := t.Now()
 	s := run(ctx)
-	s.ID, s.Milliseconds = id, t.Now().Sub(started).Milliseconds()
+	s.ID, s.Milliseconds = id, int(t.Now().Sub(started).Milliseconds())
 	return s
 }
 

@@ -97,6 +97,10 @@ func says(r verify.Result, err error) func(*v1.TaskRun) (verify.Result, error) {
 	return func(*v1.TaskRun) (verify.Result, error) { return r, err }
 }
 
+func always(v verify.Verdict) func(*v1.TaskRun) (verify.Result, error) {
+	return says(verify.Result{Verdict: v}, nil)
+}
+
 func TestRun(t *testing.T) {
 	forbidden := apierrors.NewForbidden(schema.GroupResource{Resource: "taskruns"}, "", errors.New("no"))
 	for name, tc := range map[string]struct {
@@ -105,16 +109,16 @@ func TestRun(t *testing.T) {
 		text   string // in its message, in what it got, or in the next step
 	}{
 		"all is well":          {cluster{verdict: honest}, "", ""},
-		"may not create":       {cluster{create: forbidden}, StepStart, "kubectl auth can-i create taskruns.tekton.dev -n ci"},
+		"may not create":       {cluster{create: forbidden}, StepStart, "can-i create taskruns.tekton.dev -n ci"},
 		"never ends":           {cluster{runs: true}, StepRun, "did not end within 2s"},
 		"fails":                {cluster{end: fails}, StepRun, "False/Broken: the pod broke"},
 		"loses its result":     {cluster{end: func(tr *v1.TaskRun) { tr.Status.Results = nil }}, StepRun, "another result"},
 		"another result":       {cluster{end: forge}, StepRun, "another result"},
-		"unsigned":             {cluster{verdict: says(verify.Result{Verdict: verify.Unsigned}, nil)}, StepVerify, "UNSIGNED"},
+		"unsigned":             {cluster{verdict: always(verify.Unsigned)}, StepVerify, "UNSIGNED"},
 		"cannot be verified":   {cluster{verdict: says(verify.Result{}, errors.New("no keys"))}, StepVerify, "no keys"},
 		"no verdict":           {cluster{verdict: says(verify.Result{}, nil)}, StepVerify, ""},
 		"without a condition":  {cluster{verdict: honest, end: withoutCondition}, StepCondition, "no such condition"},
-		"verifies everything":  {cluster{verdict: says(verify.Result{Verdict: verify.Verified}, nil)}, StepTampered, "VERIFIED"},
+		"verifies everything":  {cluster{verdict: always(verify.Verified)}, StepTampered, "VERIFIED"},
 		"a verdict by mistake": {cluster{verdict: onlyOnce()}, StepTampered, "INDETERMINATE"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -77,15 +77,6 @@ func (s Settings) WithSPIRE(data map[string]string) (Settings, error) {
 	return s, err
 }
 
-// Reread parses the data of ConfigMap config-signing again. What Tekton's own ConfigMap has stays as it is.
-func (s Settings) Reread(data map[string]string) (Settings, error) {
-	read, err := Parse(data)
-	if err == nil {
-		read.SPIRE.Config = s.SPIRE.Config
-	}
-	return read, err
-}
-
 // TektonSigns reports whether the steps are left to Tekton's own signer.
 func (s Settings) TektonSigns() bool {
 	return s.Backend == signing.BackendSPIRE && s.SPIRE.Signer == SignerTekton
@@ -192,4 +183,13 @@ func spireFields() []Field {
 		},
 		wait,
 	}
+}
+
+// With returns the settings in other data of ConfigMap config-signing, and what s has from Tekton's own ConfigMaps.
+func (s Settings) With(data map[string]string) (Settings, error) {
+	read, err := Parse(data)
+	if err == nil {
+		read.SPIRE.TrustDomain = s.SPIRE.TrustDomain
+	}
+	return read, err
 }

@@ -49,6 +49,9 @@ func IsCarrier(r result.RunResult) bool {
 	return r.ResultType == result.TaskRunResultType && IsReserved(r.Key)
 }
 
+// IsCertificate reports whether the carrier with a name holds a certificate.
+func IsCertificate(name string) bool { return name == CarrierSVID || name == CarrierCertificate }
+
 // NewCarrier returns the entry of a message for a carrier.
 func NewCarrier(name, value string) result.RunResult {
 	return result.RunResult{Key: name, Value: value, ResultType: result.TaskRunResultType}

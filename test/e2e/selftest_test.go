@@ -40,7 +40,8 @@ func testSelftest(t *testing.T, c *cluster) {
 			t.Errorf("canaries that are left: %v, %v", left, err)
 		}
 	}
-	if out := c.kubectl(t, "tekton-sign", "selftest", "-n", on); out.code != 0 || !strings.Contains(out.stdout, "✓ PASSED") {
+	out = c.kubectl(t, "tekton-sign", "selftest", "-n", on)
+	if out.code != 0 || !strings.Contains(out.stdout, "✓ PASSED") {
 		t.Errorf("want PASSED and exit code 0: %s", out)
 	}
 }

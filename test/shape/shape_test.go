@@ -134,8 +134,8 @@ func receiver(e ast.Expr) string {
 var layers = []string{
 	"internal", "config", "pkg/version", "pkg/signing", "pkg/settings", "pkg/verify/trust", clusterHalves, "pkg/backends",
 	"pkg/verify", "pkg/evidence", "pkg/chains", "pkg/seal",
-	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/status", "pkg/preflight", "pkg/selftest", "pkg/report",
-	"pkg/runs",
+	"pkg/pipelines", "pkg/delivery", "pkg/inject", "pkg/enable", "pkg/status", "pkg/preflight", "pkg/selftest",
+	"pkg/budget", "pkg/report", "pkg/runs",
 	"pkg/admission", "pkg/reconciler", "pkg/metrics",
 	"pkg/cli", "cmd", "test", "hack",
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/enable"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/inject"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 )
@@ -88,15 +87,15 @@ func (c *Cluster) want(w Wanted) error {
 	for key, value := range w.Settings {
 		data[key] = value
 	}
-	if data[settings.KeyBackend] == string(signing.BackendNone) {
-		first := backends.Enabled()[0].Name
-		data[settings.KeyBackend] = string(first)
+	if data[settings.KeyBackend] == string(settings.Default().Backend) {
+		first := string(backends.Enabled()[0].Name)
+		data[settings.KeyBackend] = first
 		c.Notes = append(c.Notes, fmt.Sprintf("signing is off: simulated with backend %s", first))
 	}
 	if w.Settings[settings.KeyFormat] != "" && w.Settings[settings.KeyBinding] == "" {
 		delete(data, settings.KeyBinding)
 	}
-	read, err := c.Settings.Reread(data)
+	read, err := c.Settings.With(data)
 	if err != nil {
 		return err
 	}
