@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
 
@@ -29,6 +30,7 @@ type enableOptions struct {
 	registry        string
 	tektonNamespace string
 	output          string
+	render          string // folder
 	change          changeOptions
 }
 
@@ -47,6 +49,8 @@ func newEnableCommand(e *env) *cobra.Command {
 	f := cmd.Flags()
 	o.addClusterFlags(f)
 	f.StringVarP(&o.output, "output", "o", "", "with --dry-run=client: print the manifests as yaml or json")
+	f.StringVar(&o.render, "render", "",
+		"write the manifests into this folder, for kubectl apply -k and GitOps, and apply nothing")
 	o.change.addFlags(f)
 	return cmd
 }
@@ -73,8 +77,9 @@ func enableExample(program string) string {
   # Stop everything at once, if the add-on keeps TaskRuns from completing
   kubectl delete mutatingwebhookconfigurations -l app.kubernetes.io/part-of=tekton-sign
 
-  # Write the manifests, to keep them in Git
-  PROGRAM enable BACKEND --dry-run=client -o yaml`)
+  # Write the manifests, to keep them in Git: in one file, or in a folder for kustomize
+  PROGRAM enable BACKEND --dry-run=client -o yaml
+  PROGRAM enable BACKEND --render deploy/tekton-sign`)
 }
 
 // enableHelp is the long help text of enable.
@@ -149,8 +154,9 @@ func (o *enableOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, backe
 	if err := o.checkOutput(); err != nil {
 		return err
 	}
-	if o.output != "" && o.tektonNamespace != "" { // needs nothing from the cluster
-		return o.printManifests(e.Out, request, enable.Environment{TektonNamespace: o.tektonNamespace})
+	onlyManifests := o.output != "" || o.render != ""
+	if onlyManifests && o.tektonNamespace != "" { // needs nothing from the cluster
+		return o.printManifests(e, request, enable.Environment{TektonNamespace: o.tektonNamespace})
 	}
 	clients, err := e.enableClients()
 	if err != nil {
@@ -160,8 +166,8 @@ func (o *enableOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, backe
 	if err != nil {
 		return clusterError(err)
 	}
-	if o.output != "" {
-		return o.printManifests(e.Out, request, environment)
+	if onlyManifests {
+		return o.printManifests(e, request, environment)
 	}
 	plan, err := enable.PlanEnable(ctx, clients, environment, request)
 	if err != nil {
@@ -193,6 +199,8 @@ func (o *enableOptions) request(f *pflag.FlagSet, backend string) (enable.Reques
 
 func (o *enableOptions) checkOutput() error {
 	switch {
+	case o.render != "" && (o.output != "" || o.change.dryRun != "none"):
+		return fmt.Errorf("--render writes manifests and applies nothing: leave out --output and --dry-run")
 	case o.output == "":
 		return nil
 	case o.output != "yaml" && o.output != "json":
@@ -203,14 +211,26 @@ func (o *enableOptions) checkOutput() error {
 	return nil
 }
 
-func (o *enableOptions) printManifests(w io.Writer, r enable.Request, environment enable.Environment) error {
+func (o *enableOptions) printManifests(e *env, r enable.Request, environment enable.Environment) error {
 	objects, err := r.Desired(environment)
 	if err != nil {
 		return err
 	}
-	if o.output == "json" {
-		return printJSONList(w, objects)
+	switch {
+	case o.render != "":
+		if err := render(o.render, objects); err != nil {
+			return err
+		}
+		fmt.Fprintf(e.ErrOut, "%d manifests are in %[2]s. Apply them with: kubectl apply -k %[2]s\n", len(objects),
+			display.Safe(o.render))
+		return nil
+	case o.output == "json":
+		return printJSONList(e.Out, objects)
 	}
+	return printYAML(e.Out, objects)
+}
+
+func printYAML(w io.Writer, objects []*unstructured.Unstructured) error {
 	for i, object := range objects {
 		content, err := yaml.Marshal(object.Object)
 		if err != nil {

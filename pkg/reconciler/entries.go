@@ -35,18 +35,18 @@ const ReasonNotRegistered = "TaskRunNotRegistered"
 
 // Timing of Entries.
 const (
-	// entrySpare is how long an entry outlives the longest time that its TaskRun can run.
+	// entrySpare is added to the longest time that a TaskRun can run.
 	entrySpare = time.Hour
 	// entryUnlimited is how long an entry lasts if the TaskRun has no timeout. It is extended in time.
 	entryUnlimited = 24 * time.Hour
 	// entryRenewal is how long before its end an entry is extended.
 	entryRenewal = 30 * time.Minute
-	// sweepInterval is how often entries are removed that no event removed.
+	// sweepInterval is the time between two sweeps, which remove entries that no event removed.
 	sweepInterval = 5 * time.Minute
 	sweepRetry    = 20 * time.Second
-	// unseenAfter is how long a TaskRun is not seen before it may be gone: all are listed every feedResync.
+	// unseenAfter is the time after which a TaskRun that was not seen may be gone: all are listed every feedResync.
 	unseenAfter = feedResync * 3 / 2
-	// eventPause is how long an error is not shown again.
+	// eventPause is the time before the same error is shown again.
 	eventPause = 5 * time.Minute
 	// entryTimeout bounds one call of the backend.
 	entryTimeout = 10 * time.Second
@@ -65,9 +65,9 @@ type Entries struct {
 
 	mu    sync.Mutex
 	known map[types.NamespacedName]registration
-	// told is the message of the last event.
-	told   string
-	toldAt time.Time
+	// The last event.
+	lastMessage string
+	lastEvent   time.Time
 }
 
 // registration is a TaskRun that is registered.
@@ -146,7 +146,7 @@ func (e *Entries) find(key types.NamespacedName) (registration, bool) {
 	return r, ok
 }
 
-// touch does what find does, and notes that the TaskRun has been seen.
+// touch is find for a TaskRun that was just seen.
 func (e *Entries) touch(key types.NamespacedName, uid types.UID) (registration, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -294,10 +294,10 @@ func (e *Entries) report(id types.NamespacedName, err error) error {
 func (e *Entries) isNews(message string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if message == e.told && e.Now().Sub(e.toldAt) < eventPause {
+	if message == e.lastMessage && e.Now().Sub(e.lastEvent) < eventPause {
 		return false
 	}
-	e.told, e.toldAt = message, e.Now()
+	e.lastMessage, e.lastEvent = message, e.Now()
 	return true
 }
 

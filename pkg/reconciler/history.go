@@ -27,23 +27,23 @@ import (
 
 // Timing of History.
 const (
-	// pollInterval with its jitter is below an hour: so long a key may go on signing after its last sighting.
+	// pollInterval with its jitter is below an hour: a key may go on signing for that long after it was last seen.
 	pollInterval = 50 * time.Minute
 	pollJitter   = 0.1
 	pollRetry    = 10 * time.Second // after a failure
 	pollPause    = time.Second      // least time between two looks
-	// refreshAge is how old a stored last sighting gets before it is written anew: replicas share the work.
+	// refreshAge is the age at which the stored time of a key's last sighting is written again: replicas share the work.
 	refreshAge = 30 * time.Minute
-	// retireAge is how long a key is not seen before it is stored as retired. API servers that are restarted one by one
-	// with another key do not agree for a while.
+	// retireAge is how long a key must be out of sight before it is stored as retired. While API servers are restarted one
+	// by one with another key, they do not agree.
 	retireAge = 10 * time.Minute
-	// conflictTries bounds the attempts against other writers.
+	// conflictTries bounds the attempts if others write at the same time.
 	conflictTries = 8
 )
 
 // History keeps the trust history of the cluster: every key that was ever seen at the issuer, in ConfigMaps of the
-// add-on's own namespace (trust.History). Nothing is ever removed from them. What this replica knows it also keeps
-// in memory, and puts back what somebody else removed or changed. All replicas write: each write is based on the
+// add-on's own namespace (trust.History). Nothing is ever removed from them. This replica also keeps what it knows in
+// memory, and restores what somebody else removed or changed. All replicas write: each write is based on the
 // version that was read.
 type History struct {
 	client   kubernetes.Interface
@@ -76,7 +76,7 @@ type HistoryConfig struct {
 	OnSync    func(keys int, at time.Time) // is told whenever the history is up to date; may be nil
 }
 
-// NewHistory returns the keeper of the history. Run starts it.
+// NewHistory returns a History. Run starts it.
 func NewHistory(c HistoryConfig) *History {
 	h := &History{
 		client: c.Client, fetch: c.Fetch, others: c.Federated, recorder: c.Recorder, log: c.Log, now: c.Now, onSync: c.OnSync,
@@ -89,7 +89,7 @@ func NewHistory(c HistoryConfig) *History {
 	return h
 }
 
-// poke has the history looked at soon.
+// poke makes Run look at the history soon.
 func (h *History) poke() {
 	select {
 	case h.wake <- struct{}{}:
@@ -122,7 +122,7 @@ func (h *History) Run(ctx context.Context) {
 }
 
 // Cluster returns the keys with which to verify: those in use now, read from the issuer, and all that the history
-// has. The keys in use are enough where the history cannot be used.
+// has. If the history cannot be used, the keys in use are enough.
 func (h *History) Cluster(ctx context.Context) (*trust.Cluster, error) {
 	c, err := h.own(ctx)
 	if err == nil && h.others != nil {
@@ -173,7 +173,7 @@ func (h *History) missing() bool {
 	return false
 }
 
-// load reads the history once, so that the first verification has it. Sync does the rest.
+// load reads the history once, for the first verification. Sync does the rest.
 func (h *History) load(ctx context.Context, uid string) error {
 	maps, err := h.list(ctx, uid)
 	if err != nil {
@@ -212,7 +212,7 @@ func (h *History) Sync(ctx context.Context) error {
 	return errors.Join(liveErr, err)
 }
 
-// isConflict reports whether another writer was faster.
+// isConflict reports whether somebody else wrote first.
 func isConflict(err error) bool { return apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) }
 
 // syncOnce compares the ConfigMaps with what this replica knows and writes the difference.
@@ -248,8 +248,8 @@ func (h *History) syncOnce(ctx context.Context, uid string, live *trust.Cluster)
 	return nil
 }
 
-// learn takes in what the ConfigMaps have and what the issuer has, and returns everything that is known then; which
-// entries of the ConfigMaps were damaged, these are mended in have; and which keys somebody else added.
+// learn adds what the ConfigMaps and the issuer have to what this replica knows. It returns everything that is known
+// then, the keys of entries that were damaged, which it repairs in have, and the keys that somebody else added.
 func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) (
 	want trust.History, damaged, foreign []string, err error,
 ) {
@@ -283,8 +283,8 @@ func (h *History) learn(have trust.History, live *trust.Cluster, now time.Time) 
 	return h.seen.Clone(), damaged, foreign, nil
 }
 
-// refuse takes out of have, and returns, what somebody else added that contradicts what this replica knows, such as
-// another key under a known key ID: nobody could verify with both. It is not put back when somebody deletes it.
+// refuse removes from have, and returns, what somebody else added and contradicts what this replica knows, such as
+// another key with a known key ID: nobody could verify with both. If somebody deletes it, it is not restored.
 func (h *History) refuse(have trust.History) []string {
 	var refused []string
 	if !h.loaded {
@@ -304,7 +304,7 @@ func (h *History) refuse(have trust.History) []string {
 	return refused
 }
 
-// report reports as events of the add-on's Deployment what somebody did to the history.
+// report makes events of the add-on's Deployment about what somebody did to the history.
 func (h *History) report(damaged, foreign []string) {
 	deployment := ownDeployment(manifests.Controller)
 	if len(damaged) > 0 {
@@ -321,7 +321,7 @@ func (h *History) report(damaged, foreign []string) {
 	}
 }
 
-// ownDeployment is where events are that are about the add-on: name is manifests.Controller or manifests.Keeper.
+// ownDeployment is the object of events about the add-on: name is manifests.Controller or manifests.Keeper.
 func ownDeployment(name string) *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Namespace: manifests.Namespace, Name: name}
 }

@@ -20,7 +20,7 @@ import (
 // clockTolerance is how far ahead the clock of another replica may be.
 const clockTolerance = 5 * time.Minute
 
-// historyMaps are the ConfigMaps of the history as they were read, with what is to be written.
+// historyMaps are the ConfigMaps of the history as they were read, with the changes that must be written.
 type historyMaps struct {
 	uid      string
 	maps     []*historyMap
@@ -60,7 +60,7 @@ func (h *History) list(ctx context.Context, uid string) (*historyMaps, error) {
 	return all, nil
 }
 
-// entries returns everything in the ConfigMaps, with what is to be written.
+// entries returns everything in the ConfigMaps, with the changes that must be written.
 func (m *historyMaps) entries() trust.History {
 	h := trust.History{}
 	for _, one := range m.maps {
@@ -71,8 +71,8 @@ func (m *historyMaps) entries() trust.History {
 	return h
 }
 
-// repair finds the entries of have that lack something which an earlier state had, or that cannot be right: only the
-// last sighting moves, and never into the future. It restores them, and returns their keys.
+// repair finds the entries of have that lack something that was there before, or that cannot be right: only the last
+// sighting may change, and it is never in the future. It restores them, and returns their keys.
 func repair(stored, have trust.History, now time.Time) []string {
 	var damaged []string
 	for key, sightings := range stored {
@@ -151,7 +151,7 @@ func needsWrite(have trust.History, key string, want []trust.Sighting, now time.
 	})
 }
 
-// put writes an entry where it is already, everywhere if it was damaged, or else where there is room.
+// put changes an entry where it is, everywhere if it was damaged. A new entry goes where there is room.
 func (m *historyMaps) put(key, value string, everywhere bool) error {
 	done := false
 	for _, one := range m.maps {
@@ -217,7 +217,7 @@ func (o *historyMap) set(key, value string) {
 	o.changed = true
 }
 
-// write sends what was prepared. A ConfigMap that fails does not keep the others from being written.
+// write writes what was prepared. If one ConfigMap fails, the others are still written.
 func (h *History) write(ctx context.Context, m *historyMaps) error {
 	client := h.client.CoreV1().ConfigMaps(manifests.Namespace)
 	var errs []error

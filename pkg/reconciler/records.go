@@ -34,9 +34,9 @@ import (
 // recordRetries bounds the attempts at one TaskRun, about two minutes, until everything is looked at again.
 const recordRetries = 14
 
-// Records has every completed TaskRun judged and recorded: it calls the status webhook for those whose verdict
-// nothing proves to be the add-on's, and writes the add-on's record (docs/record.md) of what is sealed. It keeps
-// nothing in memory but the keys of TaskRuns that wait for it.
+// Records makes sure that every completed TaskRun is verified and recorded. If nothing proves that a verdict is the
+// add-on's, it calls the status webhook. It writes the add-on's record (docs/record.md) of what is sealed. In memory it
+// keeps only the keys of TaskRuns that wait.
 type Records struct {
 	pkgreconciler.LeaderAwareFuncs
 	RecordsConfig
@@ -53,18 +53,18 @@ type RecordsConfig struct {
 
 	Client  kubernetes.Interface
 	Dynamic dynamic.Interface
-	// Ready reports whether Wanted can be asked.
+	// Ready reports whether Wanted can answer.
 	Ready func() bool
-	// Wanted reports whether TaskRuns of a namespace that were created then are judged.
+	// Wanted reports whether TaskRuns that were created in a namespace at that time are verified.
 	Wanted func(namespace string, created time.Time) bool
 	// Cluster returns the UID of the cluster, for records of TaskRuns that were judged without any key.
 	Cluster func(context.Context) (string, error)
 	// Token returns a token of the add-on that vouches for the record with this digest.
 	Token func(context.Context, signing.Digest) (string, error)
-	// OnCatchUp and OnRecord are told of every TaskRun that was completed without a verdict, and of every record.
+	// OnCatchUp is called for every TaskRun that completed without a verdict, and OnRecord for every record.
 	OnCatchUp, OnRecord func(error)
-	// OnVerdict is told the verdict on each TaskRun once, when it is recorded, or when its record is given up, as
-	// OnGivenUp is.
+	// OnVerdict is called once for each TaskRun, when its verdict is recorded or its record is given up. In the second
+	// case, OnGivenUp is called, too.
 	OnVerdict func(verify.Result)
 	OnGivenUp func()
 	// OnSeen is shown every TaskRun, again after each change.
@@ -85,7 +85,7 @@ func NewRecords(c RecordsConfig) *Records {
 
 func (r *Records) events() events { return events{r.Client, r.Now, r.Log} }
 
-// Start has TaskRuns put into the work queue while this replica leads, until ctx ends.
+// Start puts TaskRuns into the work queue while this replica leads, until ctx ends.
 func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
 	r.queue = queue
 	feed := NewFeed(DynamicSource(r.taskRuns), r.seen, r.Log)
@@ -100,7 +100,7 @@ func (r *Records) Start(ctx context.Context, queue *controller.Impl) {
 	r.DemoteFunc = func(pkgreconciler.Bucket) { r.leading.Demote() }
 }
 
-// seen puts a TaskRun into the work queue if there is something to do.
+// seen puts a TaskRun into the work queue if it needs work.
 func (r *Records) seen(event watch.EventType, taskRun *unstructured.Unstructured) {
 	if event == watch.Deleted {
 		r.OnGone(taskRun)

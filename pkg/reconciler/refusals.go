@@ -33,27 +33,27 @@ const (
 
 // Timing of refusals.
 const (
-	// refusalInterval is how often a namespace asks for a trial at most: TaskRuns may be refused for other reasons, one
-	// after the other.
+	// refusalInterval is the least time between two trials that a namespace asks for: TaskRuns can be refused for other
+	// reasons, one after the other.
 	refusalInterval = 30 * time.Second
-	// A trial that was asked for has its answer, if any, when the keeper has taken the mark and had time for its dry
-	// runs. A keeper that is away is waited for a little longer.
+	// A trial is answered, if at all, once the keeper has taken the mark and has had time for its dry runs. If the keeper
+	// is away, the wait is a little longer.
 	trialAnswered = 5 * time.Second
 	trialAwaited  = 15 * time.Second
-	// refusalHolds is how long pods of a namespace are left alone without anybody's doing, and how long they are not
-	// again once that did not help.
+	// refusalHolds is how long the pods of a namespace are left alone if nobody steps in. If that does not help, it is
+	// also how long they are not left alone again.
 	refusalHolds = 24 * time.Hour
-	// leftAloneSince is the age of an exception from which on no pod of a new TaskRun gets the signer, on whatever clock.
+	// leftAloneSince is the age of an exception at which every replica knows it, whatever its clock: from then on, no pod
+	// of a new TaskRun gets the signer.
 	leftAloneSince = 10 * time.Second
-	// maxBlameless bounds the namespaces of which it is remembered that the signer is not to blame.
+	// maxBlameless bounds the memory of namespaces in which the signer is not to blame.
 	maxBlameless = 4096
 )
 
-// Refusals acts on pods of TaskRuns that were refused. It asks for a trial of the namespace: the keeper makes it, who
-// does not follow TaskRuns. Where the trial finds nothing and a policy was what refused the pod, it knows more than
-// the trial: the policy may look at something that the pod of the trial does not have. In audit, the namespace's pods
-// are then left alone. If one is refused all the same, the signer is not to blame, and they are not. Its keys are
-// names of namespaces.
+// Refusals acts when the pod of a TaskRun was refused. It asks the keeper, which does not follow TaskRuns, for a trial
+// in the namespace. If the trial finds nothing and a policy refused the pod, the policy may depend on something that
+// the pod of the trial lacks. In audit, the pods of the namespace are then left alone. If one is refused all the same,
+// the signer is not to blame, and the exception ends. Keys in the work queue are names of namespaces.
 type Refusals struct {
 	pkgreconciler.LeaderAwareFuncs
 	RefusalsConfig
@@ -68,16 +68,14 @@ type Refusals struct {
 // RefusalsConfig is what NewRefusals needs.
 type RefusalsConfig struct {
 	Client kubernetes.Interface
-	// Image is the signer's that pods get now.
+	// Image is the signer's image that pods get now.
 	Image string
-	// Wanted reports whether pods of a namespace are given the signer, and Enforced whether results are of no use there
-	// without it.
+	// Wanted reports whether pods of a namespace get the signer. Enforced reports whether TaskRuns fail there without it.
 	Wanted, Enforced func(namespace string) bool
 	View             *delivery.View
-	// Store is that of source Refusal.
+	// Store holds the exceptions with source Refusal.
 	Store *delivery.Store
-	// OnRefused is told when the pods of a namespace are left alone, and when they are no longer because that did not
-	// help.
+	// OnRefused is called when the pods of a namespace are left alone, and again when that ends because it did not help.
 	OnRefused func(stopped bool)
 	Recorder  record.EventRecorder
 	Now       func() time.Time
@@ -108,13 +106,13 @@ func NewRefusals(c RefusalsConfig) *Refusals {
 	return r
 }
 
-// Start has namespaces put into the work queue.
+// Start connects the reconciler with its work queue of namespaces.
 func (r *Refusals) Start(queue keyQueue) {
 	r.queue = queue
 	r.View.OnChange(r.enqueueAll)
 }
 
-// enqueueAll puts the namespaces into the work queue that are left alone: each ends some time.
+// enqueueAll puts all namespaces that are left alone into the work queue: each of these exceptions ends some time.
 func (r *Refusals) enqueueAll(table delivery.Table) {
 	for _, e := range table.Entries() {
 		if e.Source == delivery.Refusal {
@@ -180,7 +178,7 @@ func (r *Refusals) Reconcile(ctx context.Context, key string) error {
 	return nil
 }
 
-// forget drops what another replica sees to.
+// forget drops what another replica takes care of.
 func (r *Refusals) forget(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -217,7 +215,8 @@ func (r *Refusals) askFor(ctx context.Context, name string) error {
 	return nil
 }
 
-// next returns after how long a namespace is to be looked at again, 0 if it need not. What needs no memory is dropped.
+// next returns the time until a namespace must be looked at again, or 0 if it need not be. It drops what no longer
+// matters.
 func (r *Refusals) next(name string) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -284,13 +283,13 @@ func (r *Refusals) answered(name string, in refusedIn) bool {
 	return !in.asked.Before(in.by.since) && (had || waited >= trialAwaited)
 }
 
-// withoutSigner reports whether the refused pod had no signer: its TaskRun was made when everybody knew the
-// exception, and nothing of ours is in the words of the policy.
+// withoutSigner reports whether the refused pod had no signer: its TaskRun was made when every replica knew the
+// exception, and the policy's message names nothing of ours.
 func (r *Refusals) withoutSigner(by *refusal, e delivery.Entry) bool {
 	return by.taskRun.GetCreationTimestamp().Sub(e.Since) >= leftAloneSince && !r.isOurs(by.why)
 }
 
-// leaveAlone has the pods of a namespace left alone from now on.
+// leaveAlone makes an exception: from now on, the pods of a namespace are left alone.
 func (r *Refusals) leaveAlone(ctx context.Context, name string, by refusal) error {
 	err := r.Store.Set(ctx, name, delivery.Exception{Delivery: delivery.None, Reason: by.why, Since: r.Now()})
 	full := errors.Is(err, delivery.ErrFull)
@@ -307,7 +306,7 @@ func (r *Refusals) leaveAlone(ctx context.Context, name string, by refusal) erro
 		"kubectl tekton-sign enable again; or leave the namespace out of signing")
 }
 
-// absolve takes back an exception that did not help.
+// absolve withdraws an exception that did not help.
 func (r *Refusals) absolve(ctx context.Context, name string, by refusal) error {
 	if err := r.Store.Clear(ctx, name); err != nil {
 		return err
@@ -318,7 +317,7 @@ func (r *Refusals) absolve(ctx context.Context, name string, by refusal) error {
 		"it had no signer: the signer is not why pods are refused here, and they get it again")
 }
 
-// remember that the signer is not to blame in a namespace. Of too many, the oldest is forgotten.
+// remember that the signer is not to blame in a namespace. If there are too many, the oldest is forgotten.
 func (r *Refusals) remember(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -343,7 +342,7 @@ func (r *Refusals) isBlameless(name string) bool {
 	return ok && r.Now().Before(until)
 }
 
-// end takes an exception away when it has held for long enough, or when a trial has found out more since.
+// end withdraws an exception that has lasted long enough, or that a newer trial has answered.
 func (r *Refusals) end(ctx context.Context, name string) error {
 	table := r.View.Table()
 	e, ok := table.Of(name, delivery.Refusal)

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -174,6 +175,14 @@ func testRenderedManifests(t *testing.T, c *cluster) {
 		t.Fatalf("applying the manifests: %s", out)
 	}
 	c.mustKubectl(t, enableArgs("--yes")...)
+	folder := filepath.Join(t.TempDir(), "rendered")
+	c.mustKubectl(t, enableArgs("--render", folder)...)
+	for range 2 {
+		c.mustKubectl(t, "apply", "-k", folder)
+		c.untilHealthy(t, nil)
+	}
+	tr := c.finish(t, c.namespace(t, true), fixture(t, "results"))
+	wantCondition(t, tr, "True", "TaskRunResultsVerified")
 	c.mustKubectl(t, "tekton-sign", "disable", "--purge", "--yes")
 	c.wantStatus(t, nil, 3, "OFF: signing is off")
 	_, err := c.kube.CoreV1().ConfigMaps("tekton-pipelines").Get(t.Context(), "config-signing", metav1.GetOptions{})
