@@ -241,7 +241,8 @@ func signingFields() []Field {
 		},
 		{
 			Key: KeyAudience, Flag: "audience", Name: "audience", Kept: true,
-			Help:   "first part of the audience of signing tokens (default: as it is, at first " + signing.DefaultTokens().Audience + ")",
+			Help: "first part of the audience of signing tokens (default: as it is, at first " +
+				signing.DefaultTokens().Audience + ")",
 			access: word(func(s *Settings) *string { return &s.Tokens.Audience }, parseAudience),
 		},
 		seconds(KeyTokenSeconds, "token-lifetime", "token lifetime", "how long a signing token is valid: 10m to 1h",
