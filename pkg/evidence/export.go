@@ -18,7 +18,7 @@ import (
 // ExportFormat is a form that other tools read.
 type ExportFormat string
 
-// The forms of exported evidence that do not belong to one backend. docs/evidence.md describes all forms.
+// The forms of exported evidence, besides that of bundles. docs/evidence.md describes all forms.
 const (
 	ExportDSSE   ExportFormat = "dsse"    // a DSSE envelope
 	ExportInToto ExportFormat = "in-toto" // a statement with the token that vouches for it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package inpod is the table of the backends' in-pod halves. It is not part of package backends, because that would link
-// a Kubernetes client into the signer.
+// Package inpod is the table of the backends' in-pod halves. It is not part of package backends, because that
+// would link a Kubernetes client into the signer.
 package inpod
 
 import (

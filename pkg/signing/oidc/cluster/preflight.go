@@ -124,7 +124,8 @@ func checkUseless(ctx context.Context, t cluster.Target, token string) []cluster
 	case review.Status.Authenticated:
 		return []cluster.Finding{{
 			Message: "the API server accepts signing tokens as credentials: a step's evidence would give access to the cluster",
-			Next:    "remove audiences that begin with " + t.Settings.Tokens.Audience + " from --api-audiences of the API server",
+			Next: "remove audiences that begin with " + t.Settings.Tokens.Audience +
+				" from --api-audiences of the API server",
 		}}
 	}
 	return []cluster.Finding{{Level: cluster.Fine, Message: "the API server does not accept it as a credential"}}
