@@ -101,11 +101,13 @@ func (c *Cluster) want(w Wanted) error {
 	}
 	c.Settings = read
 	c.Settings.SPIRE = spire
+	if c.Settings.Backend == signing.BackendSPIRE {
+		c.Notes = append(c.Notes, "the length of certificates is estimated: those with RSA keys or intermediate "+
+			"certificates are up to 1000 bytes longer")
+	}
 	c.ResultBytes, c.Program = w.ResultBytes, w.Program
 	c.Tokens, c.TokensFrom = usualTokens(), fromNowhere
-	if form := inject.ShortestTokens(w.Bundle); form != (inject.TokenForm{}) {
-		c.Tokens, c.TokensFrom = form, fromBundle
-	}
+	c.takeTokens(w.Bundle, fromBundle)
 	return nil
 }
 
@@ -154,8 +156,13 @@ func (c *Cluster) readTokens(ctx context.Context, clients enable.Clients, w Want
 		c.note("the keys of the cluster's issuer", err)
 		return
 	}
+	c.takeTokens(keys, fromLive)
+}
+
+// takeTokens takes the form of tokens from the keys of a cluster, if it has any.
+func (c *Cluster) takeTokens(keys *trust.Cluster, from string) {
 	if form := inject.ShortestTokens(keys); form != (inject.TokenForm{}) {
-		c.Tokens, c.TokensFrom = form, fromLive
+		c.Tokens, c.LongestTokens, c.TokensFrom = form, inject.LongestTokens(keys), from
 	}
 }
 
