@@ -37,6 +37,8 @@ type Descriptor struct {
 	// Tokens is whether steps sign with service account tokens. Then each namespace needs the permission to
 	// request them, and the admission policies that restrict it.
 	Tokens bool
+	// Estimated explains what of the evidence's length the budget can only estimate; empty if nothing.
+	Estimated string
 	// StepVolumes are what the signer of a step needs in its pod, and AddOnVolumes what the add-on needs in its own.
 	StepVolumes, AddOnVolumes []cluster.Volume
 	// ConfigMap is where Tekton keeps settings of the backend; nil if nowhere.
@@ -132,6 +134,8 @@ func All() []Descriptor {
 			Name:    signing.BackendSPIRE,
 			Summary: "signs with X.509 SVIDs of a SPIRE that runs in the cluster",
 			Enabled: true, Signs: true,
+			Estimated: "the length of certificates is estimated: those with RSA keys or intermediate certificates are " +
+				"up to 1000 bytes longer",
 			Objects: spirecluster.ManagerObjects, Kind: spirecluster.ManagerKind(),
 			ConfigMap: &ConfigMap{
 				Name: config.ConfigMapName, Read: settings.Settings.WithSPIRE, Missing: spirecluster.WithoutConfigMap,

@@ -216,8 +216,30 @@ func TestTaskRun(t *testing.T) {
 
 	tr.Status.Steps[0].Terminated.Message = "[{"
 	got = environment(func(*budget.Environment) {}).Judge(budget.OfTaskRun(tr, ""), false)
-	if got.Source != budget.Declared || !strings.Contains(got.Note, "cannot be read") {
-		t.Errorf("got %+v, want a note that the message cannot be read", got)
+	if got.State != budget.Unknown || got.Effect != budget.Uncertain || !strings.Contains(got.Reason, "cannot be read") {
+		t.Errorf("got %+v, want it to be unknown: the message cannot be read, so the kubelet can have cut it", got)
+	}
+}
+
+// TestLongestTokens: a cluster that has a longer key, too, may sign with that one, and then the evidence does not fit.
+func TestLongestTokens(t *testing.T) {
+	e := environment(func(e *budget.Environment) { e.Settings.Receipts = settings.ReceiptsNever })
+	one := subjects(t, nil, task(6, 0))[0]
+	before := e.Judge(one, false)
+	e.LongestTokens = e.Tokens
+	e.LongestTokens.Signature = 683 // RSA 4096
+	if after := e.Judge(one, false); before.State != budget.Fits || after.State != budget.TooLong {
+		t.Errorf("got %s, and %s with the longer key, want %s and %s", before.State, after.State, budget.Fits, budget.TooLong)
+	}
+}
+
+// TestTooMuch leaves out what would take minutes to simulate, and never shows it as fitting.
+func TestTooMuch(t *testing.T) {
+	for name, text := range map[string]string{"steps": task(9000, 1), "results": task(1, 9000)} {
+		got := environment(func(*budget.Environment) {}).Judge(subjects(t, nil, text)[0], true)
+		if got.State != budget.Unknown || got.Effect != budget.Uncertain || !strings.Contains(got.Reason, "9000") {
+			t.Errorf("%s: got %s, %s, %s", name, got.State, got.Effect, got.Reason)
+		}
 	}
 }
 

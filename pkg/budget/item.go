@@ -3,6 +3,8 @@
 package budget
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/backends"
@@ -14,9 +16,10 @@ import (
 type Environment struct {
 	Way             Way // as steps sign now, or would with the wanted settings
 	Settings        settings.Settings
-	Registry        string // of the add-on's images, for commands
-	Tokens          inject.TokenForm
-	Node            string // the longest name of a node; empty if not known
+	Registry        string           // of the add-on's images, for commands
+	Tokens          inject.TokenForm // the shortest that the cluster signs: by them the webhook leaves pods alone
+	LongestTokens   inject.TokenForm // with which messages are filled; the zero value means that of Tokens
+	Node            string           // the longest name of a node; empty if not known
 	TektonNamespace string
 	ResultBytes     int    // assumed for each declared result
 	Program         string // how the plugin is started
@@ -29,6 +32,9 @@ func (e *Environment) node(s *Subject) string {
 	}
 	return e.Node
 }
+
+// tokens returns the form of the tokens with which messages are filled.
+func (e *Environment) tokens() inject.TokenForm { return cmp.Or(e.LongestTokens, e.Tokens) }
 
 // Item is the outcome for one Task. Numbers are bytes, unless they count something.
 type Item struct {
@@ -75,9 +81,7 @@ func (e *Environment) Judge(s *Subject, all bool) Item {
 		Kind: s.Kind, Namespace: s.Namespace, Name: s.Name, PipelineTask: s.PipelineTask, Place: s.Place, Note: s.Note,
 		Enforcement: s.Mode,
 	}
-	if s.Unresolved == "" && len(s.Spec.Steps) == 0 {
-		s.Unresolved = "it has no steps"
-	}
+	s.limit()
 	if s.Unresolved != "" {
 		item.State, item.Reason, item.Effect = Unknown, s.Unresolved, Uncertain
 		return item
@@ -103,6 +107,29 @@ func (e *Environment) Judge(s *Subject, all bool) Item {
 		item.Ways = nil
 	}
 	return item
+}
+
+// Caps of what is simulated. An object of the cluster can have far more, and takes minutes then.
+const (
+	maxContainers = 512
+	maxResults    = 1024
+)
+
+// limit leaves a subject out that has nothing to simulate, or too much.
+func (s *Subject) limit() {
+	results := len(s.Spec.Results)
+	for i := range s.Spec.Steps {
+		results += len(s.Spec.Steps[i].Results)
+	}
+	switch n := len(s.Spec.Steps) + len(s.Spec.Sidecars); {
+	case s.Unresolved != "":
+	case len(s.Spec.Steps) == 0:
+		s.Unresolved = "it has no steps"
+	case n > maxContainers:
+		s.Unresolved = fmt.Sprintf("expected at most %d steps and sidecars, got %d: no message has room", maxContainers, n)
+	case results > maxResults:
+		s.Unresolved = fmt.Sprintf("expected at most %d results, got %d", maxResults, results)
+	}
 }
 
 func (e *Environment) ways(s *Subject) []WayFit {

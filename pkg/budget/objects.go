@@ -21,7 +21,8 @@ import (
 const (
 	maxObject    = 8 << 20 // bytes of one object
 	maxReferents = 512     // Tasks and StepActions to which others refer, and which are kept
-	maxPipeline  = 1000    // tasks of one Pipeline
+	maxKept      = 64 << 20
+	maxPipeline  = 1000 // tasks of one Pipeline
 )
 
 // Finder finds the objects to which others refer by name. An error is the reason why one cannot be read.
@@ -32,29 +33,93 @@ type Finder interface {
 // Reader turns objects into subjects.
 type Reader struct {
 	finder Finder
-	kept   map[string]referent
+	bytes  int // of what is kept
+	tasks  map[string]resolved
+	steps  map[string]action
 }
 
-// referent is an object that was found, or the reason why not.
-type referent struct {
-	data []byte
+// resolved is a Task to which others refer, or why it is not known.
+type resolved struct {
+	spec       v1.TaskSpec
+	unresolved string
+}
+
+// action is a StepAction to which others refer, or why it is not known.
+type action struct {
+	spec v1beta1.StepActionSpec
 	err  error
 }
 
 // NewReader returns a reader that looks up references with finder.
-func NewReader(finder Finder) *Reader { return &Reader{finder: finder, kept: map[string]referent{}} }
+func NewReader(finder Finder) *Reader {
+	return &Reader{finder: finder, tasks: map[string]resolved{}, steps: map[string]action{}}
+}
 
-// find looks up an object, each one once.
-func (r *Reader) find(ctx context.Context, kind, namespace, name string) ([]byte, error) {
-	key := kind + "/" + namespace + "/" + name
-	if found, ok := r.kept[key]; ok {
-		return found.data, found.err
+// find looks up an object. It reports whether there is room to keep it.
+func (r *Reader) find(ctx context.Context, kind, namespace, name string) (data []byte, keep bool, err error) {
+	data, err = r.finder.Find(ctx, kind, namespace, name)
+	if err == nil && len(data) > maxObject {
+		data, err = nil, errTooLarge
 	}
-	data, err := r.finder.Find(ctx, kind, namespace, name)
-	if len(r.kept) < maxReferents {
-		r.kept[key] = referent{data, err}
+	keep = len(r.tasks)+len(r.steps) < maxReferents && r.bytes+len(data) <= maxKept
+	if keep {
+		r.bytes += len(data)
 	}
-	return data, err
+	return data, keep, err
+}
+
+// task returns a Task with its steps resolved, which is read once.
+func (r *Reader) task(ctx context.Context, namespace, name string) resolved {
+	key := namespace + "/" + name
+	if known, ok := r.tasks[key]; ok {
+		return known
+	}
+	data, keep, err := r.find(ctx, KindTask, namespace, name)
+	found := resolved{}
+	if err == nil {
+		found, err = r.decode(ctx, namespace, data)
+	}
+	if err != nil {
+		found = resolved{unresolved: fmt.Sprintf("Task %s cannot be read: %v", name, err)}
+	}
+	if keep {
+		r.tasks[key] = found
+	}
+	return found
+}
+
+// decode reads a Task to which others refer.
+func (r *Reader) decode(ctx context.Context, namespace string, data []byte) (resolved, error) {
+	h, err := HeadOf(data)
+	if err != nil {
+		return resolved{}, err
+	}
+	s := Subject{Namespace: namespace}
+	if s.Spec, err = taskSpecOf(ctx, h, data); err != nil {
+		return resolved{}, err
+	}
+	r.resolveSteps(ctx, &s)
+	return resolved{s.Spec, s.Unresolved}, nil
+}
+
+// action returns a StepAction, which is read once.
+func (r *Reader) action(ctx context.Context, namespace, name string) (v1beta1.StepActionSpec, error) {
+	key := namespace + "/" + name
+	if known, ok := r.steps[key]; ok {
+		return known.spec, known.err
+	}
+	data, keep, err := r.find(ctx, KindStepAction, namespace, name)
+	var found v1beta1.StepAction
+	if err == nil {
+		err = strictjson.DecodeOpen(data, &found)
+	}
+	if err != nil {
+		err = fmt.Errorf("StepAction %s cannot be read: %w", name, err)
+	}
+	if keep {
+		r.steps[key] = action{found.Spec, err}
+	}
+	return found.Spec, err
 }
 
 // Head identifies an object.
@@ -68,11 +133,19 @@ type Head struct {
 	} `json:"metadata"`
 }
 
+// IsTekton reports whether the kind is one of Tekton's.
+func (h Head) IsTekton() bool {
+	group, _, _ := strings.Cut(h.APIVersion, "/")
+	return group == "tekton.dev"
+}
+
+var errTooLarge = fmt.Errorf("expected an object of at most %d MiB", maxObject>>20)
+
 // HeadOf reads what identifies an object.
 func HeadOf(data []byte) (Head, error) {
 	var h Head
 	if len(data) > maxObject {
-		return h, fmt.Errorf("expected an object of at most %d MiB", maxObject>>20)
+		return h, errTooLarge
 	}
 	if err := strictjson.DecodeOpen(data, &h); err != nil {
 		return h, fmt.Errorf("expected a Kubernetes object: %w", err)
@@ -88,8 +161,8 @@ func (r *Reader) Subjects(ctx context.Context, data []byte, place string) ([]*Su
 		return nil, err
 	}
 	s := Subject{Kind: h.Kind, Namespace: h.Metadata.Namespace, Name: h.Metadata.Name, Place: place}
-	switch group, _, _ := strings.Cut(h.APIVersion, "/"); {
-	case group == "tekton.dev" && h.Kind == KindTask:
+	switch {
+	case h.IsTekton() && h.Kind == KindTask:
 		spec, err := taskSpecOf(ctx, h, data)
 		if err != nil {
 			return nil, err
@@ -98,7 +171,7 @@ func (r *Reader) Subjects(ctx context.Context, data []byte, place string) ([]*Su
 		s.Spec = spec
 		r.resolveSteps(ctx, &s)
 		return []*Subject{&s}, nil
-	case group == "tekton.dev" && h.Kind == KindPipeline:
+	case h.IsTekton() && h.Kind == KindPipeline:
 		return r.pipeline(ctx, h, data, s)
 	}
 	return nil, fmt.Errorf("expected a Task, a Pipeline or a TaskRun of tekton.dev, got kind %s of %s", h.Kind,
@@ -157,6 +230,9 @@ func (r *Reader) pipeline(ctx context.Context, h Head, data []byte, s Subject) (
 	}
 	var all []*Subject
 	for i := range tasks {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		one := s
 		one.PipelineTask = tasks[i].Name
 		one.run(kmeta.ChildName(runName(s.Name), "-"+tasks[i].Name))
@@ -200,34 +276,29 @@ func (r *Reader) reference(ctx context.Context, s *Subject, name string) {
 		s.Unresolved = "the name of its Task is a parameter: name a TaskRun of it"
 		return
 	}
-	data, err := r.find(ctx, KindTask, s.Namespace, name)
-	if err == nil {
-		var h Head
-		if h, err = HeadOf(data); err == nil {
-			s.Spec, err = taskSpecOf(ctx, h, data)
-		}
-	}
-	if err != nil {
-		s.Unresolved = fmt.Sprintf("Task %s cannot be read: %v", name, err)
-		return
-	}
-	r.resolveSteps(ctx, s)
+	found := r.task(ctx, s.Namespace, name)
+	s.Spec, s.Unresolved = found.spec, found.unresolved
 }
 
-// resolveSteps fills steps that refer to StepActions.
+// resolveSteps fills steps that refer to StepActions. Of a Task that is too large to simulate, nothing is kept.
 func (r *Reader) resolveSteps(ctx context.Context, s *Subject) {
-	steps := append([]v1.Step{}, s.Spec.Steps...)
-	for i := range steps {
-		ref := steps[i].Ref
-		if ref == nil {
+	if s.limit(); s.Unresolved != "" {
+		s.Spec = v1.TaskSpec{}
+		return
+	}
+	if !slices.ContainsFunc(s.Spec.Steps, func(s v1.Step) bool { return s.Ref != nil }) {
+		return
+	}
+	s.Spec.Steps = slices.Clone(s.Spec.Steps)
+	for i := range s.Spec.Steps {
+		if s.Spec.Steps[i].Ref == nil {
 			continue
 		}
-		if err := r.resolveStep(ctx, s.Namespace, &steps[i]); err != nil {
+		if err := r.resolveStep(ctx, s.Namespace, &s.Spec.Steps[i]); err != nil {
 			s.Unresolved = fmt.Sprintf("step %d: %v", i+1, err)
 			return
 		}
 	}
-	s.Spec.Steps = steps
 }
 
 var errParameter = errors.New("the name of its StepAction is a parameter")
@@ -240,16 +311,12 @@ func (r *Reader) resolveStep(ctx context.Context, namespace string, s *v1.Step) 
 	case strings.Contains(s.Ref.Name, "$("):
 		return errParameter
 	}
-	data, err := r.find(ctx, KindStepAction, namespace, s.Ref.Name)
+	action, err := r.action(ctx, namespace, s.Ref.Name)
 	if err != nil {
-		return fmt.Errorf("StepAction %s cannot be read: %w", s.Ref.Name, err)
+		return err
 	}
-	var action v1beta1.StepAction
-	if err := strictjson.DecodeOpen(data, &action); err != nil {
-		return fmt.Errorf("StepAction %s cannot be read: %w", s.Ref.Name, err)
-	}
-	s.Script, s.Command = action.Spec.Script, action.Spec.Command
-	s.WorkingDir = cmp.Or(s.WorkingDir, action.Spec.WorkingDir)
-	s.Results = action.Spec.Results
+	s.Script, s.Command = action.Script, action.Command
+	s.WorkingDir = cmp.Or(s.WorkingDir, action.WorkingDir)
+	s.Results = action.Results
 	return nil
 }

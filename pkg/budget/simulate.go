@@ -118,7 +118,7 @@ func (e *Environment) fill(
 			return Step{}, Unknown, err
 		}
 		fill = room.Of(config)
-		evidence = inject.Evidence(pod, options, e.Tokens, e.node(s), bare)
+		evidence = inject.Evidence(pod, options, e.tokens(), e.node(s), bare)
 		if evidence == nil {
 			return Step{}, Unknown, fmt.Errorf("the form of the cluster's tokens is not known: name a trust bundle")
 		}

@@ -70,7 +70,8 @@ func (s *Subject) readSteps(tr *v1.TaskRun) {
 		ran := ranStep{name: state.Container, internal: []result.RunResult{inject.Started()}}
 		if state.Terminated != nil {
 			if err := ran.read(state.Terminated.Message); err != nil {
-				s.Note = fmt.Sprintf("the message of %s cannot be read: its results are assumed", state.Container)
+				s.Unresolved = fmt.Sprintf("the message of %s cannot be read: perhaps the kubelet cut it, and results were lost. "+
+					"Name its Task, with --result-bytes", state.Container)
 				s.ran = nil
 				return
 			}

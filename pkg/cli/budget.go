@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -224,12 +225,13 @@ func (o *budgetOptions) run(ctx context.Context, e *env, f *pflag.FlagSet, args 
 
 // simulate reads what is selected, and simulates it.
 func (o *budgetOptions) simulate(ctx context.Context, e *env, w read.Wanted, r *budgetRun) error {
+	sink := func(s *budget.Subject, err error) bool { return r.sink(ctx, s, err) }
 	if len(o.selected.Files) > 0 {
 		c, err := read.Offline(w)
 		if err == nil && r.start(c) {
-			read.FromFiles(ctx, o.selected, e.In, r.sink)
+			read.FromFiles(ctx, o.selected, e.In, sink)
 		}
-		return err
+		return cmp.Or(err, ctx.Err())
 	}
 	clients, err := e.enableClients()
 	if err != nil {
@@ -245,7 +247,7 @@ func (o *budgetOptions) simulate(ctx context.Context, e *env, w read.Wanted, r *
 	if r.start(c) {
 		read.FromCluster(ctx, o.selected, read.Source{
 			Cluster: e.cluster(), Finder: read.NewFinder(clients), Pod: read.PodOf(clients), Recent: o.recent,
-		}, r.sink)
+		}, sink)
 	}
 	return ctx.Err()
 }
@@ -281,7 +283,10 @@ func (r *budgetRun) unreachable(err error) error {
 	return r.printer.End(r.summary)
 }
 
-func (r *budgetRun) sink(s *budget.Subject, err error) bool {
+func (r *budgetRun) sink(ctx context.Context, s *budget.Subject, err error) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	if err != nil {
 		r.summary.Errors++
 		fmt.Fprintln(r.errOut, "error:", display.Short(err.Error(), maxErrorText))

@@ -3,13 +3,17 @@
 package cli
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
 	"sigs.k8s.io/yaml"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/report"
@@ -106,5 +110,22 @@ func TestBudgetCompletion(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("--%s: got %q, want %s among them", flag, out, want)
 		}
+	}
+}
+
+// TestBudgetInterrupted: after Ctrl-C nothing is simulated any more, and what was left out is no success.
+func TestBudgetInterrupted(t *testing.T) {
+	path := filepath.Join(workFolder(t), "small.yaml")
+	if err := os.WriteFile(path, []byte(budgetTask(2)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	code := Run(ctx, "kubectl-tekton_sign", []string{"budget", "-f", path}, genericiooptions.IOStreams{
+		In: strings.NewReader(""), Out: &out, ErrOut: io.Discard,
+	})
+	if code == ExitOK || strings.Contains(out.String(), "signed\n") {
+		t.Errorf("got exit code %d:\n%s", code, out.String())
 	}
 }

@@ -36,15 +36,28 @@ func NodeVolumes(pod *corev1.Pod, known []NodeVolume) []NodeVolume {
 }
 
 // ChoosesNode reports whether a pod may be on its node because of what its TaskRun wants. The author of a TaskRun
-// can choose a node by its pod template, or by the volume of a workspace.
+// can choose a node by its pod template, by the volume of a workspace, or by what the containers ask of a node.
 func ChoosesNode(pod *corev1.Pod) bool {
 	s := pod.Spec
 	return len(s.NodeSelector) > 0 || s.Affinity != nil || len(s.TopologySpreadConstraints) > 0 ||
 		s.SchedulerName != "" && s.SchedulerName != corev1.DefaultSchedulerName || s.RuntimeClassName != nil ||
-		s.HostNetwork || slices.ContainsFunc(s.Tolerations, isChosen) ||
+		s.HostNetwork || len(s.ResourceClaims) > 0 || slices.ContainsFunc(s.Tolerations, isChosen) ||
 		slices.ContainsFunc(s.Volumes, func(v corev1.Volume) bool {
 			return v.PersistentVolumeClaim != nil || v.Ephemeral != nil
-		})
+		}) ||
+		slices.ContainsFunc(slices.Concat(s.InitContainers, s.Containers), needsSomeNodes)
+}
+
+// needsSomeNodes reports whether only some nodes can run a container: they have its device, or its port is free there.
+func needsSomeNodes(c corev1.Container) bool {
+	for name := range c.Resources.Requests {
+		if !slices.Contains([]corev1.ResourceName{
+			corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage,
+		}, name) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(c.Ports, func(p corev1.ContainerPort) bool { return p.HostPort != 0 })
 }
 
 // isChosen reports whether a toleration is not one that Kubernetes adds to every pod.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/signing"
@@ -56,6 +57,10 @@ func TestNodeVolumes(t *testing.T) {
 	}
 }
 
+func ports(container, host int32) []corev1.ContainerPort {
+	return []corev1.ContainerPort{{ContainerPort: container, HostPort: host}}
+}
+
 // TestChoosesNode: what the author of a TaskRun can use to bring a pod to a node, and what every pod has.
 func TestChoosesNode(t *testing.T) {
 	tolerates := func(key string) corev1.PodSpec {
@@ -64,10 +69,21 @@ func TestChoosesNode(t *testing.T) {
 	holds := func(v corev1.VolumeSource) corev1.PodSpec {
 		return corev1.PodSpec{Volumes: []corev1.Volume{{Name: "v", VolumeSource: v}}}
 	}
+	asks := func(name corev1.ResourceName) []corev1.Container {
+		requests := corev1.ResourceList{name: resource.MustParse("1")}
+		return []corev1.Container{{Resources: corev1.ResourceRequirements{Requests: requests}}}
+	}
 	for name, tc := range map[string]struct {
 		spec corev1.PodSpec
 		want bool
 	}{
+		"a processor":             {corev1.PodSpec{Containers: asks(corev1.ResourceCPU)}, false},
+		"a device":                {corev1.PodSpec{Containers: asks("nvidia.com/gpu")}, true},
+		"huge pages, at first":    {corev1.PodSpec{InitContainers: asks("hugepages-2Mi")}, true},
+		"a claim of a device":     {corev1.PodSpec{ResourceClaims: []corev1.PodResourceClaim{{Name: "gpu"}}}, true},
+		"a port of the container": {corev1.PodSpec{Containers: []corev1.Container{{Ports: ports(80, 0)}}}, false},
+		"a port of the node":      {corev1.PodSpec{Containers: []corev1.Container{{Ports: ports(80, 80)}}}, true},
+
 		"nothing":            {corev1.PodSpec{SchedulerName: corev1.DefaultSchedulerName}, false},
 		"as every pod":       {tolerates(corev1.TaintNodeNotReady), false},
 		"unreachable":        {tolerates(corev1.TaintNodeUnreachable), false},

@@ -110,10 +110,54 @@ func (s *Store) Set(ctx context.Context, namespace string, e Exception) error {
 	if _, err := parseKey(key); err != nil {
 		return fmt.Errorf("exception of namespace %s: %w", namespace, err)
 	}
-	if !hasRoom(s.view.data(), key, value) {
+	gone, ok := s.makeRoom(i, value, e.Since)
+	if !ok {
 		return ErrFull
 	}
-	return s.patch(ctx, map[string]any{key: value})
+	gone[key] = value
+	return s.patch(ctx, gone)
+}
+
+// onceServes is how long an exception of one TaskRun serves: by then the TaskRun has another pod. It is kept for longer
+// so that people see it, as far as others do not need the room. If it ends before, the TaskRun gets another one later.
+const onceServes = time.Minute
+
+// makeRoom returns the keys to remove, with the value nil, so that there is room for a new one; ok is false if there is
+// none. It removes exceptions of TaskRuns only, for others of their kind: those of the namespace that has the most of
+// them, the oldest first. So TaskRuns of one namespace do not keep those of another waiting.
+func (s *Store) makeRoom(i id, value string, now time.Time) (gone map[string]any, ok bool) {
+	data, gone := maps.Clone(s.view.data()), map[string]any{}
+	for !hasRoom(data, i.key(), value) {
+		if i.source != Once {
+			return nil, false
+		}
+		e, found := leastNeeded(Parse(data).Entries(), i.namespace, now)
+		if !found {
+			return nil, false
+		}
+		delete(data, e.id().key())
+		gone[e.id().key()] = nil
+	}
+	return gone, true
+}
+
+// leastNeeded returns the exception of a TaskRun that makes room for one of a namespace.
+func leastNeeded(entries []Entry, namespace string, now time.Time) (least Entry, found bool) {
+	entries = slices.DeleteFunc(entries, func(e Entry) bool { return e.Source != Once })
+	in := map[string]int{}
+	for _, e := range entries {
+		in[e.Namespace]++
+	}
+	for _, e := range entries {
+		serves := now.Sub(e.Since) < onceServes && in[e.Namespace] <= in[namespace]+1
+		switch {
+		case serves, in[namespace] >= maxOnceIn && e.Namespace != namespace:
+		case !found, in[e.Namespace] > in[least.Namespace],
+			in[e.Namespace] == in[least.Namespace] && e.Since.Before(least.Since):
+			least, found = e, true
+		}
+	}
+	return least, found
 }
 
 // Clear removes the exception of a namespace, with any image.

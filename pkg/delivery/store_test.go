@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -184,6 +185,72 @@ func TestStoreTaskRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, s, func() bool { return len(s.view.data()) == 0 })
+}
+
+// TestStoreRoomForTaskRuns: when the room is full, older exceptions of TaskRuns give way, and those of a namespace that
+// takes most of it.
+func TestStoreRoomForTaskRuns(t *testing.T) {
+	fill := func(namespace string, n int, age time.Duration) map[string]string {
+		data := map[string]string{}
+		for i := range n {
+			data[fmt.Sprintf("%s.u-%03d.once", namespace, i)] = encoded(t, Exception{
+				Delivery: None, Reason: strings.Repeat("r", MaxReason), Image: image, Node: strings.Repeat("n", 253),
+				Since: since.Add(-age - time.Duration(i)*time.Second),
+			})
+		}
+		return data
+	}
+	crowd := func(age time.Duration) map[string]string {
+		data := fill("few", 3, age)
+		for i := range 6 {
+			maps.Copy(data, fill(fmt.Sprintf("crowd-%d", i), maxOnceIn-1, age))
+		}
+		for i := range maxOnceIn { // until there is no room at all
+			one := fmt.Sprintf("crowd-9.u-%d.once", i)
+			if !hasRoom(data, one, data["few.u-000.once"]) {
+				break
+			}
+			data[one] = data["few.u-000.once"]
+		}
+		return data
+	}
+	for name, tc := range map[string]struct {
+		data      map[string]string
+		namespace string
+		full      bool
+		gone      string // the namespace whose exceptions give way
+	}{
+		"its own are new":           {fill("ci", maxOnceIn, 0), "ci", true, ""},
+		"its own are old":           {fill("ci", maxOnceIn, time.Hour), "ci", false, "ci"},
+		"others take all":           {crowd(-time.Hour), "ci", false, "crowd"},
+		"others took all long ago":  {crowd(time.Hour), "ci", false, "crowd"},
+		"it has as many as others":  {crowd(-time.Hour), "crowd-1", true, ""},
+		"it has as many, all older": {crowd(time.Hour), "crowd-1", false, "crowd"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := newStore(t, tc.data)
+			s.source = Once
+			err := s.Set(t.Context(), tc.namespace, Exception{
+				Delivery: None, Reason: strings.Repeat("r", MaxReason), Since: since, TaskRun: "u-new",
+			})
+			if errors.Is(err, ErrFull) != tc.full || err != nil && !tc.full {
+				t.Fatalf("got %v", err)
+			}
+			if tc.full {
+				return
+			}
+			eventually(t, s, func() bool { _, ok := s.view.ForTaskRun(tc.namespace, "u-new"); return ok })
+			left := s.view.data()
+			for key := range tc.data {
+				if _, ok := left[key]; !ok && !strings.HasPrefix(key, tc.gone) {
+					t.Errorf("%s gave way", key)
+				}
+			}
+			if len(left) > len(tc.data) {
+				t.Errorf("expected an exception to give way, got %d of %d and a new one", len(left), len(tc.data))
+			}
+		})
+	}
 }
 
 func TestAskForTrials(t *testing.T) {

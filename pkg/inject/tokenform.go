@@ -10,20 +10,32 @@ import (
 
 // ShortestTokens returns the format of the shortest tokens that the cluster's issuer can sign now.
 func ShortestTokens(cluster *trust.Cluster) TokenForm {
-	var shortest TokenForm
+	return choose(cluster, func(a, b TokenForm) bool { return a.length() < b.length() })
+}
+
+// LongestTokens returns the format of the longest ones. A cluster that changes its key publishes both keys, and nothing
+// shows which one signs.
+func LongestTokens(cluster *trust.Cluster) TokenForm {
+	return choose(cluster, func(a, b TokenForm) bool { return a.length() > b.length() })
+}
+
+func (f TokenForm) length() int { return len(f.Issuer) + f.KeyID + f.Signature }
+
+// choose returns the best format of tokens, or the zero value without keys.
+func choose(cluster *trust.Cluster, better func(a, b TokenForm) bool) TokenForm {
+	var best TokenForm
 	if cluster == nil {
-		return shortest
+		return best
 	}
-	length := func(f TokenForm) int { return len(f.Issuer) + f.KeyID + f.Signature }
 	for _, issuer := range cluster.ServiceAccountIssuers {
 		for _, key := range issuer.Keys {
 			form := TokenForm{Issuer: issuer.Issuer, KeyID: len(key.JWK.KeyID), Signature: signatureLength(key.JWK)}
-			if key.NotAfter.IsZero() && (shortest == TokenForm{} || length(form) < length(shortest)) {
-				shortest = form
+			if key.NotAfter.IsZero() && (best == TokenForm{} || better(form, best)) {
+				best = form
 			}
 		}
 	}
-	return shortest
+	return best
 }
 
 // signatureLength returns the length of a signature in base64url. An RSA signature is as long as the modulus, and an

@@ -45,6 +45,9 @@ func TestShortestTokens(t *testing.T) {
 	if got := inject.ShortestTokens(&both).Signature; got != 86 {
 		t.Errorf("both keys: got a signature of %d characters, want the shorter one", got)
 	}
+	if got := inject.LongestTokens(&both).Signature; got != 342 {
+		t.Errorf("both keys: got a signature of %d characters, want the longer one", got)
+	}
 	both.ServiceAccountIssuers[1].Keys[0].NotAfter = trust.At(time.Now())
 	if got := inject.ShortestTokens(&both).Signature; got != 342 {
 		t.Errorf("the other one is retired: got a signature of %d characters", got)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/dynamic"
 
@@ -30,6 +33,8 @@ const (
 	resultName = "canary"
 	// pollInterval is the time between two looks at a canary.
 	pollInterval = 500 * time.Millisecond
+	// createTimeout bounds the creation, which goes on after an interrupt. Webhooks may take 30 s.
+	createTimeout = 35 * time.Second
 	// cleanUpTimeout bounds the deletion, which goes on after an interrupt.
 	cleanUpTimeout = 10 * time.Second
 )
@@ -40,6 +45,7 @@ type canary struct {
 	namespace string
 
 	name    string // empty: not created
+	uid     types.UID
 	value   string // of its result
 	taskRun *v1.TaskRun
 	data    []byte // the TaskRun as the API server returned it
@@ -57,7 +63,7 @@ func (c *canary) start(ctx context.Context) Step {
 	if err != nil {
 		return failed("making the canary TaskRun: %v", err)
 	}
-	created, err := c.client().Create(ctx, &unstructured.Unstructured{Object: object}, metav1.CreateOptions{})
+	created, err := c.create(ctx, &unstructured.Unstructured{Object: object})
 	if err != nil {
 		s := failed("creating a TaskRun: %v", err)
 		if apierrors.IsForbidden(err) {
@@ -65,8 +71,19 @@ func (c *canary) start(ctx context.Context) Step {
 		}
 		return s
 	}
-	c.name = created.GetName()
+	c.name, c.uid = created.GetName(), created.GetUID()
 	return Step{State: Passed, Message: "taskrun/" + c.name}
+}
+
+// create creates the canary. After an interrupt it waits for the answer: without the name in it, the canary could not
+// be deleted.
+func (c *canary) create(ctx context.Context, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), createTimeout)
+	defer cancel()
+	return c.client().Create(ctx, object, metav1.CreateOptions{})
 }
 
 // manifest returns a TaskRun of one step that needs no image but the signer's.
@@ -137,6 +154,9 @@ func (c *canary) done(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	if object.GetUID() != c.uid {
+		return false, errors.New("somebody replaced it by another TaskRun of this name")
+	}
 	if c.data, err = object.MarshalJSON(); err != nil {
 		return false, err
 	}
@@ -183,21 +203,48 @@ func (c *canary) condition(context.Context) Step {
 	return s
 }
 
-// tampered verifies a copy whose result was changed, as somebody could do who may write the status.
+// tampered verifies copies whose result was changed, as somebody could do who may write the status: the result only,
+// and also every place in the messages of steps that has it.
 func (c *canary) tampered(ctx context.Context) Step {
-	changed := c.taskRun.DeepCopy()
-	changed.Status.Results[0].Value.StringVal = "tampered"
-	data, err := json.Marshal(changed)
+	result := c.taskRun.DeepCopy()
+	result.Status.Results[0].Value.StringVal = changed
+	everywhere := result.DeepCopy()
+	for i := range everywhere.Status.Steps {
+		forge(&everywhere.Status.Steps[i], c.value)
+	}
+	s := c.refused(ctx, result, "a copy with a changed result")
+	if s.State == Passed {
+		s = c.refused(ctx, everywhere, "a copy with a changed result and changed messages")
+	}
+	return s
+}
+
+// changed is the result of copies.
+const changed = "tampered"
+
+// forge changes a value where a step has it. A compressed message stays as it is.
+func forge(s *v1.StepState, value string) {
+	for i := range s.Results {
+		s.Results[i].Value.StringVal = strings.ReplaceAll(s.Results[i].Value.StringVal, value, changed)
+	}
+	if s.Terminated != nil {
+		s.Terminated.Message = strings.ReplaceAll(s.Terminated.Message, value, changed)
+	}
+}
+
+// refused verifies a copy, and wants that to fail.
+func (c *canary) refused(ctx context.Context, tr *v1.TaskRun, what string) Step {
+	data, err := json.Marshal(tr)
 	if err != nil {
 		return failed("making the copy: %v", err)
 	}
 	r, err := c.tester.Verify(ctx, data)
 	if err != nil {
-		return failed("verifying the copy: %v", err)
+		return failed("verifying %s: %v", what, err)
 	}
 	if r.Verdict != verify.Failed {
 		return Step{
-			State: Failed, Message: "a copy with a changed result was not refused",
+			State: Failed, Message: what + " was not refused",
 			Expected: string(verify.Failed), Got: string(r.Verdict),
 			Next: "do not trust verdicts of this cluster, and report this with the output of -o json",
 		}
@@ -215,7 +262,9 @@ func (c *canary) cleanUp(ctx context.Context) Step {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanUpTimeout)
 	defer cancel()
-	if err := c.client().Delete(ctx, c.name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+	only := metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &c.uid}} // not another one of this name
+	err := c.client().Delete(ctx, c.name, only)
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
 		s := failed("deleting TaskRun %s: %v", c.name, err)
 		s.Next = fmt.Sprintf("kubectl delete taskruns -n %s -l %s=true", c.namespace, Label)
 		return s

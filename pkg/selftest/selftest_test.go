@@ -12,11 +12,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
 	k8stesting "k8s.io/client-go/testing"
 	"knative.dev/pkg/apis"
@@ -47,6 +49,7 @@ func (c cluster) tester() (*Tester, *fake.FakeDynamicClient) {
 	client.PrependReactor("create", "taskruns", func(a k8stesting.Action) (bool, runtime.Object, error) {
 		object := a.(k8stesting.CreateAction).GetObject().(*unstructured.Unstructured)
 		object.SetName(object.GetGenerateName() + "abcde")
+		object.SetUID("uid-of-the-canary")
 		return c.create != nil, nil, c.create
 	})
 	client.PrependReactor("get", "taskruns", func(a k8stesting.Action) (bool, runtime.Object, error) {
@@ -78,6 +81,9 @@ func (c cluster) ended(object *unstructured.Unstructured) (*unstructured.Unstruc
 	tr.Status.SetCondition(&apis.Condition{Type: apis.ConditionSucceeded, Status: "True", Reason: "Succeeded"})
 	tr.Status.SetCondition(&apis.Condition{Type: verify.ConditionType, Status: "True", Reason: "TaskRunResultsVerified"})
 	tr.Status.Results = []v1.TaskRunResult{{Name: resultName, Value: *v1.NewStructuredValues(value(tr))}}
+	tr.Status.Steps = []v1.StepState{{ContainerState: corev1.ContainerState{
+		Terminated: &corev1.ContainerStateTerminated{Message: `[{"key":"canary","value":"` + value(tr) + `"}]`},
+	}}}
 	if c.end != nil {
 		c.end(tr)
 	}
@@ -88,6 +94,14 @@ func (c cluster) ended(object *unstructured.Unstructured) (*unstructured.Unstruc
 // honest verifies what the canary's step wrote, and nothing else.
 func honest(tr *v1.TaskRun) (verify.Result, error) {
 	if tr.Status.Results[0].Value.StringVal == value(tr) {
+		return verify.Result{Verdict: verify.Verified}, nil
+	}
+	return verify.Result{Verdict: verify.Failed, Reason: "results"}, nil
+}
+
+// consistent compares the result with the message only, and no signature.
+func consistent(tr *v1.TaskRun) (verify.Result, error) {
+	if strings.Contains(tr.Status.Steps[0].Terminated.Message, tr.Status.Results[0].Value.StringVal) {
 		return verify.Result{Verdict: verify.Verified}, nil
 	}
 	return verify.Result{Verdict: verify.Failed, Reason: "results"}, nil
@@ -113,12 +127,13 @@ func TestRun(t *testing.T) {
 		"never ends":           {cluster{runs: true}, StepRun, "did not end within 2s"},
 		"fails":                {cluster{end: fails}, StepRun, "False/Broken: the pod broke"},
 		"loses its result":     {cluster{end: func(tr *v1.TaskRun) { tr.Status.Results = nil }}, StepRun, "another result"},
-		"another result":       {cluster{end: forge}, StepRun, "another result"},
+		"another result":       {cluster{end: another}, StepRun, "another result"},
 		"unsigned":             {cluster{verdict: always(verify.Unsigned)}, StepVerify, "UNSIGNED"},
 		"cannot be verified":   {cluster{verdict: says(verify.Result{}, errors.New("no keys"))}, StepVerify, "no keys"},
 		"no verdict":           {cluster{verdict: says(verify.Result{}, nil)}, StepVerify, ""},
 		"without a condition":  {cluster{verdict: honest, end: withoutCondition}, StepCondition, "no such condition"},
 		"verifies everything":  {cluster{verdict: always(verify.Verified)}, StepTampered, "VERIFIED"},
+		"believes messages":    {cluster{verdict: consistent}, StepTampered, "changed messages was not refused"},
 		"a verdict by mistake": {cluster{verdict: onlyOnce()}, StepTampered, "INDETERMINATE"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,7 +154,7 @@ func fails(tr *v1.TaskRun) {
 	})
 }
 
-func forge(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "forged" }
+func another(tr *v1.TaskRun) { tr.Status.Results[0].Value.StringVal = "forged" }
 
 func withoutCondition(tr *v1.TaskRun) {
 	tr.Status.Conditions = duckv1.Conditions{*tr.Status.GetCondition(apis.ConditionSucceeded)}
@@ -203,6 +218,84 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("want no success, got %+v", r)
 	}
 	checkGone(t, client)
+}
+
+// TestInterruptedCreate: Ctrl-C while the API server creates the canary leaves none behind. After it, none is created.
+func TestInterruptedCreate(t *testing.T) {
+	tester, client := cluster{runs: true}.tester()
+	ctx, cancel := context.WithCancel(t.Context())
+	client.PrependReactor("create", "taskruns", func(k8stesting.Action) (bool, runtime.Object, error) {
+		cancel()
+		return false, nil, nil
+	})
+	tester.Client = contextClient{client}
+	for _, want := range []State{Passed, Failed} {
+		if r := tester.Run(ctx, []string{"ci"}); AllPassed(r) || r[0].Steps[0].State != want {
+			t.Errorf("want the creation to have %s, and no success, got %+v", want, r)
+		}
+	}
+	checkGone(t, client)
+}
+
+// contextClient is a client whose Create fails if its context has ended meanwhile, as one over the network does.
+type contextClient struct{ dynamic.Interface }
+
+func (c contextClient) Resource(r schema.GroupVersionResource) dynamic.NamespaceableResourceInterface {
+	return contextResource{c.Interface.Resource(r)}
+}
+
+type contextResource struct {
+	dynamic.NamespaceableResourceInterface
+}
+
+func (c contextResource) Namespace(name string) dynamic.ResourceInterface {
+	return contextNamespace{c.NamespaceableResourceInterface.Namespace(name)}
+}
+
+type contextNamespace struct{ dynamic.ResourceInterface }
+
+func (c contextNamespace) Create(ctx context.Context, o *unstructured.Unstructured, options metav1.CreateOptions,
+	sub ...string) (*unstructured.Unstructured, error) {
+	created, err := c.ResourceInterface.Create(ctx, o, options, sub...)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	return created, err
+}
+
+// TestReplaced: another TaskRun of the canary's name is no success, and stays.
+func TestReplaced(t *testing.T) {
+	tester, client := cluster{verdict: honest}.tester()
+	taskRuns := v1.SchemeGroupVersion.WithResource("taskruns")
+	tester.OnStep = func(_ string, s Step) {
+		if s.ID != StepStart {
+			return
+		}
+		name := strings.TrimPrefix(s.Message, "taskrun/")
+		object, err := client.Tracker().Get(taskRuns, "ci", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := object.(*unstructured.Unstructured).DeepCopy()
+		other.SetUID("another")
+		if err := client.Tracker().Update(taskRuns, other, "ci"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var uids []string
+	client.PrependReactor("delete", "taskruns", func(a k8stesting.Action) (bool, runtime.Object, error) {
+		if p := a.(k8stesting.DeleteActionImpl).DeleteOptions.Preconditions; p != nil {
+			uids = append(uids, string(*p.UID))
+		}
+		return false, nil, nil
+	})
+	r := tester.Run(t.Context(), []string{"ci"})[0]
+	if r.State != Failed || !strings.Contains(r.Steps[1].Message, "replaced") {
+		t.Errorf("want the replaced canary to fail, got %+v", r)
+	}
+	if diff := cmp.Diff([]string{"uid-of-the-canary"}, uids); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
 }
 
 func TestKeep(t *testing.T) {

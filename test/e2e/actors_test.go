@@ -77,5 +77,6 @@ func (c *cluster) editor(t *testing.T, ns string) actor {
 	c.allow(t, ns, user, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"},
 		Verbs: []string{"get", "update", "patch"}})
 	c.mustKubectl(t, "create", "rolebinding", "editors", "-n", ns, "--clusterrole=edit", "--user="+user)
+	c.untilAllowed(t, ns, user, "patch", "configmaps", "")
 	return c.as(user)
 }

@@ -343,4 +343,18 @@ func (c *cluster) allow(t *testing.T, ns, user string, rule rbacv1.PolicyRule) {
 	if _, err := c.kube.RbacV1().RoleBindings(ns).Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
+	if rule.APIGroups[0] != "" {
+		resource += "." + rule.APIGroups[0]
+	}
+	c.untilAllowed(t, ns, user, rule.Verbs[0], resource, subresource)
+}
+
+// untilAllowed waits until the API server knows a new permission.
+func (c *cluster) untilAllowed(t *testing.T, ns, user, verb, resource, subresource string) {
+	t.Helper()
+	c.eventually(t, user+" to be allowed to "+verb+" "+resource, func(context.Context) (bool, error) {
+		out := c.kubectl(t, "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", ns, "--as="+user)
+		return out.code == 0, nil
+	})
 }

@@ -100,11 +100,12 @@ func (c *Cluster) want(w Wanted) error {
 		return err
 	}
 	c.Settings = read
+	if about := backends.Of(c.Settings.Backend).Estimated; about != "" {
+		c.Notes = append(c.Notes, about)
+	}
 	c.ResultBytes, c.Program = w.ResultBytes, w.Program
 	c.Tokens, c.TokensFrom = usualTokens(), fromNowhere
-	if form := inject.ShortestTokens(w.Bundle); form != (inject.TokenForm{}) {
-		c.Tokens, c.TokensFrom = form, fromBundle
-	}
+	c.takeTokens(w.Bundle, fromBundle)
 	return nil
 }
 
@@ -153,8 +154,13 @@ func (c *Cluster) readTokens(ctx context.Context, clients enable.Clients, w Want
 		c.note("the keys of the cluster's issuer", err)
 		return
 	}
+	c.takeTokens(keys, fromLive)
+}
+
+// takeTokens takes the form of tokens from the keys of a cluster, if it has any.
+func (c *Cluster) takeTokens(keys *trust.Cluster, from string) {
 	if form := inject.ShortestTokens(keys); form != (inject.TokenForm{}) {
-		c.Tokens, c.TokensFrom = form, fromLive
+		c.Tokens, c.LongestTokens, c.TokensFrom = form, inject.LongestTokens(keys), from
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	v1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
@@ -28,9 +29,12 @@ type Sink func(s *budget.Subject, err error) bool
 // errNoCluster is why references are not looked up in a cluster.
 var errNoCluster = errors.New("it is not in the files")
 
+// errTwice is why a reference cannot be looked up in files. Which one the cluster gets last is not known.
+var errTwice = errors.New("the files have more than one of this name")
+
 // definitions are the objects of files to which others refer.
 type definitions struct {
-	byName map[string][]byte
+	byName map[string][]byte // nil: there are several
 	order  []definition
 	bytes  int
 }
@@ -42,20 +46,29 @@ type definition struct {
 
 // Find implements Finder.
 func (d *definitions) Find(_ context.Context, kind, namespace, name string) ([]byte, error) {
-	if data, ok := d.byName[kind+"/"+namespace+"/"+name]; ok {
-		return data, nil
+	data, ok := d.byName[kind+"/"+namespace+"/"+name]
+	switch {
+	case !ok:
+		return nil, errNoCluster
+	case data == nil:
+		return nil, errTwice
 	}
-	return nil, errNoCluster
+	return data, nil
 }
 
 // add keeps an object.
 func (d *definitions) add(h budget.Head, place string, data []byte) error {
+	one := definition{place, data}
 	if d.bytes += len(data); d.bytes > maxDefinitions {
 		return fmt.Errorf("expected at most %d MiB of Tasks, Pipelines and StepActions: split the input", maxDefinitions>>20)
 	}
-	d.byName[h.Kind+"/"+h.Metadata.Namespace+"/"+h.Metadata.Name] = data
+	key := h.Kind + "/" + h.Metadata.Namespace + "/" + h.Metadata.Name
+	if _, known := d.byName[key]; known {
+		data = nil
+	}
+	d.byName[key] = data
 	if h.Kind != budget.KindStepAction {
-		d.order = append(d.order, definition{place, data})
+		d.order = append(d.order, one)
 	}
 	return nil
 }
@@ -77,6 +90,9 @@ func FromFiles(ctx context.Context, selected runs.Selection, stdin io.Reader, si
 	}
 	reader := budget.NewReader(d)
 	for _, one := range d.order {
+		if ctx.Err() != nil {
+			return
+		}
 		subjects, err := reader.Subjects(ctx, one.data, one.place)
 		if err != nil && !sink(nil, fmt.Errorf("%s: %w", one.place, err)) {
 			return
@@ -108,14 +124,17 @@ func (d *definitions) read(s runs.Subject) (*v1.TaskRun, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case h.Kind == budget.KindTask, h.Kind == budget.KindPipeline, h.Kind == budget.KindStepAction:
+	case h.IsTekton() && slices.Contains(kinds(), h.Kind):
 		return nil, d.add(h, s.Place, data)
-	case h.Kind == budget.KindTaskRun:
+	case h.IsTekton() && h.Kind == budget.KindTaskRun:
 		return s.Read()
 	}
-	return nil, fmt.Errorf("expected a Task, a Pipeline, a StepAction or a TaskRun, got kind %s of %s", h.Kind,
-		h.APIVersion)
+	return nil, fmt.Errorf("expected a Task, a Pipeline, a StepAction or a TaskRun of tekton.dev, got kind %s of %s",
+		h.Kind, h.APIVersion)
 }
+
+// kinds are the kinds to which others refer, and those that refer to them.
+func kinds() []string { return []string{budget.KindTask, budget.KindPipeline, budget.KindStepAction} }
 
 // Source is what FromCluster needs of a cluster.
 type Source struct {

@@ -137,6 +137,10 @@ func TestPreflightOfPods(t *testing.T) {
 			func(p *pods) { p.published = "other.example" }, "TS425", cluster.Broken,
 			`-p '{"data":{"spire-trust-domain":"other.example"}}'`,
 		},
+		"another one of somebody else's": {
+			func(p *pods) { p.published, p.address = "evil.example", "spire-server.security.svc:8081" }, "TS425", cluster.Fine,
+			"is not known before the add-on runs",
+		},
 		"not published":  {func(p *pods) { p.published = "" }, "TS425", cluster.Fine, "is not known before the add-on runs"},
 		"not registered": {func(*pods) {}, "TS426", cluster.Fine, "spire-server entry create -admin -spiffeID"},
 	} {

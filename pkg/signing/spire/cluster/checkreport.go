@@ -35,6 +35,13 @@ func checkReport(ctx context.Context, t cluster.Target) []cluster.Finding {
 			Level: cluster.Warning, Message: "the add-on has not yet reported what it sees of SPIRE",
 			Expected: "ConfigMap " + ReportConfigMap, Got: "none", Next: "try again in a minute, or see " + addOnLog,
 		}}
+	case r.Time.Sub(t.Now) > reportAge:
+		return []cluster.Finding{{
+			Level: cluster.Warning, Message: "the report of what the add-on sees of SPIRE is from the future",
+			Expected: "a report of the last " + reportAge.String(), Got: "one of " + r.Time.Format(time.RFC3339),
+			Next: "correct the clock of this machine or of the nodes; if they are right, delete it, and the add-on writes " +
+				"another one: kubectl delete configmap -n " + settings.Namespace + " " + ReportConfigMap,
+		}}
 	case t.Now.Sub(r.Time) > reportAge:
 		return []cluster.Finding{{
 			Level: cluster.Warning, Message: "the add-on no longer reports what it sees of SPIRE", Next: addOnLog,
@@ -105,6 +112,11 @@ func (r *Report) checkAdmin(t cluster.Target) []cluster.Finding {
 			Expected: "an answer of " + s.ServerAddr, Got: r.Error,
 			Next: "check SPIRE's server, or correct its address: " +
 				setConfig(t, config.KeyServerAddr, "SERVICE.NAMESPACE.svc.cluster.local:PORT"),
+		}}
+	case r.Agents == nil: // a report of before the settings changed: SPIRE's server was not asked
+		return []cluster.Finding{{
+			Level: cluster.Warning, Message: "the add-on has not yet asked SPIRE's server whether it may register TaskRuns",
+			Expected: "an answer of " + s.ServerAddr, Got: "none", Next: "try again in a minute, or see " + addOnLog,
 		}}
 	}
 	return []cluster.Finding{{

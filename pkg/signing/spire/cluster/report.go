@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
@@ -132,5 +133,19 @@ func readReport(ctx context.Context, t cluster.Target) (*Report, error) {
 	if err := strictjson.DecodeOpen([]byte(cm.Data[reportKey]), &report); err != nil {
 		return nil, err
 	}
-	return &report, nil
+	return &report, report.check()
+}
+
+// check refuses what the add-on does not write. Commands for the user contain the SPIFFE ID, so it must be one: then it
+// has no character that a shell reads.
+func (r *Report) check() error {
+	if r.SPIFFEID != "" {
+		if _, err := spiffeid.FromString(r.SPIFFEID); err != nil {
+			return fmt.Errorf("the SPIFFE ID of the add-on: %w", err)
+		}
+	}
+	if a := r.Agents; a != nil && (len(a.Versions) > maxVersions || min(a.Valid, a.Expired, a.Banned) < 0) {
+		return fmt.Errorf("expected numbers of agents, and at most %d versions", maxVersions)
+	}
+	return nil
 }
