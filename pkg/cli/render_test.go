@@ -33,7 +33,8 @@ func namesIn(t *testing.T, folder string) (names []string) {
 // A second run removes what the first one wrote, and nothing else.
 func TestRenderReplacesItsFiles(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "out")
-	if err := render(folder, []*unstructured.Unstructured{manifestOf("Role", "a:b"), manifestOf("Service", "c")}); err != nil {
+	two := []*unstructured.Unstructured{manifestOf("Role", "a:b"), manifestOf("Service", "c")}
+	if err := render(folder, two); err != nil {
 		t.Fatal(err)
 	}
 	notes := filepath.Join(folder, "notes.md")
