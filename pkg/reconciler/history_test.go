@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,7 +16,9 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes/fake"
+	k8stesting "k8s.io/client-go/testing"
 	"k8s.io/client-go/tools/record"
 
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/delivery"
@@ -286,6 +289,13 @@ func TestHistoryFull(t *testing.T) {
 // TestHistoryRun wants a look at once, and another when a ConfigMap changes.
 func TestHistoryRun(t *testing.T) {
 	client := fake.NewClientset()
+	watched := make(chan struct{}) // the fake forgets what happens between a list and its watch
+	var once sync.Once
+	client.PrependWatchReactor("configmaps", func(a k8stesting.Action) (bool, watch.Interface, error) {
+		w, err := client.Tracker().Watch(a.GetResource(), a.GetNamespace())
+		once.Do(func() { close(watched) })
+		return true, w, err
+	})
 	key := newKey(t)
 	h := NewHistory(HistoryConfig{
 		Client: client, Recorder: record.NewFakeRecorder(10), Log: zap.NewNop().Sugar(), Now: time.Now,
@@ -311,6 +321,7 @@ func TestHistoryRun(t *testing.T) {
 		t.Fatalf("%s: no entry after 10 s", what)
 	}
 	await("at the start")
+	<-watched
 	if err := maps.Delete(ctx, trust.HistoryName(1), metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
