@@ -56,7 +56,7 @@ lint: $(TOOLS)/golangci-lint ## gofmt, go vet and golangci-lint.
 
 bench: build lab-up lab-load ## Benchmarks; docs/performance.md explains the figures.
 	go test -run '^$$' -bench . -benchmem -timeout 30m ./...
-	$(IN_LAB) go test -tags e2e -run '^$$' -bench 'TokenReview|AddOn' -timeout 30m ./test/bench
+	$(IN_LAB) go test -tags e2e -run '^$$' -bench 'TokenReview|AddOn|Startup' -timeout 30m ./test/bench
 
 demo: demo-offline build $(LAB) ## The whole story on a real cluster: enable, run, verify, tamper, disable.
 	hack/demo.sh
