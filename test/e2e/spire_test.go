@@ -33,7 +33,7 @@ func TestSPIRE(t *testing.T) {
 	s := newSPIRESuite(t, spiretest.Add(t, testlab.SPIREOptions{}))
 	s.enableSPIRE(t)
 	t.Run("on", func(t *testing.T) {
-		t.Run("same outcome", func(t *testing.T) { t.Parallel(); s.testOutcomes(t) })
+		t.Run("same outcome", func(t *testing.T) { t.Parallel(); s.testOutcomes(t, false) })
 		t.Run("verify", func(t *testing.T) { t.Parallel(); s.testVerify(t) })
 		t.Run("tampered status", func(t *testing.T) { t.Parallel(); s.testForged(t) })
 		t.Run("signed status", func(t *testing.T) { t.Parallel(); s.testSignedStatus(t) })
@@ -41,7 +41,6 @@ func TestSPIRE(t *testing.T) {
 		t.Run("bundle endpoint", func(t *testing.T) { t.Parallel(); s.testEndpoint(t) })
 		t.Run("enforced", func(t *testing.T) { t.Parallel(); s.testEnforced(t) })
 	})
-	t.Run("sidecar logs", func(t *testing.T) { s.testSidecarLogs(t) })
 	t.Run("no entry is left", func(t *testing.T) { s.wantNoEntries(t) })
 }
 
@@ -101,12 +100,10 @@ func (s *spireSuite) scope(t *testing.T, enforced bool) string {
 	return ns
 }
 
-// testOutcomes runs the table of all backends, in audit and in enforce.
-func (s *spireSuite) testOutcomes(t *testing.T) {
+// testOutcomes runs the table of all backends.
+func (s *spireSuite) testOutcomes(t *testing.T, enforced bool) {
 	for _, oc := range outcomeCases() {
-		for mode, enforced := range map[string]bool{"audit": false, "enforce": true} {
-			t.Run(oc.fixture+" in "+mode, func(t *testing.T) { t.Parallel(); s.testOutcome(t, oc, enforced) })
-		}
+		t.Run(oc.fixture, func(t *testing.T) { t.Parallel(); s.testOutcome(t, oc, enforced) })
 	}
 }
 
@@ -234,20 +231,4 @@ func (s *spireSuite) wantNoEntries(t *testing.T) {
 		}
 		return len(left) == 0, nil
 	})
-}
-
-// testSidecarLogs signs results that travel by the log of Tekton's sidecar, in both modes.
-func (s *spireSuite) testSidecarLogs(t *testing.T) {
-	namespaces := []string{s.scope(t, false), s.scope(t, true)}
-	s.allowLogs(t)
-	replays := &replaySuite{cluster: s.cluster, namespace: namespaces[0]}
-	replays.setFeatures(t, map[string]string{"results-from": "sidecar-logs"})
-	for _, ns := range namespaces {
-		tr := s.finish(t, ns, another(t, "results"))
-		wantSucceeded(t, tr)
-		wantCondition(t, tr, "True", "TaskRunResultsVerified")
-		wantResultNames(t, tr, "digest", "tags", "image")
-		s.recorded(t, tr)
-		s.verify(t, "VERIFIED", 0, "taskrun/"+tr.Name, "-n", ns)
-	}
 }
