@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -77,6 +78,6 @@ func (c *cluster) editor(t *testing.T, ns string) actor {
 	c.allow(t, ns, user, rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"pods/ephemeralcontainers"},
 		Verbs: []string{"get", "update", "patch"}})
 	c.mustKubectl(t, "create", "rolebinding", "editors", "-n", ns, "--clusterrole=edit", "--user="+user)
-	c.untilAllowed(t, ns, user, "patch", "configmaps", "")
+	c.untilAllowed(t, user, &authorizationv1.ResourceAttributes{Namespace: ns, Verb: "patch", Resource: "configmaps"})
 	return c.as(user)
 }

@@ -7,6 +7,7 @@ package e2e
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"testing"
 
 	pipelinev1 "github.com/tektoncd/pipeline/pkg/apis/pipeline/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -344,17 +346,20 @@ func (c *cluster) allow(t *testing.T, ns, user string, rule rbacv1.PolicyRule) {
 		t.Fatal(err)
 	}
 	resource, subresource, _ := strings.Cut(rule.Resources[0], "/")
-	if rule.APIGroups[0] != "" {
-		resource += "." + rule.APIGroups[0]
-	}
-	c.untilAllowed(t, ns, user, rule.Verbs[0], resource, subresource)
+	c.untilAllowed(t, user, &authorizationv1.ResourceAttributes{
+		Namespace: ns, Group: rule.APIGroups[0], Verb: rule.Verbs[0], Resource: resource, Subresource: subresource,
+	})
 }
 
 // untilAllowed waits until the API server knows a new permission.
-func (c *cluster) untilAllowed(t *testing.T, ns, user, verb, resource, subresource string) {
+func (c *cluster) untilAllowed(t *testing.T, user string, what *authorizationv1.ResourceAttributes) {
 	t.Helper()
-	c.eventually(t, user+" to be allowed to "+verb+" "+resource, func(context.Context) (bool, error) {
-		out := c.kubectl(t, "auth", "can-i", verb, resource, "--subresource="+subresource, "-n", ns, "--as="+user)
-		return out.code == 0, nil
-	})
+	review := &authorizationv1.SubjectAccessReview{
+		Spec: authorizationv1.SubjectAccessReviewSpec{User: user, ResourceAttributes: what},
+	}
+	c.eventually(t, fmt.Sprintf("%s to be allowed to %s %s", user, what.Verb, what.Resource),
+		func(ctx context.Context) (bool, error) {
+			answer, err := c.kube.AuthorizationV1().SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+			return err == nil && answer.Status.Allowed, err
+		})
 }
