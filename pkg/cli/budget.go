@@ -23,7 +23,6 @@ import (
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/runs/read"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/settings"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/status/checks"
-	"github.com/tekton-sign/kubectl-tekton-sign/pkg/verify/trust"
 	"github.com/tekton-sign/kubectl-tekton-sign/pkg/version"
 )
 
@@ -182,13 +181,9 @@ func (o *budgetOptions) wanted(ctx context.Context, e *env, f *pflag.FlagSet) (r
 	if o.trustBundle == "" {
 		return w, nil
 	}
-	data, err := readBundleBytes(ctx, e.In, o.trustBundle)
+	bundle, _, err := readBundle(ctx, e.In, o.trustBundle)
 	if err != nil {
-		return w, fmt.Errorf("reading the trust bundle: %w", err)
-	}
-	bundle, err := trust.Parse(data)
-	if err != nil {
-		return w, fmt.Errorf("%s: %w", o.trustBundle, err)
+		return w, err
 	}
 	w.Bundle, err = bundle.Cluster("")
 	return w, err
@@ -331,11 +326,6 @@ func (e *env) completeBudget(
 	if err != nil || types[kind] == "" {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var names []string
-	for _, name := range e.names(cmd, runs.Resource(types[kind]), namespace) {
-		if name = kind + "/" + name; strings.HasPrefix(name, toComplete) && !slices.Contains(args, name) {
-			names = append(names, name)
-		}
-	}
+	names := e.completeNames(cmd, runs.Resource(types[kind]), namespace, kind+"/", args, toComplete)
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

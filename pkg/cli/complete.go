@@ -40,18 +40,24 @@ func (e *env) completeRuns(cmd *cobra.Command, args []string, toComplete string)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	var names []string
-	for _, name := range e.names(cmd, runs.Resource(plural), namespace) {
-		name = prefix + name
-		if strings.HasPrefix(name, toComplete) && !slices.Contains(args, name) {
-			names = append(names, name)
-		}
-	}
+	names := e.completeNames(cmd, runs.Resource(plural), namespace, prefix, args, toComplete)
 	const other = "pipelinerun/"
 	if typed := len(toComplete); typed > 0 && typed <= len(other) && other[:typed] == toComplete {
 		return append(names, other), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeNames returns the names of a kind of object, with a prefix, that the word begins and no argument has yet.
+func (e *env) completeNames(cmd *cobra.Command, of schema.GroupVersionResource, namespace, prefix string, args []string,
+	toComplete string) (names []string) {
+	for _, name := range e.names(cmd, of, namespace) {
+		name = prefix + name
+		if strings.HasPrefix(name, toComplete) && !slices.Contains(args, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // names returns the names of a kind of object, or none if the cluster does not answer in time.

@@ -301,19 +301,15 @@ func (e *Entries) isNews(message string) bool {
 	return true
 }
 
-// sweepRegularly sweeps until ctx ends.
+// sweepRegularly sweeps until ctx ends. A replica that has just started has no identity yet, so it tries again soon.
 func (e *Entries) sweepRegularly(ctx context.Context) {
-	for ctx.Err() == nil {
-		pause := sweepInterval
-		if err := e.Sweep(ctx); err != nil && ctx.Err() == nil {
+	repeat(ctx, func(ctx context.Context) error {
+		err := e.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
 			e.Log.Warnw("removing the registrations of TaskRuns that are done", zap.Error(err))
-			pause = sweepRetry // a replica that has just started has no identity yet
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
-		}
-	}
+		return err
+	}, sweepInterval, sweepRetry)
 }
 
 // Sweep ends the registrations of TaskRuns that are done or gone, which this replica has not noticed because

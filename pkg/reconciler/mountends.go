@@ -50,15 +50,13 @@ func NewMountEnds(c MountEndsConfig) *MountEnds { return &MountEnds{c} }
 
 // Run ends exceptions until ctx ends.
 func (m *MountEnds) Run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if err := m.End(ctx); err != nil && ctx.Err() == nil {
+	repeat(ctx, func(ctx context.Context) error {
+		err := m.End(ctx)
+		if err != nil && ctx.Err() == nil {
 			m.Log.Warnw("finding out whether nodes mount the volumes of the backend again", zap.Error(err))
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(mountInterval):
-		}
-	}
+		return err
+	}, mountInterval, mountInterval)
 }
 
 // End ends the exceptions that have held for long enough, and whose node mounts volumes again. An exception of one

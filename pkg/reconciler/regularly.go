@@ -31,6 +31,7 @@ func NewRegularly(ctx context.Context, do func(context.Context) error, pause, re
 // Reconcile implements controller.Reconciler.
 func (r *Regularly) Reconcile(context.Context, string) error { return nil }
 
+// repeat calls do until ctx ends: after the first pause again, after the second one if do has failed.
 func repeat(ctx context.Context, do func(context.Context) error, pause, retry time.Duration) {
 	for ctx.Err() == nil {
 		next := pause

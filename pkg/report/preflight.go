@@ -184,7 +184,7 @@ func (r *PreflightReport) junit(w io.Writer) error {
 	for _, c := range r.Checks {
 		one := junitCase{
 			Class: "preflight." + display.Safe(string(c.Group)), Name: display.Safe(string(c.ID) + " " + c.Title),
-			Seconds: fmt.Sprintf("%d.%03d", c.Milliseconds/1000, c.Milliseconds%1000),
+			Seconds: seconds(c.Milliseconds),
 		}
 		detail := &junitDetail{Message: display.Safe(c.Title), Text: findingsText(c)}
 		switch c.State {

@@ -96,7 +96,7 @@ func (t *lines) selftestStep(s selftest.Step) {
 	text := s.ID.Title()
 	switch s.State {
 	case selftest.Passed:
-		text += fmt.Sprintf(" (%s)", seconds(s.Milliseconds))
+		text += fmt.Sprintf(" (%s s)", seconds(s.Milliseconds))
 	case selftest.Skipped:
 		text += " (skipped)"
 	case selftest.Failed:
@@ -112,7 +112,7 @@ func (t *lines) selftestStep(s selftest.Step) {
 }
 
 func seconds(milliseconds int) string {
-	return fmt.Sprintf("%d.%03d s", milliseconds/1000, milliseconds%1000)
+	return fmt.Sprintf("%d.%03d", milliseconds/1000, milliseconds%1000)
 }
 
 // junit writes a test suite in which each step in each namespace is a test case.
@@ -136,7 +136,7 @@ func (r *SelftestReport) junit(w io.Writer) error {
 func (j *junitSuite) add(namespace string, s selftest.Step) {
 	one := junitCase{
 		Class: "selftest." + display.Safe(namespace), Name: s.ID.Title(),
-		Seconds: fmt.Sprintf("%d.%03d", s.Milliseconds/1000, s.Milliseconds%1000),
+		Seconds: seconds(s.Milliseconds),
 	}
 	switch s.State {
 	case selftest.Passed:
